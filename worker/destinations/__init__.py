@@ -1,0 +1,88 @@
+"""Destinations: where scenes go. One module each; adding one touches nothing else.
+
+A destination module has ``KIND`` (its id, or what stands before the colon of its ids) and
+``configure``. Every module in this folder that has them is found by ``load``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Protocol
+
+from stash_courier.plugin.settings import Problem, Settings
+from stash_courier.queue.jobs import Delivery, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """What ``test_destinations`` found at one destination."""
+
+    ok: bool
+    lines: tuple[str, ...]  # sentences for a person: what happened and what to do
+
+    __test__ = False  # not a test class, whatever its name makes pytest think
+
+
+class Destination(Protocol):
+    """One configured destination. Its methods are called from several threads at once."""
+
+    @property
+    def id(self) -> str:
+        """``jellyfin``, ``plex``, ``emby`` or ``webhook:<host[:port]>``; never holds a secret."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of this destination's settings: when it changes, its breaker starts afresh."""
+
+    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+        """Brings the destination up to the scene's current state; returns when it is taken.
+
+        ``scene`` is None for a destroy, and only then.
+
+        Raises:
+            DeliveryFailed: what kind of failure it was, in a sentence.
+        """
+
+    def test(self, scene: Scene | None) -> TestReport:
+        """Says whether a delivery would work, tried with a real scene where there is one."""
+
+    def close(self) -> None:
+        """Lets go of connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All destinations that the settings name, and what is wrong with the settings."""
+
+    destinations: Mapping[str, Destination]
+    problems: tuple[Problem, ...] = ()
+    broken_kinds: frozenset[str] = field(default_factory=frozenset)  # set up, but not usable
+
+
+def modules() -> list[ModuleType]:
+    """The destination modules, in the order of their names."""
+    found = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    return [m for m in found if hasattr(m, "KIND")]
+
+
+def load(raw: Mapping[str, object], settings: Settings) -> Loaded:
+    """Builds the destinations that Stash's settings map names.
+
+    Args:
+        raw: the plugin's map as Stash stores it; unset keys are absent.
+        settings: the common settings parsed from the same map.
+    """
+    destinations: dict[str, Destination] = {}
+    problems: list[Problem] = []
+    broken: set[str] = set()
+    for module in modules():
+        made, wrong = module.configure(raw, settings)
+        destinations.update((d.id, d) for d in made)
+        problems += wrong
+        if wrong and not made:
+            broken.add(module.KIND)
+    return Loaded(destinations, tuple(problems), frozenset(broken))
