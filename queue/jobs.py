@@ -8,7 +8,7 @@ more than its whole insert.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Event = Literal["create", "update", "destroy"]
 
@@ -64,6 +64,58 @@ class Delivery:
     def job_id(self) -> str:
         """The delivery's id for receivers: the same on every retry of the same event, no dot."""
         return f"msg_{self.seq}_{self.scene_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A row whose bytes can't be decoded; it becomes a dead letter with them."""
+
+    seq: int  # the row's id in its table
+    destination: str  # "" for a row of the inbox
+    scene_id: int  # 0 if unknown
+    raw: bytes
+    reason: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dead letter for a list; nothing of it was unpickled."""
+
+    id: int
+    job_id: str
+    scene_id: int
+    title: str
+    destination: str
+    event: str
+    error_type: str
+    error_message: str
+    retry_count: int
+    failed_at: float  # wall time, unix seconds
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Summary):
+    """A dead letter, whole."""
+
+    job: dict[str, Any] | None  # the delivery as it was; None if its bytes were not safe to load
+    job_problem: str  # why ``job`` is None, in a sentence
+    history: tuple[Attempt, ...]
+    stack_trace: str
+    generation: int
+    seq: int
+    plugin_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one destination."""
+
+    total: int  # deliveries, those in flight included
+    retrying: int  # waiting after at least one failure
+    in_flight: int
+    oldest: float  # wall time of the oldest event among them, unix seconds
+    next_due: float  # wall time at which the first of them is due
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,362 @@
+"""DeadLetterQueue: what could not be delivered, with everything needed to understand and re-send it.
+
+Its own file, dlq.db, made on first use. Buttons read, discard and ask for a redrive here; only the
+holder of the worker lock moves rows between this file and queue.db, see moves.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from stash_courier.queue import pickles, schema
+from stash_courier.queue.dlq_schema import CREATE, VERSION
+from stash_courier.queue.jobs import Attempt, Broken, DeadLetter, Delivery, Summary
+
+BUSY_SECONDS = 10.0
+PURGE_ROWS = 500  # deleted in one transaction, so that nobody waits for a purge
+FREE_PAGES = 250  # given back to the file system after each such transaction: 1 MB
+TRACE_CHARACTERS = 16_000
+HISTORY_ATTEMPTS = 100
+DAY = 86_400.0
+
+_SUMMARY = (
+    "id, job_id, scene_id, title, destination, event, error_type, error_message, retry_count, failed_at, state"
+)
+_OPEN = "state IN ('dead', 'asked')"
+
+log = logging.getLogger(__name__)
+
+
+class DeadLetterQueue:
+    """Dead letters in ``<data folder>/dlq.db``.
+
+    Args:
+        data_dir: the data folder; it exists.
+        clock: wall time, unix seconds.
+        redact: takes secrets out of a text before it is stored.
+
+    Methods raise sqlite3.Error when the file can't be read or written.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        redact: Callable[[str], str] = str,
+        plugin_version: str = "",
+    ) -> None:
+        self.path = data_dir / schema.DLQ_DB
+        self._clock = clock
+        self._redact = redact
+        self._plugin_version = plugin_version
+        self._conn: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def add(
+        self, job: Delivery | Broken, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
+    ) -> int:
+        """Buries a job: it is safe when this returns. A second one of the same scene and destination joins it.
+
+        Args:
+            job: the delivery, or the row that could not be decoded.
+            error: why; its ``failure`` attribute, else its class, is the error type.
+            retry_count: tries that were made.
+            title: the scene's, for people.
+            seq: newest event that the job covers, if the job doesn't say.
+
+        Returns:
+            The dead letter's id.
+        """
+        values = self._values(job, error, retry_count, title, seq)
+        conn = self._open(create=True)
+        assert conn is not None
+        conn.execute("BEGIN IMMEDIATE")
+        try:
+            found = conn.execute(
+                "SELECT id, history, generation FROM dead_letters WHERE scene_id = :scene_id "
+                "AND destination = :destination AND (:scene_id > 0 OR job_id = :job_id)",
+                values,
+            ).fetchone()
+            letter = self._insert(conn, values) if found is None else self._join(conn, values, *found)
+            conn.execute("COMMIT")
+        except BaseException:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            raise
+        return letter
+
+    def _values(
+        self, job: Delivery | Broken, error: BaseException, retry_count: int, title: str, seq: int
+    ) -> dict[str, Any]:
+        trace = "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
+        content = {**asdict(job), "plugin_version": self._plugin_version}
+        attempts = [asdict(a) for a in job.history] if isinstance(job, Delivery) else []
+        if isinstance(job, Delivery):
+            content["history"] = attempts
+            content["changed"] = list(job.changed)
+        return {
+            "job_id": job.job_id if isinstance(job, Delivery) else f"{job.destination or 'inbox'}:{job.seq}",
+            "scene_id": job.scene_id,
+            "destination": job.destination,
+            "event": job.event if isinstance(job, Delivery) else "unknown",
+            "title": title,
+            "job_data": pickles.dumps(content),
+            "history": json.dumps(attempts),
+            "error_type": str(getattr(error, "failure", type(error).__name__)),
+            "error_message": self._redact(str(error)),
+            "stack_trace": self._redact(trace),
+            "retry_count": retry_count,
+            "failed_at": self._clock(),
+            "generation": (job.generation if isinstance(job, Delivery) else 0) + 1,
+            "seq": job.seq if isinstance(job, Delivery) else seq,
+            "plugin_version": self._plugin_version,
+        }
+
+    @staticmethod
+    def _insert(conn: sqlite3.Connection, values: dict[str, Any]) -> int:
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        return int(conn.execute(f"INSERT INTO dead_letters ({names}) VALUES ({marks})", values).lastrowid or 0)
+
+    @staticmethod
+    def _join(conn: sqlite3.Connection, values: dict[str, Any], letter: int, history: str, generation: int) -> int:
+        attempts = json.loads(history) + json.loads(values["history"])
+        known = list({(a["at"], a["message"]): a for a in attempts}.values())[-HISTORY_ATTEMPTS:]
+        values["history"] = json.dumps(known)
+        values["generation"] = max(values["generation"], generation + 1)
+        sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"scene_id", "destination"})
+        conn.execute(
+            f"UPDATE dead_letters SET {sets}, state = 'dead', reviewed_at = NULL WHERE id = :id",
+            {**values, "id": letter},
+        )
+        return letter
+
+    # For people
+
+    def get_recent(self, limit: int = 10) -> list[Summary]:
+        """The latest open dead letters, newest first; nothing is unpickled."""
+        conn = self._open()
+        if conn is None:
+            return []
+        rows = conn.execute(
+            f"SELECT {_SUMMARY} FROM dead_letters WHERE {_OPEN} ORDER BY failed_at DESC LIMIT ?", (limit,)
+        )
+        return [Summary(*row) for row in rows]
+
+    def get_by_id(self, letter_id: int) -> DeadLetter | None:
+        """Everything about one dead letter, None if there is no such id."""
+        conn = self._open()
+        if conn is None:
+            return None
+        row = conn.execute(
+            f"SELECT {_SUMMARY}, job_data, history, stack_trace, generation, seq, plugin_version "
+            "FROM dead_letters WHERE id = ?",
+            (letter_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        names = [field.name for field in fields(Summary)]
+        data, history, trace, generation, seq, version = row[len(names) :]
+        job, problem = None, ""
+        try:
+            job = pickles.loads(data if isinstance(data, bytes) else b"")
+        except pickles.UnsafePickleError as error:
+            problem = f"the stored job was not loaded: {error}"
+        return DeadLetter(
+            **dict(zip(names, row, strict=False)),
+            job=job,
+            job_problem=problem,
+            history=tuple(Attempt(**attempt) for attempt in json.loads(history)),
+            stack_trace=trace,
+            generation=generation,
+            seq=seq,
+            plugin_version=version,
+        )
+
+    def get_count(self) -> int:
+        """How many open dead letters there are."""
+        conn = self._open()
+        return 0 if conn is None else int(conn.execute("SELECT coalesce(sum(n), 0) FROM totals").fetchone()[0])
+
+    def count_by_error(self) -> list[tuple[str, str, int]]:
+        """Open dead letters as (error type, destination, how many), most first."""
+        conn = self._open()
+        if conn is None:
+            return []
+        return conn.execute(
+            "SELECT error_type, destination, n FROM totals WHERE n > 0 ORDER BY n DESC, error_type, destination"
+        ).fetchall()
+
+    def mark_reviewed(self, ids: Collection[int]) -> None:
+        """Remembers that a person was shown these."""
+        conn = self._open()
+        if conn is not None and ids:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.executemany(
+                "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?", ((self._clock(), i) for i in ids)
+            )
+            conn.execute("COMMIT")
+
+    def ask(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        error_type: str | None = None,
+        destination: str | None = None,
+    ) -> int:
+        """Asks the worker to re-send dead letters: all, or those that fit. Returns how many."""
+        return self._change(
+            "UPDATE dead_letters SET state = 'asked' WHERE state = 'dead'", ids, error_type, destination
+        )
+
+    def recall(self, destination: str, scene_ids: Collection[int], since: float) -> int:
+        """Asks for dead letters of these scenes since a time: it was the destination's fault after all."""
+        conn = self._open()
+        if conn is None:
+            return 0
+        return sum(
+            conn.execute(
+                "UPDATE dead_letters SET state = 'asked' WHERE state = 'dead' AND destination = ? "
+                "AND scene_id = ? AND failed_at >= ?",
+                (destination, scene_id, since),
+            ).rowcount
+            for scene_id in scene_ids
+        )
+
+    def discard(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        error_type: str | None = None,
+        destination: str | None = None,
+    ) -> int:
+        """Deletes open dead letters for good: all, or those that fit. Returns how many."""
+        return self._change(f"DELETE FROM dead_letters WHERE {_OPEN}", ids, error_type, destination)
+
+    def _change(
+        self, statement: str, ids: Sequence[int] | None, error_type: str | None, destination: str | None
+    ) -> int:
+        conn = self._open()
+        if conn is None:
+            return 0
+        for column, value in (("error_type", error_type), ("destination", destination)):
+            if value is not None:
+                statement += f" AND {column} = :{column}"
+        values = {"error_type": error_type, "destination": destination}
+        if ids is None:
+            return conn.execute(statement, values).rowcount
+        return sum(conn.execute(f"{statement} AND id = :id", {**values, "id": i}).rowcount for i in ids)
+
+    def delete_older_than(self, days: float = 30) -> int:
+        """Deletes dead letters that failed more than ``days`` ago, except those on their way back.
+
+        Logs and returns how many.
+        """
+        conn = self._open()
+        deleted = 0
+        while conn is not None:
+            count = conn.execute(
+                "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE failed_at < ? "
+                "AND state IN ('dead', 'resolved') ORDER BY failed_at LIMIT ?)",
+                (self._clock() - days * DAY, PURGE_ROWS),
+            ).rowcount
+            deleted += count
+            if count < PURGE_ROWS:
+                break
+            conn.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
+        if conn is not None and deleted:
+            conn.execute("PRAGMA incremental_vacuum").fetchall()
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        log.info("purged %d dead letters older than %g days", deleted, days)
+        return deleted
+
+    def count_unseen(self, older_than_days: float) -> int:
+        """Dead letters that failed more than so many days ago and that nobody was shown."""
+        conn = self._open()
+        if conn is None:
+            return 0
+        return int(
+            conn.execute(
+                "SELECT count(*) FROM dead_letters WHERE failed_at < ? AND state = 'dead' AND reviewed_at IS NULL",
+                (self._clock() - older_than_days * DAY,),
+            ).fetchone()[0]
+        )
+
+    # For the holder of the worker lock
+
+    def asked(self, limit: int = 100) -> list[DeadLetter]:
+        """Dead letters that a person wants re-sent, oldest request first."""
+        return self._in_state("asked", limit)
+
+    def back(self, limit: int = 1_000_000) -> list[DeadLetter]:
+        """Dead letters whose job is in the queue again."""
+        return self._in_state("back", limit)
+
+    def _in_state(self, state: str, limit: int) -> list[DeadLetter]:
+        conn = self._open()
+        if conn is None:
+            return []
+        ids = conn.execute(f"SELECT id FROM dead_letters WHERE state = '{state}' ORDER BY id LIMIT ?", (limit,))
+        found = [self.get_by_id(letter_id) for (letter_id,) in ids.fetchall()]
+        return [letter for letter in found if letter is not None]
+
+    def find(self, destination: str, scene_id: int) -> tuple[int, str, int, int] | None:
+        """Id, state, generation and seq of a scene's dead letter."""
+        conn = self._open()
+        if conn is None:
+            return None
+        row: tuple[int, str, int, int] | None = conn.execute(
+            "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?",
+            (scene_id, destination),
+        ).fetchone()
+        return row
+
+    def set_state(self, letter_id: int, state: str) -> None:
+        """Moves a dead letter to ``back``, ``asked`` or ``resolved``."""
+        conn = self._open()
+        if conn is not None:
+            conn.execute("UPDATE dead_letters SET state = ? WHERE id = ?", (state, letter_id))
+
+    def resolve(self, destination: str, scene_id: int) -> None:
+        """The scene reached the destination: its dead letter needs nobody any more. Its history stays."""
+        conn = self._open()
+        if conn is not None:
+            conn.execute(
+                "UPDATE dead_letters SET state = 'resolved' "
+                "WHERE scene_id = ? AND destination = ? AND state != 'resolved'",
+                (scene_id, destination),
+            )
+
+    def _open(self, *, create: bool = False) -> sqlite3.Connection | None:
+        """The connection; None while there is no file and none is to be made."""
+        if self._conn is None:
+            if not self.path.exists():
+                if not create:
+                    return None
+                schema.make(str(self.path), CREATE)
+            conn = schema.connect(str(self.path), BUSY_SECONDS)
+            found = conn.execute("PRAGMA user_version").fetchone()[0]
+            if found != VERSION:
+                conn.close()
+                if found == 0:
+                    raise sqlite3.DatabaseError(f"{self.path} is no dead letter queue of Stash Courier")
+                raise schema.QueueUnavailable(
+                    f"{self.path} has schema version {found} and this plugin knows {VERSION}: install the plugin "
+                    "that wrote it again. It was left as it is"
+                )
+            self._conn = conn
+        return self._conn

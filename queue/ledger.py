@@ -1,0 +1,57 @@
+"""The ledger: what was sent last, per destination and scene. Bounded by the library.
+
+Its rows are written in the transaction that removes the delivery, on the queue's connection.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How the last delivery of a scene to a destination ended."""
+
+    destination: str
+    scene_id: int
+    seq: int  # newest event it covered
+    updated_at: str  # the scene's updated_at as Stash wrote it; "" after a destroy
+    fetched_at: float  # wall time at which Stash was asked, unix seconds
+    path: str  # the scene's path as Stash sees it
+    outcome: Literal["sent", "filtered"]  # filtered: never sent, a filter excludes it
+
+
+def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | None:
+    """The scene's row, if it was ever sent to this destination or filtered for it."""
+    row = conn.execute(
+        "SELECT destination, scene_id, seq, updated_at, fetched_at, path, outcome FROM sent "
+        "WHERE destination = ? AND scene_id = ?",
+        (destination, scene_id),
+    ).fetchone()
+    return None if row is None else Sent(*row)
+
+
+def write(conn: sqlite3.Connection, sent: Sent) -> None:
+    """Remembers how a delivery ended; a scene that was sent once stays sent when it is filtered later."""
+    conn.execute(
+        "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET "
+        "seq = max(seq, excluded.seq), updated_at = excluded.updated_at, fetched_at = excluded.fetched_at, "
+        "path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END",
+        (
+            sent.destination,
+            sent.scene_id,
+            sent.seq,
+            sent.updated_at,
+            sent.fetched_at,
+            sent.path,
+            sent.outcome,
+        ),
+    )
+
+
+def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
+    """Drops the row of a scene whose destroy was delivered."""
+    conn.execute("DELETE FROM sent WHERE destination = ? AND scene_id = ?", (destination, scene_id))

@@ -1,0 +1,104 @@
+"""Moves between queue.db and dlq.db: bury and redrive, and what a kill in the middle of one leaves.
+
+Two files can't change in one transaction, so every move writes its target first and clears its
+source second; between the two the job is in both, never in neither. Each move raises the job's
+generation, so that ``heal`` knows of a pair which one is newer. Only for the holder of the worker lock.
+"""
+
+from __future__ import annotations
+
+from stash_courier.queue import ledger
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Broken, DeadLetter, Delivery, Event, SceneEvent
+from stash_courier.queue.scene_queue import SceneQueue
+
+ALL = 1_000_000  # asked and back are few: each is on its way
+
+
+def bury(
+    queue: SceneQueue,
+    dlq: DeadLetterQueue,
+    delivery: Delivery | Broken,
+    error: BaseException,
+    *,
+    title: str = "",
+) -> int | None:
+    """Makes a delivery a dead letter; one that a newer event has overtaken is not buried but goes on.
+
+    Returns:
+        The dead letter's id, or None if the delivery goes on.
+
+    Raises:
+        sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
+    """
+    if isinstance(delivery, Delivery) and queue.superseded(delivery):
+        with queue.transaction():
+            queue.back(delivery, None)
+        return None
+    retries = delivery.tries if isinstance(delivery, Delivery) else 0
+    letter = dlq.add(delivery, error, retries, title=title)
+    row_id = delivery.row_id if isinstance(delivery, Delivery) else delivery.seq
+    with queue.transaction():
+        queue.remove(row_id)
+    return letter
+
+
+def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: float) -> bool:
+    """Puts what a dead letter stands for back into the queue: "deliver the current state".
+
+    It gets a seq of its own, so that receivers don't take it for the delivery that failed.
+
+    Returns:
+        False if something newer was sent meanwhile, which resolves it, or if nobody can tell any
+        more what it was about.
+    """
+    sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
+    if sent is not None and sent.outcome == "sent" and sent.seq > letter.seq:
+        dlq.set_state(letter.id, "resolved")
+        return False
+    if not letter.destination or letter.scene_id <= 0:
+        dlq.set_state(letter.id, "dead")
+        return False
+    job = letter.job or {}
+    event = SceneEvent(
+        seq=queue.next_seq(),
+        scene_id=letter.scene_id,
+        event=_event(letter.event),
+        changed=tuple(str(name) for name in job.get("changed", ())),
+        at=now,
+        path=str(job.get("path", "")),
+        oshash=str(job.get("oshash", "")),
+        checksum=str(job.get("checksum", "")),
+    )
+    queue.redrive(event, letter.destination, letter.generation + 1)
+    dlq.set_state(letter.id, "back")
+    return True
+
+
+def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
+    """At start, before ``recover``: settles what a kill left in both files. The higher generation stays."""
+    for delivery in queue.in_flight():
+        letter = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
+        if isinstance(delivery, Delivery) and letter is not None:
+            _, state, generation, seq = letter
+            if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
+                with queue.transaction():
+                    queue.remove(delivery.row_id)
+    for entry in (*dlq.asked(ALL), *dlq.back(ALL)):
+        _settle(queue, dlq, entry)
+
+
+def _settle(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter) -> None:
+    generation = queue.generation(letter.destination, letter.scene_id)
+    if generation is not None and generation > letter.generation:
+        state = "back"
+    elif letter.state == "asked":
+        return
+    else:
+        sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
+        state = "resolved" if sent is not None and sent.seq >= letter.seq else "asked"
+    dlq.set_state(letter.id, state)
+
+
+def _event(name: str) -> Event:
+    return "create" if name == "create" else "destroy" if name == "destroy" else "update"

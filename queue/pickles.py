@@ -1,0 +1,76 @@
+"""The dead letters' job data: pickles that can hold plain data only, checked before they are loaded.
+
+An unpickler that merely refuses globals still lets eight bytes ask for gigabytes, so every opcode is
+looked at first: an allow-list, a size limit, and memo references to texts only (nested references
+would let a small pickle unfold without end).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from typing import Any, NoReturn
+
+LARGEST_BYTES = 4 << 20  # a job with its whole history of answers is below 200 KB
+_TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
+_BYTES = {"SHORT_BINBYTES", "BINBYTES"}
+_CONTAINERS = {"EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+_FILLERS = {"MARK", "SETITEM", "SETITEMS", "APPEND", "APPENDS"}
+_NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
+_ALLOWED = _TEXT | _BYTES | _CONTAINERS | _FILLERS | _NUMBERS | {"PROTO", "FRAME", "MEMOIZE", "STOP"}
+
+
+class UnsafePickleError(Exception):
+    """The bytes are no job that Stash Courier wrote; they were not loaded."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """The second line: no global is ever looked up."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise UnsafePickleError(f"it names {module}.{name}")
+
+
+def dumps(job: dict[str, Any]) -> bytes:
+    """Pickles a dict of texts, bytes, numbers, None, lists and dicts."""
+    return pickle.dumps(job, protocol=4)
+
+
+def loads(data: bytes) -> dict[str, Any]:
+    """Loads what ``dumps`` wrote.
+
+    Raises:
+        UnsafePickleError: anything else; a sentence says what was found.
+    """
+    if len(data) > LARGEST_BYTES:
+        raise UnsafePickleError(f"it has {len(data)} bytes, more than {LARGEST_BYTES}")
+    _check(data)
+    try:
+        job = _PlainUnpickler(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UnsafePickleError(f"it is damaged ({error})") from error
+    if not isinstance(job, dict):
+        raise UnsafePickleError(f"it holds a {type(job).__name__}")
+    return job
+
+
+def _check(data: bytes) -> None:
+    memo: list[str] = []  # the opcode that made each remembered object
+    previous = ""
+    end = 0
+    try:
+        for opcode, argument, position in pickletools.genops(data):
+            name = opcode.name
+            if name in {"BINGET", "LONG_BINGET"}:
+                if not isinstance(argument, int) or argument >= len(memo) or memo[argument] not in _TEXT:
+                    raise UnsafePickleError("it refers back to something that is no text")
+            elif name not in _ALLOWED:
+                raise UnsafePickleError(f"it holds the opcode {name}")
+            if name == "MEMOIZE":
+                memo.append(previous)
+            previous, end = name, position or 0
+    except ValueError as error:
+        raise UnsafePickleError(f"it is damaged ({error})") from error
+    if end + 1 != len(data):
+        raise UnsafePickleError("something follows it")

@@ -1,0 +1,328 @@
+"""SceneQueue: the inbox, and one delivery per destination and scene. The worker's side of queue.db.
+
+Which delivery is due, and what becomes of it, is decided elsewhere; here it is made durable. At most
+one delivery in flight per scene and destination, and newest wins, follow from the table's UNIQUE
+constraint and ``seq``/``taken``, not from the code that calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import persistqueue
+from persistqueue.serializers import json as json_serializer
+
+from stash_courier.queue import codec, schema
+from stash_courier.queue import statements as sql
+from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, SceneEvent
+
+ROUTE_ROWS = 1000  # inbox rows in one transaction: cheap, and a hook that waits for it waits little
+BUSY_SECONDS = 10.0
+FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
+
+
+class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
+    """persist-queue's SQLiteAckQueue for scene events, with deliveries behind it.
+
+    ``put`` is persist-queue's own. Taking rows one by one with ``get`` and ``ack`` can't promise
+    what this queue promises, so those are refused; ``route``, ``claim``, ``done`` and ``back``
+    stand for them.
+
+    Args:
+        folder: the data folder; it exists.
+        clock: wall time, unix seconds.
+
+    Raises:
+        sqlite3.DatabaseError: queue.db is damaged.
+        schema.QueueUnavailable: it has a schema version that this code doesn't know.
+    """
+
+    _TABLE_NAME = "ack_queue"
+    _SQL_INSERT = schema.INSERT
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self._clock = clock
+        super().__init__(
+            str(folder),
+            auto_resume=False,
+            name="inbox",
+            timeout=BUSY_SECONDS,
+            serializer=json_serializer,
+            db_file_name=schema.QUEUE_DB,
+        )
+
+    def _init(self) -> None:
+        """Opens the file as the hook does; persist-queue's own way races on creation and counts all rows."""
+        self._getter = self._putter = None  # for its __del__, should opening fail
+        self._conn, self._gate = schema.open_queue(str(self.folder), BUSY_SECONDS)
+        self._getter = self._putter = self._conn
+        self.tran_lock = threading.Lock()
+        self.action_lock = threading.Lock()
+        self.put_event = threading.Event()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the ledger and control tables, whose rows change in the same transactions."""
+        return self._conn
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One durable transaction around what stands in the block."""
+        self._conn.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._conn.execute("COMMIT")
+        except BaseException:
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Closes the file and lets go of the gate; what is in flight stays so until ``recover``."""
+        if self._getter is not None:
+            self._getter = self._putter = None
+            self._conn.close()
+            os.close(self._gate)
+
+    __del__ = close
+
+    # The inbox
+
+    def put_many(self, events: Iterable[bytes]) -> None:
+        """Puts encoded events into the inbox in one transaction."""
+        at = self._clock()
+        with self.transaction():
+            self._conn.executemany(self._sql_insert, ((event, at) for event in events))
+
+    def inbox_rows(self, limit: int = ROUTE_ROWS) -> list[SceneEvent | Broken]:
+        """The oldest events, decoded."""
+        return [codec.event(*row) for row in self._conn.execute(sql.INBOX_ROWS, (limit,)).fetchall()]
+
+    def route(
+        self, events: Collection[SceneEvent | Broken], destinations: Collection[str], settle_seconds: float
+    ) -> None:
+        """Moves events from the inbox to one delivery per destination and scene, in one transaction.
+
+        Args:
+            events: what ``inbox_rows`` returned; broken ones are removed, so bury them first.
+            destinations: ids; empty drops the events.
+            settle_seconds: how long the first event of a scene waits for others.
+        """
+        with self.transaction():
+            for event in events:
+                if isinstance(event, SceneEvent):
+                    for destination in destinations:
+                        self._add(event, destination, settle_seconds)
+                self._conn.execute(sql.INBOX_DELETE, (event.seq,))
+
+    def redrive(self, event: SceneEvent, destination: str, generation: int) -> None:
+        """Puts a dead letter's event back as a delivery, or merges it into the one that is there."""
+        with self.transaction():
+            self._add(event, destination, 0.0, generation)
+
+    def next_seq(self) -> int:
+        """A seq for an event that comes from no hook."""
+        with self.transaction():
+            seq = int(self._conn.execute(self._sql_insert, (b"", 0.0)).lastrowid or 0)
+            self._conn.execute(sql.INBOX_DELETE, (seq,))
+        return seq
+
+    def _add(self, event: SceneEvent, destination: str, settle_seconds: float, generation: int = 0) -> None:
+        # An event from before the clock was set back isn't later than now.
+        due = min(event.at, self._clock()) + (0.0 if event.event == "destroy" else settle_seconds)
+        new = {
+            "destination": destination,
+            "scene_id": event.scene_id,
+            "data": json.dumps(codec.facts(event)),
+            "at": event.at,
+            "event": event.event,
+            "changed": " ".join(event.changed),
+            "seq": event.seq,
+            "due": due,
+            "priority": int(event.bulk),
+            "generation": generation,
+        }
+        row = self._conn.execute(sql.FIND, (destination, event.scene_id)).fetchone()
+        if row is None:
+            self._conn.execute(sql.ADD, new)
+            return
+        row_id, status, kind, changed, tries, old_due, old_generation, later, later_changed, later_due = row
+        in_flight = status == 2
+        if in_flight:
+            kind, changed, old_due = later, later_changed, later_due
+        joined = {
+            **new,
+            "row_id": row_id,
+            "event": codec.merged(kind, event.event) if kind else event.event,
+            "changed": codec.union(changed, " ".join(event.changed)),
+            "generation": max(old_generation, generation),
+        }
+        # What settles keeps its due time; what backs off is due anew; a destroy waits for nothing.
+        if old_due is not None and (in_flight or tries == 0):
+            joined["due"] = min(old_due, due)
+        self._conn.execute(sql.JOIN_IN_FLIGHT if in_flight else sql.JOIN_WAITING, joined)
+
+    # Deliveries
+
+    def claim(
+        self, destination: str, limit: int, now: float, *, suspects: bool = False
+    ) -> list[Delivery | Broken]:
+        """Takes due deliveries of a destination, edits before bulk, oldest due first.
+
+        Args:
+            destination: its id.
+            limit: how many at most.
+            now: wall time.
+            suspects: at most one, of those that were in flight when a worker died.
+        """
+        rows = self._conn.execute(
+            sql.CLAIM_SUSPECT if suspects else sql.CLAIM,
+            {"destination": destination, "limit": limit, "now": now},
+        ).fetchall()
+        rows.sort(key=lambda row: row[-2:])  # RETURNING has no order
+        return [codec.delivery(row[:-2]) for row in rows]
+
+    def next_due(self, destination: str) -> float | None:
+        """Wall time at which the destination's next delivery is due; None if none waits."""
+        due: float | None = self._conn.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
+        return due
+
+    def suspect_due(self, destination: str) -> float | None:
+        """As ``next_due``, of those that were in flight when a worker died."""
+        due: float | None = self._conn.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0]
+        return due
+
+    def superseded(self, delivery: Delivery) -> bool:
+        """Whether a newer event of the scene came in while this delivery was in flight."""
+        row = self._conn.execute(sql.SUPERSEDED, (delivery.row_id,)).fetchone()
+        return row is not None and bool(row[0])
+
+    def done(self, delivery: Delivery) -> None:
+        """Ends a delivery; what came in meanwhile becomes the next one. Within a transaction."""
+        if not self._conn.execute(sql.DONE, (delivery.row_id,)).rowcount:
+            self._conn.execute(sql.START_LATER, (delivery.row_id,))
+
+    def back(self, delivery: Delivery, due: float | None, attempt: Attempt | None = None) -> None:
+        """Puts a delivery back to wait. Within a transaction.
+
+        A newer event that came in meanwhile is merged, is due by its own time and resets the counts.
+
+        Args:
+            delivery: as claimed, with attempts, tries and absent counted up by the caller.
+            due: wall time; None leaves it due as it was.
+            attempt: the failure to remember.
+        """
+        row = self._conn.execute(sql.LATER, (delivery.row_id,)).fetchone()
+        if row is None:
+            return
+        later, later_changed, later_due, later_data = row
+        history = (*delivery.history, attempt) if attempt else delivery.history
+        facts = codec.facts(delivery, history)
+        values: dict[str, object] = {
+            "row_id": delivery.row_id,
+            "event": delivery.event,
+            "changed": " ".join(delivery.changed),
+            "data": json.dumps(facts),
+            "due": due,
+            "attempts": delivery.attempts,
+            "tries": delivery.tries,
+            "absent": delivery.absent,
+        }
+        if later is not None:
+            values |= {
+                "event": codec.merged(delivery.event, later),
+                "changed": codec.union(" ".join(delivery.changed), later_changed),
+                "data": json.dumps({**facts, **json.loads(later_data)}),
+                "due": later_due,
+                "attempts": 0,
+                "tries": 0,
+                "absent": 0,
+            }
+        self._conn.execute(sql.BACK, values)
+
+    def remove(self, row_id: int) -> None:
+        """Deletes a delivery whose dead letter is safe. Within a transaction."""
+        self._conn.execute(sql.REMOVE, (row_id,))
+
+    def give_back(self, destination: str, scene_ids: Collection[int]) -> None:
+        """Takes back one counted attempt of waiting deliveries. Within a transaction."""
+        self._conn.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
+
+    def make_due(self, now: float, destination: str | None = None) -> int:
+        """Makes everything that waits due now, of one destination or of all; returns how many."""
+        return int(self._conn.execute(sql.MAKE_DUE, (now, destination)).rowcount)
+
+    def shift(self, seconds: float) -> None:
+        """Moves what is due along with a jump of the wall clock. Within a transaction."""
+        self._conn.execute(sql.SHIFT, (seconds,))
+
+    def recover(self) -> None:
+        """Takes back what was in flight when the last worker ended; only for the holder of the worker lock.
+
+        A delivery that was in flight alone is what that worker died of, if of a delivery at all.
+        """
+        with self.transaction():
+            found = self.in_flight()
+            for delivery in found:
+                if isinstance(delivery, Delivery):
+                    self.back(delivery, None)
+                    self._conn.execute(sql.SUSPECT, (delivery.deaths + (len(found) == 1), delivery.row_id))
+                else:
+                    self._conn.execute(sql.SUSPECT, (0, delivery.seq))
+
+    def in_flight(self) -> list[Delivery | Broken]:
+        """Claimed deliveries whose end is not known."""
+        return [codec.delivery(row) for row in self._conn.execute(sql.IN_FLIGHT).fetchall()]
+
+    def generation(self, destination: str, scene_id: int) -> int | None:
+        """How often a scene's delivery has moved between queue and dead letters; None if there is none."""
+        row = self._conn.execute(sql.GENERATION, (destination, scene_id)).fetchone()
+        return None if row is None else int(row[0])
+
+    # What is in it
+
+    def backlog(self) -> dict[str, Backlog]:
+        """What waits, per destination. Reads the whole table: for people, not for the loop."""
+        return {row[0]: Backlog(*row[1:]) for row in self._conn.execute(sql.BACKLOG)}
+
+    def inbox_count(self) -> int:
+        """Events that are not routed yet."""
+        count: int = self._conn.execute(sql.INBOX_COUNT).fetchone()[0]
+        return count
+
+    def inbox_empty(self) -> bool:
+        """Whether every event has been routed."""
+        return self._conn.execute(sql.INBOX_ANY).fetchone() is None
+
+    def empty(self) -> bool:
+        """Whether neither an event nor a delivery waits."""
+        return self.inbox_empty() and self._conn.execute(sql.ANY).fetchone() is None
+
+    @property
+    def size(self) -> int:
+        """Events and deliveries in the file, counted there: persist-queue's own count is per process."""
+        deliveries: int = self._conn.execute(sql.COUNT).fetchone()[0]
+        return self.inbox_count() + deliveries
+
+    def tidy(self) -> None:
+        """Checkpoints and gives free pages back to the file system; the worker alone does this."""
+        self._conn.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
+        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    # What persist-queue offers and this queue can't honour
+
+    def _refused(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: rows are routed and claimed, never taken one by one."""
+        raise NotImplementedError("SceneQueue has route(), claim(), done() and back() instead")
+
+    get = get_nowait = ack = ack_failed = nack = update = queue = task_done = _refused
+    resume_unack_tasks = clear_acked_data = shrink_disk_usage = _refused

@@ -1,0 +1,107 @@
+"""Every SQL statement on the deliveries table that the worker uses, each with a name and a sentence.
+
+What the hook shares (tables, indexes, the inbox INSERT) is in schema.py.
+"""
+
+from __future__ import annotations
+
+from stash_courier.queue.schema import DELIVERIES, INBOX
+
+# What codec.delivery() reads, in this order.
+COLUMNS = (
+    "_id, destination, scene_id, event, changed, seq, timestamp, attempts, tries, absent, data, generation, deaths"
+)
+
+# Oldest events first: the order in which they are routed.
+INBOX_ROWS = f"SELECT _id, data FROM {INBOX} ORDER BY _id LIMIT ?"
+INBOX_DELETE = f"DELETE FROM {INBOX} WHERE _id = ?"
+INBOX_ANY = f"SELECT 1 FROM {INBOX} LIMIT 1"
+INBOX_COUNT = f"SELECT count(*) FROM {INBOX}"
+
+# The row that a new event of a scene meets.
+FIND = f"""
+SELECT _id, status, event, changed, tries, due, generation, later_event, later_changed, later_due
+FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"""
+
+ADD = f"""
+INSERT INTO {DELIVERIES} (status, destination, scene_id, data, timestamp, event, changed, seq, due, priority,
+    generation)
+VALUES (0, :destination, :scene_id, :data, :at, :event, :changed, :seq, :due, :priority, :generation)"""
+
+# A newer event joins a delivery that waits: the counts start afresh.
+JOIN_WAITING = f"""
+UPDATE {DELIVERIES} SET event = :event, changed = :changed, data = :data, seq = max(seq, :seq), due = :due,
+    priority = min(priority, :priority), generation = :generation, attempts = 0, tries = 0, absent = 0, deaths = 0
+WHERE _id = :row_id"""
+
+# A newer event arrives during a delivery: it is kept beside it until the outcome is known.
+JOIN_IN_FLIGHT = f"""
+UPDATE {DELIVERIES} SET later_event = :event, later_changed = :changed, later_data = :data,
+    later_at = coalesce(later_at, :at), later_due = :due, seq = max(seq, :seq),
+    priority = min(priority, :priority), generation = :generation
+WHERE _id = :row_id"""
+
+# Edits before bulk, each oldest due first; both halves read the partial index deliveries_due.
+CLAIM = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
+    SELECT _id FROM (SELECT _id FROM {DELIVERIES}
+        WHERE destination = :destination AND status < 2 AND priority = 0 AND due <= :now
+        ORDER BY due LIMIT :limit)
+    UNION ALL
+    SELECT _id FROM (SELECT _id FROM {DELIVERIES}
+        WHERE destination = :destination AND status < 2 AND priority = 1 AND due <= :now
+        ORDER BY due LIMIT :limit)
+    LIMIT :limit)
+RETURNING {COLUMNS}, priority, due"""
+
+# One of those that were in flight when a worker died.
+CLAIM_SUSPECT = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
+    SELECT _id FROM {DELIVERIES}
+    WHERE suspect = 1 AND status < 2 AND destination = :destination AND due <= :now ORDER BY due LIMIT 1)
+RETURNING {COLUMNS}, priority, due"""
+
+NEXT_DUE = f"""
+SELECT min(due) FROM (
+    SELECT min(due) AS due FROM {DELIVERIES} WHERE destination = :destination AND status < 2 AND priority = 0
+    UNION ALL
+    SELECT min(due) FROM {DELIVERIES} WHERE destination = :destination AND status < 2 AND priority = 1)"""
+SUSPECT_DUE = f"SELECT min(due) FROM {DELIVERIES} WHERE suspect = 1 AND status < 2 AND destination = ?"
+
+# Delivered, and nothing newer came in.
+DONE = f"DELETE FROM {DELIVERIES} WHERE _id = ? AND status = 2 AND seq = taken"
+
+# Delivered, and something newer came in: that is the next delivery.
+START_LATER = f"""
+UPDATE {DELIVERIES} SET status = 0, event = later_event, changed = later_changed, data = later_data,
+    timestamp = later_at, due = later_due, attempts = 0, tries = 0, absent = 0, deaths = 0, suspect = 0,
+    later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
+WHERE _id = ? AND status = 2 AND seq > taken"""
+
+LATER = f"SELECT later_event, later_changed, later_due, later_data FROM {DELIVERIES} WHERE _id = ? AND status = 2"
+
+# Not delivered: waits again, with whatever came in meanwhile merged by the caller.
+BACK = f"""
+UPDATE {DELIVERIES} SET status = 0, suspect = 0, deaths = 0, event = :event, changed = :changed, data = :data,
+    due = coalesce(:due, due), attempts = :attempts, tries = :tries, absent = :absent, later_event = NULL,
+    later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
+WHERE _id = :row_id"""
+
+SUPERSEDED = f"SELECT seq > taken FROM {DELIVERIES} WHERE _id = ?"
+GIVE_BACK = f"""
+UPDATE {DELIVERIES} SET attempts = max(attempts - 1, 0) WHERE destination = ? AND scene_id = ? AND status < 2"""
+MAKE_DUE = f"""
+UPDATE {DELIVERIES} SET due = ?1 WHERE status < 2 AND due > ?1 AND (?2 IS NULL OR destination = ?2)"""
+SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
+
+# What was in flight when the last worker ended.
+IN_FLIGHT = f"SELECT {COLUMNS} FROM {DELIVERIES} WHERE status = 2"
+SUSPECT = f"UPDATE {DELIVERIES} SET status = 0, suspect = 1, deaths = ? WHERE _id = ?"
+
+GENERATION = f"SELECT generation FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"
+REMOVE = f"DELETE FROM {DELIVERIES} WHERE _id = ?"
+ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
+COUNT = f"SELECT count(*) FROM {DELIVERIES}"
+BACKLOG = f"""
+SELECT destination, count(*), sum(tries > 0 AND status < 2), sum(status = 2), min(timestamp), min(due)
+FROM {DELIVERIES} GROUP BY destination"""

@@ -1,0 +1,180 @@
+"""The folder that ``make plugin`` makes works by itself, on each Python at hand: no pip, no network,
+no site-packages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WHEELS = ROOT / ".build" / "wheels"
+BUILD = [sys.executable, str(ROOT / "tools" / "build_plugin.py")]
+VERSIONS = ((3, 11), (3, 12), (3, 13))
+
+# Names the folder as plugin/main.py does, imports every module of ours and prints where all came from.
+IMPORT_ALL = """
+import importlib, json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+package = type(sys)("stash_courier")
+package.__path__ = [str(folder)]
+sys.modules["stash_courier"] = package
+from stash_courier.plugin import libraries
+libraries.add(str(folder))
+for top in ("plugin", "queue", "worker"):
+    for file in sorted((folder / top).rglob("*.py")):
+        parts = file.relative_to(folder).with_suffix("").parts
+        if parts != ("plugin", "main"):  # it is started, never imported
+            importlib.import_module(".".join(("stash_courier", *parts)).removesuffix(".__init__"))
+import persistqueue, requests, stashapi.stashapp
+print(json.dumps({name: getattr(m, "__file__", None) for name, m in sys.modules.items()}))
+"""
+
+
+def interpreters() -> dict[str, str]:
+    """A Python of each version at hand: on the path, or beside ours as version managers lay them."""
+    beside = Path(sys.base_prefix).parent.glob("*/bin/python3")
+    named = (shutil.which(f"python3.{minor}") for _, minor in VERSIONS)
+    found: dict[str, str] = {}
+    for candidate in (sys.executable, *(str(p) for p in sorted(beside)), *(n for n in named if n)):
+        ask = [candidate, "-I", "-c", "import sys; print(*sys.version_info[:2])"]
+        answer = subprocess.run(ask, capture_output=True, text=True, check=False)
+        if answer.returncode == 0:
+            version = tuple(int(part) for part in answer.stdout.split())
+            if version in VERSIONS:
+                found.setdefault(".".join(map(str, version)), candidate)
+    return found
+
+
+PYTHONS = interpreters()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugin folder, built once; its place has a space in its name, as a user's may have."""
+    if not any(WHEELS.glob("*.whl")):
+        pytest.skip(f"the plugin's libraries are not in {WHEELS}; `make test` fetches them")
+    target = tmp_path_factory.mktemp("stash plugins") / "stash_courier"
+    subprocess.run([*BUILD, "--target", str(target)], check=True, stdout=subprocess.PIPE)
+    return target
+
+
+def names(folder: Path) -> set[str]:
+    """All files of a folder, by their path in it."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_imports_from_the_folder_alone(folder: Path, version: str) -> None:
+    """Every module of the plugin loads where Python has no packages of its own, without a warning."""
+    command = [PYTHONS[version], "-I", "-S", "-B", "-W", "error", "-c", IMPORT_ALL, str(folder)]
+    imported = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert imported.returncode == 0, imported.stderr
+    assert imported.stderr == ""
+    origins = json.loads(imported.stdout)
+    for module in (
+        "persistqueue",
+        "stashapi",
+        "requests",
+        "urllib3",
+        "certifi",
+        "charset_normalizer",
+        "idna",
+    ):
+        assert Path(origins[module]).is_relative_to(folder / "lib"), module
+    assert Path(origins["queue"]).parent == Path(origins["json"]).parents[1]
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_takes_a_hook(folder: Path, tmp_path: Path, version: str) -> None:
+    """The folder, started as Stash starts it, puts a scene's event into the queue."""
+    hook = {
+        "server_connection": {"Scheme": "http", "Host": "127.0.0.1", "Port": 9, "Dir": "/nowhere"},
+        "args": {
+            "mode": "hook",
+            "hookContext": {"id": 7, "type": "Scene.Update.Post", "input": {"id": "7"}, "inputFields": ["id"]},
+        },
+    }
+    environment = {
+        "PYTHONPATH": str(folder.parent),
+        "PATH": os.defpath,
+        "STASH_COURIER_DATA": str(tmp_path),
+        "STASH_COURIER_WORKER": "off",
+    }
+    command = [PYTHONS[version], "-B", "-S", "-E", str(folder / "plugin" / "main.py")]
+    done = subprocess.run(
+        command, input=json.dumps(hook), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "output" in json.loads(done.stdout)
+    assert (tmp_path / "queue.db").is_file()
+
+
+def test_holds_what_it_needs_and_no_more(folder: Path) -> None:
+    """The folder has manifest, code, libraries and texts; no tests, tools, scripts or byte code."""
+    here = names(folder)
+    assert {name.split("/", 1)[0] for name in here} == {
+        *("LICENSE", "README.md", "stash_plugin.yml"),
+        *("lib", "plugin", "queue", "worker"),
+    }
+    for top in ("plugin", "queue", "worker"):
+        wanted = {n for n in names(ROOT / top) if "__pycache__" not in n and "/." not in f"/{n}"}
+        assert {n.removeprefix(f"{top}/") for n in here if n.startswith(f"{top}/")} == wanted
+    assert not [name for name in here if "__pycache__" in name or "/bin/" in name or name.endswith(".pth")]
+
+
+def test_fits_every_system(folder: Path) -> None:
+    """Nothing in the folder is compiled for one system or one Python."""
+    assert not [n for n in names(folder) if n.endswith((".so", ".pyd", ".dll", ".dylib", ".pyc"))]
+    for wheel in folder.glob("lib/*.dist-info/WHEEL"):
+        text = wheel.read_text(encoding="utf-8")
+        assert "Root-Is-Purelib: true" in text, wheel
+
+
+def test_is_one_plugin(folder: Path) -> None:
+    """Stash, which loads every .yml under its plugins folder, finds one plugin in it."""
+    assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_plugin.yml"]
+
+
+def test_licences_are_kept(folder: Path) -> None:
+    """Each library comes with the text of its licence and a line in the list."""
+    listed = (folder / "lib" / "LICENSES.md").read_text(encoding="utf-8")
+    infos = list(folder.glob("lib/*.dist-info"))
+    assert infos
+    for info in infos:
+        texts = [p for p in (info / "licenses").rglob("*") if p.is_file() and p.stat().st_size > 500]
+        assert texts, info.name
+        assert all(t.relative_to(folder / "lib").as_posix() in listed for t in texts)
+
+
+def test_same_again(folder: Path, tmp_path: Path) -> None:
+    """Built twice, the folder and its zip are the same to the byte."""
+    archives = []
+    for turn in ("first", "second"):
+        target = tmp_path / turn / "stash_courier"
+        subprocess.run([*BUILD, "--zip", "--target", str(target)], check=True, stdout=subprocess.PIPE)
+        archives.append(target.with_suffix(".zip").read_bytes())
+    assert archives[0] == archives[1]
+
+
+def test_refuses_other_wheels(folder: Path, tmp_path: Path) -> None:
+    """A library that differs from the locked one by a byte is not shipped; the builder is told."""
+    wheels = tmp_path / "wheels"
+    shutil.copytree(WHEELS, wheels)
+    changed = next(wheels.glob("requests-*.whl"))
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    built = subprocess.run(
+        [*BUILD, "--wheels", str(wheels), "--target", str(tmp_path / "stash_courier")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 1
+    assert built.stderr.startswith("requests==")
+    assert "Traceback" not in built.stderr

@@ -1,0 +1,45 @@
+"""What the stand-in does wrong on purpose, to requests of others than its own helpers. All off at first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stash_courier.tests.standin.stash.library import StashError
+from stash_courier.tests.standin.stash.plugins import Caller
+
+
+@dataclass(slots=True)
+class Faults:
+    """Plain attributes, to be set at any time. The first that is set of hang, status, html,
+    login_redirect, graphql_error decides the answer; a delay comes before it."""
+
+    delay: float = 0.0  # seconds before every answer
+    hang: bool = False  # takes the request and never answers
+    status: int = 0  # answers with this HTTP status and a line of text, such as 500 or 503
+    html: bool = False  # answers 200 with an HTML page, as a proxy in front of Stash does
+    login_redirect: bool = False  # answers 302 to /login
+    graphql_error: str = ""  # answers 200 with this error and no data
+    broken_ids: set[int] = field(default_factory=set)  # scenes whose reading fails: null and an error
+
+    def clear(self) -> None:
+        """Switches every fault off."""
+        fresh = Faults()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
+
+    def check(self, caller: Caller, scene_ids: Iterable[int]) -> None:
+        """Raises StashError if one of these scenes is broken."""
+        broken = self.broken_ids.intersection(scene_ids)
+        if broken and not caller.owner:
+            raise StashError(f"reading scene {min(broken)}: database disk image is malformed")
+
+
+@dataclass(slots=True)
+class Requests:
+    """What reached ``/graphql``, apart from the stand-in's own helpers. Refused requests count too."""
+
+    total: int = 0
+    by_field: Counter[str] = field(default_factory=Counter)  # requests that ask for this root field
+    by_credential: Counter[str] = field(default_factory=Counter)  # api_key, cookie or none

@@ -1,0 +1,233 @@
+"""The stand-in's scenes: frozen records in memory, changed all or nothing.
+
+What an edit means is in ``edits``, what a filter finds is in ``filters``; nothing here knows GraphQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from pathlib import PurePosixPath
+from typing import Literal
+
+Kind = Literal["performer", "tag", "studio", "group"]
+
+
+class StashError(Exception):
+    """What Stash answers as the message of a GraphQL error."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """One file of a scene; no such file need exist."""
+
+    id: int
+    path: str
+    size: int  # bytes
+    mod_time: str
+    created_at: str
+    updated_at: str
+    fingerprints: tuple[tuple[str, str], ...]  # (type, value)
+    duration: float = 60.0  # seconds
+    width: int = 1920
+    height: int = 1080
+    frame_rate: float = 25.0
+    video_codec: str = "h264"
+    audio_codec: str = "aac"
+
+    def fingerprint(self, kind: str) -> str:
+        """The value of one kind of fingerprint, "" if it was never computed."""
+        return dict(self.fingerprints).get(kind, "")
+
+
+@dataclass(frozen=True, slots=True)
+class StashId:
+    """A scene's identity at a stash-box."""
+
+    endpoint: str
+    stash_id: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene as one transaction left it. Texts are never None in Stash, only "" (its Go strings)."""
+
+    id: int
+    created_at: str  # RFC 3339 to the second, in the server's zone, as Stash stores it
+    updated_at: str
+    title: str = ""
+    code: str = ""
+    details: str = ""
+    director: str = ""
+    date: str | None = None
+    rating100: int | None = None
+    organized: bool = False
+    urls: tuple[str, ...] = ()
+    files: tuple[VideoFile, ...] = ()  # the primary file first
+    performers: tuple[int, ...] = ()
+    tags: tuple[int, ...] = ()
+    studio: int | None = None
+    groups: tuple[tuple[int, int | None], ...] = ()  # (group, index of the scene in it)
+    stash_ids: tuple[StashId, ...] = ()
+    cover: bytes = b""
+    resume_time: float = 0.0
+    play_duration: float = 0.0
+    o_counter: int = 0
+    play_count: int = 0
+    interactive: bool = False
+
+    @property
+    def path(self) -> str:
+        """The primary file's path, "" for a scene without files."""
+        return self.files[0].path if self.files else ""
+
+
+class Library:
+    """Scenes and the names they refer to.
+
+    Args:
+        clock: gives wall time in unix seconds.
+        zone: the server's time zone, None for this machine's; Stash compares times as text in it.
+    """
+
+    def __init__(self, clock: Callable[[], float], zone: tzinfo | None) -> None:
+        self._clock = clock
+        self._zone = zone
+        self._lock = threading.RLock()
+        self._scenes: dict[int, Scene] = {}
+        self._names: dict[Kind, dict[int, str]] = {"performer": {}, "tag": {}, "studio": {}, "group": {}}
+        self._last_scene = 0
+        self._last_file = 0
+
+    def now(self) -> str:
+        """The time as Stash writes it: RFC 3339, to the second, in the server's zone, Z for UTC."""
+        moment = datetime.fromtimestamp(self._clock(), UTC).astimezone(self._zone)
+        return moment.isoformat("T", "seconds").replace("+00:00", "Z")
+
+    def named(self, kind: Kind, name: str) -> int:
+        """The id of the performer, tag, studio or group of this name; it is made if there is none."""
+        with self._lock:
+            names = self._names[kind]
+            found = next((i for i, n in names.items() if n == name), None)
+            if found is None:
+                found = len(names) + 1
+                names[found] = name
+            return found
+
+    def name(self, kind: Kind, identity: int) -> str:
+        """The name behind an id.
+
+        Raises:
+            StashError: there is none; Stash's database refuses such an id.
+        """
+        try:
+            return self._names[kind][identity]
+        except KeyError:
+            raise StashError("FOREIGN KEY constraint failed") from None
+
+    def count(self, kind: Kind) -> int:
+        """How many performers, tags, studios or groups there are."""
+        return len(self._names[kind])
+
+    def video(self, path: str, size: int = 1_000_000, duration: float = 60.0) -> VideoFile:
+        """A new file record for a path; its fingerprint is derived from path and size."""
+        with self._lock:
+            self._last_file += 1
+            number = self._last_file
+        now = self.now()
+        oshash = hashlib.blake2b(f"{path}|{size}".encode(), digest_size=8).hexdigest()
+        return VideoFile(number, path, size, now, now, now, (("oshash", oshash),), duration)
+
+    def new_scene(self, files: Iterable[VideoFile] = ()) -> Scene:
+        """A scene with a fresh id, not yet in the library."""
+        with self._lock:
+            self._last_scene += 1
+            now = self.now()
+            return Scene(self._last_scene, now, now, files=tuple(files))
+
+    def commit(self, scenes: Sequence[Scene], removed: Iterable[int] = ()) -> None:
+        """Stores and removes scenes in one step."""
+        with self._lock:
+            for scene in scenes:
+                self._scenes[scene.id] = scene
+            for scene_id in removed:
+                self._scenes.pop(scene_id, None)
+
+    def change(self, scene_ids: Iterable[int], edit: Callable[[Scene], Scene]) -> list[Scene]:
+        """Applies an edit to scenes: to all of them, or to none if it raises. Bumps ``updated_at``."""
+        with self._lock:
+            stamp = self.now()
+            changed = [replace(edit(self.get(i)), updated_at=stamp) for i in scene_ids]
+            self.commit(changed)
+            return changed
+
+    def find(self, scene_id: int) -> Scene | None:
+        """One scene, None if it is gone."""
+        return self._scenes.get(scene_id)
+
+    def get(self, scene_id: int) -> Scene:
+        """One scene.
+
+        Raises:
+            StashError: it is gone.
+        """
+        scene = self.find(scene_id)
+        if scene is None:
+            raise StashError(f"scene with id {scene_id} not found")
+        return scene
+
+    def by_path(self, path: str) -> Scene | None:
+        """The scene that a file belongs to."""
+        return next((s for s in self.all() if any(f.path == path for f in s.files)), None)
+
+    def all(self) -> list[Scene]:
+        """All scenes, oldest id first."""
+        with self._lock:
+            return list(self._scenes.values())
+
+    def fill(self, count: int) -> None:
+        """Makes a library of ``count`` different scenes, the same every time."""
+        actors = [self.named("performer", n) for n in ("Ada Example", "Bo Example", "Cy Example")]
+        tags = [self.named("tag", n) for n in ("Outdoor", "Interview", "4K")]
+        studio = self.named("studio", "Example Studio")
+        group = self.named("group", "Example Series")
+        scenes = []
+        for number in range(1, count + 1):
+            folder = PurePosixPath("/media/films") / f"{number % 10}"
+            video = self.video(str(folder / f"Film {number}.mp4"), 1_000_000 + number, 60.0 + number % 60)
+            scenes.append(
+                replace(
+                    self.new_scene([video]),
+                    title=f"Film {number}",
+                    details=f"The {number}. film.",
+                    date=f"2024-{number % 12 + 1:02}-{number % 28 + 1:02}",
+                    rating100=number % 100 + 1,
+                    urls=(f"https://example.org/films/{number}",),
+                    performers=tuple(actors[: number % 4]),
+                    tags=tuple(tags[: number % 3 + 1]),
+                    studio=studio,
+                    groups=((group, number),) if number % 2 else (),
+                )
+            )
+        self.commit(scenes)
+
+
+def identities(texts: Iterable[str]) -> list[int]:
+    """Ids as numbers.
+
+    Raises:
+        StashError: one isn't a number, in Stash's words.
+    """
+    return [identity(text) for text in texts]
+
+
+def identity(text: str) -> int:
+    """One id as a number; raises as ``identities`` does."""
+    try:
+        return int(text)
+    except ValueError:
+        raise StashError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None

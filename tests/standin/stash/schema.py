@@ -1,0 +1,28 @@
+"""The executable schema: ``schema.graphql`` with its answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from graphql import GraphQLObjectType, GraphQLSchema, build_schema
+
+from stash_courier.tests.standin.stash.backend import Backend, marked
+from stash_courier.tests.standin.stash.mutations import Mutations
+from stash_courier.tests.standin.stash.objects import Objects
+from stash_courier.tests.standin.stash.queries import Queries
+
+
+def build(backend: Backend) -> GraphQLSchema:
+    """The schema of one stand-in."""
+    schema = bare()
+    for holder in (Queries(backend), Mutations(backend, schema), Objects(backend)):
+        for type_name, field, resolver in marked(holder):
+            kind = schema.type_map[type_name]
+            assert isinstance(kind, GraphQLObjectType)
+            kind.fields[field].resolve = resolver
+    return schema
+
+
+def bare() -> GraphQLSchema:
+    """The schema without answers."""
+    return build_schema(Path(__file__).with_name("schema.graphql").read_text("utf-8"))

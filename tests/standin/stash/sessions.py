@@ -1,0 +1,104 @@
+"""Who may ask: the API key and session cookies, as Stash's pkg/session and the libraries below it do it.
+
+A cookie is signed and carries the second in which it was made; its age counts, nothing is stored. Every
+answer to a request with a valid cookie renews it by Set-Cookie. Of two cookies the first one counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+
+COOKIE = "session"
+
+Visits = tuple[tuple[str, str], ...]  # (plugin id, trigger) of the hooks that led to a request
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a cookie holds."""
+
+    user: str  # "" when the server has no credentials
+    visits: Visits = ()
+
+
+class Unauthorized(Exception):
+    """An API key that isn't this server's; Stash answers 401 even if it asks for no credentials."""
+
+
+class Sessions:
+    """Makes and reads cookies.
+
+    Args:
+        max_age: seconds a cookie lives; 0 is for ever. Stash reads it once, at its start.
+        clock: gives wall time in unix seconds.
+    """
+
+    def __init__(self, max_age: int, clock: Callable[[], float]) -> None:
+        self.max_age = max_age
+        self._clock = clock
+        self._key = os.urandom(32)
+
+    def make(self, session: Session) -> str:
+        """A cookie's value, as made at this second."""
+        payload = base64.urlsafe_b64encode(json.dumps([session.user, session.visits]).encode())
+        signed = f"{int(self._clock())}|".encode() + payload
+        return base64.urlsafe_b64encode(signed + b"|" + self._mac(signed)).decode()
+
+    def read(self, value: str) -> Session | None:
+        """What a cookie holds; None if it isn't ours or too old."""
+        try:
+            at, payload, mac = base64.urlsafe_b64decode(value.encode()).split(b"|", 2)
+        except (binascii.Error, ValueError):
+            return None
+        if not hmac.compare_digest(mac, self._mac(at + b"|" + payload)):
+            return None
+        if self.max_age and int(at) < int(self._clock()) - self.max_age:
+            return None
+        user, visits = json.loads(base64.urlsafe_b64decode(payload))
+        return Session(user, tuple((p, t) for p, t in visits))
+
+    def set_cookie(self, session: Session) -> str:
+        """The Set-Cookie header that renews a session."""
+        expires = formatdate(self._clock() + self.max_age, usegmt=True)
+        age = f"; Expires={expires}; Max-Age={self.max_age}" if self.max_age else ""
+        return f"{COOKIE}={self.make(session)}; Path=/{age}; SameSite=Lax"
+
+    def _mac(self, signed: bytes) -> bytes:
+        return hmac.new(self._key, COOKIE.encode() + b"|" + signed, hashlib.sha256).digest()
+
+
+def first_cookie(header: str) -> str:
+    """The value of the first session cookie in a Cookie header, "" if there is none."""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
+
+
+def connection_cookie(value: str) -> dict[str, object]:
+    """A cookie as it stands in a plugin's ``server_connection`` (Go's http.Cookie, all else unset)."""
+    return {
+        "Name": COOKIE,
+        "Value": value,
+        "Path": "",
+        "Domain": "",
+        "Expires": "0001-01-01T00:00:00Z",
+        "RawExpires": "",
+        "MaxAge": 0,
+        "Secure": False,
+        "HttpOnly": False,
+        "SameSite": 0,
+        "Raw": "",
+        "Unparsed": None,
+        "Quoted": False,
+        "Partitioned": False,
+    }

@@ -1,0 +1,218 @@
+"""What the stand-in answers at each address: access, faults, GraphQL, the few pages that matter."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    execute_sync,
+    parse,
+    validate,
+)
+
+from stash_courier.tests.standin.stash.backend import Backend
+from stash_courier.tests.standin.stash.cancel import wait
+from stash_courier.tests.standin.stash.faults import Requests
+from stash_courier.tests.standin.stash.plugins import Caller
+from stash_courier.tests.standin.stash.schema import build
+from stash_courier.tests.standin.stash.sessions import Session, Sessions, Unauthorized, first_cookie
+from stash_courier.tests.standin.stash.web import Request, Response
+
+OWNER = "X-Stand-In-Owner"  # marks requests of the stand-in's own helpers
+_SCREENSHOT = re.compile(r"/scene/(\d+)/screenshot")
+_PAGE = b'<!DOCTYPE html><html><head><base href="/"><title>Stash</title></head><body></body></html>'
+_NO_COVER = b'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360"/>'
+
+
+class StashSite:
+    """Answers requests.
+
+    Args:
+        sessions: gives the cookies of the running server.
+    """
+
+    def __init__(self, backend: Backend, sessions: Callable[[], Sessions], requests: Requests) -> None:
+        self._backend = backend
+        self._sessions = sessions
+        self._requests = requests
+        self._schema: GraphQLSchema = build(backend)
+
+    def __call__(self, request: Request) -> Response | None:
+        """One answer; None when there is to be none."""
+        if request.path == "/healthz":
+            return Response(200, b".")
+        if request.path == "/graphql" and request.method == "POST":
+            return self._graphql(request)
+        return self._page(request)
+
+    def _graphql(self, request: Request) -> Response | None:
+        fields = _root_fields(request.body)
+        if OWNER not in request.headers:
+            self._count(request, fields)
+            faults = self._backend.faults
+            if faults.delay and wait(request.client, faults.delay):
+                return None
+            if faults.hang:
+                wait(request.client, None)
+                return None
+            wrong = self._fault(fields)
+            if wrong is not None:
+                return wrong
+        try:
+            session, headers = self._authenticate(request)
+        except Unauthorized:
+            return _UNAUTHORIZED
+        caller = Caller(
+            session.user,
+            session.visits,
+            f"{request.headers.get('X-Forwarded-Proto', 'http')}://{request.headers.get('Host', '')}",
+            request.client,
+            OWNER in request.headers,
+        )
+        return self._execute(request.body, caller, headers)
+
+    def _count(self, request: Request, fields: Sequence[str]) -> None:
+        self._requests.total += 1
+        self._requests.by_field.update(set(fields))
+        given = "api_key" if _api_key(request) else "cookie" if _cookie(request) else "none"
+        self._requests.by_credential[given] += 1
+
+    def _fault(self, fields: Sequence[str]) -> Response | None:
+        faults = self._backend.faults
+        if faults.status:
+            return Response(faults.status, b"the stand-in was told to fail\n")
+        if faults.html:
+            return Response(200, _PAGE, "text/html; charset=utf-8")
+        if faults.login_redirect:
+            return Response(302, headers=(("Location", "/login?returnURL=%2Fgraphql"),))
+        if faults.graphql_error:
+            error = {"message": faults.graphql_error, "path": list(fields[:1])}
+            return _json(200, {"errors": [error], "data": None})
+        return None
+
+    def _authenticate(self, request: Request) -> tuple[Session, tuple[tuple[str, str], ...]]:
+        """Who asks, and the headers that renew the session; a user name is needed if there are credentials.
+
+        Raises:
+            Unauthorized: a wrong API key, or nothing that gives access.
+        """
+        config = self._backend.config
+        session = self._sessions().read(_cookie(request))
+        key = _api_key(request)
+        if key:
+            if key != config.api_key:
+                raise Unauthorized
+            return Session(config.username, session.visits if session else ()), ()
+        if config.username and not (session and session.user):
+            raise Unauthorized
+        if session is None:
+            return Session(""), ()
+        return session, (("Set-Cookie", self._sessions().set_cookie(session)),)
+
+    def _execute(self, body: bytes, caller: Caller, headers: tuple[tuple[str, str], ...]) -> Response:
+        try:
+            asked = json.loads(body)
+            document = parse(asked["query"], no_location=True)
+        except GraphQLSyntaxError as error:
+            return _refused([error])
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"json request body could not be decoded: {error!r}"
+            return _json(400, {"errors": [{"message": message}], "data": None})
+        problems = validate(self._schema, document)
+        if problems:
+            return _refused(problems)
+        result = execute_sync(
+            self._schema,
+            document,
+            context_value=caller,
+            variable_values=asked.get("variables"),
+            operation_name=asked.get("operationName"),
+        )
+        errors = result.errors or []
+        if any(error.path is None for error in errors):  # variables that don't fit
+            return _refused(errors)
+        answer: dict[str, Any] = {}
+        if errors:
+            answer["errors"] = [{"message": e.message, "path": e.path} for e in errors]
+            for one in errors:
+                self._backend.log.add("error", f"{'.'.join(map(str, one.path or ()))}: {one.message}")
+        return _json(200, {**answer, "data": result.data}, (*headers, ("Cache-Control", "no-store")))
+
+    def _page(self, request: Request) -> Response:
+        if request.path == "/login":
+            return self._login(request) if request.method == "POST" else _HTML
+        try:
+            _, headers = self._authenticate(request)
+        except Unauthorized:
+            suffix = request.path.rsplit("/", 1)[-1].partition(".")[2]
+            if _api_key(request) or request.path == "/graphql" or suffix not in ("", "html"):
+                return _UNAUTHORIZED
+            return Response(302, headers=(("Location", f"/login?returnURL={quote(request.path, safe='')}"),))
+        shot = _SCREENSHOT.fullmatch(request.path)
+        if shot is None:
+            return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
+        scene = self._backend.library.find(int(shot[1]))
+        if scene is None:
+            return Response(404, b"Not Found\n", headers=headers)
+        if scene.cover:
+            return Response(200, scene.cover, _image_type(scene.cover), headers)
+        return Response(200, _NO_COVER, "image/svg+xml", headers)
+
+    def _login(self, request: Request) -> Response:
+        config = self._backend.config
+        form = parse_qs(request.body.decode("utf-8", "replace"))
+        given = (form.get("username", [""])[0], form.get("password", [""])[0])
+        if not config.username or given != (config.username, config.password):
+            return Response(401, b"Username or password is invalid\n")
+        return Response(200, headers=(("Set-Cookie", self._sessions().set_cookie(Session(config.username))),))
+
+
+_UNAUTHORIZED = Response(401, headers=(("WWW-Authenticate", "FormBased"),))
+_HTML = Response(200, _PAGE, "text/html; charset=utf-8")
+
+
+def _api_key(request: Request) -> str:
+    return request.headers.get("ApiKey") or request.query.get("apikey", [""])[0]
+
+
+def _cookie(request: Request) -> str:
+    return first_cookie("; ".join(request.headers.get_all("Cookie") or ()))
+
+
+def _image_type(data: bytes) -> str:
+    return "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+
+
+def _json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    return Response(status, json.dumps(value, ensure_ascii=False).encode(), "application/json", headers)
+
+
+def _refused(errors: Sequence[GraphQLError]) -> Response:
+    """gqlgen answers what it can't start to execute with 422."""
+    code = {"code": "GRAPHQL_VALIDATION_FAILED"}
+    return _json(422, {"errors": [{"message": e.message, "extensions": code} for e in errors], "data": None})
+
+
+def _root_fields(body: bytes) -> list[str]:
+    """The root fields that a request asks for, in order; none if it isn't readable."""
+    try:
+        document: DocumentNode = parse(json.loads(body)["query"], no_location=True)
+    except (GraphQLSyntaxError, ValueError, KeyError, TypeError):
+        return []
+    return [
+        selection.name.value
+        for operation in document.definitions
+        if isinstance(operation, OperationDefinitionNode)
+        for selection in operation.selection_set.selections
+        if isinstance(selection, FieldNode)
+    ]

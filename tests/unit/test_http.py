@@ -1,0 +1,494 @@
+"""The HTTP policy: what is sent, what an answer means, and that nobody sees a secret."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from stash_courier.tests.standin.receivers import RawReceiver, Receiver, Reply, read_request, reset, say
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.http import KEPT, Client, classify, host_of, parse_retry_after
+from stash_courier.worker.redact import redact
+
+pytestmark = pytest.mark.timeout(30)
+
+NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    """Every thread that a test started has ended when it ends."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive(), thread
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    made = Client(timeout=5)
+    yield made
+    made.close()
+
+
+def failure(client: Client, url: str, **options: object) -> DeliveryFailed:
+    """The failure that a request ends with."""
+    with pytest.raises(DeliveryFailed) as caught:
+        client.request("POST", url, body=b"{}", fixed_url=True, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+# What is sent
+
+
+def test_a_request_arrives_as_it_was_given(client: Client) -> None:
+    """Method, path, query, headers and body arrive unchanged, and no answer is asked for compressed."""
+    with Receiver() as receiver:
+        answer = client.request("PUT", receiver.url + "a/b?c=d", headers={"X-One": "1"}, body=b"\x00\xff")
+    (got,) = receiver.received
+    assert (answer.status, got.method, got.path, got.body) == (200, "PUT", "/a/b?c=d", b"\x00\xff")
+    assert got.headers["x-one"] == "1"
+    assert got.headers["accept-encoding"] == "identity"
+    assert got.headers["user-agent"] == "Stash-Courier"
+
+
+def test_the_environment_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy named in the environment is not used: what is meant for the home network stays there."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
+    with Receiver() as receiver:
+        assert client.request("GET", receiver.url).status == 200
+
+
+def test_cookies_are_not_kept(client: Client) -> None:
+    """A receiver's cookie is not sent back, so one delivery can't change the next."""
+    with Receiver(Reply(headers={"Set-Cookie": "a=b"})) as receiver:
+        client.request("GET", receiver.url)
+        client.request("GET", receiver.url)
+    assert "cookie" not in receiver.received[1].headers
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 207])
+def test_2xx_is_success_and_the_connection_is_kept(client: Client, status: int) -> None:
+    """Every 2xx is a success, and ten requests in a row cost one connection."""
+    ports = set()
+    with RawReceiver(_serve_keeping(status, ports)) as receiver:
+        for _ in range(10):
+            assert client.request("POST", receiver.url, body=b"{}").status == status
+        assert receiver.accepted == 1
+
+
+def _serve_keeping(status: int, ports: set[int]) -> Callable[[socket.socket, threading.Event], None]:
+    length = b"" if status == 204 else b"Content-Length: 2\r\n"
+    body = b"" if status == 204 else b"ok"
+
+    def script(connection: socket.socket, ended: threading.Event) -> None:
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 %d Fine\r\n%s\r\n%s" % (status, length, body))
+
+    return script
+
+
+def test_several_threads_share_a_client(client: Client) -> None:
+    """Requests from several threads at once run side by side, each with its own answer."""
+
+    def echo(received: object) -> Reply:
+        time.sleep(0.05)
+        return Reply(body=received.body)  # type: ignore[attr-defined]
+
+    answers: dict[int, bytes] = {}
+
+    def ask(n: int) -> None:
+        answers[n] = client.request("POST", receiver.url, body=b"%d" % n).body
+
+    with Receiver(echo) as receiver:
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == {n: b"%d" % n for n in range(8)}
+
+
+# Kept connections
+
+
+def test_a_kept_connection_that_died_is_no_failure(client: Client) -> None:
+    """A receiver that closed an idle connection just as it is used again gets the request on a new one."""
+    connections: list[int] = []
+
+    def script(connection: socket.socket, ended: threading.Event) -> None:
+        connections.append(1)
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        read_request(connection)  # the second request comes, and the connection goes without a word
+
+    with RawReceiver(script) as receiver:
+        assert client.request("POST", receiver.url, body=b"1").status == 200
+        assert client.request("POST", receiver.url, body=b"2").status == 200
+        assert receiver.accepted == 2
+
+
+def test_many_dead_connections_cost_one_repetition(client: Client) -> None:
+    """After a receiver's restart the first request gets through, however many dead connections are kept."""
+    with Receiver(Reply(delay=0.2)) as receiver:
+        threads = [threading.Thread(target=client.request, args=("GET", receiver.url)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        receiver.down()
+        receiver.answer = Reply()
+        receiver.up()
+        assert client.request("GET", receiver.url).status == 200
+        assert len(receiver.received) == 5
+
+
+@pytest.mark.parametrize("script", [say(), reset], ids=["closed", "reset"])
+def test_a_new_connection_that_breaks_is_a_failure(client: Client, script: object) -> None:
+    """A receiver that closes or resets without an answer is busy, and does not get the request twice at once."""
+    with RawReceiver(script) as receiver:  # type: ignore[arg-type]
+        failed = failure(client, receiver.url)
+        assert receiver.accepted == 1
+    assert failed.failure is Failure.BUSY
+    assert "closed the connection" in failed.message
+
+
+# What an answer means
+
+
+@pytest.mark.parametrize(
+    ("status", "fixed", "item"),
+    [
+        (101, Failure.DESTINATION, Failure.DESTINATION),
+        (301, Failure.DESTINATION, Failure.DESTINATION),
+        (304, Failure.DESTINATION, Failure.DESTINATION),
+        (308, Failure.DESTINATION, Failure.DESTINATION),
+        (400, Failure.ITEM_REFUSED, Failure.ITEM_REFUSED),
+        (401, Failure.DESTINATION, Failure.DESTINATION),
+        (402, Failure.ITEM_REFUSED, Failure.ITEM_REFUSED),
+        (403, Failure.FORBIDDEN, Failure.FORBIDDEN),
+        (404, Failure.DESTINATION, Failure.ITEM_REFUSED),
+        (405, Failure.DESTINATION, Failure.ITEM_REFUSED),
+        (407, Failure.DESTINATION, Failure.DESTINATION),
+        (408, Failure.REFUSED, Failure.REFUSED),
+        (409, Failure.REFUSED, Failure.REFUSED),
+        (410, Failure.GONE, Failure.GONE),
+        (413, Failure.ITEM_REFUSED, Failure.ITEM_REFUSED),
+        (422, Failure.ITEM_REFUSED, Failure.ITEM_REFUSED),
+        (425, Failure.REFUSED, Failure.REFUSED),
+        (429, Failure.BUSY, Failure.BUSY),
+        (500, Failure.REFUSED, Failure.REFUSED),
+        (501, Failure.DESTINATION, Failure.DESTINATION),
+        (502, Failure.BUSY, Failure.BUSY),
+        (503, Failure.BUSY, Failure.BUSY),
+        (504, Failure.BUSY, Failure.BUSY),
+        (507, Failure.REFUSED, Failure.REFUSED),
+        (522, Failure.BUSY, Failure.BUSY),
+        (599, Failure.BUSY, Failure.BUSY),
+        (999, Failure.DESTINATION, Failure.DESTINATION),
+    ],
+)
+def test_each_status_has_its_class(status: int, fixed: Failure, item: Failure) -> None:
+    """A status means what DESIGN's table says, where 404 and 405 depend on who chose the URL."""
+    assert (classify(status, fixed_url=True), classify(status, fixed_url=False)) == (fixed, item)
+
+
+def test_a_refusal_says_what_and_what_to_do(client: Client) -> None:
+    """A failure names host and status, says what to do, and keeps what the receiver said."""
+    with Receiver(Reply(401, body=b"who are\x1b[31m you?")) as receiver:
+        failed = failure(client, receiver.url + "path?token=abcdefgh")
+    assert failed.failure is Failure.DESTINATION
+    assert failed.status == 401
+    assert failed.answer == "who are [31m you?"
+    assert failed.message == (
+        f"127.0.0.1:{receiver.port} answered 401 Unauthorized: "
+        "check the credentials in this destination's settings."
+    )
+
+
+def test_a_destination_gives_its_own_advice() -> None:
+    """What to do is said in the words of the destination's settings, where it has some."""
+    client = Client(timeout=5, advice={401: "check jellyfin_api_key"})
+    with Receiver(Reply(401)) as receiver:
+        assert failure(client, receiver.url).message.endswith("401 Unauthorized: check jellyfin_api_key.")
+    client.close()
+
+
+@pytest.mark.parametrize("location", ["{own}", "file:///etc/passwd", "http://169.254.169.254/", "//[", ""])
+def test_a_redirect_is_a_failure_and_leads_nowhere(client: Client, location: str) -> None:
+    """A redirect is not followed, wherever it leads, and its body of any size is not read."""
+    with Receiver() as receiver:
+        receiver.answer = Reply(302, {"Location": location.format(own=receiver.url)}, b"x" * 1_000_000)
+        failed = failure(client, receiver.url)
+    assert len(receiver.received) == 1
+    assert (failed.failure, failed.status) == (Failure.DESTINATION, 302)
+    assert len(failed.answer) <= KEPT
+    assert "redirects are not followed" in failed.message
+
+
+def test_a_redirect_is_told_by_its_host_only(client: Client) -> None:
+    """The message shows where a redirect leads, but not the path and query, which may hold a token."""
+    with Receiver(Reply(308, {"Location": "https://u:pw@new.example/secret-path?k=v"})) as receiver:
+        message = failure(client, receiver.url).message
+    assert "https://new.example" in message
+    assert "secret-path" not in message
+    assert "pw" not in message
+
+
+def test_plain_http_on_a_tls_port_is_the_settings_fault(client: Client) -> None:
+    """A 400 that says "this is an HTTPS port" holds the destination instead of burying every scene."""
+    said = b"<h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS port"
+    with Receiver(Reply(400, body=said)) as receiver:
+        failed = failure(client, receiver.url)
+    assert failed.failure is Failure.DESTINATION
+    assert "https://" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("Thu, 01 Jan 2026 00:02:00 GMT", 120.0),
+        ("Thursday, 01-Jan-26 00:02:00 GMT", 120.0),
+        ("Thu, 01 Jan 2026 00:02:00", 120.0),
+        ("999999", 86400.0),
+        ("9" * 5000, 86400.0),
+        ("Fri, 01 Jan 2038 00:00:00 GMT", 86400.0),
+        ("0", None),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("", None),
+        ("soon", None),
+        ("Mon, 99 Foo 2026 99:99:99 GMT", None),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_as_the_rfc_has_it(value: str, seconds: float | None) -> None:
+    """Retry-After is taken as seconds or as a date, at most a day, and never as an order to hurry."""
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, 120.0), (503, 120.0), (500, None), (401, None)])
+def test_retry_after_counts_for_a_busy_answer(client: Client, status: int, asked: float | None) -> None:
+    """A receiver that is busy says how long to wait; on any other answer the header says nothing."""
+    with Receiver(Reply(status, {"Retry-After": "120"})) as receiver:
+        assert failure(client, receiver.url).retry_after == asked
+
+
+def test_only_so_much_of_an_answer_is_kept(client: Client) -> None:
+    """2 KB of an answer are kept, or as much as was asked for, and it is known whether there was more."""
+    with Receiver(Reply(body=b"x" * 100_000)) as receiver:
+        short = client.request("GET", receiver.url)
+        exact = client.request("GET", receiver.url, limit=100_000)
+        receiver.answer = Reply(500, body="ü".encode() * 100_000)
+        failed = failure(client, receiver.url)
+    assert (len(short.body), short.whole) == (KEPT, False)
+    assert (len(exact.body), exact.whole) == (100_000, True)
+    assert 1000 < len(failed.answer.encode()) <= KEPT
+
+
+# Nobody there
+
+
+def test_a_refused_connection_is_unreachable(client: Client) -> None:
+    """A receiver that is down is unreachable, which burns no attempt."""
+    with Receiver() as receiver:
+        url = receiver.url
+    failed = failure(client, url)
+    assert failed.failure is Failure.UNREACHABLE
+    assert failed.message == f"{host_of(url)} refuses connections: check that it runs, and the port."
+
+
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid/", f"http://{'a' * 70}.example/"])
+def test_a_name_that_does_not_exist_is_unreachable(client: Client, url: str) -> None:
+    """A host name that can't be looked up is unreachable, whatever is wrong with it."""
+    failed = failure(client, url)
+    assert failed.failure in {Failure.UNREACHABLE, Failure.DESTINATION}
+    assert "check" in failed.message or "enter" in failed.message
+
+
+def test_a_resolver_that_hangs_does_not_hold_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that hangs ends at the deadline, and five tries of the same host hold one thread."""
+    real, hanging = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: str, *args: object, flags: int = 0, **kwargs: object) -> object:
+        if flags & socket.AI_NUMERICHOST:
+            return real(host, *args, flags=flags, **kwargs)  # type: ignore[arg-type]
+        hanging.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    client = Client(timeout=0.1)
+    before = threading.active_count()
+    try:
+        for _ in range(5):
+            failed = failure(client, "http://slow.example/")
+            assert failed.failure is Failure.BUSY
+            assert "slow.example did not answer within 0.1 s" in failed.message
+        assert threading.active_count() - before == 2  # one look-up and the watchdog
+    finally:
+        hanging.set()
+        client.close()
+
+
+# Link-local
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "2852039166",
+        "0xA9FEA9FE",
+        "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]",
+        "[fe80::1]",
+    ],
+)
+def test_link_local_is_refused_in_every_spelling(client: Client, host: str) -> None:
+    """Nothing is sent to a link-local address, in whatever form the URL writes it."""
+    failed = failure(client, f"http://{host}/latest/meta-data")
+    assert failed.failure is Failure.DESTINATION
+    assert "link-local" in failed.message
+
+
+def test_link_local_is_refused_behind_a_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that leads to link-local addresses only is refused; beside another address they are passed over."""
+    with Receiver() as receiver:
+        link_local = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", receiver.port, 0, 2))
+        loopback = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))
+        answers: dict[str, list[object]] = {"bad.example": [link_local], "nas.local": [link_local, loopback]}
+
+        def getaddrinfo(host: str, *args: object, flags: int = 0, **kwargs: object) -> list[object]:
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
+            return answers[host]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        assert failure(client, f"http://bad.example:{receiver.port}/").failure is Failure.DESTINATION
+        assert client.request("GET", f"http://nas.local:{receiver.port}/").status == 200
+        assert len(receiver.received) == 1
+
+
+def test_the_next_address_is_tried_when_the_first_is_deaf(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with several addresses is reached when one of them answers, as localhost without IPv6 is."""
+    with Receiver() as good, Receiver() as closed:
+        closed.down()
+        found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port)) for port in (closed.port, good.port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
+        assert client.request("GET", "http://two.example/").status == 200
+
+
+# Secrets
+
+
+def test_an_answer_that_echoes_secrets_shows_none() -> None:
+    """A receiver that echoes the request can't bring a secret into the history or the message."""
+    secret = "s3cr3t/with+signs=and&more"
+    client = Client(timeout=5, secrets=(secret, "pass"))
+    echoed = f'{secret} s3cr3t%2Fwith%2Bsigns%3Dand%26more s3cr3t/with+signs=and&amp;more "pass" passed '
+    with Receiver(Reply(500, body=echoed.encode() + b"http://bob:hunter2@host/x?key=val ?q=1")) as receiver:
+        failed = failure(client, receiver.url)
+    client.close()
+    for part in ("s3cr3t", "hunter2", "val", '"pass"'):
+        assert part not in failed.answer + failed.message
+    assert "passed" in failed.answer
+
+
+@pytest.mark.parametrize("offset", range(0, 60, 7))
+def test_a_secret_at_the_cut_is_not_shown_in_part(offset: int) -> None:
+    """Where the 2 KB end within a secret, its first part is not shown either."""
+    secret = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    client = Client(timeout=5, secrets=(secret,))
+    with Receiver(Reply(500, body=b"." * (KEPT - offset) + secret.encode() + b"." * 100)) as receiver:
+        assert "a" not in failure(client, receiver.url).answer
+    client.close()
+
+
+def test_urllib3_logs_no_url(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """No library logs the URL of a receiver with odd headers, whose query may be a token."""
+    caplog.set_level(logging.DEBUG)
+    with RawReceiver(say(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n")) as receiver:
+        client.request("GET", receiver.url + "hook?token=abcdefgh")
+    assert "abcdefgh" not in caplog.text
+
+
+def test_an_invalid_url_is_not_shown(client: Client) -> None:
+    """A URL that can't be used fails with a sentence that doesn't repeat it."""
+    failed = failure(client, "http://bob:hunter2@[::1/?token=abcdefgh")
+    assert failed.failure is Failure.DESTINATION
+    assert "hunter2" not in failed.message
+    assert "abcdefgh" not in failed.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at https://bob:p@ss@host:8/x?a=b&c#f", "at https://[removed]@host:8/x?[removed]"),
+        ("https://host/x?TOKEN", "https://host/x?[removed]"),
+        ("exceeded with url: /hook?token=abc (Caused by", "exceeded with url: /hook?[removed] (Caused by"),
+        ("Authorization: Bearer abc def\nnext", "Authorization: [removed]\nnext"),
+        ("{'Cookie': 'session=abc', 'A': 1}", "{'Cookie': [removed], 'A': 1}"),
+        ("X-Plex-Token: abc", "X-Plex-Token: [removed]"),
+        ('{"api_key": "abc", "n": 1}', '{"api_key": [removed], "n": 1}'),
+        ("apikey=abc&x=1 password=hunter2", "apikey=[removed]&x=1 password=[removed]"),
+        ("key eyJhbGciOiJIUzI1NiJ9.eyJ1aWQiOiJ4In0.abc-_", "key [removed]"),
+        ("Is it? Yes, token refused: see https://host/x.", "Is it? Yes, token refused: see https://host/x."),
+        ("webhook_secret is not whsec_", "webhook_secret is not whsec_"),
+    ],
+)
+def test_secrets_are_known_by_their_form(text: str, expected: str) -> None:
+    """Logins, queries, credentials and tokens go without being named; ordinary text stays."""
+    assert redact(text) == expected
+
+
+def test_named_secrets_go_wherever_they_stand() -> None:
+    """A named secret is removed, longest first, and what is too short to be one leaves the text whole."""
+    text = "key=longer-secret-2 longer-secret abc pass passing"
+    assert redact(text, ("longer-secret", "longer-secret-2", "abc", "pass", "")) == (
+        "key=[removed] [removed] abc [removed] passing"
+    )
+
+
+# The end
+
+
+def test_closing_ends_what_is_under_way() -> None:
+    """A client that is closed ends a waiting request at once, and takes no new one."""
+    client = Client(timeout=20)
+    failures: list[DeliveryFailed] = []
+    with Receiver(Reply(delay=20)) as receiver:
+        thread = threading.Thread(target=lambda: failures.append(failure(client, receiver.url)))
+        started = time.monotonic()
+        thread.start()
+        receiver.wait_for(1)
+        client.close()
+        thread.join()
+        failures.append(failure(client, receiver.url))
+        assert len(receiver.received) == 1
+    assert time.monotonic() - started < 10
+    assert [f.failure for f in failures] == [Failure.BUSY, Failure.BUSY]
+    assert "broken off" in failures[0].message
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://Example.org/x?y#z", "example.org"),
+        ("https://u:p@example.org:443", "example.org"),
+        ("http://example.org:443/", "example.org:443"),
+        ("http://[::1]:8080/", "[::1]:8080"),
+    ],
+)
+def test_a_host_is_named_without_the_rest(url: str, host: str) -> None:
+    """Messages name host and port, without login, path, query and the port that goes without saying."""
+    assert host_of(url) == host

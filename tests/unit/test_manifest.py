@@ -1,0 +1,295 @@
+"""stash_plugin.yml and the page script: what Stash's strict loader and Stash's pages make of them.
+
+The rules are those of Stash's ``pkg/plugin/config.go`` and ``pkg/plugin/hook``, early 2026.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from graphql import build_client_schema, parse, validate
+
+from stash_courier.plugin import settings
+from tests.conftest import ROOT
+
+MANIFEST = ROOT / "stash_plugin.yml"
+WAKE = ROOT / "plugin" / "ui" / "wake.js"
+INTROSPECTION = ROOT.parent / "shared" / "stash" / "introspection.json"
+
+TOP = {"name", "description", "url", "version", "interface", "exec", "errLog", "tasks", "hooks", "ui", "settings"}
+OPERATION = {"name", "description", "execArgs", "defaultArgs"}
+SETTING = {"type", "displayName", "description"}
+MODES = {
+    "status",
+    "deliver_now",
+    "review_dead_letters",
+    "retry_dead_letters",
+    "purge_dead_letters",
+    "discard_dead_letters",
+    "test_destinations",
+    "enqueue_all",
+    "enqueue_recent",
+    "pause",
+    "resume",
+    "restart_worker",
+    "stop_worker",
+}
+DESTINATIONS = ("webhook_",)  # prefixes of the settings that a destination parses itself
+TYPES = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER"}
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses a key given twice, as Stash does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, if each of its keys is there once."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load(text: str) -> dict[str, Any]:
+    """The manifest as Stash reads it."""
+    loaded = yaml.load(text, StrictLoader)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    return load(MANIFEST.read_text("utf-8"))
+
+
+def default_in(description: str) -> str:
+    """What a description names as the default."""
+    (default,) = re.findall(r"Default: (.*)\.$", description)
+    return str(default)
+
+
+def test_strict_loader_is_strict() -> None:
+    """The loader used here refuses what Stash refuses, so passing it means something."""
+    with pytest.raises(yaml.YAMLError, match="twice"):
+        load("settings: {a: {type: STRING}, a: {type: NUMBER}}")
+    with pytest.raises(yaml.YAMLError):
+        load("description: Default: 5")
+
+
+def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
+    """Stash loads the plugin: it refuses one with a key that it doesn't know."""
+    assert set(manifest) <= TOP
+    assert set(manifest["ui"]) == {"javascript"}  # assets would serve the plugin's folder over HTTP
+    for operation in manifest["tasks"]:
+        assert set(operation) <= OPERATION
+    for hook in manifest["hooks"]:
+        assert set(hook) <= OPERATION | {"triggeredBy"}
+    for setting in manifest["settings"].values():
+        assert set(setting) <= SETTING
+
+
+def test_texts_are_texts(manifest: dict[str, Any]) -> None:
+    """No name, version or argument is taken for a number or a switch by YAML."""
+    operations = [*manifest["tasks"], *manifest["hooks"]]
+    texts = [manifest[key] for key in ("name", "description", "version", "interface", "errLog")]
+    texts += [text for operation in operations for text in (operation["name"], operation["description"])]
+    texts += [text for operation in operations for text in operation["defaultArgs"].values()]
+    texts += [text for setting in manifest["settings"].values() for text in setting.values()]
+    texts += [*manifest["settings"], *manifest["exec"]]
+    assert all(isinstance(text, str) and text.strip() for text in texts)
+
+
+def test_identity(manifest: dict[str, Any]) -> None:
+    """The plugin appears as Stash Courier, in the version of the package."""
+    assert manifest["name"] == "Stash Courier"
+    assert f'version = "{manifest["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+    assert manifest["interface"] == "raw"
+    assert manifest["errLog"] in {"none", "trace", "debug", "info", "warning", "error"}
+
+
+def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
+    """Stash starts Python without site-packages (half the time of a hook) on a file that is there."""
+    assert manifest["exec"] == ["python3", "-S", "-E", "{pluginDir}/plugin/main.py"]
+    assert (ROOT / "plugin" / "main.py").is_file()
+    assert [ROOT / path for path in manifest["ui"]["javascript"]] == [WAKE]
+    assert WAKE.is_file()
+
+
+def test_stash_finds_one_plugin_only() -> None:
+    """Stash takes every *.yml below the plugin's folder for a plugin; there is one."""
+    ours = [ROOT, *(ROOT / folder for folder in ("plugin", "queue", "worker", "tests", "docs"))]
+    found = {
+        path for folder in ours for path in (folder.glob("*.yml") if folder == ROOT else folder.rglob("*.yml"))
+    }
+    assert found == {MANIFEST}
+
+
+def test_hooks(manifest: dict[str, Any]) -> None:
+    """Each way in which a scene comes, changes or goes reaches the hook, by Stash's own spelling."""
+    (hook,) = manifest["hooks"]
+    assert hook["triggeredBy"] == ["Scene.Create.Post", "Scene.Update.Post", "Scene.Destroy.Post"]
+    assert hook["defaultArgs"] == {"mode": "hook"}
+
+
+def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
+    """All that the plugin can do has one button; waking is for Stash's pages alone."""
+    modes = [task["defaultArgs"]["mode"] for task in manifest["tasks"]]
+    assert sorted(modes) == sorted(MODES)
+    names = [task["name"] for task in manifest["tasks"]]
+    assert len(set(names)) == len(names)
+    assert all(set(task["defaultArgs"]) == {"mode"} for task in manifest["tasks"])
+
+
+def test_buttons_are_called_as_texts_call_them(manifest: dict[str, Any]) -> None:
+    """A text that sends the owner to a button calls it by the name that stands on it."""
+    names = {task["name"] for task in manifest["tasks"]}
+    texts = [manifest["description"], *(task["description"] for task in manifest["tasks"])]
+    quoted = {name for text in texts for name in re.findall(r'"([^"]+)"', text)}
+    assert quoted
+    assert quoted <= names
+
+
+def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
+    """Every setting on the page is read by the code, and the code reads none that isn't on the page."""
+    common = {key for key in manifest["settings"] if not key.startswith(DESTINATIONS)}
+    assert common == {field.name for field in fields(settings.Settings)}
+    assert list(manifest["settings"]) == sorted(manifest["settings"])  # as Stash shows them
+
+
+def test_settings_types_are_those_of_the_code(manifest: dict[str, Any]) -> None:
+    """A number has a number's field on the page, a switch a switch."""
+    for field in fields(settings.Settings):
+        wanted = TYPES.get(type(field.default), "STRING")
+        assert manifest["settings"][field.name]["type"] == wanted, field.name
+    for key in ("webhook_url", "webhook_secret", "webhook_headers"):
+        assert manifest["settings"][key]["type"] == "STRING"
+
+
+def test_descriptions_state_the_default_of_the_code(manifest: dict[str, Any]) -> None:
+    """The default on the page is the one that holds: taken at its word it changes nothing."""
+    for key, setting in manifest["settings"].items():
+        default = default_in(setting["description"])
+        if key.startswith(DESTINATIONS):
+            assert default.startswith("empty, ")
+            continue
+        value = getattr(settings.Settings(), key)
+        if setting["type"] == "NUMBER":
+            assert float(default) == value
+        elif setting["type"] == "BOOLEAN":
+            assert default.startswith("off, ")
+            assert value is False
+        elif key == "delivery_retry_schedule":
+            assert settings.parse({key: default}) == (settings.Settings(), ())
+        else:
+            assert default.startswith("empty, ")
+
+
+def test_examples_on_the_page_work(manifest: dict[str, Any]) -> None:
+    """An example copied from a description into its field is a usable value that differs from the default."""
+    seen = 0
+    for key, setting in manifest["settings"].items():
+        for example in re.findall(r"Example: (.*?)\. ", setting["description"]):
+            seen += 1
+            if key.startswith(DESTINATIONS):
+                continue
+            parsed, problems = settings.parse({key: example})
+            assert problems == ()
+            assert parsed != settings.Settings()
+    assert seen >= 6
+
+
+def test_ranges_on_the_page_are_those_of_the_code(manifest: dict[str, Any]) -> None:
+    """A number's range in its description is the one that is obeyed, to the last."""
+    for key, setting in manifest["settings"].items():
+        if setting["type"] != "NUMBER":
+            continue
+        (high,) = re.findall(r"(?:1 to|up to) (\d+)", setting["description"])
+        assert settings.parse({key: int(high)})[1] == ()
+        assert settings.parse({key: int(high) + 1})[1] != ()
+
+
+# What a page of Stash has, as far as the script may use it; runs the script twice, as Stash does when
+# its list of plugins changes, lets the timers run, and prints what was asked for and what went wrong.
+PAGE = """
+const vm = require("node:vm");
+const fs = require("node:fs");
+const [script, base, outcome] = process.argv.slice(2);
+const seen = { requests: [], delays: [], rejections: 0, noise: 0 };
+process.on("unhandledRejection", () => { seen.rejections += 1; });
+const noise = () => { seen.noise += 1; };
+const page = {
+  document: { querySelector: (name) => (name === "base" && base ? { href: base } : null) },
+  console: { log: noise, warn: noise, error: noise, info: noise, debug: noise },
+  fetch: (url, options) => {
+    seen.requests.push({ url, ...options });
+    if (outcome === "throws") throw new TypeError("Invalid URL");
+    if (outcome === "rejects") return Promise.reject(new TypeError("Failed to fetch"));
+    return Promise.resolve({ ok: false });
+  },
+  setTimeout: (run, delay) => { seen.delays.push(delay); setTimeout(run, 0); },
+};
+page.window = page;
+vm.createContext(page);
+for (let i = 0; i < 2; i += 1) vm.runInContext(fs.readFileSync(script, "utf8"), page);
+seen.early = seen.requests.length;
+setTimeout(() => console.log(JSON.stringify(seen)), 20);
+"""
+
+
+def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
+    """Loads a page with the script in Node and tells what the script did."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not on this machine, so the page script can't be run")
+    page = tmp_path / "page.js"
+    page.write_text(PAGE)
+    done = subprocess.run(
+        [node, str(page), str(WAKE), base, outcome], stdout=subprocess.PIPE, check=True, timeout=60
+    )
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+@pytest.mark.parametrize("base", ["http://localhost:9999/", "https://host/stash/"])
+def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
+    """Opening a page of Stash wakes the worker with one late request, below a reverse proxy's path too."""
+    seen = load_page(tmp_path, base, "answers")
+    (request,) = seen["requests"]
+    assert request["url"] == base + "graphql"
+    assert request["method"] == "POST"
+    assert request["keepalive"] is True
+    assert request["headers"] == {"Content-Type": "application/json"}
+    body = json.loads(request["body"])
+    assert body["variables"] == {"args": {"mode": "wake"}}
+    assert f'plugin_id: "{MANIFEST.stem}"' in body["query"]
+    assert seen["early"] == 0
+    assert seen["delays"][0] >= 1000
+    assert seen["rejections"] == seen["noise"] == 0
+
+
+@pytest.mark.parametrize(
+    ("base", "outcome", "requests"),
+    [("http://localhost/", "rejects", 1), ("http://localhost/", "throws", 1), ("", "answers", 0)],
+)
+def test_page_is_silent_when_waking_fails(tmp_path: Path, base: str, outcome: str, requests: int) -> None:
+    """A page of Stash shows nothing of a plugin that can't be reached, nor of a page without a base."""
+    seen = load_page(tmp_path, base, outcome)
+    assert len(seen["requests"]) == requests
+    assert seen["rejections"] == seen["noise"] == 0
+
+
+def test_wake_request_fits_the_schema_of_stash(tmp_path: Path) -> None:
+    """Stash understands the page's request."""
+    if not INTROSPECTION.is_file():
+        pytest.skip("Stash's schema is not beside the checkout, so the request can't be held against it")
+    (request,) = load_page(tmp_path, "http://localhost/", "answers")["requests"]
+    schema = build_client_schema(json.loads(INTROSPECTION.read_text("utf-8"))["data"])
+    assert validate(schema, parse(json.loads(request["body"])["query"])) == []

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Makes .venv and installs the locked requirements into it. Called by the Makefile when the lock changed.
+# The project itself is not installed: an editable install leaves a .pth file behind, which every start
+# of the interpreter reads, and the benchmarks measure starts. Tests name the checkout themselves.
+set -eu
+cd "$(dirname "$0")/.."
+
+usable='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
+
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c "$usable" 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "No usable Python: Stash Courier needs Python 3.11 or newer with its venv module (Debian and" >&2
+    echo "Ubuntu: apt-get install python3-venv). Name another one with: make PYTHON=/path/to/python3" >&2
+    return 1
+}
+
+# A .venv whose interpreter still works is kept: other processes may be running from it.
+if ! .venv/bin/python -c "$usable" 2>/dev/null; then
+    python=$(find_python)
+    echo "Making .venv with $("$python" --version)"
+    "$python" -m venv --clear .venv
+fi
+
+pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
+pip install --require-hashes --requirement requirements/test.txt
+# Python 3.11's venv brings setuptools, whose .pth file costs each start; nothing here needs it.
+if .venv/bin/python -c 'import setuptools' 2>/dev/null; then pip uninstall --yes setuptools; fi

@@ -1,0 +1,219 @@
+"""The webhook's settings: URLs, secrets and headers, parsed; problems in plain words that show no secret.
+
+A bad URL costs that URL's destination. A bad secret or header costs all of them until it is mended: events
+that are unsigned, or lack the header that lets them in, are worse than events that wait.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+import requests
+
+from stash_courier.plugin.settings import Problem
+from stash_courier.worker.http import host_of
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - Standard Webhooks' mark of a secret, none itself
+SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
+LONG_SEGMENT = 16  # characters; a part of a path that long is likely a token
+
+# Ours, or HTTP's own; a header of the owner's must not change what they say. So is all of webhook-*.
+RESERVED = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-hub-signature-256",
+    }
+)
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([ -~]*)")  # RFC 9110's token; printable ASCII
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One signing secret."""
+
+    text: str = field(repr=False)  # as configured, ``whsec_…``
+    key: bytes = field(repr=False)  # what it stands for
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one destination sends: a URL without the login it may have held."""
+
+    url: str = field(repr=False)  # as it goes out: punycode, escapes; path and query may hold a token
+    authorization: str = field(default="", repr=False)  # Basic, made of the URL's login
+
+    @property
+    def host(self) -> str:
+        """``host[:port]``."""
+        return host_of(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the three settings ask for."""
+
+    targets: tuple[Target, ...] = ()
+    signing: tuple[Secret, ...] = ()  # one signature each; none: unsigned
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class BadSetting(ValueError):
+    """Part of a setting can't be used; the message says what is wrong and what to do."""
+
+
+def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
+    """Parses ``webhook_url``, ``webhook_secret`` and ``webhook_headers``; never raises on their content."""
+    targets, problems = _targets(_text(raw, "webhook_url"))
+    if not targets:
+        return Wanted(), problems
+    try:
+        signing = _signing(_text(raw, "webhook_secret"))
+    except BadSetting as error:
+        return Wanted(), [*problems, Problem("webhook_secret", f"webhook_secret {error}.")]
+    try:
+        headers, left_out = _headers(_text(raw, "webhook_headers"))
+        if "authorization" in map(str.lower, headers) and any(t.authorization for t in targets):
+            raise BadSetting("holds Authorization while webhook_url holds a login; leave one of them")  # noqa: TRY301
+    except BadSetting as error:
+        message = f"webhook_headers {error}; nothing is sent until it is corrected."
+        return Wanted(), [*problems, Problem("webhook_headers", message)]
+    for name in left_out:
+        message = (
+            f"webhook_headers holds {name}, which Stash Courier sets itself: it is left out, delete it there."
+        )
+        problems.append(Problem("webhook_headers", message))
+    return Wanted(tuple(targets), signing, headers), problems
+
+
+def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What a receiver may echo and nobody may see.
+
+    The secrets, the login, the values of headers (also without "Bearer" and the like), the URL's query and
+    each of its values, and the parts of its path that look like a token.
+    """
+    parts = urlsplit(target.url)
+    values = [*headers.values(), target.authorization]
+    login = base64.b64decode(target.authorization.removeprefix("Basic ")).decode()
+    return (
+        *(spelling for s in signing for spelling in (s.text, s.text.removeprefix(SECRET_PREFIX))),
+        *(spelling for v in values for spelling in (v, v.rpartition(" ")[2])),
+        login.partition(":")[2],
+        parts.query,
+        *(value for _, value in parse_qsl(parts.query)),
+        *(segment for segment in parts.path.split("/") if len(segment) >= LONG_SEGMENT),
+    )
+
+
+def _text(raw: Mapping[str, object], setting: str) -> str:
+    value = raw.get(setting)
+    return "" if value is None else str(value).strip()
+
+
+def _targets(text: str) -> tuple[list[Target], list[Problem]]:
+    found: dict[str, Target] = {}
+    problems = []
+    for place, url in enumerate(dict.fromkeys(text.split()), start=1):
+        try:
+            target = _target(url)
+            if found.setdefault(target.url, target) != target:
+                raise BadSetting("is there twice with different logins; leave one")  # noqa: TRY301
+        except BadSetting as error:
+            message = f"URL {place} in webhook_url {error}; nothing is sent there until it is corrected."
+            problems.append(Problem("webhook_url", message))
+    return list(found.values()), problems
+
+
+def _target(url: str) -> Target:
+    scheme, mark, _ = url.partition("://")
+    if not mark:
+        raise BadSetting(
+            "has no http:// or https:// in front (URLs are separated by spaces, a space inside one is written %20)"
+        )
+    if scheme.lower() not in {"http", "https"}:
+        raise BadSetting("starts with neither http:// nor https://, and nothing else is spoken here")
+    try:
+        login, bare = _split_login(url)
+        prepared = str(requests.Request("POST", bare).prepare().url)
+        parts = urlsplit(prepared)
+        usable = bool(parts.hostname) and parts.port != 0
+        authorization = _basic(login) if login else ""
+    except (ValueError, requests.RequestException):
+        usable = False
+    if not usable:
+        raise BadSetting("is not a valid URL; check its host name and port")
+    if "#" in url:
+        raise BadSetting("holds a #, which is never sent: it is likely the address of a page, not of a webhook")
+    return Target(prepared, authorization)
+
+
+def _split_login(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    login, _, place = parts.netloc.rpartition("@")
+    return login, urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
+
+
+def _basic(login: str) -> str:
+    """RFC 7617: the octets of ``user:password``; UTF-8 is what servers expect."""
+    user, _, password = login.partition(":")
+    octets = f"{unquote(user)}:{unquote(password)}".encode()
+    return f"Basic {base64.b64encode(octets).decode()}"
+
+
+def _signing(text: str) -> tuple[Secret, ...]:
+    found = []
+    for secret in text.split():
+        try:
+            key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        except ValueError:
+            key = b""
+        if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+            raise BadSetting(
+                "is not whsec_ followed by 24 to 64 bytes in base64, so nothing is sent until it is corrected; "
+                f"here is one that nobody has used yet, for this setting and the receiver: {_fresh_secret(text)}"
+            )
+        found.append(Secret(secret, key))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _fresh_secret(instead_of: str) -> str:  # noqa: ARG001 - the same bad setting gets the same sentence again
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _headers(text: str) -> tuple[dict[str, str], list[str]]:
+    """The headers, and the names of those that are left out."""
+    found: dict[str, str] = {}
+    left_out = []
+    parts = filter(None, (part.strip() for part in text.split(";")))
+    for place, part in enumerate(parts, start=1):
+        match = _HEADER.fullmatch(part)
+        if match is None:
+            raise BadSetting(
+                f"holds at place {place} what isn't Name: value in plain ASCII (headers are separated by ;, "
+                "which can't be part of one)"
+            )
+        name, value = match.groups()
+        lower = name.lower()
+        if lower in RESERVED or lower.startswith("webhook-"):
+            left_out.append(name)
+        elif lower in map(str.lower, found):
+            raise BadSetting(f"holds {name} twice")
+        else:
+            found[name] = value
+    return found, left_out

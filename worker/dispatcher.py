@@ -1,0 +1,410 @@
+"""The loop: routes events, claims deliveries, has scenes fetched and delivered, has the ends recorded.
+
+No policy in it: filters.py, retry.py and breaker.py decide. One thread runs it and is the only one
+that touches the databases; Stash is asked by one other thread, each destination has its own threads,
+and all report back through one queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from stash_courier.queue import control, ledger, moves
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import breaker, filters
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.lanes import Lane, Outcome
+from stash_courier.worker.recorder import Burial, Recorder
+from stash_courier.worker.roster import Roster
+from stash_courier.worker.stash import Batch, PluginState, Stash, StashUnavailable
+from stash_courier.worker.wakeup import Wakeup
+
+FETCH_SCENES = 50  # in one request to Stash
+CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
+STATE_FRESH_SECONDS = 2.0  # settings no older than this decide where an event goes
+STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
+STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
+CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
+DEADLY = 3  # deaths of the worker that make a delivery a dead letter
+AGAIN_SECONDS = 1.0  # after a database could not be written
+REMOVED_SECONDS = 30 * 86_400.0  # what waits for a destination that the settings no longer name is kept so long
+FOREVER = 1e12  # wall time: later than anything is due
+
+log = logging.getLogger(__name__)
+
+
+class DeadlyDeliveryError(Exception):
+    """The worker died while it delivered this alone, again and again."""
+
+
+class RemovedDestinationError(Exception):
+    """The settings have not named this destination for 30 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What Stash said."""
+
+    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; none when only the settings were
+    future: Future[Batch] | Future[PluginState]
+
+
+class Dispatcher:
+    """Call ``step`` again and again; it never waits for a network.
+
+    Args:
+        scene_queue: open and recovered.
+        dlq: the dead letters.
+        stash: asked only from this dispatcher's own thread.
+        wakeup: notified when another thread has something to report.
+        clock: wall time, unix seconds.
+        monotonic: seconds that nobody sets.
+        chance: numbers in [0, 1), for the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        scene_queue: SceneQueue,
+        dlq: DeadLetterQueue,
+        stash: Stash,
+        wakeup: Wakeup,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = scene_queue
+        self._conn = scene_queue.connection
+        self._dlq = dlq
+        self._stash = stash
+        self._wakeup = wakeup
+        self._clock = clock
+        self._monotonic = monotonic
+        self.roster = Roster(self._conn, clock)
+        self._recorder = Recorder(scene_queue, dlq, self.roster, clock, chance)
+        self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
+        self._asking = False
+        self._reports: queue.SimpleQueue[Outcome | _Answer] = queue.SimpleQueue()
+        self._unrecorded: list[Outcome] = []
+        self._enabled = False
+        self._state_at = -FOREVER  # monotonic time of the settings we have
+        self._stash_failures = 0  # in a row
+        self._stash_until = 0.0  # monotonic time before which it isn't asked
+        self._stash_gone_since: float | None = None  # monotonic
+        self._offset = clock() - monotonic()
+
+    # For the service
+
+    @property
+    def stash_gone_seconds(self) -> float:
+        """Seconds since Stash last answered; 0 while it does."""
+        since = self._stash_gone_since
+        return 0.0 if since is None else self._monotonic() - since
+
+    def busy(self) -> bool:
+        """Whether anything is in flight or waits to be recorded."""
+        return bool(self._unrecorded) or any(lane.on_its_way for lane in self.roster.everyone())
+
+    def step(self, *, beginning: bool = True) -> float:
+        """Does all that can be done now.
+
+        Args:
+            beginning: False while the worker stops: what runs is finished, nothing new begins.
+
+        Returns:
+            Seconds until there is something to do, if nobody wakes it before.
+
+        Raises:
+            sqlite3.DatabaseError: a file is damaged. What was not recorded will be delivered again.
+        """
+        try:
+            self._follow_clock()
+            self._hear()
+            self._record()
+            if beginning:
+                self._hurry()
+                self._route()
+                self._redrive()
+                self._claim()
+                self._ask_stash()
+                for lane in self.roster.lanes.values():
+                    lane.start_ready(self._report)
+        except sqlite3.OperationalError as error:
+            log.error("the queue can't be written now (%s): nothing is lost, it is tried again", error)
+            return AGAIN_SECONDS
+        return self._idle_seconds()
+
+    def put_back(self, *, everything: bool) -> None:
+        """Puts back what was claimed and hasn't begun; with ``everything`` also what hasn't ended."""
+        for lane in self.roster.everyone():
+            self._put_back(lane.take_back(everything=everything))
+
+    def close(self) -> None:
+        """Lets go of threads and connections; what still runs is not waited for."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
+        for lane in self.roster.everyone():
+            lane.close()
+        self._stash.close()
+
+    # What the other threads report
+
+    def _report(self, report: Outcome | _Answer) -> None:
+        self._reports.put(report)
+        self._wakeup.notify()
+
+    def _hear(self) -> None:
+        while not self._reports.empty():
+            report = self._reports.get()
+            if isinstance(report, Outcome):
+                report.lane.running.pop(report.delivery.row_id, None)
+                self._unrecorded.append(report)
+            else:
+                self._asking = False
+                self._take_answer(report)
+
+    def _take_answer(self, report: _Answer) -> None:
+        for lane in self.roster.everyone():
+            lane.fetching.clear()
+        try:
+            answer = report.future.result()
+        except StashUnavailable as error:
+            self._put_back(report.deliveries)
+            self._stash_failed(error)
+            return
+        self._stash_answered(answer.state if isinstance(answer, Batch) else answer)
+        if isinstance(answer, Batch):
+            self._judge(report.deliveries, answer)
+
+    def _stash_answered(self, state: PluginState) -> None:
+        if self._stash_gone_since is not None:
+            log.info("Stash answers again")
+            control.put(self._conn, control.STASH, None)
+        self._stash_failures, self._stash_until, self._stash_gone_since = 0, 0.0, None
+        self._state_at = self._monotonic()
+        if self._enabled != state.enabled:
+            self._enabled = state.enabled
+            control.put(self._conn, control.DISABLED, None if state.enabled else True)
+            log.info("the plugin is %s in Stash", "enabled" if state.enabled else "disabled: nothing is delivered")
+        for lane in self.roster.configure(state.settings):
+            self._put_back(lane.take_back())
+
+    def _stash_failed(self, error: StashUnavailable) -> None:
+        now = self._monotonic()
+        if self._stash_gone_since is None:
+            self._stash_gone_since = now
+            log.warning("Stash can't be asked, deliveries wait: %s", error)
+        control.put(
+            self._conn,
+            control.STASH,
+            {"since": self._clock() - (now - self._stash_gone_since), "reason": str(error)},
+        )
+        self._stash_until = now + STASH_WAITS[min(self._stash_failures, len(STASH_WAITS) - 1)]
+        self._stash_failures += 1
+        for lane in self.roster.lanes.values():
+            self._put_back(lane.to_fetch)
+            lane.to_fetch.clear()
+
+    def _put_back(self, deliveries: Iterable[Delivery]) -> None:
+        with self._queue.transaction():
+            for delivery in deliveries:
+                self._queue.back(delivery, None)
+
+    def _judge(self, deliveries: Iterable[Delivery], batch: Batch | None) -> None:
+        """Filters deliveries; what passes is ready, what doesn't has ended."""
+        ended = []
+        homeless = []
+        for delivery in deliveries:
+            lane = self.roster.lanes.get(delivery.destination)
+            if lane is None:
+                homeless.append(delivery)
+                continue
+            if batch is not None and delivery.scene_id in batch.broken:
+                reason = batch.broken[delivery.scene_id]
+                failed = DeliveryFailed(Failure.STASH, reason)
+                self._unrecorded.append(Outcome(lane, delivery, None, lane.probe, failed))
+                continue
+            scene = None if batch is None else batch.scenes.get(delivery.scene_id)
+            known = ledger.find(self._conn, delivery.destination, delivery.scene_id)
+            verdict = filters.judge(delivery, scene, known, self.roster.settings)
+            if verdict.kind == "deliver":
+                lane.ready.append((verdict.delivery, None if verdict.delivery.event == "destroy" else scene))
+            else:
+                ended.append((delivery, scene, verdict.kind))
+        if ended:
+            self._recorder.settle(ended)
+        self._put_back(homeless)
+
+    # What is done in each step
+
+    def _follow_clock(self) -> None:
+        """A jump of the wall clock moves along what is due."""
+        offset = self._clock() - self._monotonic()
+        jump = offset - self._offset
+        if abs(jump) < CLOCK_JUMP_SECONDS:
+            return
+        log.warning("the clock jumped by %.0f s: what waits is moved along", jump)
+        with self._queue.transaction():
+            self._queue.shift(jump)
+            for name, lane in self.roster.lanes.items():
+                lane.health = replace(lane.health, until=lane.health.until + jump if lane.health.until else 0.0)
+                control.put_state(self._conn, name, breaker.to_json(lane.health))
+        self._offset = offset
+
+    def _record(self) -> None:
+        if self._unrecorded:
+            self._recorder.record(self._unrecorded)
+            self._unrecorded = []
+        elif self._recorder.burials_wait:
+            self._recorder.bury(())
+
+    def _hurry(self) -> None:
+        """A person wants everything tried now."""
+        if control.get(self._conn, control.HURRY) is None:
+            return
+        with self._queue.transaction():
+            control.put(self._conn, control.HURRY, None)
+            self._queue.make_due(self._clock())
+            for lane in self.roster.lanes.values():
+                lane.health = replace(lane.health, until=0.0)
+        self._stash_until = 0.0
+
+    def _state_fresh(self) -> bool:
+        return self._monotonic() - self._state_at <= STATE_FRESH_SECONDS
+
+    def _route(self) -> None:
+        """Moves events to deliveries, by settings that are fresh: the owner may just have changed them."""
+        while self._state_fresh():
+            rows = self._queue.inbox_rows()
+            if not rows:
+                return
+            for row in rows:
+                if isinstance(row, Broken):
+                    self._dlq.add(row, ValueError(row.reason), 0)
+            self._queue.route(rows, self.roster.targets, self.roster.settings.delivery_settle_seconds)
+
+    def _redrive(self) -> None:
+        for letter in self._dlq.asked():
+            moves.redrive(self._queue, self._dlq, letter, self._clock())
+
+    def _claim(self) -> None:
+        if not self._enabled or self._stash_gone_since is not None or control.get(self._conn, control.PAUSED):
+            return
+        now = self._clock()
+        willing = [lane for lane in self.roster.lanes.values() if breaker.may_send(lane.health, now) != "nothing"]
+        suspected = [lane for lane in willing if (self._queue.suspect_due(lane.destination.id) or FOREVER) <= now]
+        if suspected:
+            # One of them may have killed the last worker: each runs with nothing beside it.
+            if not self.busy():
+                self._take(suspected[0], self._queue.claim(suspected[0].destination.id, 1, now, suspects=True))
+            return
+        for lane in willing:
+            self._claim_for(lane, now)
+        self._bury_removed()
+
+    def _claim_for(self, lane: Lane, now: float) -> None:
+        name = lane.destination.id
+        lane.probe = breaker.may_send(lane.health, now) == "probe"
+        if lane.probe:
+            # Whatever is due first is the probe, even if its own time hasn't come.
+            if not lane.on_its_way:
+                self._take(lane, self._queue.claim(name, 1, FOREVER))
+        elif lane.on_its_way <= CLAIM_AHEAD - FETCH_SCENES and (self._queue.next_due(name) or FOREVER) <= now:
+            self._take(lane, self._queue.claim(name, CLAIM_AHEAD - lane.on_its_way, now))
+
+    def _take(self, lane: Lane, claimed: Iterable[Delivery | Broken]) -> None:
+        burials, destroys = [], []
+        for delivery in claimed:
+            if isinstance(delivery, Broken):
+                burials.append(Burial(delivery, ValueError(delivery.reason)))
+            elif delivery.deaths >= DEADLY:
+                burials.append(Burial(delivery, DeadlyDeliveryError(DeadlyDeliveryError.__doc__)))
+            elif delivery.event == "destroy":
+                destroys.append(delivery)
+            else:
+                lane.to_fetch.append(delivery)
+        self._judge(destroys, None)
+        self._recorder.bury(burials)
+
+    def _bury_removed(self) -> None:
+        for name, since in list(self.roster.removed.items()):
+            if self._clock() - since < REMOVED_SECONDS:
+                continue
+            claimed = self._queue.claim(name, CLAIM_AHEAD, FOREVER)
+            error = RemovedDestinationError(RemovedDestinationError.__doc__)
+            self._recorder.bury([Burial(delivery, error) for delivery in claimed])
+            if not claimed:
+                self.roster.forget(name)
+
+    def _ask_stash(self) -> None:
+        """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""
+        now = self._monotonic()
+        if self._asking or now < self._stash_until:
+            return
+        waiting = [lane for lane in self.roster.lanes.values() if lane.to_fetch]
+        if waiting:
+            batch = self._next_batch(waiting)
+            scene_ids = sorted({delivery.scene_id for delivery in batch})
+            self._await_answer(batch, self._asker.submit(self._stash.scenes, scene_ids))
+            return
+        keep_alive = self._stash.keep_alive_in()
+        if (
+            (not self._queue.inbox_empty() and not self._state_fresh())
+            or now - self._state_at > STATE_IDLE_SECONDS
+            or self._stash_gone_since is not None
+            or (keep_alive is not None and keep_alive <= 0)
+        ):
+            self._await_answer((), self._asker.submit(self._stash.plugin_state))
+
+    def _await_answer(self, deliveries: tuple[Delivery, ...], future: Future[Batch] | Future[PluginState]) -> None:
+        self._asking = True
+        future.add_done_callback(lambda done: self._report(_Answer(deliveries, done)))
+
+    def _next_batch(self, lanes: list[Lane]) -> tuple[Delivery, ...]:
+        """Deliveries of at most FETCH_SCENES scenes, taken from the lanes in turn."""
+        batch: list[Delivery] = []
+        scenes: set[int] = set()
+        while lanes:
+            for lane in list(lanes):
+                if not lane.to_fetch or (len(scenes) >= FETCH_SCENES and lane.to_fetch[0].scene_id not in scenes):
+                    lanes.remove(lane)
+                    continue
+                delivery = lane.to_fetch.popleft()
+                lane.fetching[delivery.row_id] = delivery
+                scenes.add(delivery.scene_id)
+                batch.append(delivery)
+        return tuple(batch)
+
+    def _idle_seconds(self) -> float:
+        """How long nothing will be due."""
+        if self._unrecorded or not self._reports.empty():
+            return 0.0
+        now, wall = self._monotonic(), self._clock()
+        waits = [STATE_IDLE_SECONDS]
+        if self._recorder.burials_wait:
+            waits.append(AGAIN_SECONDS)
+        if not self._asking:
+            if self._stash_gone_since is not None:
+                waits.append(self._stash_until - now)
+            keep_alive = self._stash.keep_alive_in()
+            if keep_alive is not None:
+                waits.append(keep_alive)
+        if self._enabled and self._stash_gone_since is None and control.get(self._conn, control.PAUSED) is None:
+            waits += [self._due_in(lane, wall) for lane in self.roster.lanes.values()]
+        return max(0.0, min(waits))
+
+    def _due_in(self, lane: Lane, now: float) -> float:
+        due = self._queue.next_due(lane.destination.id)
+        if due is None or lane.health.state == "gone" or lane.on_its_way > CLAIM_AHEAD - FETCH_SCENES:
+            return STATE_IDLE_SECONDS  # the lane's own threads report before that
+        if lane.health.state == "ill":
+            return STATE_IDLE_SECONDS if lane.on_its_way else lane.health.until - now
+        return max(due, lane.health.until) - now

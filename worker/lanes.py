@@ -1,0 +1,95 @@
+"""A lane: one destination's share of the worker. Its own threads, its own buffer, its own health.
+
+What one destination does, or fails to do, is felt in no other lane. No policy here: what may be sent
+is breaker.py's, what becomes of a failure retry.py's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.breaker import Health
+from stash_courier.worker.destinations import Destination
+from stash_courier.worker.failures import DeliveryFailed, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one try ended."""
+
+    lane: Lane
+    delivery: Delivery
+    scene: Scene | None
+    probe: bool
+    error: DeliveryFailed | None  # None: the destination took it
+
+
+@dataclass
+class Lane:
+    """Deliveries of one destination on their way: to be fetched, ready, running."""
+
+    destination: Destination
+    health: Health
+    threads: ThreadPoolExecutor
+    concurrency: int
+    to_fetch: deque[Delivery] = field(default_factory=deque)
+    ready: deque[tuple[Delivery, Scene | None]] = field(default_factory=deque)
+    running: dict[int, Delivery] = field(default_factory=dict)  # by row id
+    fetching: dict[int, Delivery] = field(default_factory=dict)  # by row id: Stash is being asked
+    probe: bool = False  # what is on its way is a probe
+
+    @property
+    def on_its_way(self) -> int:
+        """Claimed deliveries of this destination."""
+        return len(self.to_fetch) + len(self.ready) + len(self.running) + len(self.fetching)
+
+    def take_back(self, *, everything: bool = False) -> list[Delivery]:
+        """Gives up what was claimed but not started; with ``everything`` also what was."""
+        given = [*self.to_fetch, *(delivery for delivery, _ in self.ready)]
+        self.to_fetch.clear()
+        self.ready.clear()
+        if everything:
+            given += [*self.fetching.values(), *self.running.values()]
+            self.fetching.clear()
+            self.running.clear()
+        return given
+
+    def start_ready(self, finished: Callable[[Outcome], None]) -> None:
+        """Hands ready deliveries to free threads; each calls ``finished`` from its thread."""
+        while self.ready and len(self.running) < self.concurrency:
+            delivery, scene = self.ready.popleft()
+            self.running[delivery.row_id] = delivery
+            self.threads.submit(_deliver, self, delivery, scene, self.probe, finished)
+
+    def close(self) -> None:
+        """Lets go of connections and threads; what still runs is not waited for."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.destination.close()
+
+
+def open_lane(destination: Destination, health: Health, concurrency: int) -> Lane:
+    """A lane with its threads."""
+    threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=destination.id)
+    return Lane(destination, health, threads, concurrency)
+
+
+def _deliver(
+    lane: Lane,
+    delivery: Delivery,
+    scene: Scene | None,
+    probe: bool,
+    finished: Callable[[Outcome], None],
+) -> None:
+    error: DeliveryFailed | None = None
+    try:
+        lane.destination.deliver(delivery, scene)
+    except DeliveryFailed as failed:
+        error = failed
+    except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
+        error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
+        error.__cause__ = bug
+    finished(Outcome(lane, delivery, scene, probe, error))

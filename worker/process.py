@@ -1,0 +1,148 @@
+"""The worker as a process: one per data folder, woken, started detached, replaced by its new code.
+
+All that differs by operating system is here and in queue/locks.py. On the hook's path: what costs
+is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from stash_courier.queue import locks
+
+LOCK = "worker.lock"
+WAKE = "wake"
+LOG = "worker.log"
+LOCK_FD = "STASH_COURIER_LOCK_FD"  # hands the locked descriptor from the starter to the worker
+
+
+def wake(folder: str) -> bool:
+    """Tells a running worker that there is something to do.
+
+    Returns:
+        False if nobody listens: no worker runs, or this system has no named pipes.
+    """
+    if os.name == "nt":
+        return False
+    try:
+        fd = os.open(os.path.join(folder, WAKE), os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        os.write(fd, b"!")
+    except BlockingIOError:
+        pass  # the pipe is full of calls it hasn't read: it is awake
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def start(folder: str, root: str) -> bool:
+    """Starts the worker detached, unless one runs or ``STASH_COURIER_WORKER=off``.
+
+    The lock is taken here and its descriptor handed to the child, so that of many hooks at once
+    exactly one starts a worker, and nothing comes between.
+
+    Args:
+        folder: the data folder.
+        root: the plugin's folder.
+
+    Returns:
+        False if it must not be started here.
+    """
+    if os.environ.get("STASH_COURIER_WORKER") == "off":
+        return False
+    lock = locks.taken(os.path.join(folder, LOCK))
+    if lock is None:
+        return True
+    command = _command(root)
+    environment = {**os.environ, "STASH_COURIER_DATA": folder}
+    log = os.path.join(folder, LOG)
+    try:
+        if os.name == "nt":
+            os.close(lock)  # Windows hands no lock to a child: it takes its own, and of two one leaves
+            lock = -1
+            _start_on_windows(command, environment, log)
+            return True
+        os.set_inheritable(lock, True)
+        environment[LOCK_FD] = str(lock)
+        os.posix_spawn(
+            command[0],
+            command,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+            ],
+            setsid=True,
+        )
+    finally:
+        if lock >= 0:
+            os.close(lock)
+    return True
+
+
+def _start_on_windows(command: list[str], environment: dict[str, str], log: str) -> None:
+    import subprocess
+
+    flags = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    with open(log, "ab") as errors:
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            creationflags=flags,
+            close_fds=True,
+        )
+
+
+def hold(folder: str) -> int | None:
+    """The worker's lock: the one its starter handed over, else taken anew.
+
+    Returns:
+        The descriptor that holds it, or None if another worker runs.
+    """
+    path = os.path.join(folder, LOCK)
+    handed = os.environ.pop(LOCK_FD, "")
+    if handed.isdigit():
+        lock = int(handed)
+        try:
+            if os.path.samestat(os.fstat(lock), os.stat(path)) and locks.take(lock):
+                os.set_inheritable(lock, False)
+                return lock
+        except OSError:
+            pass  # the number means nothing here: take the lock as anybody does
+    return locks.taken(path)
+
+
+def running(folder: str) -> bool:
+    """Whether a worker holds the lock of this data folder."""
+    lock = locks.taken(os.path.join(folder, LOCK))
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
+
+
+def become(folder: str, root: str, lock: int) -> NoReturn:
+    """Turns this worker into a fresh one that runs the code now on disk, without letting go of the lock."""
+    if os.name == "nt":
+        os.close(lock)
+        _start_on_windows(_command(root), {**os.environ, "STASH_COURIER_DATA": folder}, os.path.join(folder, LOG))
+        sys.exit(0)
+    os.set_inheritable(lock, True)
+    command = _command(root)
+    os.execve(
+        command[0], command, {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: str(lock)}
+    )  # does not return
+
+
+def _command(root: str) -> list[str]:
+    return [sys.executable, "-S", "-E", os.path.join(root, "plugin", "main.py"), "worker"]

@@ -1,0 +1,78 @@
+"""Takes secrets out of text that ends up in logs, errors and dead letters (invariant 11).
+
+Callers name the secrets they know; what is secret by its form (logins and queries in URLs, credentials in
+headers, keys in JSON) goes without being named. It rather removes too much than too little.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+REMOVED = "[removed]"
+SHORTEST = 4  # characters; anything shorter can't be told from ordinary text
+WORD_ONLY = 8  # characters; anything shorter is removed as a whole word only, or "pass" would eat "passed"
+
+_QUOTED = r"""\"[^"\n]*"|'[^'\n]*'"""
+_HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:token|key)"
+_KEY = r"\w*(?:api[_-]?key|token|secret|passw(?:or)?d)|session(?:_?id)?"
+
+_BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
+    # user:pass@ in a URL, up to the last @, since a password may hold one
+    (re.compile(r"""(?<=://)[^\s/?#"'<>]*@"""), f"{REMOVED}@"),
+    # the query of an absolute URL, whatever it looks like
+    (re.compile(r"""(\w://[^\s"'<>?]*)\?[^\s"'<>]+"""), rf"\1?{REMOVED}"),
+    # the query of a bare path, as in "with url: /hook?token=…"
+    (re.compile(r"""(?<=[^\s?])\?[^\s"'<>?=]+=[^\s"'<>)]*"""), f"?{REMOVED}"),
+    # a header with its value, as a line or in a dict
+    (re.compile(rf"(?i)\b({_HEADER})(['\"]?\s*[:=]\s*)(?:{_QUOTED}|[^\n]+)"), rf"\1\2{REMOVED}"),
+    # key=value, and "key": "value"
+    (re.compile(rf"(?i)\b({_KEY})(=|['\"]\s*:\s*)(?:{_QUOTED}|[^\s&;,'\"<>]+)"), rf"\1\2{REMOVED}"),
+    # a JSON Web Token: Stash's API key is one
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), REMOVED),
+)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text with ``[removed]`` in the place of every secret.
+
+    Args:
+        text: anything; a log line, an answer, a traceback.
+        secrets: strings to remove wherever they stand, also percent-encoded, JSON-escaped and HTML-escaped.
+            Those shorter than 4 characters are ignored, those shorter than 8 go as whole words only.
+    """
+    named = _pattern(tuple(secrets))
+    if named is not None:
+        text = named.sub(REMOVED, text)
+    for pattern, replacement in _BY_FORM:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def longest_spelling(secrets: Iterable[str]) -> int:
+    """Characters of the longest form in which one of these secrets may stand in a text."""
+    return max(map(len, _spellings(secrets)), default=0)
+
+
+@functools.lru_cache(maxsize=64)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    longest_first = sorted(_spellings(secrets), key=lambda s: (-len(s), s))
+    return re.compile("|".join(map(_expression, longest_first))) if longest_first else None
+
+
+def _spellings(secrets: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            found |= {secret, html.escape(secret), json.dumps(secret)[1:-1]}
+            found |= {quote(secret, errors="replace"), quote(secret, safe="", errors="replace")}
+    return found
+
+
+def _expression(spelling: str) -> str:
+    literal = re.escape(spelling)
+    return literal if len(spelling) >= WORD_ONLY else rf"(?<!\w){literal}(?!\w)"

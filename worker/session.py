@@ -1,0 +1,130 @@
+"""Everything open while somebody works as the worker: queue, dead letters, dispatcher, wake pipe.
+
+The worker process has one for its life; the button that delivers in the foreground has one for its
+run. Whoever makes one holds the data folder's worker.lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from stash_courier.queue import control, moves, repair, schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import VERSION
+from stash_courier.worker.dispatcher import Dispatcher
+from stash_courier.worker.redact import redact
+from stash_courier.worker.stash import Stash
+from stash_courier.worker.wakeup import Wakeup
+
+LOOK_SECONDS = 1.0  # the safety net: looks at the inbox this often even if nobody wakes it
+LOOK_SECONDS_DEAF = 0.1  # where hooks can't wake it
+SPOOL_FILES = 1000  # taken in at once
+UNSEEN_DAYS = 3  # said so long before dead letters are deleted that nobody was shown
+
+log = logging.getLogger("stash_courier")
+
+
+class Session:
+    """Everything open while the worker works, or while a button works in its place.
+
+    Args:
+        folder: the data folder; the caller holds its worker.lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wakeup = Wakeup(folder)
+        self._open()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wakeup.close()
+        self.dispatcher.close()
+        self.queue.close()
+        self.dlq.close()
+
+    def _open(self, said: str | None = None) -> None:
+        try:
+            self.queue = SceneQueue(self.folder)
+        except sqlite3.DatabaseError as error:
+            if not repair.is_damage(error):
+                raise
+            said = repair.repair(self.folder)
+            self.queue = SceneQueue(self.folder)
+        self.dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
+        if said is not None:
+            control.put(self.queue.connection, control.REPAIRED, said)
+        control.put(self.queue.connection, control.STOP, None)
+        moves.heal(self.queue, self.dlq)
+        self.queue.recover()
+        self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder), self.wakeup)
+        self._data_version = -1
+
+    def reopen(self) -> None:
+        """After damage: what was in flight is delivered again."""
+        self.dispatcher.close()
+        self.queue.close()
+        self.dlq.close()
+        self._open(repair.repair(self.folder))
+
+    def _redact(self, text: str) -> str:
+        return redact(text, self.dispatcher.roster.secrets)
+
+    def take_spool(self) -> None:
+        """Takes in what hooks could not put into the queue. A file goes when its event is safe."""
+        try:
+            files = sorted((self.folder / schema.SPOOL).glob("*.json"))[:SPOOL_FILES]
+        except OSError:
+            return
+        if files:
+            log.info("taking in %d changes that hooks had to keep beside the queue", len(files))
+            self.queue.put_many([file.read_bytes() for file in files])
+            for file in files:
+                file.unlink()
+
+    def stop_wanted(self) -> bool:
+        """Whether the stop button was pressed for this process."""
+        return bool(control.get(self.queue.connection, control.STOP) == os.getpid())
+
+    def sleep(self, seconds: float) -> None:
+        """Sleeps until woken or until the next look at the inbox."""
+        if self.wakeup.hears_hooks:
+            self.wakeup.wait(min(seconds, LOOK_SECONDS))
+            return
+        give_up = time.monotonic() + min(seconds, LOOK_SECONDS)
+        while not self.wakeup.wait(min(LOOK_SECONDS_DEAF, give_up - time.monotonic())):
+            version = self.queue.connection.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._data_version or time.monotonic() >= give_up:
+                self._data_version = version
+                return
+
+    def finish(self, grace_seconds: float) -> None:
+        """Lets what is in flight end, then puts back what hasn't."""
+        self.dispatcher.put_back(everything=False)
+        give_up = time.monotonic() + grace_seconds
+        while self.dispatcher.busy() and time.monotonic() < give_up:
+            self.dispatcher.step(beginning=False)
+            self.wakeup.wait(0.05)
+        self.dispatcher.step(beginning=False)
+        self.dispatcher.put_back(everything=True)
+        self.queue.tidy()
+
+    def purge(self) -> None:
+        """Deletes dead letters past their retention, having said so before."""
+        days = self.dispatcher.roster.settings.dead_letter_retention_days
+        unseen = self.dlq.count_unseen(days - UNSEEN_DAYS)
+        sentence = (
+            f"{unseen} dead letters that nobody has looked at will be deleted within {UNSEEN_DAYS} days: "
+            "press «Review dead letters»."
+        )
+        control.put(self.queue.connection, control.UNSEEN, sentence if unseen else None)
+        if unseen:
+            log.warning("%s", sentence)
+        self.dlq.delete_older_than(days)

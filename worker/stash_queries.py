@@ -1,0 +1,286 @@
+"""The questions put to Stash and how its answers read: GraphQL texts and their decoders.
+
+No request is made here (that is stash.py). Every text is validated against Stash's schema in
+tests/unit/test_stash_client.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
+
+PLUGIN_ID = "stash_plugin"  # the manifest's file name without its ending
+
+# The API key and whether there is a login at all come with every state, so that a key that the
+# owner makes or changes is known without a question of its own.
+_STATE = """
+  configuration { general { apiKey username } plugins(include: ["stash_plugin"]) }
+  plugins { id enabled }
+"""
+
+# paths.stream is left out on purpose: it contains the API key.
+_SCENE = """
+fragment SceneFields on Scene {
+  id title code details director date rating100 organized urls created_at updated_at
+  files { path size duration width height fingerprints { type value } }
+  performers { id name }
+  tags { id name }
+  studio { id name }
+  groups { group { id name } }
+  stash_ids { endpoint stash_id }
+  paths { screenshot }
+}
+"""
+
+PLUGIN_STATE = f"query PluginState {{{_STATE}}}"
+
+VERSION = "query Version { version { version hash } }"
+
+# One scene, the first in the given order, and the state beside it.
+FIRST_SCENE = f"""
+query FirstScene($where: SceneFilterType, $how: FindFilterType) {{{_STATE}
+  findScenes(scene_filter: $where, filter: $how) {{ scenes {{ ...SceneFields }} }}
+}}
+{_SCENE}"""
+
+
+def scene_ids(*, count: bool) -> str:
+    """The query for one page of ids; ``count`` adds how many there are, which is a query of its own."""
+    return f"""
+query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
+  findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""} scenes {{ id updated_at }} }}
+}}
+"""
+
+
+def scenes_by_id(count: int) -> str:
+    """The query for ``count`` scenes and the plugin's state in one request.
+
+    The ids are variables (``$s0``, ``$s1`` …) and the scenes come back as ``s0``, ``s1`` …, so
+    that batches of one size share one text: Stash keeps the last 1,000 parsed texts in memory.
+    ``findScenes(ids:)`` would fail as a whole when one scene is gone.
+    """
+    names = [f"s{n}" for n in range(count)]
+    variables = ", ".join(f"${name}: ID!" for name in names)
+    scenes = "\n".join(f"  {name}: findScene(id: ${name}) {{ ...SceneFields }}" for name in names)
+    return f"query Scenes({variables}) {{{_STATE}{scenes}\n}}\n{_SCENE}"
+
+
+class WrongShape(ValueError):
+    """An answer isn't what Stash's schema promises; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginState:
+    """What Stash knows about this plugin."""
+
+    settings: Mapping[str, object]  # as stored; unset ones are absent
+    enabled: bool  # False also when Stash hasn't loaded the plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How Stash lets us in."""
+
+    api_key: str = field(repr=False)  # "" if none was made
+    needed: bool  # False: Stash has no user name and lets everybody in
+
+
+def read_state(data: Mapping[str, object]) -> PluginState:
+    """The plugin's state out of an answer with ``_STATE``; WrongShape if it isn't all there."""
+    configuration = _object(data.get("configuration"), "configuration")
+    settings = _object(configuration.get("plugins"), "configuration.plugins").get(PLUGIN_ID)
+    # null: Stash has loaded no plugin at all
+    loaded = [] if _is_null(data, "plugins", "answer") else _list(data["plugins"], "plugins")
+    plugins = [_object(plugin, "plugins") for plugin in loaded]
+    enabled = [plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID]
+    return PluginState(
+        {} if settings is None else _object(settings, f"configuration.plugins.{PLUGIN_ID}"),
+        any(enabled),
+    )
+
+
+def read_login(data: Mapping[str, object]) -> Login:
+    """How to log in from now on, out of an answer with ``_STATE``."""
+    configuration = _object(data.get("configuration"), "configuration")
+    general = _object(configuration.get("general"), "configuration.general")
+    return Login(
+        api_key=_text(general, "apiKey", "configuration.general"),
+        needed=_text(general, "username", "configuration.general") != "",
+    )
+
+
+def read_version(data: Mapping[str, object]) -> str:
+    """Stash's version, for builds without one the commit it was built from."""
+    version = _object(data.get("version"), "version")
+    return _text(version, "version", "version") or _text(version, "hash", "version")
+
+
+def read_found(data: Mapping[str, object]) -> Sequence[object]:
+    """The scenes of a ``findScenes``, not decoded."""
+    return _list(_object(data.get("findScenes"), "findScenes").get("scenes"), "findScenes.scenes")
+
+
+def read_count(data: Mapping[str, object]) -> int | None:
+    """How many scenes fit the filter of a ``findScenes`` in all; None if it wasn't asked for."""
+    found = _object(data.get("findScenes"), "findScenes")
+    return _int(found, "count", "findScenes") if "count" in found else None
+
+
+def read_listed(scene: object) -> tuple[int, str]:
+    """Id and ``updated_at`` of a scene from ``scene_ids``."""
+    listed = _object(scene, "findScenes.scenes")
+    return _id(listed, "scene"), _text(listed, "updated_at", "scene")
+
+
+def read_scene(raw: object, fetched_at: float) -> Scene:
+    """Decodes ``SceneFields``.
+
+    What Stash may leave empty becomes "" or None; what its schema promises and isn't there, or
+    is of another type, is WrongShape: half a scene is never delivered as the whole.
+    """
+    scene = _object(raw, "scene")
+    scene_id = _id(scene, "scene")
+    at = f"scene {scene_id}"
+    organized = scene.get("organized")
+    if not isinstance(organized, bool):
+        raise WrongShape(f"{at}: organized is {_kind(organized)}")
+    groups = _each(scene, "groups", at, lambda item, where: _named(item.get("group"), where))
+    return Scene(
+        id=scene_id,
+        title=_text(scene, "title", at),
+        code=_text(scene, "code", at),
+        details=_text(scene, "details", at),
+        director=_text(scene, "director", at),
+        date=_text(scene, "date", at),
+        rating100=None if _is_null(scene, "rating100", at) else _int(scene, "rating100", at),
+        organized=organized,
+        urls=_texts(scene, "urls", at),
+        created_at=_required_text(scene, "created_at", at),
+        updated_at=_required_text(scene, "updated_at", at),
+        files=_each(scene, "files", at, _file),  # Stash puts the primary file first
+        performers=_each(scene, "performers", at, _named),
+        tags=_each(scene, "tags", at, _named),
+        studio=None if _is_null(scene, "studio", at) else _named(scene["studio"], f"{at}: studio"),
+        groups=groups,
+        stash_ids=_each(scene, "stash_ids", at, _stash_id),
+        cover_url=_cover_url(_text(_object(scene.get("paths"), f"{at}: paths"), "screenshot", at), at),
+        fetched_at=fetched_at,
+    )
+
+
+def _file(item: Mapping[str, object], where: str) -> SceneFile:
+    duration = item.get("duration")
+    if isinstance(duration, bool) or not isinstance(duration, int | float) or not math.isfinite(duration):
+        raise WrongShape(f"{where}.duration is {_kind(duration)}")
+    return SceneFile(
+        path=_required_text(item, "path", where),
+        size=_int(item, "size", where),
+        duration=float(duration),
+        width=_int(item, "width", where),
+        height=_int(item, "height", where),
+        fingerprints=_each(
+            item,
+            "fingerprints",
+            where,
+            lambda found, at: (_required_text(found, "type", at), _required_text(found, "value", at)),
+        ),
+    )
+
+
+def _stash_id(item: Mapping[str, object], where: str) -> StashId:
+    return StashId(_required_text(item, "endpoint", where), _required_text(item, "stash_id", where))
+
+
+def _named(item: object, where: str) -> Named:
+    named = _object(item, where)
+    return Named(str(_id(named, where)), _text(named, "name", where))
+
+
+def _cover_url(url: str, where: str) -> str:
+    """The cover's URL without a key or login: it goes to other systems.
+
+    ``t`` stays: it is the time of the scene's last change, so that caches notice a new cover.
+    """
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise WrongShape(f"{where}: paths.screenshot is no URL") from error
+    kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))
+
+
+T = TypeVar("T")
+
+
+def _each(
+    owner: Mapping[str, object], key: str, where: str, read: Callable[[Mapping[str, object], str], T]
+) -> tuple[T, ...]:
+    at = f"{where}: {key}"
+    return tuple(read(_object(item, at), at) for item in _list(owner.get(key), at))
+
+
+def _texts(owner: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    found = _list(owner.get(key), f"{where}: {key}")
+    texts = tuple(text for text in found if isinstance(text, str))
+    if len(texts) != len(found):
+        raise WrongShape(f"{where}: {key} holds something else than texts")
+    return texts
+
+
+def _object(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise WrongShape(f"{where} is {_kind(value)}")
+    return value
+
+
+def _list(value: object, where: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise WrongShape(f"{where} is {_kind(value)}")
+    return value
+
+
+def _required_text(owner: Mapping[str, object], key: str, where: str) -> str:
+    value = owner.get(key)
+    if not isinstance(value, str):
+        raise WrongShape(f"{where}: {key} is {_kind(value)}")
+    return value
+
+
+def _text(owner: Mapping[str, object], key: str, where: str) -> str:
+    return "" if _is_null(owner, key, where) else _required_text(owner, key, where)
+
+
+def _is_null(owner: Mapping[str, object], key: str, where: str) -> bool:
+    """Whether Stash says that there is none; an answer without the key says nothing."""
+    if key not in owner:
+        raise WrongShape(f"{where}: {key} is missing")
+    return owner[key] is None
+
+
+def _int(owner: Mapping[str, object], key: str, where: str) -> int:
+    value = owner.get(key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise WrongShape(f"{where}: {key} is {_kind(value)}")
+    return value
+
+
+def _id(owner: Mapping[str, object], where: str) -> int:
+    """An id: GraphQL sends it as text, and Stash's are row ids of SQLite."""
+    text = str(owner.get("id"))
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise WrongShape(f"{where}: id is {_kind(owner.get('id'))}")
+    return int(text)
+
+
+def _kind(value: object) -> str:
+    """What was found instead, without its content: it may be anything, secrets included."""
+    return "missing or null" if value is None else f"of type {type(value).__name__}"
