@@ -24,6 +24,7 @@ EVENTS = {
 NOT_CHANGES = {"id", "ids", "clientMutationId"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
+LONGEST_ID = 19  # digits of SQLite's largest id
 CONNECTION_AGE_SECONDS = 600  # the session cookie in it lives an hour unless it is renewed
 
 
@@ -82,18 +83,18 @@ def data_folder(request: dict[str, Any]) -> str:
     if not folder:
         config = _object(request.get("server_connection"), "server_connection").get("Dir")
         if not isinstance(config, str) or not config:
-            raise BadInputError(
-                "Stash named no configuration folder (server_connection.Dir): nothing was queued"
-            )
+            raise BadInputError("Stash named no configuration folder (server_connection.Dir): nothing was queued")
         folder = os.path.join(config, "stash_courier")
     folder = os.path.abspath(folder)
     if not os.path.isdir(folder):
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             schema.sync_folder(os.path.dirname(folder))
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
             raise BadInputError(
-                f"the data folder {folder} can't be made ({error.strerror}): check its owner and the disk"
+                f"the data folder {folder} can't be made ({reason}): check its owner and the disk. "
+                "Nothing was queued"
             ) from error
     return folder
 
@@ -129,7 +130,16 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
 
 
 def _rouse(folder: str, root: str) -> bool:
-    return process.wake(folder) or process.start(folder, root)
+    try:
+        return process.wake(folder) or process.start(folder, root)
+    except OSError as error:
+        from stash_courier.plugin import log
+
+        log.warning(
+            f"the worker can't be started ({error.strerror}): changes wait in {folder} and are delivered "
+            "when it can; check the disk and the folder's owner"
+        )
+        return False
 
 
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
@@ -150,7 +160,7 @@ def _event(context: dict[str, Any], at: float) -> dict[str, object]:
             f"the hook {str(context.get('type'))[:80]!r} is none of {', '.join(EVENTS)}: nothing was queued"
         )
     scene_id = context.get("id")
-    if isinstance(scene_id, str) and scene_id.isascii() and scene_id.isdigit():
+    if isinstance(scene_id, str) and scene_id.isascii() and scene_id.isdigit() and len(scene_id) <= LONGEST_ID:
         scene_id = int(scene_id)
     if not isinstance(scene_id, int) or isinstance(scene_id, bool) or not 0 < scene_id < 2**63:
         raise BadInputError("hookContext.id isn't a scene's id: nothing was queued")
@@ -207,6 +217,10 @@ def keep_connection(request: dict[str, Any], folder: str) -> None:
     except OSError as error:
         from stash_courier.plugin import log
 
+        try:
+            os.remove(draft)
+        except OSError:
+            pass  # it was never made
         log.warning(f"{path} can't be written ({error.strerror}): the worker may not reach Stash")
 
 

@@ -6,6 +6,7 @@ Rows are JSON, checked field by field; what isn't exactly what was written comes
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, cast, get_args
@@ -15,7 +16,15 @@ from stash_courier.queue.jobs import Attempt, Broken, Delivery, Event, SceneEven
 HISTORY_ATTEMPTS = 50  # kept of each delivery: the ten that count and many that did not
 EVENTS = frozenset(get_args(Event))
 _T = TypeVar("_T")
-_WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+# What a look at damaged JSON raises.
+_WRONG = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)
 
 
 def event(seq: int, data: object) -> SceneEvent | Broken:
@@ -24,10 +33,10 @@ def event(seq: int, data: object) -> SceneEvent | Broken:
         fields = json.loads(data if isinstance(data, bytes | str) else "")
         return SceneEvent(
             seq=seq,
-            scene_id=_of(int, fields["scene"]),
+            scene_id=_scene(fields["scene"]),
             event=_kind(fields["event"]),
-            changed=tuple(_of(str, name) for name in _of(list, fields["changed"])),
-            at=float(fields["at"]),
+            changed=names(_of(list, fields["changed"])),
+            at=_finite(fields["at"]),
             path=_of(str, fields.get("path", "")),
             oshash=_of(str, fields.get("oshash", "")),
             checksum=_of(str, fields.get("checksum", "")),
@@ -47,7 +56,7 @@ def delivery(row: Sequence[Any]) -> Delivery | Broken:
         changed,
         seq,
         at,
-        attempts,
+        counted,
         tries,
         absent,
         data,
@@ -58,27 +67,26 @@ def delivery(row: Sequence[Any]) -> Delivery | Broken:
         known = json.loads(data)
         return Delivery(
             row_id=row_id,
-            destination=_of(str, destination),
-            scene_id=_of(int, scene_id),
+            destination=_utf8(destination),
+            scene_id=_scene(scene_id),
             event=_kind(kind),
-            changed=tuple(_of(str, changed).split()),
+            changed=names(_of(str, changed).split()),
             seq=_of(int, seq),
-            at=float(at),
-            attempts=_of(int, attempts),
+            at=_finite(at),
+            attempts=_of(int, counted),
             tries=_of(int, tries),
             absent=_of(int, absent),
             path=_of(str, known["path"]),
             oshash=_of(str, known["oshash"]),
             checksum=_of(str, known["checksum"]),
-            history=tuple(Attempt(**fields) for fields in known.get("history", ())),
+            history=attempts(known.get("history", [])),
             generation=_of(int, generation),
             deaths=_of(int, deaths),
         )
     except _WRONG as error:
         scene = scene_id if isinstance(scene_id, int) else 0
-        return Broken(
-            row_id, str(destination), scene, _raw(data), f"delivery row {row_id} can't be decoded: {error}"
-        )
+        name = str(destination).encode("utf-8", "replace").decode()
+        return Broken(row_id, name, scene, _raw(data), f"delivery row {row_id} can't be decoded: {error}")
 
 
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:
@@ -89,22 +97,109 @@ def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[s
     return found
 
 
-def merged(older: str | None, newer: str) -> Event:
+def attempts(known: object) -> tuple[Attempt, ...]:
+    """Reads a history.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none.
+    """
+    return tuple(
+        Attempt(
+            at=_finite(fields["at"]),
+            failure=_of(str, fields["failure"]),
+            message=_of(str, fields["message"]),
+            status=None if fields["status"] is None else _of(int, fields["status"]),
+            answer=_of(str, fields["answer"]),
+        )
+        for fields in _of(list, known)
+    )
+
+
+def history(stored: object) -> tuple[Attempt, ...] | None:
+    """Reads a history stored as JSON; None if it can't be decoded."""
+    try:
+        return attempts(json.loads(stored if isinstance(stored, bytes | str) else ""))
+    except _WRONG:
+        return None
+
+
+def names(changed: Sequence[object]) -> tuple[str, ...]:
+    """Field names, checked: a column holds them separated by spaces.
+
+    Raises:
+        TypeError: one is none.
+    """
+    found = tuple(name for name in changed if isinstance(name, str) and name.isidentifier())
+    if len(found) != len(changed):
+        raise TypeError("a changed field has no name")
+    return found
+
+
+def merged(older: str, newer: str) -> Event:
     """One event that stands for two: created stays created, destroy beats all but a later create."""
     if newer == "destroy" or (older == "destroy" and newer != "create"):
         return "destroy"
     return "create" if "create" in (older, newer) else "update"
 
 
-def union(older: str | None, newer: str | None) -> str:
-    """The names of a ``changed`` column that stands for two."""
-    return " ".join(sorted({*(older or "").split(), *(newer or "").split()}))
+def joined(older: Sequence[Any], newer: Sequence[Any]) -> tuple[Event, str, str]:
+    """Event, ``changed`` and ``data`` columns that stand for two, each given as these three."""
+    kind = merged(older[0], newer[0])
+    changed = " ".join(sorted({*str(older[1] or "").split(), *str(newer[1] or "").split()}))
+    first, second = _known(older[2]), _known(newer[2])
+    data = {**first, **second}
+    if older[0] == "destroy" and newer[0] == "update":
+        data |= {name: first[name] for name in ("path", "oshash", "checksum") if name in first}
+    return kind, changed, json.dumps(data)
 
 
-def _of(kind: type[_T], value: Any) -> _T:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{kind.__name__} expected, {type(value).__name__} found")
+def exact(raw: bytes) -> str:
+    """A TEXT column whose bytes may be anything: what isn't UTF-8 is kept, and refused by the checks here."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def readable(raw: bytes) -> str:
+    """A TEXT column that is only shown: what isn't UTF-8 is replaced."""
+    return raw.decode("utf-8", "replace")
+
+
+def storable(text: str) -> str:
+    """A text as SQLite takes it: lone surrogates, which a scene's path may hold, are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _known(data: object) -> dict[str, Any]:
+    try:
+        return _of(dict, json.loads(data if isinstance(data, bytes | str) else ""))
+    except _WRONG:
+        return {}  # what joins a damaged row mends it
+
+
+def _scene(value: object) -> int:
+    scene = _of(int, value)
+    if not 0 < scene < 2**63:
+        raise ValueError("the scene has no id that Stash gives")
+    return scene
+
+
+def _finite(value: object) -> float:
+    number = float(_of((int, float), value))
+    if not math.isfinite(number):
+        raise ValueError("the time is none")
+    return number
+
+
+def _of(kind: type[_T] | tuple[type[_T], ...], value: Any) -> _T:
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        wanted = kind.__name__ if isinstance(kind, type) else "number"
+        raise TypeError(f"{wanted} expected, {type(value).__name__} found")
     return value
+
+
+def _utf8(value: object) -> str:
+    name = _of(str, value)
+    name.encode()
+    return name
 
 
 def _kind(value: Any) -> Event:
@@ -114,4 +209,4 @@ def _kind(value: Any) -> Event:
 
 
 def _raw(value: object) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")

@@ -9,6 +9,8 @@ import json
 import sqlite3
 from typing import Any
 
+from stash_courier.queue.schema import DELIVERIES
+
 PAUSED = "paused"  # wall time since which nothing is delivered
 STOP = "stop"  # the pid of the worker that is to stop
 HURRY = "hurry"  # a person wants everything tried now, whatever it waits for
@@ -17,6 +19,8 @@ UNSEEN = "unseen"  # a sentence about dead letters that will be deleted soon and
 LAST_SUCCESS = "last_success"  # {"at", "destination", "scene_id"}
 STASH = "stash"  # {"since", "reason"} while Stash can't be asked
 DISABLED = "disabled"  # true while the plugin is switched off in Stash
+SWEEP = "sweep"  # the last sweep's mark: worker/listing.py's Mark
+SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 PROBLEMS = "problems"  # [[setting, message], …] of the settings that hold now
 
 
@@ -36,6 +40,12 @@ def put(conn: sqlite3.Connection, key: str, value: object) -> None:
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, json.dumps(value)),
         )
+
+
+def deliveries_added(conn: sqlite3.Connection) -> int:
+    """How many deliveries were ever added: two looks tell how many came between."""
+    row = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (DELIVERIES,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:

@@ -16,13 +16,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import pickles, schema
+from stash_courier.queue import codec, pickles, schema
 from stash_courier.queue.dlq_schema import CREATE, VERSION
-from stash_courier.queue.jobs import Attempt, Broken, DeadLetter, Delivery, Summary
+from stash_courier.queue.jobs import Broken, DeadLetter, Delivery, Summary
+from stash_courier.queue.transactions import shrink, transaction
 
 BUSY_SECONDS = 10.0
 PURGE_ROWS = 500  # deleted in one transaction, so that nobody waits for a purge
 FREE_PAGES = 250  # given back to the file system after each such transaction: 1 MB
+CHECKPOINT_PAGES = 1000  # buttons write here too, and no hook: whoever comes by checkpoints
 TRACE_CHARACTERS = 16_000
 HISTORY_ATTEMPTS = 100
 DAY = 86_400.0
@@ -84,20 +86,13 @@ class DeadLetterQueue:
         values = self._values(job, error, retry_count, title, seq)
         conn = self._open(create=True)
         assert conn is not None
-        conn.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(conn):
             found = conn.execute(
                 "SELECT id, history, generation FROM dead_letters WHERE scene_id = :scene_id "
                 "AND destination = :destination AND (:scene_id > 0 OR job_id = :job_id)",
                 values,
             ).fetchone()
-            letter = self._insert(conn, values) if found is None else self._join(conn, values, *found)
-            conn.execute("COMMIT")
-        except BaseException:
-            if conn.in_transaction:
-                conn.execute("ROLLBACK")
-            raise
-        return letter
+            return self._insert(conn, values) if found is None else self._join(conn, values, *found)
 
     def _values(
         self, job: Delivery | Broken, error: BaseException, retry_count: int, title: str, seq: int
@@ -113,12 +108,12 @@ class DeadLetterQueue:
             "scene_id": job.scene_id,
             "destination": job.destination,
             "event": job.event if isinstance(job, Delivery) else "unknown",
-            "title": title,
+            "title": codec.storable(title),
             "job_data": pickles.dumps(content),
             "history": json.dumps(attempts),
             "error_type": str(getattr(error, "failure", type(error).__name__)),
-            "error_message": self._redact(str(error)),
-            "stack_trace": self._redact(trace),
+            "error_message": codec.storable(self._redact(str(error))),
+            "stack_trace": codec.storable(self._redact(trace)),
             "retry_count": retry_count,
             "failed_at": self._clock(),
             "generation": (job.generation if isinstance(job, Delivery) else 0) + 1,
@@ -134,9 +129,9 @@ class DeadLetterQueue:
 
     @staticmethod
     def _join(conn: sqlite3.Connection, values: dict[str, Any], letter: int, history: str, generation: int) -> int:
-        attempts = json.loads(history) + json.loads(values["history"])
-        known = list({(a["at"], a["message"]): a for a in attempts}.values())[-HISTORY_ATTEMPTS:]
-        values["history"] = json.dumps(known)
+        attempts = *(codec.history(history) or ()), *(codec.history(values["history"]) or ())
+        known = list(dict.fromkeys(attempts))[-HISTORY_ATTEMPTS:]  # a delivery brings along what was known
+        values["history"] = json.dumps([asdict(attempt) for attempt in known])
         values["generation"] = max(values["generation"], generation + 1)
         sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"scene_id", "destination"})
         conn.execute(
@@ -147,13 +142,17 @@ class DeadLetterQueue:
 
     # For people
 
-    def get_recent(self, limit: int = 10) -> list[Summary]:
-        """The latest open dead letters, newest first; nothing is unpickled."""
+    def get_recent(
+        self, limit: int = 10, *, error_type: str | None = None, destination: str | None = None
+    ) -> list[Summary]:
+        """The latest open dead letters, all or those that fit, newest first; nothing is unpickled."""
         conn = self._open()
         if conn is None:
             return []
+        fitting, values = _fitting(error_type, destination)
         rows = conn.execute(
-            f"SELECT {_SUMMARY} FROM dead_letters WHERE {_OPEN} ORDER BY failed_at DESC LIMIT ?", (limit,)
+            f"SELECT {_SUMMARY} FROM dead_letters WHERE {_OPEN}{fitting} ORDER BY failed_at DESC LIMIT :limit",
+            {**values, "limit": limit},
         )
         return [Summary(*row) for row in rows]
 
@@ -176,11 +175,14 @@ class DeadLetterQueue:
             job = pickles.loads(data if isinstance(data, bytes) else b"")
         except pickles.UnsafePickleError as error:
             problem = f"the stored job was not loaded: {error}"
+        attempts = codec.history(history)
+        if attempts is None:
+            attempts, problem = (), f"{problem}; the stored history can't be decoded".removeprefix("; ")
         return DeadLetter(
             **dict(zip(names, row, strict=False)),
             job=job,
             job_problem=problem,
-            history=tuple(Attempt(**attempt) for attempt in json.loads(history)),
+            history=attempts,
             stack_trace=trace,
             generation=generation,
             seq=seq,
@@ -205,11 +207,10 @@ class DeadLetterQueue:
         """Remembers that a person was shown these."""
         conn = self._open()
         if conn is not None and ids:
-            conn.execute("BEGIN IMMEDIATE")
-            conn.executemany(
-                "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?", ((self._clock(), i) for i in ids)
-            )
-            conn.execute("COMMIT")
+            with transaction(conn):
+                conn.executemany(
+                    "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?", [(self._clock(), i) for i in ids]
+                )
 
     def ask(
         self,
@@ -245,7 +246,10 @@ class DeadLetterQueue:
         destination: str | None = None,
     ) -> int:
         """Deletes open dead letters for good: all, or those that fit. Returns how many."""
-        return self._change(f"DELETE FROM dead_letters WHERE {_OPEN}", ids, error_type, destination)
+        deleted = self._change(f"DELETE FROM dead_letters WHERE {_OPEN}", ids, error_type, destination)
+        if deleted:
+            self._shrink()
+        return deleted
 
     def _change(
         self, statement: str, ids: Sequence[int] | None, error_type: str | None, destination: str | None
@@ -253,10 +257,8 @@ class DeadLetterQueue:
         conn = self._open()
         if conn is None:
             return 0
-        for column, value in (("error_type", error_type), ("destination", destination)):
-            if value is not None:
-                statement += f" AND {column} = :{column}"
-        values = {"error_type": error_type, "destination": destination}
+        fitting, values = _fitting(error_type, destination)
+        statement += fitting
         if ids is None:
             return conn.execute(statement, values).rowcount
         return sum(conn.execute(f"{statement} AND id = :id", {**values, "id": i}).rowcount for i in ids)
@@ -277,12 +279,22 @@ class DeadLetterQueue:
             deleted += count
             if count < PURGE_ROWS:
                 break
-            conn.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
-        if conn is not None and deleted:
-            conn.execute("PRAGMA incremental_vacuum").fetchall()
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            shrink(conn, FREE_PAGES)
+        if deleted:
+            self._shrink()
         log.info("purged %d dead letters older than %g days", deleted, days)
         return deleted
+
+    def count_since(self, at: float) -> int:
+        """Open dead letters that failed at or after a wall time."""
+        conn = self._open()
+        if conn is None:
+            return 0
+        return int(
+            conn.execute(f"SELECT count(*) FROM dead_letters WHERE failed_at >= ? AND {_OPEN}", (at,)).fetchone()[
+                0
+            ]
+        )
 
     def count_unseen(self, older_than_days: float) -> int:
         """Dead letters that failed more than so many days ago and that nobody was shown."""
@@ -341,6 +353,14 @@ class DeadLetterQueue:
                 (scene_id, destination),
             )
 
+    def _shrink(self) -> None:
+        conn = self._open()
+        if conn is not None:
+            free = conn.execute("PRAGMA freelist_count").fetchone()[0]
+            for _ in range(free // FREE_PAGES + 1):
+                shrink(conn, FREE_PAGES)
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def _open(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection; None while there is no file and none is to be made."""
         if self._conn is None:
@@ -358,5 +378,13 @@ class DeadLetterQueue:
                     f"{self.path} has schema version {found} and this plugin knows {VERSION}: install the plugin "
                     "that wrote it again. It was left as it is"
                 )
+            conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            conn.text_factory = codec.readable
             self._conn = conn
         return self._conn
+
+
+def _fitting(error_type: str | None, destination: str | None) -> tuple[str, dict[str, Any]]:
+    """What a WHERE clause needs besides, so that only these are chosen, and its values."""
+    values = {"error_type": error_type, "destination": destination}
+    return "".join(f" AND {column} = :{column}" for column in values if values[column] is not None), values

@@ -55,3 +55,18 @@ def write(conn: sqlite3.Connection, sent: Sent) -> None:
 def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
     """Drops the row of a scene whose destroy was delivered."""
     conn.execute("DELETE FROM sent WHERE destination = ? AND scene_id = ?", (destination, scene_id))
+
+
+def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
+    """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
+    rows = conn.execute(
+        "SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id",
+        (destination, low, high),
+    )
+    return [scene_id for (scene_id,) in rows]
+
+
+def highest(conn: sqlite3.Connection, destination: str) -> int:
+    """The highest scene id of a destination, 0 if it has none."""
+    row = conn.execute("SELECT max(scene_id) FROM sent WHERE destination = ?", (destination,)).fetchone()
+    return row[0] or 0

@@ -60,11 +60,13 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: fl
         dlq.set_state(letter.id, "dead")
         return False
     job = letter.job or {}
+    changed = job.get("changed")
+    names = changed if isinstance(changed, list) else ()
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=letter.scene_id,
         event=_event(letter.event),
-        changed=tuple(str(name) for name in job.get("changed", ())),
+        changed=tuple(name for name in names if isinstance(name, str) and name.isidentifier()),
         at=now,
         path=str(job.get("path", "")),
         oshash=str(job.get("oshash", "")),

@@ -1,7 +1,7 @@
 """The dead letters' job data: pickles that can hold plain data only, checked before they are loaded.
 
 An unpickler that merely refuses globals still lets eight bytes ask for gigabytes, so every opcode is
-looked at first: an allow-list, a size limit, and memo references to texts only (nested references
+looked at first: an allow-list, limits, and memo references to texts and bytes only (nested references
 would let a small pickle unfold without end).
 """
 
@@ -13,12 +13,18 @@ import pickletools
 from typing import Any, NoReturn
 
 LARGEST_BYTES = 4 << 20  # a job with its whole history of answers is below 200 KB
+MOST_OPCODES = 20_000  # such a job has 1,000; each may make an object many times its size
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES"}
+_FLAT = _TEXT | _BYTES
 _CONTAINERS = {"EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 _FILLERS = {"MARK", "SETITEM", "SETITEMS", "APPEND", "APPENDS"}
 _NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
-_ALLOWED = _TEXT | _BYTES | _CONTAINERS | _FILLERS | _NUMBERS | {"PROTO", "FRAME", "MEMOIZE", "STOP"}
+_ALLOWED = _FLAT | _CONTAINERS | _FILLERS | _NUMBERS | {"PROTO", "FRAME", "MEMOIZE", "STOP"}
+
+
+# What the unpickler raises on opcodes that are each allowed and together make no sense.
+_DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class UnsafePickleError(Exception):
@@ -48,7 +54,7 @@ def loads(data: bytes) -> dict[str, Any]:
     _check(data)
     try:
         job = _PlainUnpickler(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise UnsafePickleError(f"it is damaged ({error})") from error
     if not isinstance(job, dict):
         raise UnsafePickleError(f"it holds a {type(job).__name__}")
@@ -60,11 +66,13 @@ def _check(data: bytes) -> None:
     previous = ""
     end = 0
     try:
-        for opcode, argument, position in pickletools.genops(data):
+        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
             name = opcode.name
+            if count >= MOST_OPCODES:
+                raise UnsafePickleError(f"it has more than {MOST_OPCODES} opcodes")
             if name in {"BINGET", "LONG_BINGET"}:
-                if not isinstance(argument, int) or argument >= len(memo) or memo[argument] not in _TEXT:
-                    raise UnsafePickleError("it refers back to something that is no text")
+                if not isinstance(argument, int) or argument >= len(memo) or memo[argument] not in _FLAT:
+                    raise UnsafePickleError("it refers back to something that may hold others")
             elif name not in _ALLOWED:
                 raise UnsafePickleError(f"it holds the opcode {name}")
             if name == "MEMOIZE":

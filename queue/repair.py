@@ -9,16 +9,23 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any, Literal
 
-from stash_courier.queue import locks, schema
+from stash_courier.queue import codec, locks, schema
 from stash_courier.queue.dlq_schema import CREATE as DLQ_CREATE
 
+FILES = (schema.QUEUE_DB, schema.DLQ_DB)
+# What stands between a file's name and the time at which it was set aside, before and after all that
+# can be read in it was saved.
+UNREAD, DAMAGED = ".unread-", ".damaged-"
 GATE_SECONDS = 30.0  # hooks hold the gate for milliseconds, a task button for as long as it runs
 SAVE_ROWS = 1000  # in one transaction
-LONGEST_LEAP = 1 << 20  # rowids passed over at a time in search of the next readable row
+LONGEST_LEAP = 1 << 61  # rowids passed over at a time in search of the next readable row
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+Row = tuple[Any, ...]
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +39,36 @@ def is_damage(error: sqlite3.Error) -> bool:
 def repair(folder: Path) -> str | None:
     """Checks both files, sets aside what is damaged and saves what can be read.
 
+    Whatever a kill leaves of it, the next call carries on: see ``unfinished``.
+
     Args:
         folder: the data folder.
 
     Returns:
         A sentence for the owner; None if nothing was damaged.
+
+    Raises:
+        schema.QueueUnavailable: a task button holds the files open.
+        sqlite3.Error, OSError: they can't be replaced now, such as on a full disk.
     """
     said = []
-    for name in (schema.QUEUE_DB, schema.DLQ_DB):
+    for name in FILES:
         path = folder / name
-        if path.exists() and not _sound(path):
-            said.append(_replace(folder, path))
+        damaged = path.exists() and not _sound(path)
+        if damaged or _unread(path):
+            gate = _gate(folder)
+            try:
+                if damaged:
+                    _set_aside(path)
+                said += [_save_all(path, unread) for unread in _unread(path)]
+            finally:
+                os.close(gate)
     return " ".join(said) or None
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a repair was killed before all that can be read was saved."""
+    return any(_unread(folder / name) for name in FILES)
 
 
 def _sound(path: Path) -> bool:
@@ -51,7 +76,7 @@ def _sound(path: Path) -> bool:
         conn = schema.connect(str(path), 10.0)
         try:
             known = conn.execute("PRAGMA user_version").fetchone()[0] != 0
-            return bool(known and conn.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+            return bool(known and conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
         finally:
             conn.close()
     except sqlite3.DatabaseError as error:
@@ -60,24 +85,45 @@ def _sound(path: Path) -> bool:
         raise
 
 
-def _replace(folder: Path, path: Path) -> str:
-    gate = _gate(folder)
-    try:
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        for suffix in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
+def _set_aside(path: Path) -> None:
+    """Renames the file and then its log; of a log that is left behind, ``schema.make`` takes care."""
+    unread = path.with_name(f"{path.name}{UNREAD}{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}")
+    path.rename(unread)
+    _follow(path, "-wal", unread)
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    schema.sync_folder(str(path.parent))
+
+
+def _unread(path: Path) -> list[Path]:
+    """Files that were set aside and not read to the end, newest first: a log left behind is the newest's."""
+    found = path.parent.glob(f"{path.name}{UNREAD}*")
+    return sorted((file for file in found if not file.name.endswith(("-wal", "-shm"))), reverse=True)
+
+
+def _follow(path: Path, suffix: str, unread: Path) -> None:
+    """A file's log goes where the file went, if it isn't there yet."""
+    log_file, target = path.with_name(path.name + suffix), unread.with_name(unread.name + "-wal")
+    if log_file.exists() and not target.exists():
+        log_file.rename(target)
+
+
+def _save_all(path: Path, unread: Path) -> str:
+    _follow(path, schema.STRAY_WAL, unread)
+    if not path.exists():
         if path.name == schema.QUEUE_DB:
             schema.create(str(path))
         else:
             schema.make(str(path), DLQ_CREATE)
-        saved = _save(aside, path)
-    finally:
-        os.close(gate)
+        _follow(path, schema.STRAY_WAL, unread)
+    saved = _save(unread, path)
+    unread.with_name(unread.name + "-shm").unlink(missing_ok=True)
+    aside = unread.with_name(unread.name.replace(UNREAD, DAMAGED))
+    unread.rename(aside)
+    if (rest := unread.with_name(unread.name + "-wal")).exists():
+        rest.rename(aside.with_name(aside.name + "-wal"))
     sentence = (
         f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}; "
-        f"{saved} rows could be read and were kept. Press «Enqueue all scenes» if something is missing."
+        f"{saved} rows could be read and were kept. Press «Send all scenes» if something is missing."
     )
     log.error("%s", sentence)
     return sentence
@@ -93,8 +139,10 @@ def _gate(folder: Path) -> int:
 
 
 def _save(old: Path, new: Path) -> int:
-    """Copies the rows that can be read, table by table."""
-    source = sqlite3.connect(old, isolation_level=None)
+    """Copies the rows that can be read, table by table; those that are there already stay as they are."""
+    # Read-only, for closing it must not play its log into the damaged file.
+    source = sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    source.text_factory = codec.exact
     target = schema.connect(str(new), 10.0)
     saved = 0
     try:
@@ -111,39 +159,91 @@ def _save(old: Path, new: Path) -> int:
             rows = _keyed_rows(source, table, chosen) if keyed else _rows(source, table, chosen)
             target.execute("BEGIN IMMEDIATE")
             for count, row in enumerate(rows, 1):
-                saved += target.execute(insert, row).rowcount
+                saved += target.execute(insert, [_bindable(value) for value in row]).rowcount
                 if count % SAVE_ROWS == 0:
                     target.execute("COMMIT")
                     target.execute("BEGIN IMMEDIATE")
             target.execute("COMMIT")
+        _count_on(source, target)
     finally:
         source.close()
         target.close()
     return saved
 
 
-def _rows(source: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[object, ...]]:
-    """All readable rows; where a page can't be read, further on in leaps that double."""
-    after, leap = -1, 1
+def _count_on(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Ids go on where they were, even if the clock was set back: a ``seq`` must never run backwards."""
+    raising = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+    for name, seq in _until_damage(source, "SELECT name, seq FROM sqlite_sequence"):
+        if isinstance(seq, int):
+            target.execute(raising, (seq, name))
+    if target.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (schema.INBOX,)).fetchone():
+        for table in (schema.DELIVERIES, "sent"):
+            highest = target.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]
+            target.execute(raising, (highest, schema.INBOX))
+
+
+def _bindable(value: object) -> object:
+    """The value, or a damaged text's bytes."""
+    if not isinstance(value, str):
+        return value
+    raw = value.encode("utf-8", "surrogateescape")
+    return value if raw == value.encode("utf-8", "replace") else raw
+
+
+def _rows(source: sqlite3.Connection, table: str, columns: str) -> Generator[Row, None, None]:
+    """All rows that can be read; the same one may come twice."""
+    if (yield from _walk(source, table, columns, -1, 1)):
+        return
+    # Where the first and the last page are damaged, only somewhere in between is a way in.
+    for (seq,) in list(_until_damage(source, "SELECT seq FROM sqlite_sequence WHERE name = ?", table)):
+        yield from _walk(source, table, columns, seq + 1, -1)
+
+
+def _walk(
+    source: sqlite3.Connection, table: str, columns: str, at: int, sign: Literal[1, -1]
+) -> Generator[Row, None, bool]:
+    """Rows beyond a rowid, upwards or downwards. Over what can't be read it leaps further and further,
+    and from where it lands it also reads back to the damage.
+
+    Returns:
+        Whether it met no damage.
+    """
+    select = f"SELECT rowid, {columns} FROM {table} WHERE rowid"
+    onward, back = ("> ? ORDER BY rowid", "<= ? AND rowid > ? ORDER BY rowid DESC")
+    if sign < 0:
+        onward, back = ("< ? ORDER BY rowid DESC", ">= ? AND rowid < ? ORDER BY rowid")
+    leap, sound = 0, True
     while leap <= LONGEST_LEAP:
-        try:
-            for rowid, *row in source.execute(
-                f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid", (after,)
-            ):
-                after, leap = rowid, 1
+        probe = at + sign * leap
+        if leap:
+            for _, *row in _until_damage(source, f"{select} {back}", probe, at):
                 yield tuple(row)
-        except sqlite3.DatabaseError:
-            after, leap = after + leap, leap * 2
-        else:
-            return
+        rows = _until_damage(source, f"{select} {onward}", probe)
+        leap = max(leap * 2, 1)
+        while True:
+            try:
+                at, *row = next(rows)
+            except StopIteration as end:
+                if end.value:
+                    return sound
+                sound = False
+                break
+            leap = 1
+            yield tuple(row)
+    return False
 
 
-def _keyed_rows(source: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[object, ...]]:
+def _keyed_rows(source: sqlite3.Connection, table: str, columns: str) -> Generator[Row, None, None]:
     """Readable rows of a table without rowids, from both ends: the same row may come twice."""
     for order in ("ASC", "DESC"):
-        try:
-            yield from source.execute(f"SELECT {columns} FROM {table} ORDER BY 1 {order}")
-        except sqlite3.DatabaseError:
-            continue
-        else:
+        if (yield from _until_damage(source, f"SELECT {columns} FROM {table} ORDER BY 1 {order}")):
             return
+
+
+def _until_damage(source: sqlite3.Connection, query: str, *values: object) -> Generator[Row, None, bool]:
+    try:
+        yield from source.execute(query, values)
+    except sqlite3.DatabaseError:
+        return False
+    return True

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import codec, schema
+from stash_courier.queue import codec, schema, transactions
 from stash_courier.queue import statements as sql
-from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, SceneEvent
+from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, Event, SceneEvent
 
 ROUTE_ROWS = 1000  # inbox rows in one transaction: cheap, and a hook that waits for it waits little
 BUSY_SECONDS = 10.0
@@ -63,7 +63,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def _init(self) -> None:
         """Opens the file as the hook does; persist-queue's own way races on creation and counts all rows."""
         self._getter = self._putter = None  # for its __del__, should opening fail
-        self._conn, self._gate = schema.open_queue(str(self.folder), BUSY_SECONDS)
+        self._conn, self._gate = schema.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
+        self._conn.text_factory = codec.exact
         self._getter = self._putter = self._conn
         self.tran_lock = threading.Lock()
         self.action_lock = threading.Lock()
@@ -77,14 +78,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One durable transaction around what stands in the block."""
-        self._conn.execute("BEGIN IMMEDIATE")
-        try:
+        with transactions.transaction(self._conn):
             yield
-            self._conn.execute("COMMIT")
-        except BaseException:
-            if self._conn.in_transaction:
-                self._conn.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Closes the file and lets go of the gate; what is in flight stays so until ``recover``."""
@@ -137,39 +132,40 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return seq
 
     def _add(self, event: SceneEvent, destination: str, settle_seconds: float, generation: int = 0) -> None:
-        # An event from before the clock was set back isn't later than now.
-        due = min(event.at, self._clock()) + (0.0 if event.event == "destroy" else settle_seconds)
+        kind: Event = event.event
+        changed, data = " ".join(event.changed), json.dumps(codec.facts(event))
+        row = self._conn.execute(sql.FIND, (destination, event.scene_id)).fetchone()
+        waiting_due = None  # of what settles; what backs off is due anew
+        if row is not None:
+            row_id, status, *waits, row_due, tries, row_generation = row[:8]
+            in_flight = status == 2
+            if in_flight:
+                *waits, row_due = row[8:]
+            if in_flight or tries == 0:
+                waiting_due = row_due
+            if waits[0] is not None:
+                # A dead letter's event is older than whatever came in since.
+                halves = [waits, (kind, changed, data)]
+                kind, changed, data = codec.joined(*(reversed(halves) if generation else halves))
+        # An event from before the clock was set back isn't later than now, and a destroy waits for nothing.
+        due = min(event.at, self._clock()) + (0.0 if kind == "destroy" else settle_seconds)
         new = {
             "destination": destination,
             "scene_id": event.scene_id,
-            "data": json.dumps(codec.facts(event)),
+            "data": data,
             "at": event.at,
-            "event": event.event,
-            "changed": " ".join(event.changed),
+            "event": kind,
+            "changed": changed,
             "seq": event.seq,
-            "due": due,
+            "due": due if waiting_due is None else min(waiting_due, due),
             "priority": int(event.bulk),
             "generation": generation,
         }
-        row = self._conn.execute(sql.FIND, (destination, event.scene_id)).fetchone()
         if row is None:
             self._conn.execute(sql.ADD, new)
             return
-        row_id, status, kind, changed, tries, old_due, old_generation, later, later_changed, later_due = row
-        in_flight = status == 2
-        if in_flight:
-            kind, changed, old_due = later, later_changed, later_due
-        joined = {
-            **new,
-            "row_id": row_id,
-            "event": codec.merged(kind, event.event) if kind else event.event,
-            "changed": codec.union(changed, " ".join(event.changed)),
-            "generation": max(old_generation, generation),
-        }
-        # What settles keeps its due time; what backs off is due anew; a destroy waits for nothing.
-        if old_due is not None and (in_flight or tries == 0):
-            joined["due"] = min(old_due, due)
-        self._conn.execute(sql.JOIN_IN_FLIGHT if in_flight else sql.JOIN_WAITING, joined)
+        new |= {"row_id": row_id, "generation": max(row_generation, generation)}
+        self._conn.execute(sql.JOIN_IN_FLIGHT if in_flight else sql.JOIN_WAITING, new)
 
     # Deliveries
 
@@ -219,34 +215,28 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         Args:
             delivery: as claimed, with attempts, tries and absent counted up by the caller.
             due: wall time; None leaves it due as it was.
-            attempt: the failure to remember.
+            attempt: the failure to remember; None if no try ended.
         """
         row = self._conn.execute(sql.LATER, (delivery.row_id,)).fetchone()
         if row is None:
             return
         later, later_changed, later_due, later_data = row
         history = (*delivery.history, attempt) if attempt else delivery.history
-        facts = codec.facts(delivery, history)
+        was = delivery.event, " ".join(delivery.changed), json.dumps(codec.facts(delivery, history))
+        kind, changed, data = was if later is None else codec.joined(was, (later, later_changed, later_data))
         values: dict[str, object] = {
             "row_id": delivery.row_id,
-            "event": delivery.event,
-            "changed": " ".join(delivery.changed),
-            "data": json.dumps(facts),
+            "event": kind,
+            "changed": changed,
+            "data": data,
+            "unended": attempt is None,
             "due": due,
             "attempts": delivery.attempts,
             "tries": delivery.tries,
             "absent": delivery.absent,
         }
         if later is not None:
-            values |= {
-                "event": codec.merged(delivery.event, later),
-                "changed": codec.union(" ".join(delivery.changed), later_changed),
-                "data": json.dumps({**facts, **json.loads(later_data)}),
-                "due": later_due,
-                "attempts": 0,
-                "tries": 0,
-                "absent": 0,
-            }
+            values |= {"due": later_due, "attempts": 0, "tries": 0, "absent": 0}
         self._conn.execute(sql.BACK, values)
 
     def remove(self, row_id: int) -> None:
@@ -299,6 +289,10 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         count: int = self._conn.execute(sql.INBOX_COUNT).fetchone()[0]
         return count
 
+    def newest_seq(self) -> int:
+        """The newest event that isn't routed yet; 0 if all are."""
+        return int(self._conn.execute(sql.INBOX_NEWEST).fetchone()[0] or 0)
+
     def inbox_empty(self) -> bool:
         """Whether every event has been routed."""
         return self._conn.execute(sql.INBOX_ANY).fetchone() is None
@@ -314,9 +308,16 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return self.inbox_count() + deliveries
 
     def tidy(self) -> None:
-        """Checkpoints and gives free pages back to the file system; the worker alone does this."""
-        self._conn.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
-        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Checkpoints and gives free pages back to the file system; the worker alone does this.
+
+        It waits for nobody: a checkpoint that waits for a reader keeps all hooks from writing.
+        """
+        transactions.shrink(self._conn, FREE_PAGES)
+        self._conn.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._conn.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
     # What persist-queue offers and this queue can't honour
 
@@ -325,4 +326,5 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         raise NotImplementedError("SceneQueue has route(), claim(), done() and back() instead")
 
     get = get_nowait = ack = ack_failed = nack = update = queue = task_done = _refused
-    resume_unack_tasks = clear_acked_data = shrink_disk_usage = _refused
+    resume_unack_tasks = clear_acked_data = shrink_disk_usage = active_size = _refused
+    unack_count = acked_count = ready_count = ack_failed_count = _refused

@@ -6,6 +6,7 @@ every edit in Stash. What only the worker does with the tables is in scene_queue
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -19,6 +20,7 @@ DLQ_DB = "dlq.db"
 GATE = "gate"
 SPOOL = "spool"
 CONNECTION = "connection.json"
+STRAY_WAL = "-wal.stray"  # behind a database's name: the log of one that was being set aside
 
 VERSION = 1  # PRAGMA user_version of queue.db
 
@@ -61,7 +63,7 @@ CREATE TABLE {DELIVERIES} (
 
 CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due) WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;
-CREATE INDEX deliveries_suspect ON {DELIVERIES} (due) WHERE suspect = 1;
+CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, due) WHERE suspect = 1 AND status < 2;
 
 CREATE TABLE sent (                         -- the ledger
     destination TEXT NOT NULL,
@@ -128,6 +130,9 @@ def make(path: str, script: str) -> None:
         conn.executescript(f"BEGIN; {script}; COMMIT")
     finally:
         conn.close()
+    if os.path.exists(path + "-wal"):
+        # Left by a file that was set aside: SQLite would play it into the new one. See repair.py.
+        os.replace(path + "-wal", path + STRAY_WAL)
     os.rename(draft, path)
     sync_folder(os.path.dirname(path))
 
@@ -172,8 +177,13 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
         raise QueueUnavailable(f"{QUEUE_DB}: {error}") from error
 
 
-def open_queue(folder: str, busy_seconds: float) -> tuple[sqlite3.Connection, int]:
+def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
     """Opens queue.db, making it first if there is none.
+
+    Args:
+        folder: the data folder; it exists.
+        busy_seconds: how long to wait for another's lock.
+        patient: waits as long for the gate too. A hook doesn't, for a repair can take long.
 
     Returns:
         The connection, and the descriptor that shares the gate: close it after the connection, so
@@ -184,7 +194,7 @@ def open_queue(folder: str, busy_seconds: float) -> tuple[sqlite3.Connection, in
         sqlite3.Error: it is damaged or locked.
     """
     path = os.path.join(folder, QUEUE_DB)
-    gate = _through_gate(folder, path, busy_seconds)
+    gate = _through_gate(folder, path, busy_seconds, patient)
     try:
         conn = connect(path, busy_seconds)
         try:
@@ -209,27 +219,27 @@ def _check(conn: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _through_gate(folder: str, path: str, wait_seconds: float) -> int:
+def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) -> int:
     gate_path = os.path.join(folder, GATE)
     give_up = time.monotonic() + wait_seconds
     while True:
-        if os.path.exists(path):
-            gate = locks.taken(gate_path, shared=True)
-            if gate is None:
-                raise QueueUnavailable(f"{QUEUE_DB} is being replaced")
-            if os.path.exists(path):
-                return gate
-            os.close(gate)  # it was set aside in between
-        elif (gate := locks.taken(gate_path)) is not None:
-            try:
-                if not os.path.exists(path):
-                    create(path)
-            finally:
-                os.close(gate)
-        elif time.monotonic() > give_up:
-            raise QueueUnavailable(f"{QUEUE_DB} is being made")
-        else:
+        missing = not os.path.exists(path)
+        patient = patient or missing  # somebody makes it, which takes milliseconds
+        gate = locks.taken(gate_path, shared=not missing)
+        if gate is None:
+            if not patient or time.monotonic() > give_up:
+                raise QueueUnavailable(f"{QUEUE_DB} is being made or replaced")
             time.sleep(0.002)
+            continue
+        try:
+            if missing and not os.path.exists(path):
+                create(path)
+        except BaseException:
+            os.close(gate)
+            raise
+        if not missing and os.path.exists(path):
+            return gate
+        os.close(gate)  # it was alone and is to be shared, or the file was set aside in between
 
 
 def spool(folder: str, data: bytes) -> str:
@@ -247,24 +257,31 @@ def spool(folder: str, data: bytes) -> str:
     draft = os.path.join(directory, name + ".tmp")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(draft, os.path.join(directory, name))
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(draft, os.path.join(directory, name))
+    except OSError:
+        os.remove(draft)
+        raise
     sync_folder(directory)
     sync_folder(folder)  # the spool folder itself may be new
     return name
 
 
 def sync_folder(path: str) -> None:
-    """Makes a rename or a new file durable. Windows can't sync a folder and doesn't need to."""
+    """Makes a rename or a new file durable. Windows and some network shares can't sync a folder."""
     if os.name == "nt":
         return
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
     finally:
         os.close(fd)

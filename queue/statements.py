@@ -15,12 +15,14 @@ COLUMNS = (
 # Oldest events first: the order in which they are routed.
 INBOX_ROWS = f"SELECT _id, data FROM {INBOX} ORDER BY _id LIMIT ?"
 INBOX_DELETE = f"DELETE FROM {INBOX} WHERE _id = ?"
+INBOX_NEWEST = f"SELECT max(_id) FROM {INBOX}"
 INBOX_ANY = f"SELECT 1 FROM {INBOX} LIMIT 1"
 INBOX_COUNT = f"SELECT count(*) FROM {INBOX}"
 
 # The row that a new event of a scene meets.
 FIND = f"""
-SELECT _id, status, event, changed, tries, due, generation, later_event, later_changed, later_due
+SELECT _id, status, event, changed, data, due, tries, generation,
+    later_event, later_changed, later_data, later_due
 FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"""
 
 ADD = f"""
@@ -34,10 +36,11 @@ UPDATE {DELIVERIES} SET event = :event, changed = :changed, data = :data, seq = 
     priority = min(priority, :priority), generation = :generation, attempts = 0, tries = 0, absent = 0, deaths = 0
 WHERE _id = :row_id"""
 
-# A newer event arrives during a delivery: it is kept beside it until the outcome is known.
+# A newer event arrives during a delivery: it is kept beside it until the outcome is known. Whatever
+# its own seq, the row's must grow, else the outcome would take the newer event along.
 JOIN_IN_FLIGHT = f"""
 UPDATE {DELIVERIES} SET later_event = :event, later_changed = :changed, later_data = :data,
-    later_at = coalesce(later_at, :at), later_due = :due, seq = max(seq, :seq),
+    later_at = coalesce(later_at, :at), later_due = :due, seq = max(seq + 1, :seq),
     priority = min(priority, :priority), generation = :generation
 WHERE _id = :row_id"""
 
@@ -80,11 +83,13 @@ WHERE _id = ? AND status = 2 AND seq > taken"""
 
 LATER = f"SELECT later_event, later_changed, later_due, later_data FROM {DELIVERIES} WHERE _id = ? AND status = 2"
 
-# Not delivered: waits again, with whatever came in meanwhile merged by the caller.
+# Not delivered: waits again, with whatever came in meanwhile merged by the caller. A try that ended
+# shows that the delivery doesn't kill the worker.
 BACK = f"""
-UPDATE {DELIVERIES} SET status = 0, suspect = 0, deaths = 0, event = :event, changed = :changed, data = :data,
-    due = coalesce(:due, due), attempts = :attempts, tries = :tries, absent = :absent, later_event = NULL,
-    later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
+UPDATE {DELIVERIES} SET status = 0, suspect = suspect * :unended, deaths = deaths * :unended,
+    event = :event, changed = :changed, data = :data, due = coalesce(:due, due),
+    attempts = :attempts, tries = :tries, absent = :absent,
+    later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = :row_id"""
 
 SUPERSEDED = f"SELECT seq > taken FROM {DELIVERIES} WHERE _id = ?"

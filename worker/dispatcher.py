@@ -21,16 +21,17 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Broken, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, filters
+from stash_courier.worker.covers import covers_of
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Lane, Outcome
 from stash_courier.worker.recorder import Burial, Recorder
 from stash_courier.worker.roster import Roster
-from stash_courier.worker.stash import Batch, PluginState, Stash, StashUnavailable
+from stash_courier.worker.stash import Batch, PluginState, Stash, StashUnavailable, SweepPage
+from stash_courier.worker.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
 FETCH_SCENES = 50  # in one request to Stash
 CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
-STATE_FRESH_SECONDS = 2.0  # settings no older than this decide where an event goes
 STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
 STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
 CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
@@ -50,12 +51,15 @@ class RemovedDestinationError(Exception):
     """The settings have not named this destination for 30 days."""
 
 
+_Asked = Future[Batch] | Future[PluginState] | Future[SweepPage | Refusal]
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """What Stash said."""
 
-    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; none when only the settings were
-    future: Future[Batch] | Future[PluginState]
+    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; none when it was asked for something else
+    future: _Asked
 
 
 class Dispatcher:
@@ -89,14 +93,17 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self.roster = Roster(self._conn, clock)
+        self.roster = Roster(self._conn, clock, covers_of(stash))
         self._recorder = Recorder(scene_queue, dlq, self.roster, clock, chance)
+        self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._asking = False
         self._reports: queue.SimpleQueue[Outcome | _Answer] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
         self._enabled = False
         self._state_at = -FOREVER  # monotonic time of the settings we have
+        self._asked_seq = 0  # newest event when Stash was asked last
+        self._known_seq = 0  # newest event that the settings we have are newer than
         self._stash_failures = 0  # in a row
         self._stash_until = 0.0  # monotonic time before which it isn't asked
         self._stash_gone_since: float | None = None  # monotonic
@@ -109,6 +116,11 @@ class Dispatcher:
         """Seconds since Stash last answered; 0 while it does."""
         since = self._stash_gone_since
         return 0.0 if since is None else self._monotonic() - since
+
+    @property
+    def asks_stash(self) -> bool:
+        """Whether an answer of Stash is awaited."""
+        return self._asking
 
     def busy(self) -> bool:
         """Whether anything is in flight or waits to be recorded."""
@@ -133,6 +145,8 @@ class Dispatcher:
             if beginning:
                 self._hurry()
                 self._route()
+                if self._sweep.put():
+                    self._route()
                 self._redrive()
                 self._claim()
                 self._ask_stash()
@@ -180,9 +194,12 @@ class Dispatcher:
             self._put_back(report.deliveries)
             self._stash_failed(error)
             return
-        self._stash_answered(answer.state if isinstance(answer, Batch) else answer)
+        self._known_seq = self._asked_seq
+        self._stash_answered(answer if isinstance(answer, PluginState) else answer.state)
         if isinstance(answer, Batch):
             self._judge(report.deliveries, answer)
+        elif isinstance(answer, SweepPage | Refusal):
+            self._sweep.hear(answer)
 
     def _stash_answered(self, state: PluginState) -> None:
         if self._stash_gone_since is not None:
@@ -196,6 +213,7 @@ class Dispatcher:
             log.info("the plugin is %s in Stash", "enabled" if state.enabled else "disabled: nothing is delivered")
         for lane in self.roster.configure(state.settings):
             self._put_back(lane.take_back())
+        self._sweep.meet(self.roster.targets)
 
     def _stash_failed(self, error: StashUnavailable) -> None:
         now = self._monotonic()
@@ -209,6 +227,7 @@ class Dispatcher:
         )
         self._stash_until = now + STASH_WAITS[min(self._stash_failures, len(STASH_WAITS) - 1)]
         self._stash_failures += 1
+        self._sweep.stash_failed()
         for lane in self.roster.lanes.values():
             self._put_back(lane.to_fetch)
             lane.to_fetch.clear()
@@ -235,6 +254,8 @@ class Dispatcher:
             scene = None if batch is None else batch.scenes.get(delivery.scene_id)
             known = ledger.find(self._conn, delivery.destination, delivery.scene_id)
             verdict = filters.judge(delivery, scene, known, self.roster.settings)
+            if self._sweep.was_first(delivery, scene, known):
+                verdict = filters.Verdict("superseded", delivery)
             if verdict.kind == "deliver":
                 lane.ready.append((verdict.delivery, None if verdict.delivery.event == "destroy" else scene))
             else:
@@ -277,15 +298,9 @@ class Dispatcher:
                 lane.health = replace(lane.health, until=0.0)
         self._stash_until = 0.0
 
-    def _state_fresh(self) -> bool:
-        return self._monotonic() - self._state_at <= STATE_FRESH_SECONDS
-
     def _route(self) -> None:
-        """Moves events to deliveries, by settings that are fresh: the owner may just have changed them."""
-        while self._state_fresh():
-            rows = self._queue.inbox_rows()
-            if not rows:
-                return
+        """Moves events to deliveries, by settings that are newer than they: the owner may just have changed them."""
+        while rows := [row for row in self._queue.inbox_rows() if row.seq <= self._known_seq]:
             for row in rows:
                 if isinstance(row, Broken):
                     self._dlq.add(row, ValueError(row.reason), 0)
@@ -349,6 +364,7 @@ class Dispatcher:
         now = self._monotonic()
         if self._asking or now < self._stash_until:
             return
+        newest = self._asked_seq = self._queue.newest_seq()
         waiting = [lane for lane in self.roster.lanes.values() if lane.to_fetch]
         if waiting:
             batch = self._next_batch(waiting)
@@ -357,14 +373,16 @@ class Dispatcher:
             return
         keep_alive = self._stash.keep_alive_in()
         if (
-            (not self._queue.inbox_empty() and not self._state_fresh())
+            newest > self._known_seq
             or now - self._state_at > STATE_IDLE_SECONDS
             or self._stash_gone_since is not None
             or (keep_alive is not None and keep_alive <= 0)
         ):
             self._await_answer((), self._asker.submit(self._stash.plugin_state))
+        elif self._enabled and self._sweep.due_in(self.roster.settings) <= 0:
+            self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
 
-    def _await_answer(self, deliveries: tuple[Delivery, ...], future: Future[Batch] | Future[PluginState]) -> None:
+    def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
         self._asking = True
         future.add_done_callback(lambda done: self._report(_Answer(deliveries, done)))
 
@@ -397,6 +415,8 @@ class Dispatcher:
             keep_alive = self._stash.keep_alive_in()
             if keep_alive is not None:
                 waits.append(keep_alive)
+            if self._enabled and self._stash_gone_since is None:
+                waits.append(self._sweep.due_in(self.roster.settings))
         if self._enabled and self._stash_gone_since is None and control.get(self._conn, control.PAUSED) is None:
             waits += [self._due_in(lane, wall) for lane in self.roster.lanes.values()]
         return max(0.0, min(waits))

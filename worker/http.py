@@ -69,6 +69,7 @@ _GENERAL_ADVICE = {
     Failure.ITEM_REFUSED: "it refuses this one; its answer and its own log say why",
 }
 
+_ERRORS_OF_TRANSPORT = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)  # requests' are OSErrors
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 # The first that fits counts. What can't be read as HTTP isn't a matter of time: something else listens there, and
@@ -121,6 +122,15 @@ _ERRORS: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
 
 class _DeadConnection(Exception):
     """A kept connection was closed by the other side before anything of an answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What became of an exchange without an answer: plain data, for an exception would hold on to its frames."""
+
+    failure: Failure
+    message: str
+    closed: bool = False  # the other side closed the connection, with nothing of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +234,20 @@ class Client:
         self, request: requests.PreparedRequest, deadline: float, limit: int, *, fresh: bool = False
     ) -> Answer:
         """One exchange, on a connection of its own if ``fresh``."""
-        answer: Answer | None = None
-        failed: Exception = TimeoutError()
+        url = str(request.url)
+        outcome: Answer | _Broken
         with self._watchdog.attempt(deadline, fresh=fresh) as attempt:
             try:
-                answer = self._exchange(request, deadline, limit)
-            except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
-                failed = _cause(error)
+                outcome = self._exchange(request, deadline, limit)
+            except _ERRORS_OF_TRANSPORT as error:
+                outcome = self._broken(url, _cause(error))
         if attempt.fired:  # whatever came back
-            raise self._failure(str(request.url), TimeoutError())
-        if answer is not None:
-            return answer
-        if not attempt.connected and not fresh and isinstance(failed, _CLOSED):
+            outcome = self._broken(url, TimeoutError())
+        if isinstance(outcome, Answer):
+            return outcome
+        if outcome.closed and not attempt.connected and not fresh:
             raise _DeadConnection
-        raise self._failure(str(request.url), failed)
+        raise DeliveryFailed(outcome.failure, outcome.message)
 
     def _exchange(self, request: requests.PreparedRequest, deadline: float, limit: int) -> Answer:
         # Straight through the adapter: a Session keeps cookies, and reads the whole body of a redirect.
@@ -249,7 +259,7 @@ class Client:
                 piece := response.raw.read1(limit + 1 - len(body), decode_content=False)
             ):
                 body += piece
-        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
+        except _ERRORS_OF_TRANSPORT:
             if response.status_code < 300:  # it broke off, so nobody knows whether it was taken
                 raise
         finally:
@@ -278,18 +288,16 @@ class Client:
         message = redact(message, self._secrets)
         return DeliveryFailed(failure, message, status=status, answer=said, retry_after=retry_after)
 
-    def _failure(self, url: str, error: Exception) -> DeliveryFailed:
+    def _broken(self, url: str, error: Exception) -> _Broken:
         """What an error means that came instead of an answer."""
         where = host_of(url)
-        if isinstance(error, TimeoutError) and self._watchdog.closed:
-            return DeliveryFailed(Failure.BUSY, f"The request to {where} was broken off: the worker let go of it.")
         if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-            message = (
-                f"{where} did not answer within {self._timeout:g} s: it is down, busy or not reachable from here."
-            )
-            return DeliveryFailed(Failure.BUSY, message)
-        failure, what = _explain(error, url)
-        return DeliveryFailed(failure, redact(f"{where} {what}.", self._secrets))
+            if self._watchdog.closed:
+                return _Broken(Failure.BUSY, f"The request to {where} was broken off: the worker let go of it.")
+            words = f"did not answer within {self._timeout:g} s: it is down, busy or can't be reached from here"
+            return _Broken(Failure.BUSY, f"{where} {words}.")
+        failure, words = _explain(error, url)
+        return _Broken(failure, redact(f"{where} {words}.", self._secrets), isinstance(error, _CLOSED))
 
 
 def host_of(url: str) -> str:
@@ -324,7 +332,7 @@ def parse_retry_after(value: str, now: float) -> float | None:
     """
     value = value.strip()
     if value.isascii() and value.isdigit():
-        seconds = RETRY_AFTER_CAP if len(value) > 9 else float(value)
+        seconds = float(value)
     else:
         try:
             date = parsedate_to_datetime(value)

@@ -6,14 +6,15 @@ is breaker.py's, what becomes of a failure retry.py's.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.destinations import Destination
+from stash_courier.worker.destinations import Destination, Prepares
 from stash_courier.worker.failures import DeliveryFailed, Failure
 
 
@@ -28,6 +29,23 @@ class Outcome:
     error: DeliveryFailed | None  # None: the destination took it
 
 
+class Batch:
+    """Deliveries that became ready together; the first that runs looks up what all of them need."""
+
+    def __init__(self, destination: Destination, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
+        self.rows = frozenset(delivery.row_id for delivery, _ in jobs)
+        self._destination = destination
+        self._jobs = jobs if len(jobs) > 1 else ()
+        self._lock = threading.Lock()
+
+    def prepare(self) -> None:
+        """Returns when the lookup is done, by whichever thread was first."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, ()
+            if jobs and isinstance(self._destination, Prepares):
+                self._destination.prepare(jobs)
+
+
 @dataclass
 class Lane:
     """Deliveries of one destination on their way: to be fetched, ready, running."""
@@ -40,6 +58,7 @@ class Lane:
     ready: deque[tuple[Delivery, Scene | None]] = field(default_factory=deque)
     running: dict[int, Delivery] = field(default_factory=dict)  # by row id
     fetching: dict[int, Delivery] = field(default_factory=dict)  # by row id: Stash is being asked
+    batch: Batch | None = None  # what was started last belongs to it
     probe: bool = False  # what is on its way is a probe
 
     @property
@@ -62,8 +81,10 @@ class Lane:
         """Hands ready deliveries to free threads; each calls ``finished`` from its thread."""
         while self.ready and len(self.running) < self.concurrency:
             delivery, scene = self.ready.popleft()
+            if self.batch is None or delivery.row_id not in self.batch.rows:
+                self.batch = Batch(self.destination, [(delivery, scene), *self.ready])
             self.running[delivery.row_id] = delivery
-            self.threads.submit(_deliver, self, delivery, scene, self.probe, finished)
+            self.threads.submit(_deliver, self, self.batch, (delivery, scene), self.probe, finished)
 
     def close(self) -> None:
         """Lets go of connections and threads; what still runs is not waited for."""
@@ -79,13 +100,15 @@ def open_lane(destination: Destination, health: Health, concurrency: int) -> Lan
 
 def _deliver(
     lane: Lane,
-    delivery: Delivery,
-    scene: Scene | None,
+    batch: Batch,
+    job: tuple[Delivery, Scene | None],
     probe: bool,
     finished: Callable[[Outcome], None],
 ) -> None:
+    delivery, scene = job
     error: DeliveryFailed | None = None
     try:
+        batch.prepare()
         lane.destination.deliver(delivery, scene)
     except DeliveryFailed as failed:
         error = failed

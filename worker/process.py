@@ -7,7 +7,9 @@ is imported where it is needed.
 from __future__ import annotations
 
 import os
+import stat
 import sys
+import time
 from typing import NoReturn
 
 from stash_courier.queue import locks
@@ -15,6 +17,7 @@ from stash_courier.queue import locks
 LOCK = "worker.lock"
 WAKE = "wake"
 LOG = "worker.log"
+GLANCE_SECONDS = 0.005  # longer than anybody holds the lock who only looks whether a worker runs
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # hands the locked descriptor from the starter to the worker
 
 
@@ -31,6 +34,8 @@ def wake(folder: str) -> bool:
     except OSError:
         return False
     try:
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return False  # a copied data folder may hold a file by this name: the worker replaces it
         os.write(fd, b"!")
     except BlockingIOError:
         pass  # the pipe is full of calls it hasn't read: it is awake
@@ -53,10 +58,13 @@ def start(folder: str, root: str) -> bool:
 
     Returns:
         False if it must not be started here.
+
+    Raises:
+        OSError: it can't be started.
     """
     if os.environ.get("STASH_COURIER_WORKER") == "off":
         return False
-    lock = locks.taken(os.path.join(folder, LOCK))
+    lock = _taken(folder)
     if lock is None:
         return True
     command = _command(root)
@@ -119,7 +127,7 @@ def hold(folder: str) -> int | None:
                 return lock
         except OSError:
             pass  # the number means nothing here: take the lock as anybody does
-    return locks.taken(path)
+    return _taken(folder)
 
 
 def running(folder: str) -> bool:
@@ -142,6 +150,16 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
     os.execve(
         command[0], command, {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: str(lock)}
     )  # does not return
+
+
+def _taken(folder: str) -> int | None:
+    """The worker's lock, or None if a worker holds it; one who only looks doesn't count."""
+    path = os.path.join(folder, LOCK)
+    lock = locks.taken(path)
+    if lock is None:
+        time.sleep(GLANCE_SECONDS)
+        lock = locks.taken(path)
+    return lock
 
 
 def _command(root: str) -> list[str]:

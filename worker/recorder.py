@@ -177,7 +177,9 @@ class Recorder:
         with self._queue.transaction():
             for delivery, scene, how in ended:
                 self._queue.done(delivery)
-                if how == "filtered" and scene is not None:
+                if scene is None:  # it is gone, and nobody is to be told
+                    ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
+                elif how == "filtered":
                     ledger.write(self._queue.connection, sent(delivery, scene, "filtered"))
                 log.debug("scene %d to %s: %s", delivery.scene_id, delivery.destination, how)
         self._tell_dlq(delivery for delivery, _, _ in ended)

@@ -18,22 +18,20 @@ SHORTEST = 4  # characters; anything shorter can't be told from ordinary text
 WORD_ONLY = 8  # characters; anything shorter is removed as a whole word only, or "pass" would eat "passed"
 
 _QUOTED = r"""\"[^"\n]*"|'[^'\n]*'"""
-_HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:token|key)"
+_HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}(?:token|key)"
 _KEY = r"\w*(?:api[_-]?key|token|secret|passw(?:or)?d)|session(?:_?id)?"
 
+# Each is linear in the text, whatever the text: what repeats without a bound starts where its run starts only.
+_QUERY = re.compile(r"""(?<![^\s"'<>?])([^\s"'<>?]+)\?([^\s"'<>]+)""")
 _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:pass@ in a URL, up to the last @, since a password may hold one
     (re.compile(r"""(?<=://)[^\s/?#"'<>]*@"""), f"{REMOVED}@"),
-    # the query of an absolute URL, whatever it looks like
-    (re.compile(r"""(\w://[^\s"'<>?]*)\?[^\s"'<>]+"""), rf"\1?{REMOVED}"),
-    # the query of a bare path, as in "with url: /hook?token=…"
-    (re.compile(r"""(?<=[^\s?])\?[^\s"'<>?=]+=[^\s"'<>)]*"""), f"?{REMOVED}"),
     # a header with its value, as a line or in a dict
     (re.compile(rf"(?i)\b({_HEADER})(['\"]?\s*[:=]\s*)(?:{_QUOTED}|[^\n]+)"), rf"\1\2{REMOVED}"),
     # key=value, and "key": "value"
     (re.compile(rf"(?i)\b({_KEY})(=|['\"]\s*:\s*)(?:{_QUOTED}|[^\s&;,'\"<>]+)"), rf"\1\2{REMOVED}"),
     # a JSON Web Token: Stash's API key is one
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), REMOVED),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), REMOVED),
 )
 
 
@@ -48,9 +46,16 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     named = _pattern(tuple(secrets))
     if named is not None:
         text = named.sub(REMOVED, text)
+    text = _QUERY.sub(_without_query, text)
     for pattern, replacement in _BY_FORM:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_query(found: re.Match[str]) -> str:
+    """Any query of a URL with a scheme; of a bare path, as in "url: /hook?token=…", what looks like one."""
+    address, query = found.groups()
+    return f"{address}?{REMOVED}" if "://" in address or "=" in query else found[0]
 
 
 def longest_spelling(secrets: Iterable[str]) -> int:

@@ -16,6 +16,7 @@ from stash_courier.plugin.settings import Problem, Settings, parse
 from stash_courier.queue import control
 from stash_courier.worker import breaker, destinations
 from stash_courier.worker.breaker import Health
+from stash_courier.worker.covers import Cover
 from stash_courier.worker.lanes import Lane, open_lane
 
 SECRET = {"secret", "key", "token", "headers"}  # how the names of such settings end
@@ -29,10 +30,12 @@ class Roster:
     Args:
         conn: queue.db's connection, where each destination's health is kept.
         clock: wall time, unix seconds.
+        cover: fetches covers from Stash, in the lanes' threads.
     """
 
-    def __init__(self, conn: sqlite3.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, conn: sqlite3.Connection, clock: Callable[[], float], cover: Cover) -> None:
         self._conn = conn
+        self._cover = cover
         self._clock = clock
         self._raw: dict[str, object] | None = None
         self._retired: list[Lane] = []
@@ -52,7 +55,7 @@ class Roster:
             return []
         self._raw = dict(raw)
         self.settings, problems = parse(raw)
-        loaded = destinations.load(raw, self.settings)
+        loaded = destinations.load(raw, self.settings, self._cover)
         self.problems = (*problems, *loaded.problems)
         for problem in self.problems:
             log.warning("%s", problem.message)

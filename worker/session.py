@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from stash_courier.queue import control, moves, repair, schema
@@ -52,20 +53,30 @@ class Session:
 
     def _open(self, said: str | None = None) -> None:
         try:
-            self.queue = SceneQueue(self.folder)
+            self._open_files()
         except sqlite3.DatabaseError as error:
             if not repair.is_damage(error):
                 raise
             said = repair.repair(self.folder)
-            self.queue = SceneQueue(self.folder)
-        self.dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
+            self._open_files()
         if said is not None:
             control.put(self.queue.connection, control.REPAIRED, said)
-        control.put(self.queue.connection, control.STOP, None)
-        moves.heal(self.queue, self.dlq)
-        self.queue.recover()
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder), self.wakeup)
         self._data_version = -1
+
+    def _open_files(self) -> None:
+        """Opens both files and settles what a kill left in them; if one is damaged, neither stays open."""
+        with ExitStack() as opened:
+            self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
+            self.dlq = opened.enter_context(
+                closing(DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION))
+            )
+            # Said to, or of, a worker that is gone.
+            control.put(self.queue.connection, control.STOP, None)
+            control.put(self.queue.connection, control.STASH, None)
+            moves.heal(self.queue, self.dlq)
+            self.queue.recover()
+            opened.pop_all()
 
     def reopen(self) -> None:
         """After damage: what was in flight is delivered again."""

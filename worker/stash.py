@@ -12,7 +12,7 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from typing import TypeVar
 from stash_courier.queue.jobs import Scene
 from stash_courier.queue.schema import CONNECTION
 from stash_courier.worker import stash_queries as queries
-from stash_courier.worker.stash_queries import PluginState, WrongShape
+from stash_courier.worker.stash_queries import PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash_wire import (
     Connection,
     LoginRefused,
@@ -29,7 +29,18 @@ from stash_courier.worker.stash_wire import (
     Wire,
 )
 
-__all__ = ["Batch", "Connection", "PluginState", "ScenePage", "Stash", "StashUnavailable"]
+__all__ = [
+    "Batch",
+    "Connection",
+    "Listed",
+    "PluginState",
+    "ScenePage",
+    "Stash",
+    "StashUnavailable",
+    "SweepPage",
+    "SweepQuestion",
+    "UnusableAnswer",
+]
 
 TITLES_AT_ONCE = 40  # scenes a request of titles(); each costs Stash some ten small queries
 ZONES_SECONDS = 12 * 3600  # how far a server's clock text can lie behind UTC (UTC-12)
@@ -51,6 +62,27 @@ class ScenePage:
     ids: tuple[int, ...]
     examined: int  # scenes looked at so far, this page included
     total: int  # scenes to look at in all; with ``changed_since`` some of them don't qualify
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A scene as a sweep lists it."""
+
+    id: int
+    updated_at: str  # Stash's own text
+    moment: int  # the second it means, unix time
+    zone: int  # seconds east of UTC in which it is written
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPage:
+    """Some scenes of a sweep, and the state seen with them."""
+
+    scenes: tuple[Listed, ...]  # ids ascending
+    last: bool  # nothing follows
+    known: int | None  # scenes up to the id that was asked for; None if it wasn't
+    state: PluginState
+    asked_at: float  # wall time before it was asked, unix seconds
 
 
 T = TypeVar("T")
@@ -100,10 +132,13 @@ class Stash:
         try:
             batch = self._batch(wanted)
         except UnusableAnswer as error:
-            self._require_another(wanted, error.reason)
-            return self._in_halves(wanted)
+            if self._answers_for_another(wanted) is False:
+                raise _outage(error.reason) from None
+            batch = self._in_halves(wanted)
         if batch.broken and not batch.scenes:
-            self._require_another(wanted, next(iter(batch.broken.values())))
+            answers = self._answers_for_another(wanted)
+            if answers is False or (answers is None and len(wanted) > 1):
+                raise _outage(next(iter(batch.broken.values())))
         return batch
 
     def titles(self, ids: Collection[int]) -> Mapping[int, str]:
@@ -118,6 +153,18 @@ class Stash:
     def newest_scene(self) -> Scene | None:
         """The scene that was added last; None in an empty library."""
         return self._first_scene({}, "DESC")
+
+    def cover(self, path: str) -> bytes:
+        """A scene's cover; b"" if it has none (some versions give a drawing in SVG then).
+
+        Args:
+            path: path and query of the scene's ``cover_url``; it is asked of Stash alone, whatever host
+                stood before it, since the key goes with it.
+        """
+        with self._lock:
+            wire = self._current_wire()
+            self._asked_at = self._clock()
+            return self._with_credentials(wire, lambda: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time, page by page, ascending.
@@ -156,6 +203,19 @@ class Stash:
             if len(found) < page_size:
                 return
             last = found[-1][0]
+
+    def sweep_page(self, question: SweepQuestion) -> SweepPage:
+        """The next scenes of a sweep by id, in one request."""
+        asked_at = self._clock()
+
+        def read(data: Mapping[str, object]) -> SweepPage:
+            found = tuple(_listed(*queries.read_listed(scene)) for scene in queries.read_found(data))
+            _check_ascending(question.after, (scene.id for scene in found))
+            last = len(found) < question.scenes
+            return SweepPage(found, last, queries.read_known(data), queries.read_state(data), asked_at)
+
+        counts = question.known_up_to is not None
+        return self._ask(queries.sweep_page(count=counts), question.variables(), read)
 
     def keep_alive_in(self) -> float | None:
         """Seconds until ``keep_alive`` is due, 0.0 if it is.
@@ -226,28 +286,23 @@ class Stash:
             state = batch.state
         return Batch(scenes, broken, state or self.plugin_state())
 
-    def _require_another(self, failed: Sequence[int], reason: str) -> None:
-        """Returns if Stash answers for others, so that the fault lies with the failed scenes.
+    def _answers_for_another(self, failed: Sequence[int]) -> bool | None:
+        """Whether Stash can give a scene beside these, so that the fault lies with them; None: it has none.
 
         The state alone would prove too little: it comes from Stash's configuration file, also
-        when its database can't be read. Two neighbours are asked because one may be broken too;
-        a library without others can't tell, and then the scenes are at fault.
+        when its database can't be read. Two neighbours are asked because one may be broken too.
         """
-        any_failed = False
+        answers = None
         for edge, modifier, direction in (
             (failed[0], "LESS_THAN", "DESC"),
             (failed[-1], "GREATER_THAN", "ASC"),
         ):
             try:
                 if self._first_scene({"id": {"value": edge, "modifier": modifier}}, direction):
-                    return
+                    return True
             except UnusableAnswer:
-                any_failed = True
-        if any_failed:
-            raise StashUnavailable(
-                f"Stash answers for none of its scenes ({reason}); deliveries wait until it does. "
-                "Its own log may say more"
-            )
+                answers = False
+        return answers
 
     def _first_scene(self, where: Mapping[str, object], direction: str) -> Scene | None:
         variables = {"where": where, "how": {"per_page": 1, "sort": "id", "direction": direction}}
@@ -262,16 +317,10 @@ class Stash:
     # Asking
 
     def _ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
-        """Asks with the credentials in use, and once more with others if those are refused."""
         with self._lock:
             wire = self._current_wire()
             self._asked_at = self._clock()
-            try:
-                data = wire.ask(query, variables)
-            except LoginRefused:
-                if not self._change_credentials(wire):
-                    raise
-                data = wire.ask(query, variables)
+            data = self._with_credentials(wire, lambda: wire.ask(query, variables))
             try:
                 if "configuration" in data:
                     login = queries.read_login(data)
@@ -295,6 +344,15 @@ class Stash:
         self._told = told
         return self._wire
 
+    def _with_credentials(self, wire: Wire, ask: Callable[[], T]) -> T:
+        """Asks with the credentials in use, and once more with others if those are refused."""
+        try:
+            return ask()
+        except LoginRefused:
+            if not self._change_credentials(wire):
+                raise
+            return ask()
+
     def _change_credentials(self, wire: Wire) -> bool:
         """Drops the key and takes the hook's cookie; False if that changes nothing.
 
@@ -306,6 +364,12 @@ class Stash:
             return False
         wire.api_key, wire.cookie = "", cookie
         return True
+
+
+def _outage(reason: str) -> StashUnavailable:
+    return StashUnavailable(
+        f"Stash answers for none of its scenes ({reason}); deliveries wait until it does. Its own log may say more"
+    )
 
 
 def _read_one(data: Mapping[str, object], name: str, scene_id: int, fetched_at: float) -> Scene | None:
@@ -320,19 +384,29 @@ def _read_one(data: Mapping[str, object], name: str, scene_id: int, fetched_at: 
 
 
 def _read_page(after: int, data: Mapping[str, object]) -> tuple[list[tuple[int, int]], int | None]:
-    """Ids with the second of their last change, and the count if it was asked for.
-
-    They must ascend from ``after``, else the listing would skip some or never end.
-    """
-    found = [(i, _unix_seconds(at)) for i, at in map(queries.read_listed, queries.read_found(data))]
-    if any(one >= other for one, other in itertools.pairwise([after, *(i for i, _ in found)])):
-        raise WrongShape("the scenes don't come by ascending id")
+    """Ids with the second of their last change, and the count if it was asked for."""
+    found = [(i, int(_time(at).timestamp())) for i, at in map(queries.read_listed, queries.read_found(data))]
+    _check_ascending(after, (i for i, _ in found))
     return found, queries.read_count(data)
 
 
-def _unix_seconds(text: str) -> int:
+def _check_ascending(after: int, ids: Iterable[int]) -> None:
+    """Ids that don't ascend from the last page's would make a listing skip some or never end."""
+    if any(one >= other for one, other in itertools.pairwise([after, *ids])):
+        raise WrongShape("the scenes don't come by ascending id")
+
+
+def _listed(scene_id: int, text: str) -> Listed:
+    when = _time(text)
+    zone = when.utcoffset()
+    if zone is None:
+        raise WrongShape("updated_at has no zone")
+    return Listed(scene_id, text, int(when.timestamp()), int(zone.total_seconds()))
+
+
+def _time(text: str) -> datetime.datetime:
     try:
-        return int(datetime.datetime.fromisoformat(text).timestamp())
+        return datetime.datetime.fromisoformat(text)
     except ValueError as error:
         raise WrongShape("updated_at is no time") from error
 

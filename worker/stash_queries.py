@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 
+SWEEP_SCENES = 1000  # a page: ids and times only
 PLUGIN_ID = "stash_plugin"  # the manifest's file name without its ending
 
 # The API key and whether there is a login at all come with every state, so that a key that the
@@ -58,6 +59,19 @@ query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
 """
 
 
+def sweep_page(*, count: bool) -> str:
+    """The query for one page of a sweep; ``count`` adds how many of the scenes known before are still there.
+
+    A page of no scenes is enough for the count, which Stash makes beside the listing, not of it.
+    """
+    counted = "  known: findScenes(scene_filter: $known, filter: { per_page: 0 }) { count }\n" if count else ""
+    return f"""
+query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{_STATE}
+  findScenes(scene_filter: $where, filter: $how) {{ scenes {{ id updated_at }} }}
+{counted}}}
+"""
+
+
 def scenes_by_id(count: int) -> str:
     """The query for ``count`` scenes and the plugin's state in one request.
 
@@ -69,6 +83,39 @@ def scenes_by_id(count: int) -> str:
     variables = ", ".join(f"${name}: ID!" for name in names)
     scenes = "\n".join(f"  {name}: findScene(id: ${name}) {{ ...SceneFields }}" for name in names)
     return f"query Scenes({variables}) {{{_STATE}{scenes}\n}}\n{_SCENE}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepQuestion:
+    """Which scenes a page of a sweep lists, by id."""
+
+    after: int = 0  # the last id of the page before
+    scenes: int = SWEEP_SCENES  # at most
+    up_to: int | None = None  # the highest id wanted
+    changed_after: str | None = None  # only with updated_at behind this text, as Stash compares: by character
+    added_after: int = 0  # … and whatever has a higher id than this
+    known_up_to: int | None = None  # also counts the scenes up to this id
+    newest: bool = False  # the other way round, the highest id first
+
+    def variables(self) -> dict[str, object]:
+        """The variables of ``sweep_page``. Stash joins a filter and its AND or OR, of which it takes one."""
+        where: dict[str, object] = {"id": _above(self.after)}
+        if self.changed_after is not None:
+            changed = {"value": self.changed_after, "modifier": "GREATER_THAN"}
+            where["AND"] = {"updated_at": changed, "OR": {"id": _above(self.added_after)}}
+        elif self.up_to is not None:
+            where["AND"] = {"id": _up_to(self.up_to)}
+        how = {"per_page": self.scenes, "sort": "id", "direction": "DESC" if self.newest else "ASC"}
+        known = {} if self.known_up_to is None else {"known": {"id": _up_to(self.known_up_to)}}
+        return {"where": where, "how": how, **known}
+
+
+def _above(scene_id: int) -> dict[str, object]:
+    return {"value": scene_id, "modifier": "GREATER_THAN"}
+
+
+def _up_to(scene_id: int) -> dict[str, object]:
+    return {"value": scene_id + 1, "modifier": "LESS_THAN"}
 
 
 class WrongShape(ValueError):
@@ -130,6 +177,11 @@ def read_count(data: Mapping[str, object]) -> int | None:
     """How many scenes fit the filter of a ``findScenes`` in all; None if it wasn't asked for."""
     found = _object(data.get("findScenes"), "findScenes")
     return _int(found, "count", "findScenes") if "count" in found else None
+
+
+def read_known(data: Mapping[str, object]) -> int | None:
+    """How many scenes a ``sweep_page`` counted; None if it wasn't asked to."""
+    return _int(_object(data["known"], "known"), "count", "known") if "known" in data else None
 
 
 def read_listed(scene: object) -> tuple[int, str]:
@@ -205,14 +257,16 @@ def _named(item: object, where: str) -> Named:
 def _cover_url(url: str, where: str) -> str:
     """The cover's URL without a key or login: it goes to other systems.
 
-    ``t`` stays: it is the time of the scene's last change, so that caches notice a new cover.
+    ``t`` stays: it is the time of the scene's last change, so that caches notice a new cover. What
+    is no absolute http(s) URL, such as an external host set in Stash without its scheme, is of no
+    use to others: "".
     """
-    if not url:
-        return ""
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise WrongShape(f"{where}: paths.screenshot is no URL") from error
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return ""
     kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))

@@ -12,12 +12,12 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import requests
 import urllib3
@@ -28,6 +28,9 @@ from stash_courier.worker.transport import GuardedAdapter, Watchdog
 
 QUOTED_CHARACTERS = 300  # of Stash's own error texts
 COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
+
+
+T = TypeVar("T")
 
 
 class StashUnavailable(Exception):
@@ -200,18 +203,23 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         # The jar would keep the renewed cookie beside the first one and send both; Stash reads
         # the first of two, so that access would end with it. The one cookie is kept here.
         self.s.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = GuardedAdapter(connections=1)
+        self._adapter = GuardedAdapter(connections=1)
         if connection.scheme == "https" and connection.trusted_by_place:
-            adapter = _OnThisMachine(connections=1)
+            self._adapter = _OnThisMachine(connections=1)
             self.s.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         for scheme in ("http://", "https://"):
-            self.s.mount(scheme, adapter)
+            self.s.mount(scheme, self._adapter)
         self._watchdog = Watchdog()
 
     def close(self) -> None:
         """Closes the connection; a question that is under way ends as a time-out."""
         self._watchdog.close()
+        # Session.close() only forgets the pools, and a socket lives on as long as anything, such
+        # as an error's traceback, holds on to an answer that came through it.
+        pools = self._adapter.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118, the container can't be iterated
+            pools[key].close()
         self.s.close()
 
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:
@@ -222,12 +230,40 @@ class Wire(GQLWrapper):  # type: ignore[misc]
             UnusableAnswer: GraphQL errors, or not what GraphQL answers look like.
             StashUnavailable: anything else that kept Stash from answering.
         """
+        return self._timed(lambda: cast(Mapping[str, object], self.call_GQL(query, dict(variables))))
+
+    def cover(self, path: str) -> bytes:
+        """The picture that Stash shows at a path of its own (with its query); b"" if there is none.
+
+        Anything but a path is none: what stands before the first slash would become part of the
+        host, and the key goes with the request.
+
+        Raises:
+            LoginRefused: 401.
+            StashUnavailable: anything else that kept Stash from answering.
+        """
+        if not path.startswith("/"):
+            return b""
+
+        def fetch() -> bytes:
+            response = self.s.get(f"{self.place}{path}")
+            self._accept(response)
+            if response.status_code == 404:
+                return b""
+            if response.status_code != 200:
+                raise self._unavailable(f"answered with status {response.status_code} for a cover")
+            return cast(bytes, response.content)
+
+        return self._timed(fetch)
+
+    def _timed(self, action: Callable[[], T]) -> T:
+        """Does it with our credentials and within the time limit; says what went wrong."""
         # With a key Stash doesn't look at the session, nor renew it.
         self.s.headers["ApiKey"] = cast(str, self.api_key or None)  # None: not sent
         self.s.headers["Cookie"] = cast(str, f"{COOKIE}={self.cookie}" if self._sends_cookie else None)
         with self._watchdog.attempt(time.monotonic() + self._timeout) as attempt:
             try:
-                return cast(Mapping[str, object], self.call_GQL(query, dict(variables)))
+                return action()
             except GQLException as error:
                 raise self._answered_with_errors(str(error)) from None
             except StashUnavailable:
@@ -246,13 +282,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
 
     def _handle_GQL_response(self, response: requests.Response) -> object:  # noqa: N802
         """Lets stashapi see only what is a GraphQL answer; it takes everything else for ``{}``."""
-        if response.status_code == 401:
-            raise LoginRefused(
-                f"Stash at {self.place} doesn't accept the plugin's session (401); deliveries wait "
-                "until the next edit or page view in Stash, which hands over a new one. "
-                "An API key (Settings > Security) spares this"
-            )
-        self._renew(response)
+        self._accept(response)
         try:
             answer = response.json()
         except (ValueError, RecursionError):
@@ -268,6 +298,20 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         if not errors and (not isinstance(answer.get("data"), dict) or not answer["data"]):
             raise self.wrong_shape("there is no data")
         return super()._handle_GQL_response(response)
+
+    def _accept(self, response: requests.Response) -> None:
+        """Takes note of what an answer says about our login.
+
+        Raises:
+            LoginRefused: 401.
+        """
+        if response.status_code == 401:
+            raise LoginRefused(
+                f"Stash at {self.place} doesn't accept the plugin's session (401); deliveries wait "
+                "until the next edit or page view in Stash, which hands over a new one. "
+                "An API key (Settings > Security) spares this"
+            )
+        self._renew(response)
 
     def _renew(self, response: requests.Response) -> None:
         """Takes the fresh cookie that Stash sends with each answer to a valid one."""

@@ -25,6 +25,7 @@ import certifi
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
 
 # At WARNING urllib3 logs whole URLs, whose path and query may be a token.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -166,6 +167,15 @@ class _GuardedConnection(HTTPConnection):
         if self.sock is not None and not attempt.connected:
             attempt.guard(self.sock)
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
+        """Hides cookies from the jar that requests fills: it answers odd ones with a warning and a traceback.
+
+        They stay in the response's headers.
+        """
+        response = super().getresponse()
+        del response._original_response.msg["Set-Cookie"]  # type: ignore[union-attr]
+        return response
 
     @property
     def is_connected(self) -> bool:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from stash_courier.tests.standin.stash import StandInStash
+from stash_courier.tests.standin.stash.sessions import Session
 from stash_courier.worker.stash import Batch, Connection, Stash, StashUnavailable
 
 COOKIE = "MTc2ODI-first-session"
@@ -80,12 +82,13 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
 
     def do_POST(self) -> None:
         """Reads the question and plays the reply."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = Asked(body["query"], body.get("variables", {}), list(self.headers.items()), self.path)
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        asked = Asked(body.get("query", ""), body.get("variables", {}), list(self.headers.items()), self.path)
         self.server.asked.append(asked)
         reply = self.server.reply(asked)
         self.send_response(reply.status)
@@ -196,12 +199,12 @@ class Bench:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         self._servers.append((server, thread))
-        self.tell(server, scheme="http" if tls is None else "https")
+        self.tell(server.server_port, scheme="http" if tls is None else "https")
         return server
 
-    def tell(self, server: Server, **changes: Any) -> None:
+    def tell(self, port: int, **changes: Any) -> None:
         """Writes connection.json as the hook does."""
-        place = {"scheme": "http", "host": "0.0.0.0", "port": server.server_port, "dir": "", "plugin_dir": ""}
+        place = {"scheme": "http", "host": "0.0.0.0", "port": port, "dir": "", "plugin_dir": ""}
         text = json.dumps({**place, "cookie": COOKIE, "at": self.now, **changes})
         draft = self.folder / "connection.json.1"
         draft.write_text(text)
@@ -213,10 +216,14 @@ class Bench:
         self._clients.append(client)
         return client
 
-    def end(self) -> None:
-        """Clients first, so that no server waits for their kept connections."""
+    def close_clients(self) -> None:
+        """Lets go of all kept connections, for which a server that ends would wait."""
         for client in self._clients:
             client.close()
+
+    def end(self) -> None:
+        """Ends everything."""
+        self.close_clients()
         for server, thread in self._servers:
             server.released.set()
             server.shutdown()
@@ -369,13 +376,21 @@ class TestBrokenScenes:
         bench.serve(Library({3: scene(3)}, broken={3}))
         assert list(bench.stash().scenes([3]).broken) == [3]
 
-    @pytest.mark.parametrize("ids", [[1], [4], [1, 2, 3], list(range(1, 11))])
-    def test_errors_for_every_scene_are_an_outage(self, bench: Bench, ids: list[int]) -> None:
+    def test_all_scenes_there_are(self, bench: Bench) -> None:
+        """When the batch is the whole library, the scenes that do come show that Stash is well."""
+        bench.serve(Library({1: scene(1), 2: scene(2)}, broken={2}))
+        batch = bench.stash().scenes([1, 2])
+        assert (list(batch.scenes), list(batch.broken)) == ([1], [2])
+
+    @pytest.mark.parametrize(
+        ("ids", "most"), [([1], 3), ([4], 3), ([1, 2, 3], 3), (list(range(1, 11)), 25)], ids=str
+    )
+    def test_errors_for_every_scene_are_an_outage(self, bench: Bench, ids: list[int], most: int) -> None:
         """When Stash can read no scene at all, no scene is blamed, although its settings still come."""
         library = Library(broken=set(range(1, 11)))
         server = bench.serve(library)
         assert "none of its scenes" in refused(lambda: bench.stash().scenes(ids))
-        assert len(server.asked) <= 3
+        assert len(server.asked) <= most
 
     def test_a_scene_of_the_wrong_shape(self, bench: Bench) -> None:
         """A scene that isn't what the schema promises is broken, the others are delivered."""
@@ -448,7 +463,7 @@ ODD = {
     "an error without message": (Reply.of({"errors": [{}]}), "errors can't be read"),
     "an error": (Reply.of({"errors": [{"message": "boom\nat line 5"}], "data": None}), "boom at line 5"),
     "partial data": (Reply.of({"errors": [{"message": "boom"}], "data": {"version": {}}}), "boom"),
-    "other data": (Reply.of({"data": {"something": 1}}), "can't be used"),
+    "other data": (Reply.of({"data": {"something": 1}}), "missing"),
 }
 
 
@@ -590,7 +605,7 @@ class TestLogin:
     def test_several_cookies_in_one_answer(self, bench: Bench) -> None:
         """Cookies of others beside the session's don't confuse, and of two sessions the last counts."""
         library = Library()
-        cookies = (f"session=x; Path=/; Max-Age=9", "proxy=1; Path=/", f"session={RENEWED}; Path=/; Max-Age=30")
+        cookies = ("session=x; Path=/; Max-Age=9", "proxy=1; Path=/", f"session={RENEWED}; Path=/; Max-Age=30")
         server = bench.serve(
             lambda asked: Reply(library(asked).body, headers=tuple(("Set-Cookie", c) for c in cookies))
         )
@@ -624,18 +639,15 @@ class TestLogin:
         assert used == [session, ([KEY], []), session, (["another-key"], [])]
 
     def test_a_key_that_was_deleted(self, bench: Bench) -> None:
-        """A deleted key ends in the session of connection.json, without a person's doing."""
-        library = Library(api_key=KEY)
-        bench.serve(guarded(library, lambda: {f"key {KEY}"} if library.api_key else {f"cookie {RENEWED}"}))
-        server_key = library.api_key
+        """A deleted key ends in the session that the last hook wrote, without a person's doing."""
+        library, accepted = Library(api_key=KEY), {f"cookie {COOKIE}", f"key {KEY}"}
+        server = bench.serve(guarded(library, lambda: accepted))
         stash = bench.stash()
-        refused(stash.plugin_state)  # the first cookie isn't accepted here, nor is there another
-        library.api_key = ""
-        (bench.folder / "connection.json").write_text(
-            (bench.folder / "connection.json").read_text().replace(COOKIE, RENEWED)
-        )
+        stash.plugin_state()
+        library.api_key, accepted = "", {f"cookie {RENEWED}"}
+        bench.tell(server.server_port, cookie=RENEWED)
         assert stash.plugin_state().enabled
-        assert server_key == KEY
+        assert server.asked[-1].header("ApiKey") == []
 
     def test_a_newer_session_from_a_hook(self, bench: Bench) -> None:
         """When the session has ended, the one that a hook has written since is used at once."""
@@ -644,7 +656,7 @@ class TestLogin:
         stash = bench.stash()
         stash.plugin_state()
         accepted = RENEWED
-        bench.tell(server, cookie=RENEWED)
+        bench.tell(server.server_port, cookie=RENEWED)
         assert stash.plugin_state().enabled
         sent = [asked.header("Cookie") for asked in server.asked]
         assert sent == [[f"session={c}"] for c in (COOKIE, COOKIE, RENEWED)]
@@ -654,7 +666,7 @@ class TestLogin:
         server = bench.serve(Library(cookie=RENEWED))
         stash = bench.stash()
         stash.plugin_state()
-        bench.tell(server, cookie="older")
+        bench.tell(server.server_port, cookie="older")
         stash.plugin_state()
         assert server.asked[1].header("Cookie") == [f"session={RENEWED}"]
 
@@ -666,14 +678,14 @@ class TestLogin:
         assert "401" in sentence
         assert "API key" in sentence
         assert len(server.asked) == 1
-        bench.tell(server, cookie=RENEWED)
+        bench.tell(server.server_port, cookie=RENEWED)
         refused(stash.plugin_state)
         assert len(server.asked) == 3
 
     def test_no_cookie_at_all(self, bench: Bench) -> None:
         """A Stash without a login is asked without credentials."""
         server = bench.serve(Library(username=""))
-        bench.tell(server, cookie="")
+        bench.tell(server.server_port, cookie="")
         assert bench.stash().plugin_state().enabled
         assert server.asked[0].header("Cookie") == []
 
@@ -687,6 +699,52 @@ def guarded(library: Library, accepted: Callable[[], set[str]]) -> Callable[[Ask
         return library(asked) if shown in accepted() else Reply(status=401)
 
     return reply
+
+
+class TestCover:
+    PATH = "/scene/1/screenshot?t=5"
+
+    def test_a_picture(self, bench: Bench) -> None:
+        """A cover comes as it is, asked for with the credentials that are in use."""
+        library = Library(api_key=KEY)
+        picture = bytes(range(256))
+        server = bench.serve(lambda asked: library(asked) if asked.query else Reply(picture, headers=()))
+        stash = bench.stash()
+        stash.plugin_state()
+        assert stash.cover(self.PATH) == picture
+        assert (server.asked[1].path, server.asked[1].header("ApiKey")) == (self.PATH, [KEY])
+
+    def test_no_picture(self, bench: Bench) -> None:
+        """A scene without a cover has none; that is no outage."""
+        bench.serve(lambda _: Reply(status=404))
+        assert bench.stash().cover(self.PATH) == b""
+
+    def test_a_newer_session(self, bench: Bench) -> None:
+        """When the session has ended, a cover is asked for again with the one that a hook wrote since."""
+        accepted = COOKIE
+        server = bench.serve(guarded(Library(), lambda: {f"cookie {accepted}"}))
+        stash = bench.stash()
+        stash.plugin_state()
+        accepted = RENEWED
+        bench.tell(server.server_port, cookie=RENEWED)
+        stash.cover(self.PATH)
+        assert [asked.header("Cookie") for asked in server.asked[1:]] == [
+            [f"session={c}"] for c in (COOKIE, RENEWED)
+        ]
+
+    @pytest.mark.parametrize("status", [302, 401, 403, 500, 503])
+    def test_an_outage(self, bench: Bench, status: int) -> None:
+        """Anything else than a picture or none means that Stash can't be asked now."""
+        bench.serve(lambda _: Reply(LOGIN_PAGE, status, (("Location", "/login"),)))
+        refused(lambda: bench.stash().cover(self.PATH))
+
+    @pytest.mark.parametrize("path", ["@127.0.0.1:{port}/x", ".example.org/x", "", "http://127.0.0.1:{port}/x"])
+    def test_the_key_stays_with_stash(self, bench: Bench, path: str) -> None:
+        """What isn't a path at Stash is not asked for, since the key would go wherever it points."""
+        elsewhere = bench.serve(lambda _: Reply(b"x"))
+        bench.serve(Library())
+        assert bench.stash().cover(path.format(port=elsewhere.server_port)) == b""
+        assert elsewhere.asked == []
 
 
 class TestKeepAlive:
@@ -825,3 +883,61 @@ class TestListing:
         listed = [{"id": i, "updated_at": "2026-01-01T00:00:00Z"} for i in ids]
         bench.serve(lambda _: Reply.of({"data": {"findScenes": {"count": 9, "scenes": listed}}}))
         assert "ascending" in refused(lambda: list(bench.stash().scene_ids(page_size=1)))
+
+
+class TestTheStandIn:
+    """The same client with the stand-in, whose sessions and errors are Stash's."""
+
+    @pytest.fixture
+    def standin(self, bench: Bench, tmp_path: Path) -> Iterator[StandInStash]:
+        """A stand-in with a login whose sessions live a minute, by the bench's clock."""
+        with StandInStash(
+            30,
+            config_dir=tmp_path / "stash",
+            credentials=("me", "secret"),
+            max_session_age=60,
+            clock=lambda: bench.now,
+        ) as standin:
+            bench.tell(standin.config.port, cookie=standin.sessions.make(Session("me")))
+            yield standin
+            bench.close_clients()
+
+    def test_a_session_lives_as_long_as_it_is_kept_alive(self, bench: Bench, standin: StandInStash) -> None:
+        """Without an API key the worker stays authorised over many session ages, and not without pings."""
+        stash = bench.stash()
+        stash.plugin_state()
+        for _ in range(30):
+            wait = stash.keep_alive_in()
+            assert wait == 20.0
+            bench.now += wait
+            assert stash.keep_alive_in() == 0.0
+            stash.keep_alive()
+        assert standin.requests.total == 31
+        bench.now += 61
+        assert "401" in refused(stash.plugin_state)
+
+    def test_stash_restarts(self, bench: Bench, standin: StandInStash) -> None:
+        """A restart between two questions costs nothing: the dead connection is noticed."""
+        stash = bench.stash()
+        stash.plugin_state()
+        standin.restart()
+        stash.plugin_state()
+
+    def test_scenes_broken_gone_and_well(self, bench: Bench, standin: StandInStash) -> None:
+        """A broken and a deleted scene among others: each ends as what it is."""
+        standin.vanish(3)
+        standin.faults.broken_ids = {5}
+        batch = bench.stash().scenes(range(1, 11))
+        assert batch.scenes[3] is None
+        assert sorted(batch.scenes) == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+        assert list(batch.broken) == [5]
+
+    def test_ids_of_all_and_of_the_last_changes(self, bench: Bench, standin: StandInStash) -> None:
+        """Listing the library and the last hour's changes gives what was put in."""
+        bench.now += 2 * 86400
+        standin.change_without_hook(17, title="new")
+        bench.tell(standin.config.port, cookie=standin.sessions.make(Session("me")))
+        stash = bench.stash()
+        assert [page.ids for page in stash.scene_ids(page_size=20)] == [tuple(range(1, 21)), tuple(range(21, 31))]
+        (page,) = stash.scene_ids(changed_since=bench.now - 3600)
+        assert page.ids == (17,)

@@ -42,7 +42,7 @@ MODES = {
     "restart_worker",
     "stop_worker",
 }
-DESTINATIONS = ("webhook_",)  # prefixes of the settings that a destination parses itself
+DESTINATIONS = ("emby_", "jellyfin_", "plex_", "webhook_")  # prefixes of the settings that a destination parses itself
 TYPES = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER"}
 
 
@@ -178,7 +178,7 @@ def test_descriptions_state_the_default_of_the_code(manifest: dict[str, Any]) ->
     for key, setting in manifest["settings"].items():
         default = default_in(setting["description"])
         if key.startswith(DESTINATIONS):
-            assert default.startswith("empty, ")
+            assert default.startswith("off, " if setting["type"] == "BOOLEAN" else "empty, ")
             continue
         value = getattr(settings.Settings(), key)
         if setting["type"] == "NUMBER":

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
@@ -94,6 +95,7 @@ def renewed(headers: dict[str, str]) -> str:
 def disagreements(ours: GraphQLSchema, theirs: GraphQLSchema) -> list[str]:
     """Every type, field, argument and enum value of ours that theirs doesn't have just so."""
     found = []
+    kind: Any
     for name, kind in ours.type_map.items():
         if name.startswith("__") or is_specified_scalar_type(kind):
             continue
@@ -362,6 +364,19 @@ def test_plugin_settings_are_absent_until_set(stash: StandInStash) -> None:
     assert stash.graphql(query)["configuration"]["plugins"] == {"courier": {"b": False}}
 
 
+def test_a_library_can_change_behind_the_hooks_back(stash: StandInStash) -> None:
+    """Scenes change and vanish without anyone being told, as they do in a Stash."""
+    stash.clock = lambda: 2_000_000_000.0
+    stash.change_without_hook(1, tags=["Auto"], studio="Other")
+    stash.vanish(2)
+    answer = stash.graphql(
+        "{ s1: findScene(id: 1) { tags { name } studio { name } } s2: findScene(id: 2) { id } }"
+    )
+
+    assert answer == {"s1": {"tags": [{"name": "Auto"}], "studio": {"name": "Other"}}, "s2": None}
+    assert stash.scene(1).updated_at.startswith("2033-05-1")
+
+
 # faults and life -------------------------------------------------------------------------------
 
 
@@ -380,6 +395,16 @@ def test_faults_hit_others_but_not_the_helpers(stash: StandInStash) -> None:
     assert json.loads(seen["graphql_error"][2])["errors"][0]["message"] == "locked"
     assert post(stash)[0] == 200
     assert (stash.requests.total, stash.requests.by_field) == (5, {"version": 5})
+
+
+def test_a_delay_comes_before_the_answer(stash: StandInStash) -> None:
+    """A slow Stash answers late, but it answers."""
+    stash.faults.delay = 0.2
+    began = time.monotonic()
+    status = post(stash)[0]
+
+    assert status == 200
+    assert time.monotonic() - began >= 0.2
 
 
 def test_a_server_that_hangs_lets_go_when_stopped(stash: StandInStash) -> None:

@@ -188,6 +188,9 @@ class TestScene:
             (f"http://h/s?t=5&ApiKey={SECRET}", "http://h/s?t=5"),
             (f"http://h/s?apikey={SECRET}", "http://h/s"),
             (f"https://me:{SECRET}@h:2/s?t=5", "https://h:2/s?t=5"),
+            ("stash.example.org/scene/1/screenshot?t=5", ""),
+            ("@example.org/scene/1/screenshot?t=5", ""),
+            ("file:///etc/passwd", ""),
             ("http://h/a%2Fb%20c?t=%31&x=a+b", "http://h/a%2Fb%20c?t=%31&x=a+b"),
         ],
     )

@@ -1,20 +1,21 @@
 """Destinations: where scenes go. One module each; adding one touches nothing else.
 
 A destination module has ``KIND`` (its id, or what stands before the colon of its ids) and
-``configure``. Every module in this folder that has them is found by ``load``.
+``configure(raw, settings, cover)``. Every module in this folder that has them is found by ``load``.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stash_courier.plugin.settings import Problem, Settings
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.covers import Cover, no_cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,18 @@ class Destination(Protocol):
         """Lets go of connections."""
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A destination that looks up many scenes at once with fewer requests than one by one."""
+
+    def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
+        """Looks up what the deliveries that come next will ask for; may keep it for a few seconds.
+
+        Called in one of the destination's threads while those deliveries wait. A lookup that fails is no
+        failure here: each delivery makes its own then.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """All destinations that the settings name, and what is wrong with the settings."""
@@ -69,18 +82,19 @@ def modules() -> list[ModuleType]:
     return [m for m in found if hasattr(m, "KIND")]
 
 
-def load(raw: Mapping[str, object], settings: Settings) -> Loaded:
+def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover) -> Loaded:
     """Builds the destinations that Stash's settings map names.
 
     Args:
         raw: the plugin's map as Stash stores it; unset keys are absent.
         settings: the common settings parsed from the same map.
+        cover: fetches covers, for those who deliver.
     """
     destinations: dict[str, Destination] = {}
     problems: list[Problem] = []
     broken: set[str] = set()
     for module in modules():
-        made, wrong = module.configure(raw, settings)
+        made, wrong = module.configure(raw, settings, cover)
         destinations.update((d.id, d) for d in made)
         problems += wrong
         if wrong and not made:

@@ -18,8 +18,10 @@ from datetime import UTC, datetime
 
 from stash_courier.plugin.settings import PathMap, Problem, Settings
 from stash_courier.queue.jobs import Delivery, Named, Scene
+from stash_courier.worker.addresses import Target
+from stash_courier.worker.covers import Cover, no_cover
 from stash_courier.worker.destinations import TestReport, webhook_settings
-from stash_courier.worker.destinations.webhook_settings import Secret, Target
+from stash_courier.worker.destinations.webhook_settings import Secret
 from stash_courier.worker.failures import DeliveryFailed
 from stash_courier.worker.http import Answer, Client
 
@@ -39,7 +41,9 @@ _ADVICE = {
 }
 
 
-def configure(raw: Mapping[str, object], settings: Settings) -> tuple[list[Webhook], list[Problem]]:
+def configure(
+    raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
+) -> tuple[list[Webhook], list[Problem]]:
     """Makes one destination per URL in ``webhook_url``.
 
     Args:

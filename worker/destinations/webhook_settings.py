@@ -12,12 +12,10 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
-
-import requests
+from urllib.parse import parse_qsl, urlsplit
 
 from stash_courier.plugin.settings import Problem
-from stash_courier.worker.http import host_of
+from stash_courier.worker.addresses import BadSetting, Target, read_target
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - Standard Webhooks' mark of a secret, none itself
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
@@ -52,29 +50,12 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where one destination sends: a URL without the login it may have held."""
-
-    url: str = field(repr=False)  # as it goes out: punycode, escapes; path and query may hold a token
-    authorization: str = field(default="", repr=False)  # Basic, made of the URL's login
-
-    @property
-    def host(self) -> str:
-        """``host[:port]``."""
-        return host_of(self.url)
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the three settings ask for."""
 
     targets: tuple[Target, ...] = ()
     signing: tuple[Secret, ...] = ()  # one signature each; none: unsigned
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-class BadSetting(ValueError):
-    """Part of a setting can't be used; the message says what is wrong and what to do."""
 
 
 def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
@@ -109,11 +90,10 @@ def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, st
     """
     parts = urlsplit(target.url)
     values = [*headers.values(), target.authorization]
-    login = base64.b64decode(target.authorization.removeprefix("Basic ")).decode()
     return (
         *(spelling for s in signing for spelling in (s.text, s.text.removeprefix(SECRET_PREFIX))),
         *(spelling for v in values for spelling in (v, v.rpartition(" ")[2])),
-        login.partition(":")[2],
+        target.password,
         parts.query,
         *(value for _, value in parse_qsl(parts.query)),
         *(segment for segment in parts.path.split("/") if len(segment) >= LONG_SEGMENT),
@@ -140,39 +120,14 @@ def _targets(text: str) -> tuple[list[Target], list[Problem]]:
 
 
 def _target(url: str) -> Target:
-    scheme, mark, _ = url.partition("://")
-    if not mark:
+    if "://" not in url:
         raise BadSetting(
             "has no http:// or https:// in front (URLs are separated by spaces, a space inside one is written %20)"
         )
-    if scheme.lower() not in {"http", "https"}:
-        raise BadSetting("starts with neither http:// nor https://, and nothing else is spoken here")
-    try:
-        login, bare = _split_login(url)
-        prepared = str(requests.Request("POST", bare).prepare().url)
-        parts = urlsplit(prepared)
-        usable = bool(parts.hostname) and parts.port != 0
-        authorization = _basic(login) if login else ""
-    except (ValueError, requests.RequestException):
-        usable = False
-    if not usable:
-        raise BadSetting("is not a valid URL; check its host name and port")
+    target = read_target(url)
     if "#" in url:
         raise BadSetting("holds a #, which is never sent: it is likely the address of a page, not of a webhook")
-    return Target(prepared, authorization)
-
-
-def _split_login(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    login, _, place = parts.netloc.rpartition("@")
-    return login, urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
-
-
-def _basic(login: str) -> str:
-    """RFC 7617: the octets of ``user:password``; UTF-8 is what servers expect."""
-    user, _, password = login.partition(":")
-    octets = f"{unquote(user)}:{unquote(password)}".encode()
-    return f"Basic {base64.b64encode(octets).decode()}"
+    return target
 
 
 def _signing(text: str) -> tuple[Secret, ...]:

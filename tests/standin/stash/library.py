@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePosixPath
@@ -149,21 +149,29 @@ class Library:
             now = self.now()
             return Scene(self._last_scene, now, now, files=tuple(files))
 
-    def commit(self, scenes: Sequence[Scene], removed: Iterable[int] = ()) -> None:
-        """Stores and removes scenes in one step."""
+    def commit(self, scenes: Iterable[Scene]) -> None:
+        """Stores scenes in one step."""
         with self._lock:
-            for scene in scenes:
-                self._scenes[scene.id] = scene
-            for scene_id in removed:
-                self._scenes.pop(scene_id, None)
+            self._scenes.update((scene.id, scene) for scene in scenes)
 
-    def change(self, scene_ids: Iterable[int], edit: Callable[[Scene], Scene]) -> list[Scene]:
-        """Applies an edit to scenes: to all of them, or to none if it raises. Bumps ``updated_at``."""
+    def change(self, steps: Iterable[tuple[int, Callable[[Scene], Scene]]]) -> list[Scene]:
+        """Applies edits to scenes, all of them or, if one raises, none. Bumps ``updated_at``."""
         with self._lock:
             stamp = self.now()
-            changed = [replace(edit(self.get(i)), updated_at=stamp) for i in scene_ids]
-            self.commit(changed)
-            return changed
+            changed: dict[int, Scene] = {}
+            for scene_id, edit in steps:
+                scene = changed.get(scene_id) or self.get(scene_id)
+                changed[scene_id] = replace(edit(scene), updated_at=stamp)
+            self.commit(changed.values())
+            return list(changed.values())
+
+    def remove(self, scene_ids: Iterable[int]) -> list[Scene]:
+        """Takes scenes out, all of them or, if one isn't there, none."""
+        with self._lock:
+            gone = [self.get(scene_id) for scene_id in scene_ids]
+            for scene in gone:
+                self._scenes.pop(scene.id, None)
+            return gone
 
     def find(self, scene_id: int) -> Scene | None:
         """One scene, None if it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,7 @@ class Mutations:
     def scenes_update(self, _root: Any, caller: Caller, args: Args) -> list[Scene | None]:
         """Every hook gets the whole list, and the names of its own scene's fields."""
         library = self._backend.library
-        edited: dict[int, Scene] = {}
-        for one in args["input"]:
-            number = identity(one["id"])
-            scene = edits.apply(library, edited.get(number) or library.get(number), one)
-            edited[number] = replace(scene, updated_at=library.now())
-        library.commit(list(edited.values()))
+        library.change((identity(one["id"]), partial(edits.apply, library, fields=one)) for one in args["input"])
         whole = [self._shape("SceneUpdateInput", one) for one in args["input"]]
         found = []
         for one in args["input"]:
@@ -163,7 +159,8 @@ class Mutations:
 
     def _edit(self, scene_ids: list[int], given: Mapping[str, Any]) -> list[Scene]:
         library = self._backend.library
-        return library.change(scene_ids, lambda scene: edits.apply(library, scene, given))
+        edit = partial(edits.apply, library, fields=given)
+        return library.change((scene_id, edit) for scene_id in scene_ids)
 
     def _shape(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         kind = self._schema.type_map[name]
@@ -178,10 +175,7 @@ class Mutations:
 
     def _destroy(self, caller: Caller, ids: list[str], given: Mapping[str, Any]) -> bool:
         """Unlike an edit, a delete whose client has gone starts every hook still, and kills it at once."""
-        library = self._backend.library
-        scenes = [library.get(number) for number in identities(ids)]
-        library.commit([], removed=[s.id for s in scenes])
-        for scene in scenes:
+        for scene in self._backend.library.remove(identities(ids)):
             video = scene.files[0] if scene.files else None
             facts = {
                 "checksum": video.fingerprint("md5") if video else "",

@@ -107,7 +107,11 @@ class StandInStash:
         self.config.config_dir.mkdir(parents=True, exist_ok=True)
         self.sessions.max_age = self.config.max_session_age
         self._jobs = JobQueue(self.log, self.library.now)
-        self._web = WebServer(port or self.config.port, self._site, self._crashes.append)
+        try:
+            self._web = WebServer(port or self.config.port, self._site, self._crashes.append)
+        except OSError:
+            self.stop()
+            raise
         self.config.port = self._web.port
 
     def stop(self) -> None:
@@ -188,16 +192,18 @@ class StandInStash:
             fields: fields of ``library.Scene``; performers, tags and groups may be lists of names, studio a name.
         """
         files = [self.library.video(path)] if path else []
-        for field, kind in (("performers", "performer"), ("tags", "tag")):
-            if field in fields:
-                fields[field] = tuple(self.named(kind, name) for name in fields[field])  # type: ignore[arg-type]
-        if "groups" in fields:
-            fields["groups"] = tuple((self.named("group", name), None) for name in fields["groups"])
-        if fields.get("studio"):
-            fields["studio"] = self.named("studio", fields["studio"])
-        scene = replace(self.library.new_scene(files), **fields)
+        scene = replace(self.library.new_scene(files), **self._by_name(fields))
         self.library.commit([scene])
         return scene.id
+
+    def change_without_hook(self, scene_id: int, **fields: Any) -> None:
+        """Changes a scene as auto-tag does: ``updated_at`` moves, no hook runs. Fields as in ``add_scene``."""
+        values = self._by_name(fields)
+        self.library.change([(scene_id, lambda scene: replace(scene, **values))])
+
+    def vanish(self, scene_id: int) -> None:
+        """Takes a scene away without a hook, as a merge does with its sources."""
+        self.library.remove([scene_id])
 
     def named(self, kind: Kind, name: str) -> int:
         """The id of a performer, tag, studio or group, made if there is none of this name."""
@@ -283,6 +289,18 @@ class StandInStash:
     def _mutate(self, name: str, kind: str, given: Mapping[str, Any], shown: str = "") -> Any:
         query = f"mutation($input: {kind}) {{ {name}(input: $input) {shown} }}"
         return self.graphql(query, {"input": given}, timeout=600.0)[name]
+
+    def _by_name(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        values = dict(fields)
+        if "performers" in values:
+            values["performers"] = tuple(self.named("performer", name) for name in values["performers"])
+        if "tags" in values:
+            values["tags"] = tuple(self.named("tag", name) for name in values["tags"])
+        if "groups" in values:
+            values["groups"] = tuple((self.named("group", name), None) for name in values["groups"])
+        if values.get("studio"):
+            values["studio"] = self.named("studio", values["studio"])
+        return values
 
     def _only_plugin(self) -> str:
         (manifest,) = self.plugins.all()

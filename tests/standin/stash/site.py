@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from graphql import (
@@ -34,6 +34,14 @@ _PAGE = b'<!DOCTYPE html><html><head><base href="/"><title>Stash</title></head><
 _NO_COVER = b'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360"/>'
 
 
+class _Asked(NamedTuple):
+    """A GraphQL request."""
+
+    document: DocumentNode
+    variables: dict[str, Any] | None
+    operation: str | None
+
+
 class StashSite:
     """Answers requests.
 
@@ -56,7 +64,8 @@ class StashSite:
         return self._page(request)
 
     def _graphql(self, request: Request) -> Response | None:
-        fields = _root_fields(request.body)
+        asked = _read(request.body)
+        fields = _root_fields(asked) if isinstance(asked, _Asked) else []
         if OWNER not in request.headers:
             self._count(request, fields)
             faults = self._backend.faults
@@ -79,7 +88,7 @@ class StashSite:
             request.client,
             OWNER in request.headers,
         )
-        return self._execute(request.body, caller, headers)
+        return self._execute(asked, caller, headers) if isinstance(asked, _Asked) else asked
 
     def _count(self, request: Request, fields: Sequence[str]) -> None:
         self._requests.total += 1
@@ -119,24 +128,16 @@ class StashSite:
             return Session(""), ()
         return session, (("Set-Cookie", self._sessions().set_cookie(session)),)
 
-    def _execute(self, body: bytes, caller: Caller, headers: tuple[tuple[str, str], ...]) -> Response:
-        try:
-            asked = json.loads(body)
-            document = parse(asked["query"], no_location=True)
-        except GraphQLSyntaxError as error:
-            return _refused([error])
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"json request body could not be decoded: {error!r}"
-            return _json(400, {"errors": [{"message": message}], "data": None})
-        problems = validate(self._schema, document)
+    def _execute(self, asked: _Asked, caller: Caller, headers: tuple[tuple[str, str], ...]) -> Response:
+        problems = validate(self._schema, asked.document)
         if problems:
             return _refused(problems)
         result = execute_sync(
             self._schema,
-            document,
+            asked.document,
             context_value=caller,
-            variable_values=asked.get("variables"),
-            operation_name=asked.get("operationName"),
+            variable_values=asked.variables,
+            operation_name=asked.operation,
         )
         errors = result.errors or []
         if any(error.path is None for error in errors):  # variables that don't fit
@@ -203,15 +204,24 @@ def _refused(errors: Sequence[GraphQLError]) -> Response:
     return _json(422, {"errors": [{"message": e.message, "extensions": code} for e in errors], "data": None})
 
 
-def _root_fields(body: bytes) -> list[str]:
-    """The root fields that a request asks for, in order; none if it isn't readable."""
+def _read(body: bytes) -> _Asked | Response:
+    """A GraphQL request, or the answer to what is none."""
     try:
-        document: DocumentNode = parse(json.loads(body)["query"], no_location=True)
-    except (GraphQLSyntaxError, ValueError, KeyError, TypeError):
-        return []
+        asked = json.loads(body)
+        document = parse(asked["query"], no_location=True)
+        return _Asked(document, asked.get("variables"), asked.get("operationName"))
+    except GraphQLSyntaxError as error:
+        return _refused([error])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"json request body could not be decoded: {error!r}"
+        return _json(400, {"errors": [{"message": message}], "data": None})
+
+
+def _root_fields(asked: _Asked) -> list[str]:
+    """The fields of Query or Mutation that a request asks for, in order."""
     return [
         selection.name.value
-        for operation in document.definitions
+        for operation in asked.document.definitions
         if isinstance(operation, OperationDefinitionNode)
         for selection in operation.selection_set.selections
         if isinstance(selection, FieldNode)

@@ -1,0 +1,91 @@
+"""The optional arguments of a mode, read strictly: what is misspelt or senseless is refused, never ignored.
+
+``discard_dead_letters`` with a misspelt filter would delete everything otherwise. Buttons give none;
+callers of ``runPluginOperation`` do, and task buttons may send numbers as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from stash_courier.plugin.hook import BadInputError
+
+MOST_IDS = 1000
+MOST_LETTERS = 1000
+MOST_DAYS = 3650  # as the retention setting
+LONGEST_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a caller asked for; None where it said nothing."""
+
+    ids: tuple[int, ...] | None = None  # dead letters
+    error_type: str | None = None
+    destination: str | None = None  # its id
+    limit: int | None = None
+    days: int | None = None
+
+
+def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Arguments:
+    """Reads the arguments that this mode takes.
+
+    Args:
+        mode: its name, for the sentence.
+        args: as Stash passes them on, ``mode`` among them.
+        allowed: names of fields of ``Arguments``.
+
+    Raises:
+        BadInputError: one is unknown to the mode, or its value can't be used.
+    """
+    given = {name: value for name, value in args.items() if name != "mode" and value is not None}
+    unknown = next((name for name in given if name not in allowed), None)
+    if unknown is not None:
+        takes = f"it takes {', '.join(sorted(allowed))}" if allowed else "it takes none"
+        raise BadInputError(f"{mode} knows no argument {unknown[:40]!r}: {takes}; nothing was done")
+    return Arguments(
+        ids=_ids(given["ids"]) if "ids" in given else None,
+        error_type=_text("error_type", given.get("error_type")),
+        destination=_text("destination", given.get("destination")),
+        limit=_number("limit", given["limit"], MOST_LETTERS) if "limit" in given else None,
+        days=_number("days", given["days"], MOST_DAYS) if "days" in given else None,
+    )
+
+
+def _ids(value: object) -> tuple[int, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if len(entries) == 1 and isinstance(entries[0], str):
+        entries = entries[0].replace(",", " ").split()
+    ids = [_whole(entry) for entry in entries]
+    found = tuple(dict.fromkeys(i for i in ids if i is not None))
+    if not found or None in ids or min(found) < 1 or len(found) > MOST_IDS:
+        raise BadInputError(
+            f"ids must be one to {MOST_IDS} numbers of dead letters, as a list or like '1, 2 3'; nothing was done"
+        )
+    return found
+
+
+def _number(name: str, value: object, most: int) -> int:
+    number = _whole(value)
+    if number is None or not 1 <= number <= most:
+        raise BadInputError(f"{name} must be a whole number from 1 to {most}; nothing was done")
+    return number
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, however JSON or a text field brings it."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63 or value % 1:
+        return None
+    return int(value)
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
+        raise BadInputError(f"{name} must be a text such as the review shows it; nothing was done")
+    return value.strip()

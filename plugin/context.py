@@ -1,0 +1,141 @@
+"""What every task button has at hand: the data folder, its report, Stash, the queue, and the worker's state.
+
+No button's own work is here. Buttons open the queue briefly: while it is open, a damaged file can't
+be replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stash_courier.plugin.report import Report
+from stash_courier.plugin.settings import Problem, Settings, parse
+from stash_courier.queue import schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import destinations, process, service
+from stash_courier.worker.destinations import Destination
+from stash_courier.worker.stash import Stash, StashUnavailable
+
+NONE_SET_UP = (
+    "No destination is set up, so nothing is sent anywhere: fill in a URL in Stash's Settings → Plugins → "
+    "Stash Courier, then press «Test destinations»."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What Stash's settings say now."""
+
+    settings: Settings
+    destinations: Mapping[str, Destination]  # by id, those that can be used
+    problems: tuple[Problem, ...]
+    broken_kinds: frozenset[str]  # set up, but not usable
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNote:
+    """What the worker last wrote about itself; it may be gone since."""
+
+    pid: int
+    version: str
+    started_at: float  # wall time
+    heartbeat_at: float  # wall time
+
+
+class Context:
+    """What a button works with.
+
+    Args:
+        folder: the data folder.
+        root: the plugin's folder.
+    """
+
+    def __init__(self, folder: Path, root: str) -> None:
+        self.folder = folder
+        self.root = root
+        self.report = Report()
+        self.stash = Stash(folder)
+
+    @contextmanager
+    def setup(self) -> Iterator[Setup]:
+        """Asks Stash for the settings as they are now; the destinations are usable within the block.
+
+        Raises:
+            StashUnavailable: they can't be had.
+        """
+        state = self.stash.plugin_state()
+        settings, problems = parse(state.settings)
+        loaded = destinations.load(state.settings, settings)
+        try:
+            yield Setup(
+                settings,
+                loaded.destinations,
+                (*problems, *loaded.problems),
+                loaded.broken_kinds,
+                state.enabled,
+            )
+        finally:
+            for destination in loaded.destinations.values():
+                destination.close()
+
+    @contextmanager
+    def queue(self) -> Iterator[SceneQueue]:
+        """The queue, made if there is none; closed at the end of the block."""
+        with closing(SceneQueue(self.folder)) as queue:
+            yield queue
+
+    @contextmanager
+    def dead_letters(self) -> Iterator[DeadLetterQueue]:
+        """The dead letters, closed at the end of the block."""
+        with closing(DeadLetterQueue(self.folder)) as dlq:
+            yield dlq
+
+    @property
+    def may_start(self) -> bool:
+        """Whether this plugin may start a worker here."""
+        return os.environ.get("STASH_COURIER_WORKER") != "off"
+
+    def rouse(self) -> bool:
+        """Wakes the worker or starts one; False where this plugin must not start any."""
+        folder = str(self.folder)
+        return process.wake(folder) or process.start(folder, self.root)
+
+    def set_to_work(self) -> None:
+        """Wakes or starts the worker, and says so if neither can be done."""
+        if not self.rouse():
+            self.report.warn(f"No worker runs now, and {self.kept_off()}")
+
+    def kept_off(self) -> str:
+        """Why no worker is started, and what to do; half a sentence."""
+        return (
+            "STASH_COURIER_WORKER=off keeps this plugin from starting one: press «Deliver now», "
+            f"or run {Path(self.root) / 'plugin' / 'main.py'} worker with Python."
+        )
+
+    def worker_note(self) -> WorkerNote | None:
+        """What the worker last wrote about itself, if that can be read."""
+        try:
+            note = json.loads((self.folder / service.STATUS_FILE).read_bytes())
+            return WorkerNote(
+                int(note["pid"]), str(note["version"]), float(note["started_at"]), float(note["heartbeat_at"])
+            )
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
+        """Titles from Stash, for people: without them a sentence only names the id."""
+        try:
+            return self.stash.titles(scene_ids) if scene_ids else {}
+        except StashUnavailable:
+            return {}
+
+    def spooled(self) -> int:
+        """Changes that hooks had to keep beside the queue."""
+        return sum(1 for _ in (self.folder / schema.SPOOL).glob("*.json"))

@@ -1,0 +1,221 @@
+"""The buttons for dead letters: review, retry, discard, purge.
+
+A button never moves a job itself: it asks, and the worker, the only one that may, carries it out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from typing import Any
+
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.report import ago, count, flat, one_line, scene
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import DeadLetter, Summary
+
+LISTED = 10  # of the latest, where no limit was given
+GROUPS = 20  # lines; the answer has all
+ATTEMPTS = 5  # lines of one letter's history; the answer has all
+DEEPEST = 6  # levels of a stored job that are shown; ours have three
+
+STATES = {
+    "asked": "is on its way back to the queue",
+    "back": "is in the queue again",
+    "resolved": "has been delivered since, or overtaken",
+}
+
+
+def review(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Shows what could not be delivered: by error, then the latest, or everything about named ones."""
+    now = time.time()
+    with context.dead_letters() as dlq:
+        if arguments.ids is not None:
+            return _review_each(context, dlq, arguments.ids, now)
+        total, groups = dlq.get_count(), dlq.count_by_error()
+        _require_fitting(groups, arguments)
+        latest = dlq.get_recent(
+            arguments.limit or LISTED, error_type=arguments.error_type, destination=arguments.destination
+        )
+        dlq.mark_reviewed([letter.id for letter in latest])
+    report = context.report
+    if not total:
+        report.say("There are no dead letters: nothing was given up.")
+    else:
+        report.say(f"{count(total, 'dead letter')}: deliveries that were given up. By error and destination:")
+    for kind, where, number in groups[:GROUPS]:
+        report.say(f"{where or 'no destination yet'}: {number:,} with {flat(kind)}")
+    titles = _titles(context, latest)
+    if latest and (len(latest) < total):
+        report.say(f"The latest {len(latest):,}:" if len(latest) > 1 else "The latest:")
+    for letter in latest:
+        report.say(_sentence(letter, titles, now))
+    if total:
+        report.say(
+            "When what made them fail is mended, press «Retry dead letters»; what nobody needs any more goes with "
+            "«Discard dead letters»."
+        )
+    return {
+        "total": total,
+        "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
+        "dead_letters": [_facts(letter, titles) for letter in latest],
+    }
+
+
+def retry(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Asks the worker to send dead letters again, each with its scene as it is now."""
+    with context.dead_letters() as dlq:
+        wanted = _wanted(dlq, arguments)
+        asked = dlq.ask(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+    if asked:
+        context.report.say(
+            f"{count(asked, 'dead letter')} {'goes' if asked == 1 else 'go'} back to the queue: each is sent "
+            "again with its scene as it is now."
+        )
+        context.set_to_work()
+    else:
+        context.report.say("No dead letter was sent again: there is none to send.")
+    _say_missing(context, wanted, asked, "is none, or is on its way already")
+    return {"retried": asked}
+
+
+def discard(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Deletes dead letters whatever their age."""
+    with context.dead_letters() as dlq:
+        wanted = _wanted(dlq, arguments)
+        deleted = dlq.discard(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        left = dlq.get_count()
+    if deleted:
+        context.report.say(f"{count(deleted, 'dead letter')} deleted for good; {left:,} left.")
+    else:
+        context.report.say(f"No dead letter was deleted; {left:,} left.")
+    _say_missing(context, wanted, deleted, "is none any more")
+    return {"discarded": deleted, "left": left}
+
+
+def purge(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Deletes dead letters that are older than the retention, as the worker does by itself."""
+    days = arguments.days
+    if days is None:
+        with context.setup() as setup:
+            days = setup.settings.dead_letter_retention_days
+            for problem in setup.problems:
+                if problem.setting == "dead_letter_retention_days":
+                    context.report.warn(problem.message)
+    with context.dead_letters() as dlq:
+        deleted = dlq.delete_older_than(days)
+        left = dlq.get_count()
+    if deleted:
+        context.report.say(
+            f"{count(deleted, 'dead letter')} older than {count(days, 'day')} deleted, those that were delivered "
+            f"since included; {left:,} left."
+        )
+    else:
+        context.report.say(f"No dead letter is older than {count(days, 'day')}; {left:,} left.")
+    return {"purged": deleted, "days": days, "left": left}
+
+
+def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:
+    found = [letter for letter in map(dlq.get_by_id, ids) if letter is not None]
+    dlq.mark_reviewed([letter.id for letter in found])
+    report = context.report
+    titles = _titles(context, found)
+    for letter in found:
+        report.say(_sentence(letter, titles, now))
+        for attempt in letter.history[-ATTEMPTS:]:
+            report.say(f"#{letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}")
+        if letter.job_problem:
+            report.warn(f"#{letter.id}: {letter.job_problem}.")
+    _say_missing(context, ids, len(found), "is none")
+    return {"dead_letters": [_everything(letter, titles) for letter in found]}
+
+
+def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | None:
+    """The ids that are meant; None for all that fit."""
+    if arguments.ids is None:
+        _require_fitting(dlq.count_by_error(), arguments)
+    if arguments.limit is None:
+        return arguments.ids
+    if arguments.ids is not None:
+        raise BadInputError("ids and limit exclude each other: name the dead letters or count them")
+    latest = dlq.get_recent(arguments.limit, error_type=arguments.error_type, destination=arguments.destination)
+    return tuple(letter.id for letter in latest)
+
+
+def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
+    """A filter that fits no dead letter is likely misspelt; the sentence names those that do."""
+    for name, place, wanted in (
+        ("error_type", 0, arguments.error_type),
+        ("destination", 1, arguments.destination),
+    ):
+        there = sorted({str(group[place]) for group in groups})
+        if wanted is not None and wanted not in there:
+            known = f"there are {', '.join(there)}" if there else "there are no dead letters at all"
+            raise BadInputError(one_line(f"no dead letter has the {name} {flat(wanted)!r}: {known}"))
+
+
+def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, words: str) -> None:
+    if wanted is not None and done < len(wanted):
+        context.report.warn(f"{len(wanted) - done:,} of the {len(wanted):,} that were named {words}.")
+
+
+def _titles(context: Context, letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:
+    """The title that was stored, else Stash's."""
+    stored = {letter.scene_id: letter.title for letter in letters if letter.title}
+    missing = {letter.scene_id for letter in letters if letter.scene_id > 0} - set(stored)
+    return {**context.titles(missing), **stored}
+
+
+def _sentence(letter: Summary, titles: dict[int, str], now: float) -> str:
+    what = scene(letter.scene_id, titles.get(letter.scene_id, "")) if letter.scene_id else "an unreadable event"
+    state = STATES.get(letter.state)
+    return (
+        f"#{letter.id}: {what} to {letter.destination or 'nobody yet'} ({flat(letter.event)}), "
+        f"{count(letter.retry_count, 'attempt')}, {ago(now - letter.failed_at)}"
+        f"{f', {state}' if state else ''}, {flat(letter.error_type)}: {flat(letter.error_message)}"
+    )
+
+
+def _facts(letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "job_id": letter.job_id,
+        "scene_id": letter.scene_id,
+        "title": titles.get(letter.scene_id, ""),
+        "destination": letter.destination,
+        "event": letter.event,
+        "error_type": letter.error_type,
+        "error_message": letter.error_message,
+        "retry_count": letter.retry_count,
+        "failed_at": letter.failed_at,
+        "state": letter.state,
+    }
+
+
+def _everything(letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:
+    return {
+        **_facts(letter, titles),
+        "job": _plain(letter.job),
+        "job_problem": letter.job_problem,
+        "history": [asdict(attempt) for attempt in letter.history],
+        "stack_trace": letter.stack_trace,
+        "plugin_version": letter.plugin_version,
+    }
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """A stored job as JSON can say it: the bytes are of a database, so anything may stand there."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) >= 2**63):
+        return str(value)
+    if isinstance(value, dict | list | tuple) and depth >= DEEPEST:
+        return "…"
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return value

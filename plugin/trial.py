@@ -1,0 +1,92 @@
+"""The button «Test destinations»: each destination is tried with a real scene, whatever is queued.
+
+What a test sends and says is each destination's own; here it is asked and shown.
+"""
+
+from __future__ import annotations
+
+from stash_courier.plugin import log
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import NONE_SET_UP, Context, Setup
+from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.report import count, flat, one_line, scene
+from stash_courier.queue import control, schema
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker import breaker
+from stash_courier.worker.breaker import Health
+
+
+def run(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Tests every destination that the settings name, or one, and says what happened and what to do."""
+    report = context.report
+    with context.setup() as setup:
+        for problem in setup.problems:
+            report.warn(problem.message)
+        names = _names(setup, arguments.destination)
+        newest = context.stash.newest_scene() if names else None
+        results = [_test(context, setup, name, newest, place / len(names)) for place, name in enumerate(names)]
+        if not names and not setup.broken_kinds:
+            report.warn(NONE_SET_UP)
+        elif not names:
+            report.warn("No destination can be tested as its settings stand: mend what is said above.")
+        problems = [{"setting": p.setting, "message": p.message} for p in setup.problems]
+    if names:
+        log.progress(1.0)
+        working = sum(bool(result["ok"]) for result in results)
+        say = report.say if working == len(names) else report.warn
+        say(f"{working:,} of {count(len(names), 'destination')} took the test.")
+    return {
+        "scene": None if newest is None else {"id": newest.id, "title": newest.title_or_stem()},
+        "destinations": results,
+        "problems": problems,
+    }
+
+
+def _names(setup: Setup, wanted: str | None) -> list[str]:
+    names = sorted(setup.destinations)
+    if wanted is None:
+        return names
+    if wanted not in names:
+        known = f"there are {', '.join(names)}" if names else "none is set up"
+        raise BadInputError(one_line(f"no destination is called {flat(wanted)!r}: {known}"))
+    return [wanted]
+
+
+def _test(context: Context, setup: Setup, name: str, newest: Scene | None, progress: float) -> dict[str, object]:
+    log.progress(progress)
+    found = setup.destinations[name].test(newest)
+    with_what = (
+        "without a scene, since Stash has none"
+        if newest is None
+        else (f"with {scene(newest.id, newest.title_or_stem())}")
+    )
+    report = context.report
+    begin = len(report.lines)
+    say = report.say if found.ok else report.warn
+    say(f"{name}: tested {with_what}: {'it works' if found.ok else 'it does not work'}.")
+    for line in found.lines:
+        say(f"{name}: {flat(line)}")
+    if found.ok:
+        _go_on(context, name)
+    return {"id": name, "ok": found.ok, "lines": report.lines[begin:]}
+
+
+def _go_on(context: Context, name: str) -> None:
+    """A destination that was ill and took the test gets its deliveries at once."""
+    if not (context.folder / schema.QUEUE_DB).exists():
+        return
+    with context.queue() as queue:
+        state = control.states(queue.connection).get(name)
+        health = Health() if state is None else breaker.from_json(state)
+        if health.state == "well":
+            return
+        if health.state == "ill":
+            control.put(queue.connection, control.HURRY, True)
+    if health.state == "gone":
+        context.report.warn(
+            f"{name}: it is off all the same, since it once answered that it is gone for good: change something "
+            "in its settings, such as its URL, to switch it on."
+        )
+        return
+    context.report.say(f"{name}: what was held up for it is sent now.")
+    context.set_to_work()

@@ -1,0 +1,306 @@
+"""Edits reach Emby as notices and refreshes: over real sockets, against a stand-in.
+
+Nothing here was run against a real Emby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from stash_courier.plugin.settings import Settings, parse
+from stash_courier.queue.jobs import Delivery, Scene, SceneFile
+from stash_courier.tests.standin.emby import KEY, Item, Notice
+from stash_courier.tests.standin.emby import Emby as Server
+from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+from stash_courier.worker.destinations import load
+from stash_courier.worker.destinations.emby import Emby, configure
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.http import Client
+
+pytestmark = pytest.mark.timeout(30)
+
+SCENE = Scene(
+    id=17,
+    title="A day",
+    code="",
+    details="",
+    director="",
+    date="",
+    rating100=None,
+    organized=True,
+    urls=(),
+    created_at="",
+    updated_at="",
+    files=(SceneFile("/data/a/one.mkv", 1, 1.0, 1, 1),),
+    performers=(),
+    tags=(),
+    studio=None,
+    groups=(),
+    stash_ids=(),
+    cover_url="",
+    fetched_at=1_767_225_601.0,
+)
+UPDATE = Delivery(3, "emby", 17, "update", ("title",), 1_767_225_600_123, 1_767_225_600.5)
+DESTROY = replace(UPDATE, event="destroy", changed=(), path="/data/a/one.mkv")
+PATH = "/media/a/one.mkv"
+HTML = {"Content-Type": "text/html"}
+
+Make = Callable[..., Emby]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Emby, empty."""
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def emby(server: Server) -> Iterator[Make]:
+    """Makes destinations for the server, with path_map /data => /media and any settings."""
+    made: list[Emby] = []
+
+    def make(*, url: str | None = None, **raw: object) -> Emby:
+        settings, _ = parse({"path_map": "/data => /media", "delivery_timeout_seconds": 5, **raw})
+        ((one,), problems) = configure({"emby_url": url or server.url, "emby_api_key": KEY}, settings)
+        assert problems == []
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def failure(destination: Emby, scene: Scene | None = SCENE) -> DeliveryFailed:
+    """How a delivery fails."""
+    with pytest.raises(DeliveryFailed) as caught:
+        destination.deliver(UPDATE, scene)
+    assert KEY not in str(caught.value) + caught.value.answer
+    return caught.value
+
+
+def test_the_stand_in_notices_a_key_in_a_url() -> None:
+    """A key in a URL fails any test that uses the stand-in."""
+    running = Server()
+    running.__enter__()
+    client = Client(timeout=5)
+    client.request("GET", f"{running.url}/System/Info?api_key={KEY}", headers={"X-Emby-Token": KEY})
+    client.close()
+    with pytest.raises(AssertionError, match="key was in a URL"):
+        running.__exit__(None, None, None)
+
+
+# Settings
+
+
+def test_emby_is_found_by_its_settings() -> None:
+    """Address and key are all it takes; without an address there is no Emby and nothing is said."""
+    assert configure({}, Settings()) == ([], [])
+    loaded = load({"emby_url": "http://127.0.0.1:8096/", "emby_api_key": KEY}, Settings())
+    assert list(loaded.destinations) == ["emby"]
+    assert KEY not in loaded.destinations["emby"].fingerprint
+    loaded.destinations["emby"].close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "setting"),
+    [
+        ({"emby_url": "emby:8096"}, "emby_url"),
+        ({"emby_url": "http://emby:8096/web/index.html"}, "emby_url"),
+        ({"emby_url": "http://emby:8096", "emby_api_key": ""}, "emby_api_key"),
+        ({"emby_url": "http://emby:8096", "emby_api_key": "two words"}, "emby_api_key"),
+    ],
+)
+def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> None:
+    """A setting that can't be used costs Emby alone, is named, and shows no key."""
+    made, problems = configure({"emby_api_key": KEY, **raw}, Settings())
+    assert made == []
+    (problem,) = problems
+    assert problem.setting == setting
+    assert problem.message.startswith(f"{setting} ")
+    assert KEY not in problem.message
+
+
+# Deliveries
+
+
+@pytest.mark.parametrize("below", ["", "/emby"])
+def test_an_edit_has_the_item_looked_at_again(server: Server, emby: Make, below: str) -> None:
+    """Emby is told that the file changed and refreshes its item, with three requests and nothing thrown away."""
+    server.items += [Item("1", PATH), Item("2", "/media/b/one.mkv")]
+    emby(url=server.url + below).deliver(UPDATE, SCENE)
+    assert server.notices == [Notice(PATH, "Modified")]
+    ((item_id, how),) = server.refreshes
+    assert item_id == "1"
+    assert how["ReplaceAllMetadata"] == how["ReplaceAllImages"] == "false"
+    assert len(server.requests()) == 3
+    assert server.receiver.connections <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["a, b & c; d.mkv", "100% #1? [x] 'é' \"ü\" +=&Recursive=false.mkv", "日本 🎬.mkv"]
+)
+def test_every_kind_of_name(server: Server, emby: Make, name: str) -> None:
+    """An item is found by its exact path whatever its name holds."""
+    server.items += [Item("1", f"/media/a/{name}"), Item("2", f"/media/{name}")]
+    emby().deliver(UPDATE, replace(SCENE, files=(SceneFile(f"/data/a/{name}", 1, 1.0, 1, 1),)))
+    assert [item_id for item_id, _ in server.refreshes] == ["1"]
+
+
+def test_an_item_with_another_path_is_not_taken(server: Server, emby: Make) -> None:
+    """A server that ignores the path in the question, and lists everything, gets nothing refreshed."""
+    server.items.append(Item("1", "/media/other.mkv"))
+    real = server.receiver.answer
+    assert callable(real)
+    server.receiver.answer = lambda request: real(replace(request, path=request.path.replace("Path=%2F", "X=")))
+    assert failure(emby()).failure is Failure.NOT_THERE_YET
+    assert server.refreshes == []
+
+
+def test_a_new_file_is_told_of_and_then_found(server: Server, emby: Make) -> None:
+    """An item that isn't there yet is told of as created; the next attempt looks again and finds it."""
+    destination = emby()
+    failed = failure(destination)
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert f"{PATH} (in Stash /data/a/one.mkv; by path_map's rule /data => /media)" in failed.message
+    assert server.notices == [Notice(PATH, "Created")]
+    server.items.append(Item("1", PATH))
+    destination.deliver(UPDATE, SCENE)
+    assert [item_id for item_id, _ in server.refreshes] == ["1"]
+
+
+def test_two_items_with_that_path(server: Server, emby: Make) -> None:
+    """Of two items with the path neither is touched: a dead letter names both."""
+    server.items += [Item("1", PATH, "One"), Item("2", PATH, "Two")]
+    failed = failure(emby())
+    assert failed.failure is Failure.ITEM_REFUSED
+    assert '"One" (id 1); "Two" (id 2)' in failed.message
+    assert server.notices == []
+    assert server.refreshes == []
+
+
+def test_files_none_and_several(server: Server, emby: Make) -> None:
+    """A scene without files is refused in a sentence; of several the first that Emby knows is meant."""
+    assert failure(emby(), replace(SCENE, files=())).failure is Failure.ITEM_REFUSED
+    server.items.append(Item("2", "/media/b/two.mkv"))
+    emby().deliver(UPDATE, replace(SCENE, files=(*SCENE.files, SceneFile("/data/b/two.mkv", 1, 1.0, 1, 1))))
+    assert server.notices == [Notice("/media/b/two.mkv", "Modified")]
+    assert [item_id for item_id, _ in server.refreshes] == ["2"]
+
+
+def test_a_destroyed_scene_is_told_of_and_nothing_deleted(server: Server, emby: Make) -> None:
+    """A scene that is gone is told of by its last path; nothing else is asked for."""
+    server.items.append(Item("1", PATH))
+    emby().deliver(DESTROY, None)
+    assert server.notices == [Notice(PATH, "Deleted")]
+    assert len(server.requests()) == 1
+    emby().deliver(replace(DESTROY, path=""), None)
+    assert len(server.requests()) == 1
+
+
+def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
+    """An item that vanishes before its refresh is looked for again, not buried."""
+    server.items.append(Item("1", PATH))
+    server.on_notice = lambda notice: server.items.clear()
+    failed = failure(emby())
+    assert failed.failure is Failure.REFUSED
+    assert "look again" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected", "said"),
+    [
+        (
+            Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
+            Failure.DESTINATION,
+            "emby_api_key",
+        ),
+        (Reply(403), Failure.FORBIDDEN, "emby_api_key"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "emby_url"),
+        (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
+        (Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>"), Failure.DESTINATION, "login page"),
+        (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
+        (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Emby never does"),
+        (Reply(200, {}, b'{"Items": 3}'), Failure.DESTINATION, "as Emby never does"),
+        (Reply(500, {}, b"Object reference not set"), Failure.REFUSED, "500"),
+        (Reply(503), Failure.BUSY, "starting"),
+        (Reply(429, {"Retry-After": "60"}), Failure.BUSY, "60 s"),
+    ],
+)
+def test_what_emby_answers(server: Server, emby: Make, reply: Reply, expected: Failure, said: str) -> None:
+    """Each wrong answer has its class and a sentence with what to do, and shows no key."""
+    server.receiver.answer = reply
+    failed = failure(emby())
+    assert failed.failure is expected
+    assert said in failed.message
+
+
+def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
+    """An address with a path and a login is used as it is; the key stays in its header."""
+    with Receiver(Reply(200, {}, b'{"Items": []}')) as receiver:
+        failure(emby(url=receiver.url.replace("http://", "http://me:pass-word@") + "media/"))
+        paths = [request.path for request in receiver.received]
+        headers = receiver.received[0].headers
+    assert paths[0].startswith("/media/Items?Path=")
+    assert paths[1] == "/media/Library/Media/Updated"
+    assert headers["x-emby-token"] == KEY
+    assert headers["authorization"].startswith("Basic ")
+
+
+# The test button
+
+
+def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
+    """The test names server, version, libraries and the real scene's item, and tells Emby nothing."""
+    server.items.append(Item("1", PATH, "Film"))
+    report = emby().test(SCENE)
+    assert report.ok
+    text = "\n".join(report.lines)
+    assert "Shed at 127.0.0.1:" in text
+    assert "(Emby 4.9.1.80) takes emby_api_key. Emby is experimental" in text
+    assert "Its libraries are Films (/media)." in text
+    assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
+    assert {r.method for r in server.requests()} == {"GET"}
+
+
+def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
+    """Where the path isn't found, the test shows Emby's own folders beside ours, and tells Emby nothing."""
+    server.items.append(Item("1", PATH))
+    report = emby(path_map="").test(SCENE)
+    assert not report.ok
+    text = "\n".join(report.lines)
+    assert (
+        "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
+        in text
+    )
+    assert "None of its libraries holds that folder: they are Films (/media)." in text
+    assert {r.method for r in server.requests()} == {"GET"}
+
+
+def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
+    """Where the folder is right but the file unknown, the test says no more than that."""
+    report = emby().test(SCENE)
+    assert not report.ok
+    assert len(report.lines) == 3
+    assert "by path_map's rule /data => /media" in report.lines[2]
+
+
+def test_a_test_of_a_wrong_key(server: Server, emby: Make) -> None:
+    """A wrong key fails the test and names the setting; without a scene the login alone is proved."""
+
+    def refuses(request: Received) -> Reply:
+        return Reply(401, {}, b"Access token is invalid or expired.")
+
+    assert emby().test(None).ok
+    bare = emby().test(replace(SCENE, files=()))
+    assert not bare.ok
+    assert "has no file" in bare.lines[-1]
+    server.receiver.answer = refuses
+    report = emby().test(SCENE)
+    assert not report.ok
+    assert "emby_api_key" in report.lines[0]
+    assert report.lines[1].startswith("It said: ")

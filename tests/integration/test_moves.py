@@ -1,0 +1,225 @@
+"""Invariant 2: a kill at any durable system call leaves each delivery in the queue or in the dead letters.
+
+Each case makes a data folder, has another process do one thing to it, kills that one at one call after
+another, starts anew as the worker does (heal, recover) and looks where the deliveries are.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import ledger, moves, schema
+from stash_courier.queue.jobs import Broken
+from stash_courier.queue.ledger import Sent
+from tests import moving
+from tests.durable import DEST, HOOK, START, change, event, inbox, run_hook, spooled
+from tests.kill import doing, needs_strace, sweep
+from tests.moving import ERROR, SCENE, opened, route
+
+
+def copies(folder: Path) -> int:
+    """Starts anew and counts where the scene's delivery is; both files at once count as two."""
+    moving.do_heal(folder)
+    with opened(folder) as both:
+        open_letters = [state for state, _ in both.letters() if state in {"dead", "asked"}]
+        return both.queue.size + len(open_letters)
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("before", "act"),
+    [
+        (moving.waiting, "claim"),
+        (moving.flying, "back"),
+        (moving.overtaken, "back"),
+        (moving.overtaken, "done"),
+        (moving.flying, "bury"),
+        (moving.overtaken, "bury"),
+        (moving.redriven, "claim"),
+        (moving.asked, "redrive"),
+        (moving.half_buried, "heal"),
+        (moving.half_redriven, "heal"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
+    """Killed at any call, a delivery is afterwards in the queue or a dead letter, once, and its newest state."""
+    (folder := tmp_path / "before").mkdir()
+    before(folder)
+    for kill in sweep(folder, tmp_path, doing(act)):
+        assert copies(kill.folder) == 1, kill
+        with opened(kill.folder) as both:
+            both.dlq.ask()
+            both.redrive()
+            (delivery,) = both.claim()
+            assert delivery.event == ("update" if act == "done" and delivery.changed == ("date",) else "create")
+            if before is moving.overtaken:
+                assert "date" in delivery.changed
+            assert [state for state, _ in both.letters()] in ([], ["back"])
+
+
+@needs_strace
+def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
+    """Killed at any call of a redrive, an edit that waits is neither lost nor sent as an older state."""
+    (folder := tmp_path / "before").mkdir()
+    moving.asked_and_newer(folder)
+    for kill in sweep(folder, tmp_path, doing("redrive")):
+        moving.do_heal(kill.folder)
+        moving.do_redrive(kill.folder)
+        with opened(kill.folder) as both:
+            (delivery,) = both.claim()
+            ((state, seq),) = both.letters()
+            assert (delivery.event, delivery.changed, state) == ("create", ("date", "title"), "back"), kill
+            assert delivery.seq > seq
+
+
+@needs_strace
+def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
+    """Killed at any call of an end, the delivery is there, or the ledger says that it was sent."""
+    (folder := tmp_path / "before").mkdir()
+    moving.flying(folder)
+    for kill in sweep(folder, tmp_path, doing("done")):
+        moving.do_heal(kill.folder)
+        with opened(kill.folder) as both:
+            sent = ledger.find(both.queue.connection, DEST, SCENE)
+            assert both.queue.size == (0 if sent else 1), kill
+
+
+@needs_strace
+def test_routed_or_still_an_event(tmp_path: Path) -> None:
+    """Killed at any call of routing, all events are still there, or all are deliveries."""
+    (folder := tmp_path / "before").mkdir()
+    moving.unrouted(folder)
+    for kill in sweep(folder, tmp_path, doing("route")):
+        with opened(kill.folder) as both:
+            assert (both.queue.inbox_count(), both.queue.size) in {(3, 4), (0, 3)}, kill
+            both.queue.route(both.queue.inbox_rows(), [DEST], 0.0)
+            assert {delivery.scene_id for delivery in both.claim()} == {SCENE, 6, 7}
+
+
+@needs_strace
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_a_hook_that_is_killed_spoils_nothing(tmp_path: Path, first: bool) -> None:
+    """Stash kills hooks when a browser goes away: what is there stays, and the queue works."""
+    (folder := tmp_path / "before").mkdir()
+    if not first:
+        run_hook(folder, change(SCENE))
+    before = len(inbox(folder))
+    for kill in sweep(folder, tmp_path, lambda _: HOOK, stdin=change(6)):
+        kept = [*inbox(kill.folder), *spooled(kill.folder)]
+        assert [row["scene"] for row in kept] in ([SCENE] * before, [SCENE] * before + [6]), kill
+        assert run_hook(kill.folder, change(7)).returncode == 0
+        assert spooled(kill.folder) == []
+        assert [row["scene"] for row in inbox(kill.folder)] == [row["scene"] for row in kept] + [7]
+
+
+@needs_strace
+def test_a_hook_that_spools_is_killed(tmp_path: Path) -> None:
+    """Killed while it keeps its event beside the queue, a hook leaves a whole event there or none."""
+    (folder := tmp_path / "before").mkdir()
+    (folder / schema.QUEUE_DB).write_bytes(b"")
+    seen = set()
+    for kill in sweep(folder, tmp_path, lambda _: HOOK, stdin=change(6)):
+        kept = [event["scene"] for event in spooled(kill.folder)]
+        seen.add(len(kept))
+        assert kept in ([], [6]), kill
+    assert seen == {0, 1}
+
+
+@needs_strace
+@pytest.mark.parametrize(("before", "act"), [(moving.flying, "bury_wrongly"), (moving.asked, "redrive_wrongly")])
+def test_the_wrong_order_is_noticed(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
+    """In the order that clears the source before the target is written, these tests see the loss."""
+    (folder := tmp_path / "before").mkdir()
+    before(folder)
+    assert 0 in {copies(kill.folder) for kill in sweep(folder, tmp_path, doing(act))}
+
+
+def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
+    """A delivery that fails again after its redrive is the same dead letter, with both attempts."""
+    moving.asked(tmp_path)
+    with opened(tmp_path) as both:
+        both.redrive()
+        both.bury()
+        assert [state for state, _ in both.letters()] == ["dead"]
+        (summary,) = both.dlq.get_recent()
+        letter = both.dlq.get_by_id(summary.id)
+        assert letter is not None
+        assert letter.generation == 3
+        assert both.queue.empty()
+
+
+def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
+    """What was sent since in a newer state is not sent again: the dead letter is resolved."""
+    moving.asked_and_newer(tmp_path)
+    with opened(tmp_path) as both:
+        (delivery,) = both.claim()
+        with both.queue.transaction():
+            both.queue.done(delivery)
+            ledger.write(both.queue.connection, Sent(DEST, SCENE, delivery.seq, "", START, "/a", "sent"))
+        both.redrive()
+        assert both.queue.empty()
+        assert [state for state, _ in both.letters()] == ["resolved"]
+
+
+@pytest.mark.parametrize(
+    ("letter", "row", "both_are"),
+    [
+        ("create", "destroy", "destroy"),
+        ("update", "destroy", "destroy"),
+        ("create", "update", "create"),
+        ("destroy", "create", "create"),
+    ],
+)
+def test_a_letter_is_older_than_what_waits(tmp_path: Path, letter: str, row: str, both_are: str) -> None:
+    """A dead letter that is sent again doesn't bring back a scene that was destroyed since."""
+    with opened(tmp_path) as both:
+        route(both.queue, event(SCENE, letter))
+        both.bury()
+        both.dlq.ask()
+        route(both.queue, event(SCENE, row, path="/media/a.mp4" if row == "destroy" else ""))
+        both.redrive()
+        (delivery,) = both.claim()
+        assert delivery.event == both_are
+        assert delivery.path == ("/media/a.mp4" if row == "destroy" else "")
+
+
+def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
+    """A dead letter of a row that could not be decoded stays one, however often it is asked for."""
+    with opened(tmp_path) as both:
+        both.queue.put_many([b"{"])
+        (row,) = both.queue.inbox_rows()
+        assert isinstance(row, Broken)
+        both.dlq.add(row, ValueError(row.reason), 0)
+        assert both.dlq.ask() == 1
+        both.redrive()
+        assert [summary.state for summary in both.dlq.get_recent()] == ["dead"]
+
+
+@pytest.mark.parametrize("job", [{}, {"changed": 5, "path": 7}, {"changed": ["a b", "title", 3, "\ud800"]}, None])
+def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | None) -> None:
+    """Whatever plain data stands in a stored job, its dead letter can be sent again."""
+    moving.asked(tmp_path)
+    with opened(tmp_path) as both:
+        (letter,) = both.dlq.asked()
+        assert moves.redrive(both.queue, both.dlq, replace(letter, job=job), START)
+        (delivery,) = both.claim()
+        assert delivery.changed in {(), ("title",)}
+        json.dumps(delivery.path)
+
+
+def test_a_damaged_dead_letter_file_keeps_the_delivery(tmp_path: Path) -> None:
+    """Where no dead letter can be written, the delivery stays in the queue."""
+    moving.flying(tmp_path)
+    (tmp_path / schema.DLQ_DB).write_bytes(b"no database")
+    with opened(tmp_path) as both:
+        (delivery,) = both.queue.in_flight()
+        with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+            moves.bury(both.queue, both.dlq, delivery, ERROR)
+        assert both.queue.in_flight() == [delivery]

@@ -1,0 +1,134 @@
+"""Outages in fast-forward: they bury nothing, and everything goes out within a minute of their end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stash_courier.tests.fastforward import FastForward
+from stash_courier.tests.harness import PLUGIN, ROOT
+from stash_courier.tests.standin.receivers import Receiver, Reply
+from stash_courier.tests.standin.stash.server import StandInStash
+
+HOUR = 3600.0
+FULL = bool(os.environ.get("COURIER_FULL"))  # 1000 jobs and every combination instead of a sample
+JOBS = 1000 if FULL else 150
+# What happens, how many attempts the owner allows, how long it lasts.
+OUTAGES = [("nobody listens", 1, 8), ("500", 1, 1), ("500", 3, 1), ("503", 10, 1), ("401", 1, 8)]
+if FULL:
+    OUTAGES = list(itertools.product(["nobody listens", "500", "503", "401"], [1, 3, 10], [8]))
+
+
+@pytest.fixture(scope="module")
+def stash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInStash]:
+    with StandInStash(JOBS, config_dir=tmp_path_factory.mktemp("config")) as running:
+        running.install_plugin(ROOT)  # no hook fires here: it is there to be enabled
+        yield running
+
+
+@pytest.mark.parametrize(("outage", "max_attempts", "hours"), OUTAGES)
+def test_hours_of_outage_leave_no_dead_letters(
+    tmp_path: Path, stash: StandInStash, outage: str, max_attempts: int, hours: int
+) -> None:
+    """A receiver that is away overnight misses nothing, whatever number of attempts its owner allows."""
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": max_attempts}
+        if outage == "nobody listens":
+            receiver.down()
+        else:
+            receiver.answer = Reply(int(outage))
+        for scene_id in range(1, JOBS + 1):
+            courier.put(scene_id)
+        courier.run(seconds=hours * HOUR)
+        assert courier.dlq.get_count() == 0
+        assert courier.queue.size == JOBS
+        if outage == "nobody listens":
+            receiver.up()
+        tried = len(receiver.received)
+        receiver.answer = Reply()
+        limit = 16 * 60.0 if outage == "401" else 60.0  # a fault is probed every quarter of an hour at last
+        assert courier.run(courier.queue.empty) <= limit
+        assert courier.dlq.get_count() == 0
+        arrived = {received.json()["data"]["id"] for received in receiver.received[tried:]}
+        assert arrived == {str(scene_id) for scene_id in range(1, JOBS + 1)}
+
+
+def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandInStash) -> None:
+    """While Stash itself is away deliveries wait, and they go out within a minute of its return."""
+    stash.config.plugins[PLUGIN] = {}
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
+        courier.put(1)
+        courier.run(courier.queue.empty)
+        stash.stop()
+        for scene_id in range(1, 101):
+            courier.put(scene_id)
+        courier.run(seconds=8 * HOUR)
+        assert courier.dlq.get_count() == 0
+        assert courier.queue.size == 100
+        assert len(receiver.received) == 1
+        stash.start()
+        assert courier.run(courier.queue.empty) <= 60.0
+        assert len(receiver.received) == 101
+
+
+def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Path, stash: StandInStash) -> None:
+    """Retries end: a scene that the receiver can't digest becomes a dead letter with its whole history."""
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 3}
+        receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "7" else 200)
+        for scene_id in (6, 7, 8):
+            courier.put(scene_id)
+        courier.run(courier.queue.empty)
+        (letter,) = courier.dlq.get_recent()
+        whole = courier.dlq.get_by_id(letter.id)
+        assert whole is not None
+        assert (letter.scene_id, letter.retry_count, letter.title) == (7, 3, "Film 7")
+        assert [attempt.status for attempt in whole.history] == [500, 500, 500]
+        assert {r.json()["data"]["id"] for r in receiver.received} == {"6", "7", "8"}
+
+
+def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, stash: StandInStash) -> None:
+    """With one attempt allowed, two scenes are buried before a third shows an outage: then they return."""
+    with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
+        for scene_id in (1, 2):
+            courier.put(scene_id)
+            courier.run(seconds=600.0)
+        assert courier.dlq.get_count() == 2
+        courier.put(3)
+        courier.run(seconds=600.0)
+        assert courier.dlq.get_count() == 0
+        receiver.answer = Reply()
+        courier.run(courier.queue.empty)
+        assert {r.json()["data"]["id"] for r in receiver.received} == {"1", "2", "3"}
+
+
+def test_a_waiting_retry_blocks_nothing_behind_it(tmp_path: Path, stash: StandInStash) -> None:
+    """While one scene backs off for hours, the next edit is delivered at once."""
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_retry_schedule": "5h"}
+        receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "1" else 200)
+        courier.put(1)
+        courier.run(seconds=60.0)
+        courier.put(2)
+        passed = courier.run(lambda: any(r.json()["data"]["id"] == "2" for r in receiver.received))
+        assert passed < 1.0
+        assert courier.queue.size >= 1
+
+
+@pytest.mark.parametrize("jump", [-HOUR, HOUR])
+def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: StandInStash, jump: float) -> None:
+    """A clock set by an hour changes when nothing is due: a retry still comes after its five minutes."""
+    with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_retry_schedule": "5m"}
+        courier.put(1)
+        courier.run(lambda: len(receiver.received) == 1)
+        courier.run(seconds=10.0)
+        courier.wall += jump
+        waited = courier.run(lambda: len(receiver.received) == 2)
+        assert 280.0 < waited + 10.0 < 320.0

@@ -1,0 +1,156 @@
+"""Invariant 1: a hook that exited 0 has made its event durable, whatever state the queue is in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import locks, schema
+from stash_courier.queue.scene_queue import SceneQueue
+from tests.durable import change, failed, inbox, log_lines, run_hook, spooled
+
+SOON = 2.0  # seconds for a whole hook on a busy machine, of which 0.25 are for the lock
+SIZE = 512 << 10  # bytes of the small file system
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with one event in its queue."""
+    run_hook(tmp_path, change(1))
+    return tmp_path
+
+
+def kept_beside(data: Path) -> float:
+    """Runs a hook that must keep its event in the spool; returns how long it took."""
+    before = time.monotonic()
+    ran = run_hook(data, change(45, "destroy", path="/media/a.mp4"))
+    took = time.monotonic() - before
+    assert (ran.returncode, json.loads(ran.stdout), ran.stderr) == (0, {"output": "queued"}, b"")
+    (event,) = spooled(data)
+    assert (event["scene"], event["event"], event["path"]) == (45, "destroy", "/media/a.mp4")
+    assert list((data / schema.SPOOL).glob("*.tmp")) == []
+    assert (data / schema.SPOOL).stat().st_mode & 0o777 == 0o700
+    return took
+
+
+def test_a_locked_queue_keeps_nobody_waiting(data: Path) -> None:
+    """While somebody holds the write lock, for however long, Stash waits a moment and the event is kept."""
+    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        assert kept_beside(data) < SOON
+    assert [row["scene"] for row in inbox(data)] == [1]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_damaged_queue_is_left_to_the_worker(data: Path, content: bytes) -> None:
+    """An event that meets a damaged queue is kept beside it, and the hook doesn't touch the file."""
+    for file in data.glob("queue.db-*"):
+        file.unlink()
+    (data / schema.QUEUE_DB).write_bytes(content)
+    assert kept_beside(data) < SOON
+    assert (data / schema.QUEUE_DB).read_bytes() == content
+
+
+def test_a_newer_queue_is_left_alone(data: Path) -> None:
+    """After a downgrade the newer queue stays as it is, byte for byte, and events are kept beside it."""
+    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+        conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    before = (data / schema.QUEUE_DB).read_bytes()
+    assert kept_beside(data) < SOON
+    assert (data / schema.QUEUE_DB).read_bytes() == before
+    with pytest.raises(schema.QueueUnavailable, match="install the plugin that wrote it again"):
+        SceneQueue(data)
+
+
+def test_a_queue_that_is_being_replaced_is_not_opened(data: Path) -> None:
+    """While the worker replaces the queue, no event goes into the file that is on its way out."""
+    gate = locks.taken(str(data / schema.GATE))
+    assert gate is not None
+    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+        before = conn.execute("PRAGMA data_version").fetchone()
+        assert kept_beside(data) < SOON
+        assert conn.execute("PRAGMA data_version").fetchone() == before
+    os.close(gate)
+    assert [row["scene"] for row in inbox(data)] == [1]
+
+
+def test_an_open_queue_keeps_the_worker_from_replacing_it(data: Path) -> None:
+    """Whoever has the queue open shares the gate, so that nobody renames the file under its hands."""
+    conn, shared = schema.open_queue(str(data), 0.1)
+    assert locks.taken(str(data / schema.GATE)) is None
+    second = locks.taken(str(data / schema.GATE), shared=True)
+    assert second is not None
+    os.close(second)
+    conn.close()
+    os.close(shared)
+    alone = locks.taken(str(data / schema.GATE))
+    assert alone is not None
+    os.close(alone)
+
+
+def test_the_worker_waits_for_whom_a_hook_does_not_wait(data: Path) -> None:
+    """A worker that starts while the queue is being made or replaced waits for it instead of giving up."""
+    gate = locks.taken(str(data / schema.GATE))
+    assert gate is not None
+    timer = threading.Timer(0.2, os.close, [gate])
+    timer.start()
+    queue = SceneQueue(data)
+    timer.join()
+    assert queue.inbox_count() == 1
+    queue.close()
+
+
+def test_nowhere_to_keep_it_is_one_clear_line(data: Path) -> None:
+    """Where neither the queue nor the spool can be written, the owner is told which change to save again."""
+    (data / schema.SPOOL).write_text("a file in the folder's place")
+    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        ran = run_hook(data, change(45))
+    said = failed(ran.returncode, ran.stdout, ran.stderr)
+    assert "could not be kept" in said
+    assert "spool" in said
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that is soon full."""
+    where = tmp_path / "small"
+    where.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(where)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system can't be mounted here: it takes Linux and the rights of root")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_promised(small_disk: Path) -> None:
+    """On a disk that fills up, each hook either keeps its event or says that it could not."""
+    run_hook(small_disk, change(1))
+    (small_disk / "filler").write_bytes(b"x" * (120 << 10))
+    promised, refused = {1}, 0
+    for scene in range(2, 100):
+        ran = run_hook(small_disk, change(scene, "destroy", path="/media/" + "x" * 8000))
+        if ran.returncode == 0:
+            assert {level for level, _ in log_lines(ran.stderr)} <= {"w"}
+            promised.add(scene)
+        else:
+            assert "could not be kept" in failed(ran.returncode, ran.stdout, ran.stderr)
+            refused += 1
+        if refused == 3:
+            break
+    assert refused == 3
+    assert len(promised) > 5
+    (small_disk / "filler").unlink()
+    assert {row["scene"] for row in [*inbox(small_disk), *spooled(small_disk)]} == promised
+    assert list((small_disk / schema.SPOOL).glob("*.tmp")) == []
+    assert run_hook(small_disk, change(500)).returncode == 0

@@ -1,0 +1,210 @@
+"""worker/process.py and the hooks that call it: waking, starting, and that there is never a second worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from stash_courier.queue import locks
+from stash_courier.worker import process
+from stash_courier.worker.wakeup import Wakeup
+from tests.conftest import ROOT
+from tests.durable import HOOK, change, inbox, run_hook, start_hook
+
+# A worker's entry that says that it was started, holds the lock that it was given until it is told
+# to end, and says what it inherited.
+STUB = """
+import json, os, sys, time
+sys.path[0:1] = []
+package = type(sys)("stash_courier")
+package.__path__ = [{root!r}]
+sys.modules["stash_courier"] = package
+from stash_courier.worker import process
+folder = os.environ["STASH_COURIER_DATA"]
+handed = process.LOCK_FD in os.environ
+lock = process.hold(folder)
+with open(os.path.join(folder, f"started.{{os.getpid()}}.tmp"), "w") as file:
+    json.dump({{
+        "argv": sys.argv[1:], "flags": [sys.flags.no_site, sys.flags.ignore_environment], "handed": handed,
+        "holds": lock is not None, "leader": os.getsid(0) == os.getpid(),
+        "stdout": os.readlink("/proc/self/fd/1") if os.path.exists("/proc/self/fd/1") else os.devnull,
+    }}, file)
+os.rename(file.name, file.name[:-4] + ".json")
+give_up = time.monotonic() + 60
+while not os.path.exists(os.path.join(folder, "end")) and time.monotonic() < give_up:
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose workers have ended when the test has."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    yield folder
+    (folder / "end").touch()
+    wait_for(lambda: not process.running(str(folder)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A plugin folder whose worker only tells of itself."""
+    folder = tmp_path / "plugin folder"
+    (folder / "plugin").mkdir(parents=True)
+    (folder / "plugin" / "main.py").write_text(STUB.format(root=str(ROOT)))
+    return folder
+
+
+def wait_for(holds: object, seconds: float = 30.0) -> None:
+    """Waits until something holds; fails if it doesn't."""
+    assert callable(holds)
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def started(data: Path) -> list[dict[str, object]]:
+    """What the workers that were started say of themselves."""
+    return [json.loads(file.read_text()) for file in data.glob("started.*.json")]
+
+
+def hook_of(root: Path) -> list[str]:
+    """A hook that would start the worker of another plugin folder."""
+    code = (
+        f"import sys; p = type(sys)('stash_courier'); p.__path__ = [{str(ROOT)!r}]; "
+        "sys.modules['stash_courier'] = p; from stash_courier.plugin import hook; "
+        f"hook.leave(hook.main(sys.stdin.buffer.read(), {str(root)!r}))"
+    )
+    return [*HOOK[:-1], "-c", code]
+
+
+def test_of_many_hooks_exactly_one_starts_a_worker(data: Path, root: Path) -> None:
+    """Twelve changes at once with no worker running start one worker, detached, that holds the lock."""
+    hooks = [start_hook(data, change(n), hook_of(root), STASH_COURIER_WORKER="") for n in range(1, 13)]
+    for hook in hooks:
+        out, err = hook.communicate(timeout=60)
+        assert (hook.returncode, json.loads(out), err) == (0, {"output": "queued"}, b"")
+    wait_for(lambda: started(data))
+    assert process.running(str(data))
+    assert started(data) == [
+        {
+            "argv": ["worker"],
+            "flags": [1, 1],
+            "handed": True,
+            "holds": True,
+            "leader": True,
+            "stdout": os.devnull,
+        }
+    ]
+
+
+def test_a_hook_does_not_wait_for_the_worker_it_starts(data: Path, root: Path) -> None:
+    """Stash reads a hook's output to its end, so the worker inherits none of it."""
+    hook = start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="")
+    hook.communicate(timeout=20)  # would last as long as the worker
+    wait_for(lambda: started(data))
+    assert process.running(str(data))
+
+
+def test_after_the_worker_ended_the_next_hook_starts_one(data: Path, root: Path) -> None:
+    """A worker that is gone, however it went, is started by the next change."""
+    start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
+    wait_for(lambda: len(started(data)) == 1)
+    (data / "end").touch()
+    wait_for(lambda: not process.running(str(data)))
+    (data / "end").unlink()
+    start_hook(data, change(2), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
+    wait_for(lambda: len(started(data)) == 2)
+
+
+def test_switched_off_no_hook_starts_a_worker(data: Path) -> None:
+    """With STASH_COURIER_WORKER=off, as under systemd, hooks queue and start nothing."""
+    assert run_hook(data, change(1)).returncode == 0
+    assert not (data / process.LOCK).exists()
+    assert len(inbox(data)) == 1
+
+
+def test_a_hook_wakes_the_worker(data: Path) -> None:
+    """A worker that sleeps is woken by the hook's byte, and no other worker is started."""
+    wakeup = Wakeup(data)
+    assert run_hook(data, change(1), STASH_COURIER_WORKER="").returncode == 0
+    assert wakeup.wait(0.0)
+    assert not (data / process.LOCK).exists()
+    assert not wakeup.wait(0.0)
+    wakeup.close()
+
+
+def test_a_worker_that_does_not_listen_holds_nobody_up(data: Path) -> None:
+    """However many calls the worker hasn't read, no hook waits for it."""
+    wakeup = Wakeup(data)
+    while select_writable(data):
+        pass
+    assert process.wake(str(data))
+    wakeup.close()
+    assert not process.wake(str(data))
+
+
+def select_writable(data: Path) -> bool:
+    """Fills the wake pipe; returns whether there was room."""
+    fd = os.open(data / process.WAKE, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(fd, b"!" * 4096)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def test_a_file_in_the_pipes_place_is_no_worker(data: Path, root: Path) -> None:
+    """A data folder that was copied with a plain file for its pipe still gets a worker."""
+    (data / process.WAKE).write_text("")
+    start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
+    wait_for(lambda: started(data))
+
+
+def test_a_look_at_the_lock_is_not_taken_for_a_worker(data: Path, root: Path) -> None:
+    """A status button that looks whether a worker runs just when a change comes in doesn't leave it without."""
+    real, glances = locks.taken, [None]
+
+    def once_busy(path: str, *, shared: bool = False) -> int | None:
+        return glances.pop() if path.endswith(process.LOCK) and glances else real(path, shared=shared)
+
+    with mock.patch.object(locks, "taken", once_busy):
+        assert process.start(str(data), str(root))
+    wait_for(lambda: started(data))
+
+
+def test_of_two_workers_one_leaves(data: Path) -> None:
+    """Exactly one process holds the worker's lock, and its end gives it back."""
+    lock = process.hold(str(data))
+    assert lock is not None
+    env = {**os.environ, "STASH_COURIER_DATA": str(data)}
+    (data / "end").touch()
+    subprocess.run([sys.executable, "-c", STUB.format(root=str(ROOT))], env=env, check=True, timeout=60)
+    (data / "end").unlink()
+    assert [worker["holds"] for worker in started(data)] == [False]
+    os.close(lock)
+    again = process.hold(str(data))
+    assert again is not None
+    os.close(again)
+
+
+@pytest.mark.parametrize("handed", ["999", "0", "x", "-1", ""])
+def test_a_descriptor_that_is_no_lock_is_not_trusted(data: Path, handed: str) -> None:
+    """A number in the environment that isn't our lock is ignored, and the lock taken as anybody does."""
+    with mock.patch.dict(os.environ, {process.LOCK_FD: handed}):
+        lock = process.hold(str(data))
+        assert process.LOCK_FD not in os.environ
+    assert lock is not None
+    assert process.running(str(data))
+    os.close(lock)

@@ -1,0 +1,51 @@
+"""A scene and its deliveries, for tests of the media servers' destinations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
+
+_SCENE = Scene(
+    id=17,
+    title="A Title",
+    code="",
+    details="Some details.",
+    director="Dora Director",
+    date="2024-05-06",
+    rating100=80,
+    organized=True,
+    urls=(),
+    created_at="2024-05-01T10:00:00+02:00",
+    updated_at="2024-05-02T10:00:00+02:00",
+    files=(SceneFile("/data/movies/one.mkv", 1, 1.0, 640, 480),),
+    performers=(Named("1", "Anna"), Named("2", "Zoë")),
+    tags=(Named("5", "calm"), Named("6", "loud")),
+    studio=Named("7", "Studio"),
+    groups=(Named("8", "Group"),),
+    stash_ids=(),
+    cover_url="http://127.0.0.1:9999/scene/17/screenshot?t=1714636800",
+    fetched_at=1.0,
+)
+
+
+def scene(*paths: str, **values: Any) -> Scene:
+    """A scene; with paths as its files, and tags and performers by their names alone."""
+    for lists in {"tags", "performers", "groups"} & set(values):
+        values[lists] = named(values[lists])
+    if paths:
+        values["files"] = tuple(SceneFile(path, 1, 1.0, 640, 480) for path in paths)
+    return dataclasses.replace(_SCENE, **values)
+
+
+def named(names: Iterable[str]) -> tuple[Named, ...]:
+    """Performers, tags or groups of these names."""
+    return tuple(Named(str(number), name) for number, name in enumerate(names, 1))
+
+
+def delivery(destination: str, of: Scene | None = None, **values: Any) -> Delivery:
+    """A delivery: an update, unless said otherwise."""
+    known = {"row_id": 1, "scene_id": of.id if of else 17, "event": "update", "changed": ("title",), "seq": 1}
+    return Delivery(destination=destination, at=1_767_225_600.0, **{**known, **values})

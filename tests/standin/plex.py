@@ -1,0 +1,287 @@
+"""A stand-in for Plex Media Server: libraries, items, edits, scans and posters over HTTP.
+
+Written from shared/DESTINATIONS.md, from what plexapi sends and reads, and from what its users report of real
+servers (lists are cut in listings). It knows nothing of Stash Courier. JSON for who asks for it, else XML.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+
+TOKEN = "plex-Token_7Yx"
+# Tag fields by the name that edits use, with the element and how many a listing shows: python-plexapi
+# issues 200 (collections), 249 (genres), 409 and 1194 (roles).
+TAGS = {
+    "genre": ("Genre", 2),
+    "actor": ("Role", 3),
+    "director": ("Director", 2),
+    "collection": ("Collection", 2),
+}
+SCALARS = ("title", "titleSort", "summary", "studio", "originallyAvailableAt", "userRating")
+_TAG = re.compile(r"(\w+)\[\d+\]\.tag\.tag")
+_REMOVAL = re.compile(r"(\w+)\[\]\.tag\.tag-")
+
+Row = dict[str, Any]  # scalars are attributes in XML, lists of rows are elements of the key's name
+
+
+@dataclass
+class Item:
+    """A movie or video."""
+
+    files: tuple[str, ...]  # one part each
+    key: int = 0  # ratingKey; given when it is added
+    values: dict[str, str] = field(default_factory=dict)  # by SCALARS
+    tags: dict[str, list[str]] = field(default_factory=dict)  # by TAGS
+    locked: set[str] = field(default_factory=set)
+    posters: list[bytes] = field(default_factory=list)
+
+
+@dataclass
+class Library:
+    """A section."""
+
+    key: str
+    title: str
+    locations: tuple[str, ...]
+    type: str = "movie"  # also of "other videos"
+    items: list[Item] = field(default_factory=list)
+
+
+class Plex:
+    """The server; a context manager that is up inside the block, and that fails if a URL held the token.
+
+    Args:
+        libraries: its sections.
+        token: what X-Plex-Token must be.
+    """
+
+    def __init__(self, *libraries: Library, token: str = TOKEN) -> None:
+        self.libraries = list(libraries)
+        self.token = token
+        self.name = "Attic"
+        self.version = "1.41.3.9314-a0bfb8370"
+        self.cuts_lists = True  # listings show the first of an item's tags only
+        self.one_removal = False  # a request's first removal is honoured, the others are ignored
+        self.replaces_tags = False  # tags in an edit are all tags afterwards; else they are added
+        self.needs_type = True  # a filter without type is a 500
+        self.on_scan: Callable[[Library, str], None] = lambda library, folder: None
+        self.scans: list[tuple[str, str]] = []  # library's key, folder; "" for all of it
+        self._keys = iter(range(101, 1_000_000))
+        self._lock = threading.Lock()
+        self._receiver = Receiver(self._answer)
+        for library in libraries:
+            for item in library.items:
+                item.key = next(self._keys)
+
+    def add(self, library: Library, *files: str, **values: str) -> Item:
+        """Adds an item as a scan does; the title is the file's stem unless given."""
+        stem = re.split(r"[/\\]", files[0])[-1].rsplit(".", 1)[0]
+        item = Item(files, next(self._keys), {"title": stem, **values})
+        library.items.append(item)
+        return item
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return self._receiver.url.rstrip("/")
+
+    @property
+    def receiver(self) -> Receiver:
+        """What is below: to answer something else for a while, to be down, to see all requests."""
+        return self._receiver
+
+    def requests(self, method: str = "", path: str = "") -> list[Received]:
+        """The requests so far, of a method and with a path (a regular expression for all of it) if given."""
+        fits = re.compile(path or ".*")
+        return [
+            r
+            for r in self._receiver.received
+            if r.method == (method or r.method) and fits.fullmatch(urlsplit(r.path).path)
+        ]
+
+    @property
+    def lookups(self) -> list[Received]:
+        """Listings that were asked for."""
+        return self.requests("GET", r"/library/sections/\d+/all")
+
+    @property
+    def reads(self) -> list[Received]:
+        """Single items that were asked for."""
+        return self.requests("GET", r"/library/metadata/[\d,]+")
+
+    @property
+    def edits(self) -> list[Received]:
+        """Edits that were asked for."""
+        return self.requests("PUT", r"/library/sections/\d+/all")
+
+    def __enter__(self) -> Self:
+        self._receiver.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._receiver.down()
+        leaks = [r.path for r in self._receiver.received if self.token in unquote(r.path)]
+        assert not leaks, f"the token was in a URL: {leaks}"
+
+    def _answer(self, request: Received) -> Reply:
+        parts = urlsplit(request.path)
+        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        with self._lock:
+            if parts.path == "/identity":  # the only one that needs no token
+                return self._reply(request, {"machineIdentifier": "0123abcd", "version": self.version})
+            if request.headers.get("x-plex-token") != self.token:
+                return error(401, "Unauthorized")
+            return self._route(request, parts.path, query)
+
+    def _route(self, request: Received, path: str, query: dict[str, str]) -> Reply:
+        match request.method, path.strip("/").split("/"):
+            case "GET", [""]:
+                about = {"friendlyName": self.name, "machineIdentifier": "0123abcd", "version": self.version}
+                return self._reply(request, about)
+            case "GET", ["library"]:
+                return self._reply(request, {"title1": "Plex Library"})
+            case "GET", ["library", "sections"]:
+                return self._reply(request, {"Directory": [section(library) for library in self.libraries]})
+            case _, ["library", "sections", key, action] if found := [x for x in self.libraries if x.key == key]:
+                return self._section(request, found[0], action, query)
+            case _, ["library", "metadata", key, *rest] if items := self._items(key):
+                return self._metadata(request, items, rest)
+        return error(404, "Not Found")
+
+    def _items(self, keys: str) -> list[tuple[Library, Item]]:
+        wanted = keys.split(",")
+        return [(library, item) for library in self.libraries for item in library.items if str(item.key) in wanted]
+
+    def _section(self, request: Received, library: Library, action: str, query: dict[str, str]) -> Reply:
+        match request.method, action:
+            case "GET", "all":
+                if self.needs_type and "file" in query and "type" not in query:
+                    return error(500, "Internal Server Error")
+                return self._listing(request, library, query)
+            case "PUT", "all":
+                return self._edit(library, query)
+            case "GET", "refresh":
+                self.scans.append((library.key, query.get("path", "")))
+                self.on_scan(library, query.get("path", ""))
+                return Reply(200)
+        return error(404, "Not Found")
+
+    def _listing(self, request: Received, library: Library, query: dict[str, str]) -> Reply:
+        found = [
+            item
+            for item in library.items
+            # a comma parts alternatives, as in every filter
+            if any(
+                part.lower() in file.lower() for file in item.files for part in query.get("file", "").split(",")
+            )
+            and all(query[k].lower() in item.values.get(k, "").lower() for k in SCALARS if k in query)
+        ]
+        start, size = (
+            int(query.get(name) or request.headers.get(name.lower()) or default)
+            for name, default in (("X-Plex-Container-Start", 0), ("X-Plex-Container-Size", len(found)))
+        )
+        rows = [metadata(library, item, cut=self.cuts_lists) for item in found[start : start + size]]
+        return self._reply(request, {"totalSize": len(found), "offset": start, "Metadata": rows})
+
+    def _metadata(self, request: Received, found: list[tuple[Library, Item]], rest: list[str]) -> Reply:
+        match request.method, rest:
+            case "GET", []:
+                return self._reply(request, {"Metadata": [metadata(*one, cut=False) for one in found]})
+            case "POST", ["posters"]:
+                found[0][1].posters.append(request.body)
+                return Reply(200)
+        return error(404, "Not Found")
+
+    def _edit(self, library: Library, query: dict[str, str]) -> Reply:
+        keys = query.get("id", "").split(",")
+        items = [item for item in library.items if str(item.key) in keys]
+        if query.get("type") != "1" or not items:
+            return error(400, "Bad Request")
+        for item in items:
+            self._change(item, query)
+        return Reply(200)
+
+    def _change(self, item: Item, query: dict[str, str]) -> None:
+        for name, value in query.items():
+            what, _, how = name.partition(".")
+            if how == "value" and what in SCALARS:
+                item.values[what] = value
+            elif how == "locked":
+                (item.locked.add if value == "1" else item.locked.discard)(what)
+        for what in TAGS:
+            given = [v for k, v in query.items() if (m := _TAG.fullmatch(k)) and m[1] == what]
+            removals = [v for k, v in query.items() if (m := _REMOVAL.fullmatch(k)) and m[1] == what]
+            gone = [unquote(name) for name in ",".join(removals).split(",") if name]
+            kept = [] if given and self.replaces_tags else item.tags.get(what, [])
+            after = list(dict.fromkeys([*kept, *given]))
+            gone = gone[:1] if self.one_removal else gone
+            item.tags[what] = [tag for tag in after if tag not in gone]
+
+    def _reply(self, request: Received, container: Row) -> Reply:
+        rows = next((value for value in container.values() if isinstance(value, list)), None)
+        if rows is not None:
+            container = {"size": len(rows), **container}
+        if "application/json" in request.headers.get("accept", ""):
+            body = json.dumps({"MediaContainer": container}).encode()
+            return Reply(200, {"Content-Type": "application/json"}, body)
+        body = ET.tostring(element("MediaContainer", container), "utf-8", xml_declaration=True)
+        return Reply(200, {"Content-Type": "text/xml;charset=utf-8"}, body)
+
+
+def section(library: Library) -> Row:
+    """A library as ``/library/sections`` shows it."""
+    return {
+        "key": library.key,
+        "type": library.type,
+        "title": library.title,
+        "Location": [{"id": n, "path": path} for n, path in enumerate(library.locations, 1)],
+    }
+
+
+def metadata(library: Library, item: Item, *, cut: bool) -> Row:
+    """An item as a listing (``cut``) or its own page shows it: what isn't set is absent."""
+    row: Row = {
+        "ratingKey": str(item.key),
+        "key": f"/library/metadata/{item.key}",
+        "type": library.type,
+        "librarySectionID": int(library.key),
+        **{name: value for name in SCALARS if (value := item.values.get(name))},
+    }
+    if "userRating" in row:
+        row["userRating"] = float(row["userRating"])
+    row["Media"] = [{"id": n, "Part": [{"id": n, "file": file}]} for n, file in enumerate(item.files, 1)]
+    for what, (name, shown) in TAGS.items():
+        if tags := item.tags.get(what):
+            row[name] = [{"tag": tag} for tag in (tags[:shown] if cut else tags)]
+    if item.locked and not cut:
+        row["Field"] = [{"locked": True, "name": name} for name in sorted(item.locked)]
+    return row
+
+
+def element(name: str, row: Row) -> ET.Element:
+    """A row as XML."""
+    made = ET.Element("Video" if name == "Metadata" else name)
+    for key, value in row.items():
+        if isinstance(value, list):
+            made.extend(element(key, inner) for inner in value)
+        else:
+            made.set(key, str(int(value) if isinstance(value, bool) else value))
+    return made
+
+
+def error(status: int, phrase: str) -> Reply:
+    """Plex's errors are pages."""
+    page = f"<html><head><title>{phrase}</title></head><body><h1>{status} {phrase}</h1></body></html>"
+    return Reply(status, {"Content-Type": "text/html"}, page.encode())

@@ -1,0 +1,163 @@
+"""A destination's health: when it waits as a whole, how it is probed, what makes it well again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stash_courier.worker import breaker
+from stash_courier.worker.breaker import Health
+from stash_courier.worker.failures import DeliveryFailed, Failure
+
+NOW = 1_000_000.0
+
+
+def after(
+    health: Health,
+    failure: Failure,
+    scene_id: int = 1,
+    *,
+    now: float = NOW,
+    probe: bool = False,
+    retry_after: float | None = None,
+) -> tuple[Health, frozenset[int]]:
+    error = DeliveryFailed(failure, f"{failure} for scene {scene_id}", retry_after=retry_after)
+    return breaker.after_failure(health, error, scene_id, now, probe=probe, chance=lambda: 0.5)
+
+
+def ill(failure: Failure = Failure.UNREACHABLE) -> Health:
+    health = Health()
+    for scene_id in range(5):
+        if health.state == "well":
+            health, _ = after(health, failure, scene_id)
+    assert health.state == "ill"
+    return health
+
+
+@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.DESTINATION])
+def test_what_can_only_be_the_destination_holds_it_at_once(failure: Failure) -> None:
+    """Nobody listening, or a wrong key, concerns every scene."""
+    health, _ = after(Health(), failure)
+    assert health.state == "ill"
+    assert health.since == NOW
+    assert "scene 1" in health.reason
+    assert breaker.may_send(health, NOW + 1) == "nothing"
+
+
+def test_three_busy_answers_in_a_row_hold_it() -> None:
+    """A receiver that is overloaded is left alone, also when it is always the same scene."""
+    health = Health()
+    for count in (1, 2, 3):
+        health, _ = after(health, Failure.BUSY, 7)
+        assert (health.state == "ill") == (count == 3)
+
+
+def test_three_refused_scenes_hold_it_and_get_their_attempts_back() -> None:
+    """500 for one scene is that scene's; for three different ones it is the destination's."""
+    health = Health()
+    for scene_id in (1, 1, 1, 1, 2):
+        health, took = after(health, Failure.REFUSED, scene_id)
+        assert (health.state, took) == ("well", frozenset())
+    health, took = after(health, Failure.REFUSED, 3)
+    assert health.state == "ill"
+    assert took == {1, 2, 3}
+
+
+def test_a_success_between_shows_that_it_is_the_scene() -> None:
+    """While other scenes are taken, refusals are those scenes' own."""
+    health = Health()
+    for scene_id in (1, 2, 3, 4, 5):
+        health, _ = after(health, Failure.REFUSED, scene_id)
+        health = breaker.after_success(health, NOW)
+    assert health.state == "well"
+
+
+def test_a_second_forbidden_scene_means_the_destination() -> None:
+    """403 for one scene is a dead letter; confirmed by a second it was the destination, and the first comes back."""
+    health, took = after(Health(), Failure.FORBIDDEN, 1)
+    assert (health.state, took) == ("well", frozenset())
+    health, took = after(health, Failure.FORBIDDEN, 2)
+    assert health.state == "ill"
+    assert took == {1, 2}
+
+
+@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.BUG, Failure.STASH])
+def test_one_item_never_takes_the_connection_down(failure: Failure) -> None:
+    """What concerns one item, or is our own bug, holds up nobody else."""
+    health = Health()
+    for scene_id in range(100):
+        health, _ = after(health, failure, scene_id)
+    assert health.state == "well"
+
+
+def test_an_outage_is_probed_at_least_every_minute() -> None:
+    """However long it lasts, everything goes out within a minute of its end."""
+    health, now, waits = ill(), NOW, []
+    for _ in range(1000):
+        waits.append(health.until - now)
+        now = health.until
+        assert breaker.may_send(health, now) == "probe"
+        health, _ = after(health, Failure.UNREACHABLE, now=now, probe=True)
+    assert waits[:4] == pytest.approx([5.0, 10.0, 20.0, 30.0])
+    assert max(waits) * 1.2 < 60.0
+
+
+def test_a_fault_is_probed_more_and_more_rarely() -> None:
+    """A wrong key isn't tried every few seconds: accounts get locked by that."""
+    health, now, waits = ill(Failure.DESTINATION), NOW, []
+    for _ in range(10):
+        waits.append(health.until - now)
+        now = health.until
+        health, _ = after(health, Failure.DESTINATION, now=now, probe=True)
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(900.0)
+
+
+def test_late_failures_of_an_outage_change_nothing() -> None:
+    """Deliveries that were under way when it fell ill don't postpone the probe."""
+    health = ill()
+    assert after(health, Failure.UNREACHABLE, 9)[0] == health
+
+
+def test_a_success_makes_it_well() -> None:
+    """One delivery taken, and everything flows again."""
+    health = breaker.after_success(ill(), NOW + 60)
+    assert breaker.may_send(health, NOW + 60) == "all"
+    assert health.last_success == NOW + 60
+
+
+@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET])
+def test_a_probe_that_is_answered_about_its_item_makes_it_well(failure: Failure) -> None:
+    """A server that looked the item up works, whatever it says of the item."""
+    assert after(ill(), failure, probe=True)[0].state == "well"
+
+
+def test_retry_after_holds_the_whole_destination() -> None:
+    """429 with Retry-After is about the receiver's load, not about one scene."""
+    health, _ = after(Health(), Failure.BUSY, retry_after=120.0)
+    assert health.state == "well"
+    assert breaker.may_send(health, NOW + 119) == "nothing"
+    assert breaker.may_send(health, NOW + 121) == "all"
+
+
+def test_gone_waits_for_new_settings() -> None:
+    """410 switches a destination off until its settings change."""
+    health, _ = after(replace(Health(), fingerprint="old"), Failure.GONE)
+    assert breaker.may_send(health, NOW + 1e9) == "nothing"
+    assert breaker.configured(health, "old").state == "gone"
+    assert breaker.may_send(breaker.configured(health, "new"), NOW) == "all"
+
+
+def test_new_settings_are_a_new_start() -> None:
+    """A person who corrects a key doesn't wait for the next probe."""
+    health = replace(ill(Failure.DESTINATION), fingerprint="old")
+    assert breaker.configured(health, "old") == health
+    assert breaker.may_send(breaker.configured(health, "new"), NOW) == "all"
+
+
+def test_health_survives_a_restart() -> None:
+    """What status says is the same after the worker was restarted."""
+    health, _ = after(Health(), Failure.REFUSED, 3)
+    assert breaker.from_json(breaker.to_json(health)) == health
+    assert breaker.from_json({"state": "ill", "of_a_newer_version": 1}).state == "ill"

@@ -1,0 +1,411 @@
+"""queue/dlq.py: dead letters are kept whole, counted right, found, asked for, and purged."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from stash_courier.queue import dlq as dlq_module
+from stash_courier.queue import schema
+from stash_courier.queue.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.jobs import Attempt, Broken, Delivery, Summary
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from tests.durable import DEST, START, Clock
+
+HISTORY = (
+    Attempt(START - 20, "busy", "No answer."),
+    Attempt(START - 10, "refused", "It answered 500.", 500, "oops"),
+)
+JOB = Delivery(
+    row_id=7,
+    destination=DEST,
+    scene_id=5,
+    event="destroy",
+    changed=("date", "title"),
+    seq=1_700_000_000_007,
+    at=START - 30,
+    attempts=2,
+    tries=2,
+    path="/media/a.mp4",
+    oshash="0f1e",
+    checksum="d41d",
+    history=HISTORY,
+    generation=3,
+)
+
+
+def refused(text: str = "It answered 500.") -> DeliveryFailed:
+    """An error with a traceback."""
+    with pytest.raises(DeliveryFailed) as caught:
+        raise DeliveryFailed(Failure.REFUSED, text)
+    return caught.value
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Stands at START."""
+    return Clock()
+
+
+@pytest.fixture
+def dlq(tmp_path: Path, clock: Clock) -> Iterator[DeadLetterQueue]:
+    """Dead letters whose file doesn't exist yet."""
+    opened = DeadLetterQueue(tmp_path, clock=clock, plugin_version="1.2.3")
+    yield opened
+    opened.close()
+
+
+def scenes(summaries: list[Summary]) -> list[int]:
+    """Which scenes a list shows."""
+    return [summary.scene_id for summary in summaries]
+
+
+def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """Where nothing has failed there is no file, and all questions have an empty answer."""
+    assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.count_by_error()) == ([], None, 0, [])
+    assert (dlq.ask(), dlq.discard(), dlq.delete_older_than(), dlq.count_unseen(3)) == (0, 0, 0, 0)
+    assert (dlq.asked(), dlq.back(), dlq.find(DEST, 5), dlq.recall(DEST, {5}, 0)) == ([], [], None, 0)
+    dlq.mark_reviewed([1])
+    dlq.set_state(1, "dead")
+    dlq.resolve(DEST, 5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """Everything needed to understand a failure and to send it again is there, also for a newly opened file."""
+    letter_id = dlq.add(JOB, refused(), 2, title="A film")
+    assert (tmp_path / schema.DLQ_DB).stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+        assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert {"dead_letters_failed_at", "dead_letters_scene_id"} <= {
+            name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")
+        }
+    other = DeadLetterQueue(tmp_path)
+    letter = other.get_by_id(letter_id)
+    other.close()
+    assert letter is not None
+    assert (letter.job_id, letter.scene_id, letter.destination, letter.event) == (JOB.job_id, 5, DEST, "destroy")
+    assert (letter.title, letter.error_type, letter.error_message) == ("A film", "refused", "It answered 500.")
+    assert (letter.retry_count, letter.failed_at, letter.state) == (2, START, "dead")
+    assert (letter.generation, letter.seq, letter.plugin_version) == (4, JOB.seq, "1.2.3")
+    assert letter.history == HISTORY
+    assert "Traceback" in letter.stack_trace
+    assert "test_dlq.py" in letter.stack_trace
+    assert letter.job == {
+        **asdict(JOB),
+        "changed": ["date", "title"],
+        "history": [asdict(attempt) for attempt in HISTORY],
+        "plugin_version": "1.2.3",
+    }
+    assert letter.job_problem == ""
+
+
+def test_the_latest_come_first(dlq: DeadLetterQueue, clock: Clock) -> None:
+    """The review lists the latest dead letters, newest first, and unpickles none of them."""
+    for scene in (1, 2, 3):
+        clock.now = START + scene
+        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
+    spoil(dlq, job_data=b"cos\nsystem\n.")
+    assert scenes(dlq.get_recent(limit=2)) == [3, 2]
+    assert scenes(dlq.get_recent(destination="plex")) == []
+    assert scenes(dlq.get_recent(error_type="refused", destination=DEST)) == [3, 2, 1]
+    assert [type(summary) for summary in dlq.get_recent()] == [Summary] * 3
+    assert dlq.get_count() == 3
+
+
+def spoil(dlq: DeadLetterQueue, **columns: object) -> None:
+    """Writes something into all dead letters."""
+    with closing(sqlite3.connect(dlq.path)) as conn, conn:
+        for column, value in columns.items():
+            conn.execute(f"UPDATE dead_letters SET {column} = ?", (value,))
+
+
+@pytest.mark.parametrize("raw", [b"cos\nsystem\n(S'true'\ntR.", b"Nr\xff\xff\xff\x7f.", b"", "text", 5])
+def test_a_job_that_is_not_safe_is_not_loaded(dlq: DeadLetterQueue, raw: object) -> None:
+    """A job that somebody tampered with is not loaded; all else about the dead letter is there, and why."""
+    letter_id = dlq.add(JOB, refused(), 2)
+    spoil(dlq, job_data=raw)
+    letter = dlq.get_by_id(letter_id)
+    assert letter is not None
+    assert letter.job is None
+    assert "was not loaded" in letter.job_problem
+    assert letter.history == HISTORY
+
+
+@pytest.mark.parametrize("history", ["", "{}", "[5]", '[{"at": "x"}]', b"\xff"])
+def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, history: object) -> None:
+    """A damaged history is said; the dead letter is shown, and a second burial goes on with a new one."""
+    letter_id = dlq.add(JOB, refused(), 2)
+    spoil(dlq, history=history)
+    letter = dlq.get_by_id(letter_id)
+    assert letter is not None
+    assert letter.history == ()
+    assert "history can't be decoded" in letter.job_problem
+    assert dlq.add(JOB, refused(), 2) == letter_id
+    again = dlq.get_by_id(letter_id)
+    assert again is not None
+    assert again.history == HISTORY
+
+
+def test_texts_that_are_none_stop_nothing(dlq: DeadLetterQueue) -> None:
+    """A scene's name that is no text can be buried, and bit rot in a text can be read."""
+    letter_id = dlq.add(replace(JOB, path="/a\udcff.mp4"), refused("No item for /a\udcff.mp4"), 1, title="\ud800")
+    letter = dlq.get_by_id(letter_id)
+    assert letter is not None
+    assert letter.job is not None
+    assert (letter.job["path"], letter.title) == ("/a\udcff.mp4", r"\ud800")
+    assert letter.error_message == r"No item for /a\udcff.mp4"
+    with closing(sqlite3.connect(dlq.path)) as conn, conn:
+        conn.execute("UPDATE dead_letters SET title = CAST(x'ff41' AS TEXT)")
+    assert dlq.get_recent()[0].title == "\ufffdA"
+
+
+def test_a_row_that_could_not_be_decoded_keeps_its_bytes(dlq: DeadLetterQueue) -> None:
+    """A damaged row is a dead letter with its raw bytes and id; a second one of the inbox is another."""
+    first = dlq.add(Broken(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
+    second = dlq.add(Broken(71, "", 0, b"{", "why"), ValueError("why"), 0)
+    again = dlq.add(Broken(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
+    third = dlq.add(Broken(70, DEST, 5, b"x", "why"), ValueError("why"), 0)
+    assert first == again
+    assert len({first, second, third}) == 3
+    letter = dlq.get_by_id(first)
+    assert letter is not None
+    assert letter.job is not None
+    assert (letter.job["raw"], letter.job["seq"], letter.event) == (b"\xff\x00", 70, "unknown")
+    assert (letter.error_type, letter.job_id) == ("ValueError", "inbox:70")
+    assert dlq.get_count() == 3
+
+
+def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> None:
+    """A scene that fails again at a destination is one dead letter, unread again, with all its attempts."""
+    first = dlq.add(JOB, refused(), 2)
+    dlq.mark_reviewed([first])
+    dlq.set_state(first, "back")
+    clock.now += 100
+    newer = Attempt(START + 99, "bug", "KeyError: 'x'")
+    later = replace(JOB, event="update", seq=JOB.seq + 9, history=(*HISTORY[1:], newer), generation=0)
+    assert dlq.add(later, KeyError("x"), 1) == first
+    letter = dlq.get_by_id(first)
+    assert letter is not None
+    assert letter.history == (*HISTORY, newer)
+    assert (letter.event, letter.error_type, letter.seq) == ("update", "KeyError", later.seq)
+    assert (letter.state, letter.failed_at) == ("dead", START + 100)
+    assert letter.generation == 5
+    clock.now += 10 * DAY
+    assert dlq.count_unseen(5) == 1
+    assert dlq.count_by_error() == [("KeyError", DEST, 1)]
+
+
+def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
+    """Joined again and again, a dead letter keeps its latest hundred attempts."""
+    for n in range(60):
+        attempts = tuple(Attempt(n + i / 10, "busy", "No answer.") for i in range(5))
+        letter_id = dlq.add(replace(JOB, history=attempts), refused(), 5)
+    letter = dlq.get_by_id(letter_id)
+    assert letter is not None
+    assert len(letter.history) == dlq_module.HISTORY_ATTEMPTS
+    assert letter.history[-1].at == 59.4
+
+
+def test_secrets_are_taken_out(tmp_path: Path) -> None:
+    """What the owner's secrets look like stands in no dead letter, not even in the traceback."""
+    dlq = DeadLetterQueue(tmp_path, redact=lambda text: text.replace("hunter2", "***"))
+    dlq.add(JOB, refused("hunter2 was refused"), 1)
+    dlq.close()
+    assert b"hunter2" not in (tmp_path / schema.DLQ_DB).read_bytes()
+
+
+def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
+    """A person asks for some dead letters, by id, error or destination, or for all; each once."""
+    ids = [
+        dlq.add(replace(JOB, scene_id=n, destination=where), error, 1)
+        for n, (where, error) in enumerate(
+            [(DEST, refused()), ("plex", refused()), (DEST, KeyError("x")), ("plex", KeyError("x"))], 1
+        )
+    ]
+    assert dlq.ask(ids=[ids[1], 999]) == 1
+    assert dlq.ask(error_type="KeyError", destination="plex") == 1
+    assert scenes(list(dlq.asked())) == [2, 4]
+    assert dlq.ask(destination=DEST) == 2
+    assert dlq.ask() == 0
+    assert scenes(list(dlq.asked(limit=3))) == [1, 2, 3]
+    assert dlq.get_count() == 4  # they are open until they are on their way
+    dlq.set_state(ids[0], "back")
+    assert dlq.get_count() == 3
+    assert scenes(list(dlq.back())) == [1]
+
+
+def test_discarded_by_choice(dlq: DeadLetterQueue) -> None:
+    """A person discards some dead letters, or all; what is on its way back stays."""
+    ids = [dlq.add(replace(JOB, scene_id=n), refused() if n < 4 else KeyError("x"), 1) for n in range(1, 7)]
+    dlq.set_state(ids[0], "back")
+    dlq.ask(ids=[ids[1]])
+    assert dlq.discard(error_type="KeyError", ids=[ids[2], ids[3]]) == 1
+    assert dlq.discard(destination="plex") == 0
+    assert dlq.discard(ids=[]) == 0
+    assert dlq.discard() == 4
+    assert dlq.get_by_id(ids[0]) is not None
+    assert dlq.get_count() == 0
+
+
+def test_recalled_since(dlq: DeadLetterQueue, clock: Clock) -> None:
+    """When it was the destination's fault after all, its scenes since then are asked for, no older ones."""
+    for scene in (1, 2, 3):
+        clock.now = START + scene
+        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
+    assert dlq.recall(DEST, {1, 2, 9}, START + 2) == 1
+    assert dlq.recall("plex", {1, 2, 3}, 0) == 0
+    assert scenes(list(dlq.asked())) == [2]
+
+
+def test_resolved_when_the_scene_arrived(dlq: DeadLetterQueue) -> None:
+    """A scene that reached the destination later needs nobody any more, and its history stays."""
+    first = dlq.add(JOB, refused(), 1)
+    dlq.add(replace(JOB, destination="plex"), refused(), 1)
+    dlq.resolve(DEST, 5)
+    assert dlq.count_by_error() == [("refused", "plex", 1)]
+    assert dlq.find(DEST, 5) == (first, "resolved", 4, JOB.seq)
+    letter = dlq.get_by_id(first)
+    assert letter is not None
+    assert letter.history == HISTORY
+
+
+def test_purged_past_retention(
+    dlq: DeadLetterQueue, clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Old dead letters go, what is on its way doesn't, the log says how many, and the file shrinks."""
+    big = Attempt(START, "busy", "m", 503, "x" * 2048)
+    count = 2 * dlq_module.PURGE_ROWS + 7
+    for scene in range(1, count + 1):
+        dlq.add(replace(JOB, scene_id=scene, history=(big,) * 2), refused(), 1)
+    clock.now += 20 * DAY
+    new = dlq.add(replace(JOB, scene_id=9_000), refused(), 1)
+    for scene, state in ((1, "asked"), (2, "back"), (3, "resolved")):
+        found = dlq.find(DEST, scene)
+        assert found is not None
+        dlq.set_state(found[0], state)
+    clock.now += 11 * DAY
+    dlq.mark_reviewed([new])
+    assert dlq.count_unseen(27) == count - 3
+    assert dlq.count_unseen(32) == 0
+    size = tmp_path.joinpath(schema.DLQ_DB).stat().st_size
+    with caplog.at_level(logging.INFO):
+        assert dlq.delete_older_than(30) == count - 2
+    assert f"purged {count - 2} dead letters older than 30 days" in caplog.text
+    assert dlq.get_count() == 2
+    assert tmp_path.joinpath(schema.DLQ_DB).stat().st_size < size / 4
+    assert dlq.get_by_id(new) is not None
+
+
+def test_a_discard_gives_the_disk_back(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """After "Discard dead letters" the file is small again, and its log too."""
+    for scene in range(1, 300):
+        dlq.add(replace(JOB, scene_id=scene), refused("x" * 2000), 1)
+    assert (tmp_path / "dlq.db-wal").stat().st_size < 8 << 20
+    dlq.discard()
+    assert sum(file.stat().st_size for file in tmp_path.glob("dlq.db*")) < 200_000
+
+
+def test_the_log_is_bounded(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """However many dead letters come and go, the file's log is taken in as it grows."""
+    for n in range(800):
+        dlq.add(replace(JOB, scene_id=n % 20 + 1), refused("x" * 4000), 1)
+    assert (tmp_path / "dlq.db-wal").stat().st_size < 6 << 20
+
+
+def test_a_purge_in_a_busy_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody else has the file, nothing is half done: the next try finds all as it was."""
+    monkeypatch.setattr(dlq_module, "BUSY_SECONDS", 0.0)
+    letter = dlq.add(JOB, refused(), 1)
+    with closing(sqlite3.connect(dlq.path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        for write in (
+            lambda: dlq.add(JOB, refused(), 1),
+            lambda: dlq.mark_reviewed([letter]),
+            dlq.ask,
+            dlq.discard,
+        ):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                write()
+        holder.execute("ROLLBACK")
+    assert dlq.add(JOB, refused(), 1) == letter
+    dlq.mark_reviewed([letter])
+    assert dlq.ask() == 1
+
+
+def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """After a downgrade the newer file is not touched, and a file that is no dead letter queue is damage."""
+    dlq.add(JOB, refused(), 1)
+    dlq.close()
+    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+        conn.execute("PRAGMA user_version = 2")
+    with pytest.raises(schema.QueueUnavailable, match="install the plugin that wrote it"):
+        dlq.get_count()
+    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+        conn.execute("PRAGMA user_version = 0")
+    with pytest.raises(sqlite3.DatabaseError, match="no dead letter queue"):
+        dlq.get_count()
+
+
+class Totals(RuleBasedStateMachine):
+    """Whatever is done, the counts that are kept are those that counting gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.dlq = DeadLetterQueue(self.folder, clock=Clock())
+
+    def teardown(self) -> None:
+        self.dlq.close()
+        shutil.rmtree(self.folder)
+
+    @rule(scene=st.integers(1, 4), where=st.sampled_from([DEST, "plex"]), known=st.booleans())
+    def bury(self, scene: int, where: str, known: bool) -> None:
+        self.dlq.add(replace(JOB, scene_id=scene, destination=where), refused() if known else KeyError("x"), 1)
+
+    @rule(ids=st.none() | st.lists(st.integers(1, 8)), error=st.sampled_from([None, "refused", "KeyError"]))
+    def ask(self, ids: list[int] | None, error: str | None) -> None:
+        self.dlq.ask(ids=ids, error_type=error)
+
+    @rule(ids=st.none() | st.lists(st.integers(1, 8)), where=st.sampled_from([None, DEST, "plex"]))
+    def discard(self, ids: list[int] | None, where: str | None) -> None:
+        self.dlq.discard(ids=ids, destination=where)
+
+    @rule(letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
+    def move(self, letter: int, state: str) -> None:
+        self.dlq.set_state(letter, state)
+
+    @rule(scene=st.integers(1, 4))
+    def resolve(self, scene: int) -> None:
+        self.dlq.resolve(DEST, scene)
+
+    @rule(days=st.sampled_from([-1, 1]))
+    def purge(self, days: int) -> None:
+        self.dlq.delete_older_than(days)
+
+    @invariant()
+    def counted(self) -> None:
+        if not self.dlq.path.exists():
+            return
+        with closing(sqlite3.connect(self.dlq.path)) as conn:
+            counted = conn.execute(
+                "SELECT error_type, destination, count(*) FROM dead_letters WHERE state IN ('dead', 'asked') "
+                "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+            ).fetchall()
+        assert self.dlq.count_by_error() == counted
+        assert self.dlq.get_count() == sum(row[2] for row in counted) == len(self.dlq.get_recent(limit=99))
+
+
+TestTotals = Totals.TestCase
+TestTotals.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

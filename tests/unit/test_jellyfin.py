@@ -1,0 +1,394 @@
+"""Jellyfin: the settings, the ids that a path may have, the fields laid over an item, the lookup's caches."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stash_courier.plugin.settings import Settings
+from stash_courier.tests.media_samples import delivery, scene
+from stash_courier.worker.destinations import Prepares, load
+from stash_courier.worker.destinations.jellyfin import Jellyfin, configure
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.jellyfin_api import JellyfinApi
+from stash_courier.worker.jellyfin_items import FIELDS, Edit, Item, computed_ids, lay_over
+from stash_courier.worker.jellyfin_lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
+from stash_courier.worker.media import State, wanted_state
+from stash_courier.worker.media_settings import Selection
+
+KEY = "0123456789abcdef0123456789abcdef"
+SETUP = {"jellyfin_url": "http://127.0.0.1:8096", "jellyfin_api_key": KEY}
+
+ITEM: Item = {
+    "Id": "1a27aba7d8639d762d762bf9f64218fa",
+    "Name": "one",
+    "Path": "/media/movies/one.mkv",
+    "Overview": "By hand.",
+    "OriginalTitle": "Eins",
+    "ForcedSortName": "0001",
+    "CustomRating": "X",
+    "CommunityRating": 6.5,
+    "PremiereDate": "2001-02-03T00:00:00.0000000Z",
+    "ProductionYear": 2001,
+    "DateCreated": "2024-01-01T00:00:00.0000000Z",
+    "Genres": ["Drama"],
+    "Tags": ["by hand"],
+    "Studios": [{"Name": "Old Studio", "Id": "5" * 32}],
+    "People": [
+        {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
+        {"Name": "anna", "Role": "The Queen", "Type": "Actor"},
+        {"Name": "Old Actor", "Role": "", "Type": "Actor"},
+    ],
+    "ProviderIds": {"Imdb": "tt1"},
+    "LockedFields": ["Genres"],
+    "LockData": True,
+}
+ALL = Selection(frozenset(FIELDS) | {"rating"})
+
+
+def laid(wanted: State, item: Item = ITEM, *, add_only: bool = False) -> Edit:
+    """The edit, after a look that the item itself was not touched."""
+    before = copy.deepcopy(item)
+    edit = lay_over(item, wanted, add_only=add_only)
+    assert item == before
+    return edit
+
+
+# Settings
+
+
+def problems_of(**raw: object) -> list[str]:
+    """The settings that have problems; none makes a destination then."""
+    made, problems = configure({**SETUP, **raw}, Settings())
+    assert made == []
+    assert all(KEY not in p.message for p in problems)
+    return [p.setting for p in problems]
+
+
+def test_a_url_and_a_key_make_a_destination() -> None:
+    """An address and a key set Jellyfin up; without an address there is none."""
+    loaded = load(SETUP, Settings())
+    assert list(loaded.destinations) == ["jellyfin"]
+    assert isinstance(loaded.destinations["jellyfin"], Prepares)
+    assert loaded.problems == ()
+    assert configure({"jellyfin_api_key": KEY}, Settings()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "setting"),
+    [
+        ({"jellyfin_url": "127.0.0.1:8096"}, "jellyfin_url"),
+        ({"jellyfin_url": "http://user:pass@host"}, "jellyfin_url"),
+        ({"jellyfin_api_key": ""}, "jellyfin_api_key"),
+        ({"jellyfin_skip_fields": "groups"}, "jellyfin_skip_fields"),
+        ({"jellyfin_add_only": "maybe"}, "jellyfin_add_only"),
+        ({"jellyfin_refresh_only": "maybe"}, "jellyfin_refresh_only"),
+        ({"jellyfin_images": "maybe"}, "jellyfin_images"),
+    ],
+)
+def test_a_bad_setting_stops_jellyfin_until_it_is_mended(raw: dict[str, object], setting: str) -> None:
+    """No bad setting is guessed at: nothing is written to Jellyfin, and the problem names the setting."""
+    assert problems_of(**raw) == [setting]
+    assert load({**SETUP, **raw}, Settings()).broken_kinds == {"jellyfin"}
+
+
+def test_each_setting_is_part_of_the_fingerprint() -> None:
+    """A destination that was off because of a setting starts afresh when that setting changes."""
+    seen = set()
+    for raw in ({}, {"jellyfin_api_key": "f" * 32}, {"jellyfin_add_only": True}, {"jellyfin_skip_fields": "tags"}):
+        (made,), _ = configure({**SETUP, **raw}, Settings())
+        seen.add(made.fingerprint)
+        assert KEY not in made.fingerprint
+        made.close()
+    assert len(seen) == 4
+
+
+# Ids
+
+
+def test_the_known_pair_of_path_and_id() -> None:
+    """Ids are computed as Jellyfin does."""
+    path = "/media/movies/Inception (2010)/Inception (2010).mkv"
+    assert computed_ids(path, lowered=False)[0] == "1a27aba7d8639d762d762bf9f64218fa"
+    assert computed_ids(path, lowered=True) == computed_ids(path.lower(), lowered=False)
+    assert len(set(computed_ids(path, lowered=False))) == 4
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_every_path_has_ids(path: str) -> None:
+    """No character of a path, be it half of a surrogate pair, stops the lookup."""
+    assert all(len(one) == 32 for one in computed_ids(path, lowered=False))
+
+
+# Fields laid over an item
+
+
+def test_nothing_wanted_changes_nothing() -> None:
+    """A field that isn't selected is left as it is."""
+    edit = laid(State())
+    assert edit == Edit(ITEM, ())
+
+
+def test_the_wanted_fields_are_laid_over() -> None:
+    """Each field of the scene reaches its place in the item."""
+    body = laid(wanted_state(scene(), ALL)).body
+    assert body["Name"] == "A Title"
+    assert body["Overview"] == "Some details."
+    assert body["PremiereDate"] == "2024-05-06T00:00:00.0000000Z"
+    assert body["ProductionYear"] == 2024
+    assert body["Studios"] == [{"Name": "Studio"}]
+    assert body["Tags"] == ["calm", "loud"]
+    assert body["CommunityRating"] == 8.0
+    assert body["ProviderIds"] == {"Imdb": "tt1", "Stash": "17"}
+
+
+def test_people_keep_their_roles_and_other_kinds_stay() -> None:
+    """A performer who is there already keeps the role, writers and others stay, who is no longer in Stash goes."""
+    assert laid(wanted_state(scene(), ALL)).body["People"] == [
+        {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
+        {"Name": "anna", "Role": "The Queen", "Type": "Actor"},
+        {"Name": "Zoë", "Role": "", "Type": "Actor"},
+        {"Name": "Dora Director", "Role": "", "Type": "Director"},
+    ]
+
+
+def test_all_else_in_the_item_is_sent_back() -> None:
+    """What we don't know of is sent back as it came, since what is left out would become null."""
+    ours = {"Name", "Overview", "PremiereDate", "ProductionYear", "Studios", "Tags", "CommunityRating"}
+    ours |= {"ProviderIds", "People", "LockedFields"}
+    body = laid(wanted_state(scene(), ALL)).body
+    assert {key: body[key] for key in ITEM if key not in ours} == {k: v for k, v in ITEM.items() if k not in ours}
+
+
+def test_what_is_written_is_locked_and_nothing_else() -> None:
+    """Written fields that Jellyfin has a lock for are locked; the owner's locks stay."""
+    body = laid(State(title="T", rating=3.0, date="2020", ids="1")).body
+    assert body["LockedFields"] == ["Genres", "Name"]
+    assert body["LockData"] is True
+    body = laid(wanted_state(scene(), ALL)).body
+    assert body["LockedFields"] == ["Genres", "Name", "Overview", "Studios", "Cast", "Tags"]
+
+
+def test_a_field_that_is_right_already_is_not_locked() -> None:
+    """A lock that the owner took away stays away as long as the value is right."""
+    assert laid(State(title="one", details="New.")).body["LockedFields"] == ["Genres", "Overview"]
+
+
+def test_in_add_only_mode_nothing_is_lost() -> None:
+    """A tag, a studio and a performer added by hand survive."""
+    edit = laid(wanted_state(scene(), ALL), add_only=True)
+    assert edit.body["Tags"] == ["by hand", "calm", "loud"]
+    assert [s["Name"] for s in edit.body["Studios"]] == ["Old Studio", "Studio"]
+    assert [p["Name"] for p in edit.body["People"]] == [
+        "Walter Writer",
+        "anna",
+        "Old Actor",
+        "Zoë",
+        "Dora Director",
+    ]
+
+
+def test_a_year_alone_makes_no_day_up() -> None:
+    """A date that Stash knows to the month changes the year and leaves the day."""
+    body = laid(State(date="2024-05")).body
+    assert (body["ProductionYear"], body["PremiereDate"]) == (2024, ITEM["PremiereDate"])
+
+
+def test_emptying_empties() -> None:
+    """What was asked to be emptied is, and the other values stay."""
+    edit = laid(State(details="", date="", studio="", performers=(), tags=(), director="", rating=0.0))
+    body = edit.body
+    assert (body["Overview"], body["PremiereDate"], body["ProductionYear"]) == ("", None, None)
+    assert (body["Studios"], body["Tags"], body["CommunityRating"]) == ([], [], None)
+    assert [p["Type"] for p in body["People"]] == ["Writer"]
+    assert laid(State(details="", date="", tags=(), rating=0.0), {**body}).changes == ()
+
+
+def test_a_rating_of_32_bits_is_the_same() -> None:
+    """A rating that came back as the nearest short number is no difference."""
+    assert laid(State(rating=8.3), {**ITEM, "CommunityRating": 8.300000190734863}).changes == ()
+
+
+def test_the_key_of_our_id_is_found_in_any_case() -> None:
+    """An id under another spelling of the key is changed, not doubled."""
+    assert laid(State(ids="2"), {**ITEM, "ProviderIds": {"stash": "1"}}).body["ProviderIds"] == {"stash": "2"}
+
+
+TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
+
+
+@given(TEXT.filter(str.strip), TEXT, st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=4), st.booleans())
+def test_what_was_laid_over_needs_no_second_edit(
+    title: str, details: str, tags: list[str], performers: list[str], add_only: bool
+) -> None:
+    """Whatever the characters: an item that was brought up to date is not edited again."""
+    one = scene(title=title, details=details, tags=tags, performers=performers, director=details)
+    wanted = wanted_state(one, ALL)
+    once = laid(wanted, add_only=add_only)
+    assert laid(wanted, once.body, add_only=add_only).changes == ()
+
+
+# The lookup
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Api(JellyfinApi):
+    """Knows items by id and counts what it is asked; the listing in one page."""
+
+    def __init__(self, *items: Item, lowered: bool = False, computable: bool = True) -> None:
+        self.asked: list[list[str]] = []
+        self.pages = 0
+        self.known: dict[str, Item] = {}
+        self.lowered = lowered
+        self.computable = computable
+        for item in items:
+            self.learn(item)
+
+    def learn(self, item: Item) -> None:
+        """Has an item from now on."""
+        if self.computable:
+            item = {**item, "Id": computed_ids(item["Path"], lowered=self.lowered)[1]}
+        self.known[item["Id"]] = item
+
+    def items(self, ids: Any) -> list[Item]:
+        self.asked.append(list(ids))
+        return [self.known[one] for one in self.asked[-1] if one in self.known]
+
+    def page(self, start: int) -> list[Item]:
+        self.pages += 1
+        return [{"Id": item["Id"], "Path": item["Path"]} for item in list(self.known.values())[start:]]
+
+
+def numbered(count: int) -> list[Item]:
+    """So many items."""
+    return [{**ITEM, "Id": f"{n:032x}", "Path": f"/Media/{n}.mkv"} for n in range(count)]
+
+
+def test_one_request_looks_fifty_paths_up() -> None:
+    """Fifty scenes cost one request, and none more when they are delivered right behind it."""
+    items = numbered(50)
+    lookup = Lookup(api := Api(*items), Clock())
+    lookup.ahead([item["Path"] for item in items])
+    for item in items:
+        assert [found["Path"] for found in lookup.find([item["Path"]])] == [item["Path"]]
+    assert len(api.asked) == 1
+    assert len(api.asked[0]) == IDS_AT_ONCE
+    assert api.pages == 0
+
+
+def test_a_server_that_lower_cases_is_understood() -> None:
+    """After one find a server that lower-cases its ids costs one request for fifty scenes too."""
+    items = numbered(51)
+    lookup = Lookup(api := Api(*items, lowered=True), Clock())
+    assert lookup.find([items[0]["Path"]])
+    lookup.ahead([item["Path"] for item in items[1:]])
+    assert all(lookup.find([item["Path"]]) for item in items[1:])
+    assert len(api.asked) == 2
+
+
+def test_what_was_looked_up_ahead_is_soon_too_old() -> None:
+    """An edit is never decided by what an item was seconds ago: a hand may have changed it meanwhile."""
+    lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
+    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    clock.now += FRESH_SECONDS
+    assert lookup.find(["/Media/0.mkv"])
+    assert len(api.asked) == 2
+
+
+def test_what_was_looked_up_ahead_serves_once() -> None:
+    """A second delivery of the same scene sees the item as the first one left it."""
+    lookup = Lookup(api := Api(*numbered(1)), Clock())
+    lookup.ahead(["/Media/0.mkv"])
+    lookup.find(["/Media/0.mkv"])
+    lookup.find(["/Media/0.mkv"])
+    assert len(api.asked) == 2
+
+
+def test_an_id_counts_only_with_the_right_path() -> None:
+    """An item of a computed id is not taken for the scene's unless its path is."""
+    api = Api()
+    api.known[computed_ids("/Media/0.mkv", lowered=False)[0]] = {**ITEM, "Path": "/Media/other.mkv"}
+    assert Lookup(api, Clock()).find(["/Media/0.mkv"]) == []
+
+
+def test_where_ids_cannot_be_computed_the_listing_serves() -> None:
+    """A server with other ids is understood through its listing, which is read once for many scenes."""
+    items = numbered(30)
+    lookup = Lookup(api := Api(*items, computable=False), Clock())
+    assert all(lookup.find([item["Path"]]) for item in items)
+    assert api.pages == 1
+
+
+def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
+    """A scene that is scanned between two tries is found by the second."""
+    lookup = Lookup(api := Api(computable=False), clock := Clock())
+    assert lookup.find(["/Media/0.mkv"]) == []
+    assert lookup.find(["/Media/0.mkv"]) == []
+    assert api.pages == 1  # shared by all that are missing just now
+    api.learn(numbered(1)[0])
+    clock.now += 24.0  # the first retry at its earliest
+    assert LISTING_SECONDS < 24.0
+    assert lookup.find(["/Media/0.mkv"])
+
+
+def test_a_listed_item_that_moved_is_looked_for_again() -> None:
+    """An old listing that leads to another path is read anew."""
+    item = numbered(1)[0]
+    lookup = Lookup(api := Api(item, computable=False), clock := Clock())
+    assert lookup.find([item["Path"]])
+    api.known = {"b" * 32: {**item, "Id": "b" * 32}}
+    clock.now += LISTING_SECONDS
+    assert [found["Id"] for found in lookup.find([item["Path"]])] == ["b" * 32]
+
+
+def test_the_first_file_that_is_known_counts() -> None:
+    """Of a scene with several files the first that Jellyfin knows is the item."""
+    lookup = Lookup(Api(*numbered(3)), Clock())
+    assert lookup.find(["/Media/none.mkv", "/Media/2.mkv", "/Media/1.mkv"])[0]["Path"] == "/Media/2.mkv"
+
+
+def test_two_items_with_one_path_are_both_given() -> None:
+    """Nothing chooses between two items that have the path."""
+    api = Api()
+    for one in computed_ids("/Media/0.mkv", lowered=False)[:2]:
+        api.known[one] = {**ITEM, "Id": one, "Path": "/Media/0.mkv"}
+    assert len(Lookup(api, Clock()).find(["/Media/0.mkv"])) == 2
+
+
+def test_threads_that_miss_together_read_the_listing_once() -> None:
+    """Many scenes that are missing at once cost one reading of the listing."""
+    lookup = Lookup(api := Api(computable=False), Clock())
+    threads = [threading.Thread(target=lookup.find, args=([f"/Media/{n}.mkv"],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert api.pages == 1
+
+
+def test_a_lookup_ahead_that_fails_fails_nothing() -> None:
+    """A lookup ahead that finds nobody at home is no failure; the deliveries will say so themselves."""
+    (made,), _ = configure({**SETUP, "jellyfin_url": "http://127.0.0.1:1"}, Settings())
+    assert isinstance(made, Jellyfin)
+    try:
+        job = (delivery("jellyfin"), scene())
+        made.prepare([job, job])
+        with pytest.raises(DeliveryFailed) as caught:
+            made.deliver(*job)
+        assert caught.value.failure is Failure.UNREACHABLE
+    finally:
+        made.close()

@@ -1,0 +1,373 @@
+"""What media servers share: settings, paths, the state that is wanted, and what differs from it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stash_courier.plugin.settings import PathMap, Problem, parse
+from stash_courier.tests.media_samples import delivery, scene
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.http import Answer
+from stash_courier.worker.media import (
+    Change,
+    Place,
+    State,
+    ambiguous,
+    list_change,
+    names,
+    not_there_yet,
+    places,
+    read_json,
+    rule_between,
+    same_name,
+    same_path,
+    same_text,
+    wanted_state,
+    would_change,
+)
+from stash_courier.worker.media_settings import (
+    ALL_FIELDS,
+    Selection,
+    Server,
+    fingerprint,
+    read_selection,
+    read_server,
+)
+
+MAP = PathMap((("/data", "/media"),))
+KEY = "0123456789abcdef"
+SERVER = Server("Jellyfin", "http://host:8096", KEY)
+
+
+def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
+    """What the two settings make."""
+    return read_server({"x_url": url, "x_key": key}, "x", "x_key", "Server X")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://host:8096", "http://host:8096"),
+        ("http://host:8096/", "http://host:8096"),
+        ("  HTTP://Host:8096//  ", "http://host:8096"),
+        ("https://host/media/jellyfin/", "https://host/media/jellyfin"),
+        ("http://bücher.example/", "http://xn--bcher-kva.example"),
+        ("http://[::1]:8096", "http://[::1]:8096"),
+    ],
+)
+def test_addresses_that_work(url: str, sent: str) -> None:
+    """An address works with a slash at its end, below a proxy's path, in any case and script."""
+    server, problems = server_of(url)
+    assert problems == []
+    assert server is not None
+    assert server.url == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("host:8096", "http://"),
+        ("ftp://host", "neither"),
+        ("http://", "not a valid URL"),
+        ("http://host:99999", "not a valid URL"),
+        ("http://host:8096/web/", "/web"),
+        ("http://host:8096/web/index.html#/home.html", "/web"),
+        ("http://host:8096/?api_key=hunter22", "page"),
+    ],
+)
+def test_addresses_that_cannot_work(url: str, word: str) -> None:
+    """An address that can't work is a problem in words, and nothing is sent meanwhile."""
+    server, (problem,) = server_of(url)
+    assert server is None
+    assert problem.setting == "x_url"
+    assert word in problem.message
+    assert "nothing is sent to Server X" in problem.message
+    assert "hunter22" not in problem.message
+
+
+@pytest.mark.parametrize("key", ["", "two words", 'a"b', "schlüssel", "a,b", "a\nb"])
+def test_a_key_that_cannot_be_one(key: str) -> None:
+    """A missing or mangled key is told as such, without showing it."""
+    server, (problem,) = server_of("http://host", key)
+    assert server is None
+    assert problem.setting == "x_key"
+    assert not key or key not in problem.message
+
+
+def test_without_an_address_there_is_no_server() -> None:
+    """A key alone sets nothing up and is no problem."""
+    assert server_of("") == (None, [])
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither key nor login appear where a server's settings are printed."""
+    server, _ = server_of("http://user:hunter22@host/")
+    assert server is not None
+    assert "hunter22" not in repr(server)
+    assert KEY not in repr(server)
+    assert {KEY, "hunter22"} < set(server.hidden)
+    assert server.url == "http://host"
+
+
+def selection_of(skip: object = "", add_only: object = "") -> tuple[Selection, list[Problem]]:
+    """What the two settings make, on a server that takes all fields."""
+    return read_selection({"x_skip_fields": skip, "x_add_only": add_only}, "x", ALL_FIELDS)
+
+
+def test_every_field_but_the_rating_is_on() -> None:
+    """Unset settings send all fields but the rating, mirror lists and empty nothing."""
+    selection, problems = selection_of()
+    assert problems == []
+    assert selection == Selection(frozenset(ALL_FIELDS) - {"rating"}, add_only=False, clear=False)
+
+
+@pytest.mark.parametrize("text", ["title, tags", "title tags", " Title;TAGS,,title"])
+def test_fields_are_skipped(text: str) -> None:
+    """Names separated by spaces or commas are left alone, whatever their case."""
+    selection, problems = selection_of(text)
+    assert problems == []
+    assert selection.fields == frozenset(ALL_FIELDS) - {"rating", "title", "tags"}
+
+
+def test_the_rating_and_emptying_can_be_asked_for() -> None:
+    """+rating sends the rating, +empty lets an empty value through."""
+    selection, problems = selection_of("+rating +empty", True)
+    assert problems == []
+    assert selection == Selection(frozenset(ALL_FIELDS), add_only=True, clear=True)
+
+
+@pytest.mark.parametrize("text", ["title tag", "+title", "hunter22", "groups"])
+def test_an_unknown_field_is_a_problem(text: str) -> None:
+    """A misspelt name stops the destination and says by its place which it is, without quoting it."""
+    offered = [name for name in ALL_FIELDS if name != "groups"]
+    _, (problem,) = read_selection({"x_skip_fields": text}, "x", offered)
+    assert problem.setting == "x_skip_fields"
+    assert f"word {len(text.split())} must be one of title, details" in problem.message
+    assert "nothing is sent" in problem.message
+    assert "hunter22" not in problem.message
+
+
+@pytest.mark.parametrize("value", ["yes", 2, [True]])
+def test_a_switch_that_is_none(value: object) -> None:
+    """What is neither on nor off is a problem, not a guess."""
+    _, (problem,) = selection_of("", value)
+    assert problem.setting == "x_add_only"
+
+
+def test_the_fingerprint_is_of_the_own_settings() -> None:
+    """A destination's fingerprint changes with each of its settings and with no other."""
+    raw = {"x_url": "http://a", "x_key": "1", "xy_key": "2", "path_map": "/a => /b"}
+    assert fingerprint(raw, "x") == fingerprint({**raw, "path_map": "", "xy_key": ""}, "x")
+    assert fingerprint(raw, "x") != fingerprint({**raw, "x_key": "3"}, "x")
+    assert "http" not in fingerprint(raw, "x")
+
+
+# Where a scene is
+
+
+def test_places_are_the_files_the_primary_first() -> None:
+    """Each file of a scene has a place at the server, by the rule that fits it."""
+    where = places(None, scene("/data/a.mkv", "/other/b.mkv"), MAP)
+    assert where == (
+        Place("/data/a.mkv", "/media/a.mkv", ("/data", "/media")),
+        Place("/other/b.mkv", "/other/b.mkv", None),
+    )
+    assert places(None, scene(files=()), MAP) == ()
+
+
+def test_a_scene_that_is_gone_was_at_its_last_path() -> None:
+    """A deleted scene is looked for where it was; one whose path nobody knows nowhere."""
+    assert places(delivery("x", path="/data/a.mkv"), None, MAP)[0].server == "/media/a.mkv"
+    assert places(delivery("x"), None, MAP) == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("/a/b", "/a/b", True),
+        ("/a/b", "/a/B", False),
+        ("/a/b", "/a/b/", False),
+        ("D:\\a\\b", "d:/A/B", True),
+        ("\\\\nas\\v\\a", "\\\\NAS/v/a", True),
+        ("/a/b\\c", "/a/b/c", False),
+    ],
+)
+def test_paths_are_compared_exactly(one: str, other: str, same: bool) -> None:
+    """Paths are the same to the letter, except on Windows, which doesn't care about case and separators."""
+    assert same_path(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("stash", "server"),
+    [
+        ("/data/x/a.mkv", "/mnt/x/a.mkv"),
+        ("/movies/a.mkv", "/mnt/movies/a.mkv"),
+        ("/mnt/movies/a.mkv", "/movies/a.mkv"),
+        ("D:\\clips\\x\\a.mkv", "/clips/x/a.mkv"),
+        ("/data/x/a.mkv", "E:\\v\\x\\a.mkv"),
+        ("\\\\nas\\v\\x\\a.mkv", "/v/x/a.mkv"),
+        ("/data/a.mkv", "/data/b.mkv"),
+    ],
+)
+def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
+    """A rule that a test suggests, pasted into path_map, maps the one path to the other."""
+    settings, problems = parse({"path_map": rule_between(stash, server)})
+    assert problems == ()
+    assert same_path(settings.path_map.apply(stash), server)
+
+
+def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
+    """An unknown item's error has Stash's path, the server's, and the rule, or that none fits."""
+    failed = not_there_yet("Plex", 17, places(None, scene("/data/a.mkv", "/b.mkv"), MAP))
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert "/media/a.mkv (in Stash /data/a.mkv; by path_map's rule /data => /media)" in failed.message
+    assert "/b.mkv (in Stash /b.mkv; no rule of path_map fits it)" in failed.message
+
+
+def test_ambiguous_names_both() -> None:
+    """Two items with one path end as a refusal of this item that names both."""
+    failed = ambiguous("Plex", 17, Place("/data/a", "/media/a", None), ['"A" (id 1)', '"B" (id 2)'])
+    assert failed.failure is Failure.ITEM_REFUSED
+    assert '2 items with the path /media/a: "A" (id 1); "B" (id 2)' in failed.message
+
+
+# What is wanted
+
+
+def test_the_state_of_a_scene() -> None:
+    """The selected fields carry the scene's values, others are left alone."""
+    selection, _ = selection_of("details +rating")
+    assert wanted_state(scene(), selection) == State(
+        title="A Title",
+        details=None,
+        date="2024-05-06",
+        studio="Studio",
+        performers=("Anna", "Zoë"),
+        tags=("calm", "loud"),
+        groups=("Group",),
+        director="Dora Director",
+        rating=8.0,
+        ids="17",
+    )
+
+
+def test_without_a_title_the_stem_is_the_title() -> None:
+    """A scene without a title is called by its file's name without the ending."""
+    selection, _ = selection_of()
+    assert wanted_state(scene("/data/My film.v2.mkv", title=""), selection).title == "My film.v2"
+
+
+EMPTY = scene(
+    title="", details=" \n", date="", studio=None, performers=(), tags=(), groups=(), director="", rating100=None
+)
+
+
+def test_what_is_empty_in_stash_leaves_the_server_alone() -> None:
+    """An empty value changes nothing at the server."""
+    selection, _ = selection_of("+rating")
+    assert wanted_state(EMPTY, selection) == State(title="one", ids="17")
+
+
+def test_what_is_empty_in_stash_empties_the_server_when_asked_to() -> None:
+    """With +empty an empty value is wanted as such; a title never is empty."""
+    selection, _ = selection_of("+rating +empty")
+    assert wanted_state(EMPTY, selection) == State("one", "", "", "", (), (), (), "", 0.0, "17")
+
+
+@pytest.mark.parametrize(
+    ("date", "year", "day"),
+    [("2024-05-06", 2024, "2024-05-06"), ("2024-05", 2024, None), ("2024", 2024, None), ("", None, None)],
+)
+def test_a_date_without_a_day_is_a_year(date: str, year: int | None, day: str | None) -> None:
+    """A date that Stash knows to the month or year only makes no day up."""
+    state = State(date=date)
+    assert (state.year, state.day) == (year, day)
+
+
+# What differs
+
+
+def test_names_are_told_apart_as_people_do() -> None:
+    """Blanks around a name, its case and the way its letters are composed make no other name."""
+    assert names([" Anna ", "ANNA", "", "  ", "Zoe\u0308", "Zo\u00eb"]) == ("Anna", "Zoe\u0308")
+    assert same_name("Zoe\u0308", " zo\u00eb")
+    assert not same_name("Anna", "Anne")
+
+
+@given(st.text())
+def test_a_text_is_the_same_however_a_server_stores_it(text: str) -> None:
+    """No edit is sent for what a server does to a text: line ends, blanks at the ends, composed letters."""
+    assert same_text(text, unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\n", "\r\n")))
+    assert same_text(f"  {text}\n", text)
+    assert not same_text(f"{text}x", text)
+
+
+def test_lists_are_mirrored() -> None:
+    """What is missing is added, what Stash doesn't have is removed, the order is nothing."""
+    assert list_change(["B", "a"], ["A", "b"], add_only=False) == Change()
+    assert list_change(["A", "hand"], ["b", "a"], add_only=False) == Change(("b",), ("hand",))
+
+
+def test_lists_that_are_only_added_to_lose_nothing() -> None:
+    """In add-only mode what was added by hand stays, and nothing comes twice."""
+    assert list_change(["A", "hand"], ["b", "a"], add_only=True) == Change(("b",))
+    assert not list_change(["A", "hand"], ["a"], add_only=True, cased=True)
+
+
+def test_a_renamed_case_reaches_a_server_that_takes_it() -> None:
+    """Where spelling is taken over, another case is another spelling."""
+    assert list_change(["a"], ["A"], add_only=False, cased=True) == Change(("A",), ("a",))
+    assert not list_change(["Zoe\u0308"], ["Zo\u00eb"], add_only=False, cased=True)
+
+
+@given(st.lists(st.text()), st.lists(st.text()), st.booleans(), st.booleans())
+def test_a_list_that_was_changed_needs_no_change(
+    current: list[str], wanted: list[str], add_only: bool, cased: bool
+) -> None:
+    """Once a change was carried out there is none to carry out."""
+    change = list_change(current, names(wanted), add_only=add_only, cased=cased)
+    after = [name for name in current if name not in change.removed] + list(change.added)
+    assert not list_change(after, names(wanted), add_only=add_only, cased=cased)
+
+
+def test_a_change_is_shown_in_one_line() -> None:
+    """A person sees before and after, cut and in one line."""
+    assert would_change("tags", ["a", "b"], ("c",)) == 'tags: "a, b" would become "c"'
+    assert would_change("details", None, "x\n" * 100).count("\n") == 0
+    assert len(would_change("details", None, "x\n" * 100)) < 150
+
+
+# What a server says
+
+
+@pytest.mark.parametrize(
+    ("body", "failure", "word"),
+    [
+        (b"<html>Log in</html>", Failure.DESTINATION, "web page"),
+        (b"", Failure.DESTINATION, "JSON"),
+        (b"OK", Failure.DESTINATION, "JSON"),
+        (b'{"Items": [{"Id"', Failure.BUSY, "broke off"),
+        (b"\xff\xfe", Failure.DESTINATION, "JSON"),
+        (b"[" * 100_000, Failure.BUSY, "broke off"),
+    ],
+)
+def test_answers_that_are_not_json(body: bytes, failure: Failure, word: str) -> None:
+    """A login page is the settings' fault, an answer that broke off a matter of time."""
+    with pytest.raises(DeliveryFailed) as caught:
+        read_json(Answer(200, {}, body, whole=True), SERVER)
+    assert caught.value.failure is failure
+    assert word in caught.value.message
+
+
+def test_an_answer_that_was_cut_is_not_read() -> None:
+    """What is longer than we read is never taken for the whole."""
+    with pytest.raises(DeliveryFailed, match="broke off"):
+        read_json(Answer(200, {}, b"[]", whole=False), SERVER)
+    assert read_json(Answer(200, {}, b"[]", whole=True), SERVER) == []

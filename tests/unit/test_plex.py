@@ -1,0 +1,296 @@
+"""The Plex destination without a server: its settings, and what one edit says."""
+
+from __future__ import annotations
+
+import dataclasses
+from urllib.parse import unquote
+
+import pytest
+
+from stash_courier.plugin.settings import Settings
+from stash_courier.worker.destinations import load
+from stash_courier.worker.destinations.plex import KIND, Plex, configure
+from stash_courier.worker.media import State
+from stash_courier.worker.plex_api import Item, Section, split
+from stash_courier.worker.plex_edit import FIELDS, Edit, edit_for, needs_whole
+from stash_courier.worker.plex_finder import split_names
+
+TOKEN = "plex-Token_7Yx"
+RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
+FILMS = Section("3", "Films", "movie", ("/media",))
+NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
+ITEM = Item("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
+
+
+def problem(**raw: object) -> str:
+    """What is said about settings that lead to no destination."""
+    made, problems = configure({**RAW, **raw}, Settings())
+    assert made == []
+    (only,) = problems
+    return only.message
+
+
+def item(**lists: tuple[str, ...]) -> Item:
+    """An item with these lists."""
+    return dataclasses.replace(ITEM, lists={**NO_LISTS, **lists})
+
+
+def edit(have: Item, *, add_only: bool = False, **wanted: object) -> Edit:
+    """The edit that makes an item as wanted."""
+    return edit_for(have, State(**wanted), add_only=add_only)  # type: ignore[arg-type]
+
+
+# Settings
+
+
+def test_without_an_address_there_is_no_plex() -> None:
+    """Who has no Plex fills in nothing, and nothing is said about it."""
+    assert configure({}, Settings()) == ([], [])
+    assert configure({"plex_url": "  ", "plex_token": "", "plex_add_only": False}, Settings()) == ([], [])
+
+
+def test_plex_is_found_by_its_settings() -> None:
+    """Address and token are all it takes, and the destination is called plex."""
+    loaded = load(RAW, Settings())
+    assert list(loaded.destinations) == ["plex"]
+    assert loaded.problems == ()
+    loaded.destinations["plex"].close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("192.168.1.5:32400", "http://"),
+        ("plex.local", "http://"),
+        ("ftp://plex", "http://"),
+        ("http://", "not a valid URL"),
+        ("http://plex:99999", "not a valid URL"),
+        ("http://plex:32400/web/index.html#!/", "page"),
+        ("http://plex:32400/web", "page"),
+        ("http://plex:32400/?X-Plex-Token=abc", "page"),
+    ],
+)
+def test_a_bad_address_is_explained(url: str, said: str) -> None:
+    """An address that can't be one of Plex costs that destination alone, and the setting is named."""
+    message = problem(plex_url=url)
+    assert message.startswith("plex_url ")
+    assert said in message
+    assert "abc" not in message
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "HTTP://h:1", " http://h:1 "])
+def test_a_slash_at_the_end_changes_nothing(url: str) -> None:
+    """An address is taken with and without a slash at its end."""
+    made, problems = configure({**RAW, "plex_url": url}, Settings())
+    assert problems == []
+    assert made[0]._server.url == "http://h:1"
+    made[0].close()
+
+
+@pytest.mark.parametrize("token", ["", "   ", "two words", "tökén", 'quo"te', "line\nbreak"])
+def test_a_bad_token_is_explained(token: str) -> None:
+    """A token that is missing or damaged is said so, and never shown."""
+    message = problem(plex_token=token)
+    assert message.startswith("plex_token ")
+    assert not token.strip() or token not in message
+
+
+def test_a_bad_choice_of_fields_stops_plex() -> None:
+    """A misspelt field sends nothing at all, since it was meant to protect something."""
+    message = problem(plex_skip_fields="title, detials")
+    assert "word 2" in message
+    assert "details" in message
+    assert problem(plex_skip_fields="ids").startswith("plex_skip_fields ")  # Plex can't hold them
+    assert problem(plex_images="perhaps").startswith("plex_images ")
+    assert problem(plex_add_only=3).startswith("plex_add_only ")
+
+
+def test_every_setting_is_in_the_fingerprint() -> None:
+    """Whatever is changed in Plex's settings, the destination starts afresh; others' settings don't count."""
+
+    def fingerprint(**raw: object) -> str:
+        ((made,), _) = configure({**RAW, **raw}, Settings())
+        made.close()
+        return made.fingerprint
+
+    changed = [
+        fingerprint(plex_token="other-token"),
+        fingerprint(plex_libraries="Films"),
+        fingerprint(plex_skip_fields="title"),
+        fingerprint(plex_add_only=True),
+        fingerprint(plex_images=True),
+        fingerprint(plex_url="http://127.0.0.1:1"),
+    ]
+    assert len({fingerprint(), *changed}) == 7
+    assert fingerprint(webhook_url="http://x") == fingerprint()
+    assert TOKEN not in fingerprint()
+
+
+def test_no_secret_in_a_repr() -> None:
+    """Whoever logs the destination's parts shows no token and no login."""
+    made, _ = configure({**RAW, "plex_url": "http://me:pass-word@h:1"}, Settings())
+    assert isinstance(made[0], Plex)
+    assert made[0].id == KIND
+    for shown in (repr(made[0]), repr(made[0]._server), made[0].fingerprint):
+        assert TOKEN not in shown
+        assert "pass-word" not in shown
+    made[0].close()
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "split_up"),
+    [
+        ("", [], []),
+        ("Films", ["Films"], ["Films"]),
+        ("Films; Home videos", [], ["Films", "Home videos"]),
+        ("Films, Home videos ,", [], ["Films", "Home videos"]),
+        ("Films, HD; Other", ["films, hd"], ["Films, HD", "Other"]),
+        ("Films, HD", ["Films", "HD"], ["Films", "HD"]),
+    ],
+)
+def test_names_of_libraries(names: str, known: list[str], split_up: list[str]) -> None:
+    """Libraries are separated by semicolons or commas, and one with a comma in its name can be named."""
+    assert split_names(names, known) == split_up
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("/media/a b/c.mkv", ("/media/a b", "c.mkv")),
+        ("/c.mkv", ("/", "c.mkv")),
+        ("/media/back\\slash.mkv", ("/media", "back\\slash.mkv")),
+        (r"D:\media\c.mkv", (r"D:\media", "c.mkv")),
+        ("D:/media/c.mkv", ("D:/media", "c.mkv")),
+        (r"\\nas\media\x\c.mkv", (r"\\nas\media\x", "c.mkv")),
+    ],
+)
+def test_folder_and_name(path: str, parts: tuple[str, str]) -> None:
+    """Folder and name are told apart as the server's system does."""
+    assert split(path) == parts
+
+
+# Edits
+
+
+def test_nothing_to_change_is_no_edit() -> None:
+    """An item that is as it should be gets no edit, whatever the case and order of its names."""
+    have = dataclasses.replace(
+        item(genre=("Drama", "ZOË"), actor=("B", "A")),
+        scalars={
+            "title": "Old",
+            "summary": "one\ntwo",
+            "originallyAvailableAt": "2024-05-01",
+            "userRating": "7.0",
+        },
+    )
+    assert not edit(have)
+    assert not edit(
+        have,
+        title="Old",
+        details="one\r\ntwo ",
+        date="2024-05-01",
+        rating=7.0,
+        tags=("Zoe\u0308", "drama"),
+        performers=("A", "B"),
+    )
+
+
+def test_only_what_differs_is_sent_and_locked() -> None:
+    """An edit holds the fields that differ, each with its lock, and nothing else."""
+    made = edit(item(genre=("A",)), title="New", details="", tags=("A",), studio="S")
+    assert made.parameters == {
+        "title.value": "New",
+        "title.locked": "1",
+        "studio.value": "S",
+        "studio.locked": "1",
+    }
+    assert made.changes == [
+        'title: "Old" would become "New"',
+        'studio: nothing would become "S"',
+    ]
+
+
+def test_lists_are_sent_whole_with_real_removals() -> None:
+    """Names that are to stay are named too, those that are to go are removed by name, and the list is locked."""
+    made = edit(item(genre=("Keep", "a, b", "c/d é")), tags=("Keep", "New"))
+    assert made.parameters == {
+        "genre[0].tag.tag": "Keep",
+        "genre[1].tag.tag": "New",
+        "genre[].tag.tag-": "a%2C%20b,c/d%20%C3%A9",
+        "genre.locked": "1",
+    }
+    assert [unquote(name) for name in made.parameters["genre[].tag.tag-"].split(",")] == ["a, b", "c/d é"]
+
+
+def test_an_empty_list_is_emptied_when_that_is_wanted() -> None:
+    """With +empty a scene without tags takes the tags away in Plex, each by name."""
+    made = edit(item(genre=("A", "B")), tags=())
+    assert made.parameters == {"genre[].tag.tag-": "A,B", "genre.locked": "1"}
+
+
+def test_add_only_takes_nothing_away() -> None:
+    """In add-only mode names that Stash doesn't have stay, and nothing is sent when all of Stash's are there."""
+    made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director="D")
+    assert made.parameters == {
+        "genre[0].tag.tag": "Hand",
+        "genre[1].tag.tag": "A",
+        "genre[2].tag.tag": "B",
+        "genre.locked": "1",
+        "director[0].tag.tag": "D",
+        "director.locked": "1",
+    }
+    assert not edit(item(genre=("Hand", "a")), add_only=True, tags=("A",))
+
+
+def test_collections_are_only_added_to() -> None:
+    """A scene's groups become collections; other collections of the item stay in any mode."""
+    made = edit(item(collection=("Hand",)), groups=("G",))
+    assert made.parameters == {
+        "collection[0].tag.tag": "Hand",
+        "collection[1].tag.tag": "G",
+        "collection.locked": "1",
+    }
+
+
+@pytest.mark.parametrize("date", ["2024", "2024-05"])
+def test_no_day_is_made_up(date: str) -> None:
+    """Plex keeps whole days only, so a date without one is left out."""
+    assert not edit(ITEM, date=date)
+    assert edit(ITEM, date="2024-05-06").parameters["originallyAvailableAt.value"] == "2024-05-06"
+
+
+def test_the_rating_is_of_ten() -> None:
+    """A rating is sent as Plex counts, and the same one isn't sent again."""
+    assert edit(ITEM, rating=7.5).parameters == {"userRating.value": "7.5", "userRating.locked": "1"}
+    rated = dataclasses.replace(ITEM, scalars={"title": "Old", "userRating": "8.0"})
+    assert not edit(rated, rating=8.0)
+    assert edit(rated, rating=0).parameters["userRating.value"] == ""
+    assert not edit(ITEM, rating=0)
+
+
+def test_no_edit_ever_unlocks() -> None:
+    """Whatever changes, locks are only set."""
+    have = item(genre=("x",), actor=("x",), director=("x",), collection=("x",))
+    everything = edit(
+        have,
+        title="t",
+        details="",
+        date="2024-01-01",
+        studio="s",
+        rating=1.0,
+        performers=("p",),
+        tags=(),
+        groups=("g",),
+        director="d",
+    )
+    locks = {k: v for k, v in everything.parameters.items() if k.endswith(".locked")}
+    assert len(locks) == len(FIELDS) - 1  # details are empty on both sides
+    assert set(locks.values()) == {"1"}
+
+
+def test_a_listing_is_not_trusted_with_long_lists() -> None:
+    """A list that a listing may have cut is read whole first; one that it can't have cut isn't."""
+    listed = dataclasses.replace(item(genre=("A", "B"), actor=("P",)), whole=False)
+    assert needs_whole(listed, State(tags=("A", "B")))
+    assert not needs_whole(listed, State(title="x", performers=("P",)))
+    assert not needs_whole(dataclasses.replace(listed, whole=True), State(tags=("A", "B")))

@@ -1,0 +1,260 @@
+"""The queue against a model of it in plain Python: whatever happens, with crashes and clock steps.
+
+COURIER_FULL=1 looks ten times as long.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from stash_courier.queue import schema
+from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.scene_queue import SceneQueue
+from tests.durable import DEST, Clock
+
+FULL = bool(os.environ.get("COURIER_FULL"))
+DESTINATIONS = (DEST, "plex")
+FOREVER = 1e12
+FACTS = ("path", "oshash", "checksum")
+Key = tuple[str, int]
+
+
+@dataclass
+class Share:
+    """Some events that one delivery stands for."""
+
+    events: list[SceneEvent]
+    due: float
+
+    def stands_for(self) -> tuple[str, tuple[str, ...], str]:
+        """Event, changed fields and path: the last create or destroy counts, else it is an update."""
+        decisive = [event for event in self.events if event.event != "update"]
+        last = decisive[-1] if decisive else self.events[-1]
+        changed = tuple(sorted({name for event in self.events for name in event.changed}))
+        return last.event, changed, last.path if last.event == "destroy" else ""
+
+    def add(self, event: SceneEvent, now: float, settle: float, afresh: bool) -> None:
+        """Another event joins; what backs off is due anew."""
+        self.events.append(event)
+        due = due_of(event, now, settle, self.stands_for()[0])
+        self.due = due if afresh else min(self.due, due)
+
+
+@dataclass
+class Row:
+    """What the queue should know of one scene at one destination."""
+
+    now: Share
+    later: Share | None = None  # what came in during the delivery
+    in_flight: Delivery | None = None
+    attempts: int = 0
+    tries: int = 0
+    history: list[Attempt] = field(default_factory=list)
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        """Edits before bulk, oldest due first."""
+        events = self.now.events + (self.later.events if self.later else [])
+        return all(event.bulk for event in events), self.now.due
+
+
+def due_of(event: SceneEvent, now: float, settle: float, kind: str) -> float:
+    """When a first event is due."""
+    return min(event.at, now) + (0.0 if kind == "destroy" else settle)
+
+
+class Queue(RuleBasedStateMachine):
+    """Every rule does to the queue what it does to the model; claims and the end compare them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.clock = Clock()
+        self.queue = SceneQueue(self.folder, clock=self.clock)
+        self.unrouted: list[SceneEvent] = []
+        self.rows: dict[Key, Row] = {}
+        self.newest: dict[int, int] = {}  # seq of the newest event of each scene
+        self.delivered: dict[Key, int] = {}  # seq that was delivered last
+
+    def teardown(self) -> None:
+        try:
+            self.end()
+        finally:
+            self.queue.close()
+            shutil.rmtree(self.folder)
+
+    def end(self) -> None:
+        """Nothing was lost: what is still there is delivered, and then each scene's newest event was."""
+        self.crash()
+        self.route(0.0)
+        for destination in DESTINATIONS:
+            self.claim(destination, 100, FOREVER)
+        for key in list(self.rows):
+            self.done(key)
+        assert self.queue.empty()
+        wanted = {(name, scene): seq for scene, seq in self.newest.items() for name in DESTINATIONS}
+        assert self.delivered == wanted
+
+    # What hooks and the clock do
+
+    @rule(
+        scene=st.integers(1, 3),
+        kind=st.sampled_from(["create", "update", "update", "destroy"]),
+        changed=st.sets(st.sampled_from(["title", "date", "code"])),
+        bulk=st.booleans(),
+    )
+    def put(self, scene: int, kind: str, changed: set[str], bulk: bool) -> None:
+        facts = {"path": f"/{len(self.newest)}-{self.clock.now}"} if kind == "destroy" else {}
+        written: dict[str, object] = {
+            "scene": scene,
+            "event": kind,
+            "changed": sorted(changed),
+            "at": self.clock.now,
+            "bulk": bulk,
+            **facts,
+        }
+        self.queue.put_many([schema.encode(written)])
+        put = self.queue.inbox_rows()[-1]
+        assert isinstance(put, SceneEvent)
+        assert put.seq > max(self.newest.values(), default=0)
+        self.newest[scene] = put.seq
+        self.unrouted.append(put)
+
+    @rule(seconds=st.sampled_from([1.0, 7.0, 60.0]))
+    def advance(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule(seconds=st.sampled_from([-3600.0, 3600.0]))
+    def step_clock(self, seconds: float) -> None:
+        self.clock.now += seconds
+        with self.queue.transaction():
+            self.queue.shift(seconds)
+        for row in self.rows.values():
+            row.now.due += seconds
+            if row.later:
+                row.later.due += seconds
+
+    # What the worker does
+
+    @rule(settle=st.sampled_from([0.0, 10.0]))
+    def route(self, settle: float) -> None:
+        rows = self.queue.inbox_rows()
+        assert rows == self.unrouted
+        self.queue.route(rows, DESTINATIONS, settle)
+        for event in self.unrouted:
+            for name in DESTINATIONS:
+                self.arrive((name, event.scene_id), event, settle)
+        self.unrouted = []
+
+    def arrive(self, key: Key, event: SceneEvent, settle: float) -> None:
+        row = self.rows.get(key)
+        fresh = Share([event], due_of(event, self.clock.now, settle, event.event))
+        if row is None:
+            self.rows[key] = Row(fresh)
+        elif row.in_flight is None:
+            row.now.add(event, self.clock.now, settle, row.tries > 0)
+            row.attempts = row.tries = 0
+        elif row.later is None:
+            row.later = fresh
+        else:
+            row.later.add(event, self.clock.now, settle, afresh=False)
+
+    @rule(name=st.sampled_from(DESTINATIONS), limit=st.integers(1, 3))
+    def claim_due(self, name: str, limit: int) -> None:
+        self.claim(name, limit, self.clock.now)
+
+    def claim(self, name: str, limit: int, now: float) -> None:
+        waiting = {key: row for key, row in self.rows.items() if key[0] == name and row.in_flight is None}
+        due = sorted(row.order for row in waiting.values() if row.now.due <= now)
+        claimed = self.queue.claim(name, limit, now)
+        assert [waiting[name, delivery.scene_id].order for delivery in claimed] == due[:limit]
+        for delivery in claimed:
+            assert isinstance(delivery, Delivery)
+            row = waiting[name, delivery.scene_id]
+            assert (delivery.event, delivery.changed, delivery.path) == row.now.stands_for()
+            assert delivery.seq == row.now.events[-1].seq
+            assert (delivery.attempts, delivery.tries) == (row.attempts, row.tries)
+            assert list(delivery.history) == row.history[-50:]
+            row.in_flight = delivery
+
+    def flying(self) -> list[Key]:
+        return [key for key, row in self.rows.items() if row.in_flight is not None]
+
+    @precondition(lambda self: self.flying())
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        self.done(data.draw(st.sampled_from(self.flying())))
+
+    def done(self, key: Key) -> None:
+        row = self.rows[key]
+        assert row.in_flight is not None
+        assert self.queue.superseded(row.in_flight) is (row.later is not None)
+        with self.queue.transaction():
+            self.queue.done(row.in_flight)
+        assert row.in_flight.seq > self.delivered.get(key, 0)
+        self.delivered[key] = row.in_flight.seq
+        if row.later is None:
+            del self.rows[key]
+        else:
+            self.rows[key] = Row(row.later)
+
+    @precondition(lambda self: self.flying())
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 5.0, 300.0]))
+    def fail(self, data: st.DataObject, seconds: float) -> None:
+        row = self.rows[data.draw(st.sampled_from(self.flying()))]
+        assert row.in_flight is not None
+        attempt = Attempt(self.clock.now, "refused", "It answered 500.", 500)
+        counted = replace(row.in_flight, attempts=row.attempts + 1, tries=row.tries + 1)
+        with self.queue.transaction():
+            self.queue.back(counted, self.clock.now + seconds, attempt)
+        row.attempts, row.tries, row.now.due = counted.attempts, counted.tries, self.clock.now + seconds
+        row.history.append(attempt)
+        self.back(row)
+
+    @precondition(lambda self: self.flying())
+    @rule(data=st.data())
+    def put_back(self, data: st.DataObject) -> None:
+        row = self.rows[data.draw(st.sampled_from(self.flying()))]
+        assert row.in_flight is not None
+        with self.queue.transaction():
+            self.queue.back(row.in_flight, None)
+        self.back(row)
+
+    def back(self, row: Row) -> None:
+        row.in_flight = None
+        if row.later is not None:
+            row.now = Share(row.now.events + row.later.events, row.later.due)
+            row.later, row.attempts, row.tries = None, 0, 0
+
+    @rule()
+    def crash(self) -> None:
+        self.queue.close()
+        self.queue = SceneQueue(self.folder, clock=self.clock)
+        assert {(d.destination, d.scene_id) for d in self.queue.in_flight()} == set(self.flying())
+        self.queue.recover()
+        for key in self.flying():
+            self.back(self.rows[key])
+
+    @invariant()
+    def same_size(self) -> None:
+        assert self.queue.size == len(self.unrouted) + len(self.rows)
+
+    @invariant()
+    def same_next_due(self) -> None:
+        for name in DESTINATIONS:
+            waiting = [row.now.due for key, row in self.rows.items() if key[0] == name and row.in_flight is None]
+            assert self.queue.next_due(name) == min(waiting, default=None)
+
+
+TestQueue = Queue.TestCase
+TestQueue.settings = settings(
+    max_examples=1000 if FULL else 100, stateful_step_count=50 if FULL else 40, deadline=None
+)

@@ -1,0 +1,258 @@
+"""Rows of queue.db: what can't be decoded becomes Broken and blocks nothing; and no statement scans."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stash_courier.queue import codec, schema
+from stash_courier.queue import statements as sql
+from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
+from stash_courier.queue.scene_queue import BUSY_SECONDS, SceneQueue
+from tests.durable import DEST, START, event
+
+GOOD = b'{"scene": 5, "event": "update", "changed": ["title"], "at": 1.5}'
+HISTORY = '"history": [{"at": 1, "failure": "busy", "message": "m", "status": null, "answer": ""}]'
+FACTS = '"path": "", "oshash": "", "checksum": ""'
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[SceneQueue]:
+    """A queue with one delivery, of scene 5."""
+    opened = SceneQueue(tmp_path, clock=lambda: START)
+    opened.route([event(5, seq=1)], [DEST], 0.0)
+    yield opened
+    opened.close()
+
+
+SPOILT_EVENTS = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"\xff\xfe\xfd",
+    b'{"scene": 5}',
+    GOOD[:-1],
+    GOOD.replace(b"5,", b'"5",', 1),
+    GOOD.replace(b"5,", b"true,", 1),
+    GOOD.replace(b"5,", b"0,", 1),
+    GOOD.replace(b"5,", b"9223372036854775808,", 1),
+    GOOD.replace(b"5,", b"9" * 5000 + b",", 1),
+    GOOD.replace(b"update", b"merge"),
+    GOOD.replace(b'"update"', b"[]"),
+    GOOD.replace(b"1.5", b"NaN"),
+    GOOD.replace(b"1.5", b"Infinity"),
+    GOOD.replace(b"1.5", b'"1.5"'),
+    GOOD.replace(b"title", b"a b"),
+    GOOD.replace(b"title", b"\\ud800"),
+    GOOD.replace(b'["title"]', b'"title"'),
+    GOOD.replace(b'["title"]', b"[5]"),
+    GOOD[:-1] + b', "path": 5}',
+    GOOD[:-1] + b', "bulk": 1}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("raw", SPOILT_EVENTS, ids=range(len(SPOILT_EVENTS)))
+def test_an_event_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, raw: bytes) -> None:
+    """Whatever stands in a row of the inbox, it comes out with its bytes, and what is behind it is routed."""
+    queue.put_many([raw, GOOD])
+    broken, good = queue.inbox_rows()
+    assert isinstance(broken, Broken)
+    assert (broken.raw, broken.destination, broken.scene_id) == (raw, "", 0)
+    assert str(broken.seq) in broken.reason
+    assert isinstance(good, SceneEvent)
+    queue.route([broken, good], [DEST], 0.0)
+    assert queue.inbox_empty()
+
+
+def test_an_event_that_is_a_text_is_read_or_refused(queue: SceneQueue) -> None:
+    """A row of another program, a text or bytes that are no text, is read if it can be and else refused."""
+    conn = queue.connection
+    conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (?, 0)", (GOOD.decode(),))
+    conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (CAST(x'22ff22' AS TEXT), 0)")
+    conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (NULL, 0)")
+    conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (5, 0)")
+    good, text, *others = queue.inbox_rows()
+    assert isinstance(good, SceneEvent)
+    assert isinstance(text, Broken)
+    assert text.raw == b'"\xff"'
+    assert [type(other) for other in others] == [Broken, Broken]
+
+
+SPOILT_COLUMNS = [
+    ("data", b"\xff"),
+    ("data", "{}"),
+    ("data", None),
+    ("data", "[]"),
+    ("data", f'{{{FACTS}, "history": 5}}'),
+    ("data", f'{{{FACTS}, "history": [5]}}'),
+    ("data", f"{{{FACTS}, {HISTORY.replace('null', '[]')}}}"),
+    ("data", f"{{{FACTS}, {HISTORY.replace('1,', 'NaN,')}}}"),
+    ("event", "merge"),
+    ("event", b"update"),
+    ("changed", b"title"),
+    ("changed", "not-a-name"),
+    ("seq", "x"),
+    ("attempts", "x"),
+    ("tries", b"1"),
+    ("timestamp", None),
+    ("timestamp", "x"),
+    ("scene_id", -5),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), SPOILT_COLUMNS, ids=range(len(SPOILT_COLUMNS)))
+def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, column: str, value: object) -> None:
+    """Whatever stands in a delivery's row, it comes out as broken, is recovered as such, and can be removed."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET {column} = ?", (value,))
+    queue.route([event(6, seq=2)], [DEST], 0.0)
+    claimed = queue.claim(DEST, 10, START)
+    (broken,) = [row for row in claimed if isinstance(row, Broken)]
+    assert broken.destination == DEST
+    assert [row.scene_id for row in claimed if isinstance(row, Delivery)] == [6]
+    queue.recover()
+    again = queue.claim(DEST, 10, START)
+    assert broken in again
+    with queue.transaction():
+        queue.remove(broken.seq)
+    assert queue.size == 1
+
+
+def test_bytes_that_are_no_text_block_nothing(queue: SceneQueue) -> None:
+    """Bit rot in a text column makes its row broken, with the bytes, and not the queue unreadable."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
+    queue.route([event(6, seq=2)], [DEST], 0.0)
+    broken, good = queue.claim(DEST, 10, START)
+    assert isinstance(broken, Broken)
+    assert broken.raw == b"{\xff}"
+    assert isinstance(good, Delivery)
+
+
+def test_a_newer_event_mends_a_broken_row(queue: SceneQueue) -> None:
+    """An edit of a scene whose row is damaged is delivered."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = 'x', event = 'y', attempts = 'z'")
+    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    (mended,) = queue.claim(DEST, 10, START)
+    assert isinstance(mended, Delivery)
+    assert (mended.event, mended.changed) == ("update", ("title",))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60) | st.integers() | st.none() | st.floats())
+def test_anything_can_stand_in_a_row(value: object) -> None:
+    """Whatever type and bytes a column gives, decoding ends in a broken row, never in an error."""
+    assert isinstance(codec.event(7, value), Broken)
+    for place in range(13):
+        row: list[object] = [1, DEST, 5, "update", "", 9, 1.5, 0, 0, 0, f"{{{FACTS}}}", 0, 0]
+        row[place] = value
+        if place:
+            assert isinstance(codec.delivery(row), Broken | Delivery)
+
+
+def test_a_history_is_bounded() -> None:
+    """A delivery that fails for weeks keeps its latest attempts, not all."""
+    attempts = [Attempt(float(n), "busy", f"{n}") for n in range(200)]
+    kept = codec.facts(event(5), attempts)["history"]
+    assert isinstance(kept, list)
+    assert [attempt["message"] for attempt in kept] == [f"{n}" for n in range(150, 200)]
+
+
+# For people and for the whole file at once, or of one row.
+MAY_SCAN = {"BACKLOG", "COUNT", "INBOX_COUNT", "MAKE_DUE", "SHIFT", "ADD", "ANY", "INBOX_ANY", "INBOX_ROWS"}
+# In the order of the rowid and with a limit: they stop after what they were asked for.
+LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
+# Goes through the partial index of what is in flight, which is all that it wants.
+INDEXED = {"IN_FLIGHT": "deliveries_in_flight"}
+
+
+def statements() -> dict[str, str]:
+    """The statements of queue/statements.py by name."""
+    return {
+        name: text
+        for name, text in vars(sql).items()
+        if name.isupper() and name not in {"COLUMNS", "DELIVERIES", "INBOX"}
+    }
+
+
+def plan(conn: sqlite3.Connection, statement: str) -> list[str]:
+    """How SQLite would carry out a statement."""
+    named = set(re.findall(r":(\w+)", statement))
+    numbered = [int(number) for number in re.findall(r"\?(\d)", statement)]
+    values: object = dict.fromkeys(named, 1) if named else (1,) * (max(numbered, default=statement.count("?")))
+    return [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {statement}", values)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(set(statements()) - MAY_SCAN))
+def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
+    """What the worker does for each event and delivery costs the same whatever waits."""
+    steps = [s for s in plan(queue.connection, statements()[name]) if not re.match(r"SCAN \(subquery", s)]
+    if name in INDEXED:
+        assert [step for step in steps if INDEXED[name] not in step] == []
+    else:
+        assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("CLAIM", "deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("NEXT_DUE", "deliveries_due (destination=? AND priority=?)"),
+        ("CLAIM_SUSPECT", "deliveries_suspect (destination=? AND due<?)"),
+        ("SUSPECT_DUE", "deliveries_suspect (destination=?)"),
+    ],
+)
+def test_what_is_due_is_found_by_its_index(queue: SceneQueue, name: str, index: str) -> None:
+    """The next delivery, or suspect, is found without looking at those that wait longer."""
+    assert any(index in step for step in plan(queue.connection, statements()[name]))
+
+
+def test_limited_reads_stop(queue: SceneQueue) -> None:
+    """Looking whether there is anything looks at one row."""
+    for name in LIMITED:
+        assert "LIMIT" in statements()[name]
+        assert not any("TEMP B-TREE" in step for step in plan(queue.connection, statements()[name]))
+
+
+def test_the_hooks_insert_scans_nothing(queue: SceneQueue) -> None:
+    """A hook's insert goes to the end of one table and touches no index."""
+    insert = schema.INSERT.format(table_name=schema.INBOX)
+    assert plan(queue.connection, insert) == []
+    with closing(
+        queue.connection.execute("SELECT name FROM sqlite_schema WHERE tbl_name = ?", (schema.INBOX,))
+    ) as c:
+        assert c.fetchall() == [(schema.INBOX,)]
+
+
+def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
+    """After a big backlog was delivered, the disk is given back, the log's part too."""
+    queue.route([event(n, "destroy", seq=n, path="x" * 500) for n in range(10, 5000)], [DEST], 0.0)
+    queue.tidy()
+    full = (tmp_path / "queue.db").stat().st_size
+    with queue.transaction():
+        for delivery in queue.claim(DEST, 5000, START):
+            assert isinstance(delivery, Delivery)
+            queue.done(delivery)
+    queue.tidy()
+    assert (tmp_path / "queue.db").stat().st_size < full / 10
+    assert (tmp_path / "queue.db-wal").stat().st_size == 0
+
+
+def test_tidying_waits_for_nobody(queue: SceneQueue, tmp_path: Path) -> None:
+    """While a button reads for long, the worker's checkpoint keeps no hook from writing."""
+    with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute(f"SELECT count(*) FROM {schema.DELIVERIES}").fetchone()
+        queue.route([event(6, seq=2)], [DEST], 0.0)
+        before = time.monotonic()
+        queue.tidy()
+        assert time.monotonic() - before < BUSY_SECONDS / 2
+    assert queue.connection.execute("PRAGMA busy_timeout").fetchone() == (BUSY_SECONDS * 1000,)

@@ -1,0 +1,101 @@
+"""What becomes of a failed delivery: DESIGN's table of failures, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.retry import ABSENT_SECONDS, Decision, decide
+
+NOW = 1_000_000.0
+SCHEDULE = (5.0, 300.0, 1800.0)
+
+
+def delivery(**counts: int) -> Delivery:
+    return Delivery(1, "webhook:a", 7, "update", (), 10, NOW, **counts)
+
+
+def decided(
+    failure: Failure,
+    job: Delivery | None = None,
+    *,
+    held: bool = False,
+    max_attempts: int = 10,
+    retry_after: float | None = None,
+    chance: float = 0.5,
+) -> Decision:
+    return decide(
+        job or delivery(),
+        DeliveryFailed(failure, "it failed", retry_after=retry_after),
+        NOW,
+        held=held,
+        schedule=SCHEDULE,
+        max_attempts=max_attempts,
+        chance=lambda: chance,
+    )
+
+
+@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.BUSY, Failure.STASH])
+@pytest.mark.parametrize("tries", [0, 5, 5000])
+def test_no_answer_burns_nothing(failure: Failure, tries: int) -> None:
+    """However long nobody answers, no attempt is counted and nothing is buried."""
+    decision = decided(failure, delivery(tries=tries), max_attempts=1)
+    assert not decision.bury
+    assert decision.delivery.attempts == 0
+    assert decision.delivery.tries == tries + 1
+
+
+@pytest.mark.parametrize(("tries", "wait"), [(0, 5.0), (1, 300.0), (2, 1800.0), (3, 1800.0), (90, 1800.0)])
+def test_the_schedule_is_followed_and_its_last_step_repeats(tries: int, wait: float) -> None:
+    """The owner's schedule says when a delivery is tried again."""
+    assert decided(Failure.BUSY, delivery(tries=tries)).due == pytest.approx(NOW + wait)
+    refused = decided(Failure.REFUSED, delivery(attempts=tries, tries=tries), max_attempts=100)
+    assert refused.due == pytest.approx(NOW + wait)
+
+
+@pytest.mark.parametrize(("chance", "factor"), [(0.0, 0.8), (0.999999, 1.2)])
+def test_tries_are_spread_by_a_fifth(chance: float, factor: float) -> None:
+    """Deliveries that failed together don't come back all at once."""
+    assert decided(Failure.BUSY, chance=chance).due == pytest.approx(NOW + 5.0 * factor, rel=1e-3)
+
+
+def test_retry_after_is_obeyed() -> None:
+    """A receiver that names a time isn't asked before."""
+    assert decided(Failure.BUSY, retry_after=3600.0).due == NOW + 3600.0
+
+
+@pytest.mark.parametrize("failure", [Failure.REFUSED, Failure.BUG])
+def test_refusals_count_and_the_last_one_buries(failure: Failure) -> None:
+    """A scene that is refused again and again becomes a dead letter after the owner's number of attempts."""
+    job = delivery()
+    for attempt in range(1, 4):
+        decision = decided(failure, job, max_attempts=3)
+        job = decision.delivery
+        assert job.attempts == attempt
+        assert decision.bury == (attempt == 3)
+
+
+@pytest.mark.parametrize("failure", [f for f in Failure if f not in {Failure.ITEM_REFUSED, Failure.NOT_THERE_YET}])
+def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failure) -> None:
+    """An outage leaves no dead letters, at any setting; only a bug counts, since it is ours."""
+    decision = decided(failure, held=True, max_attempts=2)
+    assert not decision.bury
+    assert decision.delivery.attempts == (1 if failure is Failure.BUG else 0)
+
+
+@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.FORBIDDEN])
+def test_what_can_never_succeed_is_a_dead_letter_at_once(failure: Failure) -> None:
+    """A person hears at once of a scene that the destination will never take."""
+    assert decided(failure).bury
+
+
+def test_an_item_that_is_not_there_yet_has_two_hours() -> None:
+    """A media server gets about two hours to scan a new file, then a person is told."""
+    job, waited = delivery(), 0.0
+    while not (decision := decided(Failure.NOT_THERE_YET, job, max_attempts=1)).bury:
+        waited += decision.due - NOW
+        job = decision.delivery
+    assert waited == pytest.approx(sum(ABSENT_SECONDS))
+    assert 100 * 60 < waited < 140 * 60
+    assert job.attempts == 0

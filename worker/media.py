@@ -1,0 +1,304 @@
+"""What the media servers have in common: what a scene should look like there, and where it is to be found.
+
+Speaks to no server and knows the API of none. A destination uses it so::
+
+    server, wrong = read_server(raw, "plex", "plex_token", "Plex")  # None: not set up, or not usable
+    selection, more = read_selection(raw, "plex", FIELDS)           # FIELDS: names out of ALL_FIELDS
+
+    def configure(raw, settings, cover): ...               # cover(scene.cover_url) -> bytes, see covers.py
+
+    where = places(delivery, scene, path_map)              # () without files; the primary file first
+    wanted = wanted_state(scene, selection)                # None in a field: leave the server's value alone
+    if wanted.details is not None and not same_text(item["summary"], wanted.details): ...
+    if wanted.tags is not None and (change := list_change(names, wanted.tags, add_only=selection.add_only)): ...
+
+    raise not_there_yet("Plex", scene.id, where)           # the item isn't known yet
+    raise ambiguous("Plex", scene.id, where[0], [...])     # two items have that path
+    found = read_json(answer, server)                      # an answer that must be JSON
+
+``Server``, ``Selection`` and their readers are media_settings.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stash_courier.plugin.settings import PathMap
+from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.http import Answer
+from stash_courier.worker.media_settings import Selection, Server
+
+SHOWN = 80  # characters of a value that a person gets to see
+
+
+# Where a scene is
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file of a scene is, as both sides call it."""
+
+    stash: str
+    server: str
+    rule: tuple[str, str] | None  # path_map's; None if none fits
+
+    def __str__(self) -> str:
+        """Both paths and the rule, as they stand in the middle of a sentence."""
+        how = (
+            f"by path_map's rule {self.rule[0]} => {self.rule[1]}" if self.rule else "no rule of path_map fits it"
+        )
+        return f"{self.server} (in Stash {self.stash}; {how})"
+
+
+def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) -> tuple[Place, ...]:
+    """Where to look for a scene: its files, the primary first; of one that is gone its delivery's path."""
+    paths = [file.path for file in scene.files] if scene else [delivery.path] if delivery else []
+    return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
+
+
+def same_path(one: str, other: str) -> bool:
+    """Whether two paths of a server are the same; on Windows case and kind of separator don't matter."""
+    return path_key(one) == path_key(other)
+
+
+def path_key(path: str) -> str:
+    """The same for paths that are the same."""
+    return path.replace("\\", "/").casefold() if _is_windows(path) else path
+
+
+def rule_between(stash: str, server: str) -> str:
+    """The rule for path_map that leads from one path to the other, such as ``/data => /mnt``.
+
+    What both end with is cut off: paths of one file, or of one folder.
+    """
+    ours, theirs = _components(stash), _components(server)
+    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+        ours, theirs = ours[:-1], theirs[:-1]
+    return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
+
+
+def _components(path: str) -> list[str]:
+    return path.rstrip("/\\").replace("\\", "/").split("/") if _is_windows(path) else path.rstrip("/").split("/")
+
+
+def _joined(components: list[str], path: str) -> str:
+    separator = "\\" if _is_windows(path) and "/" not in path else "/"
+    return separator.join(components) or "/"
+
+
+def _is_windows(path: str) -> bool:
+    return path.startswith("\\\\") or path[1:2] == ":"
+
+
+def no_file(name: str, scene_id: int) -> DeliveryFailed:
+    """The scene has no file, so there is nothing to look for."""
+    return DeliveryFailed(
+        Failure.ITEM_REFUSED,
+        f"Scene {scene_id} has no file in Stash, so it can't be found at {name}: assign a file, or "
+        "delete the scene.",
+    )
+
+
+def not_there_yet(name: str, scene_id: int, where: Sequence[Place], hint: str = "") -> DeliveryFailed:
+    """The server doesn't know the item yet.
+
+    Args:
+        name: the server's name.
+        scene_id: Stash's id.
+        where: all places where it was looked for.
+        hint: a sentence with what else is known, such as that no library holds that folder.
+    """
+    return DeliveryFailed(
+        Failure.NOT_THERE_YET,
+        f"{name} does not know scene {scene_id} under {'; nor under '.join(map(str, where))}: it was asked to "
+        "look for it, and we come back for about 2 hours. If it stays unknown, correct path_map or add that "
+        f"folder to a library of {name}.{hint and ' ' + hint}",
+    )
+
+
+def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
+    """Several items have the scene's path.
+
+    Args:
+        name: the server's name.
+        scene_id: Stash's id.
+        place: the path that all have.
+        items: each item as the owner finds it: its name and id.
+    """
+    found = list(items)
+    return DeliveryFailed(
+        Failure.ITEM_REFUSED,
+        f"{name} has {len(found)} items with the path {place.server}: {'; '.join(found)}. Which of them is scene "
+        f"{scene_id} can't be told, so none was changed: remove all but one (is the folder in two libraries?), "
+        "then retry this dead letter.",
+    )
+
+
+# What a scene should look like
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A scene's values for a media server. None: leave the server's value alone. "", (): empty it."""
+
+    title: str | None = None
+    details: str | None = None
+    date: str | None = None  # "YYYY-MM-DD", "YYYY-MM", "YYYY"
+    studio: str | None = None
+    performers: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    director: str | None = None
+    rating: float | None = None  # above 0, up to 10; 0: empty it
+    ids: str | None = None  # the scene's id
+
+    @property
+    def year(self) -> int | None:
+        """The date's year."""
+        return int(self.date[:4]) if self.date else None
+
+    @property
+    def day(self) -> str | None:
+        """The date if it names a day, "YYYY-MM-DD"."""
+        return self.date if self.date and len(self.date) == len("YYYY-MM-DD") else None
+
+
+def wanted_state(scene: Scene, selection: Selection) -> State:
+    """What the selected fields should be."""
+    values: dict[str, str | float | tuple[str, ...]] = {
+        "title": scene.title_or_stem(),
+        "details": tidy(scene.details),
+        "date": scene.date,
+        "studio": scene.studio.name if scene.studio else "",
+        "performers": names(p.name for p in scene.performers),
+        "tags": names(t.name for t in scene.tags),
+        "groups": names(g.name for g in scene.groups),
+        "director": " ".join(scene.director.split()),
+        "rating": (scene.rating100 or 0) / 10,
+        "ids": str(scene.id),
+    }
+    sent = {
+        name: value
+        for name, value in values.items()
+        if name in selection.fields and (value or (selection.clear and name != "title"))
+    }
+    return State(**sent)  # type: ignore[arg-type]  # names and types are those of the table above
+
+
+def names(found: Iterable[str]) -> tuple[str, ...]:
+    """Names without blanks around them, each once whatever its case."""
+    first: dict[str, str] = {}
+    for name in (" ".join(n.split()) for n in found):
+        if name:
+            first.setdefault(_folded(name), name)
+    return tuple(first.values())
+
+
+def tidy(value: str) -> str:
+    """A text as servers give it back: line feeds alone, nothing around it."""
+    return value.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def same_text(one: str | None, other: str | None) -> bool:
+    """Whether two texts are the same, whatever their line ends, outer blanks and way to compose a letter."""
+    return unicodedata.normalize("NFC", tidy(one or "")) == unicodedata.normalize("NFC", tidy(other or ""))
+
+
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names are the same; servers keep the case in which they first met one."""
+    return _folded(one or "") == _folded(other or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a list needs to become as it should be; false if it is so."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()  # as the server spells them
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+
+def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool, cased: bool = False) -> Change:
+    """What to add to and remove from a server's list; the order doesn't matter.
+
+    Args:
+        current: as the server has it.
+        wanted: as Stash has it.
+        add_only: nothing is removed.
+        cased: upper and lower case matter: for lists whose spelling a server takes over.
+    """
+    key = _composed if cased and not add_only else _folded
+    have = {key(name) for name in current}
+    want = {key(name) for name in wanted}
+    added = tuple(name for name in wanted if key(name) not in have)
+    removed = () if add_only else tuple(name for name in current if key(name) not in want)
+    return Change(added, removed)
+
+
+def would_change(field_name: str, before: object, after: object) -> str:
+    """One changed field, for a person."""
+    return f"{field_name}: {_shown(before)} would become {_shown(after)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    shown = "".join(c if c.isprintable() else " " for c in str("" if value is None else value))
+    if not shown:
+        return "nothing"
+    return f'"{shown}"' if len(shown) <= SHOWN else f'"{shown[:SHOWN]}…"'
+
+
+def _folded(name: str) -> str:
+    return _composed(name.casefold())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(name.split()))
+
+
+# What a server says
+
+
+def read_json(answer: Answer, server: Server) -> object:
+    """The content of an answer that must be JSON.
+
+    Raises:
+        DeliveryFailed: it isn't. What began as JSON broke off; anything else is another program's, or a login
+            page in front of the server.
+    """
+    body = answer.body.strip()
+    try:
+        if answer.whole:
+            return json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    if body[:1] in {b"{", b"["}:
+        raise DeliveryFailed(
+            Failure.BUSY,
+            f"{server.host} broke off in the middle of its answer, or it was longer than we read: we try again.",
+            status=answer.status,
+        )
+    page = " with a web page" if body[:1] == b"<" else ""
+    raise DeliveryFailed(
+        Failure.DESTINATION,
+        f"{server.host} answers{page} where {server.name} answers with JSON: another program or a proxy's login "
+        f"page is at that address; enter the one of {server.name} itself.",
+        status=answer.status,
+    )
+
+
+def library_updated(kind: str, paths: Iterable[str]) -> bytes:
+    """The body of Jellyfin's and Emby's ``POST /Library/Media/Updated``.
+
+    Args:
+        kind: ``Created``, ``Modified`` or ``Deleted``.
+        paths: as the server calls them.
+    """
+    return json.dumps({"Updates": [{"Path": path, "UpdateType": kind} for path in paths]}).encode("ascii")
