@@ -6,14 +6,16 @@ Stash, no settings, nothing that grows with backlog or history.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import Any, NoReturn
 
-from stash_courier.queue import schema
+from stash_courier.queue import lean_json, schema
 from stash_courier.worker import process
+
+TYPE_CHECKING = False  # typing costs each hook a fifth of a bare interpreter's start
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 EVENTS = {
     "Scene.Create.Post": "create",
@@ -25,7 +27,9 @@ NOT_CHANGES = {"id", "ids", "clientMutationId"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
-CONNECTION_AGE_SECONDS = 600  # the session cookie in it lives an hour unless it is renewed
+# The session cookie in the note lives as long as the owner's max_session_age, an hour or seconds; a
+# worker that starts must find one that is good, and a bulk edit need not write it with every scene.
+CONNECTION_AGE_SECONDS = 10
 
 
 class BadInputError(Exception):
@@ -49,7 +53,7 @@ def main(raw: bytes, root: str) -> int:
         if mode == "hook":
             return _answer(_hook(request, args, root))
         folder = data_folder(request)
-        keep_connection(request, folder)
+        keep_connection(request, folder, anyway=True)
         if mode == "wake":
             return _answer("awake" if _rouse(folder, root) else "off")
         from stash_courier.plugin import libraries
@@ -62,7 +66,7 @@ def main(raw: bytes, root: str) -> int:
         from stash_courier.plugin import log
 
         log.error(str(error))
-        sys.stdout.write(json.dumps({"error": str(error)}))
+        sys.stdout.write(lean_json.dumps({"error": str(error)}))
         return 1
 
 
@@ -101,7 +105,7 @@ def data_folder(request: dict[str, Any]) -> str:
 
 def _parsed(raw: bytes) -> object:
     try:
-        return json.loads(raw)
+        return lean_json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadInputError(
             "standard input isn't JSON: Stash starts this program with a task button or a hook, "
@@ -181,11 +185,15 @@ def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     return event
 
 
-def keep_connection(request: dict[str, Any], folder: str) -> None:
+def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = False) -> None:
     """Leaves the worker a note how to reach Stash, if the last one is old or of another place.
 
-    The session cookie differs in every hook, so it alone is no reason to write. A note that can't be
-    written is said and nothing more: the event is safe, and the next hook tries again.
+    A note that can't be written is said and nothing more: the event is safe, and the next hook tries again.
+
+    Args:
+        request: what Stash wrote to standard input.
+        folder: the data folder.
+        anyway: writes it even if the last one is fresh: a button uses it itself.
     """
     server = request.get("server_connection")
     if not isinstance(server, dict):
@@ -202,8 +210,9 @@ def keep_connection(request: dict[str, Any], folder: str) -> None:
     now = time.time()
     try:
         with open(path, "rb") as file:
-            known = json.loads(file.read())
-        if 0 <= now - known["at"] < CONNECTION_AGE_SECONDS and all(known[k] == place[k] for k in place):
+            known = lean_json.loads(file.read())
+        fresh = not anyway and 0 <= now - known["at"] < CONNECTION_AGE_SECONDS
+        if fresh and all(known[k] == place[k] for k in place):
             return
     except (OSError, ValueError, LookupError, TypeError):
         pass  # none yet, or damaged: write a new one
@@ -212,7 +221,7 @@ def keep_connection(request: dict[str, Any], folder: str) -> None:
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:
-            file.write(json.dumps({**place, "cookie": value or "", "at": now}).encode("ascii"))
+            file.write(lean_json.dumps({**place, "cookie": value or "", "at": now}).encode("ascii"))
         os.replace(draft, path)
     except OSError as error:
         from stash_courier.plugin import log
@@ -225,5 +234,5 @@ def keep_connection(request: dict[str, Any], folder: str) -> None:
 
 
 def _answer(output: object) -> int:
-    sys.stdout.write(json.dumps({"output": output}))
+    sys.stdout.write(lean_json.dumps({"output": output}))
     return 0

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,16 +74,18 @@ def unfinished(folder: Path) -> bool:
 
 def _sound(path: Path) -> bool:
     try:
-        conn = schema.connect(str(path), 10.0)
-        try:
+        with closing(_readonly(path)) as conn:
             known = conn.execute("PRAGMA user_version").fetchone()[0] != 0
             return bool(known and conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
-        finally:
-            conn.close()
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             return False
         raise
+
+
+def _readonly(path: Path) -> sqlite3.Connection:
+    """Opens a file that may be damaged: whoever closes it otherwise plays its log into it."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
 
 
 def _set_aside(path: Path) -> None:
@@ -118,9 +121,9 @@ def _save_all(path: Path, unread: Path) -> str:
     saved = _save(unread, path)
     unread.with_name(unread.name + "-shm").unlink(missing_ok=True)
     aside = unread.with_name(unread.name.replace(UNREAD, DAMAGED))
-    unread.rename(aside)
-    if (rest := unread.with_name(unread.name + "-wal")).exists():
-        rest.rename(aside.with_name(aside.name + "-wal"))
+    for suffix in ("-wal", ""):  # the file last, for its name says that it was read
+        if (part := unread.with_name(unread.name + suffix)).exists():
+            part.rename(aside.with_name(aside.name + suffix))
     sentence = (
         f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}; "
         f"{saved} rows could be read and were kept. Press «Send all scenes» if something is missing."
@@ -140,8 +143,7 @@ def _gate(folder: Path) -> int:
 
 def _save(old: Path, new: Path) -> int:
     """Copies the rows that can be read, table by table; those that are there already stay as they are."""
-    # Read-only, for closing it must not play its log into the damaged file.
-    source = sqlite3.connect(f"{old.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    source = _readonly(old)
     source.text_factory = codec.exact
     target = schema.connect(str(new), 10.0)
     saved = 0

@@ -7,12 +7,11 @@ every edit in Stash. What only the worker does with the tables is in scene_queue
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sqlite3
 import time
 
-from stash_courier.queue import locks
+from stash_courier.queue import lean_json, locks
 
 # The files of the data folder.
 QUEUE_DB = "queue.db"
@@ -86,7 +85,7 @@ class QueueUnavailable(Exception):
 
 def encode(event: dict[str, object]) -> bytes:
     """An event as persist-queue's JSON serializer writes it: ASCII, surrogates escaped."""
-    return json.dumps(event).encode("ascii")
+    return lean_json.dumps(event).encode("ascii")
 
 
 def connect(path: str, busy_seconds: float) -> sqlite3.Connection:

@@ -24,7 +24,7 @@ DURABLE = (
     "fdatasync,fsync,pwrite64,write,rename,renameat,renameat2,unlink,unlinkat,ftruncate,mkdir,mkdirat,link,linkat"
 )
 FULL = bool(os.environ.get("COURIER_FULL"))
-POINTS = 10  # kills of one program, unless FULL
+POINTS = 8  # kills of one program, unless FULL
 CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((?:(\d+)[,<)])?")
 
 

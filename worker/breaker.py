@@ -61,6 +61,11 @@ def configured(health: Health, fingerprint: str) -> Health:
     return replace(health, removed_at=0.0)
 
 
+def hurried(health: Health) -> Health:
+    """Health when a person wants it tried now; one that is gone is probed once."""
+    return replace(health, state="ill" if health.state == "gone" else health.state, until=0.0)
+
+
 def may_send(health: Health, now: float) -> Literal["all", "probe", "nothing"]:
     """What may be sent now: everything, one delivery as a probe, or nothing."""
     if health.state == "gone" or now < health.until:

@@ -100,7 +100,7 @@ class Dispatcher:
         self._asking = False
         self._reports: queue.SimpleQueue[Outcome | _Answer] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
-        self._enabled = False
+        self._enabled: bool | None = None  # not known yet
         self._state_at = -FOREVER  # monotonic time of the settings we have
         self._asked_seq = 0  # newest event when Stash was asked last
         self._known_seq = 0  # newest event that the settings we have are newer than
@@ -289,13 +289,13 @@ class Dispatcher:
 
     def _hurry(self) -> None:
         """A person wants everything tried now."""
-        if control.get(self._conn, control.HURRY) is None:
+        if self._enabled is None or control.get(self._conn, control.HURRY) is None:
             return
         with self._queue.transaction():
             control.put(self._conn, control.HURRY, None)
             self._queue.make_due(self._clock())
             for lane in self.roster.lanes.values():
-                lane.health = replace(lane.health, until=0.0)
+                lane.health = breaker.hurried(lane.health)
         self._stash_until = 0.0
 
     def _route(self) -> None:

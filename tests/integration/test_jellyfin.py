@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from jellyfin_apiclient_python.exceptions import HTTPException
 
 from stash_courier.plugin.settings import PathMap, Settings
 from stash_courier.queue.jobs import Scene
+from stash_courier.queue.schema import CONNECTION
 from stash_courier.tests.fastforward import FastForward
 from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
 from stash_courier.tests.media_samples import delivery, scene
@@ -24,10 +26,11 @@ from stash_courier.tests.standin.jellyfin import KEY, USER, StandInJellyfin
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
 from stash_courier.tests.standin.stash.server import StandInStash
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.covers import Cover, no_cover
+from stash_courier.worker.covers import Cover, covers_of, image_type, no_cover
 from stash_courier.worker.destinations.jellyfin import Jellyfin, configure
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Outcome, open_lane
+from stash_courier.worker.stash import Stash
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -487,6 +490,7 @@ def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
         (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "jellyfin_url"),
         (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "jellyfin_api_key"),
         (Reply(500, {}, b"Error processing request."), Failure.REFUSED, "log"),
+        (Reply(500, {}, f"unknown {KEY}".encode()), Failure.REFUSED, "log"),
         (Reply(502, {}, b"<html>Bad Gateway</html>"), Failure.BUSY, "wait"),
     ],
 )
@@ -567,6 +571,7 @@ def test_a_cover_is_sent_where_it_may_have_changed(server: StandInJellyfin, valu
         ours.deliver(delivery("jellyfin", one, **values), one)
         assert server.images == {item_id: JPEG}
         assert images_sent(server) == 1
+        assert server.counts["GET /Items/{id}/Images/Primary"] == 0
         covers.image = PNG
         ours.deliver(delivery("jellyfin", one, **values), one)
     assert server.images == {item_id: PNG}
@@ -609,6 +614,26 @@ def test_a_cover_that_stash_cannot_give_is_stashs_fault(server: StandInJellyfin)
         failed = refused(ours, scene(), event="create")
     assert failed.failure is Failure.STASH
     assert server.items[item_id]["Name"] == "A Title"
+
+
+def test_covers_come_from_stash_alone(tmp_path: Path, stash: StandInStash) -> None:
+    """A cover is asked of Stash whatever its URL says, since our login goes with it."""
+    stash.edit(2, cover_image=f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}")
+    place = {"scheme": "http", "host": "127.0.0.1", "port": stash.config.port, "cookie": "", "at": 0.0}
+    (tmp_path / CONNECTION).write_text(json.dumps(place))
+    client = Stash(tmp_path)
+    try:
+        cover = covers_of(client)
+        assert cover("http://elsewhere.example/scene/2/screenshot?t=1") == JPEG
+        assert cover("http://elsewhere.example/scene/999/screenshot") == b""
+        assert image_type(cover("http://elsewhere.example/scene/3/screenshot")) is None
+        stash.stop()
+        with pytest.raises(DeliveryFailed) as caught:
+            cover("http://elsewhere.example/scene/2/screenshot?t=1")
+        assert caught.value.failure is Failure.STASH
+        assert "cover can't be fetched" in caught.value.message
+    finally:
+        client.close()
 
 
 # The test of the settings

@@ -415,6 +415,16 @@ def test_a_common_name_is_found_among_thousands(server: Server, films: Library, 
     assert len(server.lookups) == 3
 
 
+def test_a_comma_in_a_name_does_not_list_the_library(server: Server, films: Library, plex: Make) -> None:
+    """A comma parts alternatives in Plex's filters; a file with one in its name is still found with one lookup."""
+    for n in range(150):
+        server.add(films, f"/media/a/{n:03} by me.mkv")
+    item = server.add(films, "/media/a/me, a film.mkv")
+    plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/a/me, a film.mkv", 1, 1.0, 1, 1),)))
+    assert item.values["title"] == "A day"
+    assert len(server.lookups) == 1
+
+
 def test_only_the_library_that_has_the_folder_is_asked(server: Server, films: Library, plex: Make) -> None:
     """With several libraries there is still one lookup a scene: in the one in whose folder the path is."""
     clips = Library("5", "Clips", ("/clips", "/media/a"))

@@ -149,6 +149,13 @@ def test_gone_waits_for_new_settings() -> None:
     assert breaker.may_send(breaker.configured(health, "new"), NOW) == "all"
 
 
+def test_a_person_can_have_a_gone_destination_tried() -> None:
+    """«Deliver now» sends one delivery even to what said 410; only if that is taken do the others follow."""
+    health, _ = after(Health(), Failure.GONE)
+    assert breaker.may_send(breaker.hurried(health), NOW) == "probe"
+    assert after(breaker.hurried(health), Failure.GONE, probe=True)[0].state == "gone"
+
+
 def test_new_settings_are_a_new_start() -> None:
     """A person who corrects a key doesn't wait for the next probe."""
     health = replace(ill(Failure.DESTINATION), fingerprint="old")

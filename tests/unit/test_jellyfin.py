@@ -157,6 +157,18 @@ def test_people_keep_their_roles_and_other_kinds_stay() -> None:
     ]
 
 
+def test_who_is_of_two_kinds_goes_as_one_only() -> None:
+    """Who no longer performs in Stash stays as the writer."""
+    people = [{"Name": "Both", "Role": "", "Type": kind} for kind in ("Writer", "Actor")]
+    edit = laid(State(performers=("Anna",)), {**ITEM, "People": people})
+    assert [(p["Name"], p["Type"]) for p in edit.body["People"]] == [("Both", "Writer"), ("Anna", "Actor")]
+
+
+def test_a_tag_whose_case_changed_is_renamed() -> None:
+    """A tag that is spelt anew in Stash is spelt so in Jellyfin."""
+    assert laid(State(tags=("Calm",)), {**ITEM, "Tags": ["calm"]}).body["Tags"] == ["Calm"]
+
+
 def test_all_else_in_the_item_is_sent_back() -> None:
     """What we don't know of is sent back as it came, since what is left out would become null."""
     ours = {"Name", "Overview", "PremiereDate", "ProductionYear", "Studios", "Tags", "CommunityRating"}

@@ -42,7 +42,12 @@ MODES = {
     "restart_worker",
     "stop_worker",
 }
-DESTINATIONS = ("emby_", "jellyfin_", "plex_", "webhook_")  # prefixes of the settings that a destination parses itself
+DESTINATIONS = (
+    "emby_",
+    "jellyfin_",
+    "plex_",
+    "webhook_",
+)  # prefixes of the settings that a destination parses itself
 TYPES = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER"}
 
 

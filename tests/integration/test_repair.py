@@ -1,0 +1,314 @@
+"""queue/repair.py: a damaged file is set aside, what can be read in it is saved, and nothing promised is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import ledger, locks, repair, schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.ledger import Sent
+from stash_courier.queue.scene_queue import SceneQueue
+from tests import moving
+from tests.durable import DEST, START, change, event, inbox, run_hook, spooled, start_hook
+from tests.kill import doing, needs_strace, sweep
+
+PAGE = 4096
+ROWS = 400  # events and as many deliveries: each table has some ten pages
+
+
+def fill(folder: Path) -> list[int]:
+    """A queue with events, deliveries and a ledger; returns the events' scenes."""
+    queue = SceneQueue(folder)
+    deliveries = [event(n, "destroy", "title", seq=n, path="/media/" + "d" * 60) for n in range(1, ROWS + 1)]
+    queue.route(deliveries, [DEST], 0.0)
+    for n in range(1, ROWS + 1):
+        ledger.write(queue.connection, Sent(DEST, n, n, "2026-01-01", START, "/media/" + "s" * 60, "sent"))
+    events = range(1000, 1000 + ROWS)
+    queue.put_many([schema.encode({**json.loads(bare(n)), "path": "/" + "e" * 80}) for n in events])
+    queue.tidy()
+    queue.close()
+    return list(events)
+
+
+def bare(scene: int) -> bytes:
+    """An event as a hook encodes it."""
+    return schema.encode({"scene": scene, "event": "update", "changed": [], "at": START})
+
+
+def pages(folder: Path, table: str) -> list[int]:
+    """The pages of a table in order of its rows, from 1: the root and inner pages left out, if it has some."""
+    raw = (folder / schema.QUEUE_DB).read_bytes()
+    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as conn:
+        (root,) = conn.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    return leaves(raw, root)
+
+
+def leaves(raw: bytes, number: int) -> list[int]:
+    """The leaf pages below a page, from SQLite's file format: inner pages name their children."""
+    start = (number - 1) * PAGE
+    header = start + (100 if number == 1 else 0)
+    if raw[header] in {13, 10}:
+        return [number]
+    count = int.from_bytes(raw[header + 3 : header + 5], "big")
+    found = []
+    for n in range(count):
+        pointer = header + 12 + 2 * n
+        cell = start + int.from_bytes(raw[pointer : pointer + 2], "big")
+        found += leaves(raw, int.from_bytes(raw[cell : cell + 4], "big"))
+    return found + leaves(raw, int.from_bytes(raw[header + 8 : header + 12], "big"))
+
+
+def ruin(folder: Path, number: int) -> None:
+    """Overwrites a page with noise."""
+    with (folder / schema.QUEUE_DB).open("r+b") as file:
+        file.seek((number - 1) * PAGE)
+        file.write(random.Random(number).randbytes(PAGE))
+
+
+def scenes(folder: Path) -> tuple[set[int], set[int], set[int]]:
+    """Scenes of the events, of the deliveries and of the ledger that a queue has."""
+    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as conn:
+        waiting = {n for (n,) in conn.execute(f"SELECT scene_id FROM {schema.DELIVERIES}")}
+        sent = {n for (n,) in conn.execute("SELECT scene_id FROM sent")}
+    return {row["scene"] for row in inbox(folder)}, waiting, sent
+
+
+def aside(folder: Path) -> list[Path]:
+    """Files that were set aside."""
+    return sorted(f for f in folder.glob("*.damaged-*") if not f.name.endswith(("-wal", "-shm")))
+
+
+def wal_of_hooks(folder: Path) -> list[int]:
+    """Has hooks write events that are only in the log while somebody holds the queue open."""
+    for scene in (5000, 5001):
+        assert run_hook(folder, change(scene)).returncode == 0
+    assert (folder / "queue.db-wal").stat().st_size > 0
+    return [5000, 5001]
+
+
+PLACES: dict[str, tuple[str, Callable[[list[int]], list[int]]]] = {
+    "the inbox's first page": (schema.INBOX, lambda found: found[:1]),
+    "a page of the inbox": (schema.INBOX, lambda found: found[4:5]),
+    "the inbox's last page": (schema.INBOX, lambda found: found[-1:]),
+    "the inbox's first and last pages": (schema.INBOX, lambda found: [found[0], found[1], found[-1]]),
+    "several pages of the inbox": (schema.INBOX, lambda found: found[1::3]),
+    "a page of deliveries": (schema.DELIVERIES, lambda found: found[5:7]),
+    "the first page of deliveries": (schema.DELIVERIES, lambda found: found[:1]),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_can_be_read_is_saved(tmp_path: Path, name: str) -> None:
+    """Wherever a page is ruined, the rows of all other pages are in the new file, and a person is told."""
+    events = fill(tmp_path)
+    table, choose = PLACES[name]
+    hurt = choose(pages(tmp_path, table))
+    on_page = ROWS / len(pages(tmp_path, table))
+    seqs = [row["seq"] for row in inbox(tmp_path)]
+    for page in hurt:
+        ruin(tmp_path, page)
+    damaged = (tmp_path / schema.QUEUE_DB).read_bytes()
+    said = repair.repair(tmp_path)
+    (file,) = aside(tmp_path)
+    assert file.read_bytes() == damaged
+    assert said is not None
+    assert file.name in said
+    waiting, delivering, sent = scenes(tmp_path)
+    assert sent == set(range(1, ROWS + 1))
+    whole, hurt_table = (delivering, waiting) if table == schema.INBOX else (waiting, delivering)
+    assert len(whole) == ROWS
+    assert len(hurt_table) >= ROWS - 2 * on_page * len(hurt) - 1
+    assert f"{len(waiting) + len(delivering) + len(sent)} rows" in said
+    assert waiting <= set(events)
+    assert repair.repair(tmp_path) is None
+    assert run_hook(tmp_path, change(1)).returncode == 0
+    assert inbox(tmp_path)[-1]["seq"] > max(seqs)
+
+
+def test_the_header_ruined(tmp_path: Path) -> None:
+    """A file whose first page is lost is set aside; the queue works on, with ids that go on."""
+    fill(tmp_path)
+    last = inbox(tmp_path)[-1]["seq"]
+    ruin(tmp_path, 1)
+    assert repair.repair(tmp_path) is not None
+    assert len(aside(tmp_path)) == 1
+    assert run_hook(tmp_path, change(1)).returncode == 0
+    ((row),) = inbox(tmp_path)
+    assert row["seq"] > last
+    assert spooled(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no database\n" * 1000], ids=["empty", "text"])
+@pytest.mark.parametrize("name", [schema.QUEUE_DB, schema.DLQ_DB])
+def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -> None:
+    """A file of zero length, or of another kind, is kept aside, and both databases work."""
+    (tmp_path / name).write_bytes(content)
+    assert repair.repair(tmp_path) is not None
+    (file,) = aside(tmp_path)
+    assert file.read_bytes() == content
+    queue, dlq = SceneQueue(tmp_path), DeadLetterQueue(tmp_path)
+    dlq.add(Broken(1, "", 0, b"", "why"), ValueError("why"), 0)
+    assert (queue.size, dlq.get_count()) == (0, 1)
+    queue.close()
+    dlq.close()
+
+
+def test_two_damages_at_once_are_two_files(tmp_path: Path) -> None:
+    """A file that was set aside is never overwritten, not even within the same second."""
+    for n in range(3):
+        (tmp_path / schema.QUEUE_DB).write_bytes(b"broken %d" % n)
+        assert repair.repair(tmp_path) is not None
+    assert {file.read_bytes() for file in aside(tmp_path)} == {b"broken 0", b"broken 1", b"broken 2"}
+
+
+def test_sound_files_are_left_alone(tmp_path: Path) -> None:
+    """Where nothing is damaged nothing is done, whatever version the files have."""
+    moving.buried(tmp_path)
+    assert repair.repair(tmp_path) is None
+    with closing(sqlite3.connect(tmp_path / schema.QUEUE_DB)) as conn:
+        conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    assert repair.repair(tmp_path) is None
+    assert aside(tmp_path) == []
+
+
+def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
+    """A damaged dead letter file keeps its readable letters, and its counts are right again."""
+    dlq = DeadLetterQueue(tmp_path)
+    for n in range(1, 200):
+        dlq.add(Delivery(n, DEST, n, "update", (), n, START, path="x" * 200), ValueError("why"), 1)
+    dlq.discard(ids=[3])
+    dlq.close()
+    with (tmp_path / schema.DLQ_DB).open("r+b") as file:
+        file.seek((tmp_path / schema.DLQ_DB).stat().st_size // 2 // PAGE * PAGE)
+        file.write(b"\xff" * PAGE)
+    assert repair.repair(tmp_path) is not None
+    dlq = DeadLetterQueue(tmp_path)
+    assert 150 < dlq.get_count() < 199
+    assert dlq.get_count() == len(dlq.get_recent(limit=999))
+    assert dlq.count_by_error() == [("ValueError", DEST, dlq.get_count())]
+    dlq.close()
+
+
+def test_a_text_that_is_none_is_saved_as_it_is(tmp_path: Path) -> None:
+    """A row with bytes that are no text is saved with them, and blocks no other row."""
+    fill(tmp_path)
+    with closing(sqlite3.connect(tmp_path / schema.QUEUE_DB)) as conn, conn:
+        conn.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT) WHERE scene_id = 2")
+    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    assert repair.repair(tmp_path) is not None
+    queue = SceneQueue(tmp_path)
+    claimed = queue.claim(DEST, ROWS, START * 2)
+    assert len(claimed) == ROWS
+    assert [row.raw for row in claimed if isinstance(row, Broken)] == [b"{\xff}"]
+    queue.close()
+
+
+def test_ids_go_on_although_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is replaced while the clock is wrong gives no event an id below one that was used."""
+    fill(tmp_path)
+    last = inbox(tmp_path)[-1]["seq"]
+    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    monkeypatch.setattr(schema.time, "time_ns", lambda: 1_000_000_000 * 86_400)
+    repair.repair(tmp_path)
+    assert run_hook(tmp_path, change(1)).returncode == 0
+    assert inbox(tmp_path)[-1]["seq"] == last + 1
+
+
+def test_whoever_holds_the_file_open_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file isn't replaced under a button's hands; if that one never ends, it is said what to stop."""
+    fill(tmp_path)
+    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    monkeypatch.setattr(repair, "GATE_SECONDS", 0.05)
+    gate = locks.taken(str(tmp_path / schema.GATE), shared=True)
+    assert gate is not None
+    with pytest.raises(schema.QueueUnavailable, match="stop that task"):
+        repair.repair(tmp_path)
+    assert aside(tmp_path) == []
+    monkeypatch.setattr(repair, "GATE_SECONDS", 30.0)
+    timer = threading.Timer(0.1, os.close, [gate])
+    timer.start()
+    assert repair.repair(tmp_path) is not None
+    timer.join()
+
+
+@pytest.mark.parametrize("place", ["header", "inbox", "deliveries"])
+def test_twenty_hooks_write_while_it_is_replaced(tmp_path: Path, place: str) -> None:
+    """Of events that hooks promised while a damaged queue is repaired, each is in the queue or the spool."""
+    fill(tmp_path)
+    ruin(
+        tmp_path,
+        {"header": 1, "inbox": pages(tmp_path, schema.INBOX)[-1]}.get(
+            place, pages(tmp_path, schema.DELIVERIES)[2]
+        ),
+    )
+    hooks = [start_hook(tmp_path, change(scene)) for scene in range(2000, 2010)]
+    said = repair.repair(tmp_path)
+    hooks += [start_hook(tmp_path, change(scene)) for scene in range(2010, 2020)]
+    ends = [hook.communicate(timeout=60) for hook in hooks]
+    assert said is not None
+    assert [(hook.returncode, out) for hook, (out, _) in zip(hooks, ends, strict=True)] == [
+        (0, b'{"output": "queued"}')
+    ] * 20
+    kept = {row["scene"] for row in [*inbox(tmp_path), *spooled(tmp_path)]}
+    assert set(range(2000, 2020)) <= kept
+
+
+def with_log(folder: Path) -> None:
+    """A damaged queue whose last events are only in its log, as after a power cut."""
+    fill(folder)
+    hurt = pages(folder, schema.DELIVERIES)[2]
+    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as holder:
+        holder.execute(f"SELECT count(*) FROM {schema.INBOX}").fetchone()
+        wal_of_hooks(folder)
+        kept = [(file, file.read_bytes()) for file in folder.glob("queue.db*") if not file.name.endswith("-shm")]
+    for file, content in kept:
+        file.write_bytes(content)
+    ruin(folder, hurt)
+
+
+def test_the_log_is_read_too(tmp_path: Path) -> None:
+    """Events that are only in the damaged file's log are saved, and the log is kept with the file."""
+    with_log(tmp_path)
+    log = (tmp_path / "queue.db-wal").read_bytes()
+    assert repair.repair(tmp_path) is not None
+    assert {5000, 5001} <= scenes(tmp_path)[0]
+    (file,) = aside(tmp_path)
+    assert file.with_name(file.name + "-wal").read_bytes() == log
+
+
+@needs_strace
+@pytest.mark.parametrize("hooks", [False, True], ids=["alone", "with hooks"])
+def test_a_repair_that_is_killed_is_carried_on(tmp_path: Path, hooks: bool) -> None:
+    """Killed at any call of a repair, the next one ends it: what could be read is saved, the file kept aside."""
+    (folder := tmp_path / "before").mkdir()
+    with_log(folder)
+    content, log = ((folder / name).read_bytes() for name in ("queue.db", "queue.db-wal"))
+    whole: set[int] | None = None
+    for kill in sweep(folder, tmp_path, doing("repair")):
+        if hooks:
+            assert run_hook(kill.folder, change(6000)).returncode == 0
+        repair.repair(kill.folder)
+        assert not repair.unfinished(kill.folder)
+        waiting, delivering, sent = scenes(kill.folder)
+        assert {5000, 5001} <= waiting, kill
+        assert len(waiting - {6000}) == ROWS + 2, kill
+        assert len(sent) == ROWS, kill
+        whole = whole or delivering
+        assert delivering == whole, kill
+        assert len(delivering) > ROWS / 2, kill
+        (file,) = aside(kill.folder)
+        if not hooks:
+            assert file.read_bytes() == content, kill
+            assert file.with_name(file.name + "-wal").read_bytes() == log, kill
+        else:
+            assert 6000 in waiting | {event["scene"] for event in spooled(kill.folder)}, kill

@@ -1,0 +1,381 @@
+"""The sweep with the stand-in Stash over HTTP, real hook processes, real files and a real receiver."""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from stash_courier.queue import control, moves, schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
+from stash_courier.tests.standin.receivers import Receiver, Reply
+from stash_courier.tests.standin.stash.server import OWNER, StandInStash
+from stash_courier.worker.dispatcher import Dispatcher
+from stash_courier.worker.stash import Stash
+from stash_courier.worker.wakeup import Wakeup
+
+HOUR = 3600.0
+SWEEP = 15 * 60.0
+
+
+class Bench:
+    """A dispatcher beside a stand-in Stash: both have one clock, which goes on by itself and can be moved."""
+
+    def __init__(self, folder: Path, scenes: int = 20, zone: datetime.tzinfo | None = None) -> None:
+        self.ahead = -24 * HOUR
+        self.receiver = Receiver()
+        self.stash = StandInStash(
+            scenes,
+            config_dir=folder / "config",
+            env={"STASH_COURIER_WORKER": "off"},
+            zone=zone,
+            clock=self.wall,
+        )
+        self.data = folder / "config" / "stash_courier"
+        self.ahead = 0.0
+
+    def wall(self) -> float:
+        """The time everywhere but in hook processes."""
+        return time.time() + self.ahead
+
+    def __enter__(self) -> Self:
+        self.receiver.__enter__()
+        self.stash.start()
+        self.stash.install_plugin(ROOT)
+        self.stash.configure(PLUGIN, {"webhook_url": self.receiver.url})
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        place = {"scheme": "http", "host": "127.0.0.1", "dir": "", "plugin_dir": "", "cookie": "", "at": 0.0}
+        (self.data / schema.CONNECTION).write_text(json.dumps({**place, "port": self.stash.config.port}))
+        self.open()
+        return self
+
+    def open(self) -> None:
+        """A worker starts."""
+        self.wakeup = Wakeup(self.data)
+        self.queue = SceneQueue(self.data, clock=self.wall)
+        self.dlq = DeadLetterQueue(self.data, clock=self.wall)
+        moves.heal(self.queue, self.dlq)
+        self.queue.recover()
+        asked = Stash(self.data, timeout=5.0, clock=self.wall)
+        self.dispatcher = Dispatcher(
+            self.queue,
+            self.dlq,
+            asked,
+            self.wakeup,
+            clock=self.wall,
+            monotonic=lambda: time.monotonic() + self.ahead,
+            chance=lambda: 0.5,
+        )
+
+    def close(self) -> None:
+        """It ends, whatever it was about to do."""
+        self.dispatcher.close()
+        self.queue.close()
+        self.dlq.close()
+        self.wakeup.close()
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+        self.stash.stop()
+        self.receiver.__exit__(*error)
+
+    def jump(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.ahead += seconds
+
+    def rest(self, limit: float = 60.0) -> None:
+        """Works until there is nothing to do for a while."""
+        give_up = time.monotonic() + limit
+        quiet = 0
+        while quiet < 2:
+            wait = self.dispatcher.step()
+            still = self.dispatcher.busy() or self.dispatcher.asks_stash or not self.queue.empty()
+            quiet = 0 if still or wait < 0.5 else quiet + 1
+            self.wakeup.wait(min(wait, 0.02))
+            assert time.monotonic() < give_up, "it doesn't come to rest"
+
+    def sweep(self) -> int:
+        """Lets the time for a sweep come; returns how many requests Stash got meanwhile."""
+        self.jump(SWEEP)
+        before = self.stash.requests.total
+        self.rest()
+        return self.stash.requests.total - before
+
+    def got(self) -> Counter[tuple[int, str]]:
+        """What the receiver got: (scene, event) → how often."""
+        told: Counter[tuple[int, str]] = Counter()
+        for received in self.receiver.received:
+            body = received.json()
+            told[int(body["data"]["id"]), body["type"]] += 1
+        return told
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A library that was swept a day ago."""
+    with Bench(tmp_path) as made:
+        made.rest()
+        made.jump(24 * HOUR)
+        made.rest()
+        yield made
+
+
+def cancelled_bulk_edit(stash: StandInStash, scene_ids: list[int], hooks: int) -> None:
+    """bulkSceneUpdate of a browser that goes away once so many hooks have run."""
+    before = len(stash.runs)
+    query = "mutation($i: BulkSceneUpdateInput!) { bulkSceneUpdate(input: $i) { id } }"
+    body = json.dumps({"query": query, "variables": {"i": {"ids": scene_ids, "title": "All the same"}}})
+    browser = http.client.HTTPConnection("127.0.0.1", stash.config.port, timeout=30.0)
+    browser.request("POST", "/graphql", body, {"Content-Type": "application/json", OWNER: "yes"})
+    wait_until(lambda: len(stash.runs) >= before + hooks, 30.0)
+    browser.close()
+    settled = -1
+    while settled != len(stash.runs):
+        settled = len(stash.runs)
+        time.sleep(0.3)
+    assert hooks <= settled - before < len(scene_ids)
+
+
+def test_a_library_that_was_never_seen_sends_nothing(tmp_path: Path) -> None:
+    """The first sweeps after the installation deliver nothing that was there before."""
+    with Bench(tmp_path) as bench:
+        bench.stash.change_without_hook(3, title="Just before")
+        bench.rest()
+        bench.jump(SWEEP)
+        bench.rest()
+        assert control.get(bench.queue.connection, control.SWEEP)["total"] == 20
+        assert not bench.got()
+
+
+def test_an_auto_tag_run_arrives_once(bench: Bench) -> None:
+    """What auto-tag changed, without any hook, is delivered by the next sweep and by none after it."""
+    for scene_id in range(1, 13):
+        bench.stash.change_without_hook(scene_id, tags=["Found in its path"])
+    for _ in range(4):
+        bench.sweep()
+    assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 13)})
+    tags = bench.receiver.received[0].json()["data"]["tags"]
+    assert [tag["name"] for tag in tags] == ["Found in its path"]
+
+
+def test_a_bulk_edit_that_is_cancelled_in_the_middle_arrives_whole(tmp_path: Path) -> None:
+    """Of fifty edited scenes all fifty arrive, though the browser left and most hooks never ran, each once."""
+    with Bench(tmp_path, scenes=50) as bench:
+        bench.rest()
+        cancelled_bulk_edit(bench.stash, list(range(1, 51)), hooks=10)
+        bench.rest()
+        hooked = len(bench.got())
+        assert 9 <= hooked < 50
+        for _ in range(2):
+            bench.sweep()
+        assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 51)})
+
+
+def test_the_last_hooks_of_a_long_bulk_edit_come_after_the_sweep(bench: Bench) -> None:
+    """A sweep in the middle of a bulk edit sends what the hooks haven't told yet; they don't send it again."""
+    for scene_id in range(1, 7):
+        bench.stash.change_without_hook(scene_id, title="All at once")
+    bench.sweep()
+    for scene_id in range(1, 7):
+        event = {"scene": scene_id, "event": "update", "changed": ["title"], "at": bench.wall()}
+        schema.put(str(bench.data), schema.encode(event), bench.wall())
+    bench.rest()
+    assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 7)})
+
+
+def test_hooked_edits_are_never_sent_twice(bench: Bench) -> None:
+    """Edits, a scan's new scene and a deletion, each with its hook, arrive once, however often it sweeps."""
+    bench.stash.edit(1, title="One")
+    bench.stash.edit_many([2, 3], title="Two")
+    bench.stash.queue_scan("/media/films/new.mp4")
+    bench.stash.scan()
+    bench.stash.destroy(5)
+    for _ in range(5):
+        bench.sweep()
+    expected = {(1, "scene.updated"): 1, (2, "scene.updated"): 1, (3, "scene.updated"): 1}
+    assert bench.got() == Counter({**expected, (21, "scene.created"): 1, (5, "scene.destroyed"): 1})
+
+
+def test_a_deletion_while_the_plugin_was_disabled(bench: Bench) -> None:
+    """Scenes that were deleted while the plugin was switched off are told when it is on again, with their path."""
+    bench.stash.edit(7, title="Known")
+    bench.rest()
+    path = bench.stash.scene(7).path
+    bench.stash.enable(PLUGIN, enabled=False)
+    bench.stash.destroy(7)
+    bench.stash.destroy(8)  # never delivered, so that nobody misses it
+    bench.sweep()
+    assert (7, "scene.destroyed") not in bench.got()
+    bench.stash.enable(PLUGIN)
+    bench.sweep()
+    bench.sweep()
+    assert bench.got() == Counter({(7, "scene.updated"): 1, (7, "scene.destroyed"): 1})
+    assert path in bench.receiver.received[-1].body.decode()
+
+
+def test_a_new_scene_whose_hook_was_killed(bench: Bench) -> None:
+    """A scene whose creation nobody told arrives as created."""
+    scene_id = bench.stash.add_scene("/media/films/silent.mp4")
+    bench.sweep()
+    assert bench.got() == Counter({(scene_id, "scene.created"): 1})
+
+
+class Autumn(datetime.tzinfo):
+    """A zone whose clocks go back by an hour at one moment."""
+
+    def __init__(self, before: int, moment: float) -> None:
+        self.before = before  # hours
+        self.moment = moment
+
+    def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta:
+        assert when is not None
+        return datetime.timedelta(hours=self.before - when.fold)
+
+    def fromutc(self, when: datetime.datetime) -> datetime.datetime:
+        moment = when.replace(tzinfo=datetime.UTC).timestamp()
+        later = moment >= self.moment
+        hours = self.before - later
+        return (when + datetime.timedelta(hours=hours)).replace(fold=int(later))
+
+
+@pytest.mark.parametrize("hours", [2, -4])
+def test_the_clocks_of_a_zone_go_back(tmp_path: Path, hours: int) -> None:
+    """In the hour that comes twice a change without a hook is found, though its time is behind the last sweep's."""
+    zone = Autumn(hours, time.time() + 2 * HOUR)
+    with Bench(tmp_path, zone=zone) as bench:
+        bench.rest()
+        bench.jump(2 * HOUR - 300.0)
+        bench.stash.change_without_hook(1, title="Before")
+        bench.sweep()  # ten minutes after the clocks went back
+        bench.stash.change_without_hook(2, title="After")
+        assert bench.stash.scene(2).updated_at < bench.stash.scene(1).updated_at
+        bench.sweep()
+        bench.sweep()
+        assert bench.got() == Counter({(1, "scene.updated"): 1, (2, "scene.updated"): 1})
+
+
+def test_an_idle_library_of_100000_scenes_takes_one_request(tmp_path: Path) -> None:
+    """A sweep that finds nothing asks once, however big the library is."""
+    with Bench(tmp_path, scenes=100_000) as bench:
+        bench.rest()
+        for _ in range(2):
+            assert bench.sweep() == 1
+        assert bench.stash.requests.by_field["findScenes"] >= 2
+
+
+def test_a_restart_in_the_middle_of_a_sweep_skips_nothing(tmp_path: Path) -> None:
+    """A worker that ends between two pages leaves the sweep to the next, which sends the rest, and nothing twice."""
+    with Bench(tmp_path, scenes=1500) as bench:
+        bench.rest()
+        for scene_id in range(1, 1501):
+            bench.stash.change_without_hook(scene_id, title="Tagged")
+        bench.jump(SWEEP)
+        asked = bench.stash.requests.by_field["known"]
+        while bench.stash.requests.by_field["known"] == asked or bench.queue.inbox_count() + bench.queue.size == 0:
+            bench.dispatcher.step()
+            time.sleep(0.001)
+        assert bench.queue.size == 1000  # the first page, of which nothing has been delivered
+        bench.close()
+        bench.open()
+        bench.rest(120.0)
+        bench.sweep()
+        assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 1501)})
+
+
+def test_stash_was_away(bench: Bench) -> None:
+    """When Stash is back, what changed without a hook goes out at once, not at the next quarter of an hour."""
+    bench.stash.stop()
+    bench.jump(70.0)
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
+    bench.stash.change_without_hook(4, title="While nobody could ask")
+    bench.stash.start(bench.stash.config.port)
+    bench.jump(30.0)
+    bench.rest()
+    assert bench.got() == Counter({(4, "scene.updated"): 1})
+
+
+def test_stash_goes_away_in_the_middle_of_a_sweep(bench: Bench) -> None:
+    """A sweep that Stash broke off is done again, and deliveries don't suffer."""
+    bench.stash.change_without_hook(4, title="Silent")
+    bench.jump(SWEEP)
+    bench.stash.faults.graphql_error = "database is locked"
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
+    assert not bench.got()
+    bench.stash.faults.clear()
+    bench.stash.edit(5, title="Hooked")
+    bench.jump(2.0)
+    bench.rest()
+    assert bench.got() == Counter({(5, "scene.updated"): 1})
+    bench.jump(60.0)
+    bench.rest()
+    assert bench.got() == Counter({(4, "scene.updated"): 1, (5, "scene.updated"): 1})
+
+
+def test_deliveries_go_before_the_sweep(bench: Bench) -> None:
+    """While scenes wait to be fetched, the sweep doesn't ask."""
+    bench.jump(SWEEP)
+    for scene_id in range(1, 4):
+        event = {"scene": scene_id, "event": "update", "changed": ["title"], "at": bench.wall()}
+        schema.put(str(bench.data), schema.encode(event), bench.wall())
+    order: list[str] = []
+    before = Counter(bench.stash.requests.by_field)
+    while len(order) < 2:
+        bench.dispatcher.step()
+        bench.wakeup.wait(0.005)
+        now = bench.stash.requests.by_field
+        order += [
+            name for name in ("s0", "known") if now[name] + now[f"findScene"] * (name == "s0") > before[name]
+        ]
+        if len(bench.receiver.received) == 3:
+            order.append("delivered")
+        before = Counter(now)
+    assert order[0] != "known"
+
+
+def test_a_receiver_that_refuses_gets_each_change_once(bench: Bench) -> None:
+    """A scene that became a dead letter isn't sent again by every sweep."""
+    bench.receiver.answer = Reply(422)
+    bench.stash.change_without_hook(6, title="Not wanted")
+    for _ in range(4):
+        bench.sweep()
+    assert bench.got() == Counter({(6, "scene.updated"): 1})
+    assert bench.dlq.get_count() == 1
+
+
+def test_it_can_be_switched_off(bench: Bench) -> None:
+    """With sweep_off nothing but the settings is asked."""
+    bench.stash.configure(PLUGIN, {"webhook_url": bench.receiver.url, "sweep_off": True})
+    bench.jump(70.0)
+    bench.rest()
+    before = bench.stash.requests.by_field["findScenes"]
+    bench.stash.change_without_hook(6, title="Silent")
+    bench.sweep()
+    assert bench.stash.requests.by_field["findScenes"] == before
+    assert not bench.got()
+
+
+def test_the_worker_that_a_hook_starts_sweeps(tmp_path: Path) -> None:
+    """The real worker: killed in its work and started by the next hook, it finds what happened meanwhile."""
+    with Receiver() as receiver, Courier(tmp_path, {"webhook_url": receiver.url}, scenes=5) as courier:
+
+        def got() -> list[str]:
+            return sorted(f"{r.json()['type']} {r.json()['data']['id']}" for r in receiver.received)
+
+        courier.stash.edit(1, title="It begins")
+        wait_until(lambda: "Stash has 5 scenes" in courier.log(), 20.0)
+        courier.kill_worker(signal.SIGKILL)
+        time.sleep(1.1)  # Stash's times are to the second, and what is told after the first look is promised
+        courier.stash.change_without_hook(2, title="Nobody told")
+        courier.stash.edit(3, title="It is started again")
+        wait_until(lambda: len(got()) == 3, 30.0)
+        assert got() == ["scene.updated 1", "scene.updated 2", "scene.updated 3"]

@@ -1,0 +1,64 @@
+"""queue/lean_json.py: the hook's JSON is JSON, without the price of the json module."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stash_courier.queue import lean_json
+from tests.conftest import ROOT
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_same_as_json(value: Any) -> None:
+    """What is written and read is what the json module writes and reads."""
+    written = json.dumps(value)
+    assert lean_json.dumps(value) == written
+    assert lean_json.loads(written.encode()) == value
+    assert (
+        lean_json.loads(
+            f" \r\n\t{json.dumps(value, ensure_ascii=False, indent=1)} \n".encode("utf-8", "surrogatepass")
+        )
+        == value
+    )
+
+
+@given(st.binary(max_size=40) | st.text('[]{}",:0123456789.eE+-nulltrfas\\ NI', max_size=12).map(str.encode))
+def test_refuses_what_json_refuses(raw: bytes) -> None:
+    """What is no JSON in UTF-8 is a ValueError, as it is for the json module."""
+    try:
+        expected = repr(json.loads(raw.decode("utf-8", "surrogatepass")))
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011  # UnicodeDecodeError, JSONDecodeError and our own
+            lean_json.loads(raw)
+    else:
+        assert repr(lean_json.loads(raw)) == expected
+
+
+def test_nested_without_end() -> None:
+    """A document nested too deep is refused, not a crash."""
+    with pytest.raises(RecursionError):
+        lean_json.loads(b"[" * 200_000)
+
+
+@pytest.mark.parametrize("module", ["json", "re", "typing", "dataclasses", "enum"])
+def test_hook_imports_nothing_dear(module: str) -> None:
+    """A hook pays for no module that costs as much as its insert."""
+    main = ROOT / "plugin" / "main.py"
+    look = (
+        f"import sys; exec(open({str(main)!r}).read(), {{'__name__': 'look', '__file__': {str(main)!r}}}); "
+        f"from stash_courier.plugin import hook; sys.exit({module!r} in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-S", "-E", "-c", look], check=True)
