@@ -34,27 +34,28 @@ try:
 
     _scan = make_scanner(_Parsing)
     _write = make_encoder(None, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
-    if _scan("[0]", 0) != ([0], 3) or "".join(_write([0], 0)) != "[0]":
-        raise TypeError("they have changed")
+    "".join(_write([0], 0))
 except (ImportError, TypeError, AttributeError):
     from json import dumps, loads
 else:
 
     def loads(raw: bytes) -> Any:
-        """Reads a JSON document in UTF-8.
+        """Reads a JSON document.
 
         Raises:
             ValueError: it is none.
             RecursionError: it is nested too deep.
         """
-        text = raw.decode("utf-8", "surrogatepass")
         try:
+            text = raw.decode("utf-8", "surrogatepass")
             value, end = _scan(text, len(text) - len(text.lstrip(_SPACE)))
-        except StopIteration as nowhere:
-            raise ValueError(f"no JSON at character {nowhere.value}") from None
-        if text[end:].strip(_SPACE):
-            raise ValueError(f"something follows the JSON at character {end}")
-        return value
+            if not text[end:].strip(_SPACE):
+                return value
+        except (StopIteration, ValueError, SystemError):
+            pass  # SystemError: the scanner looks for json's exception, and json isn't there
+        import json  # noqa: PLC0415  # rare, and dear
+
+        return json.loads(raw)  # which says what is wrong
 
     def dumps(value: object) -> str:
         """Writes a value as JSON in ASCII.

@@ -122,8 +122,11 @@ def _save_all(path: Path, unread: Path) -> str:
     unread.with_name(unread.name + "-shm").unlink(missing_ok=True)
     aside = unread.with_name(unread.name.replace(UNREAD, DAMAGED))
     for suffix in ("-wal", ""):  # the file last, for its name says that it was read
-        if (part := unread.with_name(unread.name + suffix)).exists():
-            part.rename(aside.with_name(aside.name + suffix))
+        part, target = (file.with_name(file.name + suffix) for file in (unread, aside))
+        if target.exists():
+            part.unlink(missing_ok=True)  # the empty log that reading it once more has made
+        elif part.exists():
+            part.rename(target)
     sentence = (
         f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}; "
         f"{saved} rows could be read and were kept. Press «Send all scenes» if something is missing."

@@ -31,6 +31,41 @@ _SCENE = Scene(
 )
 
 
+# An item of Jellyfin's with a value in every field that an update could lose.
+DISTINCT: dict[str, Any] = {
+    "Overview": "By hand.",
+    "OriginalTitle": "Eins",
+    "ForcedSortName": "0001",
+    "CustomRating": "X",
+    "OfficialRating": "PG",
+    "CriticRating": 70,
+    "CommunityRating": 6.5,
+    "PremiereDate": "2001-02-03T00:00:00.0000000Z",
+    "EndDate": "2002-02-03T00:00:00.0000000Z",
+    "ProductionYear": 2001,
+    "IndexNumber": 3,
+    "ParentIndexNumber": 4,
+    "AspectRatio": "16:9",
+    "AirsBeforeSeasonNumber": 5,
+    "AirsAfterSeasonNumber": 6,
+    "AirsBeforeEpisodeNumber": 7,
+    "PreferredMetadataLanguage": "de",
+    "PreferredMetadataCountryCode": "DE",
+    "Genres": ["Drama"],
+    "Tags": ["by hand"],
+    "Taglines": ["In space."],
+    "ProductionLocations": ["Wien"],
+    "Studios": [{"Name": "Old Studio", "Id": "5" * 32}],
+    "People": [
+        {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
+        {"Name": "Anna", "Role": "The Queen", "Type": "Actor"},
+    ],
+    "ProviderIds": {"Imdb": "tt1"},
+    "LockedFields": ["Genres", "Runtime"],
+    "LockData": True,
+}
+
+
 def scene(*paths: str, **values: Any) -> Scene:
     """A scene; with paths as its files, and tags and performers by their names alone."""
     for lists in {"tags", "performers", "groups"} & set(values):

@@ -24,7 +24,7 @@ from stash_courier.worker import breaker, filters
 from stash_courier.worker.covers import covers_of
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Lane, Outcome
-from stash_courier.worker.recorder import Burial, Recorder
+from stash_courier.worker.recorder import Burial, Recorder, row_id
 from stash_courier.worker.roster import Roster
 from stash_courier.worker.stash import Batch, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.sweep import Refusal, Sweep, ask
@@ -93,13 +93,14 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self.roster = Roster(self._conn, clock, covers_of(stash))
+        self.roster = Roster(scene_queue, clock, covers_of(stash))
         self._recorder = Recorder(scene_queue, dlq, self.roster, clock, chance)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._asking = False
         self._reports: queue.SimpleQueue[Outcome | _Answer] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
+        self._interrupted = False  # a step ended half-way: claims may have been dropped
         self._enabled: bool | None = None  # not known yet
         self._state_at = -FOREVER  # monotonic time of the settings we have
         self._asked_seq = 0  # newest event when Stash was asked last
@@ -142,6 +143,7 @@ class Dispatcher:
             self._follow_clock()
             self._hear()
             self._record()
+            self._reconcile()
             if beginning:
                 self._hurry()
                 self._route()
@@ -154,6 +156,7 @@ class Dispatcher:
                     lane.start_ready(self._report)
         except sqlite3.OperationalError as error:
             log.error("the queue can't be written now (%s): nothing is lost, it is tried again", error)
+            self._interrupted = True
             return AGAIN_SECONDS
         return self._idle_seconds()
 
@@ -194,8 +197,8 @@ class Dispatcher:
             self._put_back(report.deliveries)
             self._stash_failed(error)
             return
-        self._known_seq = self._asked_seq
         self._stash_answered(answer if isinstance(answer, PluginState) else answer.state)
+        self._known_seq = self._asked_seq
         if isinstance(answer, Batch):
             self._judge(report.deliveries, answer)
         elif isinstance(answer, SweepPage | Refusal):
@@ -287,6 +290,18 @@ class Dispatcher:
         elif self._recorder.burials_wait:
             self._recorder.bury(())
 
+    def _reconcile(self) -> None:
+        """After a step that ended half-way, takes up again what is in flight in the file and nowhere else."""
+        if not self._interrupted:
+            return
+        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._recorder.burying()
+        for lane in self.roster.everyone():
+            held |= lane.row_ids()
+        lost = [job for job in self._queue.in_flight() if row_id(job) not in held]
+        self._put_back(job for job in lost if isinstance(job, Delivery))
+        self._recorder.bury([Burial(job, ValueError(job.reason)) for job in lost if isinstance(job, Broken)])
+        self._interrupted = False
+
     def _hurry(self) -> None:
         """A person wants everything tried now."""
         if self._enabled is None or control.get(self._conn, control.HURRY) is None:
@@ -299,7 +314,7 @@ class Dispatcher:
         self._stash_until = 0.0
 
     def _route(self) -> None:
-        """Moves events to deliveries, by settings that are newer than they: the owner may just have changed them."""
+        """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
         while rows := [row for row in self._queue.inbox_rows() if row.seq <= self._known_seq]:
             for row in rows:
                 if isinstance(row, Broken):
@@ -350,14 +365,14 @@ class Dispatcher:
         self._recorder.bury(burials)
 
     def _bury_removed(self) -> None:
+        """A destination that the settings no longer name is forgotten when nothing waits for it any more."""
         for name, since in list(self.roster.removed.items()):
-            if self._clock() - since < REMOVED_SECONDS:
-                continue
-            claimed = self._queue.claim(name, CLAIM_AHEAD, FOREVER)
-            error = RemovedDestinationError(RemovedDestinationError.__doc__)
-            self._recorder.bury([Burial(delivery, error) for delivery in claimed])
-            if not claimed:
+            if self._queue.next_due(name) is None:
                 self.roster.forget(name)
+            elif self._clock() - since >= REMOVED_SECONDS:
+                error = RemovedDestinationError(RemovedDestinationError.__doc__)
+                claimed = self._queue.claim(name, CLAIM_AHEAD, FOREVER)
+                self._recorder.bury([Burial(delivery, error) for delivery in claimed])
 
     def _ask_stash(self) -> None:
         """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""

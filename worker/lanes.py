@@ -66,6 +66,10 @@ class Lane:
         """Claimed deliveries of this destination."""
         return len(self.to_fetch) + len(self.ready) + len(self.running) + len(self.fetching)
 
+    def row_ids(self) -> set[int]:
+        """Rows of the claimed deliveries."""
+        return {d.row_id for d in (*self.to_fetch, *(d for d, _ in self.ready))} | {*self.running, *self.fetching}
+
     def take_back(self, *, everything: bool = False) -> list[Delivery]:
         """Gives up what was claimed but not started; with ``everything`` also what was."""
         given = [*self.to_fetch, *(delivery for delivery, _ in self.ready)]

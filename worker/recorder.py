@@ -35,6 +35,11 @@ class Burial:
     title: str = ""
 
 
+def row_id(job: Delivery | Broken) -> int:
+    """The delivery's row."""
+    return job.row_id if isinstance(job, Delivery) else job.seq
+
+
 class Recorder:
     """Records for one dispatcher, in its thread.
 
@@ -60,6 +65,10 @@ class Recorder:
         self._clock = clock
         self._chance = chance
         self._burials: list[Burial] = []  # of deliveries that are in flight until these are carried out
+
+    def burying(self) -> set[int]:
+        """Row ids of deliveries whose dead letters could not be written so far."""
+        return {row_id(burial.delivery) for burial in self._burials}
 
     @property
     def burials_wait(self) -> bool:

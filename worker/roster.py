@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import re
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stash_courier.plugin.settings import Problem, Settings, parse
 from stash_courier.queue import control
+from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, destinations
 from stash_courier.worker.breaker import Health
 from stash_courier.worker.covers import Cover
@@ -28,13 +28,13 @@ class Roster:
     """Lanes by destination id.
 
     Args:
-        conn: queue.db's connection, where each destination's health is kept.
+        queue: whose file keeps each destination's health.
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the lanes' threads.
     """
 
-    def __init__(self, conn: sqlite3.Connection, clock: Callable[[], float], cover: Cover) -> None:
-        self._conn = conn
+    def __init__(self, queue: SceneQueue, clock: Callable[[], float], cover: Cover) -> None:
+        self._queue = queue
         self._cover = cover
         self._clock = clock
         self._raw: dict[str, object] | None = None
@@ -46,53 +46,47 @@ class Roster:
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
     def configure(self, raw: Mapping[str, object]) -> list[Lane]:
-        """Takes the plugin's settings as Stash has them now.
+        """Takes the plugin's settings as Stash has them now: wholly, or not at all.
 
         Returns:
             The lanes that are no more: put back what they had claimed and not begun.
+
+        Raises:
+            sqlite3.Error: queue.db can't be written; the settings before hold on.
         """
         if self._raw == dict(raw):
             return []
-        self._raw = dict(raw)
-        self.settings, problems = parse(raw)
-        loaded = destinations.load(raw, self.settings, self._cover)
-        self.problems = (*problems, *loaded.problems)
-        for problem in self.problems:
-            log.warning("%s", problem.message)
-        retired = list(self.lanes.values())
-        self._retired += retired
-        stored = {name: breaker.from_json(state) for name, state in control.states(self._conn).items()}
-        self.lanes = {
-            name: open_lane(
-                destination,
-                breaker.configured(stored.get(name, Health()), destination.fingerprint),
-                self.settings.delivery_concurrency,
-            )
+        settings, problems = parse(raw)
+        loaded = destinations.load(raw, settings, self._cover)
+        problems = (*problems, *loaded.problems)
+        conn = self._queue.connection
+        stored = {name: breaker.from_json(state) for name, state in control.states(conn).items()}
+        healths = {
+            name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
             for name, destination in loaded.destinations.items()
         }
-        for name, lane in self.lanes.items():
-            control.put_state(self._conn, name, breaker.to_json(lane.health))
-        kept = self._keep(stored, loaded.broken_kinds, bool(raw))
+        others = {name: health for name, health in stored.items() if name not in healths}
+        kept = [name for name in others if not raw or name.split(":", 1)[0] in loaded.broken_kinds]
+        removed = {name: h.removed_at or self._clock() for name, h in others.items() if name not in kept}
+        with self._queue.transaction():
+            for name, health in {**others, **healths}.items():
+                state = replace(health, removed_at=removed.get(name, 0.0))
+                control.put_state(conn, name, breaker.to_json(state))
+            control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
+
+        retired = list(self.lanes.values())
+        self._retired += retired
+        self.lanes = {
+            name: open_lane(destination, healths[name], settings.delivery_concurrency)
+            for name, destination in loaded.destinations.items()
+        }
+        self.settings, self.problems, self.removed = settings, problems, removed
         self.targets = (*self.lanes, *kept)
-        control.put(self._conn, control.PROBLEMS, [[p.setting, p.message] for p in self.problems] or None)
+        self._raw = dict(raw)
+        for problem in problems:
+            log.warning("%s", problem.message)
         log.info("destinations: %s", ", ".join(self.targets) or "none is set up")
         return retired
-
-    def _keep(self, stored: Mapping[str, Health], broken_kinds: frozenset[str], any_settings: bool) -> list[str]:
-        """Sorts the destinations that are known but not usable: those that are still meant, and the removed."""
-        kept = []
-        self.removed = {}
-        for name, health in stored.items():
-            if name in self.lanes:
-                continue
-            if name.split(":", 1)[0] in broken_kinds or not any_settings:
-                kept.append(name)
-                since = 0.0
-            else:
-                since = health.removed_at or self._clock()
-                self.removed[name] = since
-            control.put_state(self._conn, name, breaker.to_json(replace(health, removed_at=since)))
-        return kept
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -103,7 +97,7 @@ class Roster:
     def forget(self, name: str) -> None:
         """Drops a removed destination that nothing waits for any more."""
         self.removed.pop(name, None)
-        control.put_state(self._conn, name, None)
+        control.put_state(self._queue.connection, name, None)
 
     def everyone(self) -> list[Lane]:
         """All lanes, those of old settings that still have something running included."""

@@ -1,4 +1,4 @@
-"""Jellyfin through real sockets: the stand-in against an independent client, then our destination against it."""
+"""The Jellyfin destination through real sockets: against the stand-in, in a lane, and in the worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from jellyfin_apiclient_python import JellyfinClient
-from jellyfin_apiclient_python.exceptions import HTTPException
 
 from stash_courier.plugin.settings import PathMap, Settings
 from stash_courier.queue.jobs import Scene
 from stash_courier.queue.schema import CONNECTION
 from stash_courier.tests.fastforward import FastForward
 from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
-from stash_courier.tests.media_samples import delivery, scene
-from stash_courier.tests.standin.jellyfin import KEY, USER, StandInJellyfin
+from stash_courier.tests.media_samples import DISTINCT, delivery, scene
+from stash_courier.tests.standin.jellyfin import KEY, StandInJellyfin
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
 from stash_courier.tests.standin.stash.server import StandInStash
 from stash_courier.worker.breaker import Health
@@ -39,38 +36,6 @@ VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
 PATHS = Settings(path_map=PathMap((("/data", "/media"),)), delivery_timeout_seconds=5.0)
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 PNG = b"\x89PNG\r\n\x1a\n another picture"
-DISTINCT = {
-    "Overview": "By hand.",
-    "OriginalTitle": "Eins",
-    "ForcedSortName": "0001",
-    "CustomRating": "X",
-    "OfficialRating": "PG",
-    "CriticRating": 70,
-    "CommunityRating": 6.5,
-    "PremiereDate": "2001-02-03T00:00:00.0000000Z",
-    "EndDate": "2002-02-03T00:00:00.0000000Z",
-    "ProductionYear": 2001,
-    "IndexNumber": 3,
-    "ParentIndexNumber": 4,
-    "AspectRatio": "16:9",
-    "AirsBeforeSeasonNumber": 5,
-    "AirsAfterSeasonNumber": 6,
-    "AirsBeforeEpisodeNumber": 7,
-    "PreferredMetadataLanguage": "de",
-    "PreferredMetadataCountryCode": "DE",
-    "Genres": ["Drama"],
-    "Tags": ["by hand"],
-    "Taglines": ["In space."],
-    "ProductionLocations": ["Wien"],
-    "Studios": [{"Name": "Old Studio", "Id": "5" * 32}],
-    "People": [
-        {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
-        {"Name": "Anna", "Role": "The Queen", "Type": "Actor"},
-    ],
-    "ProviderIds": {"Imdb": "tt1"},
-    "LockedFields": ["Genres", "Runtime"],
-    "LockData": True,
-}
 
 
 @pytest.fixture
@@ -99,130 +64,6 @@ def refused(ours: Jellyfin, one: Scene, **values: Any) -> DeliveryFailed:
         ours.deliver(delivery("jellyfin", one, **values), one)
     assert KEY not in caught.value.message + caught.value.answer
     return caught.value
-
-
-# The stand-in, by a client that isn't ours
-
-
-@pytest.fixture
-def other(server: StandInJellyfin) -> Iterator[Any]:
-    """jellyfin-apiclient-python, with a token of the user's."""
-    client = JellyfinClient()
-    client.config.app("Other", "1", "device", "device-id")
-    client.config.data.update(
-        {"auth.server": server.url, "auth.token": KEY, "auth.user_id": USER, "auth.ssl": False, "http.timeout": 5}
-    )
-    client.http.start_session()
-    client.http.keep_alive = True
-    yield client.jellyfin
-    client.http.stop_session()
-
-
-def test_another_client_updates_an_item(server: StandInJellyfin, other: Any) -> None:
-    """A client that sends an item back whole changes what it means to and nothing else."""
-    item_id = server.add("/media/movies/one.mkv", "Episode", **DISTINCT)
-    before = copy.deepcopy(server.items[item_id])
-    other.update_item(item_id, {"Overview": "New."})
-    after = server.items[item_id]
-    assert after.pop("Overview") == "New."
-    assert {k: v for k, v in after.items() if k != "Studios"} == {
-        k: v for k, v in before.items() if k not in {"Overview", "Studios"}
-    }
-    assert [s["Name"] for s in after["Studios"]] == ["Old Studio"]
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_not_sent_is_lost(server: StandInJellyfin, other: Any, version: str) -> None:
-    """The stand-in nulls and unlocks what an update leaves out, and keeps what Jellyfin keeps."""
-    server.version = version
-    item_id = server.add("/media/movies/one.mkv", **DISTINCT)
-    lists = {"Tags": [], "Genres": ["Drama"], "ProviderIds": {}}
-    other.items(f"/{item_id}", action="POST", json={"Id": item_id, "Name": "New", **lists})
-    item = server.items[item_id]
-    gone = {"Overview", "OriginalTitle", "ForcedSortName", "PremiereDate", "ProductionYear", "CommunityRating"}
-    assert {item[key] for key in gone | {"CustomRating", "OfficialRating", "PreferredMetadataLanguage"}} == {None}
-    assert item["LockData"] is False
-    kept = ("People", "Studios", "Taglines", "DateCreated", "ProductionLocations", "LockedFields")
-    assert all(item[key] for key in kept)
-
-
-@pytest.mark.parametrize("missing", ["Tags", "Genres", "ProviderIds"])
-def test_a_missing_list_fails_halfway(server: StandInJellyfin, other: Any, missing: str) -> None:
-    """Before 12 a missing list is a 400 after half of the change; 12 keeps it."""
-    item_id = server.add("/media/movies/one.mkv", **DISTINCT)
-    lists: dict[str, Any] = {"Tags": ["t"], "Genres": ["g"], "ProviderIds": {"a": "b"}}
-    del lists[missing]
-    with pytest.raises(HTTPException) as caught:
-        other.items(f"/{item_id}", action="POST", json={"Id": item_id, "Name": "Half", **lists})
-    assert caught.value.status == 400
-    assert server.items[item_id]["Name"] == "Half"
-    server.version = "12.0.0"
-    other.items(f"/{item_id}", action="POST", json={"Id": item_id, "Name": "Whole", **lists})
-    assert server.items[item_id]["Name"] == "Whole"
-    assert server.items[item_id][missing] == DISTINCT[missing]
-
-
-def test_an_item_by_its_id_needs_a_user(server: StandInJellyfin, other: Any) -> None:
-    """GET /Items/{id} is a 400 with a bare key, and an item with a user."""
-    item_id = server.add("/media/movies/one.mkv")
-    with pytest.raises(HTTPException) as caught:
-        other.items(f"/{item_id}")
-    assert caught.value.status == 400
-    assert other.get_item(item_id)["Path"] == "/media/movies/one.mkv"
-
-
-def test_fields_are_given_when_asked_for(server: StandInJellyfin, other: Any) -> None:
-    """Path, lists and locks are only part of an answer that was asked for them."""
-    item_id = server.add("/media/movies/one.mkv", **DISTINCT)
-    (bare,) = other.items(params={"ids": item_id})["Items"]
-    assert bare["Name"] == "one"
-    assert not {"Path", "Tags", "LockData", "Overview", "People"} & set(bare)
-    (asked,) = other.get_items([item_id], fields="Path,Settings")["Items"]
-    assert asked["LockData"] is True
-    assert asked["LockedFields"] == ["Genres", "Runtime"]
-
-
-def test_the_listing_comes_in_pages(server: StandInJellyfin, other: Any) -> None:
-    """The listing is paged, by kind, and an empty question is answered with the root alone."""
-    for n in range(5):
-        server.add(f"/media/movies/{n}.mkv")
-    server.add("/media/clips/a.mkv", "MusicVideo")
-    query = {"recursive": "true", "includeItemTypes": "Movie", "sortBy": "DateCreated"}
-    page = other.items(params={**query, "startIndex": 3, "limit": 10})
-    assert [item["Name"] for item in page["Items"]] == ["3", "4"]
-    assert page["TotalRecordCount"] == 5
-    assert other.items()["Items"] == []
-
-
-def test_images_are_base64(server: StandInJellyfin, other: Any) -> None:
-    """An image is taken in base64 under its own type, and given back as it was."""
-    item_id = server.add("/media/movies/one.mkv")
-    picture = {"data": base64.b64encode(JPEG).decode(), "headers": {"Content-type": "image/jpeg"}}
-    other.items(f"/{item_id}/Images/Primary", action="POST", **picture)
-    assert server.images[item_id] == JPEG
-    (item,) = other.get_items([item_id])["Items"]
-    assert item["ImageTags"]["Primary"]
-    place = f"{server.url}/Items/{item_id}/Images/Primary"
-    authorized = {"Authorization": f'MediaBrowser Token="{KEY}"'}
-    assert requests.get(place, headers=authorized, timeout=5).content == JPEG
-    raw = requests.post(place, JPEG, headers={**authorized, "Content-Type": "image/jpeg"}, timeout=5)
-    assert raw.status_code == 500
-
-
-def test_who_is_let_in(server: StandInJellyfin, other: Any) -> None:
-    """The old headers end with 12; no key or another one is a 401; the public information is for everyone."""
-    assert other.virtual_folders() == [{"Name": "Movies", "Locations": ["/media/movies"]}]
-
-    def status(**headers: str) -> int:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return requests.get(f"{server.url}/System/Info", headers=named, timeout=5).status_code
-
-    assert status() == status(Authorization='MediaBrowser Token="wrong"') == 401
-    assert status(X_Emby_Token=KEY) == status(X_MediaBrowser_Token=KEY) == 200
-    server.version = "12.0.0"
-    assert status(X_Emby_Token=KEY) == status(X_MediaBrowser_Token=KEY) == 401
-    assert status(Authorization=f'MediaBrowser Token="{KEY}"') == 200
-    assert requests.get(f"{server.url}/System/Info/Public", timeout=5).json()["Version"] == "12.0.0"
 
 
 # An update

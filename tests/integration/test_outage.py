@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import scene_queue
 from stash_courier.tests.fastforward import FastForward
 from stash_courier.tests.harness import PLUGIN, ROOT
 from stash_courier.tests.standin.receivers import Receiver, Reply
@@ -132,3 +135,30 @@ def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: S
         courier.wall += jump
         waited = courier.run(lambda: len(receiver.received) == 2)
         assert 280.0 < waited + 10.0 < 320.0
+
+
+def test_a_queue_that_is_locked_for_a_while_strands_nothing(
+    tmp_path: Path, stash: StandInStash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program that locks the queue at any moment delays deliveries, and each still arrives."""
+    monkeypatch.setattr(scene_queue, "BUSY_SECONDS", 0.01)
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url}
+        intruder = sqlite3.connect(tmp_path / "data" / "queue.db", isolation_level=None, timeout=5.0)
+        chances = random.Random(7)
+        try:
+            for scene_id in range(1, 121):
+                courier.put(scene_id)
+                for _ in range(3):
+                    if chances.random() < 0.4:
+                        intruder.execute("BEGIN IMMEDIATE")
+                    courier.dispatcher.step()
+                    courier.wakeup.wait(0.002)
+                    courier.dispatcher.step()
+                    if intruder.in_transaction:
+                        intruder.execute("COMMIT")
+            courier.run(courier.queue.empty)
+        finally:
+            intruder.close()
+        assert {r.json()["data"]["id"] for r in receiver.received} == {str(n) for n in range(1, 121)}
+        assert courier.dlq.get_count() == 0

@@ -503,6 +503,7 @@ def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) 
     second = server.add(films, "/media/b/two.mkv")
     plex().deliver(UPDATE, both)
     assert second.values["title"] == "A day"
+    assert "found under /media/b/two.mkv" in plex().test(both).lines[2]
     first = server.add(films, PATH)
     second.values["title"] = "by hand"
     plex().deliver(UPDATE, both)

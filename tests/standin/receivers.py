@@ -168,6 +168,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave in one piece
+    disable_nagle_algorithm = True
     server: _Server
 
     def _answer(self) -> None:

@@ -31,6 +31,7 @@ from tests.torture.row import Report
 
 QUEUED = b'{"output": "queued"}'
 ALL = 1_000_000
+STALL_SECONDS = 15.0  # without any progress: what waits is stranded
 
 
 class Field:
@@ -109,7 +110,7 @@ class Field:
         """
         number = self.edit(scene)
         context = {"id": scene, "type": "Scene.Update.Post", "input": None, "inputFields": ["id", "title"]}
-        stdin = json.dumps(self._request(context)).encode()
+        stdin = json.dumps(self.request(context)).encode()
         command = [*before, *self._command]
         started = durable.start_hook(self.data, stdin, command, **{"STASH_COURIER_WORKER": "on", **environment})
         return Hook(self, scene, number, started)
@@ -118,7 +119,12 @@ class Field:
     def _command(self) -> list[str]:
         return [sys.executable, "-S", "-E", str(self.root / "plugin" / "main.py")]
 
-    def _request(self, context: object, **args: object) -> dict[str, Any]:
+    def environment(self) -> dict[str, str]:
+        """The environment of programs that start hooks."""
+        return {**os.environ, "STASH_COURIER_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
+
+    def request(self, context: object, **args: object) -> dict[str, Any]:
+        """What Stash would write to a hook's stdin."""
         request = durable.request(context, **args)
         config = self.courier.stash.config
         request["server_connection"] |= {
@@ -178,7 +184,7 @@ class Field:
     def rouse(self) -> None:
         """What the next change does: wakes the worker, or starts one."""
         started = durable.start_hook(
-            self.data, json.dumps(self._request(None, mode="wake")).encode(), self._command, STASH_COURIER_WORKER="on"
+            self.data, json.dumps(self.request(None, mode="wake")).encode(), self._command, STASH_COURIER_WORKER="on"
         )
         started.communicate(timeout=60)
 
@@ -198,11 +204,19 @@ class Field:
             queue.close()
 
     def drain(self, timeout: float = 60.0, *, hurry: bool = False) -> None:
-        """Waits until nothing waits; as long as that takes there is always a worker. Waiting on is a failure."""
-        give_up = time.monotonic() + timeout
-        while self.waiting():
-            if time.monotonic() > give_up:
-                return  # what waits still is counted as lost
+        """Waits until nothing waits, with a worker as long as that takes; what waits still is counted as lost.
+
+        Args:
+            timeout: seconds at most.
+            hurry: with the patience of a person who presses «Deliver now» all the time.
+        """
+        began = moved = time.monotonic()
+        before = -1
+        while waiting := self.waiting():
+            if waiting != before:
+                before, moved = waiting, time.monotonic()
+            if time.monotonic() - began > timeout or time.monotonic() - moved > STALL_SECONDS:
+                return
             if hurry:
                 self.hurry()
             elif not process.running(str(self.data)):

@@ -13,6 +13,7 @@ from tests.torture.row import Mutation, Report, Row
 
 IN_FLIGHT = 4  # deliveries of one destination that run at once, by default
 WAVE_SECONDS = 0.45  # between kills of a worker, at most: some die while they start, some at work
+BUSY_SHARE = 0.2  # of the requests that a flapping receiver answers with 503
 
 
 def run_kills(folder: Path, full: bool) -> Report:
@@ -56,6 +57,7 @@ def run_fire(folder: Path, full: bool) -> Report:
     ended = threading.Event()
     kills = flaps = 0
     with Field(folder, hooks) as field:
+        field.answer = lambda _: Reply(503 if chance.random() < BUSY_SHARE else 200)
 
         def flap() -> None:
             nonlocal flaps

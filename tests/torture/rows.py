@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.torture import kills
+from tests.torture import kills, power
 
-_MODULES = (kills,)
+_MODULES = (kills, power)
 
 ROWS = {row.name: row for module in _MODULES for row in module.ROWS}

@@ -23,6 +23,7 @@ from stash_courier.worker.media import (
     not_there_yet,
     places,
     rule_between,
+    same_path,
     wanted_state,
 )
 from stash_courier.worker.media_settings import (
@@ -261,7 +262,8 @@ class Plex:
             covered = any(self._libraries.covering(place.server) for place in where)
             return False, [unknown, *([] if covered else [self._no_library()]), *self._namesakes(where[0])]
         item, edit = self._compare(item, wanted_state(scene, self._selection))
-        found = f"Scene {scene.id} is {item}, found under {where[0]}."
+        under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
+        found = f"Scene {scene.id} is {item}, found under {under}."
         return True, [found, *(edit.changes or ["Nothing would change."])]
 
     def _namesakes(self, place: Place) -> list[str]:

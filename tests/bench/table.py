@@ -1,0 +1,120 @@
+"""The benchmark's table: its rows as they were set, what was measured for each, and how that is written down.
+
+Measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+# Key, measure, target: word for word what was agreed upon.
+TARGETS = (
+    ("hook", "hook, whole process ÷ `python3 -c pass` (an interpreter without `.pth` files)", "≤ 2.0"),
+    (
+        "backlog",
+        "the same with 100,000 and 1,000,000 jobs waiting, and as many dead letters ÷ empty",
+        "≤ 1.05",
+    ),
+    ("enqueue", "enqueue in one process ÷ raw `sqlite3` WAL FULL insert of the same bytes", "≥ 0.85"),
+    (
+        "claim",
+        "claim + done ÷ raw `UPDATE … RETURNING` + `DELETE`, FULL",
+        "≥ 0.85, and within 10 % with 500,000 rows waiting",
+    ),
+    (
+        "peers",
+        "beside: persist-queue's own SQLiteAckQueue, huey (SQLite, fsync), litequeue (FULL)",
+        "ahead of each at 100,000 rows of history",
+    ),
+    (
+        "latency",
+        "hook started → request at the receiver, worker idle",
+        "median ≤ 6 × and p95 ≤ 12 × `python3 -c pass`",
+    ),
+    (
+        "drain",
+        "drain 5,000 deliveries ÷ a plain `requests.Session` loop with the same bodies and concurrency",
+        "≥ 0.7",
+    ),
+    ("requests", "requests to Stash for those 5,000 scenes", "≤ 125"),
+    ("idle", "worker idle for 60 s: CPU; resident memory", "≤ 0.2 % of a core; ≤ 45 MiB"),
+    ("bury", "DLQ `add` ÷ raw WAL FULL insert with the same two indexes", "≥ 0.85"),
+    ("recent", "`get_recent(10)` at 1,000,000 ÷ at 1,000", "≤ 2"),
+    (
+        "grouped",
+        "errors grouped with counts at 1,000,000 ÷ plain `GROUP BY error_type` on the table",
+        "≤ 0.1",
+    ),
+    (
+        "purge",
+        "purge of 500,000 of 1,000,000: longest write lock ÷ one `DELETE`; file after ÷ before",
+        "≤ 0.05; ≤ 0.6",
+    ),
+    ("sweep", "sweep of a library of 100,000 scenes in which nothing changed: requests to Stash", "1"),
+)
+KEYS = tuple(key for key, _, _ in TARGETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that is held against one limit."""
+
+    what: str  # which part of the row it is; "" if the row has only one
+    measured: str  # with its unit
+    peer: str  # with its unit; "" if it is held against a fixed limit
+    value: float
+    limit: float
+    at_least: bool = False  # the value mustn't be below the limit; else not above
+
+    @property
+    def passes(self) -> bool:
+        """Whether the target is met."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    @property
+    def target(self) -> str:
+        """The limit as people write it."""
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
+
+
+def faster(what: str, ours: float, peer: float, limit: float) -> Figure:
+    """A figure for two seconds-per-operation of which ours, as a speed, is at least ``limit`` of the peer's."""
+    return Figure(what, time(ours), time(peer), peer / ours, limit, at_least=True)
+
+
+def cost(what: str, ours: float, peer: float, limit: float) -> Figure:
+    """A figure for two times of which ours is at most ``limit`` times the peer's."""
+    return Figure(what, time(ours), time(peer), ours / peer, limit)
+
+
+def time(seconds: float) -> str:
+    """Seconds in a unit that reads well."""
+    for factor, unit in ((1, "s"), (1e3, "ms")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def markdown(results: Mapping[str, Iterable[Figure]]) -> str:
+    """The table of what was measured, in the order of TARGETS."""
+    lines = [
+        "| measure | measured | beside it | ratio | target | |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for key, name, _ in TARGETS:
+        for number, figure in enumerate(results.get(key, ())):
+            label = name if number == 0 else "″"
+            if figure.what:
+                label = f"{label}: {figure.what}"
+            ratio = f"{figure.value:.3g}" if figure.peer else ""
+            verdict = "pass" if figure.passes else "**FAIL**"
+            lines.append(
+                f"| {label} | {figure.measured} | {figure.peer} | {ratio} | {figure.target} | {verdict} |"
+            )
+    return "\n".join(lines)
+
+
+def as_json(results: Mapping[str, Iterable[Figure]]) -> dict[str, object]:
+    """The same for programs."""
+    return {key: [{**asdict(figure), "passes": figure.passes} for figure in row] for key, row in results.items()}

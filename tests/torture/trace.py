@@ -1,0 +1,213 @@
+"""What a program did to the files of one folder, from strace; and the folder as a power cut may leave it.
+
+A file's bytes are certain once they were synced, a name once its folder or its file was; of the rest a disk
+may have kept any sectors, and of the names any first part, since file systems write those in order.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+SECTOR = 512  # bytes that a disk writes whole
+CALLS = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,mkdir,mkdirat"
+STRACE = ("strace", "-ff", "-ttt", "-T", "-y", "-xx", "-s", "9999999", "--seccomp-bpf", "-e", f"trace={CALLS}")
+
+_LINE = re.compile(r"^(\d+\.\d+) (\w+)\((.*)\) += (-?\d+)(<[^>]*>)?.*?(?:<(\d+\.\d+)>)?$")
+_FD = re.compile(r"^(?:-?\d+|AT_FDCWD)<((?:\\x[0-9a-f]{2}|[^>])*)>")
+_STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
+
+
+@dataclass(frozen=True)
+class Op:
+    """One call that changed something, or made it certain."""
+
+    kind: Literal["make", "write", "truncate", "sync", "rename", "unlink", "mkdir", "say"]
+    began: float  # wall time
+    ended: float
+    pid: int
+    path: str = ""
+    to: str = ""  # of a rename
+    data: bytes = b""
+    offset: int = -1  # -1: behind what this open file wrote before
+    size: int = 0
+
+
+def read(prefix: Path) -> list[Op]:
+    """All calls of all processes, in the order in which they began."""
+    ops: list[Op] = []
+    for file in prefix.parent.glob(prefix.name + ".*"):
+        pid = int(file.suffix[1:])
+        with file.open(encoding="latin-1") as lines:
+            for line in lines:
+                ops += _ops(pid, line)
+    return sorted(ops, key=lambda op: op.began)
+
+
+def _ops(pid: int, line: str) -> Iterator[Op]:
+    found = _LINE.match(line.rstrip("\n"))
+    if found is None or int(found[4]) < 0:
+        return
+    began, name, given, result = float(found[1]), found[2], found[3], int(found[4])
+    ended = began + float(found[6] or 0)
+    strings = [_bytes(text) for text, _ in _STRING.findall(given)]
+    handle = _FD.match(given)
+    path = _bytes(handle[1]).decode("utf-8", "surrogateescape") if handle else ""
+    names = [text.decode("utf-8", "surrogateescape") for text in strings] if name not in {"write", "pwrite64"} else []
+    if name == "openat" and "O_CREAT" in given:
+        yield Op("make", began, ended, pid, names[0])
+        if "O_TRUNC" in given:
+            yield Op("truncate", began, ended, pid, names[0])
+    elif name == "pwrite64":
+        yield Op("write", began, ended, pid, path, data=strings[0][:result], offset=int(given.rsplit(", ", 1)[1]))
+    elif name == "write":
+        kind: Literal["write", "say"] = "write" if path.startswith("/") else "say"
+        yield Op(kind, began, ended, pid, path, data=strings[0][:result])
+    elif name == "ftruncate":
+        yield Op("truncate", began, ended, pid, path, size=int(given.rsplit(", ", 1)[1]))
+    elif name in {"fsync", "fdatasync"}:
+        yield Op("sync", began, ended, pid, path)
+    elif name.startswith("rename"):
+        yield Op("rename", began, ended, pid, names[0], names[1])
+    elif name.startswith("unlink"):
+        yield Op("unlink", began, ended, pid, names[0])
+    elif name.startswith("mkdir"):
+        yield Op("mkdir", began, ended, pid, names[0])
+
+
+def _bytes(text: str) -> bytes:
+    if not text.startswith("\\x"):
+        return text.encode("latin-1")
+    return bytes.fromhex(text.replace("\\x", ""))
+
+
+@dataclass
+class _File:
+    """A file's bytes: what is certain, and what was done since."""
+
+    certain: bytearray = field(default_factory=bytearray)
+    since: list[Op] = field(default_factory=list)  # writes with their offsets, truncations
+    end: int = 0  # where the next write without an offset goes
+
+
+class Disk:
+    """The folder, as far as it is certain and beyond, while the calls happen one after another.
+
+    Args:
+        folder: only what is below it counts; it exists and is empty at first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._root = str(folder) + "/"
+        self._names: dict[str, _File | None] = {}  # as programs see them; None: a folder
+        self._certain: dict[str, _File | None] = {}
+        self._since: list[tuple[Op, _File | None]] = []  # changes of names that are not certain
+        self._syncs: list[tuple[float, Op, int, int]] = []
+
+    def happen(self, op: Op) -> None:
+        """One call happens; it is in the folder."""
+        path = op.path
+        if not path.startswith(self._root) or path.endswith("-shm"):
+            return
+        if op.kind == "make":
+            if path not in self._names:
+                self._rename_or_make(op, _File())
+        elif op.kind in {"mkdir", "rename", "unlink"}:
+            self._rename_or_make(op, None)
+        elif op.kind in {"write", "truncate"}:
+            self._change(op)
+        elif op.kind == "sync":
+            self._sync(op)
+
+    def _rename_or_make(self, op: Op, made: _File | None) -> None:
+        self._since.append((op, made))
+        _name(self._names, op, made)
+
+    def _change(self, op: Op) -> None:
+        file = self._names.get(op.path)
+        if file is None:
+            return  # unlinked while it was open
+        if op.kind == "write":
+            offset = file.end if op.offset < 0 else op.offset
+            file.end = offset + len(op.data)
+            op = Op("write", op.began, op.ended, op.pid, op.path, data=op.data, offset=offset)
+        file.since.append(op)
+
+    def _sync(self, op: Op) -> None:
+        """What had ended before this began is certain."""
+        file = self._names.get(op.path)
+        if file is None:  # the folder: names are certain up to here
+            folder = op.path.rstrip("/")
+            certain = [n for n, (change, _) in enumerate(self._since) if _folder(change) == folder]
+            for change, made in self._since[: max(certain, default=-1) + 1]:
+                _name(self._certain, change, made)
+            del self._since[: max(certain, default=-1) + 1]
+            return
+        done = [change for change in file.since if change.ended <= op.began]
+        for change in done:
+            _apply(file.certain, change)
+        file.since = [change for change in file.since if change.ended > op.began]
+
+    def cut(self, target: Path, chance: random.Random) -> None:
+        """Writes the folder as it may be found after a power cut at this moment."""
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        names = dict(self._certain)
+        for change, made in self._since[: chance.randint(0, len(self._since))]:
+            _name(names, change, made)
+        for path, file in names.items():
+            place = target / path.removeprefix(self._root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if file is None:
+                place.mkdir(exist_ok=True)
+            else:
+                place.write_bytes(_survivor(file, chance))
+
+
+def _folder(op: Op) -> str:
+    return (op.to or op.path).rpartition("/")[0]
+
+
+def _name(names: dict[str, _File | None], op: Op, made: _File | None) -> None:
+    if op.kind == "rename":
+        if op.path in names:
+            names[op.to] = names.pop(op.path)
+    elif op.kind == "unlink":
+        names.pop(op.path, None)
+    else:
+        names[op.path] = made
+
+
+def _apply(content: bytearray, op: Op, sectors: Sequence[int] | None = None) -> None:
+    if op.kind == "truncate":
+        del content[op.size :]
+        content.extend(bytes(op.size - len(content)))
+        return
+    end = op.offset + len(op.data)
+    content.extend(bytes(max(0, end - len(content))))
+    if sectors is None:
+        content[op.offset : end] = op.data
+        return
+    for sector in sectors:
+        low, high = max(op.offset, sector * SECTOR), min(end, (sector + 1) * SECTOR)
+        content[low:high] = op.data[low - op.offset : high - op.offset]
+
+
+def _survivor(file: _File, chance: random.Random) -> bytes:
+    """What is certain, and of each later change nothing, all, or some of its sectors."""
+    content = bytearray(file.certain)
+    mood = chance.choice(("nothing", "all", "any", "any"))  # of a disk that lies dead, or was nearly done
+    for change in file.since:
+        if mood == "nothing" or (mood == "any" and chance.random() < 0.3):
+            continue
+        if change.kind == "truncate" or mood == "all" or chance.random() < 0.5:
+            _apply(content, change)
+            continue
+        sectors = range(change.offset // SECTOR, -(-(change.offset + len(change.data)) // SECTOR))
+        _apply(content, change, [sector for sector in sectors if chance.random() < 0.5])
+    return bytes(content)
