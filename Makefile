@@ -4,14 +4,16 @@
 SOURCES := plugin queue worker tools tests
 MYPY_PACKAGES := stash_courier.plugin stash_courier.queue stash_courier.worker tools tests
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help demo test lint format plugin zip lock clean
+.PHONY: help demo test bench lint format plugin zip lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     shows the plugin at work, on this machine only"
 	@echo "make test     runs all tests (make test PYTEST_ARGS='-k hook' runs some)"
+	@echo "make bench    measures what it costs, beside its targets (make bench BENCH_ARGS='--quick' shows that it runs)"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   lets ruff lay out the code"
 	@echo "make plugin   puts dist/stash_courier together, to be dropped into Stash's plugins folder"
@@ -24,6 +26,15 @@ demo: .venv/.installed
 
 test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+# The others' queues stand beside ours in an environment of their own, so that .venv stays as it is locked.
+bench: .venv/.installed .build/bench/venv/.installed
+	.venv/bin/python -m tests.bench $(BENCH_ARGS)
+
+.build/bench/venv/.installed: requirements/bench.txt | .venv/.installed
+	.venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --requirement $<
+	@touch $@
 
 # Without a cache: mypy's doesn't notice a module that is new in a package, and calls it missing.
 lint: .venv/.installed .build/mypy/stash_courier

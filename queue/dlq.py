@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from stash_courier.queue import codec, pickles, schema
 from stash_courier.queue.dlq_schema import CREATE, VERSION
-from stash_courier.queue.jobs import Broken, DeadLetter, Delivery, Summary
+from stash_courier.queue.jobs import Attempt, Broken, DeadLetter, Delivery, Summary
 from stash_courier.queue.transactions import shrink, transaction
 
 BUSY_SECONDS = 10.0
@@ -33,6 +34,20 @@ _SUMMARY = (
     "id, job_id, scene_id, title, destination, event, error_type, error_message, retry_count, failed_at, state"
 )
 _OPEN = "state IN ('dead', 'asked')"
+_COLUMNS = (
+    *("job_id", "scene_id", "destination", "event", "title", "job_data", "history", "error_type"),
+    *("error_message", "stack_trace", "retry_count", "failed_at", "generation", "seq", "plugin_version"),
+)
+# What a new one joins. A row that can't be decoded may name no scene; its own id tells it from others then.
+_SAME = (
+    "FROM dead_letters WHERE scene_id = :scene_id AND destination = :destination "
+    "AND (:scene_id > 0 OR job_id = :job_id)"
+)
+# One statement, and so one transaction without more ado, for nearly every one is the first of its scene.
+_ADD = (
+    f"INSERT INTO dead_letters ({', '.join(_COLUMNS)}) SELECT :{', :'.join(_COLUMNS)} "
+    f"WHERE NOT EXISTS (SELECT 1 {_SAME})"
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +72,7 @@ class DeadLetterQueue:
         plugin_version: str = "",
     ) -> None:
         self.path = data_dir / schema.DLQ_DB
+        self._file = str(self.path)
         self._clock = clock
         self._redact = redact
         self._plugin_version = plugin_version
@@ -86,20 +102,21 @@ class DeadLetterQueue:
         values = self._values(job, error, retry_count, title, seq)
         conn = self._open(create=True)
         assert conn is not None
+        added = conn.execute(_ADD, values)
+        if added.rowcount:
+            return int(added.lastrowid or 0)
         with transaction(conn):
-            found = conn.execute(
-                "SELECT id, history, generation FROM dead_letters WHERE scene_id = :scene_id "
-                "AND destination = :destination AND (:scene_id > 0 OR job_id = :job_id)",
-                values,
-            ).fetchone()
-            return self._insert(conn, values) if found is None else self._join(conn, values, *found)
+            found = conn.execute(f"SELECT id, history, generation {_SAME}", values).fetchone()
+            if found is None:  # it was discarded in between
+                return int(conn.execute(_ADD, values).lastrowid or 0)
+            return self._join(conn, values, *found)
 
     def _values(
         self, job: Delivery | Broken, error: BaseException, retry_count: int, title: str, seq: int
     ) -> dict[str, Any]:
         trace = "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
-        content = {**asdict(job), "plugin_version": self._plugin_version}
-        attempts = [asdict(a) for a in job.history] if isinstance(job, Delivery) else []
+        content = {**_plain(job), "plugin_version": self._plugin_version}
+        attempts = [_plain(a) for a in job.history] if isinstance(job, Delivery) else []
         if isinstance(job, Delivery):
             content["history"] = attempts
             content["changed"] = list(job.changed)
@@ -122,16 +139,10 @@ class DeadLetterQueue:
         }
 
     @staticmethod
-    def _insert(conn: sqlite3.Connection, values: dict[str, Any]) -> int:
-        names = ", ".join(values)
-        marks = ", ".join(f":{name}" for name in values)
-        return int(conn.execute(f"INSERT INTO dead_letters ({names}) VALUES ({marks})", values).lastrowid or 0)
-
-    @staticmethod
     def _join(conn: sqlite3.Connection, values: dict[str, Any], letter: int, history: str, generation: int) -> int:
         attempts = *(codec.history(history) or ()), *(codec.history(values["history"]) or ())
         known = list(dict.fromkeys(attempts))[-HISTORY_ATTEMPTS:]  # a delivery brings along what was known
-        values["history"] = json.dumps([asdict(attempt) for attempt in known])
+        values["history"] = json.dumps([_plain(attempt) for attempt in known])
         values["generation"] = max(values["generation"], generation + 1)
         sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"scene_id", "destination"})
         conn.execute(
@@ -364,11 +375,11 @@ class DeadLetterQueue:
     def _open(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection; None while there is no file and none is to be made."""
         if self._conn is None:
-            if not self.path.exists():
+            if not os.path.exists(self._file):  # noqa: PTH110  # asked after each delivery; pathlib is slow
                 if not create:
                     return None
-                schema.make(str(self.path), CREATE)
-            conn = schema.connect(str(self.path), BUSY_SECONDS)
+                schema.make(self._file, CREATE)
+            conn = schema.connect(self._file, BUSY_SECONDS)
             found = conn.execute("PRAGMA user_version").fetchone()[0]
             if found != VERSION:
                 conn.close()
@@ -382,6 +393,11 @@ class DeadLetterQueue:
             conn.text_factory = codec.readable
             self._conn = conn
         return self._conn
+
+
+def _plain(row: Delivery | Broken | Attempt) -> dict[str, Any]:
+    """The fields of a row by name, as ``asdict`` gives them but without its deep copies."""
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
 
 
 def _fitting(error_type: str | None, destination: str | None) -> tuple[str, dict[str, Any]]:

@@ -88,9 +88,9 @@ def spooled(data: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_bytes()) for file in sorted((data / schema.SPOOL).glob("*.json"))]
 
 
-def event(scene_id: int, kind: Any = "update", *changed: str, seq: int = 0, **more: Any) -> SceneEvent:
-    """An event of a scene, at START if no time is given."""
-    return SceneEvent(**{"seq": seq, "scene_id": scene_id, "event": kind, "changed": changed, "at": START, **more})
+def event(scene_id: int, kind: Any = "update", *changed: str, **more: Any) -> SceneEvent:
+    """An event of a scene, at START and with seq 0 if nothing else is given."""
+    return SceneEvent(**{"seq": 0, "scene_id": scene_id, "event": kind, "changed": changed, "at": START, **more})
 
 
 def log_lines(stderr: bytes) -> list[tuple[str, str]]:

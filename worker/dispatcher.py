@@ -147,8 +147,7 @@ class Dispatcher:
             if beginning:
                 self._hurry()
                 self._route()
-                if self._sweep.put():
-                    self._route()
+                self._sweep.put()
                 self._redrive()
                 self._claim()
                 self._ask_stash()
@@ -387,15 +386,16 @@ class Dispatcher:
             self._await_answer(batch, self._asker.submit(self._stash.scenes, scene_ids))
             return
         keep_alive = self._stash.keep_alive_in()
-        if (
+        sweeps = self._enabled and newest <= self._known_seq and self._stash_gone_since is None
+        if sweeps and self._sweep.due_in(self.roster.settings) <= 0:  # its answer brings the settings too
+            self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
+        elif (
             newest > self._known_seq
             or now - self._state_at > STATE_IDLE_SECONDS
             or self._stash_gone_since is not None
             or (keep_alive is not None and keep_alive <= 0)
         ):
             self._await_answer((), self._asker.submit(self._stash.plugin_state))
-        elif self._enabled and self._sweep.due_in(self.roster.settings) <= 0:
-            self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
 
     def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
         self._asking = True

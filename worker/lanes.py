@@ -9,13 +9,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.breaker import Health
 from stash_courier.worker.destinations import Destination, Prepares
 from stash_courier.worker.failures import DeliveryFailed, Failure
+
+# Deliveries handed over for each thread: the one it sends and the next, so that no thread waits while
+# the loop makes the end of the last one durable.
+HANDED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Lane:
     concurrency: int
     to_fetch: deque[Delivery] = field(default_factory=deque)
     ready: deque[tuple[Delivery, Scene | None]] = field(default_factory=deque)
-    running: dict[int, Delivery] = field(default_factory=dict)  # by row id
+    running: dict[int, Delivery] = field(default_factory=dict)  # by row id: handed to the threads
+    handed: dict[int, Future[None]] = field(default_factory=dict)  # the same, and some that have ended
     fetching: dict[int, Delivery] = field(default_factory=dict)  # by row id: Stash is being asked
     batch: Batch | None = None  # what was started last belongs to it
     probe: bool = False  # what is on its way is a probe
@@ -72,7 +77,8 @@ class Lane:
 
     def take_back(self, *, everything: bool = False) -> list[Delivery]:
         """Gives up what was claimed but not started; with ``everything`` also what was."""
-        given = [*self.to_fetch, *(delivery for delivery, _ in self.ready)]
+        given = [self.running.pop(row_id) for row_id in [*self.running] if self.handed[row_id].cancel()]
+        given += [*self.to_fetch, *(delivery for delivery, _ in self.ready)]
         self.to_fetch.clear()
         self.ready.clear()
         if everything:
@@ -82,13 +88,17 @@ class Lane:
         return given
 
     def start_ready(self, finished: Callable[[Outcome], None]) -> None:
-        """Hands ready deliveries to free threads; each calls ``finished`` from its thread."""
-        while self.ready and len(self.running) < self.concurrency:
+        """Hands ready deliveries to the threads; each calls ``finished`` from its thread."""
+        if self.ready:
+            self.handed = {row_id: self.handed[row_id] for row_id in self.running}
+        while self.ready and len(self.running) < HANDED * self.concurrency:
             delivery, scene = self.ready.popleft()
             if self.batch is None or delivery.row_id not in self.batch.rows:
                 self.batch = Batch(self.destination, [(delivery, scene), *self.ready])
             self.running[delivery.row_id] = delivery
-            self.threads.submit(_deliver, self, self.batch, (delivery, scene), self.probe, finished)
+            self.handed[delivery.row_id] = self.threads.submit(
+                _deliver, self, self.batch, (delivery, scene), self.probe, finished
+            )
 
     def close(self) -> None:
         """Lets go of connections and threads; what still runs is not waited for."""

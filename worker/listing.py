@@ -26,7 +26,7 @@ class Mark:
     """What one sweep leaves to the next."""
 
     at: float  # wall time when it began, unix seconds
-    zone: int | None  # of Stash's texts, seconds east of UTC; None: no change was seen so far
+    zone: int | None  # of Stash's texts, seconds east of UTC; None: not known so far
     last_id: int  # scenes with higher ids are new
     total: int | None  # scenes up to that id; None while the very first sweep counts them
 
@@ -63,7 +63,7 @@ class Run:
     last_id: int = 0  # up to here new scenes are dealt with
     added: int = 0  # how many those are
     known: int = 0  # scenes up to the mark's id that are still there
-    zones: frozenset[int] = frozenset()  # in which changes since ``up_at`` are written
+    zones: frozenset[int] = frozenset()  # Stash's own since ``up_at``, by its log and by changes
     held: bool = False  # a new scene was left for the next sweep, and with it those behind it
 
     def question(self) -> SweepQuestion:
@@ -75,12 +75,14 @@ class Run:
             return SweepQuestion(after=self.after, up_to=mark.last_id)
         known_up_to = mark.last_id if self.after == 0 else None
         if mark.total is None:
-            return SweepQuestion(after=max(self.after, mark.last_id), known_up_to=known_up_to)
+            after = max(self.after, mark.last_id)
+            return SweepQuestion(after=after, known_up_to=known_up_to, times=self.after == 0)
         return SweepQuestion(
             after=self.after,
             changed_after=watermark(self.since, mark.zone, sure=self.sure),
             added_after=mark.last_id,
             known_up_to=known_up_to,
+            times=self.after == 0 and not self.sure,
         )
 
     def step(self, page: SweepPage) -> Step:
@@ -115,6 +117,8 @@ class Run:
             if new or scene.moment >= self.since - COMMIT_SECONDS or scene.id in self.again:
                 changed.append(scene)
         zones = {scene.zone for scene in page.scenes if self.up_at <= scene.moment <= page.asked_at}
+        if page.zone is not None:
+            zones.add(page.zone)
         run = replace(
             self,
             last_id=last_id,

@@ -91,7 +91,7 @@ class Recorder:
                 name = outcome.delivery.destination
                 before = healths.get(name, outcome.lane.health)
                 if outcome.error is None:
-                    self._delivered(outcome, now)
+                    self._delivered(outcome)
                     delivered.append(outcome.delivery)
                     health = breaker.after_success(before, now)
                 else:
@@ -101,6 +101,9 @@ class Recorder:
                         recalls.append((name, took, before.streak_since or now))
                 if self._roster.lanes.get(name) is outcome.lane:  # else the settings have changed since
                     healths[name] = self._turned(outcome.lane, before, health, now)
+            if delivered:
+                last = {"at": now, "destination": delivered[-1].destination, "scene_id": delivered[-1].scene_id}
+                control.put(self._queue.connection, control.LAST_SUCCESS, last)
         for name, health in healths.items():
             self._roster.lanes[name].health = health
         self._burials += burials
@@ -133,7 +136,7 @@ class Recorder:
         except sqlite3.OperationalError as error:
             log.warning("dead letters can't be brought up to date (%s): a redrive will find them delivered", error)
 
-    def _delivered(self, outcome: Outcome, now: float) -> None:
+    def _delivered(self, outcome: Outcome) -> None:
         delivery, scene = outcome.delivery, outcome.scene
         conn = self._queue.connection
         self._queue.done(delivery)
@@ -141,11 +144,6 @@ class Recorder:
             ledger.forget(conn, delivery.destination, delivery.scene_id)
         else:
             ledger.write(conn, sent(delivery, scene, "sent"))
-        control.put(
-            conn,
-            control.LAST_SUCCESS,
-            {"at": now, "destination": delivery.destination, "scene_id": delivery.scene_id},
-        )
         log.debug("delivered scene %d (%s) to %s", delivery.scene_id, delivery.event, delivery.destination)
 
     def _failed(

@@ -24,6 +24,7 @@ HEARTBEAT_SECONDS = 10.0
 CODE_SECONDS = 2.0  # how often it looks whether its code has changed
 TIDY_SECONDS = 30.0
 PURGE_SECONDS = 6 * 3600.0
+AGAIN_SECONDS = 1.0  # after the files were locked, or the disk full
 GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is told to stop
 STASH_GONE_SECONDS = 300.0  # with nothing waiting, a worker without Stash ends after this
 LONGEST_LIFE_SECONDS = 86_400.0  # then it starts afresh
@@ -92,8 +93,10 @@ class Worker:
     def run(self) -> None:
         """Works until there is a reason to end, then ends cleanly or becomes the new code."""
         while True:
-            with Session(self._folder) as self._session:
-                end = self._serve(self._session)
+            if (session := self._open()) is None:
+                return
+            with session as self._session:
+                end = self._serve(session)
             self._session = None
             if end == "new code":
                 process.become(str(self._folder), str(self._root), self._lock)
@@ -105,14 +108,21 @@ class Worker:
                 return
             self._lock = lock
 
+    def _open(self) -> Session | None:
+        """Opens the data folder as soon as it can be; None if the worker is stopped before."""
+        while not self._stop:
+            try:
+                return Session(self._folder)
+            except sqlite3.OperationalError as error:
+                log.error("the data folder can't be opened now (%s): nothing is lost, it is tried again", error)
+                time.sleep(AGAIN_SECONDS)
+        return None
+
     def _serve(self, session: Session) -> End:
         while True:
             try:
-                while (end := self._why_end(session)) is None:
-                    session.take_spool()
-                    wait = session.dispatcher.step()
-                    self._do_chores(session)
-                    session.sleep(wait)
+                while not isinstance(end := self._turn(session), str):
+                    session.sleep(end)
                 log.info("ending: %s", end)
                 session.finish(GRACE_SECONDS)
             except sqlite3.DatabaseError as error:
@@ -122,6 +132,19 @@ class Worker:
                 session.reopen()
             else:
                 return end
+
+    def _turn(self, session: Session) -> End | float:
+        """Does what there is to do; returns why to end, or the seconds until there is something to do."""
+        try:
+            if (end := self._why_end(session)) is not None:
+                return end
+            session.take_spool()
+            wait = session.dispatcher.step()
+            self._do_chores(session)
+        except sqlite3.OperationalError as error:
+            log.error("the data folder can't be written now (%s): nothing is lost, it is tried again", error)
+            return AGAIN_SECONDS
+        return wait
 
     def _why_end(self, session: Session) -> End | None:
         if self._stop or session.stop_wanted():

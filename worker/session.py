@@ -40,7 +40,11 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.wakeup = Wakeup(folder)
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self.wakeup.close()
+            raise
 
     def __enter__(self) -> Session:
         return self
@@ -90,10 +94,12 @@ class Session:
 
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file goes when its event is safe."""
+        folder = self.folder / schema.SPOOL
         try:
-            files = sorted((self.folder / schema.SPOOL).glob("*.json"))[:SPOOL_FILES]
+            names = os.listdir(folder)  # noqa: PTH208  # in each round of the loop; pathlib is slow
         except OSError:
             return
+        files = [folder / name for name in sorted(names) if name.endswith(".json")][:SPOOL_FILES]
         if files:
             log.info("taking in %d changes that hooks had to keep beside the queue", len(files))
             self.queue.put_many([file.read_bytes() for file in files])

@@ -81,6 +81,7 @@ class SweepPage:
     scenes: tuple[Listed, ...]  # ids ascending
     last: bool  # nothing follows
     known: int | None  # scenes up to the id that was asked for; None if it wasn't
+    zone: int | None  # Stash's own, seconds east of UTC, if it was asked and could be told
     state: PluginState
     asked_at: float  # wall time before it was asked, unix seconds
 
@@ -211,11 +212,18 @@ class Stash:
         def read(data: Mapping[str, object]) -> SweepPage:
             found = tuple(_listed(*queries.read_listed(scene)) for scene in queries.read_found(data))
             _check_ascending(question.after, (scene.id for scene in found))
-            last = len(found) < question.scenes
-            return SweepPage(found, last, queries.read_known(data), queries.read_state(data), asked_at)
+            return SweepPage(
+                found,
+                len(found) < question.scenes,
+                queries.read_known(data),
+                min((_zone(_time(text)) for text in queries.read_times(data)), default=None),
+                queries.read_state(data),
+                asked_at,
+            )
 
         counts = question.known_up_to is not None
-        return self._ask(queries.sweep_page(count=counts), question.variables(), read)
+        text = queries.sweep_page(count=counts, times=question.times)
+        return self._ask(text, question.variables(), read)
 
     def keep_alive_in(self) -> float | None:
         """Seconds until ``keep_alive`` is due, 0.0 if it is.
@@ -398,17 +406,21 @@ def _check_ascending(after: int, ids: Iterable[int]) -> None:
 
 def _listed(scene_id: int, text: str) -> Listed:
     when = _time(text)
-    zone = when.utcoffset()
-    if zone is None:
-        raise WrongShape("updated_at has no zone")
-    return Listed(scene_id, text, int(when.timestamp()), int(zone.total_seconds()))
+    return Listed(scene_id, text, int(when.timestamp()), _zone(when))
+
+
+def _zone(when: datetime.datetime) -> int:
+    offset = when.utcoffset()
+    if offset is None:
+        raise WrongShape("a time has no zone")
+    return int(offset.total_seconds())
 
 
 def _time(text: str) -> datetime.datetime:
     try:
         return datetime.datetime.fromisoformat(text)
     except ValueError as error:
-        raise WrongShape("updated_at is no time") from error
+        raise WrongShape("a time is none") from error
 
 
 def _utc_text(seconds: int) -> str:

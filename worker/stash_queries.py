@@ -59,16 +59,20 @@ query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
 """
 
 
-def sweep_page(*, count: bool) -> str:
-    """The query for one page of a sweep; ``count`` adds how many of the scenes known before are still there.
+def sweep_page(*, count: bool, times: bool) -> str:
+    """The query for one page of a sweep.
 
-    A page of no scenes is enough for the count, which Stash makes beside the listing, not of it.
+    Args:
+        count: adds how many of the scenes known before are still there. A page of none is enough for
+            that: Stash counts beside the listing.
+        times: adds the times of Stash's last log lines, the only ones in its present zone that it tells.
     """
+    logged = "  logs { time }\n" if times else ""
     counted = "  known: findScenes(scene_filter: $known, filter: { per_page: 0 }) { count }\n" if count else ""
     return f"""
 query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{_STATE}
   findScenes(scene_filter: $where, filter: $how) {{ scenes {{ id updated_at }} }}
-{counted}}}
+{counted}{logged}}}
 """
 
 
@@ -96,6 +100,7 @@ class SweepQuestion:
     added_after: int = 0  # … and whatever has a higher id than this
     known_up_to: int | None = None  # also counts the scenes up to this id
     newest: bool = False  # the other way round, the highest id first
+    times: bool = False  # also asks for times in Stash's present zone
 
     def variables(self) -> dict[str, object]:
         """The variables of ``sweep_page``. Stash joins a filter and its AND or OR, of which it takes one."""
@@ -182,6 +187,12 @@ def read_count(data: Mapping[str, object]) -> int | None:
 def read_known(data: Mapping[str, object]) -> int | None:
     """How many scenes a ``sweep_page`` counted; None if it wasn't asked to."""
     return _int(_object(data["known"], "known"), "count", "known") if "known" in data else None
+
+
+def read_times(data: Mapping[str, object]) -> Sequence[str]:
+    """Times of Stash's log, if a ``sweep_page`` asked for them."""
+    lines = _list(data["logs"], "logs") if "logs" in data else ()
+    return [_required_text(_object(line, "logs"), "time", "logs") for line in lines]
 
 
 def read_listed(scene: object) -> tuple[int, str]:

@@ -80,7 +80,7 @@ class Sweep:
         self._again: frozenset[int] = frozenset()  # for the next sweep, whenever they changed
         self._waiting: set[int] = set()  # scenes of this sweep that need nothing since a delivery waits
         self._up_at = clock()  # wall time since which Stash's zone is the same
-        self._sure = False  # a change since then has shown which it is
+        self._sure = False  # it is known which that is
         # Monotonic times:
         self._began = 0.0  # of the sweep under way
         self._marked: float | None = None  # when the mark's sweep began, if that was in this process

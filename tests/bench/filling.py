@@ -109,10 +109,10 @@ def letters(folder: Path, count: int, destination: str) -> None:
     now = time.time()
     dlq = DeadLetterQueue(folder)
     made = dlq.add(*letter(0, destination, now), retry_count=3)
-    conn = dlq._open(create=True)  # noqa: SLF001
+    conn = dlq._open(create=True)
     assert conn is not None
     conn.execute("DELETE FROM dead_letters WHERE id = ?", (made,))
-    samples = [_values(dlq, number, destination, now) for number in range(len(ERRORS))]
+    samples = [values(dlq, number, destination, now) for number in range(len(ERRORS))]
 
     def rows() -> Iterator[dict[str, object]]:
         for number in range(count):
@@ -130,12 +130,12 @@ def letters(folder: Path, count: int, destination: str) -> None:
     dlq.close()
 
 
-def _values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> dict[str, object]:
+def values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> dict[str, object]:
     try:
         job, error = letter(number, destination, now)
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
-        return dlq._values(job, failed, 3, "", 0)  # noqa: SLF001
+        return dlq._values(job, failed, 3, "", 0)
 
 
 def _write(conn: sqlite3.Connection, statement: str, rows: Iterator[dict[str, object]]) -> None:

@@ -1,7 +1,8 @@
 """What stands around the worker, each in a process of its own, so that none slows down what is measured.
 
 ``Helper`` starts one and asks it; ``python -m tests.bench.stand KIND …`` is one: a line of JSON in, a line out.
-Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over ``requests.Session``).
+Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over ``requests.Session``),
+``neighbour`` (somebody else who wants to write to a database).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -168,7 +170,7 @@ def _stash(folder: str, scenes: str) -> None:
     from stash_courier.tests.standin.stash import StandInStash  # noqa: PLC0415  # graphql-core takes a while
 
     stash = StandInStash(int(scenes), config_dir=Path(folder))
-    stash._site = Remembering(stash._site, stash.requests)  # type: ignore[assignment]  # noqa: SLF001
+    stash._site = Remembering(stash._site, stash.requests)  # type: ignore[assignment]
     with stash:
         stash.install_plugin(ROOT)
 
@@ -223,5 +225,49 @@ def _sender() -> None:
     answer({"send": send})
 
 
+class Neighbour:
+    """Tries to write to a file again and again; says how long it could not at the longest."""
+
+    def __init__(self, path: Path) -> None:
+        self._conn = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+        self._ended = threading.Event()
+        self._waits: list[float] = [0.0]
+        self._thread = threading.Thread(target=self._try)
+
+    def watch(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def longest(self) -> float:
+        """Ends; seconds."""
+        self._ended.set()
+        self._thread.join()
+        return max(self._waits)
+
+    def _try(self) -> None:
+        refused_since = None
+        while not self._ended.is_set():
+            now = time.perf_counter()
+            try:
+                self._conn.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                refused_since = refused_since or now
+            else:
+                self._conn.execute("ROLLBACK")
+                if refused_since is not None:
+                    self._waits.append(now - refused_since)
+                refused_since = None
+            time.sleep(0.0001)
+        if refused_since is not None:
+            self._waits.append(time.perf_counter() - refused_since)
+
+
+def _neighbour(path: str) -> None:
+    neighbour = Neighbour(Path(path))
+    answer({"watch": neighbour.watch, "longest": neighbour.longest})
+
+
 if __name__ == "__main__":
-    {"stash": _stash, "receiver": _receiver, "sender": _sender}[sys.argv[1]](*sys.argv[2:])
+    {"stash": _stash, "receiver": _receiver, "sender": _sender, "neighbour": _neighbour}[sys.argv[1]](
+        *sys.argv[2:]
+    )

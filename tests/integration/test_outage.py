@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import scene_queue
+from stash_courier.queue import control, scene_queue
 from stash_courier.tests.fastforward import FastForward
 from stash_courier.tests.harness import PLUGIN, ROOT
 from stash_courier.tests.standin.receivers import Receiver, Reply
@@ -162,3 +162,28 @@ def test_a_queue_that_is_locked_for_a_while_strands_nothing(
             intruder.close()
         assert {r.json()["data"]["id"] for r in receiver.received} == {str(n) for n in range(1, 121)}
         assert courier.dlq.get_count() == 0
+
+
+def test_a_claim_that_could_not_be_put_back_is_taken_up_again(
+    tmp_path: Path, stash: StandInStash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stash fails in the very moment in which the queue is locked: the delivery isn't forgotten in flight."""
+    monkeypatch.setattr(scene_queue, "BUSY_SECONDS", 0.01)
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "sweep_off": True}
+        control.put(courier.queue.connection, control.PAUSED, courier.wall)
+        courier.put(1)
+        courier.run(courier.queue.inbox_empty)
+        stash.faults.delay = 0.1
+        stash.faults.status = 500
+        control.put(courier.queue.connection, control.PAUSED, None)
+        courier.run(courier.dispatcher.busy)
+        intruder = sqlite3.connect(tmp_path / "data" / "queue.db", isolation_level=None)
+        intruder.execute("BEGIN IMMEDIATE")
+        while courier.dispatcher.asks_stash:
+            courier.wakeup.wait(1.0)
+            courier.dispatcher.step()
+        intruder.close()
+        stash.faults.clear()
+        courier.run(courier.queue.empty, seconds=600.0)
+        assert [r.json()["data"]["id"] for r in receiver.received] == ["1"]

@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_ids_go_on_although_the_clock_was_set_back(tmp_path: Path, monkeypatch: 
     fill(tmp_path)
     last = inbox(tmp_path)[-1]["seq"]
     ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
-    monkeypatch.setattr(schema.time, "time_ns", lambda: 1_000_000_000 * 86_400)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000 * 86_400)
     repair.repair(tmp_path)
     assert run_hook(tmp_path, change(1)).returncode == 0
     assert inbox(tmp_path)[-1]["seq"] == last + 1

@@ -29,7 +29,11 @@ package.__path__ = [{root!r}]
 sys.modules["stash_courier"] = package
 from stash_courier.worker import process
 folder = os.environ["STASH_COURIER_DATA"]
-handed = process.LOCK_FD in os.environ
+try:
+    fd = os.fstat(int(os.environ[process.LOCK_FD]))
+    handed = os.path.samestat(fd, os.stat(os.path.join(folder, process.LOCK)))
+except (LookupError, OSError):
+    handed = False
 lock = process.hold(folder)
 with open(os.path.join(folder, f"started.{{os.getpid()}}.tmp"), "w") as file:
     json.dump({{

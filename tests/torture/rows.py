@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.torture import kills, power
+from tests.torture import clock, delegated, kills, openings, power, storage
 
-_MODULES = (kills, power)
+_MODULES = (kills, delegated, power, openings, storage, clock)
 
 ROWS = {row.name: row for module in _MODULES for row in module.ROWS}

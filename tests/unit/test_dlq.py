@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue import schema
@@ -356,56 +351,3 @@ def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> 
         conn.execute("PRAGMA user_version = 0")
     with pytest.raises(sqlite3.DatabaseError, match="no dead letter queue"):
         dlq.get_count()
-
-
-class Totals(RuleBasedStateMachine):
-    """Whatever is done, the counts that are kept are those that counting gives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.dlq = DeadLetterQueue(self.folder, clock=Clock())
-
-    def teardown(self) -> None:
-        self.dlq.close()
-        shutil.rmtree(self.folder)
-
-    @rule(scene=st.integers(1, 4), where=st.sampled_from([DEST, "plex"]), known=st.booleans())
-    def bury(self, scene: int, where: str, known: bool) -> None:
-        self.dlq.add(replace(JOB, scene_id=scene, destination=where), refused() if known else KeyError("x"), 1)
-
-    @rule(ids=st.none() | st.lists(st.integers(1, 8)), error=st.sampled_from([None, "refused", "KeyError"]))
-    def ask(self, ids: list[int] | None, error: str | None) -> None:
-        self.dlq.ask(ids=ids, error_type=error)
-
-    @rule(ids=st.none() | st.lists(st.integers(1, 8)), where=st.sampled_from([None, DEST, "plex"]))
-    def discard(self, ids: list[int] | None, where: str | None) -> None:
-        self.dlq.discard(ids=ids, destination=where)
-
-    @rule(letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
-    def move(self, letter: int, state: str) -> None:
-        self.dlq.set_state(letter, state)
-
-    @rule(scene=st.integers(1, 4))
-    def resolve(self, scene: int) -> None:
-        self.dlq.resolve(DEST, scene)
-
-    @rule(days=st.sampled_from([-1, 1]))
-    def purge(self, days: int) -> None:
-        self.dlq.delete_older_than(days)
-
-    @invariant()
-    def counted(self) -> None:
-        if not self.dlq.path.exists():
-            return
-        with closing(sqlite3.connect(self.dlq.path)) as conn:
-            counted = conn.execute(
-                "SELECT error_type, destination, count(*) FROM dead_letters WHERE state IN ('dead', 'asked') "
-                "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
-            ).fetchall()
-        assert self.dlq.count_by_error() == counted
-        assert self.dlq.get_count() == sum(row[2] for row in counted) == len(self.dlq.get_recent(limit=99))
-
-
-TestTotals = Totals.TestCase
-TestTotals.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

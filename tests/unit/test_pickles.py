@@ -46,6 +46,11 @@ def text(value: str) -> bytes:
     return b"\x8c" + bytes([len(value)]) + value.encode()
 
 
+def within(value: bytes) -> bytes:
+    """A dict that holds a value, so that nothing but the value is wrong with it."""
+    return PROTO + b"}" + text("job") + value + b"s."
+
+
 class Caller:
     """Pickles as a call of its function."""
 
@@ -111,12 +116,12 @@ EVIL = {
     "a frame of exabytes": PROTO + b"\x95" + b"\xff" * 8 + b"}.",
     "a frame of petabytes": PROTO + b"\x95" + struct.pack("<Q", 1 << 50) + b"}.",
     "a frame of a gigabyte": PROTO + b"\x95" + struct.pack("<Q", 1 << 30) + b"}.",
-    "laughs by memo": PROTO + b"]\x94" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(60)) + b".",
-    "a list that holds itself": PROTO + b"]\x94h\x00a.",
-    "memo that isn't there": PROTO + b"h\x09.",
-    "memo of a list made late": PROTO + text("a") + b"0]\x94h\x00\x86.",
-    "a million lists": PROTO + b"]" * 1_000_000 + b".",
-    "too long": PROTO + b"B" + struct.pack("<I", 5 << 20) + b"x" * (5 << 20) + b".",
+    "laughs by memo": within(b"](]\x94" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(60)) + b"e"),
+    "a list that holds itself": within(b"]\x94h\x00a"),
+    "memo that isn't there": within(b"h\x09"),
+    "the same list twice": within(b"]\x94h\x00\x86"),
+    "a million lists": within(b"(" + b"]" * 1_000_000 + b"t"),
+    "too long": within(b"B" + struct.pack("<I", 5 << 20) + b"x" * (5 << 20)),
     "trailing garbage": GOOD + b"x",
     "two of them": GOOD + GOOD,
     "truncated": GOOD[: len(GOOD) // 2],
@@ -133,9 +138,9 @@ EVIL = {
     "a call": pickle.dumps(Caller(exec, TOUCH.decode()), protocol=4),
     "a call within": pickle.dumps({"job": [Caller(exec, TOUCH.decode())]}, protocol=4),
     "SETITEM on nothing": PROTO + b"s.",
-    "SETITEMS on a list": PROTO + b"](K\x01K\x02u.",
+    "SETITEMS on a list": within(b"](K\x01K\x02u"),
     "a list as key": PROTO + b"}(]K\x01u.",
-    "APPEND to a dict": PROTO + b"}K\x01a.",
+    "APPEND to a dict": within(b"}K\x01a"),
     "POP_MARK": PROTO + b"}(1.",
     "DUP": PROTO + b"}2.",
     "text that isn't UTF-8": PROTO + b"\x8c\x02\xff\xfe.",

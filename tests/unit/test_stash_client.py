@@ -29,6 +29,8 @@ TEXTS = {
     "scene ids and count": queries.scene_ids(count=True),
     "one scene": queries.scenes_by_id(1),
     "forty scenes": queries.scenes_by_id(40),
+    "first page of a sweep": queries.sweep_page(count=True, times=True),
+    "page of a sweep": queries.sweep_page(count=False, times=False),
 }
 SECRET = "MTc2ODI-very-secret"
 

@@ -35,6 +35,7 @@ class Library:
     scenes: dict[int, str] = field(default_factory=dict)
     questions: list[SweepQuestion] = field(default_factory=list)
     last_id: int = 0
+    logs: bool = False  # has written log lines
 
     def change(self, scene_id: int, now: float) -> None:
         """A scene's last change is now."""
@@ -53,8 +54,9 @@ class Library:
         self.questions.append(question)
         if question.newest:
             newest = max(self.scenes, default=None)
-            return SweepPage(() if newest is None else (self._listed(newest),), True, None, STATE, now)
-        found = [
+            found = () if newest is None else (self._listed(newest),)
+            return SweepPage(found, True, None, None, STATE, now)
+        ids = [
             i
             for i, text in sorted(self.scenes.items())
             if i > question.after
@@ -64,8 +66,9 @@ class Library:
         known = None
         if question.known_up_to is not None:
             known = sum(i <= question.known_up_to for i in self.scenes)
-        listed = tuple(self._listed(i) for i in found[:PAGE])
-        return SweepPage(listed, len(found) < PAGE, known, STATE, now)
+        listed = tuple(self._listed(i) for i in ids[:PAGE])
+        zone = self.zone if question.times and self.logs else None
+        return SweepPage(listed, len(ids) < PAGE, known, zone, STATE, now)
 
     def _listed(self, scene_id: int) -> Listed:
         when = datetime.datetime.fromisoformat(self.scenes[scene_id])
@@ -494,8 +497,10 @@ class TestClocks:
         seen.run()
         assert seen.inbox() == [(2, "update")]
 
-    def test_stash_comes_back_in_another_zone(self, seen: Bench) -> None:
+    @pytest.mark.parametrize("logs", [True, False])
+    def test_stash_comes_back_in_another_zone(self, seen: Bench, *, logs: bool) -> None:
         """When Stash was restarted in another zone, changes are found though their texts are a day behind."""
+        seen.library.logs = logs
         seen.library.zone = 13 * 3600
         seen.library.change(1, seen.wall)
         seen.wait(60.0)
@@ -507,10 +512,22 @@ class TestClocks:
             seen.wait(15 * 60.0)
             assert seen.run() == 1
         seen.library.change(2, seen.wall)
-        seen.wait(60.0)
-        seen.restart()
+        if not logs:
+            seen.wait(60.0)
+            seen.restart()
+        seen.wait(15 * 60.0)
         seen.run()
         assert seen.inbox() == [(2, "update")]
+
+    def test_a_change_of_yesterday_is_not_listed_for_ever(self, seen: Bench) -> None:
+        """Once Stash's log has told its zone, a big import isn't listed by every sweep of the next day."""
+        seen.library.logs = True
+        for _ in range(100):
+            seen.library.add(seen.wall - 4 * HOUR)
+        seen.restart()
+        assert seen.run() > 30
+        seen.wait(HOUR)
+        assert seen.run() == 1
 
     def test_the_machine_s_clock_is_set_back(self, seen: Bench) -> None:
         """After the clock was set back by hours changes are found though they are older than the last sweep."""

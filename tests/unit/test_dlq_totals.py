@@ -1,0 +1,73 @@
+"""queue/dlq_schema.py: the counts that triggers keep, against counting."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.failures import DeliveryFailed, Failure
+from tests.durable import DEST, START, Clock
+
+
+class Totals(RuleBasedStateMachine):
+    """Whatever is done, the counts that are kept are those that counting gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.dlq = DeadLetterQueue(self.folder, clock=Clock())
+
+    def teardown(self) -> None:
+        self.dlq.close()
+        shutil.rmtree(self.folder)
+
+    @rule(scene=st.integers(1, 4), where=st.sampled_from([DEST, "plex"]), known=st.booleans())
+    def bury(self, scene: int, where: str, known: bool) -> None:
+        job = Delivery(1, where, scene, "update", (), 1, START)
+        error = DeliveryFailed(Failure.REFUSED, "It answered 500.") if known else KeyError("x")
+        self.dlq.add(job, error, 1)
+
+    @rule(ids=st.none() | st.lists(st.integers(1, 8)), error=st.sampled_from([None, "refused", "KeyError"]))
+    def ask(self, ids: list[int] | None, error: str | None) -> None:
+        self.dlq.ask(ids=ids, error_type=error)
+
+    @rule(ids=st.none() | st.lists(st.integers(1, 8)), where=st.sampled_from([None, DEST, "plex"]))
+    def discard(self, ids: list[int] | None, where: str | None) -> None:
+        self.dlq.discard(ids=ids, destination=where)
+
+    @rule(letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
+    def move(self, letter: int, state: str) -> None:
+        self.dlq.set_state(letter, state)
+
+    @rule(scene=st.integers(1, 4))
+    def resolve(self, scene: int) -> None:
+        self.dlq.resolve(DEST, scene)
+
+    @rule(days=st.sampled_from([-1, 1]))
+    def purge(self, days: int) -> None:
+        self.dlq.delete_older_than(days)
+
+    @invariant()
+    def counted(self) -> None:
+        if not self.dlq.path.exists():
+            return
+        with closing(sqlite3.connect(self.dlq.path)) as conn:
+            counted = conn.execute(
+                "SELECT error_type, destination, count(*) FROM dead_letters WHERE state IN ('dead', 'asked') "
+                "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+            ).fetchall()
+        assert self.dlq.count_by_error() == counted
+        assert self.dlq.get_count() == sum(row[2] for row in counted) == len(self.dlq.get_recent(limit=99))
+
+
+TestTotals = Totals.TestCase
+TestTotals.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
