@@ -21,6 +21,7 @@ from standardwebhooks.webhooks import Webhook  # isort: skip
 
 from stash_courier.tests.demo_sources import RealSource, Source, StandInSource  # isort: skip
 from stash_courier.tests.harness import SECRET, wait_until  # isort: skip
+from stash_courier.tests.standin import jellyfin, plex  # isort: skip
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply  # isort: skip
 
 
@@ -43,7 +44,7 @@ class Demo:
         """The first request that tells of an event's scene after the event, taken by the receiver."""
         scene_id, at = event
         for received in self.receiver.received:
-            if received.at >= at and received.json()["data"]["id"] == str(scene_id) and self.taken(received):
+            if received.at >= at and scene(received) == str(scene_id) and self.taken(received):
                 return received
         return None
 
@@ -75,9 +76,8 @@ class Demo:
         self.receiver.up()
         back = time.monotonic()
         self.wait(60.0)
-        say(
-            f"   It is back: all {len(scene_ids)} arrived {time.monotonic() - back:.1f} s later, none is a dead letter."
-        )
+        waited = time.monotonic() - back
+        say(f"   It is back: all {len(scene_ids)} arrived {waited:.1f} s later, none is a dead letter.")
 
     def murder(self, scene_ids: Sequence[int]) -> None:
         """The worker dies in the middle of deliveries."""
@@ -111,6 +111,28 @@ class Demo:
         wait_until(lambda: self.source.dead() == 0, 10.0)
         say("   Delivered; no dead letter is left.")
 
+    def media_servers(self, scene_id: int) -> None:
+        """One edit that reaches the webhook, Jellyfin and Plex."""
+        say("5. Jellyfin and Plex (stand-ins) are set up beside the webhook; one scene is edited.")
+        path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
+        films = plex.Library("1", "Films", (path.rpartition("/")[0],))
+        with jellyfin.StandInJellyfin() as server, plex.Plex(films) as other:
+            item, movie = server.items[server.add(path)], other.add(films, path)
+            self.source.configure(
+                jellyfin_url=server.url, jellyfin_api_key=jellyfin.KEY, plex_url=other.url, plex_token=plex.TOKEN
+            )
+            self.edit([scene_id])
+            began = time.monotonic()
+            self.wait()
+            title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
+            wait_until(lambda: server.posted and other.edits, 20.0)
+            say(f"   All three have it {(time.monotonic() - began) * 1000:.0f} ms later: webhook «{title}»,")
+            say(f"   Jellyfin «{item['Name']}», tags {item['Tags']}, locked {item['LockedFields']},")
+            say(f"   Plex «{movie.values['title']}», genres {movie.tags.get('genre', [])}.")
+            wait_until(lambda: self.source.waiting() == 0, 20.0)
+            if not title == item["Name"] == movie.values["title"]:
+                raise SystemExit("The media servers did not get the scene's title.")
+
     def say_status(self) -> None:
         """What the status button says."""
         say("   The button «Status» says:")
@@ -142,6 +164,11 @@ class Demo:
             "  (a duplicate is a request that the killed worker had sent and not yet recorded; it has the same id)"
         )
         return lost == 0 and dead == 0 and duplicates <= 4
+
+
+def scene(received: Received) -> str:
+    """The id of the scene that a request is about."""
+    return str(received.json()["data"]["id"])
 
 
 def verified(received: Received) -> Reply:
@@ -181,6 +208,7 @@ def main() -> int:
             demo.outage(scenes[5:15])
             demo.murder(scenes[15:40])
             demo.dead_letter(scenes[0])
+            demo.media_servers(scenes[1])
             good = demo.table()
     say(f"{'As promised' if good else 'NOT AS PROMISED'}, after {time.monotonic() - began:.0f} s.")
     return 0 if good else 1

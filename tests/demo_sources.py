@@ -26,6 +26,7 @@ class Source(Protocol):
     def scene_ids(self, limit: int) -> list[int]: ...
     def edit(self, scene_id: int, title: str) -> None: ...
     def operation(self, args: Mapping[str, Any]) -> Any: ...
+    def configure(self, **settings: object) -> None: ...
     def kill_worker(self) -> int: ...
     def worker_pid(self) -> int: ...
     def waiting(self) -> int: ...
@@ -92,6 +93,10 @@ class RealSource(Courier):
         context = {"id": scene_id, "type": "Scene.Update.Post", "input": None, "inputFields": ["title"]}
         self._plugin({"mode": "hook", "hookContext": context})
 
+    def configure(self, **settings: object) -> None:
+        """Changes some of the demo's settings; Stash's own stay."""
+        self._relay.settings.update(settings)
+
     def operation(self, args: Mapping[str, Any]) -> Any:
         """What a button would say."""
         return self._plugin(args)
@@ -109,7 +114,7 @@ class RealSource(Courier):
             "args": dict(args),
         }
         command = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
-        done = subprocess.run(command, input=json.dumps(request).encode(), stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, check=True)
         return json.loads(done.stdout)["output"]
 
 
@@ -119,6 +124,7 @@ class _Relay:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body leave in one piece
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -134,7 +140,7 @@ class _Relay:
 
         self._url = url
         self._key = api_key
-        self._settings = settings
+        self.settings = dict(settings)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
@@ -163,7 +169,7 @@ class _Relay:
         answer = self.ask(asked)
         data = answer.get("data") or {}
         if "plugins" in (data.get("configuration") or {}):
-            data["configuration"]["plugins"] = {PLUGIN: dict(self._settings)}
+            data["configuration"]["plugins"] = {PLUGIN: dict(self.settings)}
         if "plugins" in data:
             data["plugins"] = [{"id": PLUGIN, "enabled": True}]
         return answer

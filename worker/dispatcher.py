@@ -347,7 +347,9 @@ class Dispatcher:
             if not lane.on_its_way:
                 self._take(lane, self._queue.claim(name, 1, FOREVER))
         elif lane.on_its_way <= CLAIM_AHEAD - FETCH_SCENES and (self._queue.next_due(name) or FOREVER) <= now:
-            self._take(lane, self._queue.claim(name, CLAIM_AHEAD - lane.on_its_way, now))
+            # Whole batches, for each costs a request to Stash, however few scenes it asks for.
+            batches = (CLAIM_AHEAD - lane.on_its_way) // FETCH_SCENES
+            self._take(lane, self._queue.claim(name, batches * FETCH_SCENES, now))
 
     def _take(self, lane: Lane, claimed: Iterable[Delivery | Broken]) -> None:
         burials, destroys = [], []

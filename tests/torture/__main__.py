@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(given.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     chosen = [ROWS[name] for name in given.rows or ROWS]
+    logging.getLogger("stash_courier").addHandler(logging.NullHandler())  # of dispatchers in this process
     began = time.monotonic()
     worst = 0
     for row in chosen:

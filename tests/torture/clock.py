@@ -18,7 +18,7 @@ JITTER = 0.2
 
 def run_clock(folder: Path, full: bool) -> Report:
     """The clock is set by an hour, forward and back, while scenes back off; also between two workers."""
-    scenes = 200 if full else 30
+    scenes = 100 if full else 8
     report = Report()
     with StandInStash(scenes, config_dir=folder / "config") as stash, Receiver() as receiver:
         stash.install_plugin(ROOT)

@@ -18,7 +18,7 @@ LONGEST_SECONDS = 3600.0
 def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
     report = Report(done)
     log = folder / "pytest.txt"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", *tests]
     environment = {**os.environ, **({"COURIER_FULL": "1"} if full else {})}
     with log.open("wb") as out:
         ran = subprocess.run(

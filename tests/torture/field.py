@@ -181,6 +181,11 @@ class Field:
         wait_until(lambda: not set(pids) & set(self.workers()), 10.0)
         return bool(pids)
 
+    @staticmethod
+    def signal(pid: int, number: int) -> None:
+        """Sends a signal to a process that may have ended."""
+        _kill(pid, number)
+
     def rouse(self) -> None:
         """What the next change does: wakes the worker, or starts one."""
         started = durable.start_hook(
