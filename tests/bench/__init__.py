@@ -1,1 +1,1 @@
-"""``make bench``: what Stash Courier costs, each figure beside its target and beside a peer measured in the same run."""
+"""``make bench``: what Stash Courier costs, beside its targets and a peer measured in the same run."""

@@ -1,4 +1,4 @@
-"""``make bench``: runs the rows, prints the table, writes .build/bench/results.md, results.json and docs/bench.svg.
+"""``make bench``: runs the rows, prints the table, keeps it in .build/bench, draws docs/bench.svg.
 
 ``python -m tests.bench [row …] [--quick]``. Ends with 1 if a target is missed. ``--quick`` runs everything
 small, in order to see that it runs; its figures mean nothing, and the plot is left alone.

@@ -1,4 +1,4 @@
-"""Rows about the worker: draining a backlog beside a plain loop, its questions to Stash, and what it costs idle."""
+"""Rows about the worker: draining a backlog beside a plain loop, its questions to Stash, its cost when idle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEBIBYTE = 1 << 20
 
 
 class Drain:
-    """Drains a backlog some times, and sends the same again with a plain loop each time; done once for two rows."""
+    """Drains a backlog some times, and sends the same with a plain loop each time; once for two rows."""
 
     def __init__(self, shop: Workshop) -> None:
         self.questions = 0

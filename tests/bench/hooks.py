@@ -1,4 +1,4 @@
-"""Rows about the hook process: what it costs Stash, alone and with a full queue, and how soon its event arrives."""
+"""Rows about the hook process: what it costs Stash, also with a full queue, and how soon its event arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about dead letters: what burying one costs, and that looking, counting and purging stay cheap at a million."""
+"""Rows about dead letters: what burying costs, and that looking, counting and purging stay cheap at a million."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def _panel(left: int, title: str, axis: str, series: Mapping[str, Sequence[Point
     def y(seconds: float) -> float:
         return TOP + HEIGHT * (y_to - math.log10(seconds)) / (y_to - y_from)
 
-    yield f'<text x="{left}" y="{TOP - 26}" font-size="14" font-weight="bold" fill="#1f2328">{escape(title)}</text>'
+    style = 'font-size="14" font-weight="bold" fill="#1f2328"'
+    yield f'<text x="{left}" y="{TOP - 26}" {style}>{escape(title)}</text>'
     yield f'<text x="{left}" y="{TOP - 10}" {TICK}>time, both axes logarithmic</text>'
     for power in range(y_from, y_to + 1):
         height = y(10.0**power)

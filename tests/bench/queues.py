@@ -106,7 +106,7 @@ def claim(shop: Workshop) -> list[Figure]:
 
 
 def peers(shop: Workshop) -> list[Figure]:
-    """Taking and finishing jobs, each queue in its own way, after a history; and for the plot after shorter ones."""
+    """Taking and finishing jobs, each queue in its own way, after a history; for the plot after shorter ones."""
     count = shop.sizes.operations
     python = VENV / "bin" / "python"
     if not python.exists():

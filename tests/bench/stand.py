@@ -268,6 +268,10 @@ def _neighbour(path: str) -> None:
 
 
 if __name__ == "__main__":
-    {"stash": _stash, "receiver": _receiver, "sender": _sender, "neighbour": _neighbour}[sys.argv[1]](
-        *sys.argv[2:]
-    )
+    roles: dict[str, Callable[..., None]] = {
+        "stash": _stash,
+        "receiver": _receiver,
+        "sender": _sender,
+        "neighbour": _neighbour,
+    }
+    roles[sys.argv[1]](*sys.argv[2:])

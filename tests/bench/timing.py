@@ -1,4 +1,4 @@
-"""How times are taken: contestants in turn, so that a busy moment of the machine falls on all of them, and medians."""
+"""How times are taken: contestants in turn, so that a busy moment falls on all of them, and medians."""
 
 from __future__ import annotations
 

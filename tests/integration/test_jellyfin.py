@@ -360,11 +360,12 @@ def test_a_refused_edit_is_a_refused_item(server: StandInJellyfin) -> None:
     """A 400 to one edit is that scene's dead letter, with what Jellyfin said."""
     server.add("/media/movies/one.mkv")
 
+    inner = server.receiver.answer
+    assert not isinstance(inner, Reply)
+
     def answer(received: Received) -> Reply:
         return Reply(400, {}, b"Error processing request.") if received.method == "POST" else inner(received)
 
-    inner = server.receiver.answer
-    assert callable(inner)
     server.receiver.answer = answer
     with jellyfin(server) as ours:
         failed = refused(ours, scene())

@@ -520,7 +520,13 @@ class TestOddAnswers:
         """Closing doesn't wait for a Stash that doesn't answer: what was under way ends at once."""
         server = bench.serve(lambda _: Reply())
         arrived = threading.Event()
-        server.reply = lambda _: (arrived.set(), server.released.wait(30), Reply())[2]
+
+        def hang(_: Asked) -> Reply:
+            arrived.set()
+            server.released.wait(30)
+            return Reply()
+
+        server.reply = hang
         stash, ended = bench.stash(), []
         thread = threading.Thread(target=lambda: ended.append(refused(stash.plugin_state)))
         thread.start()
@@ -573,7 +579,7 @@ class TestWhereStashIs:
         if shutil.which("openssl") is None:
             pytest.skip("openssl isn't installed: no certificate can be made")
         folder = tmp_path_factory.mktemp("tls")
-        subject = ["-subj", "/CN=stash", "-keyout", folder / "key", "-out", folder / "cert", "-days", "2"]
+        subject = ["-subj", "/CN=stash", "-keyout", f"{folder}/key", "-out", f"{folder}/cert", "-days", "2"]
         new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         subprocess.run([*new, *subject], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -809,7 +815,13 @@ class TestKeepAlive:
         stash = bench.stash()
         stash.plugin_state()
         arrived, go_on = threading.Event(), threading.Event()
-        server.reply = lambda asked: (arrived.set(), go_on.wait(30), library(asked))[2]
+
+        def late(asked: Asked) -> Reply:
+            arrived.set()
+            go_on.wait(30)
+            return library(asked)
+
+        server.reply = late
         thread = threading.Thread(target=stash.plugin_state)
         thread.start()
         assert arrived.wait(10)

@@ -19,7 +19,8 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
 from stash_courier.tests.standin.receivers import Receiver, Reply
-from stash_courier.tests.standin.stash.server import OWNER, StandInStash
+from stash_courier.tests.standin.stash.server import StandInStash
+from stash_courier.tests.standin.stash.site import OWNER
 from stash_courier.worker.dispatcher import Dispatcher
 from stash_courier.worker.stash import Stash
 from stash_courier.worker.wakeup import Wakeup
@@ -32,7 +33,7 @@ class Bench:
     """A dispatcher beside a stand-in Stash: both have one clock, which goes on by itself and can be moved."""
 
     def __init__(self, folder: Path, scenes: int = 20, zone: datetime.tzinfo | None = None) -> None:
-        self.ahead = -24 * HOUR
+        self.ahead = -72 * HOUR  # the library is older than any margin
         self.receiver = Receiver()
         self.stash = StandInStash(
             scenes,
@@ -238,6 +239,13 @@ class Autumn(datetime.tzinfo):
         self.before = before  # hours
         self.moment = moment
 
+    def dst(self, when: datetime.datetime | None) -> None:
+        """It tells none."""
+
+    def tzname(self, when: datetime.datetime | None) -> str:
+        """Nobody asks."""
+        return "Autumn"
+
     def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta:
         assert when is not None
         return datetime.timedelta(hours=self.before - when.fold)
@@ -369,6 +377,7 @@ def test_the_worker_that_a_hook_starts_sweeps(tmp_path: Path) -> None:
 
         courier.stash.edit(1, title="It begins")
         wait_until(lambda: "Stash has 5 scenes" in courier.log(), 20.0)
+        courier.drained()  # what is in flight when a worker dies is sent again
         courier.kill_worker(signal.SIGKILL)
         time.sleep(1.1)  # Stash's times are to the second, and what is told after the first look is promised
         courier.stash.change_without_hook(2, title="Nobody told")

@@ -74,7 +74,7 @@ def test_a_success_between_shows_that_it_is_the_scene() -> None:
 
 
 def test_a_second_forbidden_scene_means_the_destination() -> None:
-    """403 for one scene is a dead letter; confirmed by a second it was the destination, and the first comes back."""
+    """403 for one scene is a dead letter; a second one means the destination, and the first comes back."""
     health, took = after(Health(), Failure.FORBIDDEN, 1)
     assert (health.state, took) == ("well", frozenset())
     health, took = after(health, Failure.FORBIDDEN, 2)

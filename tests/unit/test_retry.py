@@ -13,7 +13,7 @@ SCHEDULE = (5.0, 300.0, 1800.0)
 
 
 def delivery(**counts: int) -> Delivery:
-    return Delivery(1, "webhook:a", 7, "update", (), 10, NOW, **counts)
+    return Delivery(1, "webhook:a", 7, "update", (), 10, NOW, **counts)  # type: ignore[arg-type]
 
 
 def decided(

@@ -137,7 +137,7 @@ class TestScene:
         scene = queries.read_scene(raw(**lists, **nothing, organized=False, paths={"screenshot": None}), 0.0)
         assert (scene.title, scene.code, scene.details, scene.director, scene.date) == ("",) * 5
         assert (scene.rating100, scene.studio, scene.cover_url, scene.path) == (None, None, "", "")
-        assert scene.files == scene.performers == scene.tags == scene.groups == ()
+        assert [scene.files, scene.performers, scene.tags, scene.groups] == [()] * 4
 
     @pytest.mark.parametrize(
         ("changes", "where"),

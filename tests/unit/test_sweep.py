@@ -173,7 +173,7 @@ def scene(scene_id: int, text: str) -> Scene:
         updated_at=text,
         studio=None,
         fetched_at=0.0,
-        **empty,
+        **empty,  # type: ignore[arg-type]
         **none,  # type: ignore[arg-type]
     )
 
@@ -596,7 +596,14 @@ class TestWhen:
 
     def test_a_mark_that_cannot_be_read_is_none(self, seen: Bench) -> None:
         """A damaged mark makes the next sweep the first, it stops nothing."""
-        for damaged in (7, [], {"at": "x"}, {"at": 1.0, "zone": 1e9, "last_id": 1, "total": 1}, {"at": 1e999}):
+        unreadable: list[object] = [
+            7,
+            [],
+            {"at": "x"},
+            {"at": 1.0, "zone": 1e9, "last_id": 1, "total": 1},
+            {"at": 1e999},
+        ]
+        for damaged in unreadable:
             control.put(seen.queue.connection, control.SWEEP, damaged)
             seen.restart()
             assert seen.run() == 2
