@@ -1,4 +1,4 @@
-"""Stash Courier with all that is around it, on loopback: the stand-in Stash, receivers, a worker in the background.
+"""Stash Courier with all that is around it, on loopback: the stand-in Stash, receivers, a background worker.
 
 For integration tests and the demo. Whatever it starts has ended when its block ends.
 """

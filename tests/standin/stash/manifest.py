@@ -87,11 +87,11 @@ class Manifest:
 def manifests_below(root: Path) -> Iterator[Path]:
     """Every ``*.yml`` below a folder, in the order in which Stash walks.
 
-    Folders that begin with a dot are left out, which Stash doesn't do: so a checkout with its ``.venv``
-    can be installed as it stands.
+    Folders that begin with a dot, and ``dist``, are left out, which Stash doesn't do: so a checkout with its
+    ``.venv`` and a built plugin can be installed as it stands.
     """
     for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "dist")
         yield from (Path(folder, f) for f in sorted(files) if f.endswith(".yml"))
 
 
