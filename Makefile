@@ -5,14 +5,16 @@ SOURCES := plugin queue worker tools tests
 MYPY_PACKAGES := stash_courier.plugin stash_courier.queue stash_courier.worker tools tests
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TORTURE_ARGS ?=
 
-.PHONY: help demo test bench lint format plugin zip lock clean
+.PHONY: help demo test torture bench lint format plugin zip lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     shows the plugin at work, on this machine only"
 	@echo "make test     runs all tests (make test PYTEST_ARGS='-k hook' runs some)"
+	@echo "make torture  breaks everything around it (make torture TORTURE_ARGS='hell --reduced' runs a row, smaller)"
 	@echo "make bench    measures what it costs, beside its targets (make bench BENCH_ARGS='--quick' shows that it runs)"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   lets ruff lay out the code"
@@ -24,8 +26,19 @@ help:
 demo: .venv/.installed
 	.venv/bin/python -m tests.demo
 
-test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier
+test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+torture: .venv/.installed .build/fuzz/.installed
+	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
+
+# Where it can't be had, the file says so in a sentence, and the row that needs it is skipped with that sentence.
+.build/fuzz/.installed: requirements/fuzz.txt | .venv/.installed
+	@mkdir -p $(@D)
+	.venv/bin/python -m venv --clear $(@D)/venv
+	@if $(@D)/venv/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
+		--require-hashes --requirement $<; then : >$@; \
+	else echo "atheris can't be installed for this system and interpreter: the codec is not fuzzed" | tee $@; fi
 
 # The others' queues stand beside ours in an environment of their own, so that .venv stays as it is locked.
 bench: .venv/.installed .build/bench/venv/.installed

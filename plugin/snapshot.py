@@ -28,7 +28,7 @@ ADVICE: Mapping[str, str] = {
     Failure.REFUSED: BY_ITSELF,
     Failure.DESTINATION: MEND,
     Failure.FORBIDDEN: MEND,
-    Failure.GONE: "Enter its new address in the settings, or take it out of them.",
+    Failure.GONE: "Enter its new address in the settings, or press «Deliver now» if it is back.",
 }
 ALWAYS_503 = (
     "It has been like this for more than a day: a media server whose IP filter refuses this machine answers "

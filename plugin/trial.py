@@ -84,8 +84,8 @@ def _go_on(context: Context, name: str) -> None:
             control.put(queue.connection, control.HURRY, True)
     if health.state == "gone":
         context.report.warn(
-            f"{name}: it is off all the same, since it once answered that it is gone for good: change something "
-            "in its settings, such as its URL, to switch it on."
+            f"{name}: it is off all the same, since it once answered that it is gone for good: press «Deliver "
+            "now» to switch it on."
         )
         return
     context.report.say(f"{name}: what was held up for it is sent now.")

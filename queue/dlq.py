@@ -382,13 +382,10 @@ class DeadLetterQueue:
             conn = schema.connect(self._file, BUSY_SECONDS)
             found = conn.execute("PRAGMA user_version").fetchone()[0]
             if found != VERSION:
-                conn.close()
+                schema.close_untouched(conn, self._file)
                 if found == 0:
                     raise sqlite3.DatabaseError(f"{self.path} is no dead letter queue of Stash Courier")
-                raise schema.QueueUnavailable(
-                    f"{self.path} has schema version {found} and this plugin knows {VERSION}: install the plugin "
-                    "that wrote it again. It was left as it is"
-                )
+                raise schema.QueueUnavailable(schema.other_version(self._file, found, VERSION))
             conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             conn.text_factory = codec.readable
             self._conn = conn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 1  # PRAGMA user_version
+VERSION = 2  # PRAGMA user_version; migrate.py leads here from those before
 
 # States: dead (a person should look), asked (a person wants it re-sent), back (in the queue again),
 # resolved (delivered, or overtaken by something newer). Open are dead and asked.
@@ -26,7 +26,8 @@ CREATE TABLE dead_letters (
     seq INTEGER NOT NULL,
     reviewed_at REAL,                       -- when a person was shown it
     plugin_version TEXT NOT NULL);
-CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at);
+-- With what tells the open ones, so that resolved ones are passed over without reading them.
+CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 CREATE INDEX dead_letters_scene_id ON dead_letters (scene_id, destination);
 CREATE INDEX dead_letters_asked ON dead_letters (id) WHERE state = 'asked';
 CREATE INDEX dead_letters_back ON dead_letters (id) WHERE state = 'back';

@@ -57,7 +57,7 @@ def repair(folder: Path) -> str | None:
         path = folder / name
         damaged = path.exists() and not _sound(path)
         if damaged or _unread(path):
-            gate = _gate(folder)
+            gate = gate_alone(folder)
             try:
                 if damaged:
                     _set_aside(path)
@@ -135,11 +135,18 @@ def _save_all(path: Path, unread: Path) -> str:
     return sentence
 
 
-def _gate(folder: Path) -> int:
+def gate_alone(folder: Path) -> int:
+    """Waits until nobody has queue.db open, and keeps it so until the descriptor returned is closed.
+
+    Raises:
+        schema.QueueUnavailable: a task button doesn't let go of it.
+    """
     give_up = time.monotonic() + GATE_SECONDS
     while (gate := locks.taken(str(folder / schema.GATE))) is None:
         if time.monotonic() > give_up:
-            raise schema.QueueUnavailable("the damaged queue is in use by a task button: stop that task in Stash")
+            raise schema.QueueUnavailable(
+                "the queue must be mended or updated and a task button uses it: stop that task in Stash"
+            )
         time.sleep(0.005)
     return gate
 

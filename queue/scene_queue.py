@@ -281,7 +281,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     # What is in it
 
     def backlog(self) -> dict[str, Backlog]:
-        """What waits, per destination. Reads the whole table: for people, not for the loop."""
+        """What waits, per destination. Reads the whole index: for people, not for the loop."""
         return {row[0]: Backlog(*row[1:]) for row in self._conn.execute(sql.BACKLOG)}
 
     def inbox_count(self) -> int:

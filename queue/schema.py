@@ -21,7 +21,7 @@ SPOOL = "spool"
 CONNECTION = "connection.json"
 STRAY_WAL = "-wal.stray"  # behind a database's name: the log of one that was being set aside
 
-VERSION = 1  # PRAGMA user_version of queue.db
+VERSION = 2  # PRAGMA user_version of queue.db; migrate.py leads here from those before
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
@@ -60,7 +60,9 @@ CREATE TABLE {DELIVERIES} (
     later_due REAL,
     UNIQUE (destination, scene_id));        -- newest wins, and at most one in flight
 
-CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due) WHERE status < 2;
+-- What is due, and behind it all that a person is told of what waits, so that this reads no row.
+CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, tries, status)
+    WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;
 CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, due) WHERE suspect = 1 AND status < 2;
 
@@ -198,6 +200,9 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
         conn = connect(path, busy_seconds)
         try:
             _check(conn, path)
+        except QueueUnavailable:
+            close_untouched(conn, path)
+            raise
         except BaseException:
             conn.close()
             raise
@@ -212,10 +217,41 @@ def _check(conn: sqlite3.Connection, path: str) -> None:
     if found == 0:
         raise sqlite3.DatabaseError(f"{path} is no queue of Stash Courier")
     if found != VERSION:
-        raise QueueUnavailable(
-            f"{path} has schema version {found} and this plugin knows {VERSION}: install the plugin that "
-            "wrote it again. It was left as it is, and changes are kept beside it"
+        raise QueueUnavailable(other_version(path, found, VERSION))
+
+
+def other_version(path: str, found: int, known: int) -> str:
+    """Why a database of another schema version can't be used, and what to do: a sentence without its full stop."""
+    if found < known:
+        return (
+            f"{path} has schema version {found}, of an earlier plugin: the worker brings it to version {known} "
+            "when it starts. Nothing is lost, changes are kept beside it until then"
         )
+    return (
+        f"{path} has schema version {found} and this plugin knows {known}: install the plugin that wrote it "
+        "again. It was left as it is, and changes are kept beside it"
+    )
+
+
+def close_untouched(conn: sqlite3.Connection, path: str) -> None:
+    """Closes a database without playing its log into it, as whoever closes it last does otherwise."""
+    from pathlib import Path  # only here, for it costs a hook much
+
+    if not os.path.exists(path + "-wal") or not os.path.getsize(path + "-wal"):
+        conn.close()
+        return
+    try:
+        other = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        conn.close()
+        return
+    try:
+        other.execute("PRAGMA user_version").fetchone()  # from here on it shares the file
+    except sqlite3.Error:
+        pass  # it is locked or damaged, so that nobody plays anything into it
+    finally:
+        conn.close()
+        other.close()
 
 
 def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) -> int:

@@ -186,6 +186,7 @@ class Dispatcher:
             else:
                 self._asking = False
                 self._take_answer(report)
+        self.roster.let_go()
 
     def _take_answer(self, report: _Answer) -> None:
         for lane in self.roster.everyone():

@@ -19,9 +19,12 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, retry
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.failures import DeliveryFailed
+from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Lane, Outcome
+from stash_courier.worker.redact import redact
 from stash_courier.worker.roster import Roster
+
+LONGEST_BUG = 2048  # characters of a bug's message; its dead letter has the whole
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +154,8 @@ class Recorder:
     ) -> tuple[Health, frozenset[int]]:
         delivery = outcome.delivery
         settings = self._roster.settings
+        if error.failure is Failure.BUG:  # nobody took care of what it says
+            error.message = redact(error.message[:LONGEST_BUG], self._roster.secrets)
         health, took = breaker.after_failure(
             before, error, delivery.scene_id, now, probe=outcome.probe, chance=self._chance
         )

@@ -101,7 +101,11 @@ class Roster:
 
     def everyone(self) -> list[Lane]:
         """All lanes, those of old settings that still have something running included."""
+        self.let_go()
+        return [*self.lanes.values(), *self._retired]
+
+    def let_go(self) -> None:
+        """Ends the threads of old settings' lanes that have nothing running any more."""
         for lane in [lane for lane in self._retired if not lane.on_its_way]:
             self._retired.remove(lane)
             lane.close()
-        return [*self.lanes.values(), *self._retired]

@@ -9,7 +9,9 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +31,7 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is told to stop
 STASH_GONE_SECONDS = 300.0  # with nothing waiting, a worker without Stash ends after this
 LONGEST_LIFE_SECONDS = 86_400.0  # then it starts afresh
 LOG_BYTES, LOG_FILES = 1 << 20, 3
+LONGEST_LINE = 16_000  # characters: room for a traceback, and no megabyte of somebody's title
 
 End = Literal["stopped", "Stash is gone", "new code", "removed"]
 
@@ -79,6 +82,7 @@ class Worker:
         self._lock = lock
         self._stop = False
         self._session: Session | None = None
+        self._secrets: tuple[str, ...] = ()
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
@@ -89,6 +93,12 @@ class Worker:
         self._stop = True
         if self._session is not None:
             self._session.wakeup.notify()
+
+    def secrets(self) -> tuple[str, ...]:
+        """Words of the settings that must not be seen in the log."""
+        if self._session is not None:
+            self._secrets = self._session.dispatcher.roster.secrets
+        return self._secrets
 
     def run(self) -> None:
         """Works until there is a reason to end, then ends cleanly or becomes the new code."""
@@ -128,7 +138,7 @@ class Worker:
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
                     raise
-                log.exception("a database is damaged")
+                log.error("a database is damaged (%s): it is set aside, and what can be read is saved", error)
                 session.reopen()
             else:
                 return end
@@ -222,9 +232,9 @@ def main() -> int:
         sys.stderr.write(f"A worker already runs for {folder}: stop it with its button, or leave it be.\n")
         return 1
     os.chdir(folder)
-    set_up_log(folder)
-    log.info("worker %s starts, pid %d", VERSION, os.getpid())
     worker = Worker(folder, root, lock)
+    set_up_log(folder, worker.secrets)
+    log.info("worker %s starts, pid %d", VERSION, os.getpid())
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)
     try:
@@ -233,8 +243,9 @@ def main() -> int:
         log.error("%s", error)
         return 1
     except Exception:
+        # Not raised again: Python would print it once more, past the formatter, for stderr is this log.
         log.exception("the worker dies of a bug; the next change starts another")
-        raise
+        return 1
     return leave()
 
 
@@ -245,15 +256,32 @@ def leave() -> int:
     os._exit(0)
 
 
-class _Redacted(logging.Formatter):
-    """The last guard: no line leaves with a secret that has the form of one."""
+class Line(logging.Formatter):
+    """One line a record, whatever text of others it holds; and the last guard: it holds no secret.
+
+    Args:
+        secrets: gives the words that must not be seen; what has the form of a secret goes without being named.
+    """
+
+    def __init__(self, secrets: Callable[[], Iterable[str]]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        """The record as it stands in the log, without its newline."""
+        text = redact(super().format(record), self._secrets())
+        if len(text) > LONGEST_LINE:
+            text = f"{text[:LONGEST_LINE]}…"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def set_up_log(folder: Path) -> None:
-    """Sends the log to worker.log, which is rotated, and to the terminal if there is one."""
+def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]]) -> None:
+    """Sends the log to worker.log, which is rotated, and to the terminal if there is one.
+
+    Args:
+        folder: the data folder.
+        secrets: gives the words of the settings that must not be seen.
+    """
     file = logging.handlers.RotatingFileHandler(
         folder / process.LOG,
         maxBytes=LOG_BYTES,
@@ -265,6 +293,13 @@ def set_up_log(folder: Path) -> None:
     if sys.stderr.isatty():
         handlers.append(logging.StreamHandler())
     for handler in handlers:
-        handler.setFormatter(_Redacted("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(Line(secrets))
         logging.getLogger("stash_courier").addHandler(handler)
     logging.getLogger("stash_courier").setLevel(logging.INFO)
+    threading.excepthook = _log_bug
+
+
+def _log_bug(bug: threading.ExceptHookArgs) -> None:
+    """What a thread dies of; Python itself would write it into the log as it is."""
+    error = bug.exc_value
+    log.error("a thread dies of a bug", exc_info=(bug.exc_type, error, bug.exc_traceback) if error else None)

@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, moves, repair, schema
+from stash_courier.queue import control, migrate, moves, repair, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
@@ -69,7 +69,11 @@ class Session:
         self._data_version = -1
 
     def _open_files(self) -> None:
-        """Opens both files and settles what a kill left in them; if one is damaged, neither stays open."""
+        """Opens both files and settles what a kill left in them; if one is damaged, neither stays open.
+
+        Those of an earlier version are brought up to date before.
+        """
+        migrate.migrate(self.folder)
         with ExitStack() as opened:
             self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
             self.dlq = opened.enter_context(

@@ -38,6 +38,7 @@ from stash_courier.tests.standin.receivers import (
 from stash_courier.worker.destinations.webhook import Webhook, configure
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.http import KEPT, Client
+from tests import certificate
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -62,35 +63,9 @@ def no_thread_stays() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A self-signed certificate for 127.0.0.1 with its key, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, so there is no certificate to test TLS with")
-    made = tmp_path_factory.mktemp("tls") / "self-signed.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=stash courier test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            made.with_suffix(".key"),
-            "-out",
-            made,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    made.write_text(made.read_text() + made.with_suffix(".key").read_text())
-    return str(made)
+    if not certificate.can_make():
+        pytest.skip(certificate.MISSING)
+    return certificate.make(tmp_path_factory.mktemp("tls") / "self-signed.pem")
 
 
 def free_port() -> int:

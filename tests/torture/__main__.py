@@ -62,6 +62,9 @@ def carry_out(row: Row, *, full: bool) -> int:
         except TimeoutError:
             # What was waited for is a promise of the product, so this is no fault of the suite.
             report = Report(failures=[traceback.format_exc(limit=-3)])
+        except Exception:  # noqa: BLE001  # one broken row must not keep the others from running
+            print(f"{row.name:<12} BROKEN: {traceback.format_exc()}", flush=True)
+            return BROKEN
     print(line(row, report, time.monotonic() - began), flush=True)
     for failure in report.failures:
         print(f"             {failure}", flush=True)

@@ -74,7 +74,9 @@ def _one_jump(
         if scene in refused and len(tries[scene]) > 1:
             waited = tries[scene][1] - tries[scene][0]
             soonest = BACK_OFF * (1 - JITTER) - step
-            report.expect(waited >= soonest, f"scene {scene} was tried again after {waited:.0f} s at a jump of {jump}")
+            report.expect(
+                waited >= soonest, f"scene {scene} was tried again after {waited:.0f} s at a jump of {jump}"
+            )
 
 
 ROWS = [

@@ -18,7 +18,17 @@ LONGEST_SECONDS = 3600.0
 def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
     report = Report(done)
     log = folder / "pytest.txt"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--basetemp={folder / 'tmp'}", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder / 'tmp'}",
+        *tests,
+    ]
     environment = {**os.environ, **({"COURIER_FULL": "1"} if full else {})}
     with log.open("wb") as out:
         ran = subprocess.run(
@@ -36,13 +46,17 @@ def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
 def run_syscalls(folder: Path, full: bool) -> Report:
     """A kill at every durable system call of put, route, claim, done, retry, bury, redrive and heal."""
     every = "every" if full else "some"
-    return _run(folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_moves.py")
+    return _run(
+        folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_moves.py"
+    )
 
 
 def run_model(folder: Path, full: bool) -> Report:
     """The queue against a model of it."""
     size = "1000 × 50" if full else "100 × 40"
-    return _run(folder, full, f"{size} steps of a model with crashes and clock steps", "tests/unit/test_queue_model.py")
+    return _run(
+        folder, full, f"{size} steps of a model with crashes and clock steps", "tests/unit/test_queue_model.py"
+    )
 
 
 def run_outage(folder: Path, full: bool) -> Report:
@@ -74,7 +88,15 @@ ROWS = [
     Row(
         "model",
         run_model,
-        [[Mutation("queue/statements.py", "WHERE _id = ? AND status = 2 AND seq = taken", "WHERE _id = ? AND status = 2")]],
+        [
+            [
+                Mutation(
+                    "queue/statements.py",
+                    "WHERE _id = ? AND status = 2 AND seq = taken",
+                    "WHERE _id = ? AND status = 2",
+                )
+            ]
+        ],
         own_test=True,
     ),
     Row(

@@ -69,7 +69,11 @@ class Field:
         self.data = self.courier.data
 
     def __enter__(self) -> Self:
-        self.courier.__enter__()
+        try:
+            self.courier.__enter__()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -189,7 +193,10 @@ class Field:
     def rouse(self) -> None:
         """What the next change does: wakes the worker, or starts one."""
         started = durable.start_hook(
-            self.data, json.dumps(self.request(None, mode="wake")).encode(), self._command, STASH_COURIER_WORKER="on"
+            self.data,
+            json.dumps(self.request(None, mode="wake")).encode(),
+            self._command,
+            STASH_COURIER_WORKER="on",
         )
         started.communicate(timeout=60)
 

@@ -61,15 +61,15 @@ def run_fire(folder: Path, full: bool) -> Report:
 
         def flap() -> None:
             nonlocal flaps
-            while not ended.wait(chance.uniform(0.3, 1.0)):
+            while not ended.wait(chance.uniform(0.1, 0.6)):
                 field.receiver.down()
-                ended.wait(chance.uniform(0.1, 0.5))
+                ended.wait(chance.uniform(0.1, 0.4))
                 field.receiver.up()
                 flaps += 1
 
         def kill() -> None:
             nonlocal kills
-            while not ended.wait(chance.uniform(0.3, 1.2)):
+            while not ended.wait(chance.uniform(0.1, 0.8)):
                 kills += field.kill_worker()
 
         others = [threading.Thread(target=flap), threading.Thread(target=kill)]
@@ -103,7 +103,13 @@ ROWS = [
         run_kills,
         [
             [Mutation("queue/scene_queue.py", "found = self.in_flight()", "found = self.in_flight()[:0]")],
-            [Mutation("worker/dispatcher.py", "ended = []\n", "self._recorder.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n")],
+            [
+                Mutation(
+                    "worker/dispatcher.py",
+                    "ended = []\n",
+                    "self._recorder.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n",
+                )
+            ],
         ],
         cheap=True,
     ),

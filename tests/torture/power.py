@@ -81,7 +81,16 @@ def run_power(folder: Path, full: bool) -> Report:
 
 def _record(field: Field, prefix: Path, hooks: int) -> dict[int, int]:
     """Runs the scenario under strace; returns the scene of each hook's pid."""
-    command = [*STRACE, "-o", str(prefix), sys.executable, "-m", "tests.torture.power", str(field.data), str(hooks)]
+    command = [
+        *STRACE,
+        "-o",
+        str(prefix),
+        sys.executable,
+        "-m",
+        "tests.torture.power",
+        str(field.data),
+        str(hooks),
+    ]
     given = json.dumps(field.request(None))
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=field.environment()
@@ -173,7 +182,13 @@ ROWS = [
         run_power,
         [
             [Mutation("queue/schema.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
-            [Mutation("queue/schema.py", "            os.fsync(fd)\n        finally", "            pass\n        finally")],
+            [
+                Mutation(
+                    "queue/schema.py",
+                    "            os.fsync(fd)\n        finally",
+                    "            pass\n        finally",
+                )
+            ],
         ],
         missing=lambda: "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)",
         cheap=True,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.torture import away, clock, delegated, jobs, kills, openings, power, storage
+from tests.torture import away, clock, delegated, hell, hostile, jobs, kills, old, openings, power, storage
 
-_MODULES = (kills, delegated, power, openings, storage, clock, jobs, away)
+_MODULES = (kills, delegated, power, openings, storage, clock, jobs, away, old, hell, hostile)
 
 ROWS = {row.name: row for module in _MODULES for row in module.ROWS}

@@ -22,7 +22,7 @@ from tests.torture.row import Mutation, Report, Row
 
 HOOK_SECONDS = 5.0  # a whole hook on a busy machine; a lock alone may cost it 0.25
 SMALL = 2 << 20  # bytes of the small file system
-LEFT = (256 << 10, 128 << 10, 64 << 10, 16 << 10, 0)  # bytes that are left free, one after the other
+LEFT = (1 << 18, 1 << 16, 1 << 15, 1 << 14, 12 << 10, 8 << 10, 4 << 10, 0)  # bytes that are left free in turn
 BACK_SECONDS = 40.0  # after the cause is gone: all is delivered, without another change
 
 
@@ -109,8 +109,12 @@ def run_full_disk(folder: Path, full: bool) -> Report:
         filler = field.data / "filler"
         with filler.open("wb", buffering=0) as file:
             for scene in range(2, hooks + 2):
-                _fill(file.fileno(), field.data, LEFT[(scene - 2) * len(LEFT) // hooks])
-                refused += not field.hook(scene).end()
+                _leave(LEFT[(scene - 2) * len(LEFT) // hooks], file.fileno(), field.data)
+                hook = field.hook(scene)
+                if not hook.end():
+                    refused += 1
+                    said = durable.failed(hook.process.returncode, hook.stdout, hook.stderr)
+                    report.expect("could not be kept" in said, f"unclear: {said}")
         filler.unlink()
         field.receiver.up()
         _delivered_alone(field, report, hurry=True)
@@ -124,7 +128,10 @@ def run_full_disk(folder: Path, full: bool) -> Report:
     return report
 
 
-def _fill(fd: int, where: Path, left: int) -> None:
+def _leave(left: int, fd: int, where: Path) -> None:
+    """Lets a file grow or shrink until so many bytes of its file system are free."""
+    os.ftruncate(fd, max(0, os.lseek(fd, 0, os.SEEK_END) - max(0, left - shutil.disk_usage(where).free)))
+    os.lseek(fd, 0, os.SEEK_END)
     try:
         while (free := shutil.disk_usage(where).free) > left:
             os.write(fd, bytes(max(512, min(free - left, 1 << 16))))
@@ -145,7 +152,9 @@ def _small_disk(where: Path) -> Iterator[None]:
 def _no_mount() -> str:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a small file system can only be mounted by root on Linux"
-    tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
     return "" if tried.returncode == 0 else "a file system can't be mounted here"
 
 
@@ -174,12 +183,11 @@ def run_io_error(folder: Path, full: bool) -> Report:
             time.sleep(0.5)
             for scene in range(2 * hooks + 2, 3 * hooks + 2):
                 report.expect(field.hook(scene, STASH_COURIER_WORKER="off").end(), "a hook promised nothing")
+            wait_until(lambda: "can't be written" in field.courier.log(), 15.0)
             time.sleep(2.0)
             strace.send_signal(signal.SIGTERM)
         _delivered_alone(field, report)
-    report.done = (
-        f"EIO at fdatasync for {hooks} hooks, at every sync for {hooks} ({refused} said so), at every sync of the worker"
-    )
+    report.done = f"EIO at fdatasync for {hooks} hooks, at every sync for {hooks} ({refused} said so), at every sync of the worker"
     return report
 
 
@@ -226,7 +234,15 @@ ROWS = [
     Row(
         "full_disk",
         run_full_disk,
-        [[Mutation("plugin/hook.py", "        schema.spool(folder, data)\n    except OSError as error:\n", "        schema.spool(folder, data)\n    except OSError as error:\n        return\n")]],
+        [
+            [
+                Mutation(
+                    "plugin/hook.py",
+                    "        schema.spool(folder, data)\n    except OSError as error:\n",
+                    "        schema.spool(folder, data)\n    except OSError as error:\n        return\n",
+                )
+            ]
+        ],
         missing=_no_mount,
     ),
     Row(

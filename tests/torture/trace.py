@@ -58,7 +58,9 @@ def _ops(pid: int, line: str) -> Iterator[Op]:
     strings = [_bytes(text) for text, _ in _STRING.findall(given)]
     handle = _FD.match(given)
     path = _bytes(handle[1]).decode("utf-8", "surrogateescape") if handle else ""
-    names = [text.decode("utf-8", "surrogateescape") for text in strings] if name not in {"write", "pwrite64"} else []
+    names = (
+        [text.decode("utf-8", "surrogateescape") for text in strings] if name not in {"write", "pwrite64"} else []
+    )
     if name == "openat" and "O_CREAT" in given:
         yield Op("make", began, ended, pid, names[0])
         if "O_TRUNC" in given:

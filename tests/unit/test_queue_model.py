@@ -58,12 +58,12 @@ class Row:
     attempts: int = 0
     tries: int = 0
     history: list[Attempt] = field(default_factory=list)
+    bulk: bool = True  # no edit has come in since it is there
 
     @property
     def order(self) -> tuple[bool, float]:
-        """Edits before bulk, oldest due first."""
-        events = self.now.events + (self.later.events if self.later else [])
-        return all(event.bulk for event in events), self.now.due
+        """Edits before bulk, oldest due first; what comes in while an edit is delivered follows as an edit."""
+        return self.bulk, self.now.due
 
 
 def due_of(event: SceneEvent, now: float, settle: float, kind: str) -> float:
@@ -158,8 +158,10 @@ class Queue(RuleBasedStateMachine):
         row = self.rows.get(key)
         fresh = Share([event], due_of(event, self.clock.now, settle, event.event))
         if row is None:
-            self.rows[key] = Row(fresh)
-        elif row.in_flight is None:
+            self.rows[key] = Row(fresh, bulk=event.bulk)
+            return
+        row.bulk = row.bulk and event.bulk
+        if row.in_flight is None:
             row.now.add(event, self.clock.now, settle, row.tries > 0)
             row.attempts = row.tries = 0
         elif row.later is None:
@@ -185,8 +187,20 @@ class Queue(RuleBasedStateMachine):
             assert list(delivery.history) == row.history[-50:]
             row.in_flight = delivery
 
+    @rule(scene=st.integers(1, 3), name=st.sampled_from(DESTINATIONS), bulk=st.booleans())
+    def change_and_claim(self, scene: int, name: str, bulk: bool) -> None:
+        self.put(scene, "update", {"title"}, bulk)
+        self.route(0.0)
+        self.claim(name, 3, self.clock.now)
+
     def flying(self) -> list[Key]:
         return [key for key, row in self.rows.items() if row.in_flight is not None]
+
+    @precondition(lambda self: self.flying())
+    @rule(data=st.data(), kind=st.sampled_from(["create", "update", "destroy"]), bulk=st.booleans())
+    def change_during_delivery(self, data: st.DataObject, kind: str, bulk: bool) -> None:
+        self.put(data.draw(st.sampled_from(self.flying()))[1], kind, set(), bulk)
+        self.route(0.0)
 
     @precondition(lambda self: self.flying())
     @rule(data=st.data())
@@ -204,7 +218,7 @@ class Queue(RuleBasedStateMachine):
         if row.later is None:
             del self.rows[key]
         else:
-            self.rows[key] = Row(row.later)
+            self.rows[key] = Row(row.later, bulk=row.bulk)
 
     @precondition(lambda self: self.flying())
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 5.0, 300.0]))

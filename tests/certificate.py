@@ -1,0 +1,28 @@
+"""A self-signed certificate for tests of TLS, made by the ``openssl`` program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+MISSING = "openssl is not installed, so there is no certificate to test TLS with"
+
+
+def can_make() -> bool:
+    """Whether this machine has what it takes."""
+    return shutil.which("openssl") is not None
+
+
+def make(pem: Path) -> str:
+    """Makes a certificate for 127.0.0.1 and its key, both in one new file; returns the file's name."""
+    key = pem.with_suffix(".key")
+    subject = ["-subj", "/CN=stash courier test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run(
+        ["openssl", "req", "-x509", *curve, "-days", "2", *subject, "-keyout", key, "-out", pem],
+        check=True,
+        capture_output=True,
+    )
+    pem.write_text(pem.read_text() + key.read_text())
+    return str(pem)
