@@ -13,7 +13,10 @@ from typing import Any, TypeVar, cast, get_args
 
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, Event, SceneEvent
 
-HISTORY_ATTEMPTS = 50  # kept of each delivery: the ten that count and many that did not
+# Kept of a history: the hundred attempts that the settings allow with those of an item that wasn't there
+# yet, and beside them the latest of those that burned nothing, for an outage makes hundreds.
+BURNING_ATTEMPTS, SPARED_ATTEMPTS = 120, 30
+SPARED = frozenset({"unreachable", "busy", "destination", "gone", "stash"})  # worker/failures.py
 EVENTS = frozenset(get_args(Event))
 _T = TypeVar("_T")
 # What a look at damaged JSON raises.
@@ -93,8 +96,20 @@ def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[s
     """What stands as JSON in a delivery's ``data`` column."""
     found: dict[str, object] = {"path": job.path, "oshash": job.oshash, "checksum": job.checksum}
     if history:
-        found["history"] = [asdict(attempt) for attempt in history[-HISTORY_ATTEMPTS:]]
+        found["history"] = [asdict(attempt) for attempt in latest(history)]
     return found
+
+
+def latest(history: Sequence[Attempt]) -> list[Attempt]:
+    """What is kept of a history, in its order; no outage pushes out what counted before it."""
+    room = {False: BURNING_ATTEMPTS, True: SPARED_ATTEMPTS}
+    kept = []
+    for attempt in reversed(history):
+        spared = attempt.failure in SPARED
+        if room[spared]:
+            room[spared] -= 1
+            kept.append(attempt)
+    return kept[::-1]
 
 
 def attempts(known: object) -> tuple[Attempt, ...]:

@@ -12,8 +12,8 @@ import os
 import sqlite3
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ BUSY_SECONDS = 10.0
 PURGE_ROWS = 500  # deleted in one transaction, so that nobody waits for a purge
 FREE_PAGES = 250  # given back to the file system after each such transaction: 1 MB
 CHECKPOINT_PAGES = 1000  # buttons write here too, and no hook: whoever comes by checkpoints
+LOOK_ROWS = 1000  # read at a time, however many there are
 TRACE_CHARACTERS = 16_000
-HISTORY_ATTEMPTS = 100
 DAY = 86_400.0
 
 _SUMMARY = (
     "id, job_id, scene_id, title, destination, event, error_type, error_message, retry_count, failed_at, state"
 )
 _OPEN = "state IN ('dead', 'asked')"
+_KNOWN = "destination != '' AND scene_id > 0"  # else nobody can tell what it was about
 _COLUMNS = (
     *("job_id", "scene_id", "destination", "event", "title", "job_data", "history", "error_type"),
     *("error_message", "stack_trace", "retry_count", "failed_at", "generation", "seq", "plugin_version"),
@@ -50,6 +51,17 @@ _ADD = (
 )
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OnTheWay:
+    """A dead letter that is asked for or back, without what it holds."""
+
+    id: int
+    destination: str
+    scene_id: int
+    generation: int
+    seq: int
 
 
 class DeadLetterQueue:
@@ -141,7 +153,7 @@ class DeadLetterQueue:
     @staticmethod
     def _join(conn: sqlite3.Connection, values: dict[str, Any], letter: int, history: str, generation: int) -> int:
         attempts = *(codec.history(history) or ()), *(codec.history(values["history"]) or ())
-        known = list(dict.fromkeys(attempts))[-HISTORY_ATTEMPTS:]  # a delivery brings along what was known
+        known = codec.latest(list(dict.fromkeys(attempts)))  # a delivery brings along what was known
         values["history"] = json.dumps([_plain(attempt) for attempt in known])
         values["generation"] = max(values["generation"], generation + 1)
         sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"scene_id", "destination"})
@@ -230,10 +242,33 @@ class DeadLetterQueue:
         error_type: str | None = None,
         destination: str | None = None,
     ) -> int:
-        """Asks the worker to re-send dead letters: all, or those that fit. Returns how many."""
+        """Asks the worker to re-send dead letters: all, or those that fit. Returns how many.
+
+        Those that name no scene or no destination stay: see ``count_unsendable``.
+        """
         return self._change(
-            "UPDATE dead_letters SET state = 'asked' WHERE state = 'dead'", ids, error_type, destination
+            f"UPDATE dead_letters SET state = 'asked' WHERE state = 'dead' AND {_KNOWN}",
+            ids,
+            error_type,
+            destination,
         )
+
+    def count_unsendable(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        error_type: str | None = None,
+        destination: str | None = None,
+    ) -> int:
+        """How many dead letters, of all or of those that fit, nobody can re-send: what they were about is lost."""
+        conn = self._open()
+        if conn is None:
+            return 0
+        fitting, values = _fitting(error_type, destination)
+        found = conn.execute(
+            f"SELECT id FROM dead_letters WHERE state = 'dead' AND NOT ({_KNOWN}){fitting}", values
+        )
+        return sum(1 for (letter_id,) in found if ids is None or letter_id in ids)
 
     def recall(self, destination: str, scene_ids: Collection[int], since: float) -> int:
         """Asks for dead letters of these scenes since a time: it was the destination's fault after all."""
@@ -274,18 +309,25 @@ class DeadLetterQueue:
             return conn.execute(statement, values).rowcount
         return sum(conn.execute(f"{statement} AND id = :id", {**values, "id": i}).rowcount for i in ids)
 
-    def delete_older_than(self, days: float = 30) -> int:
+    def delete_older_than(self, days: float = 30, *, unseen_before: float | None = None) -> int:
         """Deletes dead letters that failed more than ``days`` ago, except those on their way back.
+
+        Args:
+            days: their least age.
+            unseen_before: of those that nobody was shown only such as failed before this wall time.
 
         Logs and returns how many.
         """
         conn = self._open()
+        at = self._clock() - days * DAY
+        unseen_at = at if unseen_before is None else unseen_before
         deleted = 0
         while conn is not None:
             count = conn.execute(
-                "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE failed_at < ? "
-                "AND state IN ('dead', 'resolved') ORDER BY failed_at LIMIT ?)",
-                (self._clock() - days * DAY, PURGE_ROWS),
+                "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE failed_at < ? AND "
+                "(state = 'resolved' OR state = 'dead' AND (reviewed_at IS NOT NULL OR failed_at < ?)) "
+                "ORDER BY failed_at LIMIT ?)",
+                (at, unseen_at, PURGE_ROWS),
             ).rowcount
             deleted += count
             if count < PURGE_ROWS:
@@ -321,21 +363,44 @@ class DeadLetterQueue:
 
     # For the holder of the worker lock
 
+    def rename(self, old: str, new: str) -> None:
+        """Gives a destination's dead letters to another name."""
+        conn = self._open()
+        if conn is not None:
+            with transaction(conn):
+                names = {"old": old, "new": new}
+                conn.execute("UPDATE dead_letters SET destination = :new WHERE destination = :old", names)
+                conn.execute(
+                    "INSERT INTO totals SELECT error_type, :new, n FROM totals WHERE destination = :old "
+                    "ON CONFLICT (error_type, destination) DO UPDATE SET n = n + excluded.n",
+                    names,
+                )
+                conn.execute("DELETE FROM totals WHERE destination = :old", names)
+
     def asked(self, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters that a person wants re-sent, oldest request first."""
-        return self._in_state("asked", limit)
-
-    def back(self, limit: int = 1_000_000) -> list[DeadLetter]:
-        """Dead letters whose job is in the queue again."""
-        return self._in_state("back", limit)
-
-    def _in_state(self, state: str, limit: int) -> list[DeadLetter]:
+        """Dead letters that a person wants re-sent, oldest first."""
         conn = self._open()
         if conn is None:
             return []
-        ids = conn.execute(f"SELECT id FROM dead_letters WHERE state = '{state}' ORDER BY id LIMIT ?", (limit,))
+        ids = conn.execute("SELECT id FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?", (limit,))
         found = [self.get_by_id(letter_id) for (letter_id,) in ids.fetchall()]
         return [letter for letter in found if letter is not None]
+
+    def on_the_way(self, state: str) -> Iterator[OnTheWay]:
+        """Dead letters that are ``asked`` or ``back``, oldest first; their states may be changed meanwhile."""
+        conn = self._open()
+        last = 0
+        while conn is not None:
+            # The state stands in the text, so that the index of just these is used.
+            rows = conn.execute(
+                "SELECT id, destination, scene_id, generation, seq FROM dead_letters "
+                f"WHERE state = '{state}' AND id > ? ORDER BY id LIMIT ?",
+                (last, LOOK_ROWS),
+            ).fetchall()
+            if not rows:
+                return
+            yield from (OnTheWay(*row) for row in rows)
+            last = rows[-1][0]
 
     def find(self, destination: str, scene_id: int) -> tuple[int, str, int, int] | None:
         """Id, state, generation and seq of a scene's dead letter."""

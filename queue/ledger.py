@@ -57,6 +57,11 @@ def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
     conn.execute("DELETE FROM sent WHERE destination = ? AND scene_id = ?", (destination, scene_id))
 
 
+def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
+    """Gives a destination's rows to another name."""
+    conn.execute("UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?", (new, old))
+
+
 def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
     """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
     rows = conn.execute(

@@ -7,12 +7,10 @@ generation, so that ``heal`` knows of a pair which one is newer. Only for the ho
 
 from __future__ import annotations
 
-from stash_courier.queue import ledger
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control, ledger
+from stash_courier.queue.dlq import DeadLetterQueue, OnTheWay
 from stash_courier.queue.jobs import Broken, DeadLetter, Delivery, Event, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
-
-ALL = 1_000_000  # asked and back are few: each is on its way
 
 
 def bury(
@@ -46,7 +44,8 @@ def bury(
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: float) -> bool:
     """Puts what a dead letter stands for back into the queue: "deliver the current state".
 
-    It gets a seq of its own, so that receivers don't take it for the delivery that failed.
+    It gets a seq of its own, so that receivers don't take it for the delivery that failed. A destination
+    that was forgotten is remembered as one that the settings don't name, else nobody would ever look at it.
 
     Returns:
         False if something newer was sent meanwhile, which resolves it, or if nobody can tell any
@@ -72,9 +71,18 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: fl
         oshash=str(job.get("oshash", "")),
         checksum=str(job.get("checksum", "")),
     )
+    if letter.destination not in control.states(queue.connection):
+        control.put_state(queue.connection, letter.destination, {"removed_at": now})
     queue.redrive(event, letter.destination, letter.generation + 1)
     dlq.set_state(letter.id, "back")
     return True
+
+
+def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
+    """Gives all that is kept of a destination to a name of which nothing is kept yet."""
+    dlq.rename(old, new)
+    with queue.transaction():
+        queue.rename(old, new)
 
 
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
@@ -86,20 +94,22 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
             if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
                 with queue.transaction():
                     queue.remove(delivery.row_id)
-    for entry in (*dlq.asked(ALL), *dlq.back(ALL)):
-        _settle(queue, dlq, entry)
+    for was in ("asked", "back"):
+        for moving in dlq.on_the_way(was):
+            found = _settled(queue, was, moving)
+            if found != was:
+                dlq.set_state(moving.id, found)
 
 
-def _settle(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter) -> None:
+def _settled(queue: SceneQueue, was: str, letter: OnTheWay) -> str:
+    """The state that a dead letter should have, by what the queue knows."""
     generation = queue.generation(letter.destination, letter.scene_id)
     if generation is not None and generation > letter.generation:
-        state = "back"
-    elif letter.state == "asked":
-        return
-    else:
-        sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
-        state = "resolved" if sent is not None and sent.seq >= letter.seq else "asked"
-    dlq.set_state(letter.id, state)
+        return "back"
+    if was == "asked":
+        return was
+    sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
+    return "resolved" if sent is not None and sent.seq >= letter.seq else "asked"
 
 
 def _event(name: str) -> Event:

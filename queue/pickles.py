@@ -12,8 +12,8 @@ import pickle
 import pickletools
 from typing import Any, NoReturn
 
-LARGEST_BYTES = 4 << 20  # a job with its whole history of answers is below 200 KB
-MOST_OPCODES = 20_000  # such a job has 1,000; each may make an object many times its size
+LARGEST_BYTES = 4 << 20  # a job with its whole history of answers is below 1 MB
+MOST_OPCODES = 20_000  # such a job has 2,500; each may make an object many times its size
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES"}
 _FLAT = _TEXT | _BYTES

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import codec, schema, transactions
+from stash_courier.queue import codec, control, ledger, schema, transactions
 from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, Event, SceneEvent
 
@@ -178,17 +178,21 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
             destination: its id.
             limit: how many at most.
             now: wall time.
-            suspects: at most one, of those that were in flight when a worker died.
+            suspects: at most one, of those that were in flight when a worker died; else none of them.
         """
-        rows = self._conn.execute(
-            sql.CLAIM_SUSPECT if suspects else sql.CLAIM,
-            {"destination": destination, "limit": limit, "now": now},
-        ).fetchall()
+        return self._claimed(sql.CLAIM_SUSPECT if suspects else sql.CLAIM, destination, limit, now)
+
+    def claim_probe(self, destination: str) -> list[Delivery | Broken]:
+        """Takes the delivery that has waited longest, due or not, to try an ill destination; no suspect."""
+        return self._claimed(sql.CLAIM_PROBE, destination, 1, 0.0)
+
+    def _claimed(self, statement: str, destination: str, limit: int, now: float) -> list[Delivery | Broken]:
+        rows = self._conn.execute(statement, {"destination": destination, "limit": limit, "now": now}).fetchall()
         rows.sort(key=lambda row: row[-2:])  # RETURNING has no order
         return [codec.delivery(row[:-2]) for row in rows]
 
     def next_due(self, destination: str) -> float | None:
-        """Wall time at which the destination's next delivery is due; None if none waits."""
+        """Wall time at which the destination's next delivery that is no suspect is due; None if none waits."""
         due: float | None = self._conn.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
         return due
 
@@ -247,9 +251,22 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """Takes back one counted attempt of waiting deliveries. Within a transaction."""
         self._conn.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
 
-    def make_due(self, now: float, destination: str | None = None) -> int:
-        """Makes everything that waits due now, of one destination or of all; returns how many."""
-        return int(self._conn.execute(sql.MAKE_DUE, (now, destination)).rowcount)
+    def make_due(self, now: float, destination: str | None = None, *, only_failed: bool = False) -> int:
+        """Makes what waits due now, of one destination or of all; returns how many.
+
+        Args:
+            now: wall time.
+            destination: None for all.
+            only_failed: not what settles, nor what a media server doesn't know yet.
+        """
+        values = {"now": now, "destination": destination, "only_failed": only_failed}
+        return int(self._conn.execute(sql.MAKE_DUE, values).rowcount)
+
+    def rename(self, old: str, new: str) -> None:
+        """Gives all that is kept of a destination to a name that has no delivery. Within a transaction."""
+        self._conn.execute(sql.RENAME, (new, old))
+        ledger.rename(self._conn, old, new)
+        control.rename(self._conn, old, new)
 
     def shift(self, seconds: float) -> None:
         """Moves what is due along with a jump of the wall clock. Within a transaction."""
@@ -258,16 +275,16 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def recover(self) -> None:
         """Takes back what was in flight when the last worker ended; only for the holder of the worker lock.
 
-        A delivery that was in flight alone is what that worker died of, if of a delivery at all.
+        All of it is suspect. A death counts for the suspect that was watched, or for what was in flight alone.
         """
         with self.transaction():
             found = self.in_flight()
+            self._conn.execute(sql.SUSPECT, (len(found) == 1,))
             for delivery in found:
                 if isinstance(delivery, Delivery):
                     self.back(delivery, None)
-                    self._conn.execute(sql.SUSPECT, (delivery.deaths + (len(found) == 1), delivery.row_id))
                 else:
-                    self._conn.execute(sql.SUSPECT, (0, delivery.seq))
+                    self._conn.execute(sql.UNCLAIM, (delivery.seq,))
 
     def in_flight(self) -> list[Delivery | Broken]:
         """Claimed deliveries whose end is not known."""

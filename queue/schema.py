@@ -51,8 +51,8 @@ CREATE TABLE {DELIVERIES} (
     tries INTEGER NOT NULL DEFAULT 0,
     absent INTEGER NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL DEFAULT 0,  -- moves between here and dlq.db
-    suspect INTEGER NOT NULL DEFAULT 0,     -- 1: was in flight when the worker died
-    deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker with only this in flight
+    suspect INTEGER NOT NULL DEFAULT 0,     -- 1: was in flight when the worker died; 2: in flight, watched
+    deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker with this watched, or alone in flight
     later_event TEXT,                       -- what came in during the delivery
     later_changed TEXT,
     later_data TEXT,

@@ -44,31 +44,38 @@ UPDATE {DELIVERIES} SET later_event = :event, later_changed = :changed, later_da
     priority = min(priority, :priority), generation = :generation
 WHERE _id = :row_id"""
 
-# Edits before bulk, each oldest due first; both halves read the partial index deliveries_due.
+# Edits before bulk, each oldest due first; both halves read the partial index deliveries_due. Suspects, few and
+# among the first, are claimed one by one.
+_WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND suspect = 0 AND priority"
 CLAIM = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
-    SELECT _id FROM (SELECT _id FROM {DELIVERIES}
-        WHERE destination = :destination AND status < 2 AND priority = 0 AND due <= :now
-        ORDER BY due LIMIT :limit)
+    SELECT _id FROM (SELECT _id FROM {_WAITING} = 0 AND due <= :now ORDER BY due LIMIT :limit)
     UNION ALL
-    SELECT _id FROM (SELECT _id FROM {DELIVERIES}
-        WHERE destination = :destination AND status < 2 AND priority = 1 AND due <= :now
-        ORDER BY due LIMIT :limit)
+    SELECT _id FROM (SELECT _id FROM {_WAITING} = 1 AND due <= :now ORDER BY due LIMIT :limit)
     LIMIT :limit)
 RETURNING {COLUMNS}, priority, due"""
 
-# One of those that were in flight when a worker died.
-CLAIM_SUSPECT = f"""
+# What tries an ill destination: the one that has waited longest, an edit or not, so that each gets its turn.
+CLAIM_PROBE = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
+    SELECT _id FROM (SELECT _id, min(due) FROM (
+        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
+        UNION ALL
+        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))))
+RETURNING {COLUMNS}, priority, due"""
+
+# One of those that were in flight when a worker died. It is watched: should this worker die too, it is counted.
+CLAIM_SUSPECT = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq, suspect = 2 WHERE _id = (
     SELECT _id FROM {DELIVERIES}
     WHERE suspect = 1 AND status < 2 AND destination = :destination AND due <= :now ORDER BY due LIMIT 1)
 RETURNING {COLUMNS}, priority, due"""
 
 NEXT_DUE = f"""
 SELECT min(due) FROM (
-    SELECT min(due) AS due FROM {DELIVERIES} WHERE destination = :destination AND status < 2 AND priority = 0
+    SELECT * FROM (SELECT due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
     UNION ALL
-    SELECT min(due) FROM {DELIVERIES} WHERE destination = :destination AND status < 2 AND priority = 1)"""
+    SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))"""
 SUSPECT_DUE = f"SELECT min(due) FROM {DELIVERIES} WHERE suspect = 1 AND status < 2 AND destination = ?"
 
 # Delivered, and nothing newer came in.
@@ -86,7 +93,7 @@ LATER = f"SELECT later_event, later_changed, later_due, later_data FROM {DELIVER
 # Not delivered: waits again, with whatever came in meanwhile merged by the caller. A try that ended
 # shows that the delivery doesn't kill the worker.
 BACK = f"""
-UPDATE {DELIVERIES} SET status = 0, suspect = suspect * :unended, deaths = deaths * :unended,
+UPDATE {DELIVERIES} SET status = 0, suspect = min(suspect, 1) * :unended, deaths = deaths * :unended,
     event = :event, changed = :changed, data = :data, due = coalesce(:due, due),
     attempts = :attempts, tries = :tries, absent = :absent,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
@@ -96,12 +103,15 @@ SUPERSEDED = f"SELECT seq > taken FROM {DELIVERIES} WHERE _id = ?"
 GIVE_BACK = f"""
 UPDATE {DELIVERIES} SET attempts = max(attempts - 1, 0) WHERE destination = ? AND scene_id = ? AND status < 2"""
 MAKE_DUE = f"""
-UPDATE {DELIVERIES} SET due = ?1 WHERE status < 2 AND due > ?1 AND (?2 IS NULL OR destination = ?2)"""
+UPDATE {DELIVERIES} SET due = :now WHERE status < 2 AND due > :now
+    AND (:destination IS NULL OR destination = :destination) AND (NOT :only_failed OR tries > 0 AND absent = 0)"""
 SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
 
 # What was in flight when the last worker ended.
 IN_FLIGHT = f"SELECT {COLUMNS} FROM {DELIVERIES} WHERE status = 2"
-SUSPECT = f"UPDATE {DELIVERIES} SET status = 0, suspect = 1, deaths = ? WHERE _id = ?"
+SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
+UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
+RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 
 GENERATION = f"SELECT generation FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"
 REMOVE = f"DELETE FROM {DELIVERIES} WHERE _id = ?"

@@ -32,8 +32,10 @@ class Open:
     dlq: DeadLetterQueue
 
     def claim(self) -> list[Delivery]:
-        """All that waits."""
+        """All that waits, suspects too."""
         claimed = self.queue.claim(DEST, 99, START * 2)
+        while self.queue.suspect_due(DEST) is not None:
+            claimed += self.queue.claim(DEST, 1, START * 2, suspects=True)
         assert all(isinstance(delivery, Delivery) for delivery in claimed)
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
 

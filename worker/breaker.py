@@ -23,6 +23,7 @@ _FAULT = {Failure.DESTINATION, Failure.FORBIDDEN}
 _AT_ONCE = {Failure.UNREACHABLE, Failure.DESTINATION}
 _COUNTED = {Failure.BUSY, Failure.REFUSED, Failure.FORBIDDEN}
 _ALIVE = {Failure.NOT_THERE_YET, Failure.ITEM_REFUSED}  # it looked at the item: it works
+_SAYS_NOTHING = {Failure.STASH, Failure.BUG}  # about the destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,18 @@ def to_json(health: Health) -> dict[str, Any]:
 
 
 def from_json(stored: dict[str, Any]) -> Health:
-    """The opposite of ``to_json``; unknown or missing fields of another version are forgiven."""
-    known = {k: v for k, v in stored.items() if k in Health.__dataclass_fields__}
-    known["streak"] = tuple((str(f), int(s)) for f, s in known.get("streak", ()))
+    """The opposite of ``to_json``; fields that are missing, unknown or damaged are forgiven."""
+    known: dict[str, Any] = {}
+    for name, default in asdict(Health()).items():
+        fits = (int, float) if isinstance(default, float) else type(default)
+        if name != "streak" and isinstance(stored.get(name), fits):
+            known[name] = stored[name]
+    if known.get("state") not in {"well", "ill", "gone"}:
+        known.pop("state", None)
+    try:
+        known["streak"] = tuple((str(failure), int(scene)) for failure, scene in stored.get("streak", ()))
+    except (TypeError, ValueError):
+        pass  # as if there were none
     return Health(**known)
 
 
@@ -74,8 +84,11 @@ def may_send(health: Health, now: float) -> Literal["all", "probe", "nothing"]:
 
 
 def after_success(health: Health, now: float) -> Health:
-    """Health after a delivery was taken."""
-    return Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
+    """Health after a delivery was taken. A wait that the destination asked for still holds, unless this probed."""
+    well = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
+    if health.state == "well" and health.until > now:
+        return replace(well, until=health.until, reason=health.reason)
+    return well
 
 
 def after_failure(
@@ -86,7 +99,7 @@ def after_failure(
     *,
     probe: bool,
     chance: Callable[[], float],
-) -> tuple[Health, frozenset[int]]:
+) -> tuple[Health, tuple[int, ...]]:
     """Health after a delivery failed.
 
     Args:
@@ -99,31 +112,35 @@ def after_failure(
 
     Returns:
         The new health, and the scenes whose counted attempts or dead letters it takes back, since the
-        fault turns out to be the destination's.
+        fault turns out to be the destination's: each as often as an attempt of it was counted.
     """
     failure = error.failure
     if failure is Failure.GONE:
         gone = replace(health, state="gone", failure=failure.value, reason=error.message, until=0.0)
-        return replace(gone, since=health.since if health.state != "well" else now), frozenset()
+        return replace(gone, since=health.since if health.state != "well" else now), ()
     if health.state == "gone":
-        return health, frozenset()
+        return health, ()
     if failure in _ALIVE:
-        return (replace(health, state="well", until=0.0, probes=0, since=0.0), frozenset())
+        until = health.until if health.state == "well" else 0.0
+        return replace(health, state="well", until=until, probes=0, since=0.0), ()
     if health.state == "ill":
         if not probe:
-            return health, frozenset()
+            return health, ()
+        if failure in _SAYS_NOTHING:  # the next one is to tell
+            return replace(health, until=_held(health, error, now, chance).until), ()
         ill = replace(health, reason=error.message, probes=health.probes + 1)
-        return _held(ill, error, now, chance), frozenset()
+        return _held(ill, error, now, chance), ()
+    counted_before = health.streak
     if failure in _COUNTED:
         streak = (*health.streak, (failure.value, scene_id))[-20:]
         health = replace(health, streak=streak, streak_since=health.streak_since or now, reason=error.message)
     if failure in _AT_ONCE or _is_ill(health.streak, failure):
         ill = replace(health, state="ill", failure=failure.value, reason=error.message, since=now, probes=0)
-        took = frozenset(s for f, s in health.streak if f in {Failure.REFUSED, Failure.FORBIDDEN})
+        took = tuple(s for f, s in counted_before if f in {Failure.REFUSED, Failure.FORBIDDEN})
         return _held(replace(ill, streak=()), error, now, chance), took
     if error.retry_after is not None:
         health = replace(health, until=max(health.until, now + error.retry_after), reason=error.message)
-    return health, frozenset()
+    return health, ()
 
 
 def _is_ill(streak: tuple[tuple[str, int], ...], failure: Failure) -> bool:

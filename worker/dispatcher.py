@@ -21,24 +21,21 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Broken, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, filters
+from stash_courier.worker.claims import FETCH_SCENES, FOREVER, Claims, row_id
 from stash_courier.worker.covers import covers_of
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Lane, Outcome
-from stash_courier.worker.recorder import Burial, Recorder, row_id
+from stash_courier.worker.recorder import Burial, Recorder
 from stash_courier.worker.roster import Roster
 from stash_courier.worker.stash import Batch, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
-FETCH_SCENES = 50  # in one request to Stash
-CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
 STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
 STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
 CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
 DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 AGAIN_SECONDS = 1.0  # after a database could not be written
-REMOVED_SECONDS = 30 * 86_400.0  # what waits for a destination that the settings no longer name is kept so long
-FOREVER = 1e12  # wall time: later than anything is due
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +90,9 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self.roster = Roster(scene_queue, clock, covers_of(stash))
+        self.roster = Roster(scene_queue, dlq, clock, covers_of(stash))
         self._recorder = Recorder(scene_queue, dlq, self.roster, clock, chance)
+        self._claims = Claims(scene_queue, self.roster)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._asking = False
@@ -117,6 +115,11 @@ class Dispatcher:
         """Seconds since Stash last answered; 0 while it does."""
         since = self._stash_gone_since
         return 0.0 if since is None else self._monotonic() - since
+
+    @property
+    def knows_settings(self) -> bool:
+        """Whether the settings that hold are Stash's of now."""
+        return self._enabled is not None and self._stash_gone_since is None
 
     @property
     def asks_stash(self) -> bool:
@@ -149,20 +152,32 @@ class Dispatcher:
                 self._route()
                 self._sweep.put()
                 self._redrive()
-                self._claim()
-                self._ask_stash()
-                for lane in self.roster.lanes.values():
-                    lane.start_ready(self._report)
+                self._begin()
         except sqlite3.OperationalError as error:
             log.error("the queue can't be written now (%s): nothing is lost, it is tried again", error)
             self._interrupted = True
             return AGAIN_SECONDS
         return self._idle_seconds()
 
+    def _begin(self) -> None:
+        held = self._held()
+        if held:
+            self.put_back(everything=False)
+        elif self._enabled and self._stash_gone_since is None:
+            self._claim()
+        self._ask_stash()
+        for lane in self.roster.lanes.values() if not held else ():
+            lane.start_ready(self._report)
+
+    def _held(self) -> bool:
+        """Whether the owner wants nothing to be delivered: the plugin is disabled in Stash, or paused."""
+        return self._enabled is False or control.get(self._conn, control.PAUSED) is not None
+
     def put_back(self, *, everything: bool) -> None:
         """Puts back what was claimed and hasn't begun; with ``everything`` also what hasn't ended."""
         for lane in self.roster.everyone():
-            self._put_back(lane.take_back(everything=everything))
+            if given := lane.take_back(everything=everything):
+                self._put_back(given)
 
     def close(self) -> None:
         """Lets go of threads and connections; what still runs is not waited for."""
@@ -199,10 +214,12 @@ class Dispatcher:
             return
         self._stash_answered(answer if isinstance(answer, PluginState) else answer.state)
         self._known_seq = self._asked_seq
-        if isinstance(answer, Batch):
-            self._judge(report.deliveries, answer)
-        elif isinstance(answer, SweepPage | Refusal):
+        if isinstance(answer, SweepPage | Refusal):
             self._sweep.hear(answer)
+        elif not self._enabled:
+            self._put_back(report.deliveries)
+        else:
+            self._judge(report.deliveries, answer if isinstance(answer, Batch) else None)
 
     def _stash_answered(self, state: PluginState) -> None:
         if self._stash_gone_since is not None:
@@ -213,7 +230,9 @@ class Dispatcher:
         if self._enabled != state.enabled:
             self._enabled = state.enabled
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
-            log.info("the plugin is %s in Stash", "enabled" if state.enabled else "disabled: nothing is delivered")
+            log.info(
+                "the plugin is enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered"
+            )
         for lane in self.roster.configure(state.settings):
             self._put_back(lane.take_back())
         self._sweep.meet(self.roster.targets)
@@ -241,7 +260,7 @@ class Dispatcher:
                 self._queue.back(delivery, None)
 
     def _judge(self, deliveries: Iterable[Delivery], batch: Batch | None) -> None:
-        """Filters deliveries; what passes is ready, what doesn't has ended."""
+        """Filters deliveries; what passes is ready, what doesn't has ended. Without a batch all are destroys."""
         ended = []
         homeless = []
         for delivery in deliveries:
@@ -254,7 +273,9 @@ class Dispatcher:
                 failed = DeliveryFailed(Failure.STASH, reason)
                 self._unrecorded.append(Outcome(lane, delivery, None, lane.probe, failed))
                 continue
-            scene = None if batch is None else batch.scenes.get(delivery.scene_id)
+            scene = None
+            if batch is not None and delivery.event != "destroy":
+                scene = batch.scenes.get(delivery.scene_id)
             known = ledger.find(self._conn, delivery.destination, delivery.scene_id)
             verdict = filters.judge(delivery, scene, known, self.roster.settings)
             if self._sweep.was_first(delivery, scene, known):
@@ -303,18 +324,21 @@ class Dispatcher:
         self._interrupted = False
 
     def _hurry(self) -> None:
-        """A person wants everything tried now."""
-        if self._enabled is None or control.get(self._conn, control.HURRY) is None:
+        """A person wants everything tried now, or some destinations."""
+        if self._enabled is None or (wish := control.get(self._conn, control.HURRY)) is None:
             return
         with self._queue.transaction():
             control.put(self._conn, control.HURRY, None)
-            self._queue.make_due(self._clock())
-            for lane in self.roster.lanes.values():
-                lane.health = breaker.hurried(lane.health)
+            for name, lane in self.roster.lanes.items():
+                if not isinstance(wish, list) or name in wish:
+                    self._queue.make_due(self._clock(), name)
+                    lane.health = breaker.hurried(lane.health)
         self._stash_until = 0.0
 
     def _route(self) -> None:
         """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
+        if self.roster.undecided:
+            return
         while rows := [row for row in self._queue.inbox_rows() if row.seq <= self._known_seq]:
             for row in rows:
                 if isinstance(row, Broken):
@@ -323,58 +347,27 @@ class Dispatcher:
 
     def _redrive(self) -> None:
         for letter in self._dlq.asked():
-            moves.redrive(self._queue, self._dlq, letter, self._clock())
+            if moves.redrive(self._queue, self._dlq, letter, self._clock()):
+                self.roster.meet_again(letter.destination)
 
     def _claim(self) -> None:
-        if not self._enabled or self._stash_gone_since is not None or control.get(self._conn, control.PAUSED):
-            return
         now = self._clock()
-        willing = [lane for lane in self.roster.lanes.values() if breaker.may_send(lane.health, now) != "nothing"]
-        suspected = [lane for lane in willing if (self._queue.suspect_due(lane.destination.id) or FOREVER) <= now]
-        if suspected:
-            # One of them may have killed the last worker: each runs with nothing beside it.
-            if not self.busy():
-                self._take(suspected[0], self._queue.claim(suspected[0].destination.id, 1, now, suspects=True))
-            return
-        for lane in willing:
-            self._claim_for(lane, now)
-        self._bury_removed()
-
-    def _claim_for(self, lane: Lane, now: float) -> None:
-        name = lane.destination.id
-        lane.probe = breaker.may_send(lane.health, now) == "probe"
-        if lane.probe:
-            # Whatever is due first is the probe, even if its own time hasn't come.
-            if not lane.on_its_way:
-                self._take(lane, self._queue.claim(name, 1, FOREVER))
-        elif lane.on_its_way <= CLAIM_AHEAD - FETCH_SCENES and (self._queue.next_due(name) or FOREVER) <= now:
-            # Whole batches, for each costs a request to Stash, however few scenes it asks for.
-            batches = (CLAIM_AHEAD - lane.on_its_way) // FETCH_SCENES
-            self._take(lane, self._queue.claim(name, batches * FETCH_SCENES, now))
+        for lane, claimed in self._claims.take(now):
+            self._take(lane, claimed)
+        if removed := self._claims.take_removed(now):
+            error = RemovedDestinationError(RemovedDestinationError.__doc__)
+            self._recorder.bury([Burial(delivery, error) for delivery in removed])
 
     def _take(self, lane: Lane, claimed: Iterable[Delivery | Broken]) -> None:
-        burials, destroys = [], []
+        burials = []
         for delivery in claimed:
             if isinstance(delivery, Broken):
                 burials.append(Burial(delivery, ValueError(delivery.reason)))
             elif delivery.deaths >= DEADLY:
                 burials.append(Burial(delivery, DeadlyDeliveryError(DeadlyDeliveryError.__doc__)))
-            elif delivery.event == "destroy":
-                destroys.append(delivery)
             else:
                 lane.to_fetch.append(delivery)
-        self._judge(destroys, None)
         self._recorder.bury(burials)
-
-    def _bury_removed(self) -> None:
-        """A destination that the settings no longer name is forgotten when nothing waits for it any more."""
-        for name, since in list(self.roster.removed.items()):
-            if self._queue.next_due(name) is None:
-                self.roster.forget(name)
-            elif self._clock() - since >= REMOVED_SECONDS:
-                error = RemovedDestinationError(RemovedDestinationError.__doc__)
-                claimed = self._queue.claim(name, CLAIM_AHEAD, FOREVER)
-                self._recorder.bury([Burial(delivery, error) for delivery in claimed])
 
     def _ask_stash(self) -> None:
         """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""
@@ -385,8 +378,11 @@ class Dispatcher:
         waiting = [lane for lane in self.roster.lanes.values() if lane.to_fetch]
         if waiting:
             batch = self._next_batch(waiting)
-            scene_ids = sorted({delivery.scene_id for delivery in batch})
-            self._await_answer(batch, self._asker.submit(self._stash.scenes, scene_ids))
+            scene_ids = sorted({delivery.scene_id for delivery in batch if delivery.event != "destroy"})
+            if scene_ids:
+                self._await_answer(batch, self._asker.submit(self._stash.scenes, scene_ids))
+            else:  # nothing is sent before Stash has said, after the claim, that the plugin is enabled
+                self._await_answer(batch, self._asker.submit(self._stash.plugin_state))
             return
         keep_alive = self._stash.keep_alive_in()
         sweeps = self._enabled and newest <= self._known_seq and self._stash_gone_since is None
@@ -435,14 +431,6 @@ class Dispatcher:
                 waits.append(keep_alive)
             if self._enabled and self._stash_gone_since is None:
                 waits.append(self._sweep.due_in(self.roster.settings))
-        if self._enabled and self._stash_gone_since is None and control.get(self._conn, control.PAUSED) is None:
-            waits += [self._due_in(lane, wall) for lane in self.roster.lanes.values()]
+        if self._enabled and self._stash_gone_since is None and not self._held():
+            waits.append(self._claims.due_in(wall))
         return max(0.0, min(waits))
-
-    def _due_in(self, lane: Lane, now: float) -> float:
-        due = self._queue.next_due(lane.destination.id)
-        if due is None or lane.health.state == "gone" or lane.on_its_way > CLAIM_AHEAD - FETCH_SCENES:
-            return STATE_IDLE_SECONDS  # the lane's own threads report before that
-        if lane.health.state == "ill":
-            return STATE_IDLE_SECONDS if lane.on_its_way else lane.health.until - now
-        return max(due, lane.health.until) - now

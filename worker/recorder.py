@@ -19,6 +19,7 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, retry
 from stash_courier.worker.breaker import Health
+from stash_courier.worker.claims import row_id
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Lane, Outcome
 from stash_courier.worker.redact import redact
@@ -36,11 +37,6 @@ class Burial:
     delivery: Delivery | Broken
     error: BaseException
     title: str = ""
-
-
-def row_id(job: Delivery | Broken) -> int:
-    """The delivery's row."""
-    return job.row_id if isinstance(job, Delivery) else job.seq
 
 
 class Recorder:
@@ -87,7 +83,7 @@ class Recorder:
         now = self._clock()
         healths: dict[str, Health] = {}
         burials: list[Burial] = []
-        recalls: list[tuple[str, frozenset[int], float]] = []
+        recalls: list[tuple[str, tuple[int, ...], float]] = []
         delivered: list[Delivery] = []
         with self._queue.transaction():
             for outcome in outcomes:
@@ -117,7 +113,7 @@ class Recorder:
         name = lane.destination.id
         if before.state != "well" and health.state == "well":
             log.info("%s takes deliveries again", name)
-            self._queue.make_due(now, name)
+            self._queue.make_due(now, name, only_failed=True)
         if before.state == "well" and health.state != "well":
             log.warning("%s gets nothing for now: %s", name, health.reason)
             for delivery in lane.take_back():
@@ -127,7 +123,7 @@ class Recorder:
         return health
 
     def _tell_dlq(
-        self, delivered: Iterable[Delivery], recalls: Iterable[tuple[str, frozenset[int], float]] = ()
+        self, delivered: Iterable[Delivery], recalls: Iterable[tuple[str, tuple[int, ...], float]] = ()
     ) -> None:
         """What a success, or a destination that is ill after all, means for dead letters."""
         self.bury(())
@@ -147,11 +143,10 @@ class Recorder:
             ledger.forget(conn, delivery.destination, delivery.scene_id)
         else:
             ledger.write(conn, sent(delivery, scene, "sent"))
-        log.debug("delivered scene %d (%s) to %s", delivery.scene_id, delivery.event, delivery.destination)
 
     def _failed(
         self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[Burial]
-    ) -> tuple[Health, frozenset[int]]:
+    ) -> tuple[Health, tuple[int, ...]]:
         delivery = outcome.delivery
         settings = self._roster.settings
         if error.failure is Failure.BUG:  # nobody took care of what it says
@@ -193,7 +188,6 @@ class Recorder:
                     ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
                 elif how == "filtered":
                     ledger.write(self._queue.connection, sent(delivery, scene, "filtered"))
-                log.debug("scene %d to %s: %s", delivery.scene_id, delivery.destination, how)
         self._tell_dlq(delivery for delivery, _, _ in ended)
 
     def bury(self, burials: Iterable[Burial]) -> None:

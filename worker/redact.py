@@ -30,7 +30,7 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?i)\b({_HEADER})(['\"]?\s*[:=]\s*)(?:{_QUOTED}|[^\n]+)"), rf"\1\2{REMOVED}"),
     # key=value, and "key": "value"
     (re.compile(rf"(?i)\b({_KEY})(=|['\"]\s*:\s*)(?:{_QUOTED}|[^\s&;,'\"<>]+)"), rf"\1\2{REMOVED}"),
-    # a webhook's secret, such as the fresh one that a sentence about the settings offers
+    # a webhook's secret
     (re.compile(r"(?<!\w)whsec_[\w+/=-]{8,}"), REMOVED),
     # a JSON Web Token: Stash's API key is one
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), REMOVED),

@@ -1,7 +1,8 @@
 """The roster: which destinations there are, from the settings, and what is remembered of each.
 
 A destination that the settings no longer name keeps what waits for it; one whose setting is broken
-goes on receiving deliveries, which wait until it is mended. Empty settings remove nobody.
+gets deliveries all the same, which wait until it is mended. Empty settings remove nobody. One that gets
+another name, since a second URL of its host came or went, takes along what waits for it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stash_courier.plugin.settings import Problem, Settings, parse
-from stash_courier.queue import control
+from stash_courier.queue import control, moves
+from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, destinations
 from stash_courier.worker.breaker import Health
 from stash_courier.worker.covers import Cover
+from stash_courier.worker.destinations import Destination
 from stash_courier.worker.lanes import Lane, open_lane
 
 SECRET = {"secret", "key", "token", "headers"}  # how the names of such settings end
@@ -29,12 +32,14 @@ class Roster:
 
     Args:
         queue: whose file keeps each destination's health.
+        dlq: the dead letters.
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the lanes' threads.
     """
 
-    def __init__(self, queue: SceneQueue, clock: Callable[[], float], cover: Cover) -> None:
+    def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], cover: Cover) -> None:
         self._queue = queue
+        self._dlq = dlq
         self._cover = cover
         self._clock = clock
         self._raw: dict[str, object] | None = None
@@ -43,6 +48,7 @@ class Roster:
         self.problems: tuple[Problem, ...] = ()
         self.lanes: dict[str, Lane] = {}
         self.targets: tuple[str, ...] = ()  # ids that an event is routed to
+        self.undecided = False  # the only destinations are some that a broken setting doesn't tell
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
     def configure(self, raw: Mapping[str, object]) -> list[Lane]:
@@ -61,15 +67,21 @@ class Roster:
         problems = (*problems, *loaded.problems)
         conn = self._queue.connection
         stored = {name: breaker.from_json(state) for name, state in control.states(conn).items()}
+        self._take_along(stored, loaded.destinations)
         healths = {
             name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
             for name, destination in loaded.destinations.items()
         }
         others = {name: health for name, health in stored.items() if name not in healths}
-        kept = [name for name in others if not raw or name.split(":", 1)[0] in loaded.broken_kinds]
+        kept = {
+            name: health
+            for name, health in others.items()
+            if not raw or (not health.removed_at and name.partition(":")[0] in loaded.broken_kinds)
+        }
+        kept |= {name: others.get(name, Health()) for name in loaded.unusable}
         removed = {name: h.removed_at or self._clock() for name, h in others.items() if name not in kept}
         with self._queue.transaction():
-            for name, health in {**others, **healths}.items():
+            for name, health in {**others, **kept, **healths}.items():
                 state = replace(health, removed_at=removed.get(name, 0.0))
                 control.put_state(conn, name, breaker.to_json(state))
             control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
@@ -82,17 +94,35 @@ class Roster:
         }
         self.settings, self.problems, self.removed = settings, problems, removed
         self.targets = (*self.lanes, *kept)
+        self.undecided = not self.targets and bool(loaded.broken_kinds)
         self._raw = dict(raw)
         for problem in problems:
             log.warning("%s", problem.message)
         log.info("destinations: %s", ", ".join(self.targets) or "none is set up")
         return retired
 
+    def _take_along(self, stored: dict[str, Health], named: Mapping[str, Destination]) -> None:
+        """Renames those that are set up as they were, under another name."""
+        for new in named.keys() - stored.keys():
+            for old in stored.keys() - named.keys():
+                if stored[old].fingerprint == named[new].fingerprint:
+                    moves.rename(self._queue, self._dlq, old, new)
+                    stored[new] = stored.pop(old)
+                    log.info("%s is now %s", old, new)
+                    break
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """Words of the settings that must not be seen anywhere."""
         values = [str(v) for k, v in (self._raw or {}).items() if k.rsplit("_", 1)[-1] in SECRET]
         return tuple(sorted({word for value in values for word in re.split(r"[\s;]+", value) if word}))
+
+    def meet_again(self, name: str) -> None:
+        """Something waits for a destination that the settings may no longer name, and that was forgotten."""
+        if name not in self.targets and name not in self.removed:
+            self.removed[name] = self._clock()
+            state = Health(removed_at=self.removed[name])
+            control.put_state(self._queue.connection, name, breaker.to_json(state))
 
     def forget(self, name: str) -> None:
         """Drops a removed destination that nothing waits for any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import logging.handlers
@@ -134,7 +135,9 @@ class Worker:
                 while not isinstance(end := self._turn(session), str):
                     session.sleep(end)
                 log.info("ending: %s", end)
-                session.finish(GRACE_SECONDS)
+                timeout = session.dispatcher.roster.settings.delivery_timeout_seconds
+                # Nobody waits for new code: what is on its way arrives or fails, and is not sent again.
+                session.finish(timeout if end == "new code" else GRACE_SECONDS)
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
                     raise
@@ -179,7 +182,7 @@ class Worker:
             self._beat()
         if self._due("tidy", TIDY_SECONDS):
             session.queue.tidy()
-        if self._due("purge", PURGE_SECONDS):
+        if session.dispatcher.knows_settings and self._due("purge", PURGE_SECONDS):
             session.purge()
 
     def _age(self) -> float:
@@ -220,20 +223,29 @@ def data_folder(root: Path) -> Path | None:
 def main() -> int:
     """Runs the worker; returns the exit code."""
     root = Path(__file__).resolve().parent.parent
-    folder = data_folder(root)
-    if folder is None:
+    try:
+        folder = data_folder(root)
+        if folder is None:
+            sys.stderr.write(
+                "No data folder: set STASH_COURIER_DATA to <folder of Stash's config.yml>/stash_courier.\n"
+            )
+            return 1
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        lock = process.hold(str(folder))
+        if lock is None:
+            sys.stderr.write(f"A worker already runs for {folder}: stop it with its button, or leave it be.\n")
+            return 1
+        os.chdir(folder)
+        worker = Worker(folder, root, lock)
+        set_up_log(folder, worker.secrets)
+    except OSError as error:
         sys.stderr.write(
-            "No data folder: set STASH_COURIER_DATA to <folder of Stash's config.yml>/stash_courier.\n"
+            f"{error.filename} can't be used ({error.strerror}): run the worker as the user that runs Stash, or "
+            "give that user the data folder and all in it.\n"
         )
         return 1
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = process.hold(str(folder))
-    if lock is None:
-        sys.stderr.write(f"A worker already runs for {folder}: stop it with its button, or leave it be.\n")
-        return 1
-    os.chdir(folder)
-    worker = Worker(folder, root, lock)
-    set_up_log(folder, worker.secrets)
     log.info("worker %s starts, pid %d", VERSION, os.getpid())
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)

@@ -26,6 +26,7 @@ LOOK_SECONDS = 1.0  # the safety net: looks at the inbox this often even if nobo
 LOOK_SECONDS_DEAF = 0.1  # where hooks can't wake it
 SPOOL_FILES = 1000  # taken in at once
 UNSEEN_DAYS = 3  # said so long before dead letters are deleted that nobody was shown
+DAY = 86_400.0
 
 log = logging.getLogger("stash_courier")
 
@@ -39,6 +40,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._spoilt: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
             self._open()
@@ -103,12 +105,26 @@ class Session:
             names = os.listdir(folder)  # noqa: PTH208  # in each round of the loop; pathlib is slow
         except OSError:
             return
-        files = [folder / name for name in sorted(names) if name.endswith(".json")][:SPOOL_FILES]
-        if files:
-            log.info("taking in %d changes that hooks had to keep beside the queue", len(files))
-            self.queue.put_many([file.read_bytes() for file in files])
-            for file in files:
+        names = [name for name in sorted(names) if name.endswith(".json") and name not in self._spoilt]
+        read = {}
+        for file in (folder / name for name in names[:SPOOL_FILES]):
+            try:
+                read[file] = file.read_bytes()
+            except OSError as error:
+                self._leave(file, error)
+        if read:
+            log.info("taking in %d changes that hooks had to keep beside the queue", len(read))
+            self.queue.put_many(read.values())
+        for file in read:
+            try:
                 file.unlink()
+            except OSError as error:
+                self._leave(file, error)
+
+    def _leave(self, file: Path, error: OSError) -> None:
+        """Takes no notice of a file in the spool any more."""
+        self._spoilt.add(file.name)
+        log.error("%s can't be taken in or removed (%s): look at its owner and rights", file, error.strerror)
 
     def stop_wanted(self) -> bool:
         """Whether the stop button was pressed for this process."""
@@ -138,14 +154,32 @@ class Session:
         self.queue.tidy()
 
     def purge(self) -> None:
-        """Deletes dead letters past their retention, having said so before."""
-        days = self.dispatcher.roster.settings.dead_letter_retention_days
+        """Deletes dead letters past their retention; those that nobody was shown only days after saying so."""
+        conn, roster = self.queue.connection, self.dispatcher.roster
+        if any(problem.setting == "dead_letter_retention_days" for problem in roster.problems):
+            return
+        days = roster.settings.dead_letter_retention_days
+        now = time.time()
+        at, before = _announced(control.get(conn, control.UNSEEN_SAID), now)
+        heard = now - at >= UNSEEN_DAYS * DAY
+        self.dlq.delete_older_than(days, unseen_before=min(before, now - days * DAY) if heard else 0.0)
+
         unseen = self.dlq.count_unseen(days - UNSEEN_DAYS)
+        if heard:
+            at, before = now, now - (days - UNSEEN_DAYS) * DAY
         sentence = (
-            f"{unseen} dead letters that nobody has looked at will be deleted within {UNSEEN_DAYS} days: "
-            "press «Review dead letters»."
+            f"{unseen} dead letters that nobody has looked at will be deleted from "
+            f"{time.strftime('%Y-%m-%d', time.localtime(at + UNSEEN_DAYS * DAY))} on: press «Review dead letters»."
         )
-        control.put(self.queue.connection, control.UNSEEN, sentence if unseen else None)
+        control.put(conn, control.UNSEEN, sentence if unseen else None)
+        control.put(conn, control.UNSEEN_SAID, {"at": at, "before": before} if unseen else None)
         if unseen:
             log.warning("%s", sentence)
-        self.dlq.delete_older_than(days)
+
+
+def _announced(said: object, now: float) -> tuple[float, float]:
+    """When the deletion was announced, and of dead letters that failed before when; long ago if of none."""
+    match said:
+        case {"at": int() | float() as at, "before": int() | float() as before} if at <= now:
+            return float(at), float(before)
+    return 0.0, 0.0

@@ -119,10 +119,6 @@ class Stash:
         """This plugin's settings and whether it is enabled."""
         return self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
 
-    def version(self) -> str:
-        """Stash's version, such as "v0.30.0"."""
-        return self._ask(queries.VERSION, {}, queries.read_version)
-
     def scenes(self, ids: Collection[int]) -> Batch:
         """The scenes as they are now and the plugin's state, in one request.
 
@@ -226,8 +222,9 @@ class Stash:
         return self._ask(text, question.variables(), read)
 
     def keep_alive_in(self) -> float | None:
-        """Seconds until ``keep_alive`` is due, 0.0 if it is.
+        """Seconds until Stash must be asked something, so that the session is renewed; 0.0 if it must now.
 
+        Each answer carries a fresh cookie (Stash's pkg/session).
         None with an API key, where Stash has no login, where its sessions don't expire, and
         before it answered for the first time. Counts from the last request, answered or not, so
         that a caller who pings whenever it is due doesn't hammer a Stash that is down.
@@ -241,10 +238,6 @@ class Stash:
         # nothing about the session's age, so then it is due.
         waited = self._clock() - self._asked_at
         return max(0.0, wire.max_age / 3 - waited) if waited >= 0 else 0.0
-
-    def keep_alive(self) -> None:
-        """Renews the session: each answer carries a fresh cookie (Stash's pkg/session)."""
-        self.plugin_state()
 
     def close(self) -> None:
         """Lets go of the connection; a question under way ends at once, a later one connects anew."""

@@ -40,8 +40,6 @@ fragment SceneFields on Scene {
 
 PLUGIN_STATE = f"query PluginState {{{_STATE}}}"
 
-VERSION = "query Version { version { version hash } }"
-
 # One scene, the first in the given order, and the state beside it.
 FIRST_SCENE = f"""
 query FirstScene($where: SceneFilterType, $how: FindFilterType) {{{_STATE}
@@ -165,12 +163,6 @@ def read_login(data: Mapping[str, object]) -> Login:
         api_key=_text(general, "apiKey", "configuration.general"),
         needed=_text(general, "username", "configuration.general") != "",
     )
-
-
-def read_version(data: Mapping[str, object]) -> str:
-    """Stash's version, for builds without one the commit it was built from."""
-    version = _object(data.get("version"), "version")
-    return _text(version, "version", "version") or _text(version, "hash", "version")
 
 
 def read_found(data: Mapping[str, object]) -> Sequence[object]:

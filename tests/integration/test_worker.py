@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from stash_courier.queue import control
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Broken
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.tests.harness import ROOT, SECRET, Courier, wait_until
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
@@ -190,6 +193,51 @@ def test_a_second_worker_refuses_to_run(courier: Courier, receiver: Receiver) ->
     assert "already runs" in second.stderr
 
 
+def _a_file(folder: Path) -> None:
+    folder.write_text("a file in its place")
+
+
+def _a_folder_as_lock(folder: Path) -> None:
+    (folder / "worker.lock").mkdir(parents=True)
+
+
+def _not_writable(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "worker.lock").touch()
+    (folder / "worker.log").touch()
+    folder.chmod(0o500)
+
+
+def _closed(folder: Path) -> None:
+    folder.mkdir(mode=0o000)
+
+
+def _a_log_of_others(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "worker.log").touch(mode=0o400)
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None,
+    reason="root may write everywhere, and setpriv is missing",
+)
+@pytest.mark.parametrize("spoil", [_a_file, _a_folder_as_lock, _not_writable, _closed, _a_log_of_others])
+def test_a_worker_by_hand_says_what_it_may_not_use(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    """Run by the wrong user, `main.py worker` ends with one sentence that says what to do."""
+    spoil(folder := tmp_path / "data")
+    as_others = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    ran = subprocess.run(
+        [*as_others, sys.executable, str(ROOT / "plugin" / "main.py"), "worker"],
+        env={**os.environ, "STASH_COURIER_DATA": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(rf"{re.escape(str(folder))}\S* can't be used \(.+\): run the worker as .+\n", ran.stderr)
+
+
 def test_worker_off_starts_none_and_a_foreground_worker_delivers(tmp_path: Path, receiver: Receiver) -> None:
     """With STASH_COURIER_WORKER=off hooks only queue; `main.py worker` under systemd does the rest."""
     settings = {"webhook_url": receiver.url}
@@ -222,6 +270,42 @@ def test_new_code_takes_over_without_letting_go_of_the_lock(tmp_path: Path, rece
         courier.stash.edit(2, title="After")
         assert scene(receiver.wait_for(2)[1]) == "2"
         assert courier.log().count("starts, pid") == 2
+
+
+def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
+    """An update while a slow receiver takes a delivery sends nothing twice."""
+    plugin = tmp_path / "plugin"
+    for part in ("plugin", "queue", "worker"):
+        shutil.copytree(ROOT / part, plugin / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "stash_plugin.yml", plugin)
+    with Receiver(Reply(delay=10.0)) as slow, Courier(tmp_path, {"webhook_url": slow.url}, root=plugin) as courier:
+        courier.stash.edit(1, title="Slowly")
+        slow.wait_for(1)
+        version = plugin / "worker" / "__init__.py"
+        version.write_text(version.read_text().replace("VERSION = ", "VERSION = '9.9.9'  # "))
+        wait_until(lambda: "worker 9.9.9 starts" in courier.log(), 30.0)
+        courier.drained()
+        assert len(slow.received) == 1
+
+
+def test_nothing_is_deleted_by_the_default_before_stash_has_told_the_settings(courier: Courier) -> None:
+    """A worker that starts while Stash is away doesn't take thirty days for what its owner set to a year."""
+    courier.configure(dead_letter_retention_days=365)
+    courier.data.mkdir(parents=True)
+    dlq = DeadLetterQueue(courier.data, clock=lambda: time.time() - 40 * 86_400)
+    dlq.mark_reviewed([dlq.add(Broken(1, "", 0, b"", "made up"), ValueError("made up"), 0)])
+    courier.stash.stop()
+    environment = {**os.environ, "STASH_COURIER_DATA": str(courier.data)}
+    with subprocess.Popen([sys.executable, str(ROOT / "plugin" / "main.py"), "worker"], env=environment) as worker:
+        courier.worker_pid()
+        time.sleep(1.0)
+        assert dlq.get_count() == 1
+        courier.stash.start()
+        courier.stash.edit(1, title="Wakes it")
+        wait_until(lambda: "purged" in courier.log(), 40.0)
+        assert dlq.get_count() == 1
+        dlq.close()
+        worker.send_signal(signal.SIGTERM)
 
 
 def test_a_plugin_disabled_in_stash_delivers_nothing(courier: Courier, receiver: Receiver) -> None:

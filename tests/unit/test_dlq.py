@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import codec, schema
 from stash_courier.queue import dlq as dlq_module
-from stash_courier.queue import schema
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, Summary
 from stash_courier.worker.failures import DeliveryFailed, Failure
@@ -70,7 +70,8 @@ def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> Non
     """Where nothing has failed there is no file, and all questions have an empty answer."""
     assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.count_by_error()) == ([], None, 0, [])
     assert (dlq.ask(), dlq.discard(), dlq.delete_older_than(), dlq.count_unseen(3)) == (0, 0, 0, 0)
-    assert (dlq.asked(), dlq.back(), dlq.find(DEST, 5), dlq.recall(DEST, {5}, 0)) == ([], [], None, 0)
+    assert (dlq.asked(), list(dlq.on_the_way("back")), dlq.find(DEST, 5)) == ([], [], None)
+    assert (dlq.recall(DEST, {5}, 0), dlq.count_unsendable()) == (0, 0)
     dlq.mark_reviewed([1])
     dlq.set_state(1, "dead")
     dlq.resolve(DEST, 5)
@@ -203,14 +204,14 @@ def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> 
 
 
 def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
-    """Joined again and again, a dead letter keeps its latest hundred attempts."""
-    for n in range(60):
-        attempts = tuple(Attempt(n + i / 10, "busy", "No answer.") for i in range(5))
-        letter_id = dlq.add(replace(JOB, history=attempts), refused(), 5)
+    """Joined again and again, a dead letter keeps its latest attempts, all hundred of the last time among them."""
+    for n in range(5):
+        attempts = tuple(Attempt(n + i / 1000, "refused", "It answered 500.") for i in range(100))
+        letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
     letter = dlq.get_by_id(letter_id)
     assert letter is not None
-    assert len(letter.history) == dlq_module.HISTORY_ATTEMPTS
-    assert letter.history[-1].at == 59.4
+    assert len(letter.history) == codec.BURNING_ATTEMPTS
+    assert letter.history[-100:] == attempts
 
 
 def test_secrets_are_taken_out(tmp_path: Path) -> None:
@@ -238,7 +239,38 @@ def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
     assert dlq.get_count() == 4  # they are open until they are on their way
     dlq.set_state(ids[0], "back")
     assert dlq.get_count() == 3
-    assert scenes(list(dlq.back())) == [1]
+    assert [(moving.id, moving.scene_id) for moving in dlq.on_the_way("back")] == [(ids[0], 1)]
+
+
+def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
+    """What can't be sent again is counted, by choice as all else, and stays a dead letter."""
+    ids = [
+        dlq.add(Broken(row, where, scene, b"x", "why"), ValueError("why"), 0)
+        for row, where, scene in ((70, "", 0), (71, DEST, 0), (72, "", 5), (73, DEST, 5), (74, DEST, -1))
+    ]
+    assert dlq.count_unsendable() == 4
+    assert dlq.count_unsendable(ids=ids[2:]) == 2
+    assert dlq.count_unsendable(destination=DEST, error_type="ValueError") == 2
+    assert dlq.ask() == 1
+    assert scenes(list(dlq.asked())) == [5]
+    assert dlq.count_unsendable() == 4
+
+
+def test_what_is_on_its_way_is_listed_whatever_is_done_to_it(
+    dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many dead letters are on their way, each comes once, also while their states are changed."""
+    monkeypatch.setattr(dlq_module, "LOOK_ROWS", 3)
+    for scene in range(1, 11):
+        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
+    dlq.ask()
+    seen = []
+    for moving in dlq.on_the_way("asked"):
+        assert (moving.destination, moving.generation, moving.seq) == (DEST, 4, JOB.seq)
+        seen.append(moving.scene_id)
+        dlq.set_state(moving.id, "back" if moving.scene_id % 2 else "resolved")
+    assert seen == list(range(1, 11))
+    assert [moving.scene_id for moving in dlq.on_the_way("back")] == [1, 3, 5, 7, 9]
 
 
 def test_discarded_by_choice(dlq: DeadLetterQueue) -> None:
@@ -344,7 +376,7 @@ def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> 
     dlq.add(JOB, refused(), 1)
     dlq.close()
     with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
-        conn.execute("PRAGMA user_version = 2")
+        conn.execute("PRAGMA user_version = 99")
     with pytest.raises(schema.QueueUnavailable, match="install the plugin that wrote it"):
         dlq.get_count()
     with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:

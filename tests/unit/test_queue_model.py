@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stash_courier.queue import schema
-from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.durable import DEST, Clock
 
@@ -59,6 +60,7 @@ class Row:
     tries: int = 0
     history: list[Attempt] = field(default_factory=list)
     bulk: bool = True  # no edit has come in since it is there
+    suspect: bool = False  # was in flight when a worker died, and no try has ended since
 
     @property
     def order(self) -> tuple[bool, float]:
@@ -97,6 +99,8 @@ class Queue(RuleBasedStateMachine):
         self.route(0.0)
         for destination in DESTINATIONS:
             self.claim(destination, 100, FOREVER)
+            while self.waiting(destination, suspect=True):
+                self.claim_suspect(destination)
         for key in list(self.rows):
             self.done(key)
         assert self.queue.empty()
@@ -174,13 +178,36 @@ class Queue(RuleBasedStateMachine):
         self.claim(name, limit, self.clock.now)
 
     def claim(self, name: str, limit: int, now: float) -> None:
-        waiting = {key: row for key, row in self.rows.items() if key[0] == name and row.in_flight is None}
+        waiting = self.waiting(name, suspect=False)
         due = sorted(row.order for row in waiting.values() if row.now.due <= now)
         claimed = self.queue.claim(name, limit, now)
         assert [waiting[name, delivery.scene_id].order for delivery in claimed] == due[:limit]
+        self.take(claimed)
+
+    def waiting(self, name: str, *, suspect: bool) -> dict[Key, Row]:
+        """Rows of a destination that can be claimed, as suspects or otherwise."""
+        rows = self.rows.items()
+        return {k: row for k, row in rows if k[0] == name and row.in_flight is None and row.suspect is suspect}
+
+    @rule(name=st.sampled_from(DESTINATIONS))
+    def claim_suspect(self, name: str) -> None:
+        waiting = self.waiting(name, suspect=True)
+        claimed = self.queue.claim(name, 1, FOREVER, suspects=True)
+        assert len(claimed) == min(1, len(waiting))
+        self.take(claimed)
+
+    @rule(name=st.sampled_from(DESTINATIONS))
+    def claim_probe(self, name: str) -> None:
+        waiting = self.waiting(name, suspect=False)
+        claimed = self.queue.claim_probe(name)
+        first = min((row.now.due for row in waiting.values()), default=None)
+        assert [waiting[name, delivery.scene_id].now.due for delivery in claimed] == [first][: len(waiting)]
+        self.take(claimed)
+
+    def take(self, claimed: Sequence[Delivery | Broken]) -> None:
         for delivery in claimed:
             assert isinstance(delivery, Delivery)
-            row = waiting[name, delivery.scene_id]
+            row = self.rows[delivery.destination, delivery.scene_id]
             assert (delivery.event, delivery.changed, delivery.path) == row.now.stands_for()
             assert delivery.seq == row.now.events[-1].seq
             assert (delivery.attempts, delivery.tries) == (row.attempts, row.tries)
@@ -231,6 +258,7 @@ class Queue(RuleBasedStateMachine):
             self.queue.back(counted, self.clock.now + seconds, attempt)
         row.attempts, row.tries, row.now.due = counted.attempts, counted.tries, self.clock.now + seconds
         row.history.append(attempt)
+        row.suspect = False
         self.back(row)
 
     @precondition(lambda self: self.flying())
@@ -255,6 +283,7 @@ class Queue(RuleBasedStateMachine):
         assert {(d.destination, d.scene_id) for d in self.queue.in_flight()} == set(self.flying())
         self.queue.recover()
         for key in self.flying():
+            self.rows[key].suspect = True
             self.back(self.rows[key])
 
     @invariant()
@@ -264,8 +293,9 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def same_next_due(self) -> None:
         for name in DESTINATIONS:
-            waiting = [row.now.due for key, row in self.rows.items() if key[0] == name and row.in_flight is None]
-            assert self.queue.next_due(name) == min(waiting, default=None)
+            for suspect, known in ((False, self.queue.next_due), (True, self.queue.suspect_due)):
+                waiting = self.waiting(name, suspect=suspect).values()
+                assert known(name) == min((row.now.due for row in waiting), default=None)
 
 
 TestQueue = Queue.TestCase

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import codec, schema
+from stash_courier.plugin.settings import parse
+from stash_courier.queue import codec, control, schema
 from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import BUSY_SECONDS, SceneQueue
+from stash_courier.worker.failures import Failure
 from tests.durable import DEST, START, event
 
 GOOD = b'{"scene": 5, "event": "update", "changed": ["title"], "at": 1.5}'
@@ -120,7 +122,7 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
     assert broken.destination == DEST
     assert [row.scene_id for row in claimed if isinstance(row, Delivery)] == [6]
     queue.recover()
-    again = queue.claim(DEST, 10, START)
+    again = [*queue.claim(DEST, 1, START, suspects=True), *queue.claim(DEST, 1, START, suspects=True)]
     assert broken in again
     with queue.transaction():
         queue.remove(broken.seq)
@@ -158,12 +160,109 @@ def test_anything_can_stand_in_a_row(value: object) -> None:
             assert isinstance(codec.delivery(row), Broken | Delivery)
 
 
+SPOILT_CELLS = [
+    b"\xff",
+    b"[" * 100_000,
+    "",
+    "9" * 400,
+    "9" * 5000,
+    *("{", "null", "false", "5", "-5", "1e999", "NaN", '"x"', '"\\ud800"', "[[]]", '[["a"]]'),
+    *('{"at": "x"}', '{"a": "b"}', '{"since": 1e999, "reason": 5}'),
+    '{"at": 1, "destination": "a", "scene_id": "b"}',
+    '{"at": 1e99, "zone": 0, "last_id": 1, "total": 1}',
+]
+KEYS = {
+    control.PAUSED: START,
+    control.STOP: 5,
+    control.HURRY: [DEST],
+    control.REPAIRED: "A sentence.",
+    control.UNSEEN: "A sentence.",
+    control.UNSEEN_SAID: {"at": START, "before": START},
+    control.LAST_SUCCESS: {"at": START, "destination": DEST, "scene_id": 5},
+    control.STASH: {"since": START, "reason": "no answer"},
+    control.DISABLED: True,
+    control.SWEEP: {"at": START, "zone": None, "last_id": 5, "total": 5},
+    control.SWEEP_MET: {DEST: START},
+    control.PROBLEMS: [["sweep_off", "A sentence."]],
+}
+FITTING = {  # what somebody else might have written there too
+    (control.PAUSED, "5"),
+    (control.STOP, "5"),
+    (control.STOP, "-5"),
+    *((key, text) for key in (control.REPAIRED, control.UNSEEN) for text in ('"x"', '"\\ud800"')),
+}
+
+
+@pytest.mark.parametrize("cell", SPOILT_CELLS, ids=range(len(SPOILT_CELLS)))
+def test_a_cell_that_cannot_be_read_is_not_set(queue: SceneQueue, cell: object) -> None:
+    """Whatever stands in a cell of what worker and buttons tell each other, nobody gets it who can't use it."""
+    for key, value in KEYS.items():
+        queue.connection.execute("INSERT INTO control VALUES (?, ?)", (key, cell))
+        found = control.get(queue.connection, key)
+        assert found is None or (key, cell) in FITTING
+        control.put(queue.connection, key, value)
+        assert control.get(queue.connection, key) == value
+    conn = queue.connection
+    conn.execute("INSERT INTO destinations VALUES ('plex', ?)", (cell,))
+    conn.execute("INSERT INTO destinations VALUES (CAST(x'ff' AS TEXT), '{}'), (x'41', '{}')")
+    control.put_state(conn, DEST, {"state": "ill"})
+    found = control.states(conn)
+    assert found.pop(DEST) == {"state": "ill"}
+    assert set(found) <= {"plex"}
+    assert all(isinstance(state, dict) for state in found.values())
+    for name in control.states(conn):
+        control.put_state(conn, name, None)
+    assert control.states(conn) == {}
+
+
+def test_every_key_is_known_by_its_kind() -> None:
+    """No cell of what worker and buttons tell each other is taken as it comes."""
+    assert {value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)} - {
+        schema.DELIVERIES
+    } == set(KEYS)
+
+
+def test_a_wish_for_one_destination_makes_no_wish_for_others(queue: SceneQueue) -> None:
+    """Destinations tested one after the other are all hurried, and no others; a wish for all stays one."""
+    conn = queue.connection
+    control.hurry(conn, "plex")
+    control.hurry(conn, DEST)
+    control.hurry(conn, DEST)
+    assert control.get(conn, control.HURRY) == ["plex", DEST]
+    control.hurry(conn)
+    control.hurry(conn, "plex")
+    assert control.get(conn, control.HURRY) is True
+
+
 def test_a_history_is_bounded() -> None:
     """A delivery that fails for weeks keeps its latest attempts, not all."""
-    attempts = [Attempt(float(n), "busy", f"{n}") for n in range(200)]
+    attempts = [Attempt(float(n), "refused", f"{n}") for n in range(500)]
     kept = codec.facts(event(5), attempts)["history"]
     assert isinstance(kept, list)
-    assert [attempt["message"] for attempt in kept] == [f"{n}" for n in range(150, 200)]
+    assert [attempt["message"] for attempt in kept] == [f"{n}" for n in range(500 - codec.BURNING_ATTEMPTS, 500)]
+
+
+def test_an_outage_pushes_out_nothing_that_counted() -> None:
+    """The attempts before a long outage, and its latest, are all there when a delivery is given up."""
+    most = 100
+    assert (parse({"delivery_max_attempts": most})[1], bool(parse({"delivery_max_attempts": most + 1})[1])) == (
+        (),
+        True,
+    )
+    counted = [Attempt(float(n), "refused", f"{n}") for n in range(most - 1)]
+    absent = [Attempt(1000.0 + n, "not_there_yet", "No item.") for n in range(9)]
+    outage = [Attempt(2000.0 + n, "unreachable", f"{n}") for n in range(960)]
+    last = Attempt(9000.0, "refused", "the last")
+    kept = codec.latest([*counted[:40], *outage, *absent, *counted[40:], last])
+    assert kept == [*counted[:40], *outage[-codec.SPARED_ATTEMPTS :], *absent, *counted[40:], last]
+
+
+def test_what_burns_nothing_is_named_as_the_worker_names_it() -> None:
+    """The failures whose attempts may be dropped are those that can never make a dead letter."""
+    never = set(Failure) - {
+        *(Failure.REFUSED, Failure.FORBIDDEN, Failure.NOT_THERE_YET, Failure.ITEM_REFUSED, Failure.BUG)
+    }
+    assert set(codec.SPARED) == {failure.value for failure in never}
 
 
 # For people and for the whole file at once, or of one row.
@@ -171,7 +270,7 @@ MAY_SCAN = {"BACKLOG", "COUNT", "INBOX_COUNT", "MAKE_DUE", "SHIFT", "ADD", "ANY"
 # In the order of the rowid and with a limit: they stop after what they were asked for.
 LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
 # Goes through the partial index of what is in flight, which is all that it wants.
-INDEXED = {"IN_FLIGHT": "deliveries_in_flight"}
+INDEXED = {"IN_FLIGHT": "deliveries_in_flight", "SUSPECT": "deliveries_in_flight"}
 
 
 def statements() -> dict[str, str]:
@@ -179,7 +278,7 @@ def statements() -> dict[str, str]:
     return {
         name: text
         for name, text in vars(sql).items()
-        if name.isupper() and name not in {"COLUMNS", "DELIVERIES", "INBOX"}
+        if name.isupper() and name[0] != "_" and name not in {"COLUMNS", "DELIVERIES", "INBOX"}
     }
 
 
@@ -205,6 +304,7 @@ def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
     ("name", "index"),
     [
         ("CLAIM", "deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("CLAIM_PROBE", "deliveries_due (destination=? AND priority=?)"),
         ("NEXT_DUE", "deliveries_due (destination=? AND priority=?)"),
         ("CLAIM_SUSPECT", "deliveries_suspect (destination=? AND due<?)"),
         ("SUSPECT_DUE", "deliveries_suspect (destination=?)"),

@@ -112,19 +112,38 @@ def test_opening_takes_nothing_back(courier: Courier, tmp_path: Path, clock: Clo
 def test_what_was_in_flight_alone_is_counted(courier: Courier, tmp_path: Path, clock: Clock) -> None:
     """A delivery that alone was in flight when the worker died is what it may have died of."""
     courier.route(event(5))
+    courier.only()
     for deaths in range(1, 4):
-        courier.only()
         courier = recovered(courier, tmp_path, clock)
         assert courier.queue.suspect_due(DEST) == START
         (suspect,) = courier.queue.claim(DEST, 9, START, suspects=True)
         assert isinstance(suspect, Delivery)
         assert suspect.deaths == deaths
-        courier.back(suspect)
+    courier.queue.close()
+
+
+def test_of_several_in_flight_the_watched_suspect_is_counted(
+    courier: Courier, tmp_path: Path, clock: Clock
+) -> None:
+    """A suspect goes beside others that are none; when the worker dies again, it was that one."""
+    courier.route(event(5), event(6))
+    courier.claim()
+    courier = recovered(courier, tmp_path, clock)
+    courier.route(event(7))
+    (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
+    assert [d.scene_id for d in courier.claim()] == [7]
+    courier = recovered(courier, tmp_path, clock)
+    deaths = {}
+    for _ in range(3):
+        (delivery,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        assert isinstance(delivery, Delivery)
+        deaths[delivery.scene_id] = delivery.deaths
+    assert deaths == {5: 0, 6: 0, 7: 0} | {suspect.scene_id: 1}
     courier.queue.close()
 
 
 def test_of_several_in_flight_none_is_counted(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """Neighbours of a deadly delivery are not counted: each is tried alone first."""
+    """Neighbours of a deadly delivery are not counted: each is watched first."""
     courier.route(event(5), event(6), event(7, at=START + 50))
     courier.claim()
     courier = recovered(courier, tmp_path, clock)
@@ -162,7 +181,12 @@ def test_recovery_keeps_counts_and_what_came_in(courier: Courier, tmp_path: Path
     courier.only()
     courier.route(event(5, "destroy", "date", **GONE))
     courier = recovered(courier, tmp_path, clock)
-    both = {d.scene_id: d for d in courier.claim()}
+    both: dict[int, Delivery] = {}
+    for _ in range(2):
+        (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        assert isinstance(suspect, Delivery)
+        both[suspect.scene_id] = suspect
+    assert courier.claim() == []
     assert (both[5].event, both[5].changed, known(both[5])) == ("destroy", ("date", "title"), GONE)
     assert (both[6].attempts, both[6].tries, both[6].history) == (1, 1, (FAILED,))
     courier.queue.close()

@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from stash_courier.plugin.settings import PathMap, Settings
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
-from stash_courier.worker.destinations import load
+from stash_courier.worker.destinations import Unusable, load
 from stash_courier.worker.destinations.webhook import (
     KIND,
     LARGEST_BODY,
@@ -30,7 +30,7 @@ from stash_courier.worker.destinations.webhook import (
     configure,
     serialise,
 )
-from stash_courier.worker.destinations.webhook_settings import parse
+from stash_courier.worker.destinations.webhook_settings import fresh_secret, parse
 from stash_courier.worker.failures import DeliveryFailed, Failure
 
 pytestmark = pytest.mark.timeout(30)
@@ -73,13 +73,19 @@ def destinations(raw: Mapping[str, object], settings: Settings = MAPPED) -> list
     """The destinations of settings that hold no problem."""
     made, problems = configure(raw, settings)
     assert problems == []
-    return made
+    return usable(made)
+
+
+def usable(made: Iterable[Webhook | Unusable]) -> list[Webhook]:
+    """Those that can be delivered to."""
+    return [destination for destination in made if isinstance(destination, Webhook)]
 
 
 def problem(raw: Mapping[str, object]) -> str:
-    """The one problem of settings that lead to no destination."""
+    """The one problem of settings that lead to no destination that can be used."""
     made, problems = configure(raw, MAPPED)
-    assert made == []
+    assert made
+    assert usable(made) == []
     (only,) = problems
     return only.message
 
@@ -290,6 +296,16 @@ def test_the_module_is_found_by_itself() -> None:
     assert load({"webhook_url": "example.org"}, MAPPED).broken_kinds == {KIND}
 
 
+def test_what_can_not_be_used_yet_is_known() -> None:
+    """With a bad secret the destinations are known, so that events wait for them; of a bad URL only that it is one."""
+    raw = {"webhook_url": "http://a.example/ http://b.example/1 http://b.example/2", "webhook_secret": "x"}
+    loaded = load(raw, MAPPED)
+    assert not loaded.destinations
+    assert set(loaded.unusable) == set(load({**raw, "webhook_secret": ""}, MAPPED).destinations)
+    loaded = load({"webhook_url": "http://a.example/ b.example/"}, MAPPED)
+    assert (list(loaded.destinations), loaded.broken_kinds, loaded.unusable) == (["webhook:a.example"], {KIND}, ())
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -364,8 +380,9 @@ def test_our_headers_stay_ours(header: str) -> None:
     """A header that we set ourselves is left out and named; the others are sent all the same."""
     with Receiver() as receiver:
         made, problems = configure({"webhook_url": receiver.url, "webhook_headers": f"A: 1; {header}"}, MAPPED)
-        made[0].deliver(UPDATE, SCENE)
-        made[0].close()
+        (destination,) = usable(made)
+        destination.deliver(UPDATE, SCENE)
+        destination.close()
     (got,) = receiver.received
     assert got.headers["a"] == "1"
     assert got.headers["webhook-id"] == UPDATE.job_id
@@ -401,14 +418,14 @@ def test_a_bad_url_is_told_without_showing_it(url: str, says: str) -> None:
 def test_a_bad_url_does_not_take_the_good_ones_down() -> None:
     """Of two URLs the good one is delivered to while the other is complained about."""
     made, problems = configure({"webhook_url": "http://a.example/ b.example/x y"}, MAPPED)
-    assert [d.id for d in made] == ["webhook:a.example"]
+    assert [d.id for d in usable(made)] == ["webhook:a.example"]
     assert [p.message[:6] for p in problems] == ["URL 2 ", "URL 3 "]
 
 
 def test_one_url_with_two_logins_is_a_problem() -> None:
     """The same URL with two logins is not guessed about: the first holds, the second is complained about."""
     made, problems = configure({"webhook_url": "http://a:b@a.example/ http://a:c@a.example/"}, MAPPED)
-    assert [d.id for d in made] == ["webhook:a.example"]
+    assert [d.id for d in usable(made)] == ["webhook:a.example"]
     assert "twice" in problems[0].message
 
 
@@ -425,16 +442,16 @@ def test_one_url_with_two_logins_is_a_problem() -> None:
         "whsec_ü",
     ],
 )
-def test_a_bad_secret_stops_the_webhook_and_offers_a_good_one(secret: str) -> None:
-    """With a secret that is none nothing goes out unsigned; the sentence offers a good one, the same each time."""
+def test_a_bad_secret_stops_the_webhook_and_shows_none(secret: str) -> None:
+    """With a secret that is none nothing goes out unsigned; the sentence, which is kept and logged, holds none."""
     raw = {"webhook_url": "http://a.example/ http://b.example/", "webhook_secret": secret}
     message = problem(raw)
     assert "hunter2" not in message
     assert SECRET not in message
     assert problem(raw) == message
-    offered = re.findall(r"whsec_[A-Za-z0-9+/=]{10,}", message)
-    assert len(offered) == 1
-    assert len(destinations({**raw, "webhook_secret": offered[0]})) == 2
+    assert not re.search(r"whsec_[A-Za-z0-9+/=]", message)
+    assert len(destinations({**raw, "webhook_secret": fresh_secret()})) == 2
+    assert fresh_secret() != fresh_secret()
 
 
 @pytest.mark.parametrize(

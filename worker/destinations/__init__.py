@@ -1,7 +1,9 @@
 """Destinations: where scenes go. One module each; adding one touches nothing else.
 
 A destination module has ``KIND`` (its id, or what stands before the colon of its ids) and
-``configure(raw, settings, cover)``. Every module in this folder that has them is found by ``load``.
+``configure(raw, settings, cover)``, which returns the destinations that are set up and the problems with the
+settings. Every module in this folder that has them is found by ``load``. What is set up and can't be used until a
+setting is corrected is ``Unusable``; a module with one destination may leave it out.
 """
 
 from __future__ import annotations
@@ -68,12 +70,21 @@ class Prepares(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unusable:
+    """A destination that is set up and gets nothing until a setting is corrected: what it misses waits."""
+
+    id: str  # its kind, where the settings don't tell more
+    told: bool = True  # False: it is some destination of that kind
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """All destinations that the settings name, and what is wrong with the settings."""
 
     destinations: Mapping[str, Destination]
     problems: tuple[Problem, ...] = ()
-    broken_kinds: frozenset[str] = field(default_factory=frozenset)  # set up, but not usable
+    broken_kinds: frozenset[str] = field(default_factory=frozenset)  # some of them are set up, but not usable
+    unusable: tuple[str, ...] = ()  # ids of those, as far as the settings tell
 
 
 def modules() -> list[ModuleType]:
@@ -92,11 +103,13 @@ def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover)
     """
     destinations: dict[str, Destination] = {}
     problems: list[Problem] = []
-    broken: set[str] = set()
+    unusable: list[Unusable] = []
     for module in modules():
         made, wrong = module.configure(raw, settings, cover)
-        destinations.update((d.id, d) for d in made)
+        unusable += (d for d in made if isinstance(d, Unusable))
+        destinations.update((d.id, d) for d in made if not isinstance(d, Unusable))
         problems += wrong
         if wrong and not made:
-            broken.add(module.KIND)
-    return Loaded(destinations, tuple(problems), frozenset(broken))
+            unusable.append(Unusable(module.KIND))
+    broken = frozenset(d.id.partition(":")[0] for d in unusable)
+    return Loaded(destinations, tuple(problems), broken, tuple(d.id for d in unusable if d.told))

@@ -20,7 +20,7 @@ from stash_courier.plugin.settings import PathMap, Problem, Settings
 from stash_courier.queue.jobs import Delivery, Named, Scene
 from stash_courier.worker.addresses import Target
 from stash_courier.worker.covers import Cover, no_cover
-from stash_courier.worker.destinations import TestReport, webhook_settings
+from stash_courier.worker.destinations import TestReport, Unusable, webhook_settings
 from stash_courier.worker.destinations.webhook_settings import Secret
 from stash_courier.worker.failures import DeliveryFailed
 from stash_courier.worker.http import Answer, Client
@@ -43,7 +43,7 @@ _ADVICE = {
 
 def configure(
     raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
-) -> tuple[list[Webhook], list[Problem]]:
+) -> tuple[list[Webhook | Unusable], list[Problem]]:
     """Makes one destination per URL in ``webhook_url``.
 
     Args:
@@ -52,11 +52,15 @@ def configure(
     """
     wanted, problems = webhook_settings.parse(raw)
     hosts = Counter(t.host for t in wanted.targets)
-    made = []
+    made: list[Webhook | Unusable] = [Unusable(KIND, told=False)] if wanted.unread else []
     for target in wanted.targets:
         # With every URL of that host, so that no id depends on the order of the URLs.
         suffix = f"-{_digest(target.url)[:8]}" if hosts[target.host] > 1 else ""
-        made.append(Webhook(f"{KIND}:{target.host}{suffix}", target, wanted.signing, wanted.headers, settings))
+        name = f"{KIND}:{target.host}{suffix}"
+        if wanted.usable:
+            made.append(Webhook(name, target, wanted.signing, wanted.headers, settings))
+        else:
+            made.append(Unusable(name))
     return made, problems
 
 

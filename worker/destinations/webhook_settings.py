@@ -7,7 +7,6 @@ that are unsigned, or lack the header that lets them in, are worse than events t
 from __future__ import annotations
 
 import base64
-import functools
 import re
 import secrets
 from collections.abc import Mapping
@@ -56,30 +55,34 @@ class Wanted:
     targets: tuple[Target, ...] = ()
     signing: tuple[Secret, ...] = ()  # one signature each; none: unsigned
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    usable: bool = True  # False: secret or headers must be corrected first
+    unread: bool = False  # there are URLs that can't be used
 
 
 def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
     """Parses ``webhook_url``, ``webhook_secret`` and ``webhook_headers``; never raises on their content."""
     targets, problems = _targets(_text(raw, "webhook_url"))
+    unread = bool(problems)
+    held = Wanted(tuple(targets), usable=False, unread=unread)
     if not targets:
-        return Wanted(), problems
+        return held, problems
     try:
         signing = _signing(_text(raw, "webhook_secret"))
     except BadSetting as error:
-        return Wanted(), [*problems, Problem("webhook_secret", f"webhook_secret {error}.")]
+        return held, [*problems, Problem("webhook_secret", f"webhook_secret {error}.")]
     try:
         headers, left_out = _headers(_text(raw, "webhook_headers"))
         if "authorization" in map(str.lower, headers) and any(t.authorization for t in targets):
             raise BadSetting("holds Authorization while webhook_url holds a login; leave one of them")  # noqa: TRY301
     except BadSetting as error:
         message = f"webhook_headers {error}; nothing is sent until it is corrected."
-        return Wanted(), [*problems, Problem("webhook_headers", message)]
+        return held, [*problems, Problem("webhook_headers", message)]
     for name in left_out:
         message = (
             f"webhook_headers holds {name}, which Stash Courier sets itself: it is left out, delete it there."
         )
         problems.append(Problem("webhook_headers", message))
-    return Wanted(tuple(targets), signing, headers), problems
+    return Wanted(tuple(targets), signing, headers, unread=unread), problems
 
 
 def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -140,14 +143,14 @@ def _signing(text: str) -> tuple[Secret, ...]:
         if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
             raise BadSetting(
                 "is not whsec_ followed by 24 to 64 bytes in base64, so nothing is sent until it is corrected; "
-                f"here is one that nobody has used yet, for this setting and the receiver: {_fresh_secret(text)}"
+                "«Show status» and «Test destinations» offer one that nobody has used yet"
             )
         found.append(Secret(secret, key))
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=4)
-def _fresh_secret(instead_of: str) -> str:  # noqa: ARG001 - the same bad setting gets the same sentence again
+def fresh_secret() -> str:
+    """A secret that nobody has used yet, for a person only: it belongs into no log of ours and no problem."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 

@@ -1,0 +1,287 @@
+"""The dispatcher when settings change, when a worker died, and when its owner says no. In fast-forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import control, ledger
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.tests.fastforward import FastForward
+from stash_courier.tests.harness import PLUGIN, ROOT
+from stash_courier.tests.standin.receivers import RawReceiver, Receiver, Reply, never_answer
+from stash_courier.tests.standin.stash.server import StandInStash
+
+DAY = 86_400.0
+SCENES = 30
+
+
+@pytest.fixture
+def stash(tmp_path: Path) -> Iterator[StandInStash]:
+    with StandInStash(SCENES, config_dir=tmp_path / "config") as running:
+        running.install_plugin(ROOT)  # no hook fires here: it is there to be enabled
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def courier(tmp_path: Path, stash: StandInStash) -> Iterator[FastForward]:
+    with FastForward(tmp_path / "data", stash) as running:
+        yield running
+
+
+def set_up(stash: StandInStash, **settings: object) -> None:
+    """The plugin's settings, all of them."""
+    stash.config.plugins[PLUGIN] = settings
+
+
+def arrived(receiver: Receiver) -> list[str]:
+    """The scenes of what a receiver got, in order."""
+    return [received.json()["data"]["id"] for received in receiver.received]
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"webhook_secret": "hunter2"}, {"webhook_headers": "no colon"}, {"webhook_url": "localhost/hook"}],
+    ids=["secret", "header", "url"],
+)
+def test_a_mistake_at_the_first_set_up_loses_nothing(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, wrong: dict[str, object]
+) -> None:
+    """Whatever is mistyped at the first set-up of the webhook, what is edited until it is mended arrives."""
+    set_up(stash, **{"webhook_url": receiver.url, **wrong})
+    courier.put(1)
+    courier.run(seconds=600.0)
+    set_up(stash, webhook_url=receiver.url)
+    courier.put(2)
+    courier.run(courier.queue.empty)
+    assert sorted(arrived(receiver)) == ["1", "2"]
+
+
+def test_a_mistake_in_one_url_keeps_what_is_edited_for_it(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """Of two webhooks one gets a typo: the other goes on, and once mended the first gets what it missed."""
+    with Receiver() as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        courier.put(1)
+        courier.run(courier.queue.empty)
+        set_up(stash, webhook_url=f"{receiver.url} {other.url.replace('//', '/')}")
+        courier.put(2)
+        courier.run(lambda: "2" in arrived(receiver))
+        courier.run(seconds=60.0)
+        assert arrived(other) == ["1"]
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        courier.put(3)
+        courier.run(courier.queue.empty)
+        assert sorted(arrived(other)) == ["1", "2", "3"]
+
+
+def test_a_second_url_on_a_host_strands_nothing(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """A destination that gets another name, since a second URL of its host came, keeps all that is known of it."""
+    first = f"{receiver.url}first"
+    set_up(stash, webhook_url=first)
+    courier.put(1)
+    courier.run(courier.queue.empty)
+    receiver.answer = Reply(400)
+    courier.put(2)
+    courier.run(courier.queue.empty)
+    receiver.down()
+    courier.put(3)
+    courier.run(seconds=60.0)
+    set_up(stash, webhook_url=f"{first} {receiver.url}second")
+    courier.put(4)
+    receiver.up()
+    receiver.answer = Reply()
+    courier.run(courier.queue.empty)
+    at_first = [r.json()["data"]["id"] for r in receiver.received if r.path == "/first"]
+    assert at_first[:2] == ["1", "2"]
+    assert sorted(at_first[2:]) == ["3", "4"]
+    (letter,) = courier.dlq.get_recent()
+    name = letter.destination
+    assert name in courier.dispatcher.roster.lanes
+    assert courier.dlq.count_by_error() == [("item_refused", name, 1)]
+    assert ledger.find(courier.queue.connection, name, 1) is not None
+    assert not courier.dispatcher.roster.removed
+
+
+def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """What waits for a webhook that is taken out of the settings is a dead letter after 30 days, not before."""
+    with Receiver() as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        other.down()
+        courier.put(1)
+        courier.run(lambda: arrived(receiver) == ["1"])
+        courier.run(seconds=60.0)
+        (name,) = courier.queue.backlog()
+        set_up(stash, webhook_url=receiver.url)
+        courier.run(seconds=120.0)
+        courier.jump(29 * DAY)
+        courier.run(seconds=120.0)
+        assert list(courier.queue.backlog()) == [name]
+        assert courier.dlq.get_count() == 0
+        courier.jump(DAY)
+        courier.run(seconds=120.0)
+    (letter,) = courier.dlq.get_recent()
+    assert (letter.destination, letter.error_type) == (name, "RemovedDestinationError")
+    assert name not in control.states(courier.queue.connection)
+
+
+def test_another_mistake_takes_no_removed_destination_back(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """A webhook that its owner took out gets nothing queued because another one's URL is mistyped later."""
+    with Receiver() as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        other.down()
+        courier.put(1)
+        courier.run(lambda: arrived(receiver) == ["1"])
+        courier.run(seconds=60.0)
+        (name,) = courier.queue.backlog()
+        set_up(stash, webhook_url=receiver.url)
+        courier.run(seconds=120.0)
+        set_up(stash, webhook_url=f"{receiver.url} htp:/x")
+        courier.put(2)
+        courier.run(lambda: "2" in arrived(receiver))
+        courier.run(seconds=120.0)
+        assert courier.queue.generation(name, 2) is None
+
+
+def test_a_dead_letter_of_a_removed_destination_does_not_vanish(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """Re-sent to a webhook that was taken out, it waits for that, and after 30 days is a dead letter again."""
+    with Receiver(Reply(400)) as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        courier.put(1)
+        courier.run(courier.queue.empty)
+        set_up(stash, webhook_url=receiver.url)
+        courier.run(seconds=300.0)
+        assert courier.dlq.ask() == 1
+        courier.run(seconds=120.0)
+        courier.jump(29 * DAY)
+        courier.run(seconds=120.0)
+        assert (courier.dlq.get_count(), courier.queue.size) == (0, 1)
+        courier.jump(DAY)
+        courier.run(seconds=120.0)
+        assert (courier.dlq.get_count(), courier.queue.size) == (1, 0)
+        assert courier.dlq.ask() == 1
+        courier.run(seconds=DAY)
+        other.answer = Reply()
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        courier.run(courier.queue.empty)
+        assert arrived(other) == ["1", "1"]
+
+
+# The owner says no
+
+
+@pytest.mark.parametrize("event", ["update", "destroy"])
+def test_what_was_claimed_when_the_plugin_was_disabled_stays(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, event: str
+) -> None:
+    """A plugin that is switched off sends nothing from that moment on, deletions neither, and then all of it."""
+    set_up(stash, webhook_url=receiver.url)
+    courier.put(1)
+    courier.run(courier.queue.empty)
+    receiver.down()
+    courier.put(1, event)
+    courier.run(seconds=5.0)
+    receiver.up()
+    stash.enable(PLUGIN, enabled=False)
+    courier.run(seconds=600.0)
+    assert arrived(receiver) == ["1"]
+    assert courier.queue.size == 1
+    stash.enable(PLUGIN, enabled=True)
+    courier.run(courier.queue.empty)
+    assert arrived(receiver) == ["1", "1"]
+
+
+def test_a_pause_holds_what_was_claimed(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
+    """Pressed while hundreds are on their way, pause lets those end that have begun and no other begin."""
+    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+
+    def pause(_: object) -> Reply:
+        with_queue = SceneQueue(courier.folder)
+        control.put(with_queue.connection, control.PAUSED, courier.wall)
+        with_queue.close()
+        return Reply()
+
+    receiver.answer = pause
+    for scene_id in range(1, SCENES + 1):
+        courier.put(scene_id)
+    courier.run(lambda: bool(receiver.received))
+    courier.run(seconds=60.0)
+    assert len(receiver.received) <= 3  # one that ran, one behind it, and one that the loop had not heard of
+    assert courier.queue.size == SCENES - len(receiver.received)
+    assert not courier.queue.in_flight()
+
+
+# A worker died
+
+
+def test_what_a_dead_worker_left_holds_up_nobody_else(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """After a kill, a destination that hangs delays what was in flight, and no edit for the others."""
+    with RawReceiver(never_answer) as hanging:
+        set_up(stash, webhook_url=f"{hanging.url} {receiver.url}", delivery_timeout_seconds=5)
+        for scene_id in range(1, 11):
+            courier.put(scene_id)
+        courier.run(lambda: len(receiver.received) == 10)
+        courier.__exit__()
+        courier.__enter__()
+        courier.put(11)
+        passed = courier.run(lambda: "11" in arrived(receiver))
+        assert passed < 1.0
+        assert courier.queue.in_flight()  # the hanging one's suspect is on its way meanwhile
+
+
+def test_each_waiting_delivery_gets_its_turn_as_a_probe(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """One edit that the destination chokes on doesn't keep it closed for all that «Send all scenes» has queued."""
+    set_up(stash, webhook_url=receiver.url)
+    receiver.down()
+    courier.queue.put_many(
+        [
+            b'{"scene": %d, "event": "update", "changed": [], "at": %f, "bulk": true}' % (n, courier.wall)
+            for n in (2, 3)
+        ]
+    )
+    courier.put(1)
+    courier.run(seconds=120.0)
+    receiver.up()
+    receiver.answer = lambda received: Reply(503 if received.json()["data"]["id"] == "1" else 200)
+    courier.run(lambda: {"2", "3"} <= set(arrived(receiver)))
+
+
+def test_what_settles_is_not_hurried_by_a_recovery(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """A destination that comes back gets what it missed at once; an edit that is being typed still settles."""
+    set_up(stash, webhook_url=receiver.url, delivery_settle_seconds=100)
+    receiver.down()
+    courier.put(1)
+    courier.run(seconds=200.0)
+    courier.put(2)
+    receiver.up()
+    courier.run(lambda: arrived(receiver) == ["1"])
+    courier.run(seconds=30.0)
+    assert arrived(receiver) == ["1"]
+    courier.run(courier.queue.empty)
+    assert arrived(receiver) == ["1", "2"]
