@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.settings import Problem, Settings, parse
-from stash_courier.queue import schema
+from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process, service
 from stash_courier.worker.destinations import Destination
+from stash_courier.worker.destinations.webhook_settings import fresh_secret
 from stash_courier.worker.stash import Stash, StashUnavailable
 
 NONE_SET_UP = (
@@ -123,11 +124,26 @@ class Context:
         """What the worker last wrote about itself, if that can be read."""
         try:
             note = json.loads((self.folder / service.STATUS_FILE).read_bytes())
-            return WorkerNote(
-                int(note["pid"]), str(note["version"]), float(note["started_at"]), float(note["heartbeat_at"])
-            )
-        except (OSError, ValueError, LookupError, TypeError):
+            found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
+        times = found.started_at, found.heartbeat_at
+        fits = control.is_whole(found.pid) and isinstance(found.version, str) and all(map(control.is_time, times))
+        return found if fits else None
+
+    def warn_of(self, problems: Iterable[tuple[str, str]]) -> None:
+        """Says what is wrong with the settings, given as setting and sentence; offers a secret for a bad one.
+
+        That secret is said here alone: the worker's log and the queue keep the sentences.
+        """
+        bad = set()
+        for setting, message in problems:
+            bad.add(setting)
+            self.report.warn(message)
+        if "webhook_secret" in bad:
+            self.report.say(
+                f"Here is a secret that nobody has used yet, for webhook_secret and the receiver: {fresh_secret()}"
+            )
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
         """Titles from Stash, for people: without them a sentence only names the id."""

@@ -82,18 +82,20 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
         return True
 
     first = look()
-    with context.queue() as queue:
-        control.put(queue.connection, control.HURRY, True)
+    with context.queue() as queue, queue.transaction():
+        control.hurry(queue.connection)
     process.wake(str(context.folder))
     return _follow(first, usable, turn, look, begins=lambda: context.spooled() > 0)
 
 
 def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
     """Works as the worker, then hands the lock back and lets a worker of its own go on."""
-    service.set_up_log(context.folder)
+    opened: list[Session] = []
+    service.set_up_log(context.folder, lambda: opened[0].dispatcher.roster.secrets if opened else ())
     began = time.time()
     try:
         with Session(context.folder) as session:
+            opened.append(session)
             worker = _Foreground(context, session, began)
             first = read(session.queue, began)
             course = _follow(
@@ -132,7 +134,8 @@ class _Foreground:
             session.take_spool()
             if session.dispatcher.roster.lanes and not self._hurried:
                 # Only now: the wish is forgotten once it was passed on to the destinations.
-                control.put(session.queue.connection, control.HURRY, True)
+                with session.queue.transaction():
+                    control.hurry(session.queue.connection)
                 self._hurried = True
             wait = session.dispatcher.step()
             if session.stop_wanted():

@@ -55,7 +55,7 @@ def main(raw: bytes, root: str) -> int:
         folder = data_folder(request)
         keep_connection(request, folder, anyway=True)
         if mode == "wake":
-            return _answer("awake" if _rouse(folder, root) else "off")
+            return _answer(_wake(folder, root))
         from stash_courier.plugin import libraries
 
         libraries.add(root)
@@ -133,17 +133,24 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     return "queued"
 
 
-def _rouse(folder: str, root: str) -> bool:
+def _wake(folder: str, root: str) -> str:
     try:
-        return process.wake(folder) or process.start(folder, root)
+        return "awake" if process.wake(folder) or process.start(folder, root) else "off"
     except OSError as error:
-        from stash_courier.plugin import log
-
-        log.warning(
+        raise BadInputError(
             f"the worker can't be started ({error.strerror}): changes wait in {folder} and are delivered "
             "when it can; check the disk and the folder's owner"
-        )
-        return False
+        ) from error
+
+
+def _rouse(folder: str, root: str) -> None:
+    """Wakes the worker or starts one. The event is safe, so that what keeps it from that is only said."""
+    try:
+        _wake(folder, root)
+    except BadInputError as error:
+        from stash_courier.plugin import log
+
+        log.warning(str(error))
 
 
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
@@ -214,7 +221,7 @@ def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = Fals
         fresh = not anyway and 0 <= now - known["at"] < CONNECTION_AGE_SECONDS
         if fresh and all(known[k] == place[k] for k in place):
             return
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         pass  # none yet, or damaged: write a new one
     value = cookie.get("Value") if isinstance(cookie, dict) else ""
     draft = f"{path}.{os.getpid()}"

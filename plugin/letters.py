@@ -70,6 +70,7 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     with context.dead_letters() as dlq:
         wanted = _wanted(dlq, arguments)
         asked = dlq.ask(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        lost = dlq.count_unsendable(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
     if asked:
         context.report.say(
             f"{count(asked, 'dead letter')} {'goes' if asked == 1 else 'go'} back to the queue: each is sent "
@@ -78,8 +79,15 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
         context.set_to_work()
     else:
         context.report.say("No dead letter was sent again: there is none to send.")
-    _say_missing(context, wanted, asked, "is none, or is on its way already")
-    return {"retried": asked}
+    if lost:
+        them = "it" if lost == 1 else "them"
+        context.report.warn(
+            f"{count(lost, 'dead letter')} can't be sent again, since the scene or destination in {them} can't be "
+            "read any more: press «Send recently changed scenes» or «Send all scenes» to send what was meant. "
+            f"When no others are left, «Discard dead letters» deletes {them}."
+        )
+    _say_missing(context, wanted, asked + lost, "is none, or is on its way already")
+    return {"retried": asked, "unsendable": lost}
 
 
 def discard(context: Context, arguments: Arguments) -> dict[str, object]:

@@ -27,16 +27,6 @@ ESCAPES = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code
 ESCAPES.update({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"})
 
 
-def trace(text: str) -> None:
-    """Logs what only a developer wants to see."""
-    _write(b"t", text)
-
-
-def debug(text: str) -> None:
-    """Logs what helps to find a fault."""
-    _write(b"d", text)
-
-
 def info(text: str) -> None:
     """Logs what the owner may want to know; where the buttons' answers go."""
     _write(b"i", text)

@@ -15,7 +15,7 @@ from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.dispatcher import REMOVED_SECONDS
+from stash_courier.worker.claims import REMOVED_SECONDS
 from stash_courier.worker.failures import Failure
 
 DAY = 86_400.0

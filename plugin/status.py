@@ -31,11 +31,13 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     usable, broken_kinds, problems, stash = _settings(context)
     snapshot, trouble = _snapshot(context, now)
     if snapshot is not None and usable is None:
-        problems = [list(problem) for problem in snapshot.problems]
+        problems = list(snapshot.problems)
     standings = [] if snapshot is None else _standings(snapshot, usable, broken_kinds)
     if usable is not None and not usable and not broken_kinds:
         report.warn(NONE_SET_UP)
-    worker = _worker(context, now, bool(snapshot and (snapshot.inbox or snapshot.deliveries)))
+    spooled = context.spooled()
+    waiting = None if trouble else bool(spooled or (snapshot and (snapshot.inbox or snapshot.deliveries)))
+    worker = _worker(context, now, waiting)
     if stash:
         report.warn(f"{stash.rstrip('.')}. What follows is what the worker knew last.")
     if trouble:
@@ -44,15 +46,13 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         report.say("The queue is empty: no change of a scene has come in yet. Save any scene to try it.")
     if snapshot is not None:
         _say_queue(context, snapshot, standings, worker_runs=bool(worker["running"]))
-    spooled = context.spooled()
     if spooled:
         report.warn(
             f"{count(spooled, 'change')} could not be put into the queue and {'is' if spooled == 1 else 'are'} "
             f"kept in {schema.SPOOL}/: the worker takes them in when it runs."
         )
     dead = _dead_letters(context)
-    for _setting, message in problems:
-        report.warn(message)
+    context.warn_of(problems)
     last = None if snapshot is None else _last_delivery(context, snapshot)
     return {
         "worker": worker,
@@ -69,11 +69,11 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     }
 
 
-def _settings(context: Context) -> tuple[set[str] | None, Collection[str], list[list[str]], str]:
+def _settings(context: Context) -> tuple[set[str] | None, Collection[str], list[tuple[str, str]], str]:
     """Usable destinations (None: not known), broken kinds, problems, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            problems = [[problem.setting, problem.message] for problem in setup.problems]
+            problems = [(problem.setting, problem.message) for problem in setup.problems]
             return set(setup.destinations), setup.broken_kinds, problems, ""
     except StashUnavailable as error:
         return None, (), [], str(error)
@@ -97,12 +97,15 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
         return None, f"{schema.QUEUE_DB} can't be read now ({error}): nothing is lost, try again."
 
 
-def _worker(context: Context, now: float, waiting: bool) -> dict[str, object]:
+def _worker(context: Context, now: float, waiting: bool | None) -> dict[str, object]:
+    """What the worker does; ``waiting`` is None where nobody can tell whether anything waits."""
     report = context.report
     note = context.worker_note()
     running = process.running(str(context.folder))
     if not running:
-        if waiting:
+        if waiting is None:
+            report.warn(f"The worker doesn't run: {_how_to_start(context)}")
+        elif waiting:
             report.warn(f"The worker doesn't run and deliveries wait: {_how_to_start(context)}")
         else:
             report.say(f"The worker doesn't run, and nothing waits: {_how_to_start(context)}")

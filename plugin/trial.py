@@ -5,26 +5,31 @@ What a test sends and says is each destination's own; here it is asked and shown
 
 from __future__ import annotations
 
+import itertools
+
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context, Setup
 from stash_courier.plugin.hook import BadInputError
 from stash_courier.plugin.report import count, flat, one_line, scene
+from stash_courier.plugin.settings import Settings
 from stash_courier.queue import control, schema
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker import breaker
 from stash_courier.worker.breaker import Health
+from stash_courier.worker.filters import passes
+
+LOOKED_AT = 500  # scenes, from the newest back, for one that would be sent
 
 
 def run(context: Context, arguments: Arguments) -> dict[str, object]:
     """Tests every destination that the settings name, or one, and says what happened and what to do."""
     report = context.report
     with context.setup() as setup:
-        for problem in setup.problems:
-            report.warn(problem.message)
+        context.warn_of((problem.setting, problem.message) for problem in setup.problems)
         names = _names(setup, arguments.destination)
-        newest = context.stash.newest_scene() if names else None
-        results = [_test(context, setup, name, newest, place / len(names)) for place, name in enumerate(names)]
+        found = _scene(context, setup.settings) if names else None
+        results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
         if not names and not setup.broken_kinds:
             report.warn(NONE_SET_UP)
         elif not names:
@@ -36,7 +41,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
         say = report.say if working == len(names) else report.warn
         say(f"{working:,} of {count(len(names), 'destination')} took the test.")
     return {
-        "scene": None if newest is None else {"id": newest.id, "title": newest.title_or_stem()},
+        "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,
         "problems": problems,
     }
@@ -52,13 +57,33 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
     return [wanted]
 
 
-def _test(context: Context, setup: Setup, name: str, newest: Scene | None, progress: float) -> dict[str, object]:
+def _scene(context: Context, settings: Settings) -> Scene | None:
+    """The newest scene that would be sent and has a file to be found by; else the best there is, and a warning."""
+    newest = context.stash.newest_scene()
+    if newest is None or (newest.files and passes(newest, settings)):
+        return newest
+    filtered: Scene | None = None
+    for one in itertools.islice(context.stash.newest_scenes(), LOOKED_AT):
+        if one.files and passes(one, settings):
+            return one
+        filtered = filtered or (one if one.files else None)
+    if filtered is not None:
+        context.report.warn(
+            f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so this is tried with one that is not "
+            "sent: check filter_only_organized, filter_paths and filter_skip_tags."
+        )
+        return filtered
+    context.report.warn(f"None of Stash's newest {LOOKED_AT} scenes has a file: the newest is taken all the same.")
+    return newest
+
+
+def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progress: float) -> dict[str, object]:
     log.progress(progress)
-    found = setup.destinations[name].test(newest)
+    found = setup.destinations[name].test(tried)
     with_what = (
         "without a scene, since Stash has none"
-        if newest is None
-        else (f"with {scene(newest.id, newest.title_or_stem())}")
+        if tried is None
+        else (f"with {scene(tried.id, tried.title_or_stem())}")
     )
     report = context.report
     begin = len(report.lines)
@@ -81,11 +106,12 @@ def _go_on(context: Context, name: str) -> None:
         if health.state == "well":
             return
         if health.state == "ill":
-            control.put(queue.connection, control.HURRY, True)
+            with queue.transaction():
+                control.hurry(queue.connection, name)
     if health.state == "gone":
         context.report.warn(
-            f"{name}: it is off all the same, since it once answered that it is gone for good: press «Deliver "
-            "now» to switch it on."
+            f"{name}: it is off all the same, since it once answered that it is gone for good: press "
+            "«Deliver now» to switch it on."
         )
         return
     context.report.say(f"{name}: what was held up for it is sent now.")

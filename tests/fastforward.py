@@ -1,4 +1,4 @@
-"""The dispatcher in fast-forward: real files, real HTTP, and a clock that jumps to what is due next."""
+"""The dispatcher in fast-forward: real files, and a clock that jumps to what is due next."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ class FastForward:
 
     Args:
         folder: for the data folder; it may hold one already.
-        stash: running, with the plugin's settings configured.
+        stash: running, with the plugin's settings configured; or what is asked in its place, without HTTP.
     """
 
-    def __init__(self, folder: Path, stash: StandInStash) -> None:
+    def __init__(self, folder: Path, stash: StandInStash | Stash) -> None:
         self.folder = folder
         self.wall = time.time()
         self.ran = 0.0  # monotonic seconds
         folder.mkdir(mode=0o700, exist_ok=True)
-        place = {"scheme": "http", "host": "127.0.0.1", "port": stash.config.port, "dir": "", "plugin_dir": ""}
-        note = {**place, "cookie": "", "at": self.wall}
-        (folder / schema.CONNECTION).write_text(json.dumps(note))
+        self._stash = stash if isinstance(stash, Stash) else None
+        if isinstance(stash, StandInStash):
+            port = stash.config.port
+            place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
+            (folder / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
 
     def __enter__(self) -> Self:
         self.wakeup = Wakeup(self.folder)
@@ -43,7 +45,7 @@ class FastForward:
         self.dispatcher = Dispatcher(
             self.queue,
             self.dlq,
-            Stash(self.folder),
+            self._stash or Stash(self.folder),
             self.wakeup,
             clock=lambda: self.wall,
             monotonic=lambda: self.ran,
@@ -67,6 +69,10 @@ class FastForward:
         self.wall += seconds
         self.ran += seconds
 
+    def step(self) -> float:
+        """One round of the loop; returns seconds of its time until there is something to do."""
+        return self.dispatcher.step()
+
     def run(self, until: Callable[[], bool] = lambda: False, *, seconds: float = 0.0) -> float:
         """Steps until a condition holds, or until so many seconds of its time have passed.
 
@@ -78,8 +84,9 @@ class FastForward:
         """
         began, give_up = self.ran, time.monotonic() + 60.0
         while not until():
-            wait = self.dispatcher.step()
-            if self.wakeup.wait(0.001 if wait else 0.0) or self.dispatcher.busy() or self.dispatcher.asks_stash:
+            wait = self.step()
+            awaits = self.dispatcher.busy() or self.dispatcher.asks_stash
+            if self.wakeup.wait(0.001 if wait and awaits else 0.0) or awaits:
                 if time.monotonic() > give_up:
                     raise TimeoutError("the condition didn't come")
                 continue

@@ -36,7 +36,7 @@ def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, settings: 
         if sent is None or not was_sent:
             return Verdict("superseded", delivery)
         return _unless_skipped(replace(delivery, event="destroy", path=sent.path), settings)
-    if not _wanted(scene, settings):
+    if not passes(scene, settings):
         return Verdict("filtered", delivery)
     return _unless_skipped(delivery, settings)
 
@@ -46,7 +46,8 @@ def _unless_skipped(delivery: Delivery, settings: Settings) -> Verdict:
     return Verdict("filtered" if skipped else "deliver", delivery)
 
 
-def _wanted(scene: Scene, settings: Settings) -> bool:
+def passes(scene: Scene, settings: Settings) -> bool:
+    """Whether a scene as it is now passes the filters, whatever happened to it."""
     if settings.filter_only_organized and not scene.organized:
         return False
     if any(tag.name.casefold() in settings.filter_skip_tags for tag in scene.tags):

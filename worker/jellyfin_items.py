@@ -36,6 +36,14 @@ REQUIRED: Mapping[str, type] = {
     "People": list,
     "ProviderIds": dict,
 }
+# What the entries of its lists are, and what it may have besides.
+ENTRIES: Mapping[str, type] = {"LockedFields": str, "Tags": str, "Genres": str, "Studios": dict, "People": dict}
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
+    "Name": str,
+    "Overview": str,
+    "CommunityRating": (int, float),
+    "ImageTags": dict,
+}
 PROVIDER = "Stash"  # the key of the scene's id among an item's ProviderIds
 
 TYPES = ("Movies.Movie", "Video", "MusicVideo", "TV.Episode")  # most frequent first; see computed_ids
@@ -60,6 +68,20 @@ def computed_ids(path: str, *, lowered: bool) -> tuple[str, ...]:
         ).hex
         for full in (f"MediaBrowser.Controller.Entities.{name}{key}" for name in TYPES)
     )
+
+
+def wrong_in(item: Item) -> str:
+    """What keeps an item from being changed and sent back, in a few words; "" if nothing does."""
+    for key, kind in REQUIRED.items():
+        if not isinstance(item.get(key), kind):
+            return f"an item without {key}"
+    for key, kind in ENTRIES.items():
+        if not all(isinstance(entry, kind) for entry in item[key]):
+            return f"an item with unknown {key}"
+    for key, kinds in OPTIONAL.items():
+        if item.get(key) is not None and not isinstance(item[key], kinds):
+            return f"an item with unknown {key}"
+    return ""
 
 
 def known_as(item: Item) -> str:

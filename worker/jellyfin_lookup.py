@@ -15,13 +15,21 @@ from dataclasses import dataclass
 from stash_courier.worker.jellyfin_api import PAGE, JellyfinApi
 from stash_courier.worker.jellyfin_items import Item, computed_ids
 from stash_courier.worker.media import path_key
+from stash_courier.worker.media_libraries import NEGATIVE_SECONDS
 
 # Ids in one request: four for each of 50 scenes. 200 make a request line of 6.9 KB; servers and proxies end at 8.
 IDS_AT_ONCE = 200
 # What was looked up ahead decides about an edit no longer than this: the owner may edit there meanwhile.
 FRESH_SECONDS = 5.0
-# A listing that lacks a path is believed no longer than this: the next try comes after 24 s at the earliest.
-LISTING_SECONDS = 20.0
+LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing that lacks a path is believed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for a scene."""
+
+    items: list[Item]  # of one path: several make it ambiguous
+    ahead: bool = False  # they were read ahead, so they may be some seconds old
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,14 @@ class _Seen:
 
     items: list[Item]
     at: float  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An item of the listing."""
+
+    id: str
+    path: str  # as the server spells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +70,9 @@ class Lookup:
         self._clock = clock
         self._lock = threading.Lock()
         self._ahead: dict[str, _Seen] = {}
-        self._lowers = False  # this server lower-cases paths before it makes ids of them
+        self._lowers: bool | None = None  # whether it lower-cases paths before it makes ids; None: not known yet
         self._listing_lock = threading.Lock()
-        self._listing: dict[str, list[str]] = {}  # path key → ids
+        self._listing: dict[str, list[_Listed]] = {}  # by path key
         self._listed_at: float | None = None
 
     def ahead(self, paths: Sequence[str]) -> None:
@@ -67,21 +83,28 @@ class Lookup:
             kept = {key: seen for key, seen in self._ahead.items() if at - seen.at < FRESH_SECONDS}
             self._ahead = {**kept, **{key: _Seen(items, at) for key, items in found.items()}}
 
-    def find(self, paths: Sequence[str]) -> list[Item]:
+    def find(self, paths: Sequence[str]) -> Found:
         """The items of the first of these paths that has any; more than one if several have it."""
-        found = self._taken(paths)
-        if found is None:
-            found = self._computed(paths)
-        if not any(found.values()):
+        seen = self._taken(paths)
+        found = self._computed(paths) if seen is None else seen
+        ahead = seen is not None and any(found.values())
+        if any(found.values()):
+            self._add_twins(found)
+        else:
             found = self._listed(paths)
-        return next((items for path in paths if (items := found.get(path_key(path)))), [])
+        return Found(next((items for path in paths if (items := found.get(path_key(path)))), []), ahead)
 
-    def files_named(self, name: str) -> list[str]:
-        """Paths of the listing that end in this file name."""
+    def again(self, item: Item) -> Item | None:
+        """An item as it is now; None if it is no longer there, or no longer at its path."""
+        found: dict[str, list[Item]] = {path_key(item["Path"]): []}
+        return next(iter(self._read([item["Id"]], found)), None)
+
+    def files(self) -> list[str]:
+        """All paths of the listing."""
         with self._listing_lock:
             if not self._listing_fresh:
                 self._read_listing()
-            return [path for path in self._listing if path.replace("\\", "/").endswith(f"/{name}")]
+            return [one.path for listed in self._listing.values() for one in listed]
 
     def _taken(self, paths: Iterable[str]) -> dict[str, list[Item]] | None:
         """What was looked up ahead, if it is still fresh and there for all paths; it serves once."""
@@ -97,20 +120,26 @@ class Lookup:
         waiting = list(self._candidates(paths))
         while waiting:
             batch, waiting = waiting[:IDS_AT_ONCE], waiting[IDS_AT_ONCE:]
-            lowered = {one.id for one in batch if one.lowered}
-            for item in self._read({one.id for one in batch}, found):
-                if item["Path"] != item["Path"].lower():
-                    self._lowers = item["Id"].replace("-", "").lower() in lowered
-            waiting = [one for one in waiting if not found[one.key]]
+            self._learn(self._read({one.id for one in batch}, found))
+            waiting = [one for one in waiting if not found[one.key] and self._lowers in {None, one.lowered}]
         return found
 
     def _candidates(self, paths: Sequence[str]) -> Iterator[_Candidate]:
-        """All ids that these paths may have, the likely ones of every path first."""
-        for lowered in (self._lowers, not self._lowers):
+        """All ids that these paths may have; of both spellings, while it isn't known which the server uses."""
+        for lowered in (False, True) if self._lowers is None else (self._lowers,):
             for path in dict.fromkeys(paths):
-                if not lowered or path != path.lower():
+                if self._lowers is not None or not lowered or path != path.lower():
                     for item_id in computed_ids(path, lowered=lowered):
                         yield _Candidate(path_key(path), item_id, lowered)
+
+    def _learn(self, items: Iterable[Item]) -> None:
+        """Sees by items with capitals in their paths which spelling the server makes ids of."""
+        for item in items:
+            path, own = item["Path"], item["Id"].replace("-", "").lower()
+            if path != path.lower():
+                for lowered in (False, True):
+                    if own in computed_ids(path, lowered=lowered):
+                        self._lowers = lowered
 
     def _read(self, ids: Iterable[str], found: dict[str, list[Item]]) -> list[Item]:
         """Reads items and sorts those in whose path is one of those looked for; only these count."""
@@ -119,13 +148,29 @@ class Lookup:
             found[path_key(item["Path"])].append(item)
         return right
 
+    def _add_twins(self, found: dict[str, list[Item]]) -> None:
+        """Adds items of those paths that have other ids, as far as a listing that is at hand shows them."""
+        if not self._listing_fresh:
+            return
+        known = {item["Id"] for items in found.values() for item in items}
+        twins = [
+            one.id
+            for key, items in found.items()
+            if items
+            for one in self._listing.get(key, ())
+            if one.id not in known
+        ]
+        if twins:
+            self._read(twins, found)
+
     def _listed(self, paths: Sequence[str]) -> dict[str, list[Item]]:
         """Items by path key, through the listing: read anew if what we have of it doesn't help and isn't fresh."""
         found: dict[str, list[Item]] = {path_key(path): [] for path in paths}
         with self._listing_lock:
             for _ in range(2):
-                ids = [one for key in found for one in self._listing.get(key, ())]
-                if ids and self._read(ids, found):
+                ids = [one.id for key in found for one in self._listing.get(key, ())]
+                if ids and (items := self._read(ids, found)):
+                    self._learn(items)
                     break
                 if self._listing_fresh:
                     break
@@ -139,15 +184,15 @@ class Lookup:
     def _read_listing(self) -> None:
         """Reads the listing of all videos; the caller holds its lock."""
         at = self._clock()
-        listing: dict[str, list[str]] = {}
+        listing: dict[str, list[_Listed]] = {}
         seen: set[str] = set()
         for start in itertools.count(0, PAGE):
             page = self._api.page(start)
             new = [item for item in page if item["Id"] not in seen]
             for item in new:
                 seen.add(item["Id"])
-                if isinstance(item.get("Path"), str):
-                    listing.setdefault(path_key(item["Path"]), []).append(item["Id"])
+                if isinstance(path := item.get("Path"), str):
+                    listing.setdefault(path_key(path), []).append(_Listed(item["Id"], path))
             if len(page) < PAGE or not new:
                 break
         self._listing, self._listed_at = listing, at

@@ -14,16 +14,20 @@ Speaks to no server and knows the API of none. A destination uses it so::
 
     raise not_there_yet("Plex", scene.id, where)           # the item isn't known yet
     raise ambiguous("Plex", scene.id, where[0], [...])     # two items have that path
+    with still_there(server, "that item"): ...             # in it a 404 means that the item went away
     found = read_json(answer, server)                      # an answer that must be JSON
+    taken(answer, server)                                  # the answer to a write
 
-``Server``, ``Selection`` and their readers are media_settings.py's.
+``Server``, ``Selection`` and their readers are media_settings.py's, libraries media_libraries.py's, what a test
+says media_trial.py's.
 """
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stash_courier.plugin.settings import PathMap
@@ -70,13 +74,25 @@ def path_key(path: str) -> str:
     return path.replace("\\", "/").casefold() if _is_windows(path) else path
 
 
+def file_name(path: str) -> str:
+    """The last part of a path."""
+    return _components(path)[-1]
+
+
+def is_named(path: str, name: str) -> bool:
+    """Whether a file of a server has that name; on Windows case doesn't matter."""
+    own = file_name(path)
+    return own == name or (_is_windows(path) and own.casefold() == name.casefold())
+
+
 def rule_between(stash: str, server: str) -> str:
     """The rule for path_map that leads from one path to the other, such as ``/data => /mnt``.
 
     What both end with is cut off: paths of one file, or of one folder.
     """
     ours, theirs = _components(stash), _components(server)
-    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+    key = str.casefold if _is_windows(server) else str
+    while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):
         ours, theirs = ours[:-1], theirs[:-1]
     return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
 
@@ -103,7 +119,9 @@ def no_file(name: str, scene_id: int) -> DeliveryFailed:
     )
 
 
-def not_there_yet(name: str, scene_id: int, where: Sequence[Place], hint: str = "") -> DeliveryFailed:
+def not_there_yet(
+    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True
+) -> DeliveryFailed:
     """The server doesn't know the item yet.
 
     Args:
@@ -111,13 +129,53 @@ def not_there_yet(name: str, scene_id: int, where: Sequence[Place], hint: str = 
         scene_id: Stash's id.
         where: all places where it was looked for.
         hint: a sentence with what else is known, such as that no library holds that folder.
+        asked: whether the server was asked to look at the file.
     """
     return DeliveryFailed(
         Failure.NOT_THERE_YET,
-        f"{name} does not know scene {scene_id} under {'; nor under '.join(map(str, where))}: it was asked to "
-        "look for it, and we come back for about 2 hours. If it stays unknown, correct path_map or add that "
-        f"folder to a library of {name}.{hint and ' ' + hint}",
+        f"{name} does not know scene {scene_id} under {all_places(where)}: "
+        f"{'it was asked to look for it, and ' if asked else ''}we come back for about 2 hours. If it stays "
+        f"unknown, correct path_map or add that folder to a library of {name}.{hint and ' ' + hint}",
     )
+
+
+def all_places(where: Sequence[Place]) -> str:
+    """Places as they stand behind "under"."""
+    return "; nor under ".join(map(str, where))
+
+
+def vanished(server: Server, what: str, failed: DeliveryFailed | None = None) -> DeliveryFailed:
+    """The server no longer has what it showed a moment ago: removed, or just being scanned anew.
+
+    It isn't NOT_THERE_YET: whether it is there is seen at the next attempt, and a server that shows items and then
+    denies them all is ill.
+
+    Args:
+        server: the server.
+        what: the item as the owner finds it.
+        failed: how that showed.
+    """
+    return DeliveryFailed(
+        Failure.REFUSED,
+        f"{server.host} no longer has {what}, which it showed a moment ago: we look again later.",
+        status=failed.status if failed else None,
+        answer=failed.answer if failed else "",
+    )
+
+
+@contextmanager
+def still_there(server: Server, what: str) -> Iterator[None]:
+    """Within it a 404 means that an item went away since it was looked up.
+
+    Raises:
+        DeliveryFailed: ``vanished``.
+    """
+    try:
+        yield
+    except DeliveryFailed as failed:
+        if failed.status != 404 or failed.failure is not Failure.ITEM_REFUSED:
+            raise
+        raise vanished(server, what, failed) from failed
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
@@ -286,10 +344,62 @@ def read_json(answer: Answer, server: Server) -> object:
             status=answer.status,
         )
     page = " with a web page" if body[:1] == b"<" else ""
-    raise DeliveryFailed(
+    raise _from_another(server, answer, f"{page} where {server.name} answers with JSON")
+
+
+def taken(answer: Answer, server: Server) -> None:
+    """Looks at the 2xx answer to a write: it counts, unless a page came.
+
+    What servers answer to writes differs from version to version, and mostly it is nothing; a page is what a
+    proxy's login, or another program, answers to everything.
+
+    Raises:
+        DeliveryFailed: it is a page, so nobody took the change.
+    """
+    begin = answer.body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_html = "text/html" in answer.headers.get("Content-Type", "").lower()
+    if begin.startswith((b"<!doctype", b"<html")) or (is_html and begin):
+        raise _from_another(server, answer, f" with a web page where {server.name} takes changes")
+
+
+def unlike(server: Server, answer: Answer, said: str, what: str = "") -> DeliveryFailed:
+    """JSON came, but not what that server sends.
+
+    Args:
+        server: the server.
+        answer: what came.
+        said: the answer as a person may see it.
+        what: what is wrong with it, in a few words.
+    """
+    return DeliveryFailed(
         Failure.DESTINATION,
-        f"{server.host} answers{page} where {server.name} answers with JSON: another program or a proxy's login "
-        f"page is at that address; enter the one of {server.name} itself.",
+        f"{server.host} answers as {server.name} never does{what and f' ({what})'}: another program, or a version "
+        f"we don't know, is there; check {server.url_setting}.",
+        status=answer.status,
+        answer=said,
+    )
+
+
+def advice(server: Server, how: str) -> dict[int, str]:
+    """What the owner can do about the answers that mean wrong settings, by status.
+
+    Args:
+        server: the server.
+        how: how to come by a key that works.
+    """
+    return {
+        401: f"it does not know what {server.key_setting} holds; {how}",
+        403: f"what {server.key_setting} holds may not do this; {how}",
+        404: f"{server.name} has nothing at this address; check {server.url_setting}",
+        405: f"{server.name} takes no such request at this address; check {server.url_setting}",
+    }
+
+
+def _from_another(server: Server, answer: Answer, how: str) -> DeliveryFailed:
+    return DeliveryFailed(
+        Failure.DESTINATION,
+        f"{server.host} answers{how}: another program or a proxy's login page is at that address; enter the one "
+        f"of {server.name} itself.",
         status=answer.status,
     )
 

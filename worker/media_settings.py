@@ -42,6 +42,13 @@ class Server:
     key: str = field(repr=False)
     authorization: str = field(default="", repr=False)  # Basic, made of the URL's login; "" without one
     password: str = field(default="", repr=False)  # the login's
+    kind: str = ""  # what its settings begin with: "jellyfin"
+    key_setting: str = ""  # the setting that holds the key
+
+    @property
+    def url_setting(self) -> str:
+        """The setting that holds the address."""
+        return f"{self.kind}_url"
 
     @property
     def host(self) -> str:
@@ -88,7 +95,7 @@ def read_server(
         key = _key(text(raw, key_setting))
     except BadSetting as error:
         return None, [Problem(setting, f"{setting} {error}; nothing is sent to {name} until it is corrected.")]
-    return Server(name, target.url, key, target.authorization, target.password), []
+    return Server(name, target.url, key, target.authorization, target.password, kind, key_setting), []
 
 
 def read_selection(
@@ -120,13 +127,10 @@ def read_selection(
                 "nothing is sent there until it is corrected, so that no field is overwritten that was meant.",
             )
         )
-    add_only = False
-    try:
-        add_only = switch(raw, f"{kind}_add_only")
-    except BadSetting as error:
-        problems.append(Problem(f"{kind}_add_only", f"{kind}_add_only {error}."))
+    switches, wrong = read_switches(raw, f"{kind}_add_only")
+    problems += wrong
     chosen = (set(offered) - OFF_BY_DEFAULT | {n for n in off if f"+{n}" in words}) - set(words)
-    return Selection(frozenset(chosen), add_only, f"+{EMPTY}" in words), problems
+    return Selection(frozenset(chosen), switches[f"{kind}_add_only"], f"+{EMPTY}" in words), problems
 
 
 def text(raw: Mapping[str, object], setting: str) -> str:
@@ -135,16 +139,15 @@ def text(raw: Mapping[str, object], setting: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def switch(raw: Mapping[str, object], setting: str) -> bool:
-    """Whether a setting is on.
-
-    Raises:
-        BadSetting: it is neither on nor off.
-    """
-    value = text(raw, setting).lower()
-    if value not in {"", "0", "false", "true"}:
-        raise BadSetting("must be on or off; nothing is sent there until it is corrected")
-    return value == "true"
+def read_switches(raw: Mapping[str, object], *settings: str) -> tuple[dict[str, bool], list[Problem]]:
+    """Which of these settings are on; one that is neither on nor off is a problem."""
+    values = {setting: text(raw, setting).lower() for setting in settings}
+    problems = [
+        Problem(setting, f"{setting} must be on or off; nothing is sent there until it is corrected.")
+        for setting, value in values.items()
+        if value not in {"", "0", "false", "true"}
+    ]
+    return {setting: value == "true" for setting, value in values.items()}, problems
 
 
 def fingerprint(raw: Mapping[str, object], kind: str) -> str:

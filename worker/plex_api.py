@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from urllib.parse import quote
 
-from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.http import Answer, Client
-from stash_courier.worker.media import read_json
+from stash_courier.worker.media import advice, read_json, taken, unlike
 from stash_courier.worker.media_settings import Server
 
 MOVIE = 1  # Plex's number of the type; "other videos" are movies too
-LARGEST = 8 * 1024 * 1024  # bytes of an answer; a listing's page is a tenth of that
-PAGE = 100  # items of a listing at once
+LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of that
+PAGE = 100  # items of a listing at once: enough for all files of nearly any name …
+NEXT_PAGE = 1000  # … and for a name that many files have
 # Real servers' listings show the first two or three of an item's genres, roles and collections only
 # (python-plexapi issues 200, 249, 1194), so there a list that long may have been cut.
 SHOWN = 2
@@ -30,11 +30,8 @@ SCALARS = ("title", "summary", "originallyAvailableAt", "studio", "userRating")
 # What an edit calls a list, and what an item calls it.
 LISTS = {"actor": "Role", "genre": "Genre", "director": "Director", "collection": "Collection"}
 
+_HOW = "enter the token of the server's owner"
 _ADVICE = {
-    401: "it does not know the token; enter a valid one in plex_token",
-    403: "its token may not do this; enter the token of the server's owner in plex_token",
-    404: "Plex has nothing at this address; check plex_url",
-    405: "Plex takes no such request at this address; check plex_url",
     414: "the texts of this scene are longer than it takes",
     503: "it is starting or in maintenance, so we wait",
 }
@@ -88,7 +85,12 @@ class PlexApi:
         self._headers = {"X-Plex-Token": server.key, "Accept": "application/json"}
         if server.authorization:
             self._headers["Authorization"] = server.authorization
-        self._client = Client(timeout=timeout, concurrency=concurrency, secrets=server.hidden, advice=_ADVICE)
+        self._client = Client(
+            timeout=timeout,
+            concurrency=concurrency,
+            secrets=server.hidden,
+            advice={**advice(server, _HOW), **_ADVICE},
+        )
 
     def close(self) -> None:
         """Lets go of connections."""
@@ -121,7 +123,8 @@ class PlexApi:
         wanted = quote(max(name.split(","), key=len), safe="", errors="replace")
         start, total = 0, 1
         while start < total:
-            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={PAGE}"
+            size = NEXT_PAGE if start else PAGE
+            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={size}"
             answer = self._get(f"/library/sections/{section.key}/all?type={MOVIE}&file={wanted}&{page}")
             found = self._container(answer)
             rows = _rows(found.get("Metadata"))
@@ -141,15 +144,17 @@ class PlexApi:
     def edit(self, item: Item, parameters: Mapping[str, str]) -> None:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
-        self._send("PUT", f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}")
+        path = f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}"
+        taken(self._send("PUT", path), self._server)
 
     def scan(self, section: Section, folder: str) -> None:
         """Has one folder of a library scanned."""
-        self._get(f"/library/sections/{section.key}/refresh?path={quote(folder, safe='', errors='replace')}")
+        wanted = quote(folder, safe="", errors="replace")
+        taken(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
 
     def upload_poster(self, item: Item, image: bytes) -> None:
         """Gives an item a poster, which becomes the chosen one."""
-        self._send("POST", f"/library/metadata/{item.key}/posters", body=image)
+        taken(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
 
     def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
         return self._send("GET", path, fixed_url=fixed_url)
@@ -163,12 +168,7 @@ class PlexApi:
         found = read_json(answer, self._server)
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
-            raise DeliveryFailed(
-                Failure.DESTINATION,
-                f"{self._server.host} answers as Plex never does: another program is there; check plex_url.",
-                status=answer.status,
-                answer=self._client.excerpt(answer),
-            )
+            raise unlike(self._server, answer, self._client.excerpt(answer))
         return container
 
 

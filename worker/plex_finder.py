@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from stash_courier.plugin.settings import matches_prefix
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.media import Place, ambiguous, same_name, same_path
+from stash_courier.worker.media_libraries import Library, Recent
 from stash_courier.worker.plex_api import Item, PlexApi, Section, split
 
 NAME = "Plex"
@@ -35,15 +35,15 @@ class Libraries:
         self._api = api
         self._host = host
         self._names = names
-        self._clock = clock
-        self._lock = threading.Lock()  # held while asking too, so that threads don't all ask
-        self._known: tuple[Section, ...] = ()
-        self._until = 0.0
+        self._known = Recent(self._choose, SECTIONS_SECONDS, clock)
 
     def forget(self) -> None:
         """The next who needs the libraries asks for them."""
-        with self._lock:
-            self._known = ()
+        self._known.forget()
+
+    def doubt(self) -> None:
+        """A scene wasn't found, so the next attempt asks for the libraries; many missing scenes ask once."""
+        self._known.doubt()
 
     def chosen(self) -> tuple[Section, ...]:
         """The libraries that ``plex_libraries`` names, or all of movies and other videos.
@@ -51,25 +51,19 @@ class Libraries:
         Raises:
             DeliveryFailed: there is none, or none of a name.
         """
-        with self._lock:
-            if not self._known or self._clock() >= self._until:
-                self._known = self._choose([s for s in self._api.sections() if s.type == "movie"])
-                self._until = self._clock() + SECTIONS_SECONDS
-            return self._known
+        return self._known.get()
+
+    def shown(self) -> list[Library]:
+        """The same, for people."""
+        return [Library(s.title, s.locations, told=bool(s.locations)) for s in self.chosen()]
 
     def covering(self, path: str) -> list[Section]:
         """Those in whose folders this path is: one, as a rule. A library that doesn't tell its folders counts."""
-        return [
-            section
-            for section in self.chosen()
-            if not section.locations or any(matches_prefix(path, folder) for folder in section.locations)
-        ]
+        libraries = zip(self.chosen(), self.shown(), strict=True)
+        return [section for section, library in libraries if not library.told or library.holds(path)]
 
-    def described(self) -> str:
-        """Names and folders, for a person."""
-        return "; ".join(f"{s.title} ({', '.join(s.locations) or 'folders unknown'})" for s in self.chosen())
-
-    def _choose(self, usable: Sequence[Section]) -> tuple[Section, ...]:
+    def _choose(self) -> tuple[Section, ...]:
+        usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
             raise self._failed("has no library of movies or other videos: add one, or check plex_token")
         names = split_names(self._names, [s.title for s in usable])

@@ -115,6 +115,11 @@ class Stash:
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
 
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._path.parent
+
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
         return self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
@@ -150,6 +155,16 @@ class Stash:
     def newest_scene(self) -> Scene | None:
         """The scene that was added last; None in an empty library."""
         return self._first_scene({}, "DESC")
+
+    def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
+        """The scenes, those that were added last first; asked for page by page, as far as they are taken."""
+        where: dict[str, object] = {}
+        while True:
+            found = self._some_scenes(where, "DESC", page_size)
+            yield from found
+            if len(found) < page_size:
+                return
+            where = {"id": {"value": found[-1].id, "modifier": "LESS_THAN"}}
 
     def cover(self, path: str) -> bytes:
         """A scene's cover; b"" if it has none (some versions give a drawing in SVG then).
@@ -306,12 +321,14 @@ class Stash:
         return answers
 
     def _first_scene(self, where: Mapping[str, object], direction: str) -> Scene | None:
-        variables = {"where": where, "how": {"per_page": 1, "sort": "id", "direction": direction}}
+        return next(iter(self._some_scenes(where, direction, 1)), None)
+
+    def _some_scenes(self, where: Mapping[str, object], direction: str, count: int) -> list[Scene]:
+        variables = {"where": where, "how": {"per_page": count, "sort": "id", "direction": direction}}
         fetched_at = self._clock()
 
-        def read(data: Mapping[str, object]) -> Scene | None:
-            found = queries.read_found(data)
-            return queries.read_scene(found[0], fetched_at) if found else None
+        def read(data: Mapping[str, object]) -> list[Scene]:
+            return [queries.read_scene(scene, fetched_at) for scene in queries.read_found(data)]
 
         return self._ask(queries.FIRST_SCENE, variables, read)
 

@@ -211,6 +211,53 @@ def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
     assert "look again" in failed.message
 
 
+@pytest.mark.parametrize("part", ["/Library/Media/Updated", "/Refresh"])
+def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str) -> None:
+    """A notice or refresh that a login page answered with 200 stops Emby, and counts as not sent."""
+    server.items.append(Item("1", PATH))
+    real = server.receiver.answer
+    assert callable(real)
+
+    def answer(request: Received) -> Reply:
+        page = Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>")
+        return page if part in request.path else real(request)
+
+    server.receiver.answer = answer
+    failed = failure(emby())
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message
+
+
+def destroyed(destination: Emby) -> DeliveryFailed:
+    """How telling of a destroyed scene fails."""
+    with pytest.raises(DeliveryFailed) as caught:
+        destination.deliver(DESTROY, None)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>"),
+        Reply(404, HTML, b"<html>"),
+        Reply(405, HTML, b"<html>"),
+    ],
+)
+def test_a_destroyed_scene_is_not_told_to_a_stranger(server: Server, emby: Make, reply: Reply) -> None:
+    """A login page, or an address that takes no notices, stops Emby: no scene is delivered or buried for it."""
+    server.receiver.answer = reply
+    failed = destroyed(emby())
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message or "emby_url" in failed.message
+
+
+def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> None:
+    """The failure of a file outside all libraries' folders shows these beside its path."""
+    failed = failure(emby(path_map=""))
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in failed.message
+
+
 @pytest.mark.parametrize(
     ("reply", "expected", "said"),
     [
@@ -268,7 +315,7 @@ def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
 
 
 def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
-    """Where the path isn't found, the test shows Emby's own folders beside ours, and tells Emby nothing."""
+    """Where the path isn't found, the test shows Emby's folders and file beside ours, and tells Emby nothing."""
     server.items.append(Item("1", PATH))
     report = emby(path_map="").test(SCENE)
     assert not report.ok
@@ -277,16 +324,41 @@ def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
         "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
         in text
     )
-    assert "None of its libraries holds that folder: they are Films (/media)." in text
+    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
+    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would make" in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
 def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
-    """Where the folder is right but the file unknown, the test says no more than that."""
+    """Where the folder is right but the file unknown, the test says that."""
     report = emby().test(SCENE)
     assert not report.ok
-    assert len(report.lines) == 3
+    assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
+    assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
+
+
+def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> None:
+    """A file that Emby has elsewhere is shown with the rule that would help, however many files it has."""
+    server.items += [Item(str(n), f"/media/{n}.mkv") for n in range(2500)]
+    server.items.append(Item("x", "/media/films/a/one.mkv"))
+    report = emby().test(SCENE)
+    assert not report.ok
+    assert report.lines[3:] == (
+        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        "place of /data => /media, would make the two meet.",
+    )
+    assert len(server.requests("GET", "/Items")) == 1 + 3
+
+
+def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
+    """Where Emby has no such file, a folder that is called like one of ours shows the rule."""
+    server.libraries = {"Clips": ("/volume1/a",)}
+    report = emby(path_map="").test(SCENE)
+    assert report.lines[-1] == (
+        "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
+        "make the two meet."
+    )
 
 
 def test_a_test_of_a_wrong_key(server: Server, emby: Make) -> None:

@@ -23,7 +23,7 @@ from stash_courier.tests.standin.jellyfin import KEY, StandInJellyfin
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
 from stash_courier.tests.standin.stash.server import StandInStash
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.covers import Cover, covers_of, image_type, no_cover
+from stash_courier.worker.covers import Cover, StashCovers, covers_of, image_type, no_cover
 from stash_courier.worker.destinations.jellyfin import Jellyfin, configure
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.lanes import Outcome, open_lane
@@ -36,6 +36,7 @@ VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
 PATHS = Settings(path_map=PathMap((("/data", "/media"),)), delivery_timeout_seconds=5.0)
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 PNG = b"\x89PNG\r\n\x1a\n another picture"
+LOGIN = Reply(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><form>Password</form>")
 
 
 @pytest.fixture
@@ -64,6 +65,23 @@ def refused(ours: Jellyfin, one: Scene, **values: Any) -> DeliveryFailed:
         ours.deliver(delivery("jellyfin", one, **values), one)
     assert KEY not in caught.value.message + caught.value.answer
     return caught.value
+
+
+def answers_writes(server: StandInJellyfin, reply: Reply, path: str = "") -> None:
+    """Has the server, or what stands before it, answer so to all requests that change something there."""
+    inner = server.receiver.answer
+    assert not isinstance(inner, Reply)
+
+    def answer(received: Received) -> Reply:
+        return reply if received.method == "POST" and path in received.path else inner(received)
+
+    server.receiver.answer = answer
+
+
+def ids_asked(server: StandInJellyfin) -> list[int]:
+    """For how many ids each request by ids asked."""
+    asked = [r.path for r in server.receiver.received if "ids=" in r.path]
+    return [path.partition("ids=")[2].partition("&")[0].count(",") + 1 for path in asked]
 
 
 # An update
@@ -112,6 +130,42 @@ def test_where_nothing_differs_nothing_is_sent(server: StandInJellyfin) -> None:
         ours.deliver(delivery("jellyfin", one), one)
         ours.deliver(delivery("jellyfin", one), one)
     assert server.counts == {"GET /Items?ids": 2, "POST /Items/{id}": 1}
+
+
+def test_an_edit_made_since_the_lookup_survives(server: StandInJellyfin) -> None:
+    """What a hand changes in Jellyfin between the lookup in advance and the update is not undone."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    job = (delivery("jellyfin", one), one)
+    with jellyfin(server, jellyfin_skip_fields="details performers") as ours:
+        ours.prepare([job, job])
+        by_hand = {
+            "Overview": "Typed by hand just now.",
+            "LockData": True,
+            "LockedFields": ["OfficialRating"],
+            "Taglines": ["By hand"],
+        }
+        server.items[item_id].update(by_hand)
+        ours.deliver(*job)
+    item = server.items[item_id]
+    assert (item["Name"], item["Tags"]) == ("A Title", ["calm", "loud"])
+    assert {key: item[key] for key in by_hand if key != "LockedFields"} == {
+        key: value for key, value in by_hand.items() if key != "LockedFields"
+    }
+    assert "OfficialRating" in item["LockedFields"]
+
+
+def test_what_a_hand_made_right_since_the_lookup_is_not_sent(server: StandInJellyfin) -> None:
+    """If a hand has made the item as the scene is in the meantime, nothing is sent."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    job = (delivery("jellyfin", one), one)
+    with jellyfin(server, jellyfin_skip_fields="date studio performers tags director ids details") as ours:
+        ours.prepare([job, job])
+        server.items[item_id]["Name"] = "A Title"
+        ours.deliver(*job)
+    assert server.posted == []
+    assert ids_asked(server) == [4, 1]
 
 
 def test_a_tag_added_by_hand_survives_in_add_only_mode(server: StandInJellyfin) -> None:
@@ -247,7 +301,134 @@ def test_refresh_only_tells_paths_and_writes_nothing(server: StandInJellyfin) ->
     assert server.counts == {"POST /Library/Media/Updated": 2}
 
 
+def test_every_file_of_a_missing_scene_is_told(server: StandInJellyfin) -> None:
+    """Jellyfin is asked to look at each file of a scene that it doesn't know."""
+    with jellyfin(server) as ours:
+        refused(ours, scene("/data/movies/a.mkv", "/data/movies/b.mkv"))
+    assert server.notified == [
+        {"Path": "/media/movies/a.mkv", "UpdateType": "Created"},
+        {"Path": "/media/movies/b.mkv", "UpdateType": "Created"},
+    ]
+
+
+def test_a_server_on_windows(server: StandInJellyfin) -> None:
+    """A Jellyfin on Windows is found by its own kind of path, whatever the case in which it spells it."""
+    item_id = server.add("D:\\Media\\Movies\\One.mkv")
+    windows = Settings(path_map=PathMap((("/data", "d:\\media"),)), delivery_timeout_seconds=5.0)
+    one = scene()
+    with jellyfin(server, windows) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"
+
+
 # Failures
+
+
+@pytest.mark.parametrize(
+    ("refresh_only", "values", "there"),
+    [
+        (False, {}, True),  # an update of the item
+        (False, {}, False),  # a notice of a file that isn't known
+        (True, {}, True),
+        (True, {"event": "create"}, True),
+        (False, {"event": "destroy", "path": "/data/movies/one.mkv"}, True),
+        (True, {"event": "destroy", "path": "/data/movies/one.mkv"}, True),
+    ],
+)
+def test_a_login_page_takes_no_change(
+    server: StandInJellyfin, refresh_only: bool, values: dict[str, Any], there: bool
+) -> None:
+    """A proxy's login page that answers a write with 200 stops Jellyfin, and nothing counts as delivered."""
+    if there:
+        server.add("/media/movies/one.mkv")
+    answers_writes(server, LOGIN)
+    one = scene()
+    with jellyfin(server, jellyfin_refresh_only=refresh_only) as ours, pytest.raises(DeliveryFailed) as caught:
+        ours.deliver(delivery("jellyfin", one, **values), None if values.get("path") else one)
+    assert caught.value.failure is Failure.DESTINATION
+    assert "login page" in caught.value.message
+
+
+def test_a_login_page_takes_no_cover(server: StandInJellyfin) -> None:
+    """A cover that a login page answered is sent again at the next attempt."""
+    item_id = server.add("/media/movies/one.mkv")
+    inner = server.receiver.answer
+    answers_writes(server, LOGIN, "/Images/")
+    one = scene()
+    with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+        failed = refused(ours, one, changed=())
+        assert (failed.failure, server.images) == (Failure.DESTINATION, {})
+        server.receiver.answer = inner
+        ours.deliver(delivery("jellyfin", one, changed=()), one)
+    assert server.images == {item_id: JPEG}
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("path", ["", "/data/movies/one.mkv"])
+def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
+    """An address that takes no notices stops Jellyfin; no scene becomes a dead letter for it."""
+    one = scene()
+    values: dict[str, Any] = {"event": "destroy", "path": path} if path else {}
+    with (
+        Receiver(Reply(status, {}, b"page not found")) as receiver,
+        jellyfin(receiver.url, jellyfin_refresh_only=True) as ours,
+        pytest.raises(DeliveryFailed) as caught,
+    ):
+        ours.deliver(delivery("jellyfin", one, **values), None if path else one)
+    assert caught.value.failure is Failure.DESTINATION
+    assert "jellyfin_url" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"People": [None]}, "People"),
+        ({"Studios": ["a"]}, "Studios"),
+        ({"Tags": [None]}, "Tags"),
+        ({"Genres": [{}]}, "Genres"),
+        ({"LockedFields": [None]}, "LockedFields"),
+        ({"CommunityRating": "8"}, "CommunityRating"),
+        ({"Name": 5}, "Name"),
+        ({"Overview": ["x"]}, "Overview"),
+    ],
+)
+def test_an_item_of_nonsense_is_not_sent_back(server: StandInJellyfin, values: dict[str, Any], wrong: str) -> None:
+    """An item that isn't as Jellyfin has them is another program's: nothing is sent back, and nothing breaks."""
+    server.add("/media/movies/one.mkv", **values)
+    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+        failed = refused(ours, scene())
+        report = ours.test(scene())
+    assert failed.failure is Failure.DESTINATION
+    assert f"as Jellyfin never does (an item with unknown {wrong}" in failed.message
+    assert server.posted == []
+    assert not report.ok
+    assert failed.message in report.lines
+
+
+def test_an_item_without_what_may_be_missing(server: StandInJellyfin) -> None:
+    """Values that are null in Jellyfin are no nonsense."""
+    item_id = server.add("/media/movies/one.mkv", Name=None, Overview=None, CommunityRating=None)
+    one = scene()
+    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["CommunityRating"] == 8.0
+
+
+@pytest.mark.parametrize("body", [b'[{"Name":"x","Locations":5}]', b"[5]", b"{}"])
+def test_libraries_of_nonsense(server: StandInJellyfin, body: bytes) -> None:
+    """Libraries that aren't as Jellyfin has them fail the test in a sentence, and no delivery."""
+    inner = server.receiver.answer
+    assert not isinstance(inner, Reply)
+
+    def answer(received: Received) -> Reply:
+        return Reply(200, {}, body) if "VirtualFolders" in received.path else inner(received)
+
+    server.receiver.answer = answer
+    with jellyfin(server) as ours:
+        report = ours.test(scene())
+        assert refused(ours, scene()).failure is Failure.NOT_THERE_YET
+    assert not report.ok
+    assert "as Jellyfin never does (no libraries" in report.lines[1]
 
 
 def test_an_unknown_item_is_asked_for_and_not_there_yet(server: StandInJellyfin) -> None:
@@ -258,8 +439,17 @@ def test_an_unknown_item_is_asked_for_and_not_there_yet(server: StandInJellyfin)
     assert "/media/movies/one.mkv" in failed.message
     assert "/data/movies/one.mkv" in failed.message
     assert "/data => /media" in failed.message
+    assert "None of the libraries" not in failed.message
     assert server.notified == [{"Path": "/media/movies/one.mkv", "UpdateType": "Created"}]
     assert server.posted == []
+
+
+def test_a_folder_in_no_library_is_said_to_be_so(server: StandInJellyfin) -> None:
+    """The failure of a file outside all libraries' folders shows these beside its path."""
+    with jellyfin(server, Settings()) as ours:
+        failed = refused(ours, scene("/elsewhere/a.mkv"))
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert "None of the libraries it is looked for in holds that folder: Movies (/media/movies)." in failed.message
 
 
 def test_an_item_that_came_meanwhile_is_found(server: StandInJellyfin) -> None:
@@ -272,8 +462,10 @@ def test_an_item_that_came_meanwhile_is_found(server: StandInJellyfin) -> None:
     assert server.items[item_id]["Name"] == "A Title"
 
 
-def test_two_items_with_the_path_change_neither(server: StandInJellyfin) -> None:
-    """An ambiguous match names both items and changes none."""
+@pytest.mark.parametrize("computed_ids", [True, False])
+def test_two_items_with_the_path_change_neither(server: StandInJellyfin, computed_ids: bool) -> None:
+    """An ambiguous match names both items and changes none, also where only the listing shows it."""
+    server.computed_ids = computed_ids
     ids = [server.add("/media/movies/one.mkv", kind, Name=kind) for kind in ("Movie", "Video")]
     with jellyfin(server) as ours:
         failed = refused(ours, scene())
@@ -292,13 +484,27 @@ def test_a_scene_without_files_is_refused(server: StandInJellyfin) -> None:
 
 
 def test_an_item_that_vanished_before_its_edit(server: StandInJellyfin) -> None:
-    """An item that goes between lookup and edit is not there yet, and no dead letter at once."""
+    """An item that goes between lookup and edit is looked for again, and no dead letter at once."""
     server.add("/media/movies/one.mkv")
     one = scene()
     with jellyfin(server) as ours:
         ours.prepare([(delivery("jellyfin", one), one), (delivery("jellyfin", one), one)])
         server.items.clear()
+        failed = refused(ours, one)
+        assert failed.failure is Failure.REFUSED
+        assert "look again" in failed.message
         assert refused(ours, one).failure is Failure.NOT_THERE_YET
+
+
+@pytest.mark.parametrize("path", ["/Items/", "/Images/"])
+def test_an_item_that_vanished_at_its_edit(server: StandInJellyfin, path: str) -> None:
+    """A 404 to the edit or the cover of an item that was found is no dead letter at once."""
+    server.add("/media/movies/one.mkv")
+    answers_writes(server, Reply(404), path)
+    with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+        failed = refused(ours, scene(), changed=())
+    assert (failed.failure, failed.status) == (Failure.REFUSED, 404)
+    assert '"one" (id ' in failed.message
 
 
 def test_a_wrong_key_names_its_setting(server: StandInJellyfin) -> None:
@@ -324,9 +530,9 @@ def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
     [
         (Reply(200, {}, b"<!DOCTYPE html><title>Log in</title>"), Failure.DESTINATION, "web page"),
         (Reply(200, {}, b'{"Items": [{"Id": "00'), Failure.BUSY, "broke off"),
-        (Reply(200, {}, b'{"MediaContainer": {"size": 0}}'), Failure.DESTINATION, "is that Jellyfin"),
-        (Reply(200, {}, b"[]"), Failure.DESTINATION, "is that Jellyfin"),
-        (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "is that Jellyfin"),
+        (Reply(200, {}, b'{"MediaContainer": {"size": 0}}'), Failure.DESTINATION, "as Jellyfin never does"),
+        (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Jellyfin never does"),
+        (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(302, {"Location": "https://login.example/?to=/"}), Failure.DESTINATION, "login.example"),
         (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "jellyfin_url"),
         (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "jellyfin_api_key"),
@@ -344,7 +550,9 @@ def test_answers_of_others(reply: Reply, failure: Failure, word: str) -> None:
     assert word in failed.message
 
 
-@pytest.mark.parametrize("missing", ["LockData", "LockedFields", "Tags", "Genres", "People", "ProviderIds"])
+@pytest.mark.parametrize(
+    "missing", ["Path", "LockData", "LockedFields", "Tags", "Genres", "Studios", "People", "ProviderIds"]
+)
 def test_an_item_that_is_not_whole_is_not_sent_back(server: StandInJellyfin, missing: str) -> None:
     """If a server leaves out what an update would lose, nothing is updated."""
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
@@ -359,14 +567,7 @@ def test_an_item_that_is_not_whole_is_not_sent_back(server: StandInJellyfin, mis
 def test_a_refused_edit_is_a_refused_item(server: StandInJellyfin) -> None:
     """A 400 to one edit is that scene's dead letter, with what Jellyfin said."""
     server.add("/media/movies/one.mkv")
-
-    inner = server.receiver.answer
-    assert not isinstance(inner, Reply)
-
-    def answer(received: Received) -> Reply:
-        return Reply(400, {}, b"Error processing request.") if received.method == "POST" else inner(received)
-
-    server.receiver.answer = answer
+    answers_writes(server, Reply(400, {}, b"Error processing request."))
     with jellyfin(server) as ours:
         failed = refused(ours, scene())
     assert (failed.failure, failed.status) == (Failure.ITEM_REFUSED, 400)
@@ -427,6 +628,19 @@ def test_another_edit_leaves_the_image_alone(server: StandInJellyfin) -> None:
     with jellyfin(server, cover=covers, jellyfin_images=True) as ours:
         ours.deliver(delivery("jellyfin", one, changed=("title", "tag_ids")), one)
     assert (covers.asked, server.images) == (0, {item_id: PNG})
+
+
+def test_another_worker_compares_no_cover_anew(tmp_path: Path, server: StandInJellyfin) -> None:
+    """After a restart, or another setting, a cover that was sent is neither sent nor held against Jellyfin's."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    for _ in range(2):
+        covers = StashCovers(Stash(tmp_path))
+        with pytest.MonkeyPatch.context() as patch, jellyfin(server, cover=covers, jellyfin_images=True) as ours:
+            patch.setattr(covers._stash, "cover", lambda path: JPEG)
+            ours.deliver(delivery("jellyfin", one, changed=()), one)
+    assert images_sent(server) == 1
+    assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 
 
 def test_a_cover_that_is_there_already_is_not_sent(server: StandInJellyfin) -> None:
@@ -542,6 +756,28 @@ def test_the_test_tells_a_pending_scan_from_a_wrong_path(server: StandInJellyfin
     assert "which has not scanned it yet" in report.lines[-1]
 
 
+def test_the_test_shows_a_rule_that_leads_astray(server: StandInJellyfin) -> None:
+    """A file that Jellyfin has elsewhere below the same library's folder is a wrong rule, not a pending scan."""
+    server.libraries = {"All": ["/media"]}
+    server.add("/media/films/movies/one.mkv")
+    with jellyfin(server) as ours:
+        report = ours.test(scene())
+    assert not report.ok
+    assert report.lines[-1] == (
+        "It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in path_map, "
+        "in place of /data => /media, would make the two meet."
+    )
+    assert "not scanned" not in "\n".join(report.lines)
+
+
+def test_the_test_shows_namesakes_as_windows_spells_them(server: StandInJellyfin) -> None:
+    """The server's own path is shown as the server spells it."""
+    server.add("D:\\Movies\\One.mkv")
+    with jellyfin(server, Settings()) as ours:
+        report = ours.test(scene())
+    assert "at D:\\Movies\\One.mkv: the rule /data => D: in path_map" in report.lines[-1]
+
+
 def test_the_test_names_a_wrong_key(server: StandInJellyfin) -> None:
     """With a wrong key the test names the setting; without a scene or a file it says that."""
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
@@ -563,7 +799,9 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
         for one in scenes:
             server.add(f"/media/movies/{one.id}.mkv", Name="A Title" if one.id % 10 else "Old")
         run_lane(ours, scenes, at_once=50)
-    assert server.counts == {"GET /Items?ids": 8, "POST /Items/{id}": 40}
+    assert server.counts["POST /Items/{id}"] == 40
+    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}"}
+    assert sorted(ids_asked(server)) == [1] * 40 + [200] * 8  # what is to be sent back is read once more
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
 
 
@@ -625,7 +863,7 @@ def test_through_the_worker_lookups_are_batched(
         courier.run(courier.queue.empty)
         assert courier.dlq.get_count() == 0
     assert server.counts["POST /Items/{id}"] == 120
-    assert server.counts["GET /Items?ids"] <= 120 // 40 + 1
+    assert sum(count > 1 for count in ids_asked(server)) <= 120 // 40 + 1
     assert all(item["Name"].startswith("Film ") for item in server.items.values())
 
 
@@ -648,6 +886,22 @@ def test_what_never_comes_ends_as_a_dead_letter_after_two_hours(
     assert "/media/films => /films" in letter.error_message
     assert len(server.notified) == 9
     assert server.counts["POST /Items/{id}"] == 1
+
+
+def test_a_wrong_address_buries_nothing(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:
+    """An address that answers 404 to notices pauses Jellyfin; once it is right everything arrives."""
+    with Receiver(Reply(404, {}, b"404 page not found")) as wrong:
+        set_up(stash, server, jellyfin_url=wrong.url, jellyfin_refresh_only=True)
+        with FastForward(tmp_path / "data", stash) as courier:
+            for scene_id in range(1, 21):
+                courier.put(scene_id)
+            courier.run(seconds=3 * HOUR)
+            assert courier.dispatcher.roster.lanes["jellyfin"].health.state == "ill"
+            assert courier.dlq.get_count() == 0
+            set_up(stash, server, jellyfin_refresh_only=True)
+            courier.run(courier.queue.empty)
+            assert courier.dlq.get_count() == 0
+    assert len({notice["Path"] for notice in server.notified}) == 20
 
 
 def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:

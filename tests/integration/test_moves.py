@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger, moves, schema
+from stash_courier.queue import control, ledger, moves, schema
+from stash_courier.queue.dlq import DAY
 from stash_courier.queue.jobs import Broken
 from stash_courier.queue.ledger import Sent
+from stash_courier.tests.fastforward import FastForward
+from stash_courier.tests.harness import PLUGIN, ROOT
+from stash_courier.tests.standin.stash.server import StandInStash
 from tests import moving
 from tests.durable import DEST, HOOK, START, change, event, inbox, run_hook, spooled
 from tests.kill import doing, needs_strace, sweep
@@ -191,15 +197,92 @@ def test_a_letter_is_older_than_what_waits(tmp_path: Path, letter: str, row: str
 
 
 def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
-    """A dead letter of a row that could not be decoded stays one, however often it is asked for."""
+    """A dead letter of a row that could not be decoded stays one, whoever asks for it."""
     with opened(tmp_path) as both:
         both.queue.put_many([b"{"])
         (row,) = both.queue.inbox_rows()
         assert isinstance(row, Broken)
-        both.dlq.add(row, ValueError(row.reason), 0)
-        assert both.dlq.ask() == 1
+        letter = both.dlq.add(row, ValueError(row.reason), 0)
+        assert both.dlq.ask() == 0
+        both.dlq.set_state(letter, "asked")
         both.redrive()
         assert [summary.state for summary in both.dlq.get_recent()] == ["dead"]
+
+
+def test_what_waits_for_a_forgotten_destination_is_remembered(tmp_path: Path) -> None:
+    """What is sent again to a destination that left the settings long ago waits like all else that does."""
+    moving.asked(tmp_path)
+    with opened(tmp_path) as both:
+        assert control.states(both.queue.connection) == {}
+        both.redrive()
+        assert control.states(both.queue.connection) == {DEST: {"removed_at": START}}
+
+
+def test_a_redrive_says_nothing_about_a_known_destination(tmp_path: Path) -> None:
+    """What is known of a destination stays as it is when a dead letter goes back to it."""
+    moving.asked(tmp_path)
+    with opened(tmp_path) as both:
+        control.put_state(both.queue.connection, DEST, {"state": "ill", "since": START})
+        both.redrive()
+        assert control.states(both.queue.connection) == {DEST: {"state": "ill", "since": START}}
+        assert len(both.claim()) == 1
+
+
+def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
+    """Sent again to a destination that the settings no longer name, it is a dead letter again after a month."""
+    (folder := tmp_path / "data").mkdir()
+    moving.asked(folder)
+    with StandInStash(9, config_dir=tmp_path / "config") as stash:
+        stash.install_plugin(ROOT)
+        stash.config.plugins[PLUGIN] = {"webhook_url": "http://127.0.0.1:9/", "sweep_off": True}
+        with FastForward(folder, stash) as courier:
+            courier.run(lambda: courier.queue.size == 1)
+        for days, left in ((29, 1), (31, 0)):
+            later = FastForward(folder, stash)  # a worker that knows only what is in the files
+            later.wall += days * DAY
+            with later as courier:
+                courier.run(seconds=60.0)
+                assert (courier.queue.size, courier.dlq.get_count()) == (left, 1 - left)
+                assert [letter.error_type for letter in courier.dlq.get_recent()] == (
+                    [] if left else ["RemovedDestinationError"]
+                )
+
+
+def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
+    """A hundred thousand dead letters that are asked for or back are gone through a thousand at a time."""
+    many = 50_000
+    numbers = "WITH RECURSIVE numbers (n) AS (VALUES (:first) UNION ALL SELECT n + 1 FROM numbers LIMIT :many)"
+    with opened(tmp_path) as both:
+        route(both.queue, event(SCENE))
+        both.bury()
+        with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn, conn:
+            names = [row[1] for row in conn.execute("PRAGMA table_info(dead_letters)")]
+            changed = {"id": "NULL", "scene_id": "n", "state": ":state", "job_data": "zeroblob(100)"}
+            conn.executemany(
+                f"{numbers} INSERT INTO dead_letters SELECT "
+                f"{', '.join(changed.get(name, name) for name in names)} "
+                "FROM dead_letters, numbers WHERE scene_id = :scene",
+                [
+                    {"first": first, "many": many, "state": state, "scene": SCENE}
+                    for state, first in (("asked", 1000), ("back", 1000 + many))
+                ],
+            )
+        with both.queue.transaction():
+            both.queue.connection.execute(
+                f"{numbers} INSERT INTO {schema.DELIVERIES} (status, destination, scene_id, data, timestamp, "
+                "event, changed, seq, due, generation) "
+                "SELECT 0, :name, n, '{}', 0, 'update', '', 1, 0, 9 FROM numbers",
+                {"first": 1000 + many, "many": many, "name": DEST},
+            )
+        tracemalloc.start()
+        try:
+            moves.heal(both.queue, both.dlq)
+            assert tracemalloc.get_traced_memory()[1] < 3 << 20
+        finally:
+            tracemalloc.stop()
+        with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+            states = dict(conn.execute("SELECT state, count(*) FROM dead_letters GROUP BY state").fetchall())
+        assert states == {"dead": 1, "asked": many, "back": many}
 
 
 @pytest.mark.parametrize("job", [{}, {"changed": 5, "path": 7}, {"changed": ["a b", "title", 3, "\ud800"]}, None])

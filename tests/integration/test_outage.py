@@ -95,6 +95,31 @@ def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Pa
         assert {r.json()["data"]["id"] for r in receiver.received} == {"6", "7", "8"}
 
 
+def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash) -> None:
+    """However many attempts the owner allows, the dead letter tells of each, with what was answered to it."""
+    said = itertools.count(1)
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {
+            "webhook_url": receiver.url,
+            "delivery_max_attempts": 100,
+            "delivery_retry_schedule": "1s",
+            "sweep_off": True,
+        }
+        receiver.answer = lambda _: Reply(500, body=f"{next(said)} ".encode() + b"x" * 2000)
+        courier.put(7)
+        courier.run(courier.queue.empty)
+        (letter,) = courier.dlq.get_recent()
+        whole = courier.dlq.get_by_id(letter.id)
+        assert whole is not None
+        assert letter.retry_count == 100
+        assert whole.job is not None
+        for history in (
+            [attempt.answer for attempt in whole.history],
+            [attempt["answer"] for attempt in whole.job["history"]],
+        ):
+            assert [int(answer.split()[0]) for answer in history] == list(range(1, 101))
+
+
 def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, stash: StandInStash) -> None:
     """With one attempt allowed, two scenes are buried before a third shows an outage: then they return."""
     with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:

@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,11 +28,12 @@ from stash_courier.tests.standin.plex import TOKEN, Library
 from stash_courier.tests.standin.plex import Plex as Server
 from stash_courier.tests.standin.receivers import RawReceiver, Received, Receiver, Reply, say
 from stash_courier.worker.breaker import Health
-from stash_courier.worker.covers import Cover, no_cover
+from stash_courier.worker.covers import Cover, StashCovers, no_cover
 from stash_courier.worker.destinations.plex import Plex, configure
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.http import Client
 from stash_courier.worker.lanes import Outcome, open_lane
+from stash_courier.worker.stash import Stash
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -101,7 +103,7 @@ def plex(server: Server) -> Iterator[Make]:
         )
         assert problems == []
         if clock is not None:
-            one._clock = one._libraries._clock = one._finder._clock = clock
+            one._clock = one._libraries._known._clock = one._finder._clock = clock
         made.append(one)
         return one
 
@@ -412,7 +414,16 @@ def test_a_common_name_is_found_among_thousands(server: Server, films: Library, 
     item = server.add(films, "/media/a/1.mkv")
     plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/a/1.mkv", 1, 1.0, 1, 1),)))
     assert item.values["title"] == "A day"
-    assert len(server.lookups) == 3
+    assert len(server.lookups) == 2
+
+
+def test_a_name_that_every_file_has_costs_two_lookups(server: Server, films: Library, plex: Make) -> None:
+    """Where a thousand files have the same name, the second page holds all that the first one left."""
+    for n in range(1000):
+        server.add(films, f"/media/{n}/video.mp4")
+    plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/999/video.mp4", 1, 1.0, 1, 1),)))
+    assert films.items[999].values["title"] == "A day"
+    assert len(server.lookups) == 2
 
 
 def test_a_comma_in_a_name_does_not_list_the_library(server: Server, films: Library, plex: Make) -> None:
@@ -528,6 +539,7 @@ def test_a_new_file_is_scanned_and_then_found(server: Server, films: Library, pl
     assert PATH in failed.message
     assert "/data/a/one.mkv" in failed.message
     assert "/data => /media" in failed.message
+    assert "it was asked to look for it" in failed.message
     assert server.scans == [("3", "/media/a")]
     assert server.edits == []
     item = server.add(films, PATH)
@@ -538,12 +550,41 @@ def test_a_new_file_is_scanned_and_then_found(server: Server, films: Library, pl
 def test_a_new_library_is_noticed_at_the_next_attempt(server: Server, films: Library, plex: Make) -> None:
     """That nothing was found is never told from memory: a library made meanwhile is looked into."""
     films.locations = ("/other",)
-    destination = plex()
+    now = [1000.0]
+    destination = plex(clock=lambda: now[0])
     assert failure(destination).failure is Failure.NOT_THERE_YET
     films.locations = ("/other", "/media")
     item = server.add(films, PATH)
+    now[0] += 24.0  # the shortest retry
     destination.deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
+
+
+def test_many_missing_scenes_ask_for_the_libraries_once(server: Server, plex: Make) -> None:
+    """A batch of scenes that Plex doesn't know costs no request for the libraries each."""
+    now = [1000.0]
+    destination = plex(clock=lambda: now[0])
+    for n in range(10):
+        missing = replace(SCENE, files=(SceneFile(f"/data/a/{n}.mkv", 1, 1.0, 1, 1),))
+        assert failure(destination, missing).failure is Failure.NOT_THERE_YET
+    assert len(server.requests("GET", "/library/sections")) == 1
+    now[0] += 24.0
+    failure(destination)
+    assert len(server.requests("GET", "/library/sections")) == 2
+
+
+def test_the_libraries_are_asked_for_anew_now_and_then(server: Server, films: Library, plex: Make) -> None:
+    """A library that is made while everything is found is looked into within minutes."""
+    now = [1000.0]
+    destination = plex(clock=lambda: now[0])
+    server.add(films, PATH)
+    destination.deliver(UPDATE, SCENE)
+    server.libraries.append(Library("7", "Copies", ("/media/a",)))
+    server.add(server.libraries[-1], PATH)
+    now[0] += 299.0
+    destination.deliver(UPDATE, SCENE)
+    now[0] += 1.0
+    assert failure(destination).failure is Failure.ITEM_REFUSED  # two items have the path now
 
 
 def test_one_folder_is_not_scanned_over_and_over(server: Server, plex: Make) -> None:
@@ -564,6 +605,7 @@ def test_a_path_that_nothing_maps(server: Server, plex: Make) -> None:
     failed = failure(plex(path_map="/nowhere => /media"))
     assert failed.failure is Failure.NOT_THERE_YET
     assert "no rule of path_map fits it" in failed.message
+    assert "asked to look" not in failed.message
     assert "None of the libraries it is looked for in holds that folder: Films (/media)" in failed.message
     assert server.scans == []
     assert server.lookups == []
@@ -731,6 +773,53 @@ def test_what_plex_answers(server: Server, plex: Make, reply: Reply, expected: F
     assert failed.retry_after == (120.0 if reply.status == 429 else None)
 
 
+def login_page(server: Server, part: str) -> None:
+    """Has a proxy's login page answer, with 200, all requests with this in method and path."""
+    real = server.receiver.answer
+    assert callable(real)
+
+    def answer(request: Received) -> Reply:
+        return Reply(200, HTML, LOGIN) if part in f"{request.method} {request.path}" else real(request)
+
+    server.receiver.answer = answer
+
+
+def test_a_login_page_takes_no_edit(server: Server, films: Library, plex: Make) -> None:
+    """An edit that a login page answered with 200 stops Plex, and is made when the page is gone."""
+    item = server.add(films, PATH)
+    real = server.receiver.answer
+    login_page(server, "PUT ")
+    destination = plex()
+    failed = failure(destination)
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message
+    server.receiver.answer = real
+    destination.deliver(UPDATE, SCENE)
+    assert item.values["title"] == "A day"
+
+
+@pytest.mark.parametrize("delivery", [UPDATE, DESTROY])
+def test_a_login_page_scans_nothing(server: Server, plex: Make, delivery: Delivery) -> None:
+    """A scan that a login page answered, of a new file or of one that is gone, counts as not asked for."""
+    login_page(server, "/refresh")
+    failed = failure(plex(), SCENE if delivery is UPDATE else None, delivery)
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message
+
+
+def test_a_login_page_takes_no_poster(server: Server, films: Library, plex: Make) -> None:
+    """A poster that a login page answered is not taken for sent: the next attempt sends it."""
+    item = server.add(films, PATH)
+    real = server.receiver.answer
+    login_page(server, "POST ")
+    destination, _ = posters(plex, {SCENE.cover_url: JPEG})
+    change = replace(UPDATE, changed=("cover_image",))
+    assert failure(destination, SCENE, change).failure is Failure.DESTINATION
+    server.receiver.answer = real
+    destination.deliver(change, SCENE)
+    assert item.posters == [JPEG]
+
+
 @pytest.mark.parametrize("status", [401, 500, 503])
 def test_an_edit_that_fails(server: Server, films: Library, plex: Make, status: int) -> None:
     """An edit that Plex doesn't take fails with the answer's class, and is made at the next attempt."""
@@ -866,6 +955,25 @@ def test_a_cover_becomes_the_poster_when_it_changed(server: Server, films: Libra
     assert item.posters == [JPEG, JPEG + b" changed"]
 
 
+def test_a_poster_is_sent_once_whatever_restarts(
+    server: Server, films: Library, plex: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither other settings nor a new worker send a poster that is there; an item that was made anew gets it."""
+    item = server.add(films, PATH)
+    change = replace(UPDATE, changed=())
+    for n in range(3):
+        covers = StashCovers(Stash(tmp_path))
+        monkeypatch.setattr(covers._stash, "cover", lambda path: JPEG)
+        destination = plex(cover=covers, plex_images=True, plex_add_only=bool(n))
+        destination.deliver(change, SCENE)
+        destination.close()
+    assert item.posters == [JPEG]
+    films.items.clear()
+    item = server.add(films, PATH)
+    plex(cover=covers, plex_images=True).deliver(change, SCENE)
+    assert item.posters == [JPEG]
+
+
 @pytest.mark.parametrize("image", [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_what_is_no_picture_is_no_poster(server: Server, films: Library, plex: Make, image: bytes) -> None:
     """Stash's drawing for a scene without a cover is not sent."""
@@ -943,9 +1051,30 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> Non
     """Where the folder is right but the file unknown, the test says so and asks for no scan."""
     report = plex().test(SCENE)
     assert not report.ok
-    assert len(report.lines) == 3
+    assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
+    assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
     assert server.scans == []
+
+
+def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, plex: Make) -> None:
+    """A file that Plex has elsewhere below the same library's folder is a wrong rule, not a pending scan."""
+    server.add(films, "/media/films/a/one.mkv")
+    report = plex().test(SCENE)
+    assert not report.ok
+    assert report.lines[3:] == (
+        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        "place of /data => /media, would make the two meet.",
+    )
+
+
+def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Library, plex: Make) -> None:
+    """Where the libraries' folders aren't shown to the token, nothing is claimed about them."""
+    films.locations = ()
+    report = plex().test(SCENE)
+    assert not report.ok
+    assert len(report.lines) == 3
+    assert report.lines[1] == "Scenes are looked for in Films (folders unknown)."
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger, locks, repair, schema
+from stash_courier.queue import control, ledger, locks, repair, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Broken, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.tests.fastforward import FastForward
+from stash_courier.tests.harness import PLUGIN, ROOT
+from stash_courier.tests.standin.receivers import Receiver
+from stash_courier.tests.standin.stash.server import StandInStash
 from tests import moving
 from tests.durable import DEST, START, change, event, inbox, run_hook, spooled, start_hook
 from tests.kill import doing, needs_strace, sweep
@@ -313,3 +317,29 @@ def test_a_repair_that_is_killed_is_carried_on(tmp_path: Path, hooks: bool) -> N
             assert file.with_name(file.name + "-wal").read_bytes() == log, kill
         else:
             assert 6000 in waiting | {event["scene"] for event in spooled(kill.folder)}, kill
+
+
+@pytest.mark.parametrize(
+    "cell", [b"\xff", "{", "1e999", "9" * 400, '"x"', "[5]", '{"at": 1e999}', '{"webhook": "x"}']
+)
+def test_damaged_notes_stop_no_worker(tmp_path: Path, cell: object) -> None:
+    """Whatever stands in the cells that a worker left to the next, that one delivers."""
+    with StandInStash(9, config_dir=tmp_path / "config") as stash, Receiver() as receiver:
+        stash.install_plugin(ROOT)
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url}
+        with FastForward(tmp_path / "data", stash) as courier:
+            courier.put(1)
+            courier.run(courier.queue.empty)
+            names = list(control.states(courier.queue.connection))
+        queue = SceneQueue(tmp_path / "data")
+        keys = [value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)]
+        for table, rows in (("control", keys), ("destinations", ["plex", *names])):
+            queue.connection.executemany(
+                f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", ((r, cell) for r in rows)
+            )
+        queue.close()
+        with FastForward(tmp_path / "data", stash) as courier:
+            courier.put(2)
+            courier.run(courier.queue.empty)
+            courier.run(seconds=3600.0)
+        assert {r.json()["data"]["id"] for r in receiver.received} == {"1", "2"}

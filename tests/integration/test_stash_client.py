@@ -146,8 +146,6 @@ class Library:
             general = {"apiKey": self.api_key, "username": self.username}
             data["configuration"] = {"general": general, "plugins": plugins}
             data["plugins"] = [{"id": "stash_plugin", "enabled": self.enabled}]
-        if asked.name == "Version":
-            data["version"] = {"version": "v0.30.1", "hash": "abc"}
         if asked.name == "Scenes":
             for name, scene_id in asked.variables.items():
                 data[name] = self._one(int(scene_id), name, errors)
@@ -290,8 +288,8 @@ class TestAsking:
         assert bench.stash().scenes([]) == Batch({}, {}, bench.stash().plugin_state())
         assert [asked.name for asked in server.asked] == ["PluginState"] * 2
 
-    def test_newest_scene_titles_and_version(self, bench: Bench) -> None:
-        """Buttons get a real scene, names for people and Stash's version; what is gone is left out."""
+    def test_newest_scene_and_titles(self, bench: Bench) -> None:
+        """Buttons get a real scene and names for people; what is gone is left out."""
         library = Library()
         stem = {
             "path": "C:\\media\\a.b.mp4",
@@ -309,7 +307,6 @@ class TestAsking:
         assert newest is not None
         assert newest.id == 10
         assert stash.titles([1, 2, 4, 99]) == {1: "Scene 1", 2: "a.b"}
-        assert stash.version() == "v0.30.1"
 
     def test_an_empty_library_has_no_newest_scene(self, bench: Bench) -> None:
         """A test without any scene is possible."""
@@ -469,9 +466,7 @@ ODD = {
 
 class TestOddAnswers:
     @pytest.mark.parametrize("what", ODD)
-    @pytest.mark.parametrize(
-        "ask", ["plugin_state", "version", "newest_scene", "keep_alive", "scenes", "scene_ids"]
-    )
+    @pytest.mark.parametrize("ask", ["plugin_state", "newest_scene", "scenes", "scene_ids"])
     def test_whatever_comes_back_is_an_outage(self, bench: Bench, what: str, ask: str) -> None:
         """An answer that isn't a whole and proper one is never used: Stash counts as away, in a sentence."""
         reply, said = ODD[what]
@@ -543,9 +538,9 @@ class TestOddAnswers:
         stash.plugin_state()
         echo = f"bad session={COOKIE} ApiKey: {KEY} http://me:pw@h/?apikey={KEY}" + "x" * 5000
         server.reply = lambda _: Reply.of({"errors": [{"message": echo}], "data": None})
-        assert len(refused(stash.version)) < 600
+        assert len(refused(stash.plugin_state)) < 600
         server.reply = lambda _: Reply.of({"errors": [{"message": echo}], "data": None}, status=422)
-        assert len(refused(stash.version)) < 600
+        assert len(refused(stash.plugin_state)) < 600
 
 
 class TestWhereStashIs:
@@ -765,7 +760,7 @@ class TestKeepAlive:
         assert stash.keep_alive_in() == 6.0
         bench.now += 60
         assert stash.keep_alive_in() == 0.0
-        stash.keep_alive()
+        stash.plugin_state()
         assert stash.keep_alive_in() == 10.0
         bench.now += 3
         stash.scenes([1])
@@ -797,7 +792,7 @@ class TestKeepAlive:
         stash.plugin_state()
         bench.now += 10
         server.reply = lambda _: Reply(status=503)
-        refused(stash.keep_alive)
+        refused(stash.plugin_state)
         assert stash.keep_alive_in() == 10.0
 
     def test_a_clock_that_was_set_back(self, bench: Bench) -> None:
@@ -923,7 +918,7 @@ class TestTheStandIn:
             assert wait == 20.0
             bench.now += wait
             assert stash.keep_alive_in() == 0.0
-            stash.keep_alive()
+            stash.plugin_state()
         assert standin.requests.total == 31
         bench.now += 61
         assert "401" in refused(stash.plugin_state)

@@ -218,10 +218,30 @@ def test_settings_that_stop_everything_are_said(stash: StandInStash, buttons: Bu
     stash.configure("stash_plugin", {"webhook_url": receiver.url, "webhook_secret": SECRET + "!!"})
     for mode in ("status", "test_destinations"):
         found = buttons.press(mode)
-        assert any(level == "warning" and text.startswith("webhook_secret") for level, text in found.logged)
+        (message,) = [text for level, text in found.logged if text.startswith("webhook_secret")]
+        assert [problem["message"] for problem in found.output["problems"]] == [message]
         assert SECRET not in found.text
+        offered = [re.findall(r"whsec_[A-Za-z0-9+/]+=*", text) for _, text in found.logged]
+        assert [len(secrets) for secrets in offered if secrets] == [1]  # a fresh one, said once
+    buttons.press("deliver_now")
     assert "Nothing was queued" in buttons.press("enqueue_all").error
     assert receiver.received == ()
+
+
+def test_a_fresh_secret_is_offered_and_kept_nowhere(
+    stash: StandInStash, live: Buttons, receiver: Receiver
+) -> None:
+    """The secret that is offered in a bad one's place works, and stands in no file of the plugin."""
+    bad = {"webhook_url": receiver.url, "webhook_secret": "rubbish"}
+    stash.configure("stash_plugin", bad)
+    live.press("restart_worker")
+    until(lambda: "webhook_secret is not" in (live.folder / process.LOG).read_text())
+    (offered,) = re.findall(r"whsec_[A-Za-z0-9+/=]{20,}", "\n".join(live.press("status").output["lines"]))
+    live.press("stop_worker")
+    files = [file for file in live.folder.rglob("*") if file.is_file()]
+    assert [file.name for file in files if re.search(rb"whsec_[A-Za-z0-9+/=]{8,}", file.read_bytes())] == []
+    stash.configure("stash_plugin", {**bad, "webhook_secret": offered})
+    assert live.press("test_destinations").output["destinations"][0]["ok"] is True
 
 
 def test_a_destination_whose_settings_broke_still_gets_scenes_queued(
@@ -434,6 +454,22 @@ def test_one_destination_can_be_tested_alone(stash: StandInStash, buttons: Butto
     assert len(buttons.press("test_destinations", destination=webhook(receiver)).output["destinations"]) == 1
     assert webhook(receiver) in buttons.press("test_destinations", destination="plex").error
     assert len(receiver.received) == 1
+
+
+def test_a_test_hurries_nobody_else(stash: StandInStash, buttons: Buttons, receiver: Receiver) -> None:
+    """Only what waits for a destination that took its test goes out at once, others wait as they should."""
+    with Receiver() as other:
+        stash.configure("stash_plugin", {"webhook_url": f"{receiver.url} {other.url}"})
+        queue = SceneQueue(buttons.folder)
+        try:
+            for up in (receiver, other):
+                control.put_state(queue.connection, webhook(up), {"state": "ill", "until": time.time() + 900})
+            buttons.press("test_destinations", destination=webhook(receiver))
+            assert control.get(queue.connection, control.HURRY) == [webhook(receiver)]
+            buttons.press("test_destinations", destination=webhook(other))
+            assert control.get(queue.connection, control.HURRY) == sorted([webhook(receiver), webhook(other)])
+        finally:
+            queue.close()
 
 
 def test_an_empty_library_can_be_tested_too(tmp_path: Path, receiver: Receiver) -> None:

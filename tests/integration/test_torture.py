@@ -1,4 +1,4 @@
-"""The fault suite in its reduced size, and that it notices mistakes. ``python -m tests.torture`` runs it in full."""
+"""The fault suite in its reduced size, and that it notices mistakes; ``make torture`` runs it in full."""
 
 from __future__ import annotations
 

@@ -107,6 +107,8 @@ class Emby:
         if query.get("Recursive") != "true":  # without it the libraries themselves are listed
             return _page([])
         found = [item for item in self.items if query.get("Path", item.path) == item.path]
+        start, size = int(query.get("StartIndex", 0)), int(query.get("Limit", len(found)))
+        found = found[start : start + size]
         shown = "Path" in query.get("Fields", "").split(",")
         return _page([{"Id": i.id, "Name": i.name, **({"Path": i.path} if shown else {})} for i in found])
 

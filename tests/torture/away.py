@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stash_courier.tests.harness import wait_until
 from stash_courier.tests.standin.stash.server import StandInStash
+from stash_courier.tests.standin.stash.sessions import Session
 from stash_courier.tests.standin.stash.web import Response
 from tests.torture.field import Field
 from tests.torture.row import Mutation, Report, Row
 
-AWAY_SECONDS = 1.5
+AWAY_SECONDS = 1.0
+# Faults of the stand-in, by what Stash does from the first request for scenes on.
+FAULTS: Mapping[str, tuple[str, object]] = {
+    "hangs": ("hang", True),
+    "500": ("status", 500),
+    "HTML": ("html", True),
+    "a login page": ("login_redirect", True),
+    "errors": ("graphql_error", "database is locked"),
+    "late": ("delay", 31.0),
+}
 
 
 class Tampering:
-    """Answers as Stash's site does, except that scenes are replaced as told."""
+    """Answers as Stash's site does, except that it fails once it is asked for scenes, or that they are others."""
 
     def __init__(self, stash: StandInStash) -> None:
         self._site: Callable[[Any], Response | None] = stash._site
         self.scene: Callable[[Any], Any] | None = None
+        self.trip: Callable[[], None] | None = None  # called at the next request for scenes, before the answer
         stash._site = self  # type: ignore[assignment]
 
     def __call__(self, request: Any) -> Response | None:
         """One answer."""
+        if self.trip is not None and b"$s0" in request.body:
+            self.trip()
+            self.trip = None
         response = self._site(request)
         if self.scene is None or response is None or response.content_type != "application/json":
             return response
@@ -43,7 +60,7 @@ def run_stash_away(folder: Path, full: bool) -> Report:
     each = 10 if full else 2
     report = Report()
     first = 1
-    kinds = ["hang", "status", "html", "login_redirect", "graphql_error", "empty", *(["late"] if full else [])]
+    kinds = [kind for kind in (*FAULTS, "empty") if full or kind != "late"]
     with Field(
         folder, each * (len(kinds) + 4) + 1, credentials=("owner", "secret-word"), api_key="first-key"
     ) as field:
@@ -54,17 +71,18 @@ def run_stash_away(folder: Path, full: bool) -> Report:
         for kind in kinds:
             if kind == "empty":
                 tampering.scene = lambda _: {}
-            elif kind == "late":
-                stash.faults.delay = 31.0
             else:
-                given: object = {"status": 500, "graphql_error": "database is locked"}.get(kind, True)
-                setattr(stash.faults, kind, given)
-            field.hooks(range(first, first + each))
+                tampering.trip = partial(setattr, stash.faults, *FAULTS[kind])
+            field.hooks([first])
+            with suppress(TimeoutError):
+                wait_until(lambda: tampering.trip is None, 10.0)
+            report.expect(tampering.trip is None, f"{kind}: Stash was never asked for scenes")
+            field.hooks(range(first + 1, first + each))
             time.sleep(40.0 if kind == "late" else AWAY_SECONDS)
             stash.faults.clear()
             tampering.scene = None
             first += each
-            if kind == "hang":
+            if kind == "hangs":
                 stash.restart()  # what hangs, hangs for 30 s: Stash's end ends that
             field.hurry()
             _arrived(field, report, kind)
@@ -76,8 +94,8 @@ def run_stash_away(folder: Path, full: bool) -> Report:
         field.hooks(range(first, first + each))
         first += each
         _arrived(field, report, "a new API key")
-        # Away in the middle of fetching: the answer never comes.
-        stash.faults.hang = True
+        # Gone in the middle of fetching: the answer never comes.
+        tampering.trip = partial(setattr, stash.faults, "hang", True)
         field.hooks(range(first, first + each))
         time.sleep(AWAY_SECONDS)
         stash.stop()
@@ -108,14 +126,10 @@ def _arrived(field: Field, report: Report, kind: str) -> None:
 
 
 def _cookie(stash: StandInStash) -> str:
-    from stash_courier.tests.standin.stash.sessions import Session
-
     return stash.sessions.make(Session("owner"))
 
 
 def _another_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

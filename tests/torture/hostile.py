@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ TITLES = {
     "JSON": '{"data": {"id": 1}, "__proto__": []} null',
     "whole": "ß" * 20_000,  # 120 KB as JSON: below what a webhook carries
 }
-PATH = "/media/\udcff\udcfe \"ä'\n/scene {0}.mkv"  # a name that isn't UTF-8, as Stash's machine has it
+PATH = "/media/\udcff\udcfe \"ä'\n/scene {0}.mkv"  # a name that isn't UTF-8
+# What no text in the stand-in's library can hold, what stands for it there, and how it comes: Stash sends a path's
+# bytes as they are (gqlgen's writeQuotedString checks none), and half a pair only as an escape.
+RAW = (("\udcff", "\ufdd0", b"\xff"), ("\udcfe", "\ufdd1", b"\xfe"), ("\ud83d", "\ufdd2", b"\\ud83d"))
+FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
 MEGABYTE = "1 MB " + "x" * 1_000_000
 
 # A destination like any other, in a copy of the plugin, that fails with all it knows.
@@ -100,12 +105,20 @@ class Spoiling:
     def __call__(self, request: Any) -> Response | None:
         """One answer."""
         response: Response | None = self._site(request)
-        if not self.spoils or response is None or response.content_type != "application/json":
+        if response is None or response.content_type != "application/json":
             return response
+        if not self.spoils:
+            return replace(response, body=_raw(response.body))
         self.spoilt += 1
         body = self._spoil(response.body)
         status = self._chance.choice([200, 200, 200, 200, 204, 401, 403, 500, 503])
         return Response(status, body, response.content_type, response.headers)
+
+    def await_more(self) -> None:
+        """Waits until a few more answers are spoilt, for a moment at most."""
+        seen = self.spoilt
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: self.spoilt > seen + 3, 0.7)
 
     def _spoil(self, body: bytes) -> bytes:
         kind = self._chance.randrange(5)
@@ -126,6 +139,18 @@ class Spoiling:
                     parent = parent[key]
                 parent[last] = self._chance.choice([5, -1.5, True, [], {}, [[]], "\x00\udcff", "9" * 5000])
         return json.dumps(answer).encode()
+
+
+def _raw(body: bytes) -> bytes:
+    for _, stands, comes in RAW:
+        body = body.replace(stands.encode(), comes)
+    return body
+
+
+def _held(text: str) -> str:
+    for odd, stands, _ in RAW:
+        text = text.replace(odd, stands)
+    return text
 
 
 def _nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -157,12 +182,13 @@ class Site(Field):
             "leaky_token": TOKEN,
         }
         self.cookie = COOKIE
-        self.said = b""  # all that plugin processes wrote, but for «Show status»'s answer
+        self.said = b""  # all that plugin processes wrote
         stash = self.courier.stash
         self.expected: dict[int, dict[str, str]] = {}
         for name, title in {**TITLES, "1 MB": MEGABYTE}.items():
-            scene = stash.add_scene(PATH.format(name), title=title, details=title)
-            self.expected[scene] = {"title": title, "details": title, "path": PATH.format(name)}
+            path = PATH.format(title if name == "half a surrogate pair" else name)
+            scene = stash.add_scene(_held(path), title=_held(title), details=_held(title))
+            self.expected[scene] = {"title": title, "details": title, "path": path}
         (self.huge,) = [scene for scene, known in self.expected.items() if known["title"] == MEGABYTE]
 
     def save(self, scenes: list[int]) -> int:
@@ -180,7 +206,7 @@ class Site(Field):
         stdin = json.dumps(self.request(context, **args)).encode()
         process = durable.start_hook(self.data, stdin, self._command, STASH_COURIER_WORKER="on")
         out, err = process.communicate(timeout=60)
-        self.said += err if args.get("mode") == "status" else out + err
+        self.said += out + err
         durable.log_lines(err)
         return out
 
@@ -222,8 +248,7 @@ def run_texts(folder: Path, full: bool) -> Report:
         spoiling.spoils = True
         for _ in range(60 if full else 8):
             site.save(chance.sample(scenes, 2))
-            with contextlib.suppress(TimeoutError):
-                wait_until(lambda seen=spoiling.spoilt: spoiling.spoilt > seen + 3, 0.7)
+            spoiling.await_more()
             site.hurry()
         spoiling.spoils = False
         count = len(site.receiver.received)
@@ -241,7 +266,8 @@ def run_texts(folder: Path, full: bool) -> Report:
         rows = _hostile_rows(site, marker)
         count = len(site.receiver.received)
         site.save(scenes[:2])
-        site.drain(30.0, hurry=True)
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: len(site.receiver.received) >= count + 2, 30.0)
         report.expect(len(site.receiver.received) >= count + 2, "hostile rows keep good ones from being delivered")
         for mode in ("status", "review_dead_letters"):
             answer = json.loads(site.run(None, mode=mode))
@@ -273,7 +299,7 @@ def _judge_texts(site: Site, report: Report) -> None:
 
 
 def _bad_secret(site: Site, report: Report) -> str:
-    """Has a fresh secret offered; the button shows it, for the owner to copy."""
+    """Has a fresh secret offered; the button alone shows it, in Stash's log, for the owner to copy."""
     site.courier.configure(webhook_secret=f"hunter2 {TOKEN}")
     site.rouse()
     site.save([1])
@@ -293,6 +319,7 @@ def _hostile_rows(site: Site, marker: Path) -> int:
     wait_until(lambda: pid not in site.workers(), 30.0)
     evil = pickle.dumps({"job": Touch(marker)}, protocol=4)
     inbox = [b"\x00", b"[" * 10_000, evil, b'{"scene": "\xff"}', "text\udcff".encode("utf-8", "surrogateescape")]
+    rows = len(inbox)
     with site.queue() as queue:
         conn = queue.connection
         conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
@@ -302,15 +329,20 @@ def _hostile_rows(site: Site, marker: Path) -> int:
             (901, "event", b"\xff"),
             (902, "timestamp", "soon"),
             (903, "changed", FORGED),
-            (904, "history", "x"),
+            (904, "data", json.dumps({**FACTS, "history": [FORGED]})),
+            (905, "attempts", "x"),
+            (906, "seq", "x"),
+            (907, "due", 0.0),
+            (908, "due", "soon"),
+            (909, "due", b"\xff"),
         ):
-            data = json.dumps({"path": "", "oshash": "", "checksum": "", "history": [FORGED]})
-            values = {"data": data, "event": "update", "timestamp": 1.0, "changed": "", column: value}
+            values = {"data": json.dumps(FACTS), "event": "update", "timestamp": 1.0, "changed": "", "attempts": 0}
+            values |= {"seq": 1, "due": 1.0, "status": 0, "destination": destination, "scene_id": scene}
+            values[column] = value
             conn.execute(
-                f"INSERT INTO {schema.DELIVERIES} (status, destination, scene_id, data, timestamp, event, "
-                "changed, seq, due) VALUES (0, ?, ?, ?, ?, ?, ?, 1, 0)",
-                (destination, scene, *(values[name] for name in ("data", "timestamp", "event", "changed"))),
+                f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
             )
+            rows += 1
     letters = DeadLetterQueue(site.data)
     try:
         for scene in (910, 911):
@@ -322,7 +354,7 @@ def _hostile_rows(site: Site, marker: Path) -> int:
         conn.execute("UPDATE dead_letters SET job_data = ?, state = 'asked' WHERE scene_id >= 910", (evil,))
         conn.execute("UPDATE dead_letters SET history = x'ff' WHERE scene_id = 911")
     site.rouse()
-    return len(inbox) + 5 + 2
+    return rows + 2
 
 
 def _judge_logs(site: Site, report: Report, fresh: str) -> None:
@@ -336,11 +368,13 @@ def _judge_logs(site: Site, report: Report, fresh: str) -> None:
         letters.close()
     said = site.said.decode("utf-8", "replace")
     report.expect("Traceback" not in "\n".join(lines) + said, "a traceback reached worker.log or Stash")
-    argv = Path(f"/proc/{site.worker()}/cmdline").read_bytes()
+    argv = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in site.workers())
+    report.expect(bool(argv), "no worker is left")
     dlq = b"".join(file.read_bytes() for file in site.data.glob(f"{schema.DLQ_DB}*"))
     places = {"worker.log": "\n".join(lines).encode(), "a plugin's output": site.said, "argv": argv, "dlq.db": dlq}
-    for secret in (*SECRETS, *([fresh] if fresh else [])):
-        for place, content in places.items():
+    for place, content in places.items():
+        offered = [fresh] if fresh and place != "a plugin's output" else []
+        for secret in (*SECRETS, *offered):
             report.expect(secret.encode() not in content, f"{place} holds the secret {secret[:6]}…")
     report.dead = 0
     report.expect(dead > 0, "nothing was buried, so nothing was shown about dead letters")

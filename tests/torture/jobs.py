@@ -1,4 +1,4 @@
-"""Deliveries that end otherwise than by an answer: they kill the worker, can't be decoded, or the worker is stopped."""
+"""Deliveries that end without an answer: they kill the worker, can't be decoded, or the worker is stopped."""
 
 from __future__ import annotations
 
@@ -135,14 +135,14 @@ ROWS = [
         [
             [Mutation("worker/dispatcher.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
             [  # what was in flight isn't sent one by one, and each death is counted for all
-                Mutation("worker/dispatcher.py", "if suspected:", "if suspected and not willing:"),
-                Mutation("queue/scene_queue.py", "delivery.deaths + (len(found) == 1)", "delivery.deaths + 1"),
+                Mutation("worker/claims.py", "        if self._watching():\n            return None\n", ""),
+                Mutation("queue/statements.py", "deaths + (suspect = 2 OR ?)", "deaths + (1 OR ?)"),
             ],
         ],
     ),
     Row(
         "sigterm",
         run_sigterm,
-        [[Mutation("worker/service.py", "session.finish(GRACE_SECONDS)", "session.finish(0.0)")]],
+        [[Mutation("worker/session.py", "while self.dispatcher.busy() and time", "while False and time")]],
     ),
 ]

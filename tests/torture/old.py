@@ -183,7 +183,7 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of both files, by table."""
-    found = {}
+    found: dict[str, list[tuple[Any, ...]]] = {}
     for name in VERSION_1:
         with closing(sqlite3.connect(data / name)) as conn:
             tables = conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
@@ -210,7 +210,9 @@ def run_old(folder: Path, full: bool) -> Report:
         _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
         field.sound(report)
         field.settle(report)
-    report.done = f"version 1 migrated under {hooks} hooks{interrupted}; version {NEXT} refused to {hooks - 1} hooks"
+    report.done = (
+        f"version 1 migrated under {hooks} hooks{interrupted}; version {NEXT} refused to {hooks - 1} hooks"
+    )
     report.nothing_lost()
     buried = len(DEAD) * each
     report.expect(report.dead == buried, f"{report.dead} dead letters instead of {buried}")
@@ -412,7 +414,7 @@ def _digests(data: Path) -> dict[str, str]:
 def _waiting(data: Path) -> int:
     with closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
         tables = (schema.INBOX, schema.DELIVERIES)
-        counts = [conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
+        counts = [int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables]
     return sum(counts) + len(list((data / schema.SPOOL).glob("*.json")))
 
 

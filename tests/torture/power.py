@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -27,9 +25,9 @@ from stash_courier.worker import process, service  # isort: skip
 from tests import durable, moving  # isort: skip
 from tests.conftest import ROOT  # isort: skip
 from tests.kill import can_trace  # isort: skip
-from tests.torture.field import ALL, QUEUED, Field  # isort: skip
+from tests.torture.field import ALL, QUEUED, Field, fast_folder  # isort: skip
 from tests.torture.row import Mutation, Report, Row  # isort: skip
-from tests.torture.trace import STRACE, Disk, Op, read  # isort: skip
+from tests.torture.trace import STRACE, Disk, read  # isort: skip
 
 REFUSED = 3  # the receiver refuses this scene, which is then a dead letter
 AT_ONCE = 4
@@ -56,8 +54,8 @@ def run_power(folder: Path, full: bool) -> Report:
     chosen = sorted(chance.choices(moments, k=cuts))
     disk, at, lost = Disk(field.data), 0, set[int]()
     damaged = 0
-    with tempfile.TemporaryDirectory(dir=_fast(), prefix="torture-power-") as made:
-        target = Path(made) / "cut"
+    with fast_folder(folder) as place:
+        target = place / "cut"
         for moment in chosen:
             for op in ops[at : moment + 1]:
                 disk.happen(op)
@@ -138,12 +136,6 @@ def _found(folder: Path) -> set[int] | str:
     except (sqlite3.Error, schema.QueueUnavailable) as error:
         return f"{type(error).__name__}: {error}"
     return scenes
-
-
-def _fast() -> str | None:
-    """Memory, where syncs cost nothing."""
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 100 << 20 else None
 
 
 def scenario(data: Path, hooks: int) -> None:

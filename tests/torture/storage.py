@@ -1,4 +1,4 @@
-"""What storage does to the queue: locked, damaged, full, failing at a sync. Hooks keep their promises all the same."""
+"""What storage does to the queue: locked, damaged, full, failing at a sync. Hooks keep their promises in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BACK_SECONDS = 40.0  # after the cause is gone: all is delivered, without anothe
 
 def run_locked(folder: Path, full: bool) -> Report:
     """Somebody holds the write lock of queue.db while changes go on."""
-    seconds, hooks = (30.0, 40) if full else (12.0, 8)
+    seconds, hooks = (30.0, 40) if full else (3.0, 8)
     report = Report()
     slowest = 0.0
     with Field(folder, hooks + 1) as field:
@@ -187,7 +187,9 @@ def run_io_error(folder: Path, full: bool) -> Report:
             time.sleep(2.0)
             strace.send_signal(signal.SIGTERM)
         _delivered_alone(field, report)
-    report.done = f"EIO at fdatasync for {hooks} hooks, at every sync for {hooks} ({refused} said so), at every sync of the worker"
+    report.done = (
+        f"EIO at fdatasync for {hooks} hooks, at every sync for {hooks} ({refused} said so), and for the worker"
+    )
     return report
 
 
@@ -225,6 +227,7 @@ ROWS = [
                 )
             ],
         ],
+        proof_full=True,  # what the worker does with a lock shows after the ten seconds that it waits
     ),
     Row(
         "corrupt",

@@ -210,7 +210,15 @@ def test_a_fresh_note_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "changes"),
-    [(11, {}), (-60, {}), (0, {"port": 9998}), (0, {"host": "::"}), (0, {"scheme": "https"}), (0, {"at": "x"})],
+    [
+        (11, {}),
+        (-60, {}),
+        (0, {"port": 9998}),
+        (0, {"host": "::"}),
+        (0, {"scheme": "https"}),
+        (0, {"at": "x"}),
+        (0, {"at": 10**400}),
+    ],
 )
 def test_an_old_or_foreign_note_is_replaced(tmp_path: Path, seconds: float, changes: dict[str, object]) -> None:
     """A note over ten seconds old, from the future, of another address or damaged is replaced."""
@@ -243,3 +251,14 @@ def test_a_worker_that_cannot_be_started_costs_no_event(tmp_path: Path) -> None:
     assert level == "w"
     assert "the worker can't be started" in text
     assert len(inbox(tmp_path)) == 1
+
+
+def test_a_wake_that_wakes_nobody_says_why(tmp_path: Path) -> None:
+    """Where the worker can't be started the answer says so; that none may be started is no error."""
+    wake = json.dumps(request(None, mode="wake")).encode()
+    code, out, err = run(wake, tmp_path)
+    assert (code, json.loads(out), err) == (0, {"output": "off"}, b"")
+    (tmp_path / "worker.lock").mkdir()
+    said = failed(*run(wake, tmp_path, worker=""))
+    assert said.startswith("the worker can't be started")
+    assert str(tmp_path) in said

@@ -205,6 +205,15 @@ def test_in_add_only_mode_nothing_is_lost() -> None:
     ]
 
 
+def test_in_add_only_mode_a_director_added_by_hand_stays() -> None:
+    """A director who isn't in Stash stays in add-only mode, and goes without it."""
+    item = {**ITEM, "People": [{"Name": "By Hand", "Role": "", "Type": "Director"}]}
+    kept = laid(State(director="Dora Director"), item, add_only=True).body["People"]
+    assert [p["Name"] for p in kept] == ["By Hand", "Dora Director"]
+    mirrored = laid(State(director="Dora Director"), item).body["People"]
+    assert [p["Name"] for p in mirrored] == ["Dora Director"]
+
+
 def test_a_year_alone_makes_no_day_up() -> None:
     """A date that Stash knows to the month changes the year and leaves the day."""
     body = laid(State(date="2024-05")).body
@@ -285,6 +294,11 @@ class Api(JellyfinApi):
         return [{"Id": item["Id"], "Path": item["Path"]} for item in list(self.known.values())[start:]]
 
 
+def found(lookup: Lookup, *paths: str) -> list[Item]:
+    """The items that are found for a scene with these files."""
+    return lookup.find(paths).items
+
+
 def numbered(count: int) -> list[Item]:
     """So many items."""
     return [{**ITEM, "Id": f"{n:032x}", "Path": f"/Media/{n}.mkv"} for n in range(count)]
@@ -296,7 +310,7 @@ def test_one_request_looks_fifty_paths_up() -> None:
     lookup = Lookup(api := Api(*items), Clock())
     lookup.ahead([item["Path"] for item in items])
     for item in items:
-        assert [found["Path"] for found in lookup.find([item["Path"]])] == [item["Path"]]
+        assert [one["Path"] for one in found(lookup, item["Path"])] == [item["Path"]]
     assert len(api.asked) == 1
     assert len(api.asked[0]) == IDS_AT_ONCE
     assert api.pages == 0
@@ -306,9 +320,9 @@ def test_a_server_that_lower_cases_is_understood() -> None:
     """After one find a server that lower-cases its ids costs one request for fifty scenes too."""
     items = numbered(51)
     lookup = Lookup(api := Api(*items, lowered=True), Clock())
-    assert lookup.find([items[0]["Path"]])
+    assert found(lookup, items[0]["Path"])
     lookup.ahead([item["Path"] for item in items[1:]])
-    assert all(lookup.find([item["Path"]]) for item in items[1:])
+    assert all(found(lookup, item["Path"]) for item in items[1:])
     assert len(api.asked) == 2
 
 
@@ -317,16 +331,96 @@ def test_what_was_looked_up_ahead_is_soon_too_old() -> None:
     lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
     lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
     clock.now += FRESH_SECONDS
-    assert lookup.find(["/Media/0.mkv"])
+    assert found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2
+
+
+def test_what_was_looked_up_ahead_is_good_for_five_seconds() -> None:
+    """A batch that is delivered within five seconds costs no second lookup, and what comes later does."""
+    lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
+    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    clock.now += 4.9
+    assert lookup.find(["/Media/0.mkv"]).ahead is True
+    clock.now += 0.1
+    assert lookup.find(["/Media/1.mkv"]).ahead is False
+    assert len(api.asked) == 2
+
+
+def test_an_item_is_read_again_by_its_id() -> None:
+    """What was looked up ahead can be read as it is now; an item that moved or went away is none."""
+    lookup = Lookup(api := Api(*numbered(1)), Clock())
+    lookup.ahead(["/Media/0.mkv"])
+    (item,) = found(lookup, "/Media/0.mkv")
+    api.known[item["Id"]] = {**item, "Overview": "By hand."}
+    again = lookup.again(item)
+    assert again is not None
+    assert again["Overview"] == "By hand."
+    assert api.asked[1] == [item["Id"]]
+    api.known[item["Id"]] = {**item, "Path": "/Media/moved.mkv"}
+    assert lookup.again(item) is None
+    api.known.clear()
+    assert lookup.again(item) is None
+
+
+@pytest.mark.parametrize("lowered", [False, True])
+def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> None:
+    """Once an item showed how the server makes ids, the other way isn't asked for, whatever is missing."""
+    items = numbered(50)
+    lookup = Lookup(api := Api(*items[:49], lowered=lowered), Clock())
+    assert found(lookup, items[0]["Path"])
+    asked = len(api.asked)
+    lookup.ahead([item["Path"] for item in items])
+    assert len(api.asked) == asked + 1
+    api.learn({**items[49], "Path": "/media/all/lower.mkv"})
+    assert found(lookup, "/media/all/lower.mkv")
+    assert len(api.asked) == asked + 2
+
+
+def test_a_server_that_changes_its_ways_is_understood_again() -> None:
+    """A server that begins to lower-case its ids is found by the listing once, and by its ids from then on."""
+    items = numbered(3)
+    lookup = Lookup(api := Api(items[0]), Clock())
+    assert found(lookup, items[0]["Path"])
+    api.lowered = True
+    api.known.clear()
+    for item in items:
+        api.learn(item)
+    assert found(lookup, items[1]["Path"])
+    assert api.pages == 1
+    asked = len(api.asked)
+    assert found(lookup, items[2]["Path"])
+    assert len(api.asked) == asked + 1
+
+
+def test_a_twin_with_another_id_is_not_overlooked() -> None:
+    """Where a listing is at hand, an item of the same file whose id can't be computed makes it ambiguous too."""
+    item = numbered(1)[0]
+    lookup = Lookup(api := Api(item), clock := Clock())
+    api.known["e" * 32] = {**item, "Id": "e" * 32}
+    lookup.files()
+    assert len(found(lookup, item["Path"])) == 2
+    lookup.ahead([item["Path"]])
+    assert len(found(lookup, item["Path"])) == 2
+    clock.now += LISTING_SECONDS  # then it is a guess, which the README states
+    assert len(found(lookup, item["Path"])) == 1
+
+
+@pytest.mark.parametrize("computable", [True, False])
+def test_a_file_on_windows_is_found_in_any_case(computable: bool) -> None:
+    """On a server that runs on Windows case and kind of separator make no other path."""
+    item = {**ITEM, "Path": "D:\\Media\\One.mkv"}
+    lookup = Lookup(Api(item, computable=computable), Clock())
+    for path in ("D:\\Media\\One.mkv", "d:/media/one.mkv"):
+        assert [one["Path"] for one in found(lookup, path)] == ["D:\\Media\\One.mkv"]
+    assert lookup.files() == ["D:\\Media\\One.mkv"]
 
 
 def test_what_was_looked_up_ahead_serves_once() -> None:
     """A second delivery of the same scene sees the item as the first one left it."""
     lookup = Lookup(api := Api(*numbered(1)), Clock())
     lookup.ahead(["/Media/0.mkv"])
-    lookup.find(["/Media/0.mkv"])
-    lookup.find(["/Media/0.mkv"])
+    found(lookup, "/Media/0.mkv")
+    found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2
 
 
@@ -334,43 +428,43 @@ def test_an_id_counts_only_with_the_right_path() -> None:
     """An item of a computed id is not taken for the scene's unless its path is."""
     api = Api()
     api.known[computed_ids("/Media/0.mkv", lowered=False)[0]] = {**ITEM, "Path": "/Media/other.mkv"}
-    assert Lookup(api, Clock()).find(["/Media/0.mkv"]) == []
+    assert found(Lookup(api, Clock()), "/Media/0.mkv") == []
 
 
 def test_where_ids_cannot_be_computed_the_listing_serves() -> None:
     """A server with other ids is understood through its listing, which is read once for many scenes."""
     items = numbered(30)
     lookup = Lookup(api := Api(*items, computable=False), Clock())
-    assert all(lookup.find([item["Path"]]) for item in items)
+    assert all(found(lookup, item["Path"]) for item in items)
     assert api.pages == 1
 
 
 def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
     """A scene that is scanned between two tries is found by the second."""
     lookup = Lookup(api := Api(computable=False), clock := Clock())
-    assert lookup.find(["/Media/0.mkv"]) == []
-    assert lookup.find(["/Media/0.mkv"]) == []
+    assert found(lookup, "/Media/0.mkv") == []
+    assert found(lookup, "/Media/0.mkv") == []
     assert api.pages == 1  # shared by all that are missing just now
     api.learn(numbered(1)[0])
     clock.now += 24.0  # the first retry at its earliest
     assert LISTING_SECONDS < 24.0
-    assert lookup.find(["/Media/0.mkv"])
+    assert found(lookup, "/Media/0.mkv")
 
 
 def test_a_listed_item_that_moved_is_looked_for_again() -> None:
     """An old listing that leads to another path is read anew."""
     item = numbered(1)[0]
     lookup = Lookup(api := Api(item, computable=False), clock := Clock())
-    assert lookup.find([item["Path"]])
+    assert found(lookup, item["Path"])
     api.known = {"b" * 32: {**item, "Id": "b" * 32}}
     clock.now += LISTING_SECONDS
-    assert [found["Id"] for found in lookup.find([item["Path"]])] == ["b" * 32]
+    assert [one["Id"] for one in found(lookup, item["Path"])] == ["b" * 32]
 
 
 def test_the_first_file_that_is_known_counts() -> None:
     """Of a scene with several files the first that Jellyfin knows is the item."""
     lookup = Lookup(Api(*numbered(3)), Clock())
-    assert lookup.find(["/Media/none.mkv", "/Media/2.mkv", "/Media/1.mkv"])[0]["Path"] == "/Media/2.mkv"
+    assert found(lookup, "/Media/none.mkv", "/Media/2.mkv", "/Media/1.mkv")[0]["Path"] == "/Media/2.mkv"
 
 
 def test_two_items_with_one_path_are_both_given() -> None:
@@ -378,7 +472,7 @@ def test_two_items_with_one_path_are_both_given() -> None:
     api = Api()
     for one in computed_ids("/Media/0.mkv", lowered=False)[:2]:
         api.known[one] = {**ITEM, "Id": one, "Path": "/Media/0.mkv"}
-    assert len(Lookup(api, Clock()).find(["/Media/0.mkv"])) == 2
+    assert len(found(Lookup(api, Clock()), "/Media/0.mkv")) == 2
 
 
 def test_threads_that_miss_together_read_the_listing_once() -> None:

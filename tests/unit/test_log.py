@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stash_courier.plugin import log
 from tests.conftest import ROOT
 
-LEVELS = {"t": log.trace, "d": log.debug, "i": log.info, "w": log.warning, "e": log.error}
+LEVELS = {"i": log.info, "w": log.warning, "e": log.error}
 STASH_LINE_LIMIT = 64 * 1024  # bytes; Go's bufio.Scanner gives up at this, and Stash with it
 IMPORT_LOG = f"""
 import sys, types

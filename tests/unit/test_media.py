@@ -16,7 +16,10 @@ from stash_courier.worker.media import (
     Change,
     Place,
     State,
+    advice,
     ambiguous,
+    file_name,
+    is_named,
     list_change,
     names,
     not_there_yet,
@@ -26,9 +29,13 @@ from stash_courier.worker.media import (
     same_name,
     same_path,
     same_text,
+    still_there,
+    taken,
+    unlike,
     wanted_state,
     would_change,
 )
+from stash_courier.worker.media_libraries import Library, Recent, none_holds
 from stash_courier.worker.media_settings import (
     ALL_FIELDS,
     Selection,
@@ -40,7 +47,7 @@ from stash_courier.worker.media_settings import (
 
 MAP = PathMap((("/data", "/media"),))
 KEY = "0123456789abcdef"
-SERVER = Server("Jellyfin", "http://host:8096", KEY)
+SERVER = Server("Jellyfin", "http://host:8096", KEY, kind="jellyfin", key_setting="jellyfin_api_key")
 
 
 def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
@@ -214,6 +221,8 @@ def test_paths_are_compared_exactly(one: str, other: str, same: bool) -> None:
         ("/data/x/a.mkv", "E:\\v\\x\\a.mkv"),
         ("\\\\nas\\v\\x\\a.mkv", "/v/x/a.mkv"),
         ("/data/a.mkv", "/data/b.mkv"),
+        ("/data/x/one.mkv", "D:\\v\\X\\One.mkv"),
+        ("/data/movies/one.mkv", "D:\\Movies\\One.mkv"),
     ],
 )
 def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
@@ -221,6 +230,81 @@ def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
     settings, problems = parse({"path_map": rule_between(stash, server)})
     assert problems == ()
     assert same_path(settings.path_map.apply(stash), server)
+
+
+def test_a_rule_for_windows_is_as_short_as_can_be() -> None:
+    """Folders that differ in case alone are the same on Windows, so the rule ends before them."""
+    assert rule_between("/data/x/one.mkv", "D:\\v\\X\\One.mkv") == "/data => D:\\v"
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "same"),
+    [
+        ("/a/one.mkv", "one.mkv", True),
+        ("/a/One.mkv", "one.mkv", False),
+        ("/a/x\\one.mkv", "one.mkv", False),
+        ("D:\\a\\One.mkv", "one.mkv", True),
+        ("D:/a/one.mkv", "one.mkv", True),
+        ("/a/one.mkv/two.mkv", "one.mkv", False),
+    ],
+)
+def test_files_of_the_same_name(path: str, name: str, same: bool) -> None:
+    """A file has a name by its server's rules."""
+    assert is_named(path, name) is same
+    assert (file_name(path) == name) is (same and "One" not in path)
+
+
+def test_what_a_server_was_not_asked_is_not_claimed() -> None:
+    """Where no scan was asked for, the dead letter doesn't say so."""
+    where = places(None, scene("/data/a.mkv"), MAP)
+    assert "it was asked to look for it" in not_there_yet("Plex", 17, where).message
+    unasked = not_there_yet("Plex", 17, where, "A hint.", asked=False).message
+    assert "asked" not in unasked
+    assert unasked.endswith("library of Plex. A hint.")
+
+
+def test_that_no_library_holds_a_folder() -> None:
+    """The hint comes only where all libraries tell their folders and none has the path."""
+    where = places(None, scene("/data/a.mkv"), MAP)
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", ())]).endswith("folder: A (/x); B (no folder).")
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", ("/media",))]) == ""
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", (), told=False)]) == ""
+
+
+def test_an_item_that_went_away_is_looked_for_again() -> None:
+    """A 404 on an item that was found is no dead letter; other failures stay what they are."""
+    with (
+        pytest.raises(DeliveryFailed, match="no longer has that item") as caught,
+        still_there(SERVER, "that item"),
+    ):
+        raise DeliveryFailed(Failure.ITEM_REFUSED, "x", status=404, answer="gone")
+    assert (caught.value.failure, caught.value.status, caught.value.answer) == (Failure.REFUSED, 404, "gone")
+    for failure, status in ((Failure.ITEM_REFUSED, 400), (Failure.DESTINATION, 404)):
+        with pytest.raises(DeliveryFailed, match="x"), still_there(SERVER, "that item"):
+            raise DeliveryFailed(failure, "x", status=status)
+
+
+def test_an_answer_is_believed_for_a_while() -> None:
+    """What a server said is asked again when it is old, doubted for as long as a negative answer, or wrong."""
+    now, asked = [100.0], [0]
+
+    def ask() -> int:
+        asked[0] += 1
+        return asked[0]
+
+    recent = Recent(ask, 300.0, lambda: now[0])
+    assert [recent.get(), recent.get()] == [1, 1]
+    now[0] += 299.0
+    assert recent.get() == 1
+    now[0] += 1.0
+    assert recent.get() == 2
+    recent.doubt()
+    now[0] += 19.0
+    assert recent.get() == 2
+    now[0] += 1.0
+    assert recent.get() == 3
+    recent.forget()
+    assert recent.get() == 4
 
 
 def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
@@ -371,3 +455,52 @@ def test_an_answer_that_was_cut_is_not_read() -> None:
     with pytest.raises(DeliveryFailed, match="broke off"):
         read_json(Answer(200, {}, b"[]", whole=False), SERVER)
     assert read_json(Answer(200, {}, b"[]", whole=True), SERVER) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Type": "text/html; charset=utf-8"}, b"Please log in"),
+        ({}, b"<!DOCTYPE html><form>Password</form>"),
+        ({}, b"\xef\xbb\xbf \r\n<HTML><form>Password</form>"),
+        ({"Content-Type": "text/plain"}, b"<!doctype html>"),
+    ],
+)
+def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
+    """A login page that answers a write with 200 is the settings' fault, and nothing counts as delivered."""
+    with pytest.raises(DeliveryFailed) as caught:
+        taken(Answer(200, headers, body, whole=True), SERVER)
+    assert caught.value.failure is Failure.DESTINATION
+    assert "login page is at that address; enter the one of Jellyfin itself" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b""),
+        ({"Content-Type": "text/html"}, b""),
+        ({"Content-Type": "text/xml"}, b'<?xml version="1.0"?><MediaContainer size="0"/>'),
+        ({"Content-Type": "application/json"}, b'"text/html"'),
+        ({"Content-Type": "text/plain"}, b"OK"),
+    ],
+)
+def test_what_servers_answer_to_a_write_counts(headers: dict[str, str], body: bytes) -> None:
+    """Nothing, XML, JSON or a word: what the servers themselves answer to a change is no page."""
+    taken(Answer(200, headers, body, whole=True), SERVER)
+
+
+def test_wrong_settings_are_named() -> None:
+    """What is said to a wrong key or address names the setting."""
+    said = advice(SERVER, "make a key")
+    assert {status: "jellyfin_api_key" in text for status, text in said.items()} == {
+        401: True,
+        403: True,
+        404: False,
+        405: False,
+    }
+    assert all("jellyfin_url" in said[status] for status in (404, 405))
+    failed = unlike(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
+    assert failed.failure is Failure.DESTINATION
+    assert "as Jellyfin never does (no list)" in failed.message
+    assert "check jellyfin_url" in failed.message
+    assert failed.answer == "[]"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import pickles
+from stash_courier.queue import codec, pickles
 from stash_courier.queue.jobs import Attempt, Broken, Delivery
 from stash_courier.queue.pickles import UnsafePickleError
 
@@ -29,7 +29,10 @@ JOB = Delivery(
     seq=1_700_000_000_001,
     at=1.5,
     path="/media/ä \udcff.mp4",
-    history=tuple(Attempt(float(n), "busy", f"No answer {n}.", 503, "x" * 2048) for n in range(100)),
+    history=tuple(
+        Attempt(n + 0.123, "refused", f"No answer {n}: {'ü' * 500}", 500, f"{n} {'ä' * 2048}")
+        for n in range(codec.BURNING_ATTEMPTS + codec.SPARED_ATTEMPTS + 1)
+    ),
 )
 GOOD = pickles.dumps({**asdict(JOB), "changed": list(JOB.changed), "history": [asdict(a) for a in JOB.history]})
 PROTO = b"\x80\x04"
@@ -62,13 +65,14 @@ class Caller:
 
 
 def test_a_job_comes_back_whole() -> None:
-    """A job with a hundred attempts and any path comes back as it was, well below the limits."""
+    """A job with all attempts that are ever kept and any path comes back as it was, well below the limits."""
     assert pickles.loads(GOOD) == {
         **asdict(JOB),
         "changed": ["title"],
         "history": [asdict(a) for a in JOB.history],
     }
     assert len(list(pickletools.genops(GOOD))) < pickles.MOST_OPCODES / 5
+    assert len(GOOD) < pickles.LARGEST_BYTES / 4
 
 
 def test_a_broken_rows_bytes_come_back() -> None:

@@ -242,6 +242,16 @@ def test_add_only_takes_nothing_away() -> None:
     assert not edit(item(genre=("Hand", "a")), add_only=True, tags=("A",))
 
 
+def test_add_only_takes_no_person_away() -> None:
+    """In add-only mode actors and directors that Stash doesn't have stay; without it they go by name."""
+    have = item(actor=("Hand",), director=("Hand",))
+    made = edit(have, add_only=True, performers=("P",), director="D")
+    assert made.removals == []
+    assert [v for k, v in made.parameters.items() if k.startswith("actor[")] == ["Hand", "P"]
+    assert [v for k, v in made.parameters.items() if k.startswith("director[")] == ["Hand", "D"]
+    assert edit(have, performers=("P",), director="D").removals == ["Hand", "Hand"]
+
+
 def test_collections_are_only_added_to() -> None:
     """A scene's groups become collections; other collections of the item stay in any mode."""
     made = edit(item(collection=("Hand",)), groups=("G",))

@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared/stash/introspection.json"))
 TEXTS = {
     "plugin state": queries.PLUGIN_STATE,
-    "version": queries.VERSION,
     "first scene": queries.FIRST_SCENE,
     "scene ids": queries.scene_ids(count=False),
     "scene ids and count": queries.scene_ids(count=True),

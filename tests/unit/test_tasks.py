@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import process
 from stash_courier.worker.breaker import Health
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from tests.conftest import ROOT
@@ -327,6 +329,68 @@ def test_status_names_a_damaged_queue(folder: Path) -> None:
     assert "«Restart the worker»" in answer["queue"]
     assert answer["queue"] in answer["lines"]
     assert answer["dead_letters"]["total"] == 1
+    assert "nothing waits" not in " ".join(answer["lines"])
+
+
+@pytest.mark.parametrize(
+    "cell", [b"\xff", "{", "1e999", "9" * 400, '"x"', "[[]]", '{"at": "x"}', '{"since": 1e999}', '{"state": 5}']
+)
+def test_status_copes_with_damaged_notes_of_the_worker(folder: Path, cell: object) -> None:
+    """Whatever stands in the cells that the worker writes, status shows all the rest."""
+    queue = SceneQueue(folder)
+    control.put_state(queue.connection, HOOK, {"state": "ill", "reason": "no answer", "until": time.time() + 60})
+    queue.connection.execute("INSERT INTO destinations VALUES ('plex', ?)", (cell,))
+    keys = [value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)]
+    queue.connection.executemany("INSERT INTO control VALUES (?, ?)", ((key, cell) for key in keys))
+    queue.close()
+    (folder / "queue.db.damaged-1").touch()
+    answer = press(folder, "status")
+    assert {one["id"]: one["state"] for one in answer["destinations"]}[HOOK] == "held"
+    assert answer["paused_since"] is None
+    assert answer["last_delivery"] is None
+    assert "Nothing has been delivered yet." in answer["lines"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "5",
+        "[]",
+        '"x"',
+        "[" * 100_000,
+        *(
+            f'{{"pid": {pid}, "version": {version}, "started_at": {began}, "heartbeat_at": {beat}}}'
+            for pid, version, began, beat in (
+                ("1e999", '"1"', "5", "5"),
+                ("9" * 400, '"1"', "5", "5"),
+                ('"5"', '"1"', "5", "5"),
+                ("5", "[]", "5", "5"),
+                ("5", '"1"', "1e999", "5"),
+                ("5", '"1"', "5", "NaN"),
+                ("5", '"1"', "5", "true"),
+                ("5", '"1"', "9" * 400, '"now"'),
+            )
+        ),
+    ],
+)
+def test_a_damaged_note_of_the_worker_counts_as_none(folder: Path, note: str) -> None:
+    """Whatever stands in worker.json, status says whether a worker runs, and nothing that isn't so."""
+    lock = process.hold(str(folder))
+    assert lock is not None
+    try:
+        (folder / "worker.json").write_text(note)
+        answer = press(folder, "status")
+    finally:
+        os.close(lock)
+    assert "The worker runs and has just begun." in answer["lines"]
+    assert answer["worker"] == {
+        "running": True,
+        "pid": None,
+        "version": None,
+        "started_at": None,
+        "heartbeat_at": None,
+    }
 
 
 def test_status_leaves_the_queue_of_a_newer_version_alone(folder: Path) -> None:
@@ -386,6 +450,7 @@ def test_changes_beside_the_queue_are_counted(folder: Path) -> None:
     schema.spool(str(folder), b"{}")
     answer = press(folder, "status")
     assert answer["spool"] == 1
+    assert "nothing waits" not in " ".join(answer["lines"])
     assert any(line.startswith("1 change could not be put into the queue and is kept") for line in answer["lines"])
 
 
@@ -509,6 +574,26 @@ def test_retry_asks_for_what_was_chosen(folder: Path, args: dict[str, object], a
     assert answer["retried"] == len(asked)
     assert answer["lines"][0].startswith(f"{len(asked)} dead letter")
     assert any("STASH_COURIER_WORKER=off" in line for line in answer["lines"])
+
+
+def test_retry_says_what_can_never_be_sent_again(folder: Path) -> None:
+    """What names no scene stays a dead letter, and the button says how many and what to do instead."""
+    bury(folder, 1, Failure.BUG)
+    dlq = DeadLetterQueue(folder)
+    for row in (7, 8):
+        dlq.add(Broken(row, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
+    letter = dlq.add(Broken(9, HOOK, 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
+    dlq.close()
+    answer = press(folder, "retry_dead_letters", ids=[1, letter])
+    assert (answer["retried"], answer["unsendable"]) == (1, 1)
+    assert any(line.startswith("1 dead letter can't be sent again") for line in answer["lines"])
+    assert not any("were named" in line for line in answer["lines"])
+    answer = press(folder, "retry_dead_letters")
+    assert (answer["retried"], answer["unsendable"]) == (0, 3)
+    assert answer["lines"][1].startswith("3 dead letters can't be sent again")
+    assert "«Send all scenes»" in answer["lines"][1]
+    assert press(folder, "retry_dead_letters", destination=HOOK)["unsendable"] == 1
+    assert states(folder) == {1: "asked", 0: "dead"}
 
 
 def test_retry_names_what_there_is_when_nothing_fits(folder: Path) -> None:

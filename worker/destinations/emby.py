@@ -1,25 +1,27 @@
 """The Emby destination, experimental: tells Emby that a file has changed and has its item refreshed.
 
 It writes no fields: how Emby takes an update of tags and genres is not verified. So Emby shows what it finds
-itself, such as in NFO files. Emby 4.9: ``X-Emby-Token``; ``/Items?Path=`` finds by the exact path;
-``/Library/Media/Updated`` and ``/Items/{Id}/Refresh`` as in dev.emby.media's REST reference.
+itself, such as in NFO files. Emby 4.9: ``X-Emby-Token``; ``/Items?Path=`` finds by the exact path; pages of
+``/Items``, ``/Library/Media/Updated`` and ``/Items/{Id}/Refresh`` as in dev.emby.media's REST reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stash_courier.plugin.settings import Problem, Settings, matches_prefix
+from stash_courier.plugin.settings import Problem, Settings
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.covers import Cover, no_cover
 from stash_courier.worker.destinations import TestReport
-from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.http import Client
 from stash_courier.worker.media import (
     Place,
+    advice,
     ambiguous,
     library_updated,
     no_file,
@@ -27,23 +29,24 @@ from stash_courier.worker.media import (
     places,
     read_json,
     same_path,
+    still_there,
+    taken,
+    unlike,
 )
+from stash_courier.worker.media_libraries import NEGATIVE_SECONDS, Library, Recent, described, hint
 from stash_courier.worker.media_settings import Server, fingerprint, read_server
+from stash_courier.worker.media_trial import Trial
 
 KIND = "emby"
 NAME = "Emby"
 
 LARGEST = 1024 * 1024  # bytes of an answer
 FOUND_AT_MOST = 20  # items that are shown for one path
+PAGE = 1000  # items of the listing at once, some 300 bytes each
 # Looks into the files again and fills what is missing; nothing is thrown away.
 REFRESH = "Recursive=false&MetadataRefreshMode=FullRefresh&ReplaceAllMetadata=false&ReplaceAllImages=false"
 
-_ADVICE = {
-    401: "it does not know the key; make one at its Settings > API Keys and enter it in emby_api_key",
-    403: "its key may not do this; enter one made at its Settings > API Keys in emby_api_key",
-    404: "Emby has nothing at this address; check emby_url",
-    405: "Emby takes no such request at this address; check emby_url",
-}
+_KEYS = "enter a key that was made at its Settings > API Keys"
 
 
 def configure(
@@ -91,8 +94,9 @@ class Emby:
             timeout=settings.delivery_timeout_seconds,
             concurrency=settings.delivery_concurrency,
             secrets=server.hidden,
-            advice=_ADVICE,
+            advice=advice(server, _KEYS),
         )
+        self._libraries = Recent(self._ask_libraries, NEGATIVE_SECONDS, time.monotonic)
 
     @property
     def id(self) -> str:
@@ -119,27 +123,21 @@ class Emby:
         found = self._find(scene.id, where)
         if found is None:
             self._notify(where, "Created")
-            raise not_there_yet(NAME, scene.id, where)
+            raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
         place, item = found
         self._notify([place], "Modified")
         self._refresh(item)
 
     def test(self, scene: Scene | None) -> TestReport:
         """Looks a real scene up; tells Emby nothing."""
-        lines: list[str] = []
-        try:
-            about = self._get("/System/Info", "Version", str)
-            lines.append(
-                f"{about.get('ServerName')} at {self._server.host} (Emby {about.get('Version')}) takes "
-                "emby_api_key. Emby is experimental: it is told to look at a file again, no field is written."
-            )
-            folders = self._folders()
-            lines.append(f"Its libraries are {_described(folders)}.")
-            ok, found = self._try(scene, folders)
-        except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, (*lines, *found))
+        return Trial(
+            NAME,
+            self._path_map,
+            introduce=self._introduce,
+            look_up=self._would_do,
+            libraries=self._libraries.get,
+            files_named=lambda _name: self._files(),
+        ).run(scene)
 
     def close(self) -> None:
         """Lets go of connections."""
@@ -163,34 +161,38 @@ class Emby:
 
     def _notify(self, where: Sequence[Place], kind: str) -> None:
         if where:
-            self._client.request(
+            answer = self._client.request(
                 "POST",
                 f"{self._server.url}/Library/Media/Updated",
                 headers={**self._headers, "Content-Type": "application/json"},
                 body=library_updated(kind, [place.server for place in where]),
                 fixed_url=True,
             )
+            taken(answer, self._server)
 
     def _refresh(self, item: Item) -> None:
         url = f"{self._server.url}/Items/{quote(item.id, safe='')}/Refresh?{REFRESH}"
-        try:
-            self._client.request("POST", url, headers=self._headers, body=b"")
-        except DeliveryFailed as failed:
-            if failed.status != 404:
-                raise
-            message = (
-                f"{self._server.host} no longer has {item}, which it found a moment ago: we look again later."
-            )
-            raise DeliveryFailed(Failure.REFUSED, message, status=404, answer=failed.answer) from failed
+        with still_there(self._server, str(item)):
+            taken(self._client.request("POST", url, headers=self._headers, body=b""), self._server)
 
-    def _folders(self) -> dict[str, list[str]]:
-        """The folders of each library, as Emby calls them."""
-        rows = self._rows("/Library/VirtualFolders/Query")
-        return {
-            str(row.get("Name")): [str(folder) for folder in locations]
-            for row in rows
-            if isinstance(locations := row.get("Locations"), list)
-        }
+    def _ask_libraries(self) -> list[Library]:
+        return [
+            Library(str(row.get("Name")), tuple(map(str, folders)))
+            for row in self._rows("/Library/VirtualFolders/Query")
+            if isinstance(folders := row.get("Locations"), list)
+        ]
+
+    def _files(self) -> Iterator[str]:
+        """Paths of all videos."""
+        seen: set[str] = set()
+        for start in itertools.count(0, PAGE):
+            query = f"Recursive=true&MediaTypes=Video&Fields=Path&StartIndex={start}&Limit={PAGE}"
+            rows = self._rows(f"/Items?{query}")
+            new = {str(row.get("Path")) for row in rows} - seen
+            yield from new
+            seen |= new
+            if len(rows) < PAGE or not new:
+                return
 
     def _rows(self, path: str) -> list[Mapping[str, object]]:
         return [row for row in self._get(path, "Items", list)["Items"] if isinstance(row, dict)]
@@ -202,33 +204,22 @@ class Emby:
         )
         found = read_json(answer, self._server)
         if not isinstance(found, dict) or not isinstance(found.get(field), kind):
-            raise DeliveryFailed(
-                Failure.DESTINATION,
-                f"{self._server.host} answers as Emby never does: another program is there; check emby_url.",
-                status=answer.status,
-                answer=self._client.excerpt(answer),
-            )
+            raise unlike(self._server, answer, self._client.excerpt(answer))
         return found
 
-    def _try(self, scene: Scene | None, folders: Mapping[str, Sequence[str]]) -> tuple[bool, list[str]]:
-        """Whether a delivery of this scene would reach its item."""
-        if scene is None:
-            return True, ["Stash holds no scene, so no path was looked up."]
-        where = places(None, scene, self._path_map)
-        if not where:
-            raise no_file(NAME, scene.id)
+    # The test
+
+    def _introduce(self) -> Iterator[str]:
+        about = self._get("/System/Info", "Version", str)
+        yield (
+            f"{about.get('ServerName')} at {self._server.host} (Emby {about.get('Version')}) takes emby_api_key. "
+            "Emby is experimental: it is told to look at a file again, no field is written."
+        )
+        yield f"Its libraries are {described(self._libraries.get())}."
+
+    def _would_do(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
         found = self._find(scene.id, where)
-        if found is not None:
-            place, item = found
-            return True, [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed."]
-        lines = [f"Scene {scene.id} is not known under {'; nor under '.join(map(str, where))}."]
-        if not any(matches_prefix(p.server, f) for p in where for known in folders.values() for f in known):
-            lines.append(
-                f"None of its libraries holds that folder: they are {_described(folders)}. Add the rule to "
-                "path_map that is missing."
-            )
-        return False, lines
-
-
-def _described(folders: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{name} ({', '.join(known)})" for name, known in folders.items()) or "none"
+        if found is None:
+            return None
+        place, item = found
+        return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed."]

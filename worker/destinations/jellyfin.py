@@ -6,40 +6,41 @@ is changed in it jellyfin_items.py's. It never deletes an item, and unlocks noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
-from stash_courier.plugin.settings import Problem, Settings, matches_prefix
+from stash_courier.plugin.settings import Problem, Settings
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.addresses import BadSetting
-from stash_courier.worker.covers import Cover, Memory, image_type, may_have_changed, no_cover
+from stash_courier.worker.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 from stash_courier.worker.destinations import TestReport
 from stash_courier.worker.failures import DeliveryFailed
-from stash_courier.worker.jellyfin_api import JellyfinApi, Library
+from stash_courier.worker.jellyfin_api import JellyfinApi
 from stash_courier.worker.jellyfin_items import FIELDS, Edit, Item, known_as, lay_over
-from stash_courier.worker.jellyfin_lookup import Lookup
+from stash_courier.worker.jellyfin_lookup import Found, Lookup
 from stash_courier.worker.media import (
     Place,
     ambiguous,
     no_file,
     not_there_yet,
     places,
-    rule_between,
     same_path,
+    still_there,
+    vanished,
     wanted_state,
 )
+from stash_courier.worker.media_libraries import NEGATIVE_SECONDS, Recent, described, hint
 from stash_courier.worker.media_settings import (
     Selection,
     Server,
     fingerprint,
     read_selection,
     read_server,
-    switch,
+    read_switches,
 )
+from stash_courier.worker.media_trial import Trial
 
 KIND = "jellyfin"
 NAME = "Jellyfin"
-
-NAMESAKES = 3  # files of the same name that a test shows
 
 
 def configure(
@@ -63,12 +64,8 @@ def configure(
         problems.append(Problem("jellyfin_url", message))
     selection, wrong = read_selection(raw, KIND, FIELDS)
     problems += wrong
-    switches = {}
-    for setting in ("jellyfin_refresh_only", "jellyfin_images"):
-        try:
-            switches[setting] = switch(raw, setting)
-        except BadSetting as error:
-            problems.append(Problem(setting, f"{setting} {error}."))
+    switches, wrong = read_switches(raw, "jellyfin_refresh_only", "jellyfin_images")
+    problems += wrong
     if problems:
         return [], problems
     made = Jellyfin(
@@ -101,11 +98,12 @@ class Jellyfin:
         self._fingerprint = fingerprint
         self._refresh_only = refresh_only
         self._cover = cover
-        self._covers = Memory()
+        self._covers = memory_of(cover or no_cover, KIND, server.url)
         self._api = JellyfinApi(
             server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
         )
         self._lookup = Lookup(self._api)
+        self._libraries = Recent(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
 
     @property
     def id(self) -> str:
@@ -147,109 +145,79 @@ class Jellyfin:
         if self._refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
             return
-        item = self._find(scene.id, where)
-        if item is None:
+        found = self._find(scene.id, where)
+        if not found.items:
             self._api.notify("Created", paths)
-            raise not_there_yet(NAME, scene.id, where)
-        edit = self._edit(item, scene)
-        if edit.changes:
-            self._update(scene.id, where, edit)
-        if self._cover is not None and may_have_changed(delivery):
-            self._show_cover(self._cover, item, scene)
+            raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
+        with still_there(self._server, known_as(found.items[0])):
+            item = self._update(found, scene)
+            if self._cover is not None and may_have_changed(delivery):
+                self._show_cover(self._cover, item, scene)
 
     def test(self, scene: Scene | None) -> TestReport:
         """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
-        lines: list[str] = []
-        try:
-            lines.append(f"{self._server.host} is {self._api.about()} and takes the key.")
-            libraries = self._api.libraries()
-            lines.append(f"Its libraries: {'; '.join(map(str, libraries)) or 'none'}.")
-            ok, more = self._try(scene, libraries)
-        except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, (*lines, *more))
+        return Trial(
+            NAME,
+            self._path_map,
+            introduce=self._introduce,
+            look_up=self._would_do,
+            libraries=self._libraries.get,
+            files_named=lambda _name: self._lookup.files(),
+        ).run(scene)
 
     def close(self) -> None:
         """Lets go of connections."""
         self._api.close()
+        self._covers.close()
 
-    def _find(self, scene_id: int, where: Sequence[Place]) -> Item | None:
-        """The item with exactly that path: of the first file that Jellyfin knows."""
+    def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
+        """The item with exactly that path, if there is one: of the first file that Jellyfin knows."""
         found = self._lookup.find([place.server for place in where])
-        if len(found) > 1:
-            place = next(place for place in where if same_path(place.server, found[0]["Path"]))
-            raise ambiguous(NAME, scene_id, place, map(known_as, found))
-        return found[0] if found else None
+        if len(found.items) > 1:
+            place = next(place for place in where if same_path(place.server, found.items[0]["Path"]))
+            raise ambiguous(NAME, scene_id, place, map(known_as, found.items))
+        return found
 
     def _edit(self, item: Item, scene: Scene) -> Edit:
         return lay_over(item, wanted_state(scene, self._selection), add_only=self._selection.add_only)
 
-    def _update(self, scene_id: int, where: Sequence[Place], edit: Edit) -> None:
-        try:
+    def _update(self, found: Found, scene: Scene) -> Item:
+        """Sends the item with what differs in it; gives it back as it was."""
+        (item,) = found.items
+        edit = self._edit(item, scene)
+        if edit.changes and found.ahead:
+            # The whole item goes back, so what a hand did to it since it was read would be undone.
+            now = self._lookup.again(item)
+            if now is None:
+                raise vanished(self._server, known_as(item))
+            item, edit = now, self._edit(now, scene)
+        if edit.changes:
             self._api.update(edit.body)
-        except DeliveryFailed as failed:
-            if failed.status == 404:  # it went away, or came back under another id, since it was read
-                raise not_there_yet(NAME, scene_id, where) from failed
-            raise
+        return item
 
     def _show_cover(self, cover: Cover, item: Item, scene: Scene) -> None:
         """Makes the scene's cover the item's primary image, unless it is that already."""
         image = cover(scene.cover_url) if scene.cover_url else b""
         media_type = image_type(image)
-        if media_type is None or self._covers.has(scene.id, image):
+        if media_type is None or self._covers.has(scene.id, item["Id"], image):
             return
         if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
             self._api.set_image(item, image, media_type)
-        self._covers.note(scene.id, image)
+        self._covers.note(scene.id, item["Id"], image)
 
     # The test
 
-    def _try(self, scene: Scene | None, libraries: Sequence[Library]) -> tuple[bool, list[str]]:
-        """Whether a delivery of this scene would reach its item, and what it would do."""
-        if scene is None:
-            return True, ["Stash holds no scene, so no path was looked up."]
-        where = places(None, scene, self._path_map)
-        if not where:
-            raise no_file(NAME, scene.id)
-        item = self._find(scene.id, where)
-        if item is None:
-            return False, [
-                f"Scene {scene.id} is not there under {'; nor under '.join(map(str, where))}.",
-                *self._why_not(where[0], libraries),
-            ]
+    def _introduce(self) -> Iterator[str]:
+        yield f"{self._server.host} is {self._api.about()} and takes the key."
+        yield f"Its libraries: {described(self._libraries.get())}."
+
+    def _would_do(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+        items = self._find(scene.id, where).items
+        if not items:
+            return None
+        (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if self._refresh_only:
-            return True, [found, "jellyfin_refresh_only is on: Jellyfin is told of changes, no field is written."]
+            return [found, "jellyfin_refresh_only is on: Jellyfin is told of changes, no field is written."]
         locked = ["It is locked there as a whole; that lock stays."] if item["LockData"] else []
-        return True, [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
-
-    def _why_not(self, place: Place, libraries: Sequence[Library]) -> list[str]:
-        """What the server calls its own paths, and the rule that would make the two meet."""
-        folders = [(library, folder) for library in libraries for folder in library.folders]
-        for library, folder in folders:
-            if matches_prefix(place.server, folder):
-                return [f"That is in the library {library.name} ({folder}), which has not scanned it yet."]
-        name = place.server.replace("\\", "/").rpartition("/")[2]
-        lines = [
-            f"It has a file of that name at {path}: {_would_help(place.stash, path)}."
-            for path in self._lookup.files_named(name)[:NAMESAKES]
-        ]
-        if not lines:
-            lines = [
-                f"Its library {library.name} has a folder of that name at {folder}: {_would_help(above, folder)}."
-                for library, folder in folders
-                if (above := _folder_named_as(place.stash, folder))
-            ]
-        return ["No library of Jellyfin's holds that folder.", *lines]
-
-
-def _would_help(stash: str, server: str) -> str:
-    return f"the rule {rule_between(stash, server)} in path_map would make the two meet"
-
-
-def _folder_named_as(path: str, folder: str) -> str:
-    """The part of the path that ends in a folder of the same name, "" if there is none."""
-    name = folder.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    components = path.replace("\\", "/").split("/")[:-1]
-    return path[: len("/".join(components[: components.index(name) + 1]))] if name in components else ""
+        return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]

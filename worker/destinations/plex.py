@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stash_courier.plugin.settings import Problem, Settings
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.addresses import BadSetting
-from stash_courier.worker.covers import Cover, Memory, image_type, may_have_changed, no_cover
+from stash_courier.worker.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 from stash_courier.worker.destinations import TestReport
 from stash_courier.worker.failures import DeliveryFailed, Failure
 from stash_courier.worker.media import (
@@ -22,28 +21,29 @@ from stash_courier.worker.media import (
     no_file,
     not_there_yet,
     places,
-    rule_between,
     same_path,
+    still_there,
+    vanished,
     wanted_state,
 )
+from stash_courier.worker.media_libraries import NEGATIVE_SECONDS, described, hint
 from stash_courier.worker.media_settings import (
     Selection,
     Server,
     fingerprint,
     read_selection,
     read_server,
-    switch,
+    read_switches,
     text,
 )
+from stash_courier.worker.media_trial import Trial
 from stash_courier.worker.plex_api import Item, PlexApi, split
 from stash_courier.worker.plex_edit import FIELDS, Edit, edit_for, needs_whole
 from stash_courier.worker.plex_finder import NAME, Finder, Libraries
 
 KIND = "plex"
 
-# Before that no folder is scanned for a second missing scene; below the shortest retry, which is 24 s.
-SCAN_SECONDS = 20.0
-NAMESAKES = 3  # files of the same name that a test shows
+SCAN_SECONDS = NEGATIVE_SECONDS  # before that no folder is scanned for a second missing scene
 
 
 def configure(
@@ -60,10 +60,8 @@ def configure(
     if server is None:
         return [], problems
     selection, problems = read_selection(raw, KIND, FIELDS)
-    try:
-        images = switch(raw, "plex_images")
-    except BadSetting as error:
-        problems.append(Problem("plex_images", f"plex_images {error}."))
+    switches, wrong = read_switches(raw, "plex_images")
+    problems += wrong
     if problems:
         return [], problems
     made = Plex(
@@ -71,7 +69,7 @@ def configure(
         text(raw, "plex_libraries"),
         selection,
         settings,
-        cover=cover if images else None,
+        cover=cover if switches["plex_images"] else None,
         fingerprint=fingerprint(raw, KIND),
     )
     return [made], []
@@ -111,7 +109,7 @@ class Plex:
         self._api = PlexApi(server, timeout=settings.delivery_timeout_seconds, concurrency=concurrency)
         self._libraries = Libraries(self._api, server.host, libraries, clock)
         self._finder = Finder(self._api, self._libraries, concurrency, clock)
-        self._posters = Memory()
+        self._posters = memory_of(cover or no_cover, KIND, server.url)
         self._scanned: dict[tuple[str, str], float] = {}  # library and folder → when a scan was asked for
         self._lock = threading.Lock()
 
@@ -143,34 +141,31 @@ class Plex:
         """
         where = places(delivery, scene, self._path_map)
         try:
-            if scene is None:
-                self._scan(where)
-            else:
-                self._update(delivery, scene, where)
+            with still_there(self._server, "the item or its library"):
+                if scene is None:
+                    self._scan(where)
+                else:
+                    self._update(delivery, scene, where)
         except DeliveryFailed as failed:
-            if failed.status != 404 or failed.failure is not Failure.ITEM_REFUSED:
-                raise
-            self._libraries.forget()
-            message = f"{self._server.host} no longer has what it listed a moment ago: we look again later."
-            raise DeliveryFailed(Failure.REFUSED, message, status=404, answer=failed.answer) from failed
+            if failed.status == 404:
+                self._libraries.forget()
+            raise
 
     def test(self, scene: Scene | None) -> TestReport:
         """Looks a real scene up and says what an update would change; changes nothing."""
-        lines: list[str] = []
-        try:
-            about = self._api.about()
-            lines.append(f"{about.name} at {self._server.host} (Plex {about.version}) takes plex_token.")
-            self._libraries.forget()
-            lines.append(f"Scenes are looked for in {self._libraries.described()}.")
-            ok, found = self._try(scene)
-        except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, (*lines, *found))
+        return Trial(
+            NAME,
+            self._path_map,
+            introduce=self._introduce,
+            look_up=self._would_do,
+            libraries=self._libraries.shown,
+            files_named=self._files_named,
+        ).run(scene)
 
     def close(self) -> None:
         """Lets go of connections."""
         self._api.close()
+        self._posters.close()
 
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> None:
         if not where:
@@ -178,9 +173,9 @@ class Plex:
         (item,) = self._finder.prepared(delivery.row_id) or (self._finder.find(scene.id, where),)
         if item is None:
             asked = self._scan(where, unless_just_done=True)
-            unknown = not_there_yet(NAME, scene.id, where, "" if asked else self._no_library())
-            self._libraries.forget()  # what isn't found is never told from memory
-            raise unknown
+            outside = hint(where, self._libraries.shown)
+            self._libraries.doubt()  # the next attempt looks into libraries that were made meanwhile
+            raise not_there_yet(NAME, scene.id, where, outside, asked=asked)
         wanted = wanted_state(scene, self._selection)
         item, edit = self._compare(item, wanted)
         self._apply(item, wanted, edit)
@@ -194,8 +189,7 @@ class Plex:
     def _read(self, item: Item) -> Item:
         read = self._api.read([item]).get(item.key)
         if read is None:
-            message = f"{self._server.host} listed {item} a moment ago and does not show it now: we try again."
-            raise DeliveryFailed(Failure.REFUSED, message)
+            raise vanished(self._server, str(item))
         return read
 
     def _apply(self, item: Item, wanted: State, edit: Edit) -> None:
@@ -220,9 +214,9 @@ class Plex:
         if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
             return
         image = self._cover(scene.cover_url)
-        if image_type(image) is not None and not self._posters.has(scene.id, image):
+        if image_type(image) is not None and not self._posters.has(scene.id, item.key, image):
             self._api.upload_poster(item, image)
-            self._posters.note(scene.id, image)
+            self._posters.note(scene.id, item.key, image)
 
     def _scan(self, where: Sequence[Place], *, unless_just_done: bool = False) -> bool:
         """Has the folders of these files scanned; False if they are in none of the libraries."""
@@ -246,38 +240,24 @@ class Plex:
             self._scanned[key, folder] = now
             return True
 
-    def _no_library(self) -> str:
-        return f"None of the libraries it is looked for in holds that folder: {self._libraries.described()}."
+    # The test
 
-    def _try(self, scene: Scene | None) -> tuple[bool, list[str]]:
-        """Whether a delivery of this scene would reach its item, and what it would do."""
-        if scene is None:
-            return True, ["Stash holds no scene, so no path was looked up."]
-        where = places(None, scene, self._path_map)
-        if not where:
-            raise no_file(NAME, scene.id)
+    def _introduce(self) -> Iterator[str]:
+        about = self._api.about()
+        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes plex_token."
+        self._libraries.forget()
+        yield f"Scenes are looked for in {described(self._libraries.shown())}."
+
+    def _would_do(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
         item = self._finder.find(scene.id, where)
         if item is None:
-            unknown = f"Scene {scene.id} is not known under {'; nor under '.join(map(str, where))}."
-            covered = any(self._libraries.covering(place.server) for place in where)
-            return False, [unknown, *([] if covered else [self._no_library()]), *self._namesakes(where[0])]
+            return None
         item, edit = self._compare(item, wanted_state(scene, self._selection))
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
-        return True, [found, *(edit.changes or ["Nothing would change."])]
+        return [found, *(edit.changes or ["Nothing would change."])]
 
-    def _namesakes(self, place: Place) -> list[str]:
-        """Where the server has files of that name, and the rule that would make the paths meet."""
-        name = split(place.server)[1]
-        files = [
-            file
-            for section in self._libraries.chosen()
-            for item in self._api.files_named(section, name)
-            for file in item.files
-            if split(file)[1] == name
-        ]
-        return [
-            f"It has a file of that name at {file}: the rule {rule_between(place.stash, file)} in path_map "
-            "would make the two meet."
-            for file in files[:NAMESAKES]
-        ]
+    def _files_named(self, name: str) -> Iterator[str]:
+        for section in self._libraries.chosen():
+            for item in self._api.files_named(section, name):
+                yield from item.files

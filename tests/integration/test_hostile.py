@@ -1,0 +1,189 @@
+"""Hostile input on real sockets and in real processes; ``make torture`` runs these with larger numbers.
+
+What one function does with it is in the unit tests of the hook, the settings, the queue's rows and the pickles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stash_courier.plugin.settings import Settings
+from stash_courier.queue import schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.tests.standin.receivers import RawReceiver, read_request
+from stash_courier.worker.destinations import webhook
+from stash_courier.worker.failures import DeliveryFailed
+from stash_courier.worker.stash import Stash, StashUnavailable
+from tests import durable
+
+FULL = bool(os.environ.get("COURIER_FULL"))
+TIMES = 10 if FULL else 1
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+DELIVERY = Delivery(1, "webhook:127.0.0.1", 5, "destroy", (), 9, 1.5, path="/media/a.mp4")
+
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            *(b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999999999999"),
+            *(b"Content-Length: 1, 2", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"),
+            *(b"Content-Encoding: gzip", b"Content-Encoding: \xff", b"Location: \xff://[", b"Retry-After: \xff"),
+            *(b"Retry-After: 99999999999999999999", b"Set-Cookie: \x00", b"Connection: close", b": nameless"),
+            *(b" folded", b"A" * 70_000, b"Content-Type: text/html; charset=\xff"),
+        ]
+    ),
+    max_size=4,
+)
+HEADS = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK", b"HTTP/1.1 204 None", b"HTTP/1.0 307 Go", b"HTTP/1.1 422 No", b"HTTP/1.1 503 Busy"),
+        *(b"HTTP/1.1 100 Continue", b"HTTP/1.1 999 ?", b"HTTP/1.1 0 ?", b"HTTP/9.9 200 OK", b"HTTP/1.1 -5 ?"),
+        *(
+            b"HTTP/1.1 99999999999 ?",
+            b"HTTP/1.1 \xff",
+            b"SSH-2.0-OpenSSH_9.2",
+            b"\x15\x03\x01\x00\x02\x02\x46",
+            b"",
+        ),
+    ]
+)
+BODIES = st.binary(max_size=300) | st.sampled_from(
+    [b"5\r\nhello\r\n0\r\n\r\n", b"ffffffffffffffff\r\n", b"zz\r\n"]
+)
+
+
+class Server:
+    """Says once to each who connects what it was told to say."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+    def serve(self, connection: Any, ended: threading.Event) -> None:
+        """One connection."""
+        read_request(connection)
+        connection.sendall(self.answer)
+
+
+@contextmanager
+def serving() -> Iterator[tuple[Server, str]]:
+    """A server, and its URL."""
+    server = Server()
+    with RawReceiver(server.serve) as raw:
+        yield server, raw.url
+
+
+@settings(max_examples=150 * TIMES, deadline=None)
+@given(HEADS, HEADERS, BODIES)
+def test_no_answer_of_a_receiver_is_a_bug(head: bytes, headers: list[bytes], body: bytes) -> None:
+    """Whatever a receiver answers, it took the delivery, or the failure is one that the table of them knows."""
+    server, url = RECEIVER
+    server.answer = b"\r\n".join([head, *headers, b"", body])
+    (destination,) = webhook.configure({"webhook_url": url}, Settings(delivery_timeout_seconds=1))[0]
+    assert isinstance(destination, webhook.Webhook)
+    try:
+        destination.deliver(DELIVERY, None)
+    except DeliveryFailed:
+        pass
+    finally:
+        destination.close()
+
+
+RECEIVER: tuple[Server, str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _receiver() -> Iterator[None]:
+    global RECEIVER  # hypothesis and fixtures don't go together
+    with serving() as RECEIVER:
+        yield
+
+
+def answers() -> st.SearchStrategy[bytes]:
+    """Bodies of Stash's answers: JSON of any form, often that of an answer, or no JSON at all."""
+    scene = st.dictionaries(st.sampled_from(["id", "title", "files", "tags", "studio", "updated_at"]), VALUES)
+    plugins: st.SearchStrategy[Any] = st.fixed_dictionaries({"plugins": VALUES | st.just({"stash_plugin": {}})})
+    data = st.fixed_dictionaries(
+        {},
+        optional={
+            "s0": scene | VALUES,
+            "configuration": plugins | VALUES,
+            "plugins": VALUES,
+            "findScenes": VALUES,
+        },
+    )
+    whole = st.fixed_dictionaries({}, optional={"data": data | VALUES, "errors": VALUES})
+    return st.binary(max_size=60) | (whole | VALUES).map(lambda value: json.dumps(value).encode())
+
+
+@settings(max_examples=150 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers(), st.sampled_from([b"200 OK", b"204 None", b"401 No", b"302 Go\r\nLocation: /login", b"500 Oh"]))
+def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes) -> None:
+    """Whatever Stash answers, the worker waits for Stash or calls that one scene broken; it never dies of it."""
+    server, url = RECEIVER
+    server.answer = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\n" % status
+    server.answer += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    port = int(url.rstrip("/").rpartition(":")[2])
+    place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
+    (tmp_path / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": 0.0}))
+    stash = Stash(tmp_path, timeout=1.0)
+    try:
+        for ask in (stash.plugin_state, lambda: stash.scenes([5])):
+            with contextlib.suppress(StashUnavailable):
+                ask()
+    finally:
+        stash.close()
+
+
+@settings(max_examples=15 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=100) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_a_hook_process_refuses_rubbish_in_one_sentence(tmp_path: Path, raw: bytes) -> None:
+    """Whatever stands on a plugin process's stdin, Stash gets one JSON object and a sentence in its log."""
+    ran = durable.run_hook(tmp_path / "stash_courier", raw)
+    durable.failed(ran.returncode, ran.stdout, ran.stderr)
+
+
+NAMES = ("job_id", "title", "destination", "event", "job_data", "history", "error_type", "error_message")
+COLUMNS = st.dictionaries(
+    st.sampled_from([*NAMES, "stack_trace", "retry_count", "failed_at", "generation", "seq", "plugin_version"]),
+    st.binary(max_size=40) | st.text(max_size=40) | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=100 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(COLUMNS)
+def test_anything_can_stand_in_a_dead_letter(tmp_path: Path, values: dict[str, object]) -> None:
+    """Whatever somebody wrote into dlq.db, a person can list it, look at it and discard it; nothing of it runs."""
+    letters = DeadLetterQueue(tmp_path)
+    try:
+        letter = letters.add(Broken(1, "webhook:example.org", 5, b"\x00", "why"), ValueError("why"), 1)
+        with closing(sqlite3.connect(letters.path, isolation_level=None)) as conn:
+            sets = ", ".join(f"{name} = :{name}" for name in values)
+            conn.execute(f"UPDATE dead_letters SET {sets} WHERE id = :id", {**values, "id": letter})
+        assert [summary.id for summary in letters.get_recent()] == [letter]
+        whole = letters.get_by_id(letter)
+        assert whole is not None
+        assert (whole.job is None) == bool(whole.job_problem) or "history" in whole.job_problem
+        json.dumps([str(whole.title), str(whole.error_message)])
+        letters.count_by_error()
+        assert letters.discard(ids=[letter]) == 1
+    finally:
+        letters.close()

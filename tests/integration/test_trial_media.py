@@ -1,0 +1,195 @@
+"""The button «Test destinations» with media servers: the real process, a Stash and three servers on sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stash_courier.plugin import trial
+from stash_courier.tests.harness import Courier
+from stash_courier.tests.standin import emby, jellyfin, plex
+
+pytestmark = pytest.mark.timeout(60)
+
+FOLDER = "/media/films"  # as Stash calls it; "/films" at the servers
+
+
+@dataclass
+class Servers:
+    """The three, with a library of films each."""
+
+    jellyfin: jellyfin.StandInJellyfin
+    plex: plex.Plex
+    emby: emby.Emby
+
+    def scan(self, path: str) -> None:
+        """Has all three find a file."""
+        self.jellyfin.add(path)
+        self.plex.add(self.plex.libraries[0], path)
+        self.emby.items.append(emby.Item(path, path))
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Their addresses and keys."""
+        return {
+            "jellyfin_url": self.jellyfin.url,
+            "jellyfin_api_key": jellyfin.KEY,
+            "plex_url": self.plex.url,
+            "plex_token": plex.TOKEN,
+            "emby_url": self.emby.url,
+            "emby_api_key": emby.KEY,
+            "path_map": f"{FOLDER} => /films",
+        }
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody was asked to change anything."""
+        received = (
+            *self.jellyfin.receiver.received,
+            *self.plex.receiver.received,
+            *self.emby.receiver.received,
+        )
+        return bool(received) and {r.method for r in received} == {"GET"} and self.plex.scans == []
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    with (
+        jellyfin.StandInJellyfin(libraries={"Films": ["/films"]}) as one,
+        plex.Plex(plex.Library("3", "Films", ("/films",))) as two,
+        emby.Emby(libraries={"Films": ("/films",)}) as three,
+    ):
+        yield Servers(one, two, three)
+
+
+@pytest.fixture
+def courier(tmp_path: Path, servers: Servers) -> Iterator[Courier]:
+    """A Stash with three scenes, whose plugin knows the three servers."""
+    with Courier(tmp_path, servers.settings, scenes=3) as running:
+        yield running
+
+
+def press(courier: Courier) -> dict[str, Any]:
+    """Presses the button."""
+    found: dict[str, Any] = courier.stash.operation({"mode": "test_destinations"})
+    assert jellyfin.KEY not in str(found)
+    assert plex.TOKEN not in str(found)
+    assert emby.KEY not in str(found)
+    return found
+
+
+def outcome(found: dict[str, Any]) -> dict[str, bool]:
+    """Which destination took the test."""
+    return {one["id"]: one["ok"] for one in found["destinations"]}
+
+
+def said_of(found: dict[str, Any], destination: str) -> str:
+    """All that was said of one destination."""
+    (one,) = [one for one in found["destinations"] if one["id"] == destination]
+    return "\n".join(one["lines"])
+
+
+ALL = dict.fromkeys(("emby", "jellyfin", "plex"), True)
+
+
+def test_each_server_is_tried_with_a_real_scene(courier: Courier, servers: Servers) -> None:
+    """Server, version, libraries, the newest scene's item and what would change are said; nothing is written."""
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", title="The Last")
+    servers.scan("/films/last.mkv")
+    found = press(courier)
+    assert outcome(found) == ALL
+    assert found["scene"] == {"id": scene_id, "title": "The Last"}
+    for destination, version in (("jellyfin", "10.10.7"), ("plex", "1.41.3"), ("emby", "4.9.1")):
+        text = said_of(found, destination)
+        assert version in text
+        assert "Films (/films)" in text
+        assert f"Scene {scene_id} is " in text
+        assert "/films/last.mkv" in text
+    for destination in ("jellyfin", "plex"):
+        assert 'title: "last" would become "The Last"' in said_of(found, destination)
+    assert servers.untouched
+
+
+def test_a_scene_without_a_file_is_passed_over(courier: Courier, servers: Servers) -> None:
+    """The newest scene with a file is taken, since one without can't be found anywhere."""
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
+    servers.scan("/films/last.mkv")
+    for _ in range(30):
+        courier.stash.add_scene()
+    found = press(courier)
+    assert found["scene"]["id"] == scene_id
+    assert outcome(found) == ALL
+
+
+@pytest.mark.parametrize(
+    ("filters", "fields"),
+    [
+        ({"filter_only_organized": True}, {"organized": False}),
+        ({"filter_skip_tags": "private"}, {"tags": ["Private"]}),
+        ({"filter_paths": FOLDER}, {}),
+    ],
+)
+def test_a_scene_that_is_never_sent_is_passed_over(
+    courier: Courier, servers: Servers, filters: dict[str, object], fields: dict[str, Any]
+) -> None:
+    """The newest scene that passes the owner's filters is taken."""
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True)
+    servers.scan("/films/last.mkv")
+    courier.stash.add_scene("/other/newer.mkv", **{"organized": True, **fields})
+    courier.configure(**filters)
+    found = press(courier)
+    assert found["scene"]["id"] == scene_id
+    assert outcome(found) == ALL
+
+
+def test_filters_that_let_nothing_through_are_said(courier: Courier, servers: Servers) -> None:
+    """If no scene passes the filters that is said, and the newest with a file is tried all the same."""
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
+    courier.stash.add_scene()
+    servers.scan("/films/last.mkv")
+    courier.configure(filter_paths="/nowhere")
+    found = press(courier)
+    (warning,) = [line for line in found["lines"] if "filter_paths" in line]
+    assert f"None of Stash's newest {trial.LOOKED_AT} scenes passes the filters" in warning
+    assert found["scene"]["id"] == scene_id
+    assert outcome(found) == ALL
+
+
+def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
+    """If no scene has a file that is said, and each server says that it can't be looked up."""
+    for scene_id in (1, 2, 3):
+        courier.stash.vanish(scene_id)
+    scene_id = courier.stash.add_scene()
+    found = press(courier)
+    assert any("newest 500 scenes has a file" in line for line in found["lines"])
+    assert found["scene"]["id"] == scene_id
+    assert outcome(found) == dict.fromkeys(ALL, False)
+    assert all("has no file" in said_of(found, destination) for destination in ALL)
+
+
+def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
+    """Without any scene the logins are proved."""
+    for scene_id in (1, 2, 3):
+        courier.stash.vanish(scene_id)
+    found = press(courier)
+    assert found["scene"] is None
+    assert outcome(found) == ALL
+    assert servers.untouched
+
+
+def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers) -> None:
+    """Where the path isn't known, each server's own path of that file is shown with the rule that would help."""
+    courier.stash.add_scene(f"{FOLDER}/last.mkv")
+    servers.scan("/films/last.mkv")
+    courier.configure(path_map="")
+    found = press(courier)
+    assert outcome(found) == dict.fromkeys(ALL, False)
+    for destination in ALL:
+        text = said_of(found, destination)
+        assert f"{FOLDER}/last.mkv; no rule of path_map fits it" in text
+        assert "a file of that name at /films/last.mkv: the rule /media => / in path_map would" in text
+    assert servers.untouched
