@@ -29,7 +29,7 @@ LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
 # The session cookie in the note lives as long as the owner's max_session_age, an hour or seconds; a
 # worker that starts must find one that is good, and a bulk edit need not write it with every scene.
-CONNECTION_AGE_SECONDS = 10
+CONNECTION_AGE_SECONDS = 1
 
 
 class BadInputError(Exception):

@@ -30,7 +30,7 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
         "WHERE destination = ? AND scene_id = ?",
         (destination, scene_id),
     ).fetchone()
-    return None if row is None else Sent(*row)
+    return None if row is None else Sent(row[0], row[1], row[2], _read(row[3]), row[4], _read(row[5]), row[6])
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
@@ -44,12 +44,25 @@ def write(conn: sqlite3.Connection, sent: Sent) -> None:
             sent.destination,
             sent.scene_id,
             sent.seq,
-            sent.updated_at,
+            _storable(sent.updated_at),
             sent.fetched_at,
-            sent.path,
+            _storable(sent.path),
             sent.outcome,
         ),
     )
+
+
+def _storable(text: str) -> str | bytes:
+    """A text as SQLite takes it: one that holds half a surrogate pair, as a path may, becomes bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def _read(stored: str | bytes) -> str:
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
 
 
 def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:

@@ -27,6 +27,8 @@ from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, Event, 
 ROUTE_ROWS = 1000  # inbox rows in one transaction: cheap, and a hook that waits for it waits little
 BUSY_SECONDS = 10.0
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
+# The log is written over again and again: where it must grow, each sync costs several times as much.
+LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # moved into the file when it has so many; cut when it is larger
 
 
 class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
@@ -64,6 +66,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """Opens the file as the hook does; persist-queue's own way races on creation and counts all rows."""
         self._getter = self._putter = None  # for its __del__, should opening fail
         self._conn, self._gate = schema.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
+        self._conn.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._conn.text_factory = codec.exact
         self._getter = self._putter = self._conn
         self.tran_lock = threading.Lock()
@@ -193,13 +196,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def next_due(self, destination: str) -> float | None:
         """Wall time at which the destination's next delivery that is no suspect is due; None if none waits."""
-        due: float | None = self._conn.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
-        return due
+        return _time(self._conn.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0])
 
     def suspect_due(self, destination: str) -> float | None:
         """As ``next_due``, of those that were in flight when a worker died."""
-        due: float | None = self._conn.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0]
-        return due
+        return _time(self._conn.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0])
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""
@@ -278,6 +279,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         All of it is suspect. A death counts for the suspect that was watched, or for what was in flight alone.
         """
         with self.transaction():
+            self._conn.execute(sql.MEND_DUE)  # what is due at no time would wait for ever
             found = self.in_flight()
             self._conn.execute(sql.SUSPECT, (len(found) == 1,))
             for delivery in found:
@@ -330,9 +332,10 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         It waits for nobody: a checkpoint that waits for a reader keeps all hooks from writing.
         """
         transactions.shrink(self._conn, FREE_PAGES)
+        large = (self.folder / f"{schema.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
         self._conn.execute("PRAGMA busy_timeout = 0")
         try:
-            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._conn.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if large else 'PASSIVE'})").fetchone()
         finally:
             self._conn.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
@@ -345,3 +348,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     get = get_nowait = ack = ack_failed = nack = update = queue = task_done = _refused
     resume_unack_tasks = clear_acked_data = shrink_disk_usage = active_size = _refused
     unack_count = acked_count = ready_count = ack_failed_count = _refused
+
+
+def _time(due: object) -> float | None:
+    """A time from a row; None for what damage has made of one, which ``recover`` mends."""
+    return float(due) if isinstance(due, int | float) else None

@@ -110,6 +110,7 @@ SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
 # What was in flight when the last worker ended.
 IN_FLIGHT = f"SELECT {COLUMNS} FROM {DELIVERIES} WHERE status = 2"
 SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
+MEND_DUE = f"UPDATE {DELIVERIES} SET due = 0.0 WHERE typeof(due) NOT IN ('real', 'integer')"
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from stash_courier.queue import control
 from stash_courier.worker.failures import DeliveryFailed, Failure
 
 # Seconds between probes. An outage is looked at often, so that everything goes out within a minute of
@@ -52,15 +53,20 @@ def from_json(stored: dict[str, Any]) -> Health:
     """The opposite of ``to_json``; fields that are missing, unknown or damaged are forgiven."""
     known: dict[str, Any] = {}
     for name, default in asdict(Health()).items():
-        fits = (int, float) if isinstance(default, float) else type(default)
-        if name != "streak" and isinstance(stored.get(name), fits):
-            known[name] = stored[name]
+        value = stored.get(name)
+        match default:
+            case float() if control.is_time(value):
+                known[name] = value
+            case int() if control.is_whole(value):
+                known[name] = value
+            case str() if isinstance(value, str):
+                known[name] = value
     if known.get("state") not in {"well", "ill", "gone"}:
         known.pop("state", None)
-    try:
-        known["streak"] = tuple((str(failure), int(scene)) for failure, scene in stored.get("streak", ()))
-    except (TypeError, ValueError):
-        pass  # as if there were none
+    streak = stored.get("streak")
+    if isinstance(streak, list | tuple):
+        pairs = [pair for pair in streak if isinstance(pair, list | tuple) and len(pair) == 2]
+        known["streak"] = tuple((f, s) for f, s in pairs if isinstance(f, str) and control.is_whole(s))
     return Health(**known)
 
 

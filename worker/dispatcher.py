@@ -32,6 +32,7 @@ from stash_courier.worker.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
 STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
+STATE_DISABLED_SECONDS = 10.0  # the same while the plugin is disabled: nobody tells that it no longer is
 STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
 CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
 DEADLY = 3  # deaths of the worker that make a delivery a dead letter
@@ -105,6 +106,7 @@ class Dispatcher:
         self._known_seq = 0  # newest event that the settings we have are newer than
         self._stash_failures = 0  # in a row
         self._stash_until = 0.0  # monotonic time before which it isn't asked
+        self._stash_failed_at = -FOREVER  # monotonic
         self._stash_gone_since: float | None = None  # monotonic
         self._offset = clock() - monotonic()
 
@@ -226,6 +228,7 @@ class Dispatcher:
             log.info("Stash answers again")
             control.put(self._conn, control.STASH, None)
         self._stash_failures, self._stash_until, self._stash_gone_since = 0, 0.0, None
+        self._stash_failed_at = -FOREVER
         self._state_at = self._monotonic()
         if self._enabled != state.enabled:
             self._enabled = state.enabled
@@ -241,12 +244,13 @@ class Dispatcher:
         now = self._monotonic()
         if self._stash_gone_since is None:
             self._stash_gone_since = now
-            log.warning("Stash can't be asked, deliveries wait: %s", error)
+            log.warning("Stash can't be asked: %s", error)
         control.put(
             self._conn,
             control.STASH,
             {"since": self._clock() - (now - self._stash_gone_since), "reason": str(error)},
         )
+        self._stash_failed_at = now
         self._stash_until = now + STASH_WAITS[min(self._stash_failures, len(STASH_WAITS) - 1)]
         self._stash_failures += 1
         self._sweep.stash_failed()
@@ -371,10 +375,12 @@ class Dispatcher:
 
     def _ask_stash(self) -> None:
         """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""
-        now = self._monotonic()
-        if self._asking or now < self._stash_until:
+        now, newest = self._monotonic(), self._queue.newest_seq()
+        # An event that came in since shows that Stash is there, and its hook has brought a session.
+        until = self._stash_until if newest <= self._asked_seq else self._stash_failed_at + STASH_WAITS[0]
+        if self._asking or now < until:
             return
-        newest = self._asked_seq = self._queue.newest_seq()
+        self._asked_seq = newest
         waiting = [lane for lane in self.roster.lanes.values() if lane.to_fetch]
         if waiting:
             batch = self._next_batch(waiting)
@@ -390,11 +396,14 @@ class Dispatcher:
             self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
         elif (
             newest > self._known_seq
-            or now - self._state_at > STATE_IDLE_SECONDS
+            or now - self._state_at >= self._state_seconds()
             or self._stash_gone_since is not None
             or (keep_alive is not None and keep_alive <= 0)
         ):
             self._await_answer((), self._asker.submit(self._stash.plugin_state))
+
+    def _state_seconds(self) -> float:
+        return STATE_DISABLED_SECONDS if self._enabled is False else STATE_IDLE_SECONDS
 
     def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
         self._asking = True
@@ -420,7 +429,7 @@ class Dispatcher:
         if self._unrecorded or not self._reports.empty():
             return 0.0
         now, wall = self._monotonic(), self._clock()
-        waits = [STATE_IDLE_SECONDS]
+        waits = [self._state_seconds()]
         if self._recorder.burials_wait:
             waits.append(AGAIN_SECONDS)
         if not self._asking:

@@ -54,7 +54,7 @@ class _Candidate:
 
     key: str  # the path's
     id: str
-    lowered: bool  # made of the lower-cased path
+    lowered: bool | None  # made of the lower-cased path; None: of one that is the same then
 
 
 class Lookup:
@@ -121,16 +121,21 @@ class Lookup:
         while waiting:
             batch, waiting = waiting[:IDS_AT_ONCE], waiting[IDS_AT_ONCE:]
             self._learn(self._read({one.id for one in batch}, found))
-            waiting = [one for one in waiting if not found[one.key] and self._lowers in {None, one.lowered}]
+            ruled_out = None if self._lowers is None else not self._lowers
+            waiting = [
+                one for one in waiting if not found[one.key] and (one.lowered is None or one.lowered != ruled_out)
+            ]
         return found
 
     def _candidates(self, paths: Sequence[str]) -> Iterator[_Candidate]:
         """All ids that these paths may have; of both spellings, while it isn't known which the server uses."""
-        for lowered in (False, True) if self._lowers is None else (self._lowers,):
+        lowers = self._lowers
+        for lowered in (False, True) if lowers is None else (lowers,):
             for path in dict.fromkeys(paths):
-                if self._lowers is not None or not lowered or path != path.lower():
+                same = path == path.lower()
+                if not (same and lowered and lowers is None):
                     for item_id in computed_ids(path, lowered=lowered):
-                        yield _Candidate(path_key(path), item_id, lowered)
+                        yield _Candidate(path_key(path), item_id, None if same else lowered)
 
     def _learn(self, items: Iterable[Item]) -> None:
         """Sees by items with capitals in their paths which spelling the server makes ids of."""

@@ -45,22 +45,27 @@ class Trial:
         lines: list[str] = []
         try:
             lines.extend(self.introduce())  # those before a failure stay
-            ok, more = self._try(scene)
+            ok = self._try(scene, lines)
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
             return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, (*lines, *more))
+        return TestReport(ok, tuple(lines))
 
-    def _try(self, scene: Scene | None) -> tuple[bool, list[str]]:
+    def _try(self, scene: Scene | None, lines: list[str]) -> bool:
+        """Looks the scene up and says what came of it."""
         if scene is None:
-            return True, ["Stash holds no scene, so no path was looked up."]
+            lines.append("Stash holds no scene, so no path was looked up.")
+            return True
         where = places(None, scene, self.path_map)
         if not where:
             raise no_file(self.name, scene.id)
         found = self.look_up(scene, where)
         if found is not None:
-            return True, found
-        return False, [f"Scene {scene.id} is not known under {all_places(where)}.", *self._why_not(where)]
+            lines.extend(found)
+            return True
+        lines.append(f"Scene {scene.id} is not known under {all_places(where)}.")
+        lines.extend(self._why_not(where))
+        return False
 
     def _why_not(self, where: Sequence[Place]) -> list[str]:
         """What the server calls its own paths; that a scan is pending only if it has no such file elsewhere."""

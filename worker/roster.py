@@ -119,10 +119,8 @@ class Roster:
 
     def meet_again(self, name: str) -> None:
         """Something waits for a destination that the settings may no longer name, and that was forgotten."""
-        if name not in self.targets and name not in self.removed:
-            self.removed[name] = self._clock()
-            state = Health(removed_at=self.removed[name])
-            control.put_state(self._queue.connection, name, breaker.to_json(state))
+        if self._raw is not None and name not in self.targets:
+            self.removed.setdefault(name, self._clock())
 
     def forget(self, name: str) -> None:
         """Drops a removed destination that nothing waits for any more."""

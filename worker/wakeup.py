@@ -34,6 +34,8 @@ class Wakeup:
             self._there.send(b"!")
         except BlockingIOError:
             pass  # it has been told so often that it hasn't caught up
+        except OSError:
+            pass  # a thread whose request hung reports to a sleeper that is gone
 
     def wait(self, seconds: float) -> bool:
         """Sleeps until woken, at most so long; returns whether it was woken."""

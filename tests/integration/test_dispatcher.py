@@ -47,6 +47,21 @@ def arrived(receiver: Receiver) -> list[str]:
     return [received.json()["data"]["id"] for received in receiver.received]
 
 
+def taken_out_while_it_waits(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, other: Receiver
+) -> str:
+    """The id of a second webhook that was down and is no more in the settings; one delivery waits for it."""
+    set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+    other.down()
+    courier.put(1)
+    courier.run(lambda: arrived(receiver) == ["1"])
+    courier.run(seconds=60.0)
+    (name,) = courier.queue.backlog()
+    set_up(stash, webhook_url=receiver.url)
+    courier.run(seconds=120.0)
+    return name
+
+
 # Settings
 
 
@@ -122,14 +137,7 @@ def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
 ) -> None:
     """What waits for a webhook that is taken out of the settings is a dead letter after 30 days, not before."""
     with Receiver() as other:
-        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
-        other.down()
-        courier.put(1)
-        courier.run(lambda: arrived(receiver) == ["1"])
-        courier.run(seconds=60.0)
-        (name,) = courier.queue.backlog()
-        set_up(stash, webhook_url=receiver.url)
-        courier.run(seconds=120.0)
+        name = taken_out_while_it_waits(courier, stash, receiver, other)
         courier.jump(29 * DAY)
         courier.run(seconds=120.0)
         assert list(courier.queue.backlog()) == [name]
@@ -146,14 +154,7 @@ def test_another_mistake_takes_no_removed_destination_back(
 ) -> None:
     """A webhook that its owner took out gets nothing queued because another one's URL is mistyped later."""
     with Receiver() as other:
-        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
-        other.down()
-        courier.put(1)
-        courier.run(lambda: arrived(receiver) == ["1"])
-        courier.run(seconds=60.0)
-        (name,) = courier.queue.backlog()
-        set_up(stash, webhook_url=receiver.url)
-        courier.run(seconds=120.0)
+        name = taken_out_while_it_waits(courier, stash, receiver, other)
         set_up(stash, webhook_url=f"{receiver.url} htp:/x")
         courier.put(2)
         courier.run(lambda: "2" in arrived(receiver))
@@ -285,3 +286,17 @@ def test_what_settles_is_not_hurried_by_a_recovery(
     assert arrived(receiver) == ["1"]
     courier.run(courier.queue.empty)
     assert arrived(receiver) == ["1", "2"]
+
+
+def test_an_edit_shows_that_stash_is_back(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
+    """After a long night without Stash the first edit is delivered at once: its hook shows that Stash answers."""
+    set_up(stash, webhook_url=receiver.url)
+    courier.put(1)
+    courier.run(courier.queue.empty)
+    stash.stop()
+    courier.run(seconds=3600.0)
+    courier.run(lambda: courier.dispatcher.stash_gone_seconds > 0)
+    courier.run(seconds=300.0)
+    stash.start()
+    courier.put(2)
+    assert courier.run(lambda: arrived(receiver) == ["1", "2"]) <= 2.0

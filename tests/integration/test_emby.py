@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from stash_courier.plugin.settings import Settings, parse
-from stash_courier.queue.jobs import Delivery, Scene, SceneFile
+from stash_courier.queue.jobs import Scene, SceneFile
+from stash_courier.tests.media_samples import delivery, scene
 from stash_courier.tests.standin.emby import KEY, Item, Notice
 from stash_courier.tests.standin.emby import Emby as Server
 from stash_courier.tests.standin.receivers import Received, Receiver, Reply
@@ -22,29 +23,9 @@ from stash_courier.worker.http import Client
 
 pytestmark = pytest.mark.timeout(30)
 
-SCENE = Scene(
-    id=17,
-    title="A day",
-    code="",
-    details="",
-    director="",
-    date="",
-    rating100=None,
-    organized=True,
-    urls=(),
-    created_at="",
-    updated_at="",
-    files=(SceneFile("/data/a/one.mkv", 1, 1.0, 1, 1),),
-    performers=(),
-    tags=(),
-    studio=None,
-    groups=(),
-    stash_ids=(),
-    cover_url="",
-    fetched_at=1_767_225_601.0,
-)
-UPDATE = Delivery(3, "emby", 17, "update", ("title",), 1_767_225_600_123, 1_767_225_600.5)
-DESTROY = replace(UPDATE, event="destroy", changed=(), path="/data/a/one.mkv")
+SCENE = scene("/data/a/one.mkv")
+UPDATE = delivery("emby", SCENE)
+DESTROY = delivery("emby", event="destroy", changed=(), path="/data/a/one.mkv")
 PATH = "/media/a/one.mkv"
 HTML = {"Content-Type": "text/html"}
 
@@ -75,10 +56,10 @@ def emby(server: Server) -> Iterator[Make]:
         one.close()
 
 
-def failure(destination: Emby, scene: Scene | None = SCENE) -> DeliveryFailed:
+def failure(destination: Emby, of: Scene | None = SCENE) -> DeliveryFailed:
     """How a delivery fails."""
     with pytest.raises(DeliveryFailed) as caught:
-        destination.deliver(UPDATE, scene)
+        destination.deliver(UPDATE, of)
     assert KEY not in str(caught.value) + caught.value.answer
     return caught.value
 
@@ -349,6 +330,17 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> No
         "place of /data => /media, would make the two meet.",
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
+
+
+def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server, emby: Make) -> None:
+    """If Emby doesn't list its files, the path that isn't known is shown all the same."""
+    real = server.receiver.answer
+    assert callable(real)
+    server.receiver.answer = lambda request: Reply(500) if "StartIndex" in request.path else real(request)
+    report = emby().test(SCENE)
+    assert not report.ok
+    assert PATH in report.lines[2]
+    assert "500" in report.lines[3]
 
 
 def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:

@@ -23,7 +23,8 @@ from plexapi.exceptions import BadRequest, Unauthorized
 from plexapi.server import PlexServer
 
 from stash_courier.plugin.settings import parse
-from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
+from stash_courier.queue.jobs import Delivery, Scene, SceneFile
+from stash_courier.tests.media_samples import delivery, named, scene
 from stash_courier.tests.standin.plex import TOKEN, Library
 from stash_courier.tests.standin.plex import Plex as Server
 from stash_courier.tests.standin.receivers import RawReceiver, Received, Receiver, Reply, say
@@ -38,29 +39,16 @@ from stash_courier.worker.stash import Stash
 pytestmark = pytest.mark.timeout(60)
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
-SCENE = Scene(
-    id=17,
+SCENE = scene(
+    "/data/a/one.mkv",
     title="A day",
-    code="C-1",
     details="What happens:\nnot much.",
     director="Dana",
-    date="2024-05-06",
-    rating100=80,
-    organized=True,
-    urls=(),
-    created_at="2024-05-01T10:00:00+02:00",
-    updated_at="2024-05-02T10:00:00+02:00",
-    files=(SceneFile("/data/a/one.mkv", 1, 1.0, 1, 1),),
-    performers=(Named("1", "Anna"), Named("2", "Zoë"), Named("3", "Bo, Jr."), Named("4", "Cy")),
-    tags=(Named("5", "outside"), Named("6", "rain & wind"), Named("7", "50%")),
-    studio=Named("8", "Studio"),
-    groups=(Named("9", "Group"),),
-    stash_ids=(),
-    cover_url="http://stash:9999/scene/17/screenshot?t=1",
-    fetched_at=1_767_225_601.0,
+    performers=["Anna", "Zoë", "Bo, Jr.", "Cy"],
+    tags=["outside", "rain & wind", "50%"],
 )
-UPDATE = Delivery(3, "plex", 17, "update", ("title",), 1_767_225_600_123, 1_767_225_600.5)
-DESTROY = replace(UPDATE, event="destroy", changed=(), path="/data/a/one.mkv")
+UPDATE = delivery("plex", SCENE)
+DESTROY = delivery("plex", event="destroy", changed=(), path="/data/a/one.mkv")
 PATH = "/media/a/one.mkv"
 
 
@@ -112,10 +100,10 @@ def plex(server: Server) -> Iterator[Make]:
         one.close()
 
 
-def failure(destination: Plex, scene: Scene | None = SCENE, delivery: Delivery = UPDATE) -> DeliveryFailed:
+def failure(destination: Plex, of: Scene | None = SCENE, job: Delivery = UPDATE) -> DeliveryFailed:
     """How a delivery fails."""
     with pytest.raises(DeliveryFailed) as caught:
-        destination.deliver(delivery, scene)
+        destination.deliver(job, of)
     assert TOKEN not in str(caught.value) + caught.value.answer
     return caught.value
 
@@ -123,11 +111,6 @@ def failure(destination: Plex, scene: Scene | None = SCENE, delivery: Delivery =
 def sent(request: Received) -> dict[str, str]:
     """The parameters of a request."""
     return {k: v[-1] for k, v in parse_qs(urlsplit(request.path).query, keep_blank_values=True).items()}
-
-
-def tagged(*names: str) -> tuple[Named, ...]:
-    """Tags with these names."""
-    return tuple(Named(str(n), name) for n, name in enumerate(names))
 
 
 # The stand-in
@@ -363,13 +346,13 @@ def test_every_kind_of_character(
     films.items.clear()
     item = server.add(films, PATH)
     item.tags["genre"] = list(dict.fromkeys(" ".join(n.split()) for n in before if n.split()))
-    scene = replace(SCENE, title=title, details=details, tags=tagged(*after))
+    one = replace(SCENE, title=title, details=details, tags=named(after))
     destination = plex(plex_skip_fields="+empty")
-    destination.deliver(UPDATE, scene)
+    destination.deliver(UPDATE, one)
     assert item.values["title"] == title or item.values["title"].strip() == title.strip()
     assert sorted(map(folded, item.tags["genre"])) == sorted({folded(n) for n in after if n.split()})
     edits = len(server.edits)
-    destination.deliver(UPDATE, scene)
+    destination.deliver(UPDATE, one)
     assert len(server.edits) == edits
     destination.close()
 
@@ -664,7 +647,7 @@ def crowd(server: Server, films: Library, count: int) -> list[tuple[Delivery, Sc
     jobs: list[tuple[Delivery, Scene | None]] = []
     for n in range(count):
         files = (SceneFile(f"/data/a/scene-{n:05}.mkv", 1, 1.0, 1, 1),)
-        scene = replace(SCENE, id=n + 1, title=f"Scene {n}" if n % 10 == 0 else "", files=files)
+        one = replace(SCENE, id=n + 1, title=f"Scene {n}" if n % 10 == 0 else "", files=files)
         item = server.add(films, f"/media/a/scene-{n:05}.mkv")
         item.values |= {"summary": SCENE.details, "studio": "Studio", "originallyAvailableAt": "2024-05-06"}
         item.tags = {
@@ -673,7 +656,7 @@ def crowd(server: Server, films: Library, count: int) -> list[tuple[Delivery, Sc
             "director": ["Dana"],
             "collection": ["Group"],
         }
-        jobs.append((replace(UPDATE, row_id=n + 1, scene_id=n + 1), scene))
+        jobs.append((replace(UPDATE, row_id=n + 1, scene_id=n + 1), one))
     return jobs
 
 
@@ -798,11 +781,11 @@ def test_a_login_page_takes_no_edit(server: Server, films: Library, plex: Make) 
     assert item.values["title"] == "A day"
 
 
-@pytest.mark.parametrize("delivery", [UPDATE, DESTROY])
-def test_a_login_page_scans_nothing(server: Server, plex: Make, delivery: Delivery) -> None:
+@pytest.mark.parametrize("job", [UPDATE, DESTROY])
+def test_a_login_page_scans_nothing(server: Server, plex: Make, job: Delivery) -> None:
     """A scan that a login page answered, of a new file or of one that is gone, counts as not asked for."""
     login_page(server, "/refresh")
-    failed = failure(plex(), SCENE if delivery is UPDATE else None, delivery)
+    failed = failure(plex(), SCENE if job is UPDATE else None, job)
     assert failed.failure is Failure.DESTINATION
     assert "login page" in failed.message
 

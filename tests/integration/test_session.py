@@ -123,3 +123,10 @@ def test_a_spool_file_that_cannot_be_read_stops_nothing(
     assert session.queue.inbox_count() == 1
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     assert "1.json" in caplog.text
+
+
+def test_a_request_that_ends_after_the_worker_disturbs_nobody(folder: Path) -> None:
+    """A thread whose receiver hung until now reports to a worker that is gone: no traceback in the log."""
+    with Session(folder) as running:
+        wakeup = running.wakeup
+    wakeup.notify()

@@ -376,6 +376,42 @@ def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> Non
     assert len(api.asked) == asked + 2
 
 
+def test_the_first_find_settles_how_ids_are_made() -> None:
+    """Also in the very first batch the other way isn't asked for once an item of it was found."""
+    items = numbered(50)
+    lookup = Lookup(api := Api(*items[:49]), Clock())
+    lookup.ahead([item["Path"] for item in items])
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("lowered", [False, True])
+def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
+    """Sixty paths in small letters cost two requests, whichever way the server makes ids."""
+    items: list[Item] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
+    lookup = Lookup(api := Api(*items, lowered=lowered), Clock())
+    lookup.ahead([item["Path"] for item in items])
+    assert all(found(lookup, item["Path"]) for item in items)
+    assert (len(api.asked), api.pages) == (2, 0)
+
+
+def test_what_a_server_does_to_capitals_is_nothing_to_paths_without() -> None:
+    """When another thread learns how a server makes ids, no path is given up that has the same id either way."""
+    items: list[Item] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
+    mixed = numbered(1)[0]
+
+    class Taught(Api):
+        def items(self, ids: Any) -> list[Item]:
+            if not self.asked:
+                self.asked.append([])
+                found(lookup, mixed["Path"])
+            return super().items(ids)
+
+    lookup = Lookup(api := Taught(*items, mixed, lowered=True), Clock())
+    lookup.ahead([item["Path"] for item in items])
+    assert all(found(lookup, item["Path"]) for item in items)
+    assert api.pages == 0
+
+
 def test_a_server_that_changes_its_ways_is_understood_again() -> None:
     """A server that begins to lower-case its ids is found by the listing once, and by its ids from then on."""
     items = numbered(3)

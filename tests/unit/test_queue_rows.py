@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stash_courier.plugin.settings import parse
-from stash_courier.queue import codec, control, schema
+from stash_courier.queue import codec, control, ledger, schema
 from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import BUSY_SECONDS, SceneQueue
+from stash_courier.queue.scene_queue import BUSY_SECONDS, LOG_BYTES, SceneQueue
 from stash_courier.worker.failures import Failure
 from tests.durable import DEST, START, event
 
@@ -127,6 +127,30 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
     with queue.transaction():
         queue.remove(broken.seq)
     assert queue.size == 1
+
+
+@pytest.mark.parametrize("due", ["soon", b"\xff", None])
+def test_a_time_that_is_none_holds_up_nothing(queue: SceneQueue, due: object) -> None:
+    """Damage in the column that says when a delivery is due: others are found, and at the next start it too."""
+    queue.route([event(6, seq=2)], [DEST], 0.0)
+    try:
+        queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = ? WHERE scene_id = 5", (due,))
+    except sqlite3.IntegrityError:
+        return
+    assert queue.next_due(DEST) == START
+    assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [6]
+    assert queue.next_due(DEST) is None  # what lies at no time is no reason to look again and again
+    queue.recover()
+    assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [5]
+
+
+@pytest.mark.parametrize("path", ["/media/a\ud83d.mp4", "/media/\udcff.mp4", "/media/ü.mp4"])
+def test_the_ledger_keeps_any_path(queue: SceneQueue, path: str) -> None:
+    """A file name that is no text is remembered as it is, for the day on which the scene is gone."""
+    sent = ledger.Sent(DEST, 5, 1, "2026-01-05T10:00:00Z", START, path, "sent")
+    with queue.transaction():
+        ledger.write(queue.connection, sent)
+    assert ledger.find(queue.connection, DEST, 5) == sent
 
 
 def test_bytes_that_are_no_text_block_nothing(queue: SceneQueue) -> None:
@@ -266,7 +290,18 @@ def test_what_burns_nothing_is_named_as_the_worker_names_it() -> None:
 
 
 # For people and for the whole file at once, or of one row.
-MAY_SCAN = {"BACKLOG", "COUNT", "INBOX_COUNT", "MAKE_DUE", "SHIFT", "ADD", "ANY", "INBOX_ANY", "INBOX_ROWS"}
+MAY_SCAN = {
+    "BACKLOG",
+    "COUNT",
+    "INBOX_COUNT",
+    "MAKE_DUE",
+    "MEND_DUE",
+    "SHIFT",
+    "ADD",
+    "ANY",
+    "INBOX_ANY",
+    "INBOX_ROWS",
+}
 # In the order of the rowid and with a limit: they stop after what they were asked for.
 LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
 # Goes through the partial index of what is in flight, which is all that it wants.
@@ -343,7 +378,7 @@ def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
             queue.done(delivery)
     queue.tidy()
     assert (tmp_path / "queue.db").stat().st_size < full / 10
-    assert (tmp_path / "queue.db-wal").stat().st_size == 0
+    assert (tmp_path / "queue.db-wal").stat().st_size <= LOG_BYTES
 
 
 def test_tidying_waits_for_nobody(queue: SceneQueue, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class TestReport:
 
     ok: bool
     lines: tuple[str, ...]  # sentences for a person: what happened and what to do
+    notes: tuple[str, ...] = ()  # further sentences, which are no warning whatever came of the test
 
     __test__ = False  # not a test class, whatever its name makes pytest think
 

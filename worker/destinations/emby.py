@@ -40,9 +40,9 @@ from stash_courier.worker.media_trial import Trial
 KIND = "emby"
 NAME = "Emby"
 
-LARGEST = 1024 * 1024  # bytes of an answer
+LARGEST = 16 * 1024 * 1024  # bytes of an answer; a page of the listing is a tenth of that
 FOUND_AT_MOST = 20  # items that are shown for one path
-PAGE = 1000  # items of the listing at once, some 300 bytes each
+PAGE = 1000  # items of the listing at once
 # Looks into the files again and fills what is missing; nothing is thrown away.
 REFRESH = "Recursive=false&MetadataRefreshMode=FullRefresh&ReplaceAllMetadata=false&ReplaceAllImages=false"
 

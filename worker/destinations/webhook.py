@@ -37,7 +37,6 @@ _ADVICE = {
     404: "nothing takes webhooks at this path; check webhook_url",
     405: "nothing takes a POST at this path; check webhook_url",
     413: "the event is larger than it takes; raise its limit (nginx: client_max_body_size)",
-    500: "it failed at this; its own log says why (Debian's webhook says so to a wrong webhook_secret)",
 }
 
 
@@ -126,11 +125,11 @@ class Webhook:
             answer = self._send(f"msg_test_{secrets.token_hex(8)}", serialise(TEST_TYPE, now, data))
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (failed.message, *said, *self._about_path(scene)))
+            return TestReport(False, (failed.message, *said), self._about_path(scene))
         took = f"{self._target.host} took a test event ({answer.status})"
         how = "signed" if self._signing else "unsigned, since webhook_secret is empty"
-        ignored = f"Its type is {TEST_TYPE}: a receiver that only knows scene.* does nothing with it."
-        return TestReport(True, (f"{took}, {how}.", ignored, *self._about_path(scene)))
+        ignored = f"A test event's type is {TEST_TYPE}: a receiver that only knows scene.* does nothing with it."
+        return TestReport(True, (f"{took}, {how}.", ignored), self._about_path(scene))
 
     def close(self) -> None:
         """Lets go of connections."""
@@ -147,11 +146,13 @@ class Webhook:
     def _about_path(self, scene: Scene | None) -> tuple[str, ...]:
         if scene is None or not scene.path:
             return ()
+        said = f"Scene {scene.id} goes out with the path {self._path_map.apply(scene.path)}"
         rule = self._path_map.rule_for(scene.path)
-        if rule is None:
-            return (f"Scene {scene.id} goes out with Stash's own path {scene.path}: no rule of path_map fits it.",)
-        mapped = self._path_map.apply(scene.path)
-        return (f"Scene {scene.id} goes out with the path {mapped}, by path_map's rule {rule[0]} => {rule[1]}.",)
+        if rule is not None:
+            return (f"{said}, by the rule {rule[0]} => {rule[1]} of path_map.",)
+        if self._path_map.rules:
+            return (f"{said}, as it is in Stash: no rule of path_map fits it.",)
+        return (f"{said}.",)
 
 
 def signature_headers(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:

@@ -63,26 +63,33 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
     """Parses ``webhook_url``, ``webhook_secret`` and ``webhook_headers``; never raises on their content."""
     targets, problems = _targets(_text(raw, "webhook_url"))
     unread = bool(problems)
-    held = Wanted(tuple(targets), usable=False, unread=unread)
-    if not targets:
-        return held, problems
+    if not targets and not unread:
+        return Wanted(), []
+    # All that is wrong is told at once, whatever else is: who mends one of these shouldn't find the next then.
+    signing: tuple[Secret, ...] = ()
+    headers: Mapping[str, str] = {}
+    usable = True
     try:
         signing = _signing(_text(raw, "webhook_secret"))
     except BadSetting as error:
-        return held, [*problems, Problem("webhook_secret", f"webhook_secret {error}.")]
+        usable = False
+        problems.append(Problem("webhook_secret", f"webhook_secret {error}."))
     try:
         headers, left_out = _headers(_text(raw, "webhook_headers"))
         if "authorization" in map(str.lower, headers) and any(t.authorization for t in targets):
             raise BadSetting("holds Authorization while webhook_url holds a login; leave one of them")  # noqa: TRY301
     except BadSetting as error:
+        usable = False
         message = f"webhook_headers {error}; nothing is sent until it is corrected."
-        return held, [*problems, Problem("webhook_headers", message)]
-    for name in left_out:
-        message = (
-            f"webhook_headers holds {name}, which Stash Courier sets itself: it is left out, delete it there."
-        )
         problems.append(Problem("webhook_headers", message))
-    return Wanted(tuple(targets), signing, headers, unread=unread), problems
+    else:
+        problems += map(_left_out, left_out)
+    return Wanted(tuple(targets), signing, headers, usable=usable, unread=unread), problems
+
+
+def _left_out(header: str) -> Problem:
+    message = f"webhook_headers holds {header}, which Stash Courier sets itself: it is left out, delete it there."
+    return Problem("webhook_headers", message, minor=True)
 
 
 def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, str]) -> tuple[str, ...]:
