@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.settings import Problem, Settings, parse
+from stash_courier.plugin.snapshot import Named
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
@@ -36,8 +37,7 @@ class Setup:
     settings: Settings
     destinations: Mapping[str, Destination]  # by id, those that can be used
     problems: tuple[Problem, ...]
-    broken_kinds: frozenset[str]  # set up, but not usable
-    enabled: bool
+    named: Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,13 @@ class Context:
         state = self.stash.plugin_state()
         settings, problems = parse(state.settings)
         loaded = destinations.load(state.settings, settings)
+        faults = {
+            kind: tuple(dict.fromkeys(p.setting for p in loaded.problems if _stops(p, kind)))
+            for kind in sorted(loaded.broken_kinds)
+        }
+        named = Named(frozenset(loaded.destinations), frozenset(loaded.unusable), faults)
         try:
-            yield Setup(
-                settings,
-                loaded.destinations,
-                (*problems, *loaded.problems),
-                loaded.broken_kinds,
-                state.enabled,
-            )
+            yield Setup(settings, loaded.destinations, (*problems, *loaded.problems), named)
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
@@ -155,3 +154,8 @@ class Context:
     def spooled(self) -> int:
         """Changes that hooks had to keep beside the queue."""
         return sum(1 for _ in (self.folder / schema.SPOOL).glob("*.json"))
+
+
+def _stops(problem: Problem, kind: str) -> bool:
+    """Whether it keeps a destination of that kind from being used."""
+    return problem.setting.startswith(f"{kind}_") and not problem.minor

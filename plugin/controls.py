@@ -50,31 +50,36 @@ def resume(context: Context, _: Arguments) -> dict[str, object]:
 
 def stop_worker(context: Context, _: Arguments) -> dict[str, object]:
     """Ends the worker once it has finished what it is sending."""
-    stopped = _stop(context)
-    if stopped:
+    stopped = False
+    if not process.running(str(context.folder)):
+        context.report.say("No worker runs.")
+    elif stopped := _stop(context):
         context.report.say(
-            "It starts again with the next change of a scene or the next page of Stash; to keep it from "
+            "The worker starts again with the next change of a scene or the next page of Stash; to keep it from "
             "delivering, press «Pause deliveries»."
             if context.may_start
-            else "STASH_COURIER_WORKER=off: this plugin starts none."
+            else "This plugin starts no worker again: STASH_COURIER_WORKER=off."
         )
     return {"stopped": stopped, "running": process.running(str(context.folder))}
 
 
 def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
     """Ends the worker and starts it afresh; starts it if none ran."""
-    _stop(context)
+    folder = str(context.folder)
+    ran = process.running(folder)
+    if ran:
+        _stop(context)
     began = time.time()
     if not context.may_start:
         context.report.warn(f"No worker was started: {context.kept_off()}")
         return {"started": False, "pid": None}
-    folder = str(context.folder)
     process.start(folder, context.root)
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
         note = context.worker_note()
         if note is not None and note.heartbeat_at >= began and process.running(folder):
-            context.report.say(f"The worker runs: version {note.version}, process {note.pid}.")
+            begun = "The worker runs afresh" if ran else "No worker ran; one runs now"
+            context.report.say(f"{begun}: version {note.version}, process {note.pid}.")
             return {"started": True, "pid": note.pid}
         time.sleep(LOOK_SECONDS)
     context.report.warn(
@@ -87,9 +92,6 @@ def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
 def _stop(context: Context) -> bool:
     """Asks the worker to end and waits for that; says what came of it."""
     folder, report = str(context.folder), context.report
-    if not process.running(folder):
-        report.say("No worker runs.")
-        return False
     ending = "The worker"
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:

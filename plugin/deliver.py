@@ -15,7 +15,7 @@ from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context
 from stash_courier.plugin.report import count
-from stash_courier.plugin.snapshot import Snapshot, read, standing
+from stash_courier.plugin.snapshot import Named, Snapshot, read, standings, undecided
 from stash_courier.queue import control
 from stash_courier.worker import VERSION, process, service
 from stash_courier.worker.session import Session
@@ -40,7 +40,8 @@ class _Course:
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
     """Delivers what waits, whatever it waits for."""
     began = time.time()
-    usable = _usable(context)
+    named = _named(context)
+    usable = named.usable if named else frozenset()
     lock = process.hold(str(context.folder)) if usable else None
     if not usable:
         with context.queue() as queue:
@@ -52,22 +53,22 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
         course = _work(context, usable, lock)
     with context.dead_letters() as dlq:
         dead = dlq.count_since(began)
-    facts = _tell(context, course, usable, dead)
+    facts = _tell(context, course, named, dead)
     return {"worker": "foreground" if lock is not None else "background", **facts}
 
 
-def _usable(context: Context) -> set[str]:
-    """The destinations that can be delivered to; if there is none, says why."""
+def _named(context: Context) -> Named | None:
+    """The destinations that are set up, None if that isn't known; says so if there is none."""
     try:
         with context.setup() as setup:
             for problem in setup.problems:
                 context.report.warn(problem.message)
-            if not setup.destinations and not setup.broken_kinds:
+            if setup.named.nobody:
                 context.report.warn(NONE_SET_UP)
-            return set(setup.destinations)
+            return setup.named
     except StashUnavailable as error:
         context.report.warn(f"Nothing can be delivered now: {error}.")
-        return set()
+        return None
 
 
 def _watch(context: Context, usable: Collection[str]) -> _Course:
@@ -208,7 +209,7 @@ def _ended(first: Snapshot, last: Snapshot) -> int:
     return max(0, first.deliveries + last.added - first.added - last.deliveries)
 
 
-def _tell(context: Context, course: _Course, usable: Collection[str], dead: int) -> dict[str, object]:
+def _tell(context: Context, course: _Course, named: Named | None, dead: int) -> dict[str, object]:
     report = context.report
     first, last = course.first, course.last
     done = max(0, _ended(first, last) - dead)
@@ -216,8 +217,9 @@ def _tell(context: Context, course: _Course, usable: Collection[str], dead: int)
         report.say("Nothing waits to be delivered.")
     else:
         buried = f"; {count(dead, 'dead letter')} came of it, press «Review dead letters»" if dead else ""
-        left = f"{last.deliveries:,} still {'waits' if last.deliveries == 1 else 'wait'}"
-        (report.warn if dead else report.say)(f"{count(done, 'delivery')} done, {left}{buried}.")
+        left = last.deliveries + last.inbox
+        still = f"{left:,} still {'waits' if left == 1 else 'wait'}"
+        (report.warn if dead else report.say)(f"{count(done, 'delivery')} done, {still}{buried}.")
     if course.stuck:
         report.warn(
             f"Nothing has moved for {STILL_SECONDS:.0f} s: «Show status» says more, and {process.LOG} in "
@@ -225,21 +227,15 @@ def _tell(context: Context, course: _Course, usable: Collection[str], dead: int)
         )
     if last.blocked and (last.deliveries or last.inbox):
         report.warn(last.blocked)
-    standings = [
-        standing(last, name, usable=name in usable, broken=name not in usable and _is_meant(last, name))
-        for name, waits in sorted(last.backlog.items())
-        if waits.total
-    ]
-    for one in standings:
+    found = standings(last, named)
+    if held_back := undecided(last, named, found):
+        report.warn(held_back)
+    waiting = [one for one in found if one.backlog.total]
+    for one in waiting:
         (report.say if one.state == "well" else report.warn)(one.sentence)
     return {
         "done": done,
         "waiting": last.deliveries,
         "dead_letters": dead,
-        "destinations": [one.facts() for one in standings],
+        "destinations": [one.facts() for one in waiting],
     }
-
-
-def _is_meant(seen: Snapshot, name: str) -> bool:
-    """Whether the settings still mean a destination that can't be used now."""
-    return name in seen.healths and not seen.healths[name].removed_at

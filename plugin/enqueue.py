@@ -30,7 +30,7 @@ def enqueue_recent(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues the scenes that changed in the last days."""
     days = arguments.days or RECENT_DAYS
     since = time.time() - days * DAY
-    return {**_enqueue(context, since, f" changed in the last {count(days, 'day')}"), "days": days}
+    return {**_enqueue(context, since, f" that changed in the last {count(days, 'day')}"), "days": days}
 
 
 def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[str, object]:
@@ -52,9 +52,10 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
             "go out; press the button again for the rest, a scene that still waits isn't sent twice"
         ) from error
     if queued:
+        are, they_go = ("is", "it goes") if queued == 1 else ("are", "they go")
         report.say(
-            f"{count(queued, 'scene')}{which} queued for {', '.join(targets)} in "
-            f"{span(time.monotonic() - began)}; they go out behind all edits."
+            f"{count(queued, 'scene')}{which} {are} queued for {', '.join(targets)} in "
+            f"{span(time.monotonic() - began)}; {they_go} out behind all edits."
         )
         context.set_to_work()
     else:
@@ -73,13 +74,16 @@ def _targets(context: Context) -> list[str]:
         targets = set(setup.destinations)
         for problem in setup.problems:
             context.report.warn(problem.message)
-        if setup.broken_kinds:
+        if setup.named.faults:
             with context.queue() as queue:
                 known = control.states(queue.connection)
-            targets.update(name for name in known if name.split(":", 1)[0] in setup.broken_kinds)
+            targets.update(name for name in known if name.split(":", 1)[0] in setup.named.faults)
         if not targets:
-            wrong = "No destination's settings can be used as they stand, see above."
-            raise BadInputError(f"{wrong if setup.broken_kinds else NONE_SET_UP} Nothing was queued")
+            if setup.named.nobody:
+                raise BadInputError(f"{NONE_SET_UP} Nothing was queued")
+            raise BadInputError(
+                f"There is no destination to queue for, since {setup.named.fault}. Nothing was queued"
+            )
     return sorted(targets)
 
 

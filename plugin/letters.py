@@ -13,13 +13,16 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.names import failure
 from stash_courier.plugin.report import ago, count, flat, one_line, scene
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import DeadLetter, Summary
 
+# A review stays below the 30 lines that Stash's page of logs shows; the answer has all.
 LISTED = 10  # of the latest, where no limit was given
-GROUPS = 20  # lines; the answer has all
+GROUPS = 10  # lines
 ATTEMPTS = 5  # lines of one letter's history; the answer has all
+LONGEST_ANSWER = 200  # characters of what a destination said
 DEEPEST = 6  # levels of a stored job that are shown; ours have three
 
 STATES = {
@@ -40,29 +43,40 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
         latest = dlq.get_recent(
             arguments.limit or LISTED, error_type=arguments.error_type, destination=arguments.destination
         )
+        answers = {letter.id: _last_answer(dlq.get_by_id(letter.id)) for letter in latest}
         dlq.mark_reviewed([letter.id for letter in latest])
     report = context.report
+    titles = _titles(context, latest)
     if not total:
         report.say("There are no dead letters: nothing was given up.")
     else:
-        report.say(f"{count(total, 'dead letter')}: deliveries that were given up. By error and destination:")
-    for kind, where, number in groups[:GROUPS]:
-        report.say(f"{where or 'no destination yet'}: {number:,} with {flat(kind)}")
-    titles = _titles(context, latest)
-    if latest and (len(latest) < total):
-        report.say(f"The latest {len(latest):,}:" if len(latest) > 1 else "The latest:")
+        _say_groups(context, total, groups, len(latest))
     for letter in latest:
-        report.say(_sentence(letter, titles, now))
+        report.say(_sentence(letter, titles, now) + _said(answers[letter.id]))
     if total:
         report.say(
-            "When what made them fail is mended, press «Retry dead letters»; what nobody needs any more goes with "
-            "«Discard dead letters»."
+            "When what made dead letters fail is mended, press «Retry dead letters»; what nobody needs any more "
+            "goes with «Discard dead letters»."
         )
     return {
         "total": total,
         "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-        "dead_letters": [_facts(letter, titles) for letter in latest],
+        "dead_letters": [{**_facts(letter, titles), "answer": answers[letter.id]} for letter in latest],
     }
+
+
+def _say_groups(context: Context, total: int, groups: list[tuple[str, str, int]], listed: int) -> None:
+    latest = f"; the latest {listed:,} {'are' if listed > 1 else 'is'} listed" if listed < total else ""
+    context.report.say(f"{count(total, 'dead letter')}: deliveries that were given up{latest}.")
+    for kind, where, number in groups[:GROUPS]:
+        context.report.say(
+            f"{where or 'no destination yet'}: {count(number, 'dead letter')}, {failure(kind)} "
+            f"(error_type {flat(kind)})."
+        )
+    if others := groups[GROUPS:]:
+        number = sum(n for _, _, n in others)
+        kinds = count(len(others), "further kind")
+        context.report.say(f"And {count(number, 'dead letter')} of {kinds} of error and destination.")
 
 
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -86,7 +100,7 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
             "read any more: press «Send recently changed scenes» or «Send all scenes» to send what was meant. "
             f"When no others are left, «Discard dead letters» deletes {them}."
         )
-    _say_missing(context, wanted, asked + lost, "is none, or is on its way already")
+    _say_missing(context, wanted, asked + lost, ", or one that is on its way already")
     return {"retried": asked, "unsendable": lost}
 
 
@@ -100,7 +114,7 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
         context.report.say(f"{count(deleted, 'dead letter')} deleted for good; {left:,} left.")
     else:
         context.report.say(f"No dead letter was deleted; {left:,} left.")
-    _say_missing(context, wanted, deleted, "is none any more")
+    _say_missing(context, wanted, deleted, " any more")
     return {"discarded": deleted, "left": left}
 
 
@@ -134,10 +148,11 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     for letter in found:
         report.say(_sentence(letter, titles, now))
         for attempt in letter.history[-ATTEMPTS:]:
-            report.say(f"#{letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}")
+            said = _said(attempt.answer)
+            report.say(f"Dead letter #{letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}{said}")
         if letter.job_problem:
-            report.warn(f"#{letter.id}: {letter.job_problem}.")
-    _say_missing(context, ids, len(found), "is none")
+            report.warn(f"Dead letter #{letter.id}: {letter.job_problem}.")
+    _say_missing(context, ids, len(found))
     return {"dead_letters": [_everything(letter, titles) for letter in found]}
 
 
@@ -165,9 +180,12 @@ def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -
             raise BadInputError(one_line(f"no dead letter has the {name} {flat(wanted)!r}: {known}"))
 
 
-def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, words: str) -> None:
+def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, more: str = "") -> None:
     if wanted is not None and done < len(wanted):
-        context.report.warn(f"{len(wanted) - done:,} of the {len(wanted):,} that were named {words}.")
+        missing, given = len(wanted) - done, count(len(wanted), "number")
+        context.report.warn(
+            f"{missing:,} of the {given} given {'is' if missing == 1 else 'are'} no dead letter's{more}."
+        )
 
 
 def _titles(context: Context, letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:
@@ -181,10 +199,19 @@ def _sentence(letter: Summary, titles: dict[int, str], now: float) -> str:
     what = scene(letter.scene_id, titles.get(letter.scene_id, "")) if letter.scene_id else "an unreadable event"
     state = STATES.get(letter.state)
     return (
-        f"#{letter.id}: {what} to {letter.destination or 'nobody yet'} ({flat(letter.event)}), "
+        f"Dead letter #{letter.id}: {what} to {letter.destination or 'nobody yet'} ({flat(letter.event)}), "
         f"{count(letter.retry_count, 'attempt')}, {ago(now - letter.failed_at)}"
-        f"{f', {state}' if state else ''}, {flat(letter.error_type)}: {flat(letter.error_message)}"
+        f"{f', {state}' if state else ''}, {failure(letter.error_type)}: {flat(letter.error_message)}"
     )
+
+
+def _said(answer: str) -> str:
+    return f" It said: {flat(answer, LONGEST_ANSWER)}" if answer.strip() else ""
+
+
+def _last_answer(letter: DeadLetter | None) -> str:
+    """What the destination said to the last attempt, "" if it said nothing or that isn't known."""
+    return letter.history[-1].answer if letter is not None and letter.history else ""
 
 
 def _facts(letter: Summary, titles: dict[int, str]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Problem:
 
     setting: str  # its key in Stash
     message: str  # what is wrong, what holds meanwhile, what to do; one sentence, no secret
+    minor: bool = False  # True: of a destination's setting, and the destination is used all the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Read by `status` and `deliver_now`. Pure but for ``read``; decides nothing that 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from stash_courier.plugin.report import ago, ahead, count, flat, span
@@ -97,6 +97,30 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What Stash's settings say of the destinations now."""
+
+    usable: frozenset[str] = frozenset()  # ids
+    unusable: frozenset[str] = frozenset()  # ids of those that wait for a setting, where they are known
+    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # kind of those → settings to be mended
+
+    @property
+    def nobody(self) -> bool:
+        """Whether no destination is set up at all."""
+        return not self.usable and not self.faults
+
+    @property
+    def fault(self) -> str:
+        """``a and b can't be used as they stand``, of all settings that keep a destination from being used."""
+        return _cannot_be_used([setting for settings in self.faults.values() for setting in settings])
+
+    def faults_of(self, name: str, health: Health | None) -> tuple[str, ...]:
+        """The settings that keep a destination from being used; none if it is usable or isn't meant at all."""
+        meant = name in self.unusable or (health is not None and not health.removed_at)
+        return self.faults.get(name.partition(":")[0], ()) if meant and name not in self.usable else ()
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How one destination stands."""
 
@@ -155,32 +179,93 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
     )
 
 
-def standing(snapshot: Snapshot, name: str, *, usable: bool, broken: bool) -> Standing:
+def standings(snapshot: Snapshot, named: Named | None) -> list[Standing]:
+    """How each destination stands that is set up or that something waits for, by id.
+
+    Args:
+        snapshot: the queue.
+        named: what the settings say; None if they can't be had: then what the worker knew last counts.
+    """
+    known = {*snapshot.healths, *snapshot.backlog}
+    found = []
+    for name in sorted(known if named is None else {*known, *named.usable, *named.unusable}):
+        health = snapshot.healths.get(name)
+        faults = named.faults_of(name, health) if named else ()
+        usable = name in named.usable if named else health is not None and not health.removed_at
+        if usable or faults or named is None or name in snapshot.backlog:
+            found.append(standing(snapshot, name, usable=usable, faults=faults))
+    return found
+
+
+def undecided(snapshot: Snapshot, named: Named | None, found: Collection[Standing]) -> str:
+    """That changes wait for a destination that a broken setting doesn't tell, in a sentence; "" if none do.
+
+    Args:
+        snapshot: the queue.
+        named: what the settings say; None if they can't be had.
+        found: how the destinations stand.
+    """
+    told = any(one.state == "broken" for one in found)
+    if named is None or named.usable or not named.faults or told or not snapshot.inbox:
+        return ""
+    wait, they = ("waits", "it goes") if snapshot.inbox == 1 else ("wait", "they go")
+    return f"{count(snapshot.inbox, 'change')} {wait}, since {named.fault}: {they} out once that is mended."
+
+
+def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[str] = ()) -> Standing:
     """How a destination stands.
 
     Args:
+        snapshot: the queue.
+        name: its id.
         usable: the settings name it, and it works.
-        broken: the settings mean it, but something in them can't be used.
+        faults: the settings that keep it from being used.
     """
     now = snapshot.at
     health = snapshot.healths.get(name, Health())
     waits = snapshot.backlog.get(name, EMPTY)
     last = health.last_success or None
-    if broken:
-        reason = "its settings can't be used as they stand"
-        sentence = f"{name} gets nothing, since {reason} (see below). {_waiting(waits, now)}."
+    if faults:
+        reason = _cannot_be_used(faults)
+        sentence = f"{name} gets nothing, since {reason}; {_kept(waits, now)}."
         return Standing(name, "broken", waits, sentence, None, reason, "", None, last)
-    if not usable and (health.removed_at or waits.total):
+    if not usable:
         return _removed(name, health, waits, now, last)
     if health.state != "well":
-        return _held(name, health, waits, now, last)
-    if now < health.until:
+        found = _held(name, health, waits, now, last)
+    elif now < health.until:
         sentence = (
             f"{name} asked to wait: {flat(health.reason)} Next try {ahead(health.until - now)}. "
             f"{_waiting(waits, now)}."
         )
-        return Standing(name, "waiting", waits, sentence, None, health.reason, "", health.until, last)
-    return _well(name, health, waits, now, last)
+        found = Standing(name, "waiting", waits, sentence, None, health.reason, "", health.until, last)
+    else:
+        found = _well(name, health, waits, now, last)
+    return found if snapshot.paused_since is None else replace(found, sentence=_paused(found, now))
+
+
+def _cannot_be_used(settings: Collection[str]) -> str:
+    *others, last = dict.fromkeys(settings)
+    if others:
+        return f"{', '.join(others)} and {last} can't be used as they stand"
+    return f"{last} can't be used as it stands"
+
+
+def _kept(waits: Backlog, now: float) -> str:
+    if not waits.total:
+        return "nothing waits for it"
+    wait = "waits" if waits.total == 1 else "wait"
+    return f"{count(waits.total, 'change')} {wait} for it, the oldest for {span(now - waits.oldest)}"
+
+
+def _paused(one: Standing, now: float) -> str:
+    """What is said while nothing is sent: neither that it takes anything nor when it is tried."""
+    said = f"{one.destination} gets nothing until you press «Resume deliveries». {_waiting(one.backlog, now)}."
+    if one.state == "well":
+        return said if one.last_success is None else f"{said} Last delivery {ago(now - one.last_success)}."
+    ill = f" for {span(now - one.since)}" if one.since else ""
+    advice = f" {one.advice}" if one.state == "off" else ""
+    return f"{said} It has taken nothing{ill}: {flat(one.reason)}{advice}"
 
 
 def _well(name: str, health: Health, waits: Backlog, now: float, last: float | None) -> Standing:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context
+from stash_courier.plugin.names import failure
 from stash_courier.plugin.report import ago, count, flat, scene, span
-from stash_courier.plugin.snapshot import Snapshot, Standing, read, standing
+from stash_courier.plugin.snapshot import Named, Snapshot, Standing, read, standings, undecided
 from stash_courier.queue import repair, schema
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.service import HEARTBEAT_SECONDS
@@ -28,24 +28,28 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     """Shows how things stand."""
     report = context.report
     now = time.time()
-    usable, broken_kinds, problems, stash = _settings(context)
+    named, problems, stash = _settings(context)
     snapshot, trouble = _snapshot(context, now)
-    if snapshot is not None and usable is None:
+    if snapshot is not None and named is None:
         problems = list(snapshot.problems)
-    standings = [] if snapshot is None else _standings(snapshot, usable, broken_kinds)
-    if usable is not None and not usable and not broken_kinds:
+    found = [] if snapshot is None else standings(snapshot, named)
+    if named is not None and named.nobody:
         report.warn(NONE_SET_UP)
     spooled = context.spooled()
     waiting = None if trouble else bool(spooled or (snapshot and (snapshot.inbox or snapshot.deliveries)))
     worker = _worker(context, now, waiting)
     if stash:
-        report.warn(f"{stash.rstrip('.')}. What follows is what the worker knew last.")
+        report.warn(
+            f"{stash.rstrip('.')}. Until Stash answers, «Show status» tells of destinations and settings what the "
+            "worker knew last."
+        )
     if trouble:
         report.warn(trouble)
     elif snapshot is None:
         report.say("The queue is empty: no change of a scene has come in yet. Save any scene to try it.")
     if snapshot is not None:
-        _say_queue(context, snapshot, standings, worker_runs=bool(worker["running"]))
+        held_back = undecided(snapshot, named, found)
+        _say_queue(context, snapshot, found, held_back, worker_runs=bool(worker["running"]))
     if spooled:
         report.warn(
             f"{count(spooled, 'change')} could not be put into the queue and {'is' if spooled == 1 else 'are'} "
@@ -59,7 +63,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "stash": stash,
         "queue": trouble,
         "paused_since": None if snapshot is None else snapshot.paused_since,
-        "destinations": [one.facts() for one in standings],
+        "destinations": [one.facts() for one in found],
         "inbox": 0 if snapshot is None else snapshot.inbox,
         "spool": spooled,
         "dead_letters": dead,
@@ -69,14 +73,13 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     }
 
 
-def _settings(context: Context) -> tuple[set[str] | None, Collection[str], list[tuple[str, str]], str]:
-    """Usable destinations (None: not known), broken kinds, problems, and why Stash can't be asked."""
+def _settings(context: Context) -> tuple[Named | None, list[tuple[str, str]], str]:
+    """The destinations that are set up (None: not known), problems, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            problems = [(problem.setting, problem.message) for problem in setup.problems]
-            return set(setup.destinations), setup.broken_kinds, problems, ""
+            return setup.named, [(problem.setting, problem.message) for problem in setup.problems], ""
     except StashUnavailable as error:
-        return None, (), [], str(error)
+        return None, [], str(error)
 
 
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
@@ -138,30 +141,19 @@ def _how_to_start(context: Context) -> str:
     return context.kept_off()
 
 
-def _standings(snapshot: Snapshot, usable: set[str] | None, broken_kinds: Collection[str]) -> list[Standing]:
-    known = {*snapshot.healths, *snapshot.backlog}
-    if usable is None:
-        usable = {name for name in known if name in snapshot.healths and not snapshot.healths[name].removed_at}
-    return [
-        standing(
-            snapshot,
-            name,
-            usable=name in usable,
-            broken=name not in usable and name.split(":", 1)[0] in broken_kinds,
-        )
-        for name in sorted({*known, *usable})
-    ]
-
-
-def _say_queue(context: Context, snapshot: Snapshot, standings: list[Standing], *, worker_runs: bool) -> None:
+def _say_queue(
+    context: Context, snapshot: Snapshot, found: list[Standing], held_back: str, *, worker_runs: bool
+) -> None:
     report = context.report
     # What a worker that is gone thought of Stash says nothing about now.
     blocked = snapshot.blocked if worker_runs else replace(snapshot, stash_away=None).blocked
     if blocked:
         report.warn(blocked)
-    for one in standings:
+    for one in found:
         (report.say if one.state == "well" else report.warn)(one.sentence)
-    if snapshot.inbox:
+    if held_back:
+        report.warn(held_back)
+    elif snapshot.inbox:
         report.say(f"{count(snapshot.inbox, 'change')} came in and will be sorted to the destinations.")
     for notice in snapshot.notices:
         report.warn(notice)
@@ -181,9 +173,9 @@ def _dead_letters(context: Context) -> dict[str, object]:
         report.warn(how if mend else f"The dead letters can't be read: {error}.")
         return {"total": None, "groups": []}
     if total:
-        named = [f"{n:,} {kind} at {where or 'no destination'}" for kind, where, n in groups[:GROUPS]]
+        kinds = [f"{n:,} {failure(kind)} at {where or 'no destination'}" for kind, where, n in groups[:GROUPS]]
         more = ", …" if len(groups) > GROUPS else ""
-        report.warn(f"{count(total, 'dead letter')} ({', '.join(named)}{more}): press «Review dead letters».")
+        report.warn(f"{count(total, 'dead letter')} ({', '.join(kinds)}{more}): press «Review dead letters».")
     else:
         report.say("There are no dead letters.")
     return {

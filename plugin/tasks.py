@@ -16,6 +16,7 @@ from stash_courier.plugin import controls, deliver, enqueue, letters, status, tr
 from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.names import spoken
 from stash_courier.plugin.report import one_line
 from stash_courier.queue import repair, schema
 from stash_courier.worker.stash import StashUnavailable
@@ -74,7 +75,9 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     try:
         result = chosen.do(context, arguments)
     except (StashUnavailable, schema.QueueUnavailable, sqlite3.Error, OSError) as error:
-        raise BadInputError(one_line(_explained(error, context.folder))) from error
+        raise BadInputError(one_line(spoken(_explained(error, context.folder)))) from error
+    except BadInputError as error:
+        raise BadInputError(one_line(spoken(str(error)))) from error
     finally:
         context.stash.close()
         context.report.linger()

@@ -30,10 +30,10 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
         names = _names(setup, arguments.destination)
         found = _scene(context, setup.settings) if names else None
         results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
-        if not names and not setup.broken_kinds:
+        if setup.named.nobody:
             report.warn(NONE_SET_UP)
         elif not names:
-            report.warn("No destination can be tested as its settings stand: mend what is said above.")
+            report.warn(f"No destination can be tested, since {setup.named.fault}.")
         problems = [{"setting": p.setting, "message": p.message} for p in setup.problems]
     if names:
         log.progress(1.0)
@@ -91,6 +91,8 @@ def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progre
     say(f"{name}: tested {with_what}: {'it works' if found.ok else 'it does not work'}.")
     for line in found.lines:
         say(f"{name}: {flat(line)}")
+    for line in found.notes:
+        report.say(f"{name}: {flat(line)}")
     if found.ok:
         _go_on(context, name)
     return {"id": name, "ok": found.ok, "lines": report.lines[begin:]}

@@ -135,7 +135,7 @@ class Demo:
 
     def say_status(self) -> None:
         """What the status button says."""
-        say("   The button «Status» says:")
+        say("   The button «Show status» says:")
         self.say_lines("status")
 
     def say_lines(self, mode: str) -> None:

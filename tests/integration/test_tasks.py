@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin import tasks
+from stash_courier.plugin import names, tasks
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
@@ -218,14 +218,74 @@ def test_settings_that_stop_everything_are_said(stash: StandInStash, buttons: Bu
     stash.configure("stash_plugin", {"webhook_url": receiver.url, "webhook_secret": SECRET + "!!"})
     for mode in ("status", "test_destinations"):
         found = buttons.press(mode)
-        (message,) = [text for level, text in found.logged if text.startswith("webhook_secret")]
-        assert [problem["message"] for problem in found.output["problems"]] == [message]
+        (message,) = [text for level, text in found.logged if text.startswith("«Webhook, signing secret»")]
+        assert [names.spoken(problem["message"]) for problem in found.output["problems"]] == [message]
+        assert [problem["setting"] for problem in found.output["problems"]] == ["webhook_secret"]
+        assert not any("webhook_secret" in text for _, text in found.logged)
         assert SECRET not in found.text
         offered = [re.findall(r"whsec_[A-Za-z0-9+/]+=*", text) for _, text in found.logged]
         assert [len(secrets) for secrets in offered if secrets] == [1]  # a fresh one, said once
+    untested = "No destination can be tested, since «Webhook, signing secret» can't be used as it stands."
+    assert untested in found.output["lines"]
     buttons.press("deliver_now")
-    assert "Nothing was queued" in buttons.press("enqueue_all").error
+    refused = buttons.press("enqueue_all").error
+    assert "since «Webhook, signing secret» can't be used as it stands. Nothing was queued" in refused
     assert receiver.received == ()
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (
+            {"webhook_secret": "rubbish"},
+            "{id} gets nothing, since «Webhook, signing secret» can't be used as it stands; 1 change waits for it",
+        ),
+        (
+            {"webhook_url": "127.0.0.1/hook"},
+            "1 change waits, since «Webhook, URL» can't be used as it stands: it goes out once that is mended.",
+        ),
+        (
+            {"webhook_url": "127.0.0.1/hook", "webhook_secret": "rubbish"},
+            "1 change waits, since «Webhook, URL» and «Webhook, signing secret» can't be used as they stand",
+        ),
+    ],
+)
+def test_a_destination_that_was_never_usable_keeps_its_changes(
+    broken: dict[str, object], says: str, stash: StandInStash, receiver: Receiver
+) -> None:
+    """With a mistake at first set-up changes wait, the buttons say so in one line, and they arrive later."""
+    stash.configure("stash_plugin", {"webhook_url": receiver.url, **broken})
+    fresh = Buttons(stash.config.config_dir, stash.config.port, worker=True)
+    fresh.folder.mkdir(parents=True)
+    event = schema.encode({"scene": 3, "event": "update", "changed": [], "at": time.time()})
+    schema.put(str(fresh.folder), event, time.time())
+    says = says.format(id=webhook(receiver))
+    try:
+        fresh.press("restart_worker")
+        until(lambda: any(line.startswith(says) for line in fresh.press("status").output["lines"]))
+        delivering = fresh.press("deliver_now").output["lines"]
+        assert any(line.startswith(says) for line in delivering)
+        assert "0 deliveries done, 1 still waits." in delivering
+        assert receiver.received == ()
+        stash.configure("stash_plugin", {"webhook_url": receiver.url})
+        fresh.press("restart_worker")
+        receiver.wait_for(1)
+    finally:
+        fresh.press("stop_worker")
+        until(lambda: not process.running(str(fresh.folder)))
+
+
+def test_a_destination_that_was_emptied_is_not_said_to_take_anything(
+    stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """Right after the URL was emptied status says that no destination is set up, and nothing against it."""
+    buttons.press("enqueue_all")
+    buttons.press("deliver_now")
+    stash.configure("stash_plugin", {})
+    status = buttons.press("status").output
+    assert status["lines"][0].startswith("No destination is set up")
+    assert status["destinations"] == []
+    assert not any("takes deliveries" in line for line in status["lines"])
 
 
 def test_a_fresh_secret_is_offered_and_kept_nowhere(
@@ -358,7 +418,12 @@ def test_pause_holds_everything_until_resume(buttons: Buttons, receiver: Receive
     buttons.press("enqueue_all")
     pressed = buttons.press("deliver_now")
     assert pressed.output["waiting"] == 50
-    assert any("«Resume deliveries»" in text for _, text in pressed.logged)
+    for said in (pressed, buttons.press("status")):
+        assert any(text.startswith("Deliveries have been paused for") for _, text in said.logged)
+        mine = [text for _, text in said.logged if text.startswith(webhook(receiver))]
+        assert [text.partition(". ")[0] for text in mine] == [
+            f"{webhook(receiver)} gets nothing until you press «Resume deliveries»"
+        ]
     assert receiver.received == ()
     buttons.press("resume")
     assert buttons.press("deliver_now").output["done"] == 50
@@ -399,11 +464,15 @@ def test_a_worker_can_be_stopped_and_restarted(live: Buttons) -> None:
         "running": False,
         "lines": [
             f"The worker (process {again['pid']}) has finished what it was sending and ended.",
-            "It starts again with the next change of a scene or the next page of Stash; to keep it from "
+            "The worker starts again with the next change of a scene or the next page of Stash; to keep it from "
             "delivering, press «Pause deliveries».",
         ],
     }
     assert live.press("status").output["worker"]["running"] is False
+    fresh = live.press("restart_worker").output
+    (line,) = fresh["lines"]
+    assert line.startswith("No worker ran; one runs now: version ")
+    assert line.endswith(f", process {fresh['pid']}.")
 
 
 @pytest.mark.parametrize("name", [schema.QUEUE_DB, schema.DLQ_DB])
@@ -440,7 +509,9 @@ def test_destinations_are_tested_with_a_real_scene(
     by_id = {found["id"]: found for found in pressed.output["destinations"]}
     assert by_id[webhook(receiver)]["ok"] is True
     assert by_id[webhook(other)]["ok"] is False
-    assert any("check webhook_url" in line for line in by_id[webhook(other)]["lines"])
+    assert any("check «Webhook, URL»" in line for line in by_id[webhook(other)]["lines"])
+    path = f"{webhook(other)}: Scene {newest} goes out with the path /media/last.mp4."
+    assert ("info", path) in pressed.logged  # no part of what failed
     assert pressed.output["scene"] == {"id": newest, "title": "Last\nof \x1b[31mall"}
     assert any(f"tested with scene {newest} «Last of \\x1b[31mall»" in text for _, text in pressed.logged)
     assert ("warning", "1 of 2 destinations took the test.") in pressed.logged
@@ -495,7 +566,7 @@ def test_recent_scenes_are_queued_and_older_ones_not(tmp_path: Path, receiver: R
         buttons = Buttons(server.config.config_dir, server.config.port)
         pressed = buttons.press("enqueue_recent")
         assert (pressed.output["queued"], pressed.output["days"]) == (1, 7)
-        assert pressed.logged[0][1].startswith("1 scene changed in the last 7 days queued for webhook:")
+        assert pressed.logged[0][1].startswith("1 scene that changed in the last 7 days is queued for webhook:")
         assert buttons.press("enqueue_recent", days="20").output["queued"] == 2
         assert buttons.press("enqueue_recent", days=1).output["queued"] == 1
     assert buttons.counts()[0] == 4

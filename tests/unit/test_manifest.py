@@ -17,7 +17,7 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.plugin import settings
+from stash_courier.plugin import names, settings
 from tests.conftest import ROOT
 
 MANIFEST = ROOT / "stash_plugin.yml"
@@ -167,6 +167,29 @@ def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
     common = {key for key in manifest["settings"] if not key.startswith(DESTINATIONS)}
     assert common == {field.name for field in fields(settings.Settings)}
     assert list(manifest["settings"]) == sorted(manifest["settings"])  # as Stash shows them
+
+
+def test_settings_are_called_as_sentences_call_them(manifest: dict[str, Any]) -> None:
+    """What a button calls a setting is what stands on Stash's page, for every setting."""
+    assert {key: setting["displayName"] for key, setting in manifest["settings"].items()} == names.SETTINGS
+    assert not [name for name in names.SETTINGS.values() if "«" in name or "»" in name]
+
+
+def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
+    """The table of settings has each one, by the name on Stash's page and by its key."""
+    table = (ROOT / "README.md").read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|`]+) \| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted((key, name) for name, key in rows) == sorted(
+        (key, setting["displayName"]) for key, setting in manifest["settings"].items()
+    )
+
+
+def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
+    """The first text that the owner reads names each destination, and where the webhook's settings are."""
+    for name in ("webhook", "Jellyfin", "Plex", "Emby"):
+        assert name in manifest["description"]
+    assert "webhook's are at the end" in manifest["description"]
+    assert list(manifest["settings"])[-1] == "webhook_url"
 
 
 def test_settings_types_are_those_of_the_code(manifest: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stash_courier.plugin import arguments, enqueue, report, snapshot, tasks
+from stash_courier.plugin import arguments, enqueue, names, report, snapshot, tasks
 from stash_courier.plugin.hook import BadInputError
-from stash_courier.plugin.snapshot import Snapshot
+from stash_courier.plugin.snapshot import Named, Snapshot
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery
@@ -57,11 +57,11 @@ def delivery(scene_id: int, destination: str = HOOK, **fields: Any) -> Delivery:
     return Delivery(1, destination, scene_id, "update", ("title",), 1_700_000_000_000 + scene_id, NOW, **fields)
 
 
-def bury(folder: Path, scene_id: int, failure: Failure, title: str = "", **fields: Any) -> int:
+def bury(folder: Path, scene_id: int, failure: Failure, title: str = "", message: str = "", **fields: Any) -> int:
     """Makes a dead letter; its id."""
     dlq = DeadLetterQueue(folder)
     try:
-        error = DeliveryFailed(failure, f"{failure} it was")
+        error = DeliveryFailed(failure, message or f"{failure} it was")
         return dlq.add(delivery(scene_id, **fields), error, 3, title=title)
     finally:
         dlq.close()
@@ -97,7 +97,12 @@ def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snap
 
 def sentence(health: Health, waits: Backlog = NOTHING, *, usable: bool = True) -> str:
     """What is said of the destination."""
-    return snapshot.standing(seen(health, waits), HOOK, usable=usable, broken=False).sentence
+    return snapshot.standing(seen(health, waits), HOOK, usable=usable).sentence
+
+
+def standings(moment: Snapshot, named: Named | None) -> dict[str, snapshot.Standing]:
+    """How the destinations stand that are shown."""
+    return {one.destination: one for one in snapshot.standings(moment, named)}
 
 
 # words -----------------------------------------------------------------------------------------
@@ -158,6 +163,40 @@ def test_sentences_name_buttons_that_exist() -> None:
     told = {name for name in told if name[0].isupper() and name != "Film"}
     assert told
     assert told <= names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sweep_minutes must be", "«Sweep, minutes between two» must be"),
+        ("check webhook_url, webhook_secret.", "check «Webhook, URL», «Webhook, signing secret»."),
+        ("by path_map's rule", "by «Path map»'s rule"),
+        ("(plex_libraries)", "(«Plex, libraries»)"),
+        ("scene 5 «my sweep_off» and sweep_off", "scene 5 «my sweep_off» and «Sweep, switch off»"),
+        ("/media/path_map/plex_url.mp4 path_map.mp4", "/media/path_map/plex_url.mp4 path_map.mp4"),
+        ("my_plex_url plex_urls x=plex_url plex_url=x", "my_plex_url plex_urls x=«Plex, address» plex_url=x"),
+    ],
+)
+def test_settings_are_called_as_on_the_page(text: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A setting's key is replaced by its name on Stash's page where it is a word; paths and titles stay."""
+    told = report.Report()
+    told.say(text)
+    assert told.lines == [said]
+    assert capfd.readouterr().err == f"\x01i\x02{said}\n"
+
+
+def test_every_failure_has_words() -> None:
+    """No sentence shows the name of a class: each failure is said in words, and what is unknown is a bug."""
+    assert all(names.failure(failure) != failure or failure == "bug" for failure in Failure)
+    assert not any("_" in names.failure(failure) for failure in Failure)
+    assert names.failure("KeyError") == "bug"
+
+
+def test_no_sentence_needs_another() -> None:
+    """The page of logs shows the newest line first, so no line points up or down, or announces others."""
+    texts = {path.name: path.read_text("utf-8") for path in (ROOT / "plugin").glob("*.py")}
+    for words in ("see below", "see above", "said above", "What follows is", "By error", "The latest:"):
+        assert [name for name, text in texts.items() if words in text] == [], words
 
 
 def test_the_manifest_says_how_recent_is_recent() -> None:
@@ -276,6 +315,73 @@ def test_a_removed_destination_says_how_long_its_deliveries_are_kept() -> None:
     said = sentence(Health(removed_at=NOW - 2 * DAY), WAITING, usable=False)
     assert "has not been in the settings for 2 days" in said
     assert "in 28 days they become dead letters" in said
+
+
+def test_a_broken_destination_names_the_setting_and_what_waits() -> None:
+    """One whose setting can't be used says which one, and that nothing of what waits is lost."""
+    named = Named(unusable=frozenset({HOOK}), faults={"webhook": ("webhook_secret",)})
+    found = standings(seen(waits=WAITING), named)[HOOK]
+    assert found.state == "broken"
+    assert found.sentence == (
+        f"{HOOK} gets nothing, since webhook_secret can't be used as it stands; "
+        "12 changes wait for it, the oldest for 5 min."
+    )
+    two = Named(faults={"webhook": ("webhook_url", "webhook_secret")})
+    assert standings(seen(), two)[HOOK].sentence == (
+        f"{HOOK} gets nothing, since webhook_url and webhook_secret can't be used as they stand; "
+        "nothing waits for it."
+    )
+
+
+def test_a_destination_that_nobody_has_met_is_shown_with_its_fault() -> None:
+    """At first set-up the destination with a bad secret is there before a worker has written anything of it."""
+    named = Named(unusable=frozenset({"webhook:new"}), faults={"webhook": ("webhook_secret",)})
+    assert standings(seen(), named)["webhook:new"].state == "broken"
+
+
+def test_a_destination_that_is_not_set_up_any_more_is_not_listed() -> None:
+    """Where the settings don't name it and nothing waits for it, nobody says that it takes deliveries."""
+    other = Named(usable=frozenset({"plex"}))
+    assert set(standings(seen(), other)) == {"plex"}
+    assert set(standings(seen(), Named())) == set()
+    assert standings(seen(waits=WAITING), other)[HOOK].state == "removed"
+    assert standings(seen(Health(removed_at=NOW - DAY), WAITING), Named(faults={"webhook": ("webhook_url",)}))[
+        HOOK
+    ].sentence.startswith(f"{HOOK} has not been in the settings")
+    assert standings(seen(), None)[HOOK].state == "well"  # Stash can't be asked: what was known last
+
+
+def test_changes_that_no_destination_can_be_told_of_are_said() -> None:
+    """Where only a bad URL is set, changes wait undecided, and one line says so and why."""
+    named = Named(faults={"webhook": ("webhook_url",)})
+    moment = seen(inbox=3, healths={})
+    said = snapshot.undecided(moment, named, snapshot.standings(moment, named))
+    assert said == "3 changes wait, since webhook_url can't be used as it stands: they go out once that is mended."
+    known = seen(inbox=3)
+    assert snapshot.undecided(known, named, snapshot.standings(known, named)) == ""  # they wait for that one
+    assert snapshot.undecided(moment, Named(frozenset({HOOK}), faults=named.faults), []) == ""
+    assert snapshot.undecided(moment, None, []) == snapshot.undecided(moment, Named(), []) == ""
+    assert snapshot.undecided(seen(healths={}), named, []) == ""
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        Health(last_success=NOW - 60),
+        Health(reason="slow down.", until=NOW + 600),
+        Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40),
+        Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR),
+    ],
+)
+def test_while_paused_each_destination_waits_for_resume(health: Health) -> None:
+    """Under a pause no destination is said to take anything or to be tried, but why it took nothing stays."""
+    paused = seen(health, WAITING, paused_since=NOW - 5)
+    said = snapshot.standing(paused, HOOK, usable=True).sentence
+    assert said.startswith(f"{HOOK} gets nothing until you press «Resume deliveries». 10 deliveries wait (3 after")
+    assert "takes deliveries" not in said
+    assert "ext try" not in said
+    assert "is due" not in said
+    assert health.reason in said
 
 
 @pytest.mark.parametrize(
@@ -421,7 +527,7 @@ def test_status_without_stash_shows_what_the_worker_knew(folder: Path) -> None:
     answer = press(folder, "status")
     assert [one["id"] for one in answer["destinations"]] == [HOOK]
     assert answer["problems"] == [{"setting": "sweep_minutes", "message": "sweep_minutes must be a number."}]
-    assert "sweep_minutes must be a number." in answer["lines"]
+    assert "«Sweep, minutes between two» must be a number." in answer["lines"]
     assert "5 dead letters will be deleted soon." in answer["lines"]
 
 
@@ -458,22 +564,58 @@ def test_changes_beside_the_queue_are_counted(folder: Path) -> None:
 
 
 def test_review_groups_then_lists(folder: Path) -> None:
-    """First how many of which error where, then the latest with title, destination, attempts, age and error."""
+    """How many of which error where, then the latest with title, destination, attempts, age and error."""
     bury(folder, 1, Failure.BUG, "One")
     bury(folder, 2, Failure.ITEM_REFUSED, "A\nnew line")
     bury(folder, 3, Failure.ITEM_REFUSED, "Three")
     answer = press(folder, "review_dead_letters", limit="2")
     lines = answer["lines"]
-    assert lines[0].startswith("3 dead letters")
-    assert lines[1:3] == [f"{HOOK}: 2 with item_refused", f"{HOOK}: 1 with bug"]
-    assert lines[3] == "The latest 2:"
-    assert (
-        lines[4]
-        == f"#3: scene 3 «Three» to {HOOK} (update), 3 attempts, just now, item_refused: item_refused it was"
-    )
-    assert "scene 2 «A new line»" in lines[5]
+    assert lines[:3] == [
+        "3 dead letters: deliveries that were given up; the latest 2 are listed.",
+        f"{HOOK}: 2 dead letters, refused (error_type item_refused).",
+        f"{HOOK}: 1 dead letter, bug (error_type bug).",
+    ]
+    what = f"scene 3 «Three» to {HOOK} (update)"
+    assert lines[3] == f"Dead letter #3: {what}, 3 attempts, just now, refused: item_refused it was"
+    assert "scene 2 «A new line»" in lines[4]
+    assert len(lines) == 6
     assert [letter["id"] for letter in answer["dead_letters"]] == [3, 2]
     assert answer["dead_letters"][1]["title"] == "A\nnew line"
+
+
+def test_review_shows_what_the_destination_said(folder: Path) -> None:
+    """The answer to the last attempt stands in the same line, on one line and cut, and in the answer whole."""
+    said = "nope\n\tnever " + "x" * 300
+    tried = (Attempt(NOW, "refused", "first", 500, "earlier"), Attempt(NOW, "item_refused", "last", 400, said))
+    bury(folder, 1, Failure.ITEM_REFUSED, message="nas answered 400, look at its answer.", history=tried)
+    answer = press(folder, "review_dead_letters")
+    (line,) = (line for line in answer["lines"] if line.startswith("Dead letter #1"))
+    assert "refused: nas answered 400, look at its answer. It said: nope never xxx" in line
+    assert line.endswith("…")
+    assert len(line.partition("It said: ")[2]) == 200
+    assert answer["dead_letters"][0]["answer"] == said
+    assert any("first It said: earlier" in line for line in press(folder, "review_dead_letters", ids=1)["lines"])
+
+
+def test_review_fits_the_page_of_logs(folder: Path) -> None:
+    """Stash's page keeps 30 lines: whatever there is, a review is shorter, and says what it left out."""
+    for number in range(40):
+        bury(folder, number + 1, Failure.ITEM_REFUSED, destination=f"webhook:host-{number}")
+        bury(folder, number + 1, Failure.BUG, destination=f"webhook:host-{number}:1")
+    answer = press(folder, "review_dead_letters")
+    assert len(answer["lines"]) < 30
+    assert "And 70 dead letters of 70 further kinds of error and destination." in answer["lines"]
+    assert len(answer["groups"]) == 80
+
+
+def test_status_says_dead_letters_in_words(folder: Path) -> None:
+    """How many were given up where and why is said without names of classes."""
+    bury(folder, 1, Failure.ITEM_REFUSED)
+    bury(folder, 2, Failure.NOT_THERE_YET, destination="plex")
+    assert (
+        f"2 dead letters (1 refused at {HOOK}, 1 not found yet at plex): press «Review dead letters»."
+        in press(folder, "status")["lines"]
+    )
 
 
 def test_review_remembers_what_was_shown(folder: Path) -> None:
@@ -495,8 +637,8 @@ def test_review_of_one_shows_its_history(folder: Path) -> None:
     assert [attempt["status"] for attempt in found["history"]] == [500, 500, 500]
     assert found["job"]["scene_id"] == 1
     assert "DeliveryFailed" in found["stack_trace"]
-    assert "#1, attempt 3 h ago: try 3 failed" in answer["lines"]
-    assert answer["lines"][-1] == "1 of the 2 that were named is none."
+    assert "Dead letter #1, attempt 3 h ago: try 3 failed" in answer["lines"]
+    assert answer["lines"][-1] == "1 of the 2 numbers given is no dead letter's."
 
 
 class Evil:
@@ -547,7 +689,9 @@ def test_an_undecodable_row_is_listed_with_its_bytes(folder: Path) -> None:
     letter = dlq.add(Broken(7, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
     dlq.close()
     answer = press(folder, "review_dead_letters")
-    assert any(line.startswith(f"#{letter}: an unreadable event to nobody yet") for line in answer["lines"])
+    assert any(
+        line.startswith(f"Dead letter #{letter}: an unreadable event to nobody yet") for line in answer["lines"]
+    )
     (found,) = press(folder, "review_dead_letters", ids=[letter])["dead_letters"]
     assert found["job"]["raw"] == "\\xff{"
 
@@ -587,7 +731,7 @@ def test_retry_says_what_can_never_be_sent_again(folder: Path) -> None:
     answer = press(folder, "retry_dead_letters", ids=[1, letter])
     assert (answer["retried"], answer["unsendable"]) == (1, 1)
     assert any(line.startswith("1 dead letter can't be sent again") for line in answer["lines"])
-    assert not any("were named" in line for line in answer["lines"])
+    assert not any("numbers given" in line for line in answer["lines"])
     answer = press(folder, "retry_dead_letters")
     assert (answer["retried"], answer["unsendable"]) == (0, 3)
     assert answer["lines"][1].startswith("3 dead letters can't be sent again")
@@ -612,7 +756,7 @@ def test_discard_deletes_what_was_chosen(folder: Path) -> None:
     assert (answer["discarded"], answer["left"]) == (1, 2)
     assert answer["lines"] == [
         "1 dead letter deleted for good; 2 left.",
-        "1 of the 2 that were named is none any more.",
+        "1 of the 2 numbers given is no dead letter's any more.",
     ]
     assert states(folder) == {1: "dead", 3: "dead"}
 
@@ -649,5 +793,7 @@ def test_no_worker_is_started_where_it_must_not(folder: Path) -> None:
     """With STASH_COURIER_WORKER=off the buttons say so and how to run one."""
     answer = press(folder, "restart_worker")
     assert answer["started"] is False
-    assert any("STASH_COURIER_WORKER=off" in line and "main.py worker" in line for line in answer["lines"])
+    (line,) = answer["lines"]
+    assert "STASH_COURIER_WORKER=off" in line
+    assert "main.py worker" in line
     assert press(folder, "stop_worker")["lines"] == ["No worker runs."]

@@ -297,13 +297,14 @@ def test_the_module_is_found_by_itself() -> None:
 
 
 def test_what_can_not_be_used_yet_is_known() -> None:
-    """With a bad secret the destinations are known, so that events wait for them; of a bad URL only that it is one."""
+    """With a bad secret the destinations are known, so that events wait for them; of a bad URL only its kind."""
     raw = {"webhook_url": "http://a.example/ http://b.example/1 http://b.example/2", "webhook_secret": "x"}
     loaded = load(raw, MAPPED)
     assert not loaded.destinations
     assert set(loaded.unusable) == set(load({**raw, "webhook_secret": ""}, MAPPED).destinations)
     loaded = load({"webhook_url": "http://a.example/ b.example/"}, MAPPED)
-    assert (list(loaded.destinations), loaded.broken_kinds, loaded.unusable) == (["webhook:a.example"], {KIND}, ())
+    assert list(loaded.destinations) == ["webhook:a.example"]
+    assert (loaded.broken_kinds, loaded.unusable) == (frozenset({KIND}), ())
 
 
 @pytest.mark.parametrize(
@@ -473,6 +474,22 @@ def test_a_bad_header_stops_the_webhook(headers: str, says: str) -> None:
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize("url", ["a.example", "http://a.example/ b.example"])
+def test_all_that_is_wrong_is_told_at_once(url: str) -> None:
+    """A bad secret and bad headers are told beside a bad URL: who mends one finds no other behind it."""
+    raw = {"webhook_url": url, "webhook_secret": "x", "webhook_headers": "x"}
+    made, problems = configure(raw, MAPPED)
+    assert usable(made) == []
+    assert [p.setting for p in problems] == ["webhook_url", "webhook_secret", "webhook_headers"]
+    assert not any(p.minor for p in problems)
+
+
+def test_a_header_that_is_left_out_stops_nothing() -> None:
+    """What is only left out isn't counted among the settings that keep the webhook from being used."""
+    problems = configure({"webhook_url": "a.example", "webhook_headers": "Host: x"}, MAPPED)[1]
+    assert [(p.setting, p.minor) for p in problems] == [("webhook_url", False), ("webhook_headers", True)]
+
+
 def test_two_logins_are_not_guessed_about() -> None:
     """A login in the URL beside an Authorization header is a problem, not a guess."""
     raw = {"webhook_url": "http://u:p@a.example/", "webhook_headers": "authorization: Bearer x"}
@@ -533,19 +550,40 @@ def test_a_test_shows_what_would_arrive() -> None:
     assert got.json()["data"]["title"] == "one"
     assert report.ok
     assert report.lines[0] == f"127.0.0.1:{receiver.port} took a test event (200), signed."
-    assert "/media/a/one.mkv" in report.lines[-1]
-    assert "/data => /media" in report.lines[-1]
+    assert report.notes == (
+        "Scene 17 goes out with the path /media/a/one.mkv, by the rule /data => /media of path_map.",
+    )
 
 
 def test_a_test_without_a_scene_works() -> None:
-    """An empty Stash can test its webhook too, and an unmapped path is said to be unmapped."""
+    """An empty Stash can test its webhook too."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url}, Settings(delivery_timeout_seconds=5))
-        empty, unmapped = destination.test(None), destination.test(SCENE)
+        (destination,) = destinations({"webhook_url": receiver.url})
+        empty = destination.test(None)
         destination.close()
     assert empty.ok
     assert "unsigned, since webhook_secret is empty" in empty.lines[0]
-    assert "no rule of path_map fits it" in unmapped.lines[-1]
+    assert empty.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ((), "Scene 17 goes out with the path /data/a/one.mkv."),
+        (
+            (("/films", "/media"),),
+            "Scene 17 goes out with the path /data/a/one.mkv, as it is in Stash: no rule of path_map fits it.",
+        ),
+    ],
+)
+def test_an_unmapped_path_is_said(rules: tuple[tuple[str, str], ...], said: str) -> None:
+    """A test says with which path the scene goes out, and that no rule fits only where there are rules."""
+    with Receiver() as receiver:
+        settings = dataclasses.replace(MAPPED, path_map=PathMap(rules))
+        (destination,) = destinations({"webhook_url": receiver.url}, settings)
+        report = destination.test(SCENE)
+        destination.close()
+    assert report.notes == (said,)
 
 
 def test_a_test_that_fails_says_what_to_do() -> None:
@@ -556,4 +594,17 @@ def test_a_test_that_fails_says_what_to_do() -> None:
         destination.close()
     assert not report.ok
     assert "answered 401 Unauthorized: check the login" in report.lines[0]
-    assert report.lines[1] == "It said: bad key"
+    assert report.lines[1:] == ("It said: bad key",)
+    assert "/media/a/one.mkv" in report.notes[0]  # no part of what failed
+
+
+def test_a_500_points_to_the_receivers_log() -> None:
+    """A receiver that fails is said in words that fit any of them."""
+    with Receiver(Reply(500)) as receiver:
+        (destination,) = destinations({"webhook_url": receiver.url})
+        with pytest.raises(DeliveryFailed) as caught:
+            destination.deliver(UPDATE, SCENE)
+        destination.close()
+    assert caught.value.message.endswith(
+        " answered 500 Internal Server Error: it failed at this; its own log says why."
+    )
