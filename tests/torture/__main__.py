@@ -109,4 +109,6 @@ def prove(row: Row, mistake: Sequence[Mutation]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # the threads of a row that broke would keep it from ending

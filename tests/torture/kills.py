@@ -111,7 +111,6 @@ ROWS = [
                 )
             ],
         ],
-        cheap=True,
     ),
     Row(
         "fire",

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from stash_courier.queue import control, schema
@@ -62,10 +62,10 @@ def run_corrupt(folder: Path, full: bool) -> Report:
             wait_until(lambda: field.courier.log().count("gets nothing for now"), 15.0)
             hooks = [field.hook(scene) for scene in range(21, 41)]
             # An index page: all rows can still be read, so all must be saved.
-            _damage(field.data / schema.QUEUE_DB, "deliveries_due")
+            _damage(field.data, "deliveries_due")
             for hook in hooks:
                 report.expect(hook.end(), f"a hook promised nothing: {hook.stdout!r}")
-            wait_until(lambda: list(field.data.glob("queue.db.damaged-*")), 30.0)
+            _until_noticed(field.data, "deliveries_due")
             field.receiver.up()
             field.drain(60.0, hurry=True)
             with field.queue() as queue:
@@ -83,8 +83,9 @@ def run_corrupt(folder: Path, full: bool) -> Report:
     return report
 
 
-def _damage(path: Path, index: str) -> None:
-    with closing(sqlite3.connect(path, timeout=30.0)) as conn:
+def _damage(data: Path, index: str) -> None:
+    path = data / schema.QUEUE_DB
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as conn:
         wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 30.0)
         root, size = (
             conn.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (index,)).fetchone()[0],
@@ -93,6 +94,17 @@ def _damage(path: Path, index: str) -> None:
         with path.open("r+b") as file:
             file.seek((root - 1) * size)
             file.write(b"\xff" * size)
+
+
+def _until_noticed(data: Path, index: str) -> None:
+    """Waits until the worker has set the file aside; damages it again where a write happened to mend the page."""
+    for _ in range(5):
+        with suppress(TimeoutError):
+            wait_until(lambda: list(data.glob("queue.db.damaged-*")), 6.0)
+            return
+        with suppress(sqlite3.Error):  # it is being set aside just now
+            _damage(data, index)
+    raise TimeoutError("a damaged page is noticed by nobody")
 
 
 def run_full_disk(folder: Path, full: bool) -> Report:

@@ -42,6 +42,7 @@ from tests.torture.row import Mutation, Report, Row  # isort: skip
 
 DAY = 86_400.0
 HOUR = 3600.0
+NIGHT = 12 * HOUR
 BULKS, SINGLES = 3, 12  # bulk edits and single ones in an hour
 IN_THE_MIDDLE = 150  # edits just before a change of settings: more than are fetched at once
 DESTROYED = 0.005  # of the events
@@ -195,9 +196,7 @@ class Week(FastForward):
         self.near = {name: Near(name, scenes) for name in (A, B, C)}
         self.expected = {name: array("q", bytes(8 * (scenes + 1))) for name in self.near}
         self.last_seq = array("q", bytes(8 * (scenes + 1)))  # by scene
-        self.purged: dict[
-            tuple[str, int], int
-        ] = {}  # dead letters past their retention: (destination, scene) → seq
+        self.purged: dict[tuple[str, int], int] = {}  # (destination, scene) → seq: dead letters past retention
         self.memory: list[float] = []  # MiB, again and again
         self.highest = dict.fromkeys((schema.QUEUE_DB, schema.DLQ_DB), 0)  # bytes of the files at most
         self.crashes = self.restarts = self.put_events = self.stranded = 0
@@ -212,7 +211,7 @@ class Week(FastForward):
         made: list[Near | Unusable] = []
         wrong = []
         for name, near in self.near.items():
-            key = name.replace(":", "_")
+            key = _key(name)
             if raw.get(key) == "broken":
                 made.append(Unusable(name))
                 wrong.append(Problem(key, "It can't be used."))
@@ -249,8 +248,8 @@ class Week(FastForward):
             self.purged |= {(destination, scene): seq for destination, scene, seq in old}
         self.dlq.delete_older_than(days)
 
-    def restart(self, *, crash: bool) -> None:
-        """Ends the worker, as it ends or as a kill does, and starts another on the same files."""
+    def restart(self, *, crash: bool, off: float = 0.0) -> None:
+        """Ends the worker, as it ends or as a kill does, and after ``off`` seconds starts another on its files."""
         self.memory.append(_memory_mib())
         if not crash:
             Session.finish(cast(Session, self), service.GRACE_SECONDS)
@@ -258,6 +257,7 @@ class Week(FastForward):
         self.restarts += 1
         self.crashes += crash
         self._next["purge"] = 0.0
+        self.jump(off)
         self.__enter__()
 
     # The week
@@ -276,8 +276,8 @@ class Week(FastForward):
             happenings.pop(0)[1]()
         self.run(lambda: self.queue.empty() and not self.dispatcher.busy(), seconds=DAY)
         self.stranded = self.queue.size
-        self.restart(crash=False)  # as each day
-        self.run(seconds=2 * service.PURGE_SECONDS + HOUR)
+        self.restart(crash=False, off=NIGHT)
+        self.run(seconds=HOUR)
         self.memory.append(_memory_mib())
 
     def _happenings(self) -> list[tuple[float, Callable[[], object]]]:
@@ -305,18 +305,17 @@ class Week(FastForward):
         Where a destination comes or goes the worker takes in before what there is, so that it is certain which
         events are its concern.
         """
-        before, self.stash.settings = self.stash.settings, settings
-        named = [{name for name in self.near if given.get(name.replace(":", "_"))} for given in (before, settings)]
-        if settings and before and named[0] != named[1] and not self.stash.away:
-            self.stash.settings = before
+        changed = (self.stash.settings, settings)
+        before, now = ({name for name in self.near if given.get(_key(name))} for given in changed)
+        comes_or_goes = bool(before) and bool(now) and before != now and not self.stash.away
+        if comes_or_goes:
             self.run(self.queue.inbox_empty)
-            self.stash.settings = settings
-            self.run(lambda: set(self.dispatcher.roster.targets) == named[1])
         else:
-            self.stash.settings = before
             self._edit(IN_THE_MIDDLE)
             self.run(self.dispatcher.busy, seconds=1.0)
-            self.stash.settings = settings
+        self.stash.settings = settings
+        if comes_or_goes:
+            self.run(lambda: set(self.dispatcher.roster.targets) == now)
 
     def _hour(self, events: int, ends: float) -> None:
         bulk = max(0, events - SINGLES) // BULKS
@@ -332,23 +331,23 @@ class Week(FastForward):
             self.run(seconds=until - self.ran)
 
     def _edit(self, events: int) -> None:
-        chosen = [self._chance.randint(1, self._scenes) for _ in range(events)]
         if events == 1:
-            self._note(chosen[0], lambda data: schema.put(str(self.folder), data, self.wall))
+            self._note(lambda data: schema.put(str(self.folder), data, self.wall))
             return
         conn, gate = schema.open_queue(str(self.folder), 1.0)
         statement = schema.INSERT.format(table_name=schema.INBOX)
         try:
-            for scene in chosen:
-                self._note(scene, lambda data: conn.execute(statement, (data, self.wall)).lastrowid or 0)
+            for _ in range(events):
+                self._note(lambda data: conn.execute(statement, (data, self.wall)).lastrowid or 0)
         finally:
             conn.close()
             os.close(gate)
 
-    def _note(self, scene: int, put: Callable[[bytes], int]) -> None:
+    def _note(self, put: Callable[[bytes], int]) -> None:
         edits = self.stash.edits
-        if edits[scene] == DESTROY:
-            return
+        scene = self._chance.randint(1, self._scenes)
+        while edits[scene] == DESTROY:
+            scene = self._chance.randint(1, self._scenes)
         kind = "update" if edits[scene] else "create"
         edits[scene] += 1
         self.put_events += 1
@@ -399,6 +398,10 @@ class Week(FastForward):
         }
 
 
+def _key(name: str) -> str:
+    return name.replace(":", "_")
+
+
 def _size(path: Path) -> int:
     """Bytes of a database with its log."""
     files = (path, path.with_name(f"{path.name}-wal"))
@@ -427,7 +430,7 @@ def _memory_mib() -> float:
 
 def run_week(folder: Path, full: bool) -> Report:
     """The whole week in a process of its own; a shorter one in the reduced size."""
-    events, scenes, hours = (200_000, 10_000, 7 * 24) if full else (5_000, 400, 26)
+    events, scenes, hours = (200_000, 10_000, 7 * 24) if full else (4_000, 400, 26)
     report = Report()
     with fast_folder(folder) as place:
         command = [sys.executable, "-m", "tests.torture.week", str(place), *map(str, (events, scenes, hours))]
