@@ -24,6 +24,7 @@ from stash_courier.queue import codec, control, ledger, schema, transactions
 from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, Event, SceneEvent
 
+LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 1000  # inbox rows in one transaction: cheap, and a hook that waits for it waits little
 BUSY_SECONDS = 10.0
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
@@ -101,9 +102,9 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         with self.transaction():
             self._conn.executemany(self._sql_insert, ((event, at) for event in events))
 
-    def inbox_rows(self, limit: int = ROUTE_ROWS) -> list[SceneEvent | Broken]:
-        """The oldest events, decoded."""
-        return [codec.event(*row) for row in self._conn.execute(sql.INBOX_ROWS, (limit,)).fetchall()]
+    def inbox_rows(self, limit: int = ROUTE_ROWS, *, up_to: int = LAST) -> list[SceneEvent | Broken]:
+        """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
+        return [codec.event(*row) for row in self._conn.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
 
     def route(
         self, events: Collection[SceneEvent | Broken], destinations: Collection[str], settle_seconds: float
@@ -201,6 +202,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def suspect_due(self, destination: str) -> float | None:
         """As ``next_due``, of those that were in flight when a worker died."""
         return _time(self._conn.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0])
+
+    def next_suspect(self, destination: str, now: float) -> tuple[int, float] | None:
+        """Deaths and wall time of the suspect that ``claim`` would take; None if none is due."""
+        row = self._conn.execute(sql.NEXT_SUSPECT, {"destination": destination, "now": now}).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""

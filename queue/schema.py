@@ -64,7 +64,7 @@ CREATE TABLE {DELIVERIES} (
 CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, tries, status)
     WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;
-CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, due) WHERE suspect = 1 AND status < 2;
+CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, deaths, due) WHERE suspect = 1 AND status < 2;
 
 CREATE TABLE sent (                         -- the ledger
     destination TEXT NOT NULL,

@@ -13,7 +13,7 @@ COLUMNS = (
 )
 
 # Oldest events first: the order in which they are routed.
-INBOX_ROWS = f"SELECT _id, data FROM {INBOX} ORDER BY _id LIMIT ?"
+INBOX_ROWS = f"SELECT _id, data FROM {INBOX} WHERE _id <= ? ORDER BY _id LIMIT ?"
 INBOX_DELETE = f"DELETE FROM {INBOX} WHERE _id = ?"
 INBOX_NEWEST = f"SELECT max(_id) FROM {INBOX}"
 INBOX_ANY = f"SELECT 1 FROM {INBOX} LIMIT 1"
@@ -64,11 +64,13 @@ UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
         SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))))
 RETURNING {COLUMNS}, priority, due"""
 
-# One of those that were in flight when a worker died. It is watched: should this worker die too, it is counted.
+# One of those that were in flight when a worker died: who was blamed least, so that a row of deaths that none of
+# them caused isn't put down to one. It is watched: should this worker die too, it is counted.
 CLAIM_SUSPECT = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq, suspect = 2 WHERE _id = (
     SELECT _id FROM {DELIVERIES}
-    WHERE suspect = 1 AND status < 2 AND destination = :destination AND due <= :now ORDER BY due LIMIT 1)
+    WHERE suspect = 1 AND status < 2 AND destination = :destination AND due <= :now
+    ORDER BY deaths, due LIMIT 1)
 RETURNING {COLUMNS}, priority, due"""
 
 NEXT_DUE = f"""
@@ -76,7 +78,12 @@ SELECT min(due) FROM (
     SELECT * FROM (SELECT due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
     UNION ALL
     SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))"""
-SUSPECT_DUE = f"SELECT min(due) FROM {DELIVERIES} WHERE suspect = 1 AND status < 2 AND destination = ?"
+NEXT_SUSPECT = f"""
+SELECT deaths, due FROM {DELIVERIES}
+WHERE suspect = 1 AND status < 2 AND destination = :destination AND due <= :now ORDER BY deaths, due LIMIT 1"""
+SUSPECT_DUE = f"""
+SELECT min(due) FROM {DELIVERIES} INDEXED BY deliveries_suspect
+WHERE suspect = 1 AND status < 2 AND destination = ?"""
 
 # Delivered, and nothing newer came in.
 DONE = f"DELETE FROM {DELIVERIES} WHERE _id = ? AND status = 2 AND seq = taken"

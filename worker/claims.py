@@ -50,27 +50,27 @@ class Claims:
                 # Whole batches, for each costs a request to Stash, however few scenes it asks for.
                 batches = (CLAIM_AHEAD - lane.on_its_way) // FETCH_SCENES
                 yield lane, self._queue.claim(name, batches * FETCH_SCENES, now)
-        if (lane_of_suspect := self._suspected(now)) is not None:
-            claimed = self._queue.claim(lane_of_suspect.destination.id, 1, FOREVER, suspects=True)
+        if (suspected := self._suspected(now)) is not None:
+            lane = self._roster.lanes[suspected]
+            claimed = self._queue.claim(suspected, 1, FOREVER if lane.probe else now, suspects=True)
             self._watched = next(map(row_id, claimed), None)
-            yield lane_of_suspect, claimed
+            yield lane, claimed
 
-    def _suspected(self, now: float) -> Lane | None:
-        """The lane whose suspect is next, if one may be claimed.
+    def _suspected(self, now: float) -> str | None:
+        """The destination whose suspect is next, if one may be claimed.
 
         Of all that may have killed the last worker one is on its way at a time: should it do so again, it is
         known. What is no suspect goes on beside it.
         """
         if self._watching():
             return None
-        due = {}
+        found = {}
         for name, lane in self._roster.lanes.items():
-            at = self._queue.suspect_due(name)
             may = breaker.may_send(lane.health, now)
             # One that is ill gets a suspect only if there is nothing else to try it with.
-            if at is not None and (at <= now if may == "all" else may == "probe" and not lane.on_its_way):
-                due[name] = at
-        return self._roster.lanes[min(due, key=due.__getitem__)] if due else None
+            if may == "all" or (may == "probe" and not lane.on_its_way):
+                found[name] = self._queue.next_suspect(name, FOREVER if may == "probe" else now)
+        return min((n for n in found if found[n] is not None), key=lambda n: found[n] or (), default=None)
 
     def _watching(self) -> bool:
         """Whether a suspect is on its way."""

@@ -343,7 +343,7 @@ class Dispatcher:
         """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
         if self.roster.undecided:
             return
-        while rows := [row for row in self._queue.inbox_rows() if row.seq <= self._known_seq]:
+        while rows := self._queue.inbox_rows(up_to=self._known_seq):
             for row in rows:
                 if isinstance(row, Broken):
                     self._dlq.add(row, ValueError(row.reason), 0)

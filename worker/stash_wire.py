@@ -284,9 +284,11 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         """Lets stashapi see only what is a GraphQL answer; it takes everything else for ``{}``."""
         self._accept(response)
         try:
-            answer = response.json()
+            # Stash passes on paths that are no UTF-8 as the bytes they are; requests would replace those.
+            answer = json.loads(response.content.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError):
             raise self._unavailable(_not_json(response)) from None
+        vars(response)["json"] = lambda: answer  # stashapi reads it once more
         if not isinstance(answer, dict):
             raise self.wrong_shape("it is no object")
         errors = answer.get("errors", [])

@@ -17,8 +17,9 @@ from tests.torture.field import ALL, Field
 from tests.torture.row import Mutation, Report, Row, copy_checkout
 
 POISON = 1
+NEXT = 2  # a scene that is edited before each start of a worker
 MOST_DEATHS = 6  # one beside others, three alone, and one to spare
-NEXT_SECONDS = 1.0  # after the poison is buried
+NEXT_SECONDS = 1.0  # after each start of a worker, for a job that waits beside the poison
 GRACE_SECONDS = 8.0  # as the worker has it
 # A destination like any other, in a copy of the plugin: it dies of one scene, as of a bug in a C library.
 DESTINATION = """
@@ -49,11 +50,11 @@ def run_poison(folder: Path, full: bool) -> Report:
     report = Report()
     root = copy_checkout(folder / "plugin")
     (root / "worker" / "destinations" / "poisoned.py").write_text(DESTINATION.format(poison=POISON))
-    deaths = 0
+    deaths, roused = 0, 0.0
     with Field(folder / "config", neighbours + 3, root=root, settings={"webhook_url": ""}) as field:
         field.courier.configure(poisoned_url=f"{field.receiver.url}hook")
         field.answer = lambda _: Reply(delay=0.3)
-        for scene in (POISON, *range(2, neighbours + 2)):
+        for scene in (POISON, *range(3, neighbours + 3)):
             field.hook(scene, STASH_COURIER_WORKER="off").must_promise()
         with field.queue() as queue:
             queue.connection.execute(schema.INSERT.format(table_name=schema.INBOX), (b"\x00rubbish", 0.0))
@@ -61,14 +62,15 @@ def run_poison(folder: Path, full: bool) -> Report:
         while field.waiting() and deaths <= MOST_DEATHS and time.monotonic() < give_up:
             if not process.running(str(field.data)):
                 deaths += 1
+                field.hook(NEXT, STASH_COURIER_WORKER="off").must_promise()
                 field.rouse()
+                roused = time.time()
             time.sleep(0.05)
         field.settle(report)
         dead = field.dead()
         with closing(DeadLetterQueue(field.data)) as letters:
             whole = [letters.get_by_id(letter.id) for letter in letters.get_recent(ALL)]
-        buried_at = next((letter.failed_at for letter in whole if letter and letter.scene_id == POISON), 0.0)
-        after = [at for at, *_ in field.taken if at > buried_at]
+        next_at = max((at for at, scene, *_ in field.taken if scene == NEXT), default=0.0)
     deaths -= 1  # the first was no death
     report.done = f"a scene that kills the worker among {neighbours} slow ones, a row of rubbish; {deaths} deaths"
     report.nothing_lost()
@@ -78,7 +80,8 @@ def run_poison(folder: Path, full: bool) -> Report:
     report.expect(set(dead) == {POISON, 0}, f"innocents were buried, or the rubbish was not: {dead}")
     raw = [letter.job and letter.job.get("raw") for letter in whole if letter and letter.scene_id == 0]
     report.expect(raw == [b"\x00rubbish"], f"the rubbish's bytes are not kept: {raw}")
-    report.expect(bool(after) and min(after) - buried_at < NEXT_SECONDS + 0.3, "the next job came late")
+    late = next_at - roused
+    report.expect(0 < late < NEXT_SECONDS + 0.3, f"the job beside the poison came {late:.1f} s after a start")
     report.expect(3 <= deaths < MOST_DEATHS, f"{deaths} deaths instead of three or four")
     return report
 

@@ -342,7 +342,7 @@ def _whole(data: Path, before: Mapping[str, object], report: Report, after: str)
 def _newer_plugin(target: Path) -> Path:
     """This plugin as it may be one day: each file has a version more."""
     root = copy_checkout(target)
-    for module, name in (("schema", "QUEUE_2_BACKLOG"), ("dlq_schema", "DLQ_2_OPEN")):
+    for module, name in (("schema", "QUEUE_2_INDEXES"), ("dlq_schema", "DLQ_2_OPEN")):
         Mutation(f"queue/{module}.py", f"VERSION = {NEXT - 1} ", f"VERSION = {NEXT} ").apply(root)
         Mutation("queue/migrate.py", f"({name},)", f'({name}, "CREATE TABLE newer (x);")').apply(root)
     return root

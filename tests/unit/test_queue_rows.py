@@ -341,7 +341,8 @@ def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
         ("CLAIM", "deliveries_due (destination=? AND priority=? AND due<?)"),
         ("CLAIM_PROBE", "deliveries_due (destination=? AND priority=?)"),
         ("NEXT_DUE", "deliveries_due (destination=? AND priority=?)"),
-        ("CLAIM_SUSPECT", "deliveries_suspect (destination=? AND due<?)"),
+        ("CLAIM_SUSPECT", "deliveries_suspect (destination=?)"),
+        ("NEXT_SUSPECT", "deliveries_suspect (destination=?)"),
         ("SUSPECT_DUE", "deliveries_suspect (destination=?)"),
     ],
 )

@@ -155,6 +155,19 @@ def test_of_several_in_flight_none_is_counted(courier: Courier, tmp_path: Path, 
     courier.queue.close()
 
 
+def test_deaths_that_none_of_them_caused_are_spread(courier: Courier, tmp_path: Path, clock: Clock) -> None:
+    """A machine that loses power three times doesn't make a dead letter of the one that came first each time."""
+    courier.route(event(5), event(6), event(7))
+    courier.claim()
+    for _ in range(3):
+        courier = recovered(courier, tmp_path, clock)
+        assert courier.queue.next_suspect(DEST, START) == (0, START)
+        courier.queue.claim(DEST, 1, START, suspects=True)
+    courier = recovered(courier, tmp_path, clock)
+    assert courier.queue.next_suspect(DEST, START) == (1, START)
+    courier.queue.close()
+
+
 def test_a_suspicion_stays_until_a_try_ends(courier: Courier, tmp_path: Path, clock: Clock) -> None:
     """A suspect that was put back untried is still one; a try that ended, well or badly, clears it."""
     courier.route(event(5))
