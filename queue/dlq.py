@@ -126,7 +126,7 @@ class DeadLetterQueue:
     def _values(
         self, job: Delivery | Broken, error: BaseException, retry_count: int, title: str, seq: int
     ) -> dict[str, Any]:
-        trace = "".join(traceback.format_exception(error))[-TRACE_CHARACTERS:]
+        trace = _trace(error)[-TRACE_CHARACTERS:]
         content = {**_plain(job), "plugin_version": self._plugin_version}
         attempts = [_plain(a) for a in job.history] if isinstance(job, Delivery) else []
         if isinstance(job, Delivery):
@@ -455,6 +455,18 @@ class DeadLetterQueue:
             conn.text_factory = codec.readable
             self._conn = conn
         return self._conn
+
+
+def _trace(error: BaseException) -> str:
+    """An error with the ones behind it as Python prints them, but without marks below the lines: those cost most."""
+    frames = [
+        (f.f_code.co_filename, line, f.f_code.co_name, None) for f, line in traceback.walk_tb(error.__traceback__)
+    ]
+    text = "".join(traceback.StackSummary.from_list(frames).format() + traceback.format_exception_only(error))
+    if frames:
+        text = f"Traceback (most recent call last):\n{text}"
+    behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return text if behind is None else f"{_trace(behind)}\nwhich led to:\n\n{text}"
 
 
 def _plain(row: Delivery | Broken | Attempt) -> dict[str, Any]:

@@ -35,7 +35,7 @@ LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # moved into the file when it has so many;
 class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
     """persist-queue's SQLiteAckQueue for scene events, with deliveries behind it.
 
-    ``put`` is persist-queue's own. Taking rows one by one with ``get`` and ``ack`` can't promise
+    ``put`` puts what persist-queue's own puts. Taking rows one by one with ``get`` and ``ack`` can't promise
     what this queue promises, so those are refused; ``route``, ``claim``, ``done`` and ``back``
     stand for them.
 
@@ -95,6 +95,14 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     __del__ = close
 
     # The inbox
+
+    def put(self, item: object) -> int:
+        """Puts an event into the inbox, as persist-queue's own does: the same row, by its serializer.
+
+        Without its locks, since one thread has this queue. Returns the row's id.
+        """
+        row = (self._serializer.dumps(item), self._clock())
+        return int(self._conn.execute(self._sql_insert, row).lastrowid or 0)
 
     def put_many(self, events: Iterable[bytes]) -> None:
         """Puts encoded events into the inbox in one transaction."""
@@ -214,7 +222,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return row is not None and bool(row[0])
 
     def done(self, delivery: Delivery) -> None:
-        """Ends a delivery; what came in meanwhile becomes the next one. Within a transaction."""
+        """Ends a delivery; what came in meanwhile becomes the next one. Alone, or within a transaction."""
         if not self._conn.execute(sql.DONE, (delivery.row_id,)).rowcount:
             self._conn.execute(sql.START_LATER, (delivery.row_id,))
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.tests.bench import filling, timing
@@ -49,8 +50,14 @@ class Ours:
         for _ in range(count):
             (delivery,) = self.queue.claim(DESTINATION, 1, time.time())
             assert isinstance(delivery, Delivery)
-            with self.queue.transaction():
-                self.queue.done(delivery)
+            self.queue.done(delivery)
+
+    def take_bare(self, count: int) -> None:
+        """The same two statements on the same tables, without our code around them: what the tables cost."""
+        for _ in range(count):
+            values = {"destination": DESTINATION, "limit": 1, "now": time.time()}
+            (row,) = self.queue.connection.execute(sql.CLAIM, values).fetchall()
+            self.queue.connection.execute(sql.DONE, (row[0],))
 
     def take(self, count: int) -> None:
         """As the worker: claims many, ends those together that end together."""
@@ -86,13 +93,14 @@ def claim(shop: Workshop) -> list[Figure]:
     raw, ours = Raw(str(shop.new("raw"))), Ours(shop.new("claim"))
     full = Ours(shop.new("claim-full"))
     raw.fill(few, 0)
-    ours.fill(few, 0)
+    ours.fill(2 * few, 0)
     shop.say(f"filling {shop.sizes.half:,} deliveries")
     full.fill(shop.sizes.half + few, 0)
     taken = timing.alternating(
         {
             "raw": _timed(raw.take, count),
             "ours": _timed(ours.take_singly, count),
+            "bare": _timed(ours.take_bare, count),
             "full": _timed(full.take_singly, count),
         },
         batches,
@@ -101,6 +109,9 @@ def claim(shop: Workshop) -> list[Figure]:
     full.queue.close()
     return [
         faster("", *timing.paired(taken, "ours", "raw"), 0.85),
+        faster(
+            "the same statements on the same tables, without our code", *timing.paired(taken, "bare", "raw"), None
+        ),
         faster(f"with {shop.sizes.half:,} waiting ÷ with {few:,}", *timing.paired(taken, "full", "ours"), 0.9),
     ]
 
@@ -125,17 +136,20 @@ def peers(shop: Workshop) -> list[Figure]:
                     command = (str(python), "-m", "tests.bench.contestants", name, str(shop.new(name)))
                     helper = stack.enter_context(Helper(*command))
                     helper.ask("fill", waiting=jobs, history=past)
-                    runs[name] = partial(helper.ask, "take", count=count // 5 or 1)
+                    runs[name] = partial(_asked, helper, count // 5 or 1)
                 taken = timing.alternating(runs, 5)
-                each = {
-                    name: statistics.median(times) / (count if name == "Stash Courier" else count // 5 or 1)
-                    for name, times in taken.items()
-                }
+                each = {name: statistics.median(times) for name, times in taken.items()}
                 for name, seconds in each.items():
                     shop.points.setdefault(f"{kind}: {name}", []).append((history, seconds))
                 if kind == "history" and history == largest:
                     figures = [faster(name, each["Stash Courier"], each[name], 1.0) for name in OTHERS]
     return figures
+
+
+def _asked(helper: Helper, count: int) -> float:
+    """Seconds per job of another process that takes so many."""
+    seconds: float = helper.ask("take", count=count)
+    return seconds / count
 
 
 def _timed(run: Callable[[int], None], count: int) -> Callable[[], float]:

@@ -64,21 +64,25 @@ class Figure:
     measured: str  # with its unit
     peer: str  # with its unit; "" if it is held against a fixed limit
     value: float
-    limit: float
+    limit: float | None  # None: shown for comparison, such as what SQLite alone takes for the same
     at_least: bool = False  # the value mustn't be below the limit; else not above
 
     @property
     def passes(self) -> bool:
         """Whether the target is met."""
+        if self.limit is None:
+            return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
     def target(self) -> str:
         """The limit as people write it."""
+        if self.limit is None:
+            return ""
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
 
 
-def faster(what: str, ours: float, peer: float, limit: float) -> Figure:
+def faster(what: str, ours: float, peer: float, limit: float | None) -> Figure:
     """A figure for two seconds-per-operation of which ours, as a speed, is at least ``limit`` of the peer's."""
     return Figure(what, time(ours), time(peer), peer / ours, limit, at_least=True)
 
@@ -108,7 +112,7 @@ def markdown(results: Mapping[str, Iterable[Figure]]) -> str:
             if figure.what:
                 label = f"{label}: {figure.what}"
             ratio = f"{figure.value:.3g}" if figure.peer else ""
-            verdict = "pass" if figure.passes else "**FAIL**"
+            verdict = "" if figure.limit is None else "pass" if figure.passes else "**FAIL**"
             lines.append(
                 f"| {label} | {figure.measured} | {figure.peer} | {ratio} | {figure.target} | {verdict} |"
             )
