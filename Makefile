@@ -27,7 +27,7 @@ demo: .venv/.installed
 	.venv/bin/python -m tests.demo
 
 test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 torture: .venv/.installed .build/fuzz/.installed
 	.venv/bin/python -m tests.torture $(TORTURE_ARGS)

@@ -458,10 +458,9 @@ class DeadLetterQueue:
 
 
 def _trace(error: BaseException) -> str:
-    """An error with the ones behind it as Python prints them, but without marks below the lines: those cost most."""
-    frames = [
-        (f.f_code.co_filename, line, f.f_code.co_name, None) for f, line in traceback.walk_tb(error.__traceback__)
-    ]
+    """An error and those behind it as Python prints them, without marks below the lines: those cost most."""
+    walked = traceback.walk_tb(error.__traceback__)
+    frames = [(frame.f_code.co_filename, line, frame.f_code.co_name, None) for frame, line in walked]
     text = "".join(traceback.StackSummary.from_list(frames).format() + traceback.format_exception_only(error))
     if frames:
         text = f"Traceback (most recent call last):\n{text}"
