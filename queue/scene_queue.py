@@ -32,6 +32,9 @@ FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # moved into the file when it has so many; cut when it is larger
 
 
+_INSERT = schema.INSERT.format(table_name=schema.INBOX)
+
+
 class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
     """persist-queue's SQLiteAckQueue for scene events, with deliveries behind it.
 
@@ -96,13 +99,12 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     # The inbox
 
-    def put(self, item: object) -> int:
-        """Puts an event into the inbox, as persist-queue's own does: the same row, by its serializer.
+    def put(self, item: dict[str, object]) -> int:
+        """Puts an event into the inbox: the row that persist-queue's own put makes, and a hook. Returns its id.
 
-        Without its locks, since one thread has this queue. Returns the row's id.
+        Without persist-queue's locks, since one thread has this queue.
         """
-        row = (self._serializer.dumps(item), self._clock())
-        return int(self._conn.execute(self._sql_insert, row).lastrowid or 0)
+        return int(self._conn.execute(_INSERT, (schema.encode(item), self._clock())).lastrowid or 0)
 
     def put_many(self, events: Iterable[bytes]) -> None:
         """Puts encoded events into the inbox in one transaction."""
