@@ -99,15 +99,13 @@ def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progre
 
 
 def _go_on(context: Context, name: str) -> None:
-    """A destination that was ill and took the test gets its deliveries at once."""
+    """A destination that took the test gets its deliveries at once, whatever kept them from it."""
     if not (context.folder / schema.QUEUE_DB).exists():
         return
     with context.queue() as queue:
         state = control.states(queue.connection).get(name)
         health = Health() if state is None else breaker.from_json(state)
-        if health.state == "well":
-            return
-        if health.state == "ill":
+        if health.state != "gone":
             with queue.transaction():
                 control.hurry(queue.connection, name)
     if health.state == "gone":
@@ -116,5 +114,6 @@ def _go_on(context: Context, name: str) -> None:
             "«Deliver now» to switch it on."
         )
         return
-    context.report.say(f"{name}: what was held up for it is sent now.")
+    if health.state == "ill":
+        context.report.say(f"{name}: what was held up for it is sent now.")
     context.set_to_work()

@@ -88,6 +88,7 @@ class Demo:
         say(f"   Worker {pid} is dead. The next edit starts another:")
         self.edit(scene_ids[-1:])
         self.wait(30.0)
+        wait_until(lambda: self.source.waiting() == 0, 30.0)  # what the killed one sent is sent again
         self.receiver.answer = verified
         say(f"   worker {self.source.worker_pid()} delivered the rest: all arrived.")
 

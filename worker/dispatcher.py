@@ -32,7 +32,9 @@ from stash_courier.worker.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
 STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
-STATE_DISABLED_SECONDS = 10.0  # the same while the plugin is disabled: nobody tells that it no longer is
+STATE_TROUBLED_SECONDS = (
+    15.0  # the same while its owner may be mending something there: nobody tells that it is done
+)
 STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
 CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
 DEADLY = 3  # deaths of the worker that make a delivery a dead letter
@@ -102,6 +104,7 @@ class Dispatcher:
         self._interrupted = False  # a step ended half-way: claims may have been dropped
         self._enabled: bool | None = None  # not known yet
         self._state_at = -FOREVER  # monotonic time of the settings we have
+        self._wished_at: float | None = None  # monotonic time at which a person's wish was seen
         self._asked_seq = 0  # newest event when Stash was asked last
         self._known_seq = 0  # newest event that the settings we have are newer than
         self._stash_failures = 0  # in a row
@@ -328,16 +331,20 @@ class Dispatcher:
         self._interrupted = False
 
     def _hurry(self) -> None:
-        """A person wants everything tried now, or some destinations."""
+        """A person wants everything tried now, or some destinations: by the settings as they are now."""
         if self._enabled is None or (wish := control.get(self._conn, control.HURRY)) is None:
             return
+        if self._wished_at is None:
+            self._wished_at, self._state_at, self._stash_until = self._monotonic(), -FOREVER, 0.0
+        if self._state_at < self._wished_at:
+            return  # Stash is asked first
+        self._wished_at = None
         with self._queue.transaction():
             control.put(self._conn, control.HURRY, None)
             for name, lane in self.roster.lanes.items():
                 if not isinstance(wish, list) or name in wish:
                     self._queue.make_due(self._clock(), name)
                     lane.health = breaker.hurried(lane.health)
-        self._stash_until = 0.0
 
     def _route(self) -> None:
         """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
@@ -403,7 +410,9 @@ class Dispatcher:
             self._await_answer((), self._asker.submit(self._stash.plugin_state))
 
     def _state_seconds(self) -> float:
-        return STATE_DISABLED_SECONDS if self._enabled is False else STATE_IDLE_SECONDS
+        ill = any(lane.health.state != "well" for lane in self.roster.lanes.values())
+        troubled = self._enabled is False or self.roster.unusable or ill
+        return STATE_TROUBLED_SECONDS if troubled else STATE_IDLE_SECONDS
 
     def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
         self._asking = True

@@ -48,6 +48,7 @@ class Roster:
         self.problems: tuple[Problem, ...] = ()
         self.lanes: dict[str, Lane] = {}
         self.targets: tuple[str, ...] = ()  # ids that an event is routed to
+        self.unusable = False  # a destination is set up and can't be used until a setting is corrected
         self.undecided = False  # the only destinations are some that a broken setting doesn't tell
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
@@ -94,7 +95,8 @@ class Roster:
         }
         self.settings, self.problems, self.removed = settings, problems, removed
         self.targets = (*self.lanes, *kept)
-        self.undecided = not self.targets and bool(loaded.broken_kinds)
+        self.unusable = bool(loaded.broken_kinds)
+        self.undecided = not self.targets and self.unusable
         self._raw = dict(raw)
         for problem in problems:
             log.warning("%s", problem.message)

@@ -300,3 +300,27 @@ def test_an_edit_shows_that_stash_is_back(courier: FastForward, stash: StandInSt
     stash.start()
     courier.put(2)
     assert courier.run(lambda: arrived(receiver) == ["1", "2"]) <= 2.0
+
+
+def test_a_person_who_mends_a_setting_and_presses_a_button_waits_for_nothing(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """«Deliver now» and «Test destinations» go by the settings as they are now, not as they were a minute ago."""
+    set_up(stash, webhook_url=receiver.url, webhook_secret="hunter2")
+    courier.put(1)
+    courier.run(seconds=100.0)
+    set_up(stash, webhook_url=receiver.url)
+    with courier.queue.transaction():
+        control.hurry(courier.queue.connection)
+    assert courier.run(lambda: arrived(receiver) == ["1"]) < 1.0
+
+
+def test_a_mended_setting_is_noticed_by_itself(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """Whoever corrects a setting and does nothing else sees what waited arrive within a quarter of a minute."""
+    set_up(stash, webhook_url=receiver.url, webhook_secret="hunter2")
+    courier.put(1)
+    courier.run(seconds=100.0)
+    set_up(stash, webhook_url=receiver.url)
+    assert courier.run(lambda: arrived(receiver) == ["1"]) <= 15.0
