@@ -119,14 +119,14 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
 
 
 def purge(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes dead letters that are older than the retention, as the worker does by itself."""
+    """Deletes dead letters that are older than the retention; none while that can't be read."""
     days = arguments.days
     if days is None:
         with context.setup() as setup:
             days = setup.settings.dead_letter_retention_days
             for problem in setup.problems:
                 if problem.setting == "dead_letter_retention_days":
-                    context.report.warn(problem.message)
+                    raise BadInputError(f"nothing was deleted: {problem.message}")
     with context.dead_letters() as dlq:
         deleted = dlq.delete_older_than(days)
         left = dlq.get_count()

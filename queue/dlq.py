@@ -202,13 +202,13 @@ class DeadLetterQueue:
         if attempts is None:
             attempts, problem = (), f"{problem}; the stored history can't be decoded".removeprefix("; ")
         return DeadLetter(
-            **dict(zip(names, row, strict=False)),
+            **{**dict(zip(names, row, strict=False)), "scene_id": _whole(row[names.index("scene_id")])},
             job=job,
             job_problem=problem,
             history=attempts,
             stack_trace=trace,
-            generation=generation,
-            seq=seq,
+            generation=_whole(generation),
+            seq=_whole(seq),
             plugin_version=version,
         )
 
@@ -399,7 +399,7 @@ class DeadLetterQueue:
             ).fetchall()
             if not rows:
                 return
-            yield from (OnTheWay(*row) for row in rows)
+            yield from (OnTheWay(letter, name, *map(_whole, numbers)) for letter, name, *numbers in rows)
             last = rows[-1][0]
 
     def find(self, destination: str, scene_id: int) -> tuple[int, str, int, int] | None:
@@ -455,6 +455,11 @@ class DeadLetterQueue:
             conn.text_factory = codec.readable
             self._conn = conn
         return self._conn
+
+
+def _whole(value: object) -> int:
+    """A number of a row; 0 for what damage has made of one."""
+    return value if isinstance(value, int) else 0
 
 
 def _trace(error: BaseException) -> str:

@@ -62,7 +62,12 @@ def _storable(text: str) -> str | bytes:
 
 
 def _read(stored: str | bytes) -> str:
-    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
+    if isinstance(stored, str):
+        return stored
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "surrogateescape")  # a damaged text, as repair.py saves it
 
 
 def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:

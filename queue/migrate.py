@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 # «Show status» and «Deliver now» counted what waits row by row; the index has all that they say. Of the suspects
 # the one that was blamed least is next.
 QUEUE_2_INDEXES = """
-DROP INDEX deliveries_due;
+DROP INDEX IF EXISTS deliveries_due;
 CREATE INDEX deliveries_due ON ack_queue_deliveries (destination, priority, due, timestamp, tries, status)
     WHERE status < 2;
-DROP INDEX deliveries_suspect;
+DROP INDEX IF EXISTS deliveries_suspect;
 CREATE INDEX deliveries_suspect ON ack_queue_deliveries (destination, deaths, due)
     WHERE suspect = 1 AND status < 2;
 """
 
 # «Review dead letters» read every resolved dead letter on its way to the latest open one.
 DLQ_2_OPEN = """
-DROP INDEX dead_letters_failed_at;
+DROP INDEX IF EXISTS dead_letters_failed_at;
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 """
 

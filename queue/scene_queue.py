@@ -178,7 +178,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         if row is None:
             self._conn.execute(sql.ADD, new)
             return
-        new |= {"row_id": row_id, "generation": max(row_generation, generation)}
+        known = row_generation if control.is_whole(row_generation) else 0
+        new |= {"row_id": row_id, "generation": max(known, generation)}
         self._conn.execute(sql.JOIN_IN_FLIGHT if in_flight else sql.JOIN_WAITING, new)
 
     # Deliveries
@@ -319,6 +320,10 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """What waits, per destination. Reads the whole index: for people, not for the loop."""
         return {row[0]: Backlog(*row[1:]) for row in self._conn.execute(sql.BACKLOG)}
 
+    def holds(self, destination: str) -> bool:
+        """Whether there is a delivery to this destination, in flight or not."""
+        return self._conn.execute(sql.HOLDS, (destination,)).fetchone() is not None
+
     def inbox_count(self) -> int:
         """Events that are not routed yet."""
         count: int = self._conn.execute(sql.INBOX_COUNT).fetchone()[0]
@@ -348,7 +353,10 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         It waits for nobody: a checkpoint that waits for a reader keeps all hooks from writing.
         """
         transactions.shrink(self._conn, FREE_PAGES)
-        large = (self.folder / f"{schema.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
+        try:
+            large = (self.folder / f"{schema.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
+        except OSError:
+            large = False  # another program has taken the file out of WAL mode
         self._conn.execute("PRAGMA busy_timeout = 0")
         try:
             self._conn.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if large else 'PASSIVE'})").fetchone()

@@ -123,6 +123,7 @@ RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 
 GENERATION = f"SELECT generation FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"
 REMOVE = f"DELETE FROM {DELIVERIES} WHERE _id = ?"
+HOLDS = f"SELECT 1 FROM {DELIVERIES} WHERE destination = ? LIMIT 1"
 ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
 COUNT = f"SELECT count(*) FROM {DELIVERIES}"
 

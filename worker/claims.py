@@ -87,7 +87,7 @@ class Claims:
         """
         claimed: Claimed = []
         for name, since in list(self._roster.removed.items()):
-            if self._queue.next_due(name) is None and self._queue.suspect_due(name) is None:
+            if not self._queue.holds(name):
                 self._roster.forget(name)
             elif now - since >= REMOVED_SECONDS:
                 claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER)

@@ -138,6 +138,7 @@ class Memory:
                 try:
                     return self._open().execute(statement, values).fetchone()
                 except sqlite3.OperationalError:  # no room, no right, no folder: the next may go
+                    self._let_go()
                     break
                 except sqlite3.DatabaseError:  # damaged, or no database at all
                     self._start_over()

@@ -103,7 +103,8 @@ class Dispatcher:
         self._unrecorded: list[Outcome] = []
         self._interrupted = False  # a step ended half-way: claims may have been dropped
         self._enabled: bool | None = None  # not known yet
-        self._state_at = -FOREVER  # monotonic time of the settings we have
+        self._state_at = -FOREVER  # monotonic time at which the settings we have were asked for
+        self._asked_at = 0.0  # monotonic time of the question that is, or was last, on its way
         self._wished_at: float | None = None  # monotonic time at which a person's wish was seen
         self._asked_seq = 0  # newest event when Stash was asked last
         self._known_seq = 0  # newest event that the settings we have are newer than
@@ -202,7 +203,7 @@ class Dispatcher:
             report = self._reports.get()
             if isinstance(report, Outcome):
                 report.lane.running.pop(report.delivery.row_id, None)
-                self._unrecorded.append(report)
+                self._unrecorded.append(replace(report, delivery=self.roster.as_named_now(report.delivery)))
             else:
                 self._asking = False
                 self._take_answer(report)
@@ -232,7 +233,7 @@ class Dispatcher:
             control.put(self._conn, control.STASH, None)
         self._stash_failures, self._stash_until, self._stash_gone_since = 0, 0.0, None
         self._stash_failed_at = -FOREVER
-        self._state_at = self._monotonic()
+        self._state_at = self._asked_at
         if self._enabled != state.enabled:
             self._enabled = state.enabled
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
@@ -335,7 +336,7 @@ class Dispatcher:
         if self._enabled is None or (wish := control.get(self._conn, control.HURRY)) is None:
             return
         if self._wished_at is None:
-            self._wished_at, self._state_at, self._stash_until = self._monotonic(), -FOREVER, 0.0
+            self._wished_at, self._stash_until = self._monotonic(), 0.0
         if self._state_at < self._wished_at:
             return  # Stash is asked first
         self._wished_at = None
@@ -365,7 +366,7 @@ class Dispatcher:
         now = self._clock()
         for lane, claimed in self._claims.take(now):
             self._take(lane, claimed)
-        if removed := self._claims.take_removed(now):
+        if not self._recorder.burials_wait and (removed := self._claims.take_removed(now)):
             error = RemovedDestinationError(RemovedDestinationError.__doc__)
             self._recorder.bury([Burial(delivery, error) for delivery in removed])
 
@@ -404,6 +405,7 @@ class Dispatcher:
         elif (
             newest > self._known_seq
             or now - self._state_at >= self._state_seconds()
+            or self._wished_at is not None
             or self._stash_gone_since is not None
             or (keep_alive is not None and keep_alive <= 0)
         ):
@@ -415,7 +417,7 @@ class Dispatcher:
         return STATE_TROUBLED_SECONDS if troubled else STATE_IDLE_SECONDS
 
     def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
-        self._asking = True
+        self._asking, self._asked_at = True, self._monotonic()
         future.add_done_callback(lambda done: self._report(_Answer(deliveries, done)))
 
     def _next_batch(self, lanes: list[Lane]) -> tuple[Delivery, ...]:
@@ -444,8 +446,7 @@ class Dispatcher:
         if not self._asking:
             if self._stash_gone_since is not None:
                 waits.append(self._stash_until - now)
-            keep_alive = self._stash.keep_alive_in()
-            if keep_alive is not None:
+            elif (keep_alive := self._stash.keep_alive_in()) is not None:
                 waits.append(keep_alive)
             if self._enabled and self._stash_gone_since is None:
                 waits.append(self._sweep.due_in(self.roster.settings))

@@ -25,6 +25,7 @@ says media_trial.py's.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from stash_courier.worker.http import Answer
 from stash_courier.worker.media_settings import Selection, Server
 
 SHOWN = 80  # characters of a value that a person gets to see
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that are no UTF-8
 
 
 # Where a scene is
@@ -70,7 +72,8 @@ def same_path(one: str, other: str) -> bool:
 
 
 def path_key(path: str) -> str:
-    """The same for paths that are the same."""
+    """The same for paths that are the same. Bytes that are no UTF-8 are shown by some as the sign for such."""
+    path = _NO_TEXT.sub("\ufffd", path)
     return path.replace("\\", "/").casefold() if _is_windows(path) else path
 
 
@@ -334,7 +337,8 @@ def read_json(answer: Answer, server: Server) -> object:
     body = answer.body.strip()
     try:
         if answer.whole:
-            return json.loads(body)
+            # A file's name that is no UTF-8 is one odd name, not a broken answer.
+            return json.loads(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         pass
     if body[:1] in {b"{", b"["}:

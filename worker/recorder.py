@@ -150,7 +150,7 @@ class Recorder:
         delivery = outcome.delivery
         settings = self._roster.settings
         if error.failure is Failure.BUG:  # nobody took care of what it says
-            error.message = redact(error.message[:LONGEST_BUG], self._roster.secrets)
+            error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(
             before, error, delivery.scene_id, now, probe=outcome.probe, chance=self._chance
         )

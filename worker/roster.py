@@ -15,6 +15,7 @@ from dataclasses import replace
 from stash_courier.plugin.settings import Problem, Settings, parse
 from stash_courier.queue import control, moves
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import breaker, destinations
 from stash_courier.worker.breaker import Health
@@ -44,6 +45,7 @@ class Roster:
         self._clock = clock
         self._raw: dict[str, object] | None = None
         self._retired: list[Lane] = []
+        self._renamed: dict[str, str] = {}  # former name → the one since
         self.settings = Settings()
         self.problems: tuple[Problem, ...] = ()
         self.lanes: dict[str, Lane] = {}
@@ -77,7 +79,7 @@ class Roster:
         kept = {
             name: health
             for name, health in others.items()
-            if not raw or (not health.removed_at and name.partition(":")[0] in loaded.broken_kinds)
+            if not health.removed_at and (not raw or name.partition(":")[0] in loaded.broken_kinds)
         }
         kept |= {name: others.get(name, Health()) for name in loaded.unusable}
         removed = {name: h.removed_at or self._clock() for name, h in others.items() if name not in kept}
@@ -107,11 +109,23 @@ class Roster:
         """Renames those that are set up as they were, under another name."""
         for new in named.keys() - stored.keys():
             for old in stored.keys() - named.keys():
-                if stored[old].fingerprint == named[new].fingerprint:
+                if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
                     moves.rename(self._queue, self._dlq, old, new)
                     stored[new] = stored.pop(old)
+                    self._renamed[old] = new
+                    self._renamed.pop(new, None)
                     log.info("%s is now %s", old, new)
                     break
+
+    def as_named_now(self, delivery: Delivery) -> Delivery:
+        """A delivery that was claimed before its destination got another name."""
+        name = self._renamed.get(delivery.destination)
+        return delivery if name is None else replace(delivery, destination=name)
+
+    @property
+    def empty(self) -> bool:
+        """Whether Stash has no setting of ours, as when its configuration was lost."""
+        return not self._raw
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -156,8 +156,8 @@ class Session:
     def purge(self) -> None:
         """Deletes dead letters past their retention; those that nobody was shown only days after saying so."""
         conn, roster = self.queue.connection, self.dispatcher.roster
-        if any(problem.setting == "dead_letter_retention_days" for problem in roster.problems):
-            return
+        if roster.empty or any(p.setting == "dead_letter_retention_days" for p in roster.problems):
+            return  # nobody knows for how long they are to be kept
         days = roster.settings.dead_letter_retention_days
         now = time.time()
         at, before = _announced(control.get(conn, control.UNSEEN_SAID), now)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger
+from stash_courier.queue import control, ledger, schema
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT
-from stash_courier.tests.standin.receivers import RawReceiver, Receiver, Reply, never_answer
+from stash_courier.tests.harness import PLUGIN, ROOT, wait_until
+from stash_courier.tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
 from stash_courier.tests.standin.stash.server import StandInStash
+from stash_courier.tests.standin.stash.sessions import Session as StashSession
 
 DAY = 86_400.0
 SCENES = 30
@@ -324,3 +327,89 @@ def test_a_mended_setting_is_noticed_by_itself(
     courier.run(seconds=100.0)
     set_up(stash, webhook_url=receiver.url)
     assert courier.run(lambda: arrived(receiver) == ["1"]) <= 15.0
+
+
+# While something is on its way
+
+
+class Slow:
+    """A receiver's answer that comes when the test says so."""
+
+    def __init__(self, status: int) -> None:
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self._status = status
+
+    def __call__(self, _: Received) -> Reply:
+        self.asked.set()
+        self.may_answer.wait(20.0)
+        return Reply(self._status)
+
+
+def take_settings(courier: FastForward) -> None:
+    """Lets the dispatcher ask for the settings, while requests hang."""
+    before = courier.dispatcher.roster.settings
+    courier.jump(61.0)
+    wait_until(lambda: [courier.dispatcher.step(), courier.dispatcher.roster.settings is not before][1], 10.0)
+
+
+def test_what_is_on_its_way_when_its_webhook_is_taken_out_is_not_stranded(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """A request that fails after its webhook left the settings waits for its return, and ends as a dead letter."""
+    slow = Slow(503)
+    with Receiver(slow) as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}")
+        courier.put(1)
+        courier.run(slow.asked.is_set)
+        courier.run(lambda: arrived(receiver) == ["1"])
+        set_up(stash, webhook_url=receiver.url)
+        take_settings(courier)
+        slow.may_answer.set()
+        courier.run(lambda: not courier.dispatcher.busy())
+        assert courier.queue.size == 1
+        courier.jump(31 * DAY)
+        courier.run(seconds=120.0)
+        assert (courier.queue.size, courier.dlq.get_count()) == (0, 1)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_what_is_on_its_way_when_its_webhook_gets_another_name_is_known_by_that(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, status: int
+) -> None:
+    """The end of a delivery that was begun under the old name is remembered under the new one."""
+    receiver.answer = slow = Slow(status)
+    set_up(stash, webhook_url=f"{receiver.url}first")
+    courier.put(1)
+    courier.run(slow.asked.is_set)
+    (old,) = courier.dispatcher.roster.lanes
+    set_up(stash, webhook_url=f"{receiver.url}first {receiver.url}second")
+    take_settings(courier)
+    slow.may_answer.set()
+    courier.run(lambda: not courier.dispatcher.busy())
+    names = set(courier.dispatcher.roster.lanes)
+    assert old not in names
+    known = {name for name in names if ledger.find(courier.queue.connection, name, 1)}
+    buried = {letter.destination for letter in courier.dlq.get_recent()}
+    assert (len(known), len(buried & names)) == ((1, 0) if status == 200 else (0, 1))
+    assert not courier.queue.holds(old)
+
+
+def test_a_short_session_is_no_reason_to_run_in_circles(tmp_path: Path, receiver: Receiver) -> None:
+    """While Stash is away the worker sleeps, also where its session would have to be renewed by now."""
+    login = ("bob", "hunter2")
+    with StandInStash(3, config_dir=tmp_path / "config", credentials=login, max_session_age=15) as stash:
+        stash.install_plugin(ROOT)
+        courier = FastForward(tmp_path / "data", stash)
+        note = courier.folder / schema.CONNECTION
+        session = stash.sessions.make(StashSession(login[0]))
+        note.write_text(json.dumps({**json.loads(note.read_text()), "cookie": session}))
+        with courier:
+            set_up(stash, webhook_url=receiver.url)
+            courier.put(1)
+            courier.run(courier.queue.empty)
+            stash.stop()
+            courier.run(lambda: courier.dispatcher.stash_gone_seconds > 20.0)
+            courier.run(lambda: not courier.dispatcher.asks_stash)
+            courier.step()
+            wait_until(lambda: not courier.dispatcher.asks_stash or courier.step() < 0, 5.0)
+            assert max(courier.step() for _ in range(20)) > 0.5

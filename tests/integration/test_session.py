@@ -39,6 +39,7 @@ def bury(folder: Path, scene_id: int, age_days: float) -> int:
 @pytest.fixture
 def session(folder: Path) -> Iterator[Session]:
     with Session(folder) as running:
+        running.dispatcher.roster.configure({"sweep_off": True})
         yield running
 
 
@@ -130,3 +131,19 @@ def test_a_request_that_ends_after_the_worker_disturbs_nobody(folder: Path) -> N
     with Session(folder) as running:
         wakeup = running.wakeup
     wakeup.notify()
+
+
+def test_lost_settings_delete_nothing(folder: Path, session: Session) -> None:
+    """Where Stash's configuration was lost, what was to be kept for a year isn't measured by the default."""
+    letter = bury(folder, 1, 100)
+    session.dlq.mark_reviewed([letter])
+    session.dispatcher.roster.configure({"dead_letter_retention_days": 365})
+    session.dispatcher.roster.configure({})
+    session.purge()
+    assert letters(session) == [1]
+
+
+def test_a_database_without_a_log_is_tidied_too(folder: Path, session: Session) -> None:
+    """A backup program that took the file out of WAL mode stops no worker."""
+    session.queue.connection.execute("PRAGMA journal_mode = DELETE")
+    session.queue.tidy()

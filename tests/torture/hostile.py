@@ -449,7 +449,7 @@ ROWS = [
             [
                 Mutation(
                     "worker/recorder.py",
-                    "error.message = redact(error.message[:LONGEST_BUG], self._roster.secrets)",
+                    "error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]",
                     "pass",
                 )
             ],

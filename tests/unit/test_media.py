@@ -504,3 +504,11 @@ def test_wrong_settings_are_named() -> None:
     assert "as Jellyfin never does (no list)" in failed.message
     assert "check jellyfin_url" in failed.message
     assert failed.answer == "[]"
+
+
+def test_a_name_that_is_no_text_is_one_odd_name() -> None:
+    """A server that passes a file's name on as the bytes it is has answered; the same file is found by it."""
+    found = read_json(Answer(200, {}, b'{"file": "/a\xff.mkv"}', whole=True), SERVER)
+    assert isinstance(found, dict)
+    assert same_path(found["file"], "/a\udcff.mkv")
+    assert same_path("/a\udcff.mkv", "/a\ufffd.mkv")

@@ -153,6 +153,26 @@ def test_the_ledger_keeps_any_path(queue: SceneQueue, path: str) -> None:
     assert ledger.find(queue.connection, DEST, 5) == sent
 
 
+def test_the_ledger_reads_what_a_repair_saved(queue: SceneQueue) -> None:
+    """A damaged text that a repair has kept as bytes is a path like any other."""
+    sent = ledger.Sent(DEST, 5, 1, "2026-01-05T10:00:00Z", START, "/a", "sent")
+    with queue.transaction():
+        ledger.write(queue.connection, sent)
+        queue.connection.execute("UPDATE sent SET path = x'2f61ff'")
+    found = ledger.find(queue.connection, DEST, 5)
+    assert found is not None
+    assert found.path == "/a\udcff"
+
+
+def test_a_damaged_generation_blocks_nothing(queue: SceneQueue) -> None:
+    """The next event of a scene is routed whatever stands in its row."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET generation = 'x'")
+    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    (mended,) = queue.claim(DEST, 10, START)
+    assert isinstance(mended, Delivery)
+    assert mended.changed == ("title",)
+
+
 def test_bytes_that_are_no_text_block_nothing(queue: SceneQueue) -> None:
     """Bit rot in a text column makes its row broken, with the bytes, and not the queue unreadable."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
