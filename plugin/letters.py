@@ -120,17 +120,13 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
 
 def purge(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters that are older than the retention; none while that can't be read."""
-    days = arguments.days
-    if days is None:
-        with context.setup() as setup:
-            days = setup.settings.dead_letter_retention_days
-            for problem in setup.problems:
-                if problem.setting == "dead_letter_retention_days":
-                    raise BadInputError(f"nothing was deleted: {problem.message}")
+    days = _retention(context) if arguments.days is None else arguments.days
     with context.dead_letters() as dlq:
-        deleted = dlq.delete_older_than(days)
+        deleted = 0 if days is None else dlq.delete_older_than(days)
         left = dlq.get_count()
-    if deleted:
+    if days is None:
+        context.report.say(f"No dead letter was deleted; {left:,} left.")
+    elif deleted:
         context.report.say(
             f"{count(deleted, 'dead letter')} older than {count(days, 'day')} deleted, those that were delivered "
             f"since included; {left:,} left."
@@ -138,6 +134,15 @@ def purge(context: Context, arguments: Arguments) -> dict[str, object]:
     else:
         context.report.say(f"No dead letter is older than {count(days, 'day')}; {left:,} left.")
     return {"purged": deleted, "days": days, "left": left}
+
+
+def _retention(context: Context) -> int | None:
+    """Days for which the settings keep dead letters; None, with a warning, where that can't be read."""
+    with context.setup() as setup:
+        wrong = [p.message for p in setup.problems if p.setting == "dead_letter_retention_days"]
+        for message in wrong:
+            context.report.warn(message)
+        return None if wrong else setup.settings.dead_letter_retention_days
 
 
 def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:

@@ -157,7 +157,9 @@ def parse(raw: Mapping[str, object]) -> tuple[Settings, tuple[Problem, ...]]:
         delivery_retry_schedule=read.schedule("delivery_retry_schedule"),
         delivery_timeout_seconds=read.number("delivery_timeout_seconds", 1, 300),
         delivery_settle_seconds=read.number("delivery_settle_seconds", 0, 86400),
-        dead_letter_retention_days=read.number("dead_letter_retention_days", 1, 3650),
+        dead_letter_retention_days=read.number(
+            "dead_letter_retention_days", 1, 3650, "none is deleted for its age"
+        ),
         filter_only_organized=read.switch("filter_only_organized"),
         filter_paths=read.prefixes("filter_paths"),
         filter_skip_events=read.events("filter_skip_events"),
@@ -176,7 +178,7 @@ class _Reader:
         self._raw = raw
         self.problems: list[Problem] = []
 
-    def number(self, key: str, low: int, high: int) -> int:
+    def number(self, key: str, low: int, high: int, meanwhile: str = "") -> int:
         default: int = getattr(DEFAULTS, key)
         value = self._raw.get(key)
         if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
@@ -185,7 +187,9 @@ class _Reader:
             return default
         if isinstance(value, int | float) and value is not True and low <= value <= high and value % 1 == 0:
             return int(value)
-        self._add(key, f"must be a whole number from {low} to {high}", f"the default, {default:g}, holds")
+        self._add(
+            key, f"must be a whole number from {low} to {high}", meanwhile or f"the default, {default:g}, holds"
+        )
         return default
 
     def switch(self, key: str) -> bool:

@@ -123,9 +123,11 @@ class Buttons:
                 logged.append((LEVELS[match[1]], match[2]))
         return Pressed(child.returncode, out.decode(), logged, progress)
 
-    def seed(self, scene_id: int, destination: str, failure: Failure, title: str = "") -> int:
+    def seed(
+        self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0
+    ) -> int:
         """Makes a dead letter; its id."""
-        dlq = DeadLetterQueue(self.folder)
+        dlq = DeadLetterQueue(self.folder, clock=lambda: time.time() - age_days * 86_400)
         try:
             job = Delivery(1, destination, scene_id, "update", (), 1_700_000_000_000 + scene_id, time.time())
             return dlq.add(job, DeliveryFailed(failure, f"{failure} it was."), 3, title=title)
@@ -322,6 +324,15 @@ def test_a_bad_call_is_one_sentence(buttons: Buttons, args: dict[str, Any]) -> N
     """A bad argument ends with exit code 1, one JSON error and the same line in the log."""
     pressed = buttons.press(**args)
     assert pressed.logged == [("error", pressed.error)]
+
+
+def test_no_button_deletes_by_a_retention_that_cannot_be_read(stash: StandInStash, buttons: Buttons) -> None:
+    """With a typo in the days to keep, which were perhaps meant as years, nothing is deleted."""
+    buttons.seed(7, "plex", Failure.BUG, age_days=400)
+    stash.configure("stash_plugin", {"webhook_url": "http://127.0.0.1:9", "dead_letter_retention_days": 36500})
+    pressed = buttons.press("purge_dead_letters")
+    assert (pressed.output["purged"], pressed.output["left"]) == (0, 1)
+    assert "none is deleted for its age" in pressed.output["lines"][0]
 
 
 def test_stash_away_is_said_and_nothing_breaks(stash: StandInStash, buttons: Buttons) -> None:
