@@ -832,7 +832,8 @@ def run_lane(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
 
 @pytest.fixture
 def stash(tmp_path: Path) -> Iterator[StandInStash]:
-    with StandInStash(120, config_dir=tmp_path / "config") as running:
+    quiet = {"STASH_COURIER_WORKER": "off"}  # an edit's hook starts none
+    with StandInStash(120, config_dir=tmp_path / "config", env=quiet) as running:
         running.install_plugin(ROOT)
         yield running
 
