@@ -428,7 +428,7 @@ ROWS = [
                 Mutation(
                     "queue/migrate.py",
                     "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT",
-                    "{step} PRAGMA user_version = {version};",
+                    "PRAGMA user_version = {version}; {step}",
                 )
             ],
             [Mutation("queue/schema.py", "    if found != VERSION:\n", "    if found < VERSION:\n")],
