@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import tests.conftest  # noqa: F401  # names the checkout, for the child
 
-from stash_courier.queue import migrate, schema  # isort: skip
+from stash_courier.queue import dlq_schema, migrate, schema  # isort: skip
 from stash_courier.tests.harness import wait_until  # isort: skip
 from tests import durable, kill  # isort: skip
 from tests.conftest import ROOT  # isort: skip
@@ -318,6 +319,25 @@ def _as_found(template: Path, data: Path) -> Iterator[Op]:
     yield Op("sync", 0.0, 0.0, 0, str(data))
 
 
+def indexes(data: Path) -> dict[str, list[str]]:
+    """The columns of each index of both files."""
+    found: dict[str, list[str]] = {}
+    for name in VERSION_1:
+        with closing(sqlite3.connect(data / name)) as conn:
+            names = [row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
+            found |= {index: [row[2] for row in conn.execute(f"PRAGMA index_info({index})")] for index in names}
+    return found
+
+
+@cache
+def indexes_of_new_files() -> dict[str, list[str]]:
+    """Those of files that this plugin makes."""
+    with tempfile.TemporaryDirectory() as made:
+        schema.create(f"{made}/{schema.QUEUE_DB}")
+        schema.make(f"{made}/{schema.DLQ_DB}", dlq_schema.CREATE)
+        return indexes(Path(made))
+
+
 def _whole(data: Path, before: Mapping[str, object], report: Report, after: str) -> None:
     """Both files are sound, with all their rows, and the next start ends what was begun."""
     if len(report.failures) > 3:
@@ -332,6 +352,7 @@ def _whole(data: Path, before: Mapping[str, object], report: Report, after: str)
         report.expect(content(data) == before, f"{after}: rows have changed by the next start")
         newest = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
         report.expect({name: version(data / name) for name in newest} == newest, f"{after}: not migrated")
+        report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
     except sqlite3.Error as error:
         report.expect(False, f"{after}: {error}")
 
