@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,8 +251,9 @@ def test_what_a_dead_worker_left_holds_up_nobody_else(
         courier.__exit__()
         courier.__enter__()
         courier.put(11)
-        passed = courier.run(lambda: "11" in arrived(receiver))
-        assert passed < 1.0
+        began = time.monotonic()  # real time: that of the dispatcher stands still while requests run
+        courier.run(lambda: "11" in arrived(receiver))
+        assert time.monotonic() - began < 3.0
         assert courier.queue.in_flight()  # the hanging one's suspect is on its way meanwhile
 
 
@@ -305,14 +307,19 @@ def test_an_edit_shows_that_stash_is_back(courier: FastForward, stash: StandInSt
     assert courier.run(lambda: arrived(receiver) == ["1", "2"]) <= 2.0
 
 
-def test_a_person_who_mends_a_setting_and_presses_a_button_waits_for_nothing(
-    courier: FastForward, stash: StandInStash, receiver: Receiver
-) -> None:
-    """«Deliver now» and «Test destinations» go by the settings as they are now, not as they were a minute ago."""
+def mended(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
+    """A webhook for which an edit waits, since its secret was mistyped; it is good since now."""
     set_up(stash, webhook_url=receiver.url, webhook_secret="hunter2")
     courier.put(1)
     courier.run(seconds=100.0)
     set_up(stash, webhook_url=receiver.url)
+
+
+def test_a_person_who_mends_a_setting_and_presses_a_button_waits_for_nothing(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """«Deliver now» and «Test destinations» go by the settings as they are now, not as they were a minute ago."""
+    mended(courier, stash, receiver)
     with courier.queue.transaction():
         control.hurry(courier.queue.connection)
     assert courier.run(lambda: arrived(receiver) == ["1"]) < 1.0
@@ -322,10 +329,7 @@ def test_a_mended_setting_is_noticed_by_itself(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """Whoever corrects a setting and does nothing else sees what waited arrive within a quarter of a minute."""
-    set_up(stash, webhook_url=receiver.url, webhook_secret="hunter2")
-    courier.put(1)
-    courier.run(seconds=100.0)
-    set_up(stash, webhook_url=receiver.url)
+    mended(courier, stash, receiver)
     assert courier.run(lambda: arrived(receiver) == ["1"]) <= 15.0
 
 
