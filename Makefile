@@ -30,7 +30,7 @@ test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/f
 	.venv/bin/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 torture: .venv/.installed .build/fuzz/.installed
-	.venv/bin/python -m tests.torture $(TORTURE_ARGS)
+	.venv/bin/python -m tests.faults $(TORTURE_ARGS)
 
 # Where it can't be had, the file says so in a sentence, and the row that needs it is skipped with that sentence.
 .build/fuzz/.installed: requirements/fuzz.txt | .venv/.installed
@@ -42,7 +42,7 @@ torture: .venv/.installed .build/fuzz/.installed
 
 # The others' queues stand beside ours in an environment of their own, so that .venv stays as it is locked.
 bench: .venv/.installed .build/bench/venv/.installed
-	.venv/bin/python -m tests.bench $(BENCH_ARGS)
+	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
 .build/bench/venv/.installed: requirements/bench.txt | .venv/.installed
 	.venv/bin/python -m venv --clear $(@D)

@@ -13,16 +13,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stash_courier.plugin.report import Report
-from stash_courier.plugin.settings import Problem, Settings, parse
-from stash_courier.plugin.snapshot import Named
+from stash_courier.plugin.text.report import Report
+from stash_courier.plugin.text.snapshot import Named
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import destinations, process, service
+from stash_courier.worker import destinations, main, process
 from stash_courier.worker.destinations import Destination
-from stash_courier.worker.destinations.webhook_settings import fresh_secret
-from stash_courier.worker.stash import Stash, StashUnavailable
+from stash_courier.worker.destinations.webhook.settings import fresh_secret
+from stash_courier.worker.settings import Problem, Settings, parse
+from stash_courier.worker.stash.client import Stash, StashUnavailable
 
 NONE_SET_UP = (
     "No destination is set up, so nothing is sent anywhere: fill in a URL in Stash's Settings → Plugins → "
@@ -122,7 +122,7 @@ class Context:
     def worker_note(self) -> WorkerNote | None:
         """What the worker last wrote about itself, if that can be read."""
         try:
-            note = json.loads((self.folder / service.STATUS_FILE).read_bytes())
+            note = json.loads((self.folder / main.STATUS_FILE).read_bytes())
             found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None

@@ -56,9 +56,9 @@ def main(raw: bytes, root: str) -> int:
         keep_connection(request, folder, anyway=True)
         if mode == "wake":
             return _answer(_wake(folder, root))
-        from stash_courier.plugin import libraries
+        from stash_courier.plugin import vendored
 
-        libraries.add(root)
+        vendored.add(root)
         from stash_courier.plugin import tasks
 
         return _answer(tasks.run(mode, args, folder, root))

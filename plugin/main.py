@@ -17,12 +17,12 @@ sys.modules["stash_courier"] = package
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["worker"]:
-        from stash_courier.plugin import libraries
+        from stash_courier.plugin import vendored
 
-        libraries.add(ROOT)
-        from stash_courier.worker import service
+        vendored.add(ROOT)
+        from stash_courier.worker import main
 
-        sys.exit(service.main())
+        sys.exit(main.main())
     from stash_courier.plugin import hook
 
     hook.leave(hook.main(sys.stdin.buffer.read(), ROOT))

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stash_courier.plugin import controls, deliver, enqueue, letters, status, trial
 from stash_courier.plugin.arguments import Arguments, parse
+from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.hook import BadInputError
-from stash_courier.plugin.names import spoken
-from stash_courier.plugin.report import one_line
+from stash_courier.plugin.text.labels import spoken
+from stash_courier.plugin.text.report import one_line
 from stash_courier.queue import repair, schema
-from stash_courier.worker.stash import StashUnavailable
+from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "limit")
 
@@ -34,12 +34,12 @@ class Mode:
 
 MODES = {
     "status": Mode(status.status),
-    "deliver_now": Mode(deliver.deliver_now),
-    "review_dead_letters": Mode(letters.review, CHOICE),
-    "retry_dead_letters": Mode(letters.retry, CHOICE),
-    "purge_dead_letters": Mode(letters.purge, ("days",)),
-    "discard_dead_letters": Mode(letters.discard, CHOICE),
-    "test_destinations": Mode(trial.run, ("destination",)),
+    "deliver_now": Mode(deliver_now.deliver_now),
+    "review_dead_letters": Mode(dead_letters.review, CHOICE),
+    "retry_dead_letters": Mode(dead_letters.retry, CHOICE),
+    "purge_dead_letters": Mode(dead_letters.purge, ("days",)),
+    "discard_dead_letters": Mode(dead_letters.discard, CHOICE),
+    "test_destinations": Mode(check_destinations.run, ("destination",)),
     "enqueue_all": Mode(enqueue.enqueue_all),
     "enqueue_recent": Mode(enqueue.enqueue_recent, ("days",)),
     "pause": Mode(controls.pause),

@@ -16,7 +16,7 @@ from stash_courier.queue.jobs import Attempt, Broken, Delivery, Event, SceneEven
 # Kept of a history: the hundred attempts that the settings allow with those of an item that wasn't there
 # yet, and beside them the latest of those that burned nothing, for an outage makes hundreds.
 BURNING_ATTEMPTS, SPARED_ATTEMPTS = 120, 30
-SPARED = frozenset({"unreachable", "busy", "destination", "gone", "stash"})  # worker/failures.py
+SPARED = frozenset({"unreachable", "busy", "destination", "gone", "stash"})  # queue/failures.py
 EVENTS = frozenset(get_args(Event))
 _T = TypeVar("_T")
 # What a look at damaged JSON raises.

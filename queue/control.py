@@ -1,6 +1,6 @@
 """What worker and task buttons tell each other in queue.db: pause, stop, notices, each destination's state.
 
-A destination's state is stored as JSON and understood by its owner, worker/breaker.py. Bytes from a
+A destination's state is stored as JSON and understood by its owner, worker/delivery/breaker.py. Bytes from a
 database are never trusted: what isn't what was written here counts as not set.
 """
 
@@ -22,7 +22,7 @@ UNSEEN_SAID = "unseen_said"  # {"at", "before"}: of which that was said, and sin
 LAST_SUCCESS = "last_success"  # {"at", "destination", "scene_id"}
 STASH = "stash"  # {"since", "reason"} while Stash can't be asked
 DISABLED = "disabled"  # true while the plugin is switched off in Stash
-SWEEP = "sweep"  # the last sweep's mark: worker/listing.py's Mark
+SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 PROBLEMS = "problems"  # [[setting, message], …] of the settings that hold now
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stash_courier.queue import codec, pickles, schema
-from stash_courier.queue.dlq_schema import CREATE, VERSION
+from stash_courier.queue.dlq_statements import CREATE, VERSION
 from stash_courier.queue.jobs import Attempt, Broken, DeadLetter, Delivery, Summary
 from stash_courier.queue.transactions import shrink, transaction
 

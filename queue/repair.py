@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stash_courier.queue import codec, locks, schema
-from stash_courier.queue.dlq_schema import CREATE as DLQ_CREATE
+from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 
 FILES = (schema.QUEUE_DB, schema.DLQ_DB)
 # What stands between a file's name and the time at which it was set aside, before and after all that

@@ -1,0 +1,14 @@
+"""Tests, benchmarks and the demo. Importing this names the checkout ``stash_courier``, as plugin/main.py does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+
+if "stash_courier" not in sys.modules:
+    package = ModuleType("stash_courier")
+    package.__path__ = [str(ROOT)]
+    sys.modules["stash_courier"] = package

@@ -1,14 +1,3 @@
-"""Names the checkout ``stash_courier``, as plugin/main.py does for Stash."""
+"""Makes ``stash_courier`` importable before any test module is."""
 
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-from types import ModuleType
-
-ROOT = Path(__file__).resolve().parent.parent
-
-if "stash_courier" not in sys.modules:
-    package = ModuleType("stash_courier")
-    package.__path__ = [str(ROOT)]
-    sys.modules["stash_courier"] = package
+import tests  # noqa: F401

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from stash_courier.plugin.settings import Settings, matches_prefix
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.queue.ledger import Sent
+from stash_courier.worker.settings import Settings, matches_prefix
 
 
 @dataclass(frozen=True, slots=True)

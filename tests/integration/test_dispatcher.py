@@ -12,11 +12,12 @@ import pytest
 
 from stash_courier.queue import control, ledger, schema
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT, wait_until
-from stash_courier.tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
-from stash_courier.tests.standin.stash.server import StandInStash
-from stash_courier.tests.standin.stash.sessions import Session as StashSession
+from tests import ROOT
+from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
+from tests.standin.stash.server import StandInStash
+from tests.standin.stash.sessions import Session as StashSession
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN, wait_until
 
 DAY = 86_400.0
 SCENES = 30

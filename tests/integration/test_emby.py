@@ -10,16 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from stash_courier.plugin.settings import Settings, parse
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene, SceneFile
-from stash_courier.tests.media_samples import delivery, scene
-from stash_courier.tests.standin.emby import KEY, Item, Notice
-from stash_courier.tests.standin.emby import Emby as Server
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
 from stash_courier.worker.destinations import load
-from stash_courier.worker.destinations.emby import Emby, configure
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.http import Client
+from stash_courier.worker.destinations.emby.destination import Emby, configure
+from stash_courier.worker.http.client import Client
+from stash_courier.worker.settings import Settings, parse
+from tests.standin.emby import KEY, Item, Notice
+from tests.standin.emby import Emby as Server
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.support.media_samples import delivery, scene
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.durable import change, failed, inbox, request, run_hook, spooled, start_hook
+from tests import ROOT
+from tests.support.durable import change, failed, inbox, request, run_hook, spooled, start_hook
 
 OWN = {
     name: (request(sample["hookContext"]), sample["row"])

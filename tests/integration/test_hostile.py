@@ -19,15 +19,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import Settings
 from stash_courier.queue import schema
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Broken, Delivery
-from stash_courier.tests.standin.receivers import RawReceiver, read_request
-from stash_courier.worker.destinations import webhook
-from stash_courier.worker.failures import DeliveryFailed
-from stash_courier.worker.stash import Stash, StashUnavailable
-from tests import durable
+from stash_courier.worker.destinations.webhook import destination as webhook
+from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.client import Stash, StashUnavailable
+from tests.standin.receivers import RawReceiver, read_request
+from tests.support import durable
 
 FULL = bool(os.environ.get("COURIER_FULL"))
 TIMES = 10 if FULL else 1

@@ -13,21 +13,22 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin.settings import PathMap, Settings
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene
 from stash_courier.queue.schema import CONNECTION
-from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
-from stash_courier.tests.media_samples import DISTINCT, delivery, scene
-from stash_courier.tests.standin.jellyfin import KEY, StandInJellyfin
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
-from stash_courier.tests.standin.stash.server import StandInStash
-from stash_courier.worker.breaker import Health
-from stash_courier.worker.covers import Cover, StashCovers, covers_of, image_type, no_cover
-from stash_courier.worker.destinations.jellyfin import Jellyfin, configure
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.lanes import Outcome, open_lane
-from stash_courier.worker.stash import Stash
+from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.pool import Outcome, open_lane
+from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
+from stash_courier.worker.settings import PathMap, Settings
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.covers import Cover, StashCovers, covers_of, image_type, no_cover
+from tests import ROOT
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.stash.server import StandInStash
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN, Courier, wait_until
+from tests.support.media_samples import DISTINCT, delivery, scene
 
 pytestmark = pytest.mark.timeout(60)
 

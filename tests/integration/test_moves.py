@@ -16,22 +16,23 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger, moves, schema
+from stash_courier.queue import control, ledger, schema, transfer
 from stash_courier.queue.dlq import DAY
 from stash_courier.queue.jobs import Broken
 from stash_courier.queue.ledger import Sent
-from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT
-from stash_courier.tests.standin.stash.server import StandInStash
-from tests import moving
-from tests.durable import DEST, HOOK, START, change, event, inbox, run_hook, spooled
-from tests.kill import doing, needs_strace, sweep
-from tests.moving import ERROR, SCENE, opened, route
+from tests import ROOT
+from tests.standin.stash.server import StandInStash
+from tests.support import transfers
+from tests.support.durable import DEST, HOOK, START, change, event, inbox, run_hook, spooled
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN
+from tests.support.kill import doing, needs_strace, sweep
+from tests.support.transfers import ERROR, SCENE, opened, route
 
 
 def copies(folder: Path) -> int:
     """Starts anew and counts where the scene's delivery is; both files at once count as two."""
-    moving.do_heal(folder)
+    transfers.do_heal(folder)
     with opened(folder) as both:
         open_letters = [state for state, _ in both.letters() if state in {"dead", "asked"}]
         return both.queue.size + len(open_letters)
@@ -41,16 +42,16 @@ def copies(folder: Path) -> int:
 @pytest.mark.parametrize(
     ("before", "act"),
     [
-        (moving.waiting, "claim"),
-        (moving.flying, "back"),
-        (moving.overtaken, "back"),
-        (moving.overtaken, "done"),
-        (moving.flying, "bury"),
-        (moving.overtaken, "bury"),
-        (moving.redriven, "claim"),
-        (moving.asked, "redrive"),
-        (moving.half_buried, "heal"),
-        (moving.half_redriven, "heal"),
+        (transfers.waiting, "claim"),
+        (transfers.flying, "back"),
+        (transfers.overtaken, "back"),
+        (transfers.overtaken, "done"),
+        (transfers.flying, "bury"),
+        (transfers.overtaken, "bury"),
+        (transfers.redriven, "claim"),
+        (transfers.asked, "redrive"),
+        (transfers.half_buried, "heal"),
+        (transfers.half_redriven, "heal"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -65,7 +66,7 @@ def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None]
             both.redrive()
             (delivery,) = both.claim()
             assert delivery.event == ("update" if act == "done" and delivery.changed == ("date",) else "create")
-            if before is moving.overtaken:
+            if before is transfers.overtaken:
                 assert "date" in delivery.changed
             assert [state for state, _ in both.letters()] in ([], ["back"])
 
@@ -74,10 +75,10 @@ def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None]
 def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
     """Killed at any call of a redrive, an edit that waits is neither lost nor sent as an older state."""
     (folder := tmp_path / "before").mkdir()
-    moving.asked_and_newer(folder)
+    transfers.asked_and_newer(folder)
     for kill in sweep(folder, tmp_path, doing("redrive")):
-        moving.do_heal(kill.folder)
-        moving.do_redrive(kill.folder)
+        transfers.do_heal(kill.folder)
+        transfers.do_redrive(kill.folder)
         with opened(kill.folder) as both:
             (delivery,) = both.claim()
             ((state, seq),) = both.letters()
@@ -89,9 +90,9 @@ def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
 def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
     """Killed at any call of an end, the delivery is there, or the ledger says that it was sent."""
     (folder := tmp_path / "before").mkdir()
-    moving.flying(folder)
+    transfers.flying(folder)
     for kill in sweep(folder, tmp_path, doing("done")):
-        moving.do_heal(kill.folder)
+        transfers.do_heal(kill.folder)
         with opened(kill.folder) as both:
             sent = ledger.find(both.queue.connection, DEST, SCENE)
             assert both.queue.size == (0 if sent else 1), kill
@@ -101,7 +102,7 @@ def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
 def test_routed_or_still_an_event(tmp_path: Path) -> None:
     """Killed at any call of routing, all events are still there, or all are deliveries."""
     (folder := tmp_path / "before").mkdir()
-    moving.unrouted(folder)
+    transfers.unrouted(folder)
     for kill in sweep(folder, tmp_path, doing("route")):
         with opened(kill.folder) as both:
             assert (both.queue.inbox_count(), both.queue.size) in {(3, 4), (0, 3)}, kill
@@ -139,7 +140,9 @@ def test_a_hook_that_spools_is_killed(tmp_path: Path) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize(("before", "act"), [(moving.flying, "bury_wrongly"), (moving.asked, "redrive_wrongly")])
+@pytest.mark.parametrize(
+    ("before", "act"), [(transfers.flying, "bury_wrongly"), (transfers.asked, "redrive_wrongly")]
+)
 def test_the_wrong_order_is_noticed(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
     """In the order that clears the source before the target is written, these tests see the loss."""
     (folder := tmp_path / "before").mkdir()
@@ -149,7 +152,7 @@ def test_the_wrong_order_is_noticed(tmp_path: Path, before: Callable[[Path], Non
 
 def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
     """A delivery that fails again after its redrive is the same dead letter, with both attempts."""
-    moving.asked(tmp_path)
+    transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         both.redrive()
         both.bury()
@@ -163,7 +166,7 @@ def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
 
 def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
     """What was sent since in a newer state is not sent again: the dead letter is resolved."""
-    moving.asked_and_newer(tmp_path)
+    transfers.asked_and_newer(tmp_path)
     with opened(tmp_path) as both:
         (delivery,) = both.claim()
         with both.queue.transaction():
@@ -211,7 +214,7 @@ def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
 
 def test_what_waits_for_a_forgotten_destination_is_remembered(tmp_path: Path) -> None:
     """What is sent again to a destination that left the settings long ago waits like all else that does."""
-    moving.asked(tmp_path)
+    transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         assert control.states(both.queue.connection) == {}
         both.redrive()
@@ -220,7 +223,7 @@ def test_what_waits_for_a_forgotten_destination_is_remembered(tmp_path: Path) ->
 
 def test_a_redrive_says_nothing_about_a_known_destination(tmp_path: Path) -> None:
     """What is known of a destination stays as it is when a dead letter goes back to it."""
-    moving.asked(tmp_path)
+    transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         control.put_state(both.queue.connection, DEST, {"state": "ill", "since": START})
         both.redrive()
@@ -231,7 +234,7 @@ def test_a_redrive_says_nothing_about_a_known_destination(tmp_path: Path) -> Non
 def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
     """Sent again to a destination that the settings no longer name, it is a dead letter again after a month."""
     (folder := tmp_path / "data").mkdir()
-    moving.asked(folder)
+    transfers.asked(folder)
     with StandInStash(9, config_dir=tmp_path / "config") as stash:
         stash.install_plugin(ROOT)
         stash.config.plugins[PLUGIN] = {"webhook_url": "http://127.0.0.1:9/", "sweep_off": True}
@@ -276,7 +279,7 @@ def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
             )
         tracemalloc.start()
         try:
-            moves.heal(both.queue, both.dlq)
+            transfer.heal(both.queue, both.dlq)
             assert tracemalloc.get_traced_memory()[1] < 3 << 20
         finally:
             tracemalloc.stop()
@@ -288,10 +291,10 @@ def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize("job", [{}, {"changed": 5, "path": 7}, {"changed": ["a b", "title", 3, "\ud800"]}, None])
 def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | None) -> None:
     """Whatever plain data stands in a stored job, its dead letter can be sent again."""
-    moving.asked(tmp_path)
+    transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         (letter,) = both.dlq.asked()
-        assert moves.redrive(both.queue, both.dlq, replace(letter, job=job), START)
+        assert transfer.redrive(both.queue, both.dlq, replace(letter, job=job), START)
         (delivery,) = both.claim()
         assert delivery.changed in {(), ("title",)}
         json.dumps(delivery.path)
@@ -299,10 +302,10 @@ def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | N
 
 def test_a_damaged_dead_letter_file_keeps_the_delivery(tmp_path: Path) -> None:
     """Where no dead letter can be written, the delivery stays in the queue."""
-    moving.flying(tmp_path)
+    transfers.flying(tmp_path)
     (tmp_path / schema.DLQ_DB).write_bytes(b"no database")
     with opened(tmp_path) as both:
         (delivery,) = both.queue.in_flight()
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):
-            moves.bury(both.queue, both.dlq, delivery, ERROR)
+            transfer.bury(both.queue, both.dlq, delivery, ERROR)
         assert both.queue.in_flight() == [delivery]

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control, scene_queue
-from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT
-from stash_courier.tests.standin.receivers import Receiver, Reply
-from stash_courier.tests.standin.stash.server import StandInStash
+from tests import ROOT
+from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.server import StandInStash
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN
 
 HOUR = 3600.0
 FULL = bool(os.environ.get("COURIER_FULL"))  # 1000 jobs and every combination instead of a sample

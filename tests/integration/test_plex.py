@@ -22,19 +22,19 @@ from hypothesis import strategies as st
 from plexapi.exceptions import BadRequest, Unauthorized
 from plexapi.server import PlexServer
 
-from stash_courier.plugin.settings import parse
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
-from stash_courier.tests.media_samples import delivery, named, scene
-from stash_courier.tests.standin.plex import TOKEN, Library
-from stash_courier.tests.standin.plex import Plex as Server
-from stash_courier.tests.standin.receivers import RawReceiver, Received, Receiver, Reply, say
-from stash_courier.worker.breaker import Health
-from stash_courier.worker.covers import Cover, StashCovers, no_cover
-from stash_courier.worker.destinations.plex import Plex, configure
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.http import Client
-from stash_courier.worker.lanes import Outcome, open_lane
-from stash_courier.worker.stash import Stash
+from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.pool import Outcome, open_lane
+from stash_courier.worker.destinations.plex.destination import Plex, configure
+from stash_courier.worker.http.client import Client
+from stash_courier.worker.settings import parse
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.covers import Cover, StashCovers, no_cover
+from tests.standin.plex import TOKEN, Library
+from tests.standin.plex import Plex as Server
+from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, say
+from tests.support.media_samples import delivery, named, scene
 
 pytestmark = pytest.mark.timeout(60)
 

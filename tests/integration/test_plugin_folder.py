@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 WHEELS = ROOT / ".build" / "wheels"
 BUILD = [sys.executable, str(ROOT / "tools" / "build_plugin.py")]
 VERSIONS = ((3, 11), (3, 12), (3, 13))

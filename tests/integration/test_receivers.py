@@ -22,9 +22,12 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.plugin.settings import Settings
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.tests.standin.receivers import (
+from stash_courier.worker.destinations.webhook.destination import Webhook, configure
+from stash_courier.worker.http.client import KEPT, Client
+from stash_courier.worker.settings import Settings
+from tests.standin.receivers import (
     RawReceiver,
     Receiver,
     Reply,
@@ -35,10 +38,7 @@ from stash_courier.tests.standin.receivers import (
     read_request,
     say,
 )
-from stash_courier.worker.destinations.webhook import Webhook, configure
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.http import KEPT, Client
-from tests import certificate
+from tests.support import certificate
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -19,13 +19,14 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Broken, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.tests.fastforward import FastForward
-from stash_courier.tests.harness import PLUGIN, ROOT
-from stash_courier.tests.standin.receivers import Receiver
-from stash_courier.tests.standin.stash.server import StandInStash
-from tests import moving
-from tests.durable import DEST, START, change, event, inbox, run_hook, spooled, start_hook
-from tests.kill import doing, needs_strace, sweep
+from tests import ROOT
+from tests.standin.receivers import Receiver
+from tests.standin.stash.server import StandInStash
+from tests.support import transfers
+from tests.support.durable import DEST, START, change, event, inbox, run_hook, spooled, start_hook
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN
+from tests.support.kill import doing, needs_strace, sweep
 
 PAGE = 4096
 ROWS = 400  # events and as many deliveries: each table has some ten pages
@@ -178,7 +179,7 @@ def test_two_damages_at_once_are_two_files(tmp_path: Path) -> None:
 
 def test_sound_files_are_left_alone(tmp_path: Path) -> None:
     """Where nothing is damaged nothing is done, whatever version the files have."""
-    moving.buried(tmp_path)
+    transfers.buried(tmp_path)
     assert repair.repair(tmp_path) is None
     with closing(sqlite3.connect(tmp_path / schema.QUEUE_DB)) as conn:
         conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")

@@ -11,10 +11,9 @@ import pytest
 
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.tests.durable import Clock
-from stash_courier.worker.session import DAY, Session
-from tests.durable import event
-from tests.moving import ERROR, opened, route
+from stash_courier.worker.runtime import DAY, Session
+from tests.support.durable import Clock, event
+from tests.support.transfers import ERROR, opened, route
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from stash_courier.queue import locks, schema
 from stash_courier.queue.scene_queue import SceneQueue
-from tests.durable import change, failed, inbox, log_lines, run_hook, spooled
+from tests.support.durable import change, failed, inbox, log_lines, run_hook, spooled
 
 SOON = 2.0  # seconds for a whole hook on a busy machine, of which 0.25 are for the lock
 SIZE = 512 << 10  # bytes of the small file system

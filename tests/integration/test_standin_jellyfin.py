@@ -12,8 +12,8 @@ import requests
 from jellyfin_apiclient_python import JellyfinClient
 from jellyfin_apiclient_python.exceptions import HTTPException
 
-from stash_courier.tests.media_samples import DISTINCT
-from stash_courier.tests.standin.jellyfin import KEY, USER, StandInJellyfin
+from tests.standin.jellyfin import KEY, USER, StandInJellyfin
+from tests.support.media_samples import DISTINCT
 
 pytestmark = pytest.mark.timeout(60)
 

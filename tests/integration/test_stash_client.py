@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from stash_courier.tests.standin.stash import StandInStash
-from stash_courier.tests.standin.stash.sessions import Session
-from stash_courier.worker.stash import Batch, Connection, Stash, StashUnavailable
+from stash_courier.worker.stash.client import Batch, Connection, Stash, StashUnavailable
+from tests.standin.stash import StandInStash
+from tests.standin.stash.sessions import Session
 
 COOKIE = "MTc2ODI-first-session"
 RENEWED = "MTc2ODI-second-session"

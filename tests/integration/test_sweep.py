@@ -14,16 +14,17 @@ from typing import Any, Self
 
 import pytest
 
-from stash_courier.queue import control, moves, schema
+from stash_courier.queue import control, schema, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.tests.harness import PLUGIN, ROOT, Courier, wait_until
-from stash_courier.tests.standin.receivers import Receiver, Reply
-from stash_courier.tests.standin.stash.server import StandInStash
-from stash_courier.tests.standin.stash.site import OWNER
-from stash_courier.worker.dispatcher import Dispatcher
-from stash_courier.worker.stash import Stash
+from stash_courier.worker.delivery.dispatcher import Dispatcher
+from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.wakeup import Wakeup
+from tests import ROOT
+from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.server import StandInStash
+from tests.standin.stash.site import OWNER
+from tests.support.harness import PLUGIN, Courier, wait_until
 
 HOUR = 3600.0
 SWEEP = 15 * 60.0
@@ -65,7 +66,7 @@ class Bench:
         self.wakeup = Wakeup(self.data)
         self.queue = SceneQueue(self.data, clock=self.wall)
         self.dlq = DeadLetterQueue(self.data, clock=self.wall)
-        moves.heal(self.queue, self.dlq)
+        transfer.heal(self.queue, self.dlq)
         self.queue.recover()
         asked = Stash(self.data, timeout=5.0, clock=self.wall)
         self.dispatcher = Dispatcher(

@@ -17,16 +17,17 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin import names, tasks
+from stash_courier.plugin import tasks
+from stash_courier.plugin.text import labels
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.tests.standin.receivers import Receiver, Reply
-from stash_courier.tests.standin.stash import StandInStash
 from stash_courier.worker import process
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from tests.conftest import ROOT
+from tests import ROOT
+from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash import StandInStash
 
 COMMAND = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
 LEVELS = {"i": "info", "w": "warning", "e": "error", "p": "progress"}
@@ -221,7 +222,7 @@ def test_settings_that_stop_everything_are_said(stash: StandInStash, buttons: Bu
     for mode in ("status", "test_destinations"):
         found = buttons.press(mode)
         (message,) = [text for level, text in found.logged if text.startswith("«Webhook, signing secret»")]
-        assert [names.spoken(problem["message"]) for problem in found.output["problems"]] == [message]
+        assert [labels.spoken(problem["message"]) for problem in found.output["problems"]] == [message]
         assert [problem["setting"] for problem in found.output["problems"]] == ["webhook_secret"]
         assert not any("webhook_secret" in text for _, text in found.logged)
         assert SECRET not in found.text

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.torture.__main__ import BROKEN, FAILED, carry_out, line, prove
-from tests.torture.row import Report, Row
-from tests.torture.rows import ROWS
+from tests import ROOT
+from tests.faults.__main__ import BROKEN, FAILED, carry_out, line, prove
+from tests.faults.row import Report, Row
+from tests.faults.rows import ROWS
 
 # Longer than any row takes on a busy machine, with all that it waits for.
 ROW_SECONDS = 180

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin import trial
-from stash_courier.tests.harness import Courier
-from stash_courier.tests.standin import emby, jellyfin, plex
+from stash_courier.plugin.buttons import check_destinations
+from tests.standin import emby, jellyfin, plex
+from tests.support.harness import Courier
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -154,7 +154,7 @@ def test_filters_that_let_nothing_through_are_said(courier: Courier, servers: Se
     courier.configure(filter_paths="/nowhere")
     found = press(courier)
     (warning,) = [line for line in found["lines"] if "«Filter, only these folders»" in line]
-    assert f"None of Stash's newest {trial.LOOKED_AT} scenes passes the filters" in warning
+    assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
     assert found["scene"]["id"] == scene_id
     assert outcome(found) == ALL
 

@@ -21,8 +21,9 @@ from stash_courier.queue import control
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Broken
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.tests.harness import ROOT, SECRET, Courier, wait_until
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+from tests import ROOT
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.support.harness import SECRET, Courier, wait_until
 
 
 @pytest.fixture

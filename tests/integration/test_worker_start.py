@@ -16,8 +16,8 @@ import pytest
 from stash_courier.queue import locks
 from stash_courier.worker import process
 from stash_courier.worker.wakeup import Wakeup
-from tests.conftest import ROOT
-from tests.durable import HOOK, change, inbox, run_hook, start_hook
+from tests import ROOT
+from tests.support.durable import HOOK, change, inbox, run_hook, start_hook
 
 # A worker's entry that says that it was started, holds the lock that it was given until it is told
 # to end, and says what it inherited.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Received, Receiver, Reply
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 

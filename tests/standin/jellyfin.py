@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Received, Receiver, Reply
 
 KEY = "0123456789abcdef0123456789abcdef"  # the API key it knows
 USER = "5f6d4e3c2b1a40998877665544332211"  # the user it knows

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Received, Receiver, Reply
 
 TOKEN = "plex-Token_7Yx"
 # Tag fields by the name that edits use, with the element and how many a listing shows: python-plexapi

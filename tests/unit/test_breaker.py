@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from stash_courier.worker import breaker
-from stash_courier.worker.breaker import Health
-from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.delivery import breaker
+from stash_courier.worker.delivery.breaker import Health
 
 NOW = 1_000_000.0
 

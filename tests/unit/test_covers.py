@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.worker.covers import COVERS_DB, Memory, StashCovers, memory_of, no_cover
-from stash_courier.worker.stash import Stash
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.covers import COVERS_DB, Memory, StashCovers, memory_of, no_cover
 
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 URL = "http://plex:32400"

@@ -14,9 +14,9 @@ import pytest
 from stash_courier.queue import codec, schema
 from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, Summary
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from tests.durable import DEST, START, Clock
+from tests.support.durable import DEST, START, Clock
 
 HISTORY = (
     Attempt(START - 20, "busy", "No answer."),

@@ -1,4 +1,4 @@
-"""queue/dlq_schema.py: the counts that triggers keep, against counting."""
+"""queue/dlq_statements.py: the counts that triggers keep, against counting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from tests.durable import DEST, START, Clock
+from tests.support.durable import DEST, START, Clock
 
 
 class Totals(RuleBasedStateMachine):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from stash_courier.plugin.settings import Settings
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
 from stash_courier.queue.ledger import Sent
 from stash_courier.worker.filters import judge
+from stash_courier.worker.settings import Settings
 
 SCENE = Scene(
     *(7, "Title", "", "", "", "", None, True, (), "", "2026-01-01T00:00:00Z"),

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stash_courier.plugin import hook
-from tests.conftest import ROOT
-from tests.durable import change, failed, inbox, log_lines, request
+from tests import ROOT
+from tests.support.durable import change, failed, inbox, log_lines, request
 
 SAMPLES = json.loads((ROOT / "tests" / "samples" / "hooks.json").read_text())
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from stash_courier.tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.http import KEPT, Client, classify, host_of, parse_retry_after
-from stash_courier.worker.redact import redact
-from stash_courier.worker.transport import GuardedAdapter, Watchdog
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.http.client import KEPT, Client, classify, host_of, parse_retry_after
+from stash_courier.worker.http.redact import redact
+from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
+from tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
 
 pytestmark = pytest.mark.timeout(30)
 

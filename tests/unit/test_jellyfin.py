@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import Settings
-from stash_courier.tests.media_samples import delivery, scene
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations import Prepares, load
-from stash_courier.worker.destinations.jellyfin import Jellyfin, configure
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.jellyfin_api import JellyfinApi
-from stash_courier.worker.jellyfin_items import FIELDS, Edit, Item, computed_ids, lay_over
-from stash_courier.worker.jellyfin_lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
-from stash_courier.worker.media import State, wanted_state
-from stash_courier.worker.media_settings import Selection
+from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
+from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, Edit, Item, computed_ids, lay_over
+from stash_courier.worker.destinations.jellyfin.lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
+from stash_courier.worker.destinations.media.settings import Selection
+from stash_courier.worker.destinations.media.state import State, wanted_state
+from stash_courier.worker.settings import Settings
+from tests.support.media_samples import delivery, scene
 
 KEY = "0123456789abcdef0123456789abcdef"
 SETUP = {"jellyfin_url": "http://127.0.0.1:8096", "jellyfin_api_key": KEY}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stash_courier.plugin import log
-from tests.conftest import ROOT
+from tests import ROOT
 
 LEVELS = {"i": log.info, "w": log.warning, "e": log.error}
 STASH_LINE_LIMIT = 64 * 1024  # bytes; Go's bufio.Scanner gives up at this, and Stash with it

@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import PathMap, Problem, parse
-from stash_courier.tests.media_samples import delivery, scene
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.http import Answer
-from stash_courier.worker.media import (
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.destinations.media.libraries import Library, Recent, none_holds
+from stash_courier.worker.destinations.media.settings import (
+    ALL_FIELDS,
+    Selection,
+    Server,
+    fingerprint,
+    read_selection,
+    read_server,
+)
+from stash_courier.worker.destinations.media.state import (
     Change,
     Place,
     State,
@@ -35,15 +41,9 @@ from stash_courier.worker.media import (
     wanted_state,
     would_change,
 )
-from stash_courier.worker.media_libraries import Library, Recent, none_holds
-from stash_courier.worker.media_settings import (
-    ALL_FIELDS,
-    Selection,
-    Server,
-    fingerprint,
-    read_selection,
-    read_server,
-)
+from stash_courier.worker.http.client import Answer
+from stash_courier.worker.settings import PathMap, Problem, parse
+from tests.support.media_samples import delivery, scene
 
 MAP = PathMap((("/data", "/media"),))
 KEY = "0123456789abcdef"

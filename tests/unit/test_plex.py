@@ -7,13 +7,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from stash_courier.plugin.settings import Settings
 from stash_courier.worker.destinations import load
-from stash_courier.worker.destinations.plex import KIND, Plex, configure
-from stash_courier.worker.media import State
-from stash_courier.worker.plex_api import Item, Section, split
-from stash_courier.worker.plex_edit import FIELDS, Edit, edit_for, needs_whole
-from stash_courier.worker.plex_finder import split_names
+from stash_courier.worker.destinations.media.state import State
+from stash_courier.worker.destinations.plex.api import Item, Section, split
+from stash_courier.worker.destinations.plex.destination import KIND, Plex, configure
+from stash_courier.worker.destinations.plex.edit import FIELDS, Edit, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.finder import split_names
+from stash_courier.worker.settings import Settings
 
 TOKEN = "plex-Token_7Yx"
 RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stash_courier.queue import schema
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
-from tests.durable import DEST, Clock
+from tests.support.durable import DEST, Clock
 
 FULL = bool(os.environ.get("COURIER_FULL"))
 DESTINATIONS = (DEST, "plex")

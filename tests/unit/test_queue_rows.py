@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import parse
 from stash_courier.queue import codec, control, ledger, schema
 from stash_courier.queue import statements as sql
+from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import BUSY_SECONDS, LOG_BYTES, SceneQueue
-from stash_courier.worker.failures import Failure
-from tests.durable import DEST, START, event
+from stash_courier.worker.settings import parse
+from tests.support.durable import DEST, START, event
 
 GOOD = b'{"scene": 5, "event": "update", "changed": ["title"], "at": 1.5}'
 HISTORY = '"history": [{"at": 1, "failure": "busy", "message": "m", "status": null, "answer": ""}]'

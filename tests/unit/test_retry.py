@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from stash_courier.worker.retry import ABSENT_SECONDS, Decision, decide
+from stash_courier.worker.delivery.retry import ABSENT_SECONDS, Decision, decide
 
 NOW = 1_000_000.0
 SCHEDULE = (5.0, 300.0, 1800.0)

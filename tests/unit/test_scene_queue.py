@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue.scene_queue import SceneQueue
-from tests.couriers import FAILED, GONE, OTHER, Courier, known
-from tests.durable import DEST, START, Clock, event
+from tests.support.durable import DEST, START, Clock, event
+from tests.support.queue_driver import FAILED, GONE, OTHER, Courier, known
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from persistqueue.serializers import json as json_serializer
 from stash_courier.queue import schema
 from stash_courier.queue.jobs import Broken, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
-from tests.couriers import FAILED, GONE, OTHER, Courier, known
-from tests.durable import DEST, START, Clock, event
+from tests.support.durable import DEST, START, Clock, event
+from tests.support.queue_driver import FAILED, GONE, OTHER, Courier, known
 
 
 @pytest.fixture

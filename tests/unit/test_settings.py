@@ -1,4 +1,4 @@
-"""plugin/settings.py: what Stash's map means, and what is said about what can't be used."""
+"""worker/settings.py: what Stash's map means, and what is said about what can't be used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import PathMap, Settings, matches_prefix, parse
-from tests.conftest import ROOT
+from stash_courier.worker.settings import PathMap, Settings, matches_prefix, parse
+from tests import ROOT
 
 MANIFEST_KEYS = set(yaml.safe_load((ROOT / "stash_plugin.yml").read_text())["settings"])
 KEYS = [field.name for field in fields(Settings)]

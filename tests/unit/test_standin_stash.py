@@ -23,12 +23,12 @@ from graphql import (
 )
 from stashapi.stashapp import StashInterface
 
-from stash_courier.tests.standin.stash import GraphQLFailed, StandInStash
-from stash_courier.tests.standin.stash.cancel import Flag, wait
-from stash_courier.tests.standin.stash.schema import bare
-from stash_courier.tests.standin.stash.sessions import Session
+from tests import ROOT
+from tests.standin.stash import GraphQLFailed, StandInStash
+from tests.standin.stash.cancel import Flag, wait
+from tests.standin.stash.schema import bare
+from tests.standin.stash.sessions import Session
 
-ROOT = Path(__file__).resolve().parents[2]
 INTROSPECTION = Path(
     os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared" / "stash" / "introspection.json")
 )

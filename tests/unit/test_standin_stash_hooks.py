@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from stash_courier.tests.standin.stash import GraphQLFailed, StandInStash
-from stash_courier.tests.standin.stash.plugins import go_json
-from stash_courier.tests.unit.standin_probe import HANG, Probe, abandon, until
+from tests import ROOT
+from tests.standin.stash import GraphQLFailed, StandInStash
+from tests.standin.stash.plugins import go_json
+from tests.support.standin_probe import HANG, Probe, abandon, until
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT.parent / "shared" / "stash" / "hooks.json"
 
 

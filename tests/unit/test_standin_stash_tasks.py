@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.tests.standin.stash import GraphQLFailed, PluginRefused, StandInStash
-from stash_courier.tests.standin.stash.log import ServerLog, StderrReader
-from stash_courier.tests.unit.standin_probe import HANG, MANIFEST, Probe, abandon, until
+from tests.standin.stash import GraphQLFailed, PluginRefused, StandInStash
+from tests.standin.stash.log import ServerLog, StderrReader
+from tests.support.standin_probe import HANG, MANIFEST, Probe, abandon, until
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
-from stash_courier.worker import stash_queries as queries
-from stash_courier.worker.stash import Connection, StashUnavailable
-from stash_courier.worker.stash_queries import Login, PluginState, WrongShape
+from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.client import Connection, StashUnavailable
+from stash_courier.worker.stash.queries import Login, PluginState, WrongShape
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared/stash/introspection.json"))
 TEXTS = {
     "plugin state": queries.PLUGIN_STATE,
@@ -316,7 +316,7 @@ class TestConnection:
 def test_stashapi_brings_no_logging_of_its_own() -> None:
     """Talking to Stash loads neither stashapi's log protocol nor its client, which asks for introspection."""
     code = (
-        "import sys; import tests.conftest; import stash_courier.worker.stash; "
+        "import sys; import tests; import stash_courier.worker.stash.client; "
         "print([m for m in ('stashapi.log', 'stashapi.stashapp') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

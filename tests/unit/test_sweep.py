@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stash_courier.plugin.settings import Settings
 from stash_courier.queue import control, ledger, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker.listing import Mark, watermark
-from stash_courier.worker.stash import Listed, PluginState, SweepPage, SweepQuestion
-from stash_courier.worker.sweep import Refusal, Sweep
+from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.client import Listed, PluginState, SweepPage, SweepQuestion
+from stash_courier.worker.stash.listing import Mark, watermark
+from stash_courier.worker.stash.sweep import Refusal, Sweep
 
 HOUR = 3600.0
 START = 1_792_900_000.0  # 25 October 2026

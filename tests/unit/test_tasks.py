@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from stash_courier.plugin import arguments, enqueue, names, report, snapshot, tasks
+from stash_courier.plugin import arguments, tasks
+from stash_courier.plugin.buttons import enqueue
 from stash_courier.plugin.hook import BadInputError
-from stash_courier.plugin.snapshot import Named, Snapshot
+from stash_courier.plugin.text import labels, report, snapshot
+from stash_courier.plugin.text.snapshot import Named, Snapshot
 from stash_courier.queue import control, schema
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
-from stash_courier.worker.breaker import Health
-from stash_courier.worker.failures import DeliveryFailed, Failure
-from tests.conftest import ROOT
+from stash_courier.worker.delivery.breaker import Health
+from tests import ROOT
 
 NOW = 1_800_000_000.0
 WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
@@ -187,9 +189,9 @@ def test_settings_are_called_as_on_the_page(text: str, said: str, capfd: pytest.
 
 def test_every_failure_has_words() -> None:
     """No sentence shows the name of a class: each failure is said in words, and what is unknown is a bug."""
-    assert all(names.failure(failure) != failure or failure == "bug" for failure in Failure)
-    assert not any("_" in names.failure(failure) for failure in Failure)
-    assert names.failure("KeyError") == "bug"
+    assert all(labels.failure(failure) != failure or failure == "bug" for failure in Failure)
+    assert not any("_" in labels.failure(failure) for failure in Failure)
+    assert labels.failure("KeyError") == "bug"
 
 
 def test_no_sentence_needs_another() -> None:

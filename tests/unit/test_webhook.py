@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Judge
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from stash_courier.plugin.settings import PathMap, Settings
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
-from stash_courier.tests.standin.receivers import Received, Receiver, Reply
 from stash_courier.worker.destinations import Unusable, load
-from stash_courier.worker.destinations.webhook import (
+from stash_courier.worker.destinations.webhook.destination import (
     KIND,
     LARGEST_BODY,
     TEST_TYPE,
@@ -30,8 +29,9 @@ from stash_courier.worker.destinations.webhook import (
     configure,
     serialise,
 )
-from stash_courier.worker.destinations.webhook_settings import fresh_secret, parse
-from stash_courier.worker.failures import DeliveryFailed, Failure
+from stash_courier.worker.destinations.webhook.settings import fresh_secret, parse
+from stash_courier.worker.settings import PathMap, Settings
+from tests.standin.receivers import Received, Receiver, Reply
 
 pytestmark = pytest.mark.timeout(30)
 

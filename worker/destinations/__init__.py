@@ -1,23 +1,23 @@
-"""Destinations: where scenes go. One module each; adding one touches nothing else.
+"""Destinations: where scenes go. One folder each.
 
-A destination module has ``KIND`` (its id, or what stands before the colon of its ids) and
-``configure(raw, settings, cover)``, which returns the destinations that are set up and the problems with the
-settings. Every module in this folder that has them is found by ``load``. What is set up and can't be used until a
+A destination's folder has a module ``destination`` with ``KIND`` (its id, or the part of its ids before the colon)
+and ``configure(raw, settings, cover)``, which returns the destinations that are set up and the problems with the
+settings. ``load`` finds every folder that has this module. A destination that is set up but can't be used until a
 setting is corrected is ``Unusable``; a module with one destination may leave it out.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
-from stash_courier.plugin.settings import Problem, Settings
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.covers import Cover, no_cover
+from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.stash.covers import Cover, no_cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Loaded:
 
 def modules() -> list[ModuleType]:
     """The destination modules, in the order of their names."""
-    found = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-    return [m for m in found if hasattr(m, "KIND")]
+    kinds = sorted(file.parent.name for file in Path(__file__).parent.glob("*/destination.py"))
+    return [importlib.import_module(f"{__name__}.{kind}.destination") for kind in kinds]
 
 
 def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover) -> Loaded:

@@ -3,7 +3,7 @@
 What it imitates was read in Stash's source of January 2026; the modules name the places.
 """
 
-from stash_courier.tests.standin.stash.manifest import PluginRefused
-from stash_courier.tests.standin.stash.server import GraphQLFailed, StandInStash
+from tests.standin.stash.manifest import PluginRefused
+from tests.standin.stash.server import GraphQLFailed, StandInStash
 
 __all__ = ["GraphQLFailed", "PluginRefused", "StandInStash"]

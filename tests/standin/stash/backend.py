@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from stash_courier.tests.standin.stash.faults import Faults
-from stash_courier.tests.standin.stash.jobs import JobQueue
-from stash_courier.tests.standin.stash.library import Library
-from stash_courier.tests.standin.stash.log import ServerLog
-from stash_courier.tests.standin.stash.plugins import Caller, Config, Plugins
+from tests.standin.stash.faults import Faults
+from tests.standin.stash.jobs import JobQueue
+from tests.standin.stash.library import Library
+from tests.standin.stash.log import ServerLog
+from tests.standin.stash.plugins import Caller, Config, Plugins
 
 Args = dict[str, Any]
 Answer = Callable[[Any, Any, Caller, Args], Any]  # (self, parent, caller, arguments)

@@ -9,15 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from stash_courier.tests.standin.stash.library import (
-    Kind,
-    Library,
-    Scene,
-    StashError,
-    StashId,
-    identities,
-    identity,
-)
+from tests.standin.stash.library import Kind, Library, Scene, StashError, StashId, identities, identity
 
 _TEXTS = ("title", "code", "details", "director")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stash_courier.tests.standin.stash.library import StashError
-from stash_courier.tests.standin.stash.plugins import Caller
+from tests.standin.stash.library import StashError
+from tests.standin.stash.plugins import Caller
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from stash_courier.tests.standin.stash.library import Scene, StashError
+from tests.standin.stash.library import Scene, StashError
 
 _PAGE = 25  # scenes a page when the client says nothing
 _DIGITS = re.compile(r"(\d+)")

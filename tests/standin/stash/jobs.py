@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stash_courier.tests.standin.stash.cancel import Flag
-from stash_courier.tests.standin.stash.library import StashError
-from stash_courier.tests.standin.stash.log import LogLine, ServerLog
+from tests.standin.stash.cancel import Flag
+from tests.standin.stash.library import StashError
+from tests.standin.stash.log import LogLine, ServerLog
 
 _REMEMBERED = 10  # finished jobs that can still be asked for
 _OVER = ("FINISHED", "CANCELLED", "FAILED")

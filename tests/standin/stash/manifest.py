@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from stash_courier.tests.standin.stash.library import StashError
+from tests.standin.stash.library import StashError
 
 _Read = Callable[[yaml.Node], Any]
 

@@ -16,11 +16,11 @@ from graphql import (
     is_list_type,
 )
 
-from stash_courier.tests.standin.stash import edits
-from stash_courier.tests.standin.stash.backend import Args, Backend, answers
-from stash_courier.tests.standin.stash.jobs import Job
-from stash_courier.tests.standin.stash.library import Scene, StashError, identities, identity
-from stash_courier.tests.standin.stash.plugins import Caller
+from tests.standin.stash import edits
+from tests.standin.stash.backend import Args, Backend, answers
+from tests.standin.stash.jobs import Job
+from tests.standin.stash.library import Scene, StashError, identities, identity
+from tests.standin.stash.plugins import Caller
 
 _VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".wmv")
 # Structs that gqlgen writes for Stash leave out what isn't set; those that Stash wrote itself say null.

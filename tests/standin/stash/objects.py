@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from stash_courier.tests.standin.stash.backend import Args, Backend, answers
-from stash_courier.tests.standin.stash.library import Kind, Scene, VideoFile
-from stash_courier.tests.standin.stash.manifest import Manifest, Operation
-from stash_courier.tests.standin.stash.plugins import Caller
+from tests.standin.stash.backend import Args, Backend, answers
+from tests.standin.stash.library import Kind, Scene, VideoFile
+from tests.standin.stash.manifest import Manifest, Operation
+from tests.standin.stash.plugins import Caller
 
 
 class Objects:

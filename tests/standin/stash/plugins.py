@@ -15,19 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stash_courier.tests.standin.stash import runner
-from stash_courier.tests.standin.stash.cancel import Cancel
-from stash_courier.tests.standin.stash.jobs import Job
-from stash_courier.tests.standin.stash.library import StashError
-from stash_courier.tests.standin.stash.log import ServerLog
-from stash_courier.tests.standin.stash.manifest import (
-    Manifest,
-    Operation,
-    PluginRefused,
-    load,
-    manifests_below,
-)
-from stash_courier.tests.standin.stash.sessions import Session, Sessions, Visits, connection_cookie
+from tests.standin.stash import runner
+from tests.standin.stash.cancel import Cancel
+from tests.standin.stash.jobs import Job
+from tests.standin.stash.library import StashError
+from tests.standin.stash.log import ServerLog
+from tests.standin.stash.manifest import Manifest, Operation, PluginRefused, load, manifests_below
+from tests.standin.stash.sessions import Session, Sessions, Visits, connection_cookie
 
 _LOOPS = 10  # times one hook may have led to a request before Stash stops calling it
 _GO_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stash_courier.tests.standin.stash import filters
-from stash_courier.tests.standin.stash.backend import Args, Backend, answers
-from stash_courier.tests.standin.stash.jobs import Job
-from stash_courier.tests.standin.stash.library import Scene, StashError, identities, identity
-from stash_courier.tests.standin.stash.plugins import Caller
+from tests.standin.stash import filters
+from tests.standin.stash.backend import Args, Backend, answers
+from tests.standin.stash.jobs import Job
+from tests.standin.stash.library import Scene, StashError, identities, identity
+from tests.standin.stash.plugins import Caller
 
 VERSION = {"version": "v0.30.1", "hash": "standin00", "build_time": "2026-01-11 07:07:53"}
 _LEVELS = {"warning": "Warning", "error": "Error", "info": "Info"}

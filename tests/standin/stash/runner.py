@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from stash_courier.tests.standin.stash.cancel import Cancel
-from stash_courier.tests.standin.stash.log import LogLine, ServerLog, StderrReader
+from tests.standin.stash.cancel import Cancel
+from tests.standin.stash.log import LogLine, ServerLog, StderrReader
 
 _CHUNK = 64 * 1024
 _EXIT_POLL = 0.005  # seconds between looks at a process that has closed its stdout but not exited

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from graphql import GraphQLObjectType, GraphQLSchema, build_schema
 
-from stash_courier.tests.standin.stash.backend import Backend, marked
-from stash_courier.tests.standin.stash.mutations import Mutations
-from stash_courier.tests.standin.stash.objects import Objects
-from stash_courier.tests.standin.stash.queries import Queries
+from tests.standin.stash.backend import Backend, marked
+from tests.standin.stash.mutations import Mutations
+from tests.standin.stash.objects import Objects
+from tests.standin.stash.queries import Queries
 
 
 def build(backend: Backend) -> GraphQLSchema:

@@ -17,14 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from stash_courier.tests.standin.stash.faults import Faults, Requests
-from stash_courier.tests.standin.stash.jobs import Job, JobQueue
-from stash_courier.tests.standin.stash.library import Kind, Library, Scene
-from stash_courier.tests.standin.stash.log import LogLine, ServerLog
-from stash_courier.tests.standin.stash.plugins import Config, Plugins, Run
-from stash_courier.tests.standin.stash.sessions import COOKIE, Session, Sessions
-from stash_courier.tests.standin.stash.site import OWNER, StashSite
-from stash_courier.tests.standin.stash.web import WebServer
+from tests.standin.stash.faults import Faults, Requests
+from tests.standin.stash.jobs import Job, JobQueue
+from tests.standin.stash.library import Kind, Library, Scene
+from tests.standin.stash.log import LogLine, ServerLog
+from tests.standin.stash.plugins import Config, Plugins, Run
+from tests.standin.stash.sessions import COOKIE, Session, Sessions
+from tests.standin.stash.site import OWNER, StashSite
+from tests.standin.stash.web import WebServer
 
 
 class GraphQLFailed(Exception):

@@ -20,13 +20,13 @@ from graphql import (
     validate,
 )
 
-from stash_courier.tests.standin.stash.backend import Backend
-from stash_courier.tests.standin.stash.cancel import wait
-from stash_courier.tests.standin.stash.faults import Requests
-from stash_courier.tests.standin.stash.plugins import Caller
-from stash_courier.tests.standin.stash.schema import build
-from stash_courier.tests.standin.stash.sessions import Session, Sessions, Unauthorized, first_cookie
-from stash_courier.tests.standin.stash.web import Request, Response
+from tests.standin.stash.backend import Backend
+from tests.standin.stash.cancel import wait
+from tests.standin.stash.faults import Requests
+from tests.standin.stash.plugins import Caller
+from tests.standin.stash.schema import build
+from tests.standin.stash.sessions import Session, Sessions, Unauthorized, first_cookie
+from tests.standin.stash.web import Request, Response
 
 OWNER = "X-Stand-In-Owner"  # marks requests of the stand-in's own helpers
 _SCREENSHOT = re.compile(r"/scene/(\d+)/screenshot")

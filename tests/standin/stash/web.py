@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from stash_courier.tests.standin.stash.cancel import Cancel, ClientGone
+from tests.standin.stash.cancel import Cancel, ClientGone
 
 _POLL = 0.05  # seconds between looks of the accepting thread at whether it is to end
 _IDLE = 120.0  # seconds a connection may lie idle

@@ -1,0 +1,1 @@
+"""The task buttons and their modes: one module per group of modes."""

@@ -1,0 +1,1 @@
+"""Turns facts into sentences for a person. Reads no network."""

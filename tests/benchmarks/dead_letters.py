@@ -1,0 +1,154 @@
+"""Rows about dead letters: what burying costs, and that looking, counting and purging stay cheap at a million."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from stash_courier.queue import schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed
+from tests.benchmarks import filling, timing
+from tests.benchmarks.data_folders import DESTINATION, Workshop
+from tests.benchmarks.stand import stand
+from tests.benchmarks.table import Figure, cost, faster
+
+FEW = 1000
+HALF_DAYS = filling.AGE_DAYS / 2
+
+
+def bury(shop: Workshop) -> list[Figure]:
+    """``add`` against an INSERT of the same values into the same columns, with the two indexes agreed upon."""
+    folder, raw = shop.new("bury"), sqlite3.connect(shop.new("raw") / "raw.db", isolation_level=None)
+    now = time.time()
+    count = shop.sizes.operations // 2
+    dlq = DeadLetterQueue(folder)
+    values = filling.values(dlq, 0, DESTINATION, now)
+    raw.execute("PRAGMA journal_mode = WAL")
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute(f"CREATE TABLE letters (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(values)})")
+    raw.execute("CREATE INDEX letters_failed_at ON letters (failed_at)")
+    raw.execute("CREATE INDEX letters_scene_id ON letters (scene_id, destination)")
+    statement = f"INSERT INTO letters ({', '.join(values)}) VALUES (:{', :'.join(values)})"
+    numbers = iter(range(1, 1_000_000))
+
+    def add() -> float:
+        jobs = [
+            (job, failed(error))
+            for job, error in (filling.letter(next(numbers), DESTINATION, now) for _ in range(count))
+        ]
+        began = time.perf_counter()
+        for job, error in jobs:
+            dlq.add(job, error, 3, title="Film")
+        return (time.perf_counter() - began) / count
+
+    def insert() -> float:
+        rows = [{**values, "scene_id": filling.FAR + next(numbers)} for _ in range(count)]
+        began = time.perf_counter()
+        for row in rows:
+            raw.execute(statement, row)
+        return (time.perf_counter() - began) / count
+
+    own_statement = statement.replace("letters (", "dead_letters (", 1)
+
+    def insert_own() -> float:
+        rows = [{**values, "scene_id": filling.FAR + next(numbers)} for _ in range(count)]
+        began = time.perf_counter()
+        for row in rows:
+            own.execute(own_statement, row)
+        return (time.perf_counter() - began) / count
+
+    add(), insert()
+    own = schema.connect(str(folder / schema.DLQ_DB), 1.0)
+    own.execute("PRAGMA wal_autocheckpoint = 1000")
+    taken = timing.alternating({"raw": insert, "ours": add, "own": insert_own}, shop.sizes.batches)
+    dlq.close()
+    raw.close()
+    own.close()
+    return [
+        faster("", *timing.paired(taken, "ours", "raw"), 0.85),
+        faster("an INSERT of ready values into the same tables", *timing.paired(taken, "own", "raw"), None),
+    ]
+
+
+def failed(error: DeliveryFailed) -> DeliveryFailed:
+    """The error as a worker has it: raised, and so with a traceback."""
+    try:
+        raise error
+    except DeliveryFailed as caught:
+        return caught
+
+
+def recent(shop: Workshop) -> list[Figure]:
+    """The latest ten, of many and of few."""
+    few = DeadLetterQueue(shop.filled(FEW))
+    many = DeadLetterQueue(shop.filled(shop.sizes.most))
+    taken = timing.alternating(
+        {"few": _each(lambda: few.get_recent(10)), "many": _each(lambda: many.get_recent(10))}, 21
+    )
+    few.close()
+    many.close()
+    return [cost("", *timing.paired(taken, "many", "few"), 2.0)]
+
+
+def grouped(shop: Workshop) -> list[Figure]:
+    """Errors with their counts, against counting the table."""
+    folder = shop.filled(shop.sizes.most)
+    dlq = DeadLetterQueue(folder)
+    with closing(sqlite3.connect(folder / schema.DLQ_DB)) as conn:
+        plain = "SELECT error_type, count(*) FROM dead_letters GROUP BY error_type"
+        runs: dict[str, Callable[[], float]] = {
+            "ours": _each(dlq.count_by_error, 20),
+            "plain": _each(lambda: conn.execute(plain).fetchall(), 1),
+        }
+        taken = timing.alternating(runs, 5)
+        counted = {error: n for error, _, n in dlq.count_by_error()}
+        if counted != dict(conn.execute(plain).fetchall()):
+            raise RuntimeError("the counts differ")
+    dlq.close()
+    return [cost("", *timing.paired(taken, "ours", "plain"), 0.1)]
+
+
+def purge(shop: Workshop) -> list[Figure]:
+    """Deletes the older half; somebody else wants to write meanwhile, and times how long they can't."""
+    ours, plain = shop.new("purge"), shop.new("delete")
+    for folder in (ours, plain):
+        shutil.copy(shop.filled(shop.sizes.most) / schema.DLQ_DB, folder)
+    before = (ours / schema.DLQ_DB).stat().st_size
+    with stand("neighbour", plain / schema.DLQ_DB) as other:
+        conn = schema.connect(str(plain / schema.DLQ_DB), 10.0)
+        other.ask("watch")
+        conn.execute("DELETE FROM dead_letters WHERE failed_at < ?", (time.time() - HALF_DAYS * filling.DAY,))
+        one_delete = other.ask("longest")
+        left = conn.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
+        conn.close()
+    with stand("neighbour", ours / schema.DLQ_DB) as other:
+        dlq = DeadLetterQueue(ours)
+        other.ask("watch")
+        dlq.delete_older_than(HALF_DAYS)
+        longest = other.ask("longest")
+        if abs(dlq.get_count() - left) > shop.sizes.most // 100:
+            raise RuntimeError("the two deleted different numbers")
+        dlq.close()
+    after = (ours / schema.DLQ_DB).stat().st_size
+    return [
+        cost("lock", longest, one_delete, 0.05),
+        Figure("file", _megabytes(after), _megabytes(before), after / before, 0.6),
+    ]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.3g} MB"
+
+
+def _each(run: Callable[[], object], count: int = 50) -> Callable[[], float]:
+    def timed() -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            run()
+        return (time.perf_counter() - began) / count
+
+    return timed

@@ -1,0 +1,276 @@
+"""What stands around the worker, each in a process of its own, so that none slows down what is measured.
+
+``Helper`` starts one and asks it; ``python -m tests.bench.stand KIND …`` is one: a line of JSON in, a line out.
+Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over ``requests.Session``),
+``neighbour`` (somebody else who wants to write to a database).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from stash_courier.queue import schema
+from stash_courier.worker import process
+from tests import ROOT
+from tests.standin.receivers import Receiver
+from tests.standin.stash.faults import Requests
+from tests.standin.stash.web import Request, Response
+from tests.support.harness import PLUGIN, wait_until
+
+MAIN = ROOT / "plugin" / "main.py"
+
+
+class Helper:
+    """A helper process; a context manager that ends it."""
+
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+
+    def ask(self, verb: str, **arguments: object) -> Any:
+        """Has something done and returns what came of it.
+
+        Raises:
+            RuntimeError: the helper died of it; it has said why on standard error.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([verb, arguments]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the helper {self._process.args!r} died of {verb}")
+        return json.loads(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+def stand(kind: str, *arguments: object) -> Helper:
+    """Starts one of the kinds below."""
+    return Helper(sys.executable, "-m", "tests.bench.stand", kind, *map(str, arguments))
+
+
+def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
+    """Answers until standard input ends: the helper's side."""
+    for line in sys.stdin:
+        verb, arguments = json.loads(line)
+        sys.stdout.write(json.dumps(verbs[verb](**arguments)) + "\n")
+        sys.stdout.flush()
+
+
+class Worker:
+    """A worker process on a data folder; a context manager that starts it and ends it by its pid."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def __enter__(self) -> Self:
+        status = self._data / "worker.json"
+        status.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-E", MAIN, "worker"],
+            env={**os.environ, "STASH_COURIER_DATA": str(self._data)},
+            stdin=subprocess.DEVNULL,
+        )
+        wait_until(status.exists, 60.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def wake(self) -> None:
+        """Does what a hook does last."""
+        process.wake(str(self._data))
+
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Bytes of it that are in memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def tell(data: Path, port: int) -> None:
+    """Leaves the note that tells a worker where Stash is."""
+    place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
+    (data / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
+
+
+# The helpers themselves
+
+
+class Remembering:
+    """The stand-in's site, which works a scene out once and says the same again, as scenes don't change here.
+
+    graphql-core in Python takes more processor time for an answer than the worker for its deliveries; a
+    real Stash takes little, and on a small machine the difference would be measured as the worker's.
+    """
+
+    def __init__(self, site: Callable[[Request], Response | None], requests: Requests) -> None:
+        self._site = site
+        self._requests = requests
+        self._scenes: dict[str, str] = {}
+        self._rest: dict[int, str] = {}  # what is asked for beside so many scenes
+
+    def __call__(self, request: Request) -> Response | None:
+        """One answer."""
+        ids = _batch(request)
+        if ids and len(ids) in self._rest and self._scenes.keys() >= set(ids.values()):
+            self._requests.total += 1
+            parts = [f'"{alias}":{self._scenes[i]}' for alias, i in ids.items()]
+            body = f'{{"data":{{{",".join([*parts, self._rest[len(ids)]])}}}}}'
+            return Response(200, body.encode(), "application/json")
+        response = self._site(request)
+        if ids and response is not None and response.status == 200:
+            data = json.loads(response.body)["data"]
+            self._scenes |= {i: json.dumps(data.pop(alias)) for alias, i in ids.items()}
+            self._rest[len(ids)] = json.dumps(data)[1:-1]
+        return response
+
+
+def _batch(request: Request) -> dict[str, str]:
+    """The scenes that a request asks for, by alias; none if it asks for something else."""
+    if request.path != "/graphql" or not request.body:
+        return {}
+    variables = json.loads(request.body).get("variables") or {}
+    fits = all(alias.startswith("s") and alias[1:].isdigit() for alias in variables)
+    return variables if fits else {}
+
+
+def _stash(folder: str, scenes: str) -> None:
+    from tests.standin.stash import StandInStash  # noqa: PLC0415  # only this process needs it
+
+    stash = StandInStash(int(scenes), config_dir=Path(folder))
+    stash._site = Remembering(stash._site, stash.requests)  # type: ignore[assignment]
+    with stash:
+        stash.install_plugin(ROOT)
+
+        def configure(settings: dict[str, object]) -> None:
+            stash.configure(PLUGIN, settings)
+
+        answer(
+            {
+                "port": lambda: stash.config.port,
+                "configure": configure,
+                "requests": lambda: stash.requests.total,
+            }
+        )
+
+
+def _receiver() -> None:
+    with Receiver() as receiver:
+
+        def arrivals(count: int, timeout: float = 60.0) -> list[float]:
+            return [received.at for received in receiver.wait_for(count, timeout)]
+
+        def messages(count: int, file: str) -> None:
+            sent = [[dict(r.headers), r.body.decode()] for r in receiver.received[:count]]
+            Path(file).write_text(json.dumps(sent))
+
+        answer({"port": lambda: receiver.port, "arrivals": arrivals, "messages": messages})
+
+
+def _sender() -> None:
+    import requests  # noqa: PLC0415
+
+    def send(url: str, file: str, threads: int) -> float:
+        messages = deque(json.loads(Path(file).read_text()))
+
+        def loop() -> None:
+            session = requests.Session()
+            while True:
+                try:
+                    headers, body = messages.popleft()
+                except IndexError:
+                    return
+                session.post(url, data=body.encode(), headers=headers, timeout=15).raise_for_status()
+
+        started = [threading.Thread(target=loop) for _ in range(threads)]
+        began = time.perf_counter()
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
+        return time.perf_counter() - began
+
+    answer({"send": send})
+
+
+class Neighbour:
+    """Tries to write to a file again and again; says how long it could not at the longest."""
+
+    def __init__(self, path: Path) -> None:
+        self._conn = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+        self._ended = threading.Event()
+        self._waits: list[float] = [0.0]
+        self._thread = threading.Thread(target=self._try)
+
+    def watch(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def longest(self) -> float:
+        """Ends; seconds."""
+        self._ended.set()
+        self._thread.join()
+        return max(self._waits)
+
+    def _try(self) -> None:
+        refused_since = None
+        while not self._ended.is_set():
+            now = time.perf_counter()
+            try:
+                self._conn.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                refused_since = refused_since or now
+            else:
+                self._conn.execute("ROLLBACK")
+                if refused_since is not None:
+                    self._waits.append(now - refused_since)
+                refused_since = None
+            time.sleep(0.0001)
+        if refused_since is not None:
+            self._waits.append(time.perf_counter() - refused_since)
+
+
+def _neighbour(path: str) -> None:
+    neighbour = Neighbour(Path(path))
+    answer({"watch": neighbour.watch, "longest": neighbour.longest})
+
+
+if __name__ == "__main__":
+    roles: dict[str, Callable[..., None]] = {
+        "stash": _stash,
+        "receiver": _receiver,
+        "sender": _sender,
+        "neighbour": _neighbour,
+    }
+    roles[sys.argv[1]](*sys.argv[2:])

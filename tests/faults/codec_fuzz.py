@@ -1,0 +1,100 @@
+"""What atheris runs, in .build/fuzz/venv: ``python -m tests.torture.codec_fuzz TARGET CORPUS [its options]``.
+
+Each target gives the bytes to one function that reads rows, and demands what its callers rely on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # it has an environment of its own
+
+with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
+    from stash_courier.queue import codec, pickles
+
+from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
+
+FACTS = json.dumps({"path": "/media/a.mp4", "oshash": "0123456789abcdef", "checksum": ""})
+ATTEMPT = asdict(Attempt(1.5, "busy", "HTTP status 503", 503, "later"))
+EVENT = {"scene": 5, "event": "destroy", "changed": ["title", "date"], "at": 1.5, "path": "/a", "bulk": True}
+ROW = (1, "webhook:example.org", 5, "update", "title", 9, 1.5, 0, 0, 0, FACTS, 0, 0)
+JOB = {"scene_id": 5, "event": "update", "changed": ["title"], "history": [ATTEMPT], "raw": b"\x00", "at": 1.5}
+# Where libFuzzer begins, beside nothing at all.
+SEEDS = {
+    "event": [json.dumps(EVENT).encode()],
+    "delivery": [FACTS.encode(), json.dumps({**json.loads(FACTS), "history": [ATTEMPT]}).encode()],
+    "history": [json.dumps([ATTEMPT]).encode()],
+    "pickle": [pickles.dumps(JOB), pickle.dumps({"a": {1, 2}}, protocol=4), b"\x80\x04cbuiltins\nlen\n."],
+}
+
+
+def event(raw: bytes) -> None:
+    """A row of the inbox is an event that can be stored as a delivery, or it is broken."""
+    for data in (raw, _text(raw)):
+        found = codec.event(7, data)
+        if isinstance(found, SceneEvent):
+            json.dumps(codec.facts(found))
+            " ".join(found.changed).encode()
+        else:
+            assert isinstance(found, Broken)
+            assert isinstance(found.raw, bytes)
+
+
+def delivery(raw: bytes) -> None:
+    """A row of the deliveries is one or is broken, whatever stands in whichever column."""
+    given = atheris.FuzzedDataProvider(raw)
+    place, kind = given.ConsumeIntInRange(1, len(ROW) - 1), given.ConsumeIntInRange(0, 3)
+    rest = given.ConsumeBytes(len(raw))
+    value: object = (rest, _text(rest), int.from_bytes(rest[:8], signed=True), None)[kind]
+    for row in ((*ROW[:place], value, *ROW[place + 1 :]), (*ROW[:10], _text(raw), *ROW[11:])):
+        found = codec.delivery(row)
+        if isinstance(found, Delivery):
+            found.destination.encode()
+            json.dumps(codec.facts(found, found.history))
+            assert found.scene_id > 0
+        else:
+            assert isinstance(found, Broken)
+            found.destination.encode()
+    codec.joined(("update", "title", FACTS), ("destroy", "date", _text(raw)))
+
+
+def history(raw: bytes) -> None:
+    """A dead letter's history is attempts, or None."""
+    for stored in (raw, raw.decode("utf-8", "replace")):
+        found = codec.history(stored)
+        assert found is None or all(isinstance(attempt, Attempt) for attempt in found)
+
+
+def unpickled(raw: bytes) -> None:
+    """A dead letter's job is plain data, or is refused with the one error."""
+    with contextlib.suppress(pickles.UnsafePickleError):
+        assert _plain(pickles.loads(raw))
+
+
+TARGETS = {"event": event, "delivery": delivery, "history": history, "pickle": unpickled}
+
+
+def _text(raw: bytes) -> str:
+    return codec.exact(raw)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_plain(key) and _plain(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return all(_plain(inner) for inner in value)
+    return type(value) in {str, bytes, int, float, bool, type(None)}
+
+
+if __name__ == "__main__":
+    target, corpus, *options = sys.argv[1:]
+    for number, seed in enumerate(SEEDS[target]):
+        (Path(corpus) / f"seed{number}").write_bytes(seed)
+    atheris.Setup([sys.argv[0], corpus, *options], TARGETS[target])
+    atheris.Fuzz()

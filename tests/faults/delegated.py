@@ -1,0 +1,108 @@
+"""Rows that are ordinary tests with larger numbers: they are run by pytest, in full with COURIER_FULL=1."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import ROOT
+from tests.faults.row import Mutation, Report, Row
+from tests.support.kill import can_trace
+
+LONGEST_SECONDS = 3600.0
+
+
+def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
+    report = Report(done)
+    log = folder / "pytest.txt"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder / 'tmp'}",
+        *tests,
+    ]
+    environment = {**os.environ, **({"COURIER_FULL": "1"} if full else {})}
+    with log.open("wb") as out:
+        ran = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=out, check=False, timeout=LONGEST_SECONDS
+        )
+    text = log.read_text(encoding="utf-8", errors="replace")
+    passed = re.search(r"(\d+) passed", text)
+    report.done = f"{done}: {passed[1] if passed else 0} tests passed"
+    report.expect(bool(passed) or ran.returncode == 1, f"no test ran: {text[-2000:]}")
+    wrong = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR", "E   "))]
+    report.expect(ran.returncode == 0, "; ".join(wrong[:8]) or text[-2000:])
+    return report
+
+
+def run_syscalls(folder: Path, full: bool) -> Report:
+    """A kill at every durable system call of put, route, claim, done, retry, bury, redrive and heal."""
+    every = "every" if full else "some"
+    return _run(
+        folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_moves.py"
+    )
+
+
+def run_model(folder: Path, full: bool) -> Report:
+    """The queue against a model of it."""
+    size = "1000 × 50" if full else "100 × 40"
+    return _run(
+        folder, full, f"{size} steps of a model with crashes and clock steps", "tests/unit/test_queue_model.py"
+    )
+
+
+def run_outage(folder: Path, full: bool) -> Report:
+    """Hours of outage, in fast-forward."""
+    return _run(folder, full, "8 h of outage in fast-forward", "tests/integration/test_outage.py")
+
+
+def _no_strace() -> str:
+    return "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)"
+
+
+ROWS = [
+    Row(
+        "syscalls",
+        run_syscalls,
+        [
+            [  # the delivery goes before its dead letter is there
+                Mutation("queue/transfer.py", "    letter = dlq.add(delivery, error, retries, title=title)\n", ""),
+                Mutation(
+                    "queue/transfer.py",
+                    "        queue.remove(row_id)\n    return letter\n",
+                    "        queue.remove(row_id)\n    return dlq.add(delivery, error, retries, title=title)\n",
+                ),
+            ]
+        ],
+        missing=_no_strace,
+        own_test=True,
+    ),
+    Row(
+        "model",
+        run_model,
+        [
+            [
+                Mutation(
+                    "queue/statements.py",
+                    "WHERE _id = ? AND status = 2 AND seq = taken",
+                    "WHERE _id = ? AND status = 2",
+                )
+            ]
+        ],
+        own_test=True,
+    ),
+    Row(
+        "outage",
+        run_outage,
+        [[Mutation("worker/delivery/breaker.py", "ILL_AFTER = 3 ", "ILL_AFTER = 10**9 ")]],
+        own_test=True,
+    ),
+]

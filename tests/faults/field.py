@@ -1,0 +1,323 @@
+"""A stand-in Stash, one receiver and real hook processes, with the books on who was promised what.
+
+The sweep is off: it would find what a hook lost, and here every hook must keep its own promise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from stash_courier.queue import control, schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import process
+from tests import ROOT
+from tests.faults.row import Report
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.support import durable
+from tests.support.harness import Courier, wait_until
+
+QUEUED = b'{"output": "queued"}'
+ALL = 1_000_000
+STALL_SECONDS = 15.0  # without any progress: what waits is stranded
+
+
+class Field:
+    """Courier and receiver for one row; a context manager.
+
+    Args:
+        folder: empty.
+        scenes: how many Stash has.
+        root: the plugin's folder.
+        settings: the plugin's, beyond the receiver's URL.
+        more: further arguments of Courier.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scenes: int,
+        *,
+        root: Path = ROOT,
+        settings: Mapping[str, object] | None = None,
+        **more: Any,
+    ) -> None:
+        self.root = root
+        self.cookie = ""  # of the session that hooks bring along
+        self.answer: Callable[[Received], Reply] = lambda _: Reply()
+        self.receiver = Receiver(self._take)
+        self.taken: list[tuple[float, int, str, str]] = []  # wall time, scene, title, webhook-id: answered 2xx
+        self.promised: dict[int, int] = {}  # scene → number of its last edit that was promised
+        self._edits = Counter[int]()
+        self._lock = threading.Lock()
+        self._events = 0
+        self.receiver.up()
+        common = {"webhook_url": f"{self.receiver.url}hook", "delivery_retry_schedule": "1s", "sweep_off": True}
+        self.courier = Courier(folder, {**common, **(settings or {})}, scenes=scenes, root=root, **more)
+        self.data = self.courier.data
+
+    def __enter__(self) -> Self:
+        try:
+            self.courier.__enter__()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for pid in self.workers():
+                _kill(pid, signal.SIGKILL)
+            wait_until(lambda: not self.workers(), 10.0)
+        finally:
+            self.courier.stash.stop()
+            self.receiver.down()
+
+    def _take(self, received: Received) -> Reply:
+        body = received.json()
+        reply = self.answer(received)
+        if 200 <= reply.status < 300:
+            title = str(body["data"].get("title", ""))
+            with self._lock:
+                self.taken.append((time.time(), int(body["data"]["id"]), title, received.headers["webhook-id"]))
+        return reply
+
+    # Hooks
+
+    def edit(self, scene: int) -> int:
+        """Changes a scene's title in Stash, without a hook; returns the number of the edit."""
+        with self._lock:
+            self._edits[scene] += 1
+            number = self._edits[scene]
+        self.courier.stash.change_without_hook(scene, title=f"Edit {number}")
+        return number
+
+    def hook(self, scene: int, *before: str, **environment: str) -> Hook:
+        """Edits a scene and starts the hook that Stash would start.
+
+        Args:
+            scene: its id.
+            before: a program, with arguments, that runs the hook.
+            environment: added to the hook's.
+        """
+        number = self.edit(scene)
+        context = {"id": scene, "type": "Scene.Update.Post", "input": None, "inputFields": ["id", "title"]}
+        stdin = json.dumps(self.request(context)).encode()
+        command = [*before, *self._command]
+        started = durable.start_hook(self.data, stdin, command, **{"STASH_COURIER_WORKER": "on", **environment})
+        return Hook(self, scene, number, started)
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-S", "-E", str(self.root / "plugin" / "main.py")]
+
+    def environment(self) -> dict[str, str]:
+        """The environment of programs that start hooks."""
+        return {**os.environ, "STASH_COURIER_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
+
+    def request(self, context: object, **args: object) -> dict[str, Any]:
+        """What Stash would write to a hook's stdin."""
+        request = durable.request(context, **args)
+        config = self.courier.stash.config
+        request["server_connection"] |= {
+            "Host": "127.0.0.1",
+            "Port": config.port,
+            "SessionCookie": {"Name": "session", "Value": self.cookie} if self.cookie else None,
+            "Dir": str(config.config_dir),
+            "PluginDir": str(self.root),
+        }
+        return request
+
+    def hooks(self, scenes: Iterable[int], at_once: int = 4) -> None:
+        """Runs hooks for scenes, so many at a time; all of them must promise."""
+        running: list[Hook] = []
+        for scene in scenes:
+            running.append(self.hook(scene))
+            if len(running) == at_once:
+                running.pop(0).must_promise()
+        for hook in running:
+            hook.must_promise()
+
+    def promise(self, scene: int, number: int) -> None:
+        """A hook promised an edit."""
+        with self._lock:
+            self.promised[scene] = max(self.promised.get(scene, 0), number)
+            self._events += 1
+
+    # The worker
+
+    def workers(self) -> list[int]:
+        """The pids of all workers of this data folder."""
+        folder = f"STASH_COURIER_DATA={self.data}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"worker" in command and folder in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended meanwhile
+        return found
+
+    def worker(self, timeout: float = 15.0) -> int:
+        """The worker's pid; waits until there is one."""
+        return wait_until(self.workers, timeout)[0]
+
+    def kill_worker(self) -> bool:
+        """SIGKILL; returns whether there was one."""
+        pids = self.workers()
+        for pid in pids:
+            _kill(pid, signal.SIGKILL)
+        wait_until(lambda: not set(pids) & set(self.workers()), 10.0)
+        return bool(pids)
+
+    @staticmethod
+    def signal(pid: int, number: int) -> None:
+        """Sends a signal to a process that may have ended."""
+        _kill(pid, number)
+
+    def rouse(self) -> None:
+        """What the next change does: wakes the worker, or starts one."""
+        started = durable.start_hook(
+            self.data,
+            json.dumps(self.request(None, mode="wake")).encode(),
+            self._command,
+            STASH_COURIER_WORKER="on",
+        )
+        started.communicate(timeout=60)
+
+    def hurry(self) -> None:
+        """A person wants everything tried now."""
+        with self.queue() as queue:
+            control.put(queue.connection, control.HURRY, True)
+        self.rouse()
+
+    @contextmanager
+    def queue(self) -> Iterator[SceneQueue]:
+        """The queue, open for a moment."""
+        queue = SceneQueue(self.data)
+        try:
+            yield queue
+        finally:
+            queue.close()
+
+    def drain(self, timeout: float = 60.0, *, hurry: bool = False) -> None:
+        """Waits until nothing waits, with a worker as long as that takes; what waits still is counted as lost.
+
+        Args:
+            timeout: seconds at most.
+            hurry: with the patience of a person who presses «Deliver now» all the time.
+        """
+        began = moved = time.monotonic()
+        before = -1
+        while waiting := self.waiting():
+            if waiting != before:
+                before, moved = waiting, time.monotonic()
+            if time.monotonic() - began > timeout or time.monotonic() - moved > STALL_SECONDS:
+                return
+            if hurry:
+                self.hurry()
+            elif not process.running(str(self.data)):
+                self.rouse()
+            time.sleep(0.2)
+
+    def waiting(self) -> int:
+        """Events and deliveries that have not ended, those that hooks kept beside the queue included."""
+        beside = len(list((self.data / schema.SPOOL).glob("*.json")))
+        with self.queue() as queue:
+            return queue.size + beside
+
+    # The books
+
+    def dead(self) -> dict[int, str]:
+        """Open dead letters: scene → error type."""
+        letters = DeadLetterQueue(self.data)
+        try:
+            return {letter.scene_id: letter.error_type for letter in letters.get_recent(ALL)}
+        finally:
+            letters.close()
+
+    def settle(self, report: Report) -> Report:
+        """Fills in what became of the promises."""
+        newest: dict[int, int] = {}
+        for _, scene, title, _ in self.taken:
+            number = int(title.removeprefix("Edit ")) if title.startswith("Edit ") else 0
+            newest[scene] = max(newest.get(scene, 0), number)
+        report.promised = len(self.promised)
+        arrived = {scene for scene, number in self.promised.items() if newest.get(scene, 0) >= number}
+        report.delivered = len(arrived)
+        report.dead = len((set(self.promised) & set(self.dead())) - arrived)
+        report.duplicated = sum(n - 1 for n in Counter(sent for *_, sent in self.taken).values())
+        if report.failures or report.lost:
+            tail = self.courier.log().splitlines()[-15:]
+            report.failures += [f"worker.log: {text}" for text in tail] if report.lost else []
+        return report
+
+    def sound(self, report: Report) -> None:
+        """Both databases pass SQLite's own check."""
+        for name in (schema.QUEUE_DB, schema.DLQ_DB):
+            if (self.data / name).exists():
+                with closing(sqlite3.connect(self.data / name)) as conn:
+                    found = conn.execute("PRAGMA integrity_check").fetchone()[0]
+                report.expect(found == "ok", f"{name} is damaged: {found}")
+
+
+@contextmanager
+def fast_folder(other: Path) -> Iterator[Path]:
+    """An empty folder in memory, where syncs cost nothing, if this machine has such a place."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 200 << 20
+    with tempfile.TemporaryDirectory(dir=memory if roomy else other, prefix="torture-") as made:
+        yield Path(made)
+
+
+class Hook:
+    """A hook process on its way."""
+
+    def __init__(self, field: Field, scene: int, number: int, started: subprocess.Popen[bytes]) -> None:
+        self._field = field
+        self._number = number
+        self.scene = scene
+        self.process = started
+        self.stdout = self.stderr = b""
+
+    def end(self) -> bool:
+        """Waits for its end; returns whether it promised, and books that."""
+        self.stdout, self.stderr = self.process.communicate(timeout=120)
+        if self.process.returncode != 0:
+            return False
+        assert self.stdout == QUEUED, self.stdout
+        self._field.promise(self.scene, self._number)
+        return True
+
+    def must_promise(self) -> None:
+        """Waits for its end.
+
+        Raises:
+            TimeoutError: it didn't promise.
+        """
+        if not self.end():
+            raise TimeoutError(f"a hook promised nothing: {self.stdout!r} {self.stderr!r}")
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it was quicker

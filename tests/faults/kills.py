@@ -1,0 +1,128 @@
+"""Processes that are killed at random: hooks and workers, under a calm receiver and under one that flaps."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+
+from tests.faults.field import Field, Hook
+from tests.faults.row import Mutation, Report, Row
+from tests.standin.receivers import Reply
+
+IN_FLIGHT = 4  # deliveries of one destination that run at once, by default
+WAVE_SECONDS = 0.45  # between kills of a worker, at most: some die while they start, some at work
+BUSY_SHARE = 0.2  # of the requests that a flapping receiver answers with 503
+
+
+def run_kills(folder: Path, full: bool) -> Report:
+    """SIGKILL to hooks and workers at random moments of their lives."""
+    kills = 200 if full else 24
+    chance = random.Random(20260101)
+    report = Report()
+    hooks_killed = workers_killed = scene = 0
+    with Field(folder, kills * 8) as field:
+        field.answer = lambda _: Reply(delay=0.02)
+        field.hooks([scene := scene + 1])
+        while hooks_killed + workers_killed < kills:
+            scene += 4
+            hooks = [field.hook(n) for n in range(scene - 3, scene + 1)]
+            if chance.random() < 0.5:
+                victim = chance.choice(hooks)
+                time.sleep(chance.uniform(0.0, 0.12))
+                victim.process.kill()
+                hooks_killed += 1
+            else:
+                time.sleep(chance.uniform(0.0, WAVE_SECONDS))
+                workers_killed += field.kill_worker()
+            for hook in hooks:
+                hook.end()
+            scene = scene if scene + 8 < kills * 8 else 0
+        field.drain(120.0)
+        field.sound(report)
+        field.settle(report)
+    report.done = f"{hooks_killed} hooks and {workers_killed} workers killed with SIGKILL"
+    report.nothing_lost()
+    most = workers_killed * IN_FLIGHT
+    report.expect(report.duplicated <= most, f"{report.duplicated} duplicates, where kills explain {most}")
+    return report
+
+
+def run_fire(folder: Path, full: bool) -> Report:
+    """Many hooks at once while the worker dies again and again and the receiver comes and goes."""
+    hooks, at_once = (500, 20) if full else (60, 20)
+    chance = random.Random(20260102)
+    report = Report()
+    ended = threading.Event()
+    kills = flaps = 0
+    with Field(folder, hooks) as field:
+        field.answer = lambda _: Reply(503 if chance.random() < BUSY_SHARE else 200)
+
+        def flap() -> None:
+            nonlocal flaps
+            while not ended.wait(chance.uniform(0.1, 0.6)):
+                field.receiver.down()
+                ended.wait(chance.uniform(0.1, 0.4))
+                field.receiver.up()
+                flaps += 1
+
+        def kill() -> None:
+            nonlocal kills
+            while not ended.wait(chance.uniform(0.1, 0.8)):
+                kills += field.kill_worker()
+
+        others = [threading.Thread(target=flap), threading.Thread(target=kill)]
+        for thread in others:
+            thread.start()
+        running: list[Hook] = []
+        try:
+            for scene in range(1, hooks + 1):
+                running.append(field.hook(scene))
+                if len(running) == at_once:
+                    running.pop(0).must_promise()
+            for hook in running:
+                hook.must_promise()
+        finally:
+            ended.set()
+            for thread in others:
+                thread.join()
+        field.drain(120.0, hurry=True)
+        field.sound(report)
+        field.settle(report)
+    report.done = f"{hooks} hooks, {at_once} at a time; worker killed {kills} times, receiver gone {flaps} times"
+    report.nothing_lost()
+    report.expect(report.promised == hooks, f"{hooks - report.promised} hooks promised nothing")
+    report.expect(kills > 0 and flaps > 0, "nothing was killed, or the receiver never went away")
+    return report
+
+
+ROWS = [
+    Row(
+        "kills",
+        run_kills,
+        [
+            [Mutation("queue/scene_queue.py", "found = self.in_flight()", "found = self.in_flight()[:0]")],
+            [
+                Mutation(
+                    "worker/delivery/dispatcher.py",
+                    "ended = []\n",
+                    "self._recorder.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n",
+                )
+            ],
+        ],
+    ),
+    Row(
+        "fire",
+        run_fire,
+        [
+            [
+                Mutation(
+                    "worker/delivery/completer.py",
+                    "self._queue.back(decision.delivery, decision.due, attempt)",
+                    "self._queue.done(decision.delivery)",
+                )
+            ]
+        ],
+    ),
+]

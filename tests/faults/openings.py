@@ -1,0 +1,99 @@
+"""Hooks that meet: at the first opening of a missing folder, and at a queue with a delivery in flight."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from tests.faults.field import QUEUED, Field
+from tests.faults.row import Mutation, Report, Row
+from tests.standin.receivers import Reply
+from tests.support import durable
+from tests.support.harness import wait_until
+
+TOGETHER = 6
+
+
+def run_first_open(folder: Path, full: bool) -> Report:
+    """Six hooks at once in a folder that isn't there yet, again and again."""
+    rounds = 100 if full else 8
+    report = Report()
+    for number in range(rounds):
+        data = folder / f"{number}" / "stash_courier"
+        hooks = [durable.start_hook(data, durable.change(scene)) for scene in range(1, TOGETHER + 1)]
+        for hook in hooks:
+            out, err = hook.communicate(timeout=60)
+            report.expect((hook.returncode, out, err) == (0, QUEUED, b""), f"round {number}: {out!r} {err!r}")
+            report.promised += hook.returncode == 0
+        kept = [*durable.inbox(data), *durable.spooled(data)]
+        report.delivered += len({event["scene"] for event in kept})
+        report.duplicated += len(kept) - len({event["scene"] for event in kept})
+    report.done = f"{TOGETHER} processes first-opened a missing folder {rounds} times (delivered: kept)"
+    report.nothing_lost()
+    report.expect(report.duplicated == 0, "an event is there twice")
+    return report
+
+
+def run_in_flight(folder: Path, full: bool) -> Report:
+    """Hooks open the queue while a delivery is in flight; it isn't sent twice for that."""
+    hooks = 100 if full else 12
+    report = Report()
+    go_on = threading.Event()
+    with Field(folder, hooks + 1, settings={"delivery_timeout_seconds": 120}) as field:
+
+        def answer(received: object) -> Reply:
+            if received.json()["data"]["id"] == "1":  # type: ignore[attr-defined]
+                go_on.wait(100.0)
+            return Reply()
+
+        def firsts() -> int:
+            return sum(received.json()["data"]["id"] == "1" for received in field.receiver.received)
+
+        field.answer = answer
+        try:
+            field.hooks([1])
+            wait_until(lambda: len(field.receiver.received) == 1, 15.0)
+            field.hooks(range(2, hooks + 2))
+            # All of them, or the first once more, which then is what this row is about.
+            wait_until(lambda: len(field.taken) >= hooks or firsts() > 1, 60.0)
+        finally:
+            go_on.set()
+        field.drain()
+        field.settle(report)
+    report.done = f"{hooks} hooks opened the queue while a delivery was in flight"
+    report.nothing_lost()
+    report.expect(report.duplicated == 0, f"{report.duplicated} deliveries were sent again")
+    return report
+
+
+ROWS = [
+    Row(
+        "first_open",
+        run_first_open,
+        [
+            [  # the first creation isn't behind the gate
+                Mutation(
+                    "queue/schema.py", "taken(gate_path, shared=not missing)", "taken(gate_path, shared=True)"
+                ),
+                Mutation("queue/schema.py", "if missing and not os.path.exists(path):", "if missing:"),
+                Mutation("queue/schema.py", 'draft = path + ".new"', 'draft = f"{path}.{os.getpid()}"'),
+            ]
+        ],
+        cheap=True,
+    ),
+    Row(
+        "in_flight",
+        run_in_flight,
+        [
+            [
+                Mutation(
+                    "queue/schema.py",
+                    "            return int(conn.execute(INSERT",
+                    '            conn.execute(f"UPDATE {DELIVERIES} SET status = 0 WHERE status = 2")\n'
+                    "            return int(conn.execute(INSERT",
+                )
+            ]
+        ],
+        cheap=True,
+    ),
+]

@@ -1,0 +1,190 @@
+"""Power cuts: real hooks and a real worker run under strace, and the disk is rebuilt as cuts may leave it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from stash_courier.queue import repair, schema
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import SceneEvent
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import main, process
+from tests import ROOT
+from tests.faults.field import ALL, QUEUED, Field, fast_folder
+from tests.faults.row import Mutation, Report, Row
+from tests.faults.trace import STRACE, Disk, read
+from tests.standin.receivers import Reply
+from tests.support import durable, transfers
+from tests.support.harness import wait_until
+from tests.support.kill import can_trace
+
+REFUSED = 3  # the receiver refuses this scene, which is then a dead letter
+AT_ONCE = 4
+SPOOLED = 3  # hooks that find the gate held
+
+
+def run_power(folder: Path, full: bool) -> Report:
+    """Cuts the power at random moments between any two calls and looks for each promise."""
+    cuts, hooks = (1200, 40) if full else (150, 14)
+    report = Report()
+    with Field(folder, hooks) as field:
+        field.answer = lambda received: Reply(400 if received.json()["data"]["id"] == str(REFUSED) else 200)
+        scenes = _record(field, folder / "trace", hooks)
+        accepted = {scene: at for at, scene, *_ in reversed(field.taken)}
+    ops = read(folder / "trace")
+    promised = {
+        scenes[op.pid]: op.began for op in ops if op.kind == "say" and op.data == QUEUED and op.pid in scenes
+    }
+    report.promised = len(promised)
+    moments = [n for n, op in enumerate(ops) if op.path.startswith(f"{field.data}/") or op.data == QUEUED]
+    report.expect(len(moments) > hooks, "the trace shows hardly any call")
+    report.expect(len(promised) == hooks, f"{hooks - len(promised)} hooks promised nothing")
+    chance = random.Random(20260103)
+    chosen = sorted(chance.choices(moments, k=cuts))
+    disk, at, lost = Disk(field.data), 0, set[int]()
+    damaged = 0
+    with fast_folder(folder) as place:
+        target = place / "cut"
+        for moment in chosen:
+            for op in ops[at : moment + 1]:
+                disk.happen(op)
+            at = moment + 1
+            disk.cut(target, chance)
+            now = ops[moment].began
+            found = _found(target)
+            if isinstance(found, str):
+                damaged += 1
+                report.failures += [f"cut {moment}: {found}"] if damaged <= 3 else []
+                continue
+            due = {scene for scene, said in promised.items() if said <= now and accepted.get(scene, now) >= now}
+            lost |= due - found
+    report.dead = int(REFUSED in promised and REFUSED not in lost)
+    report.delivered = report.promised - report.dead - len(lost)
+    report.done = f"power cut {cuts} times among {len(moments)} calls of {hooks} hooks and a worker"
+    report.expect(damaged == 0, f"{damaged} cuts left a database that is damaged or can't be opened")
+    report.nothing_lost()
+    return report
+
+
+def _record(field: Field, prefix: Path, hooks: int) -> dict[int, int]:
+    """Runs the scenario under strace; returns the scene of each hook's pid."""
+    command = [
+        *STRACE,
+        "-o",
+        str(prefix),
+        sys.executable,
+        "-m",
+        "tests.torture.power",
+        str(field.data),
+        str(hooks),
+    ]
+    given = json.dumps(field.request(None))
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=field.environment()
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(given + "\n")
+        child.stdin.flush()
+        scenes = {int(pid): scene for pid, scene in json.loads(child.stdout.readline()).items()}
+        # Nobody but the traced may open the files, so the receiver is what can be looked at.
+        wanted = set(range(1, hooks + 1)) - {REFUSED}
+        with suppress(TimeoutError):
+            wait_until(lambda: wanted <= {scene for _, scene, *_ in field.taken}, 60.0)
+        time.sleep(1.0)  # the last is recorded, the refused one buried
+        child.stdin.close()
+        child.wait(timeout=60)
+    return scenes
+
+
+def _found(folder: Path) -> set[int] | str:
+    """The scenes that a worker which starts after the cut knows of; a sentence if it can't start."""
+    try:
+        scenes = {event["scene"] for event in durable.spooled(folder)}
+    except ValueError as error:
+        return f"an event that was kept beside the queue is torn: {error}"
+    queue_there, letters_there = ((folder / name).exists() for name in repair.FILES)
+    if letters_there and not queue_there:
+        return "there are dead letters and no queue"
+    if not queue_there:
+        return scenes
+    try:
+        for name in repair.FILES:
+            if (folder / name).exists():
+                with closing(sqlite3.connect(folder / name)) as conn:
+                    said = conn.execute("PRAGMA integrity_check").fetchone()[0]
+                if said != "ok":
+                    return f"{name}: {said}"
+        transfers.do_heal(folder)
+        schema.put(str(folder), schema.encode({"scene": ALL, "event": "update", "changed": [], "at": 0.0}), 0.0)
+        with closing(SceneQueue(folder)) as queue, closing(DeadLetterQueue(folder)) as letters:
+            scenes |= {row.scene_id for row in queue.inbox_rows(ALL) if isinstance(row, SceneEvent)}
+            rows = queue.connection.execute(f"SELECT scene_id FROM {schema.DELIVERIES}")
+            scenes |= {scene for (scene,) in rows}
+            scenes |= {letter.scene_id for letter in letters.get_recent(ALL)}
+    except (sqlite3.Error, schema.QueueUnavailable) as error:
+        return f"{type(error).__name__}: {error}"
+    return scenes
+
+
+def scenario(data: Path, hooks: int) -> None:
+    """The traced part: hooks at once, hooks that find the gate held, a worker that delivers, its end."""
+    given = json.loads(sys.stdin.readline())
+    pids: dict[int, int] = {}
+
+    def start(scene: int) -> subprocess.Popen[bytes]:
+        given["args"]["hookContext"] = {"id": scene, "type": "Scene.Update.Post", "input": None}
+        started = durable.start_hook(data, json.dumps(given).encode(), STASH_COURIER_WORKER="on")
+        pids[started.pid] = scene
+        return started
+
+    running = [start(scene) for scene in range(1, AT_ONCE + 1)]
+    for scene in range(AT_ONCE + 1, hooks - SPOOLED + 1):
+        running.pop(0).communicate(timeout=60)
+        running.append(start(scene))
+    for hook in running:
+        hook.communicate(timeout=60)
+    # While somebody writes, hooks keep their events beside the queue.
+    for scene in range(hooks - SPOOLED + 1, hooks + 1):
+        with closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None, timeout=5.0)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            start(scene).communicate(timeout=60)
+            holder.execute("ROLLBACK")
+    sys.stdout.write(json.dumps(pids) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    if process.running(str(data)):
+        os.kill(int(json.loads((data / main.STATUS_FILE).read_text())["pid"]), signal.SIGTERM)
+
+
+ROWS = [
+    Row(
+        "power",
+        run_power,
+        [
+            [Mutation("queue/schema.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
+            [
+                Mutation(
+                    "queue/schema.py",
+                    "            os.fsync(fd)\n        finally",
+                    "            pass\n        finally",
+                )
+            ],
+        ],
+        missing=lambda: "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)",
+        cheap=True,
+    ),
+]
+
+
+if __name__ == "__main__":
+    scenario(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,35 @@
+"""All rows of the fault suite, in the order in which they run."""
+
+from __future__ import annotations
+
+from tests.faults import (
+    bad_receivers,
+    clock,
+    delegated,
+    hostile,
+    jobs,
+    kills,
+    openings,
+    power,
+    soak,
+    stash_outages,
+    storage,
+    upgrades,
+)
+
+_MODULES = (
+    kills,
+    delegated,
+    power,
+    openings,
+    storage,
+    clock,
+    jobs,
+    stash_outages,
+    upgrades,
+    bad_receivers,
+    hostile,
+    soak,
+)
+
+ROWS = {row.name: row for module in _MODULES for row in module.ROWS}

@@ -1,0 +1,466 @@
+"""Data folders of other schema versions: an earlier one is migrated in place, a newer one refused, untouched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from stash_courier.queue import dlq_statements, migrate, schema
+from tests import ROOT
+from tests.faults.field import STALL_SECONDS, Field
+from tests.faults.row import Mutation, Report, Row, copy_checkout
+from tests.faults.trace import STRACE, Disk, Op, read
+from tests.support import durable, kill
+from tests.support.harness import wait_until
+
+SAMPLES = ROOT / "tests" / "samples"
+# As plugins of version 1 made them: never from today's code.
+VERSION_1 = {name: (SAMPLES / f"{name[:-3]}-version-1.sql").read_text() for name in ("queue.db", "dlq.db")}
+REMOVED = "webhook:removed.example"
+DAY = 86_400.0
+FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
+NEXT = 3  # the schema version of the newer plugin
+PAUSE_SECONDS = 1.0  # looked at while deliveries are paused
+# What one scene of each kind has in the folder.
+KINDS = (
+    *("inbox", "waiting", "backing_off", "bulk", "in_flight", "overtaken", "suspect", "removed"),
+    *("dead", "asked", "back", "resolved", "sent", "filtered", "destroyed"),
+)
+# Not delivered: dead letters stay what they are, and what has ended has ended.
+DEAD = {"dead", "removed"}
+ENDED = {"resolved", "sent", "filtered", "destroyed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """A data folder of version 1."""
+
+    destination: str
+    each: int  # scenes of each kind
+
+    def scenes(self, *kinds: str) -> list[int]:
+        """The scenes of some kinds; each has its own."""
+        firsts = [KINDS.index(kind) * self.each + 1 for kind in kinds]
+        return [scene for first in firsts for scene in range(first, first + self.each)]
+
+    def make(self, data: Path) -> None:
+        """Writes both files, which don't exist."""
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        now = time.time()
+        seq = int((now - 3600) * 1e6)
+        with closing(_new(data / "queue.db")) as conn:
+            self._fill_queue(conn, now, seq)
+        with closing(_new(data / "dlq.db")) as conn:
+            _insert(conn, "dead_letters", self._letters(now, seq))
+
+    def _fill_queue(self, conn: sqlite3.Connection, now: float, seq: int) -> None:
+        _insert(conn, "ack_queue_deliveries", self._deliveries(now, seq))
+        last = seq + len(KINDS) * self.each
+        conn.execute("INSERT INTO sqlite_sequence VALUES ('ack_queue_inbox', ?)", (last,))
+        events = ({"scene": s, "event": "update", "changed": ["title"], "at": now} for s in self.scenes("inbox"))
+        rows = ({"data": json.dumps(e).encode(), "timestamp": now, "status": 0} for e in events)
+        _insert(conn, "ack_queue_inbox", rows)
+        sent = {"destination": self.destination, "updated_at": "2026-01-05T10:00:00Z", "fetched_at": now}
+        outcomes = {"sent": "sent", "filtered": "filtered", "destroyed": "sent"}
+        _insert(
+            conn,
+            "sent",
+            (
+                {**sent, "scene_id": scene, "seq": seq, "path": f"/media/{scene}.mp4", "outcome": outcome}
+                for kind, outcome in outcomes.items()
+                for scene in self.scenes(kind)
+            ),
+        )
+        removed = {"state": "well", "removed_at": now - 31 * DAY}
+        conn.execute("INSERT INTO destinations VALUES (?, ?)", (REMOVED, json.dumps(removed)))
+        conn.execute("INSERT INTO control VALUES ('paused', ?)", (json.dumps(now - 60),))
+
+    def _deliveries(self, now: float, seq: int) -> Iterator[dict[str, object]]:
+        past = {"at": now - 60, "failure": "busy", "message": "HTTP status 503", "status": 503, "answer": ""}
+        later = {
+            "later_event": "update",
+            "later_changed": "date",
+            "later_data": json.dumps(FACTS),
+            "later_at": now,
+        }
+        special: Mapping[str, Mapping[str, object]] = {
+            "waiting": {},
+            "backing_off": {"tries": 2, "attempts": 1, "data": json.dumps({**FACTS, "history": [past]})},
+            "bulk": {"priority": 1},
+            "in_flight": {"status": 2},
+            "overtaken": {"status": 2, **later, "later_due": now},
+            "suspect": {"suspect": 1, "deaths": 1},
+            "removed": {"destination": REMOVED},
+            "back": {"generation": 4},
+            "destroyed": {"event": "destroy", "data": json.dumps({**FACTS, "path": "/media/gone.mp4"})},
+        }
+        for kind, more in special.items():
+            for scene in self.scenes(kind):
+                yield {
+                    "data": json.dumps(FACTS),
+                    "timestamp": now - 60,
+                    "status": 0,
+                    "destination": self.destination,
+                    "scene_id": scene,
+                    "event": "update",
+                    "changed": "title",
+                    "seq": seq + scene,
+                    "taken": seq + scene,
+                    "due": now - 30,
+                    "priority": 0,
+                    "attempts": 0,
+                    "tries": 0,
+                    "generation": 0,
+                    "suspect": 0,
+                    "deaths": 0,
+                    "later_event": None,
+                    "later_changed": None,
+                    "later_data": None,
+                    "later_at": None,
+                    "later_due": None,
+                    **more,
+                }
+
+    def _letters(self, now: float, seq: int) -> Iterator[dict[str, object]]:
+        generations = {"dead": 1, "asked": 2, "back": 3, "resolved": 1}
+        for state, generation in generations.items():
+            for scene in self.scenes(state):
+                job = {"scene_id": scene, "event": "update", "changed": ["title"], "path": f"/media/{scene}.mp4"}
+                yield {
+                    "job_id": f"msg_{seq + scene}_{scene}",
+                    "scene_id": scene,
+                    "destination": self.destination,
+                    "event": "update",
+                    "title": f"Film {scene}",
+                    "job_data": pickle.dumps(job, protocol=4),
+                    "history": "[]",
+                    "error_type": "item_refused",
+                    "error_message": "It answered 400.",
+                    "stack_trace": "",
+                    "retry_count": 1,
+                    "failed_at": now - scene,
+                    "state": state,
+                    "generation": generation,
+                    "seq": seq + scene,
+                    "reviewed_at": None,
+                    "plugin_version": "0.1.0",
+                }
+
+
+def _new(path: Path) -> sqlite3.Connection:
+    conn = sqlite3.connect(path, isolation_level=None)
+    path.chmod(0o600)
+    conn.executescript(f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; {VERSION_1[path.name]}")
+    return conn
+
+
+def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, object]]) -> None:
+    rows = list(rows)
+    names = list(rows[0])
+    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"
+    conn.execute("BEGIN")
+    conn.executemany(statement, rows)
+    conn.execute("COMMIT")
+
+
+def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of both files, by table."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for name in VERSION_1:
+        with closing(sqlite3.connect(data / name)) as conn:
+            tables = conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+            found |= {table: sorted(conn.execute(f"SELECT * FROM {table}"), key=repr) for (table,) in tables}
+    return found
+
+
+def version(path: Path) -> int:
+    """The file's schema version."""
+    with closing(sqlite3.connect(path)) as conn:
+        return int(conn.execute("PRAGMA user_version").fetchone()[0])
+
+
+def run_old(folder: Path, full: bool) -> Report:
+    """A folder of version 1 under a real worker, then one of the next version, then that plugin again."""
+    each, hooks = (60, 40) if full else (2, 6)
+    report = Report()
+    with Field(folder / "field", len(KINDS) * each + 3 * hooks) as field:
+        old = Old(f"webhook:127.0.0.1:{field.receiver.port}", each)
+        interrupted = _interrupt(old, folder, report, full)
+        first = len(KINDS) * each + 1
+        _migrated(field, old, report, range(first, first + hooks))
+        newer = _newer_plugin(folder / "newer")
+        _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
+        field.sound(report)
+        field.settle(report)
+    report.done = (
+        f"version 1 migrated under {hooks} hooks{interrupted}; version {NEXT} refused to {hooks - 1} hooks"
+    )
+    report.nothing_lost()
+    buried = len(DEAD) * each
+    report.expect(report.dead == buried, f"{report.dead} dead letters instead of {buried}")
+    return report
+
+
+# An earlier version
+
+
+def _migrated(field: Field, old: Old, report: Report, hooked: range) -> None:
+    old.make(field.data)
+    for kind in KINDS:
+        if kind not in ENDED:
+            for scene in old.scenes(kind):
+                field.promise(scene, field.edit(scene))
+    field.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
+    said = str(press(field, "status").get("queue"))
+    report.expect("of an earlier plugin: the worker brings it" in said, f"status says of the old version: {said}")
+    field.hooks(hooked[1:], at_once=6)  # of which one starts the worker, and the others meet it
+    newest = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
+    wait_until(lambda: {name: version(field.data / name) for name in newest} == newest, STALL_SECONDS)
+    time.sleep(PAUSE_SECONDS)
+    report.expect(not field.taken, "deliveries were paused, and some were made")
+    status = press(field, "status")
+    report.expect(status.get("paused_since") is not None, f"nobody is told that deliveries are paused: {status}")
+    total = press(field, "review_dead_letters").get("total")
+    open_now = len(old.scenes("dead", "asked"))
+    report.expect(total in {open_now, open_now // 2}, f"{total} dead letters are open")
+    press(field, "resume")
+    field.drain(120.0)
+    destroyed = {
+        int(r.json()["data"]["id"]) for r in field.receiver.received if r.json()["type"] == "scene.destroyed"
+    }
+    report.expect(destroyed == set(old.scenes("destroyed")), f"destroyed: {sorted(destroyed)}")
+    idle = {scene for _, scene, *_ in field.taken} & set(old.scenes("resolved", "sent", "filtered", *DEAD))
+    report.expect(not idle, f"what had ended was delivered again: {sorted(idle)}")
+    kept = content(field.data)
+    ledger = {row[1]: row[-1] for row in kept["sent"]}
+    wanted = dict.fromkeys(old.scenes("sent"), "sent") | dict.fromkeys(old.scenes("filtered"), "filtered")
+    report.expect(wanted.items() <= ledger.items(), "the ledger has lost rows")
+    with closing(sqlite3.connect(field.data / "dlq.db")) as conn:
+        states = dict(conn.execute("SELECT scene_id, state FROM dead_letters"))
+    ends = dict.fromkeys(old.scenes("asked", "back", "resolved"), "resolved")
+    ends |= dict.fromkeys(old.scenes(*DEAD), "dead")
+    report.expect(states == ends, f"states of the dead letters: {states}")
+
+
+def press(field: Field, mode: str) -> dict[str, Any]:
+    """Presses a button; its output, or its error."""
+    started = durable.start_hook(
+        field.data, json.dumps(field.request(None, mode=mode)).encode(), field._command, STASH_COURIER_WORKER="on"
+    )
+    answer = json.loads(started.communicate(timeout=60)[0])
+    return dict(answer.get("output") or answer)
+
+
+def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
+    """The migration alone, killed and with power cuts: each leaves one version or the other, whole."""
+    if not kill.can_trace():
+        return ""
+    template, traced = folder / "template", folder / "traced"
+    old.make(template)
+    before = content(template)
+    shutil.copytree(template, traced)
+    command = [*STRACE, "-o", str(folder / "trace"), *_alone(traced)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    ops = read(folder / "trace")
+    moments = [number for number, op in enumerate(ops) if op.path.startswith(f"{traced}/")]
+    cuts = sorted(random.Random(20260105).choices(moments, k=1000 if full else 100))
+    disk, at = Disk(traced), 0
+    for op in _as_found(template, traced):
+        disk.happen(op)
+    with tempfile.TemporaryDirectory(prefix="torture-old-") as made:
+        for moment in cuts:
+            for op in ops[at : moment + 1]:
+                disk.happen(op)
+            at = moment + 1
+            target = Path(made) / "cut"
+            disk.cut(target, random.Random(moment))
+            _whole(target, before, report, f"a power cut at call {moment}")
+    killed = 0
+    if full:
+        work = folder / "killed"
+        work.mkdir()
+        with patch.object(kill, "FULL", True):
+            for killing in kill.sweep(template, work, _alone):
+                killed += 1
+                _whole(killing.folder, before, report, f"a kill at {killing.call} {killing.number}")
+    return f", cut short {len(cuts)} times by the power and {killed} times by SIGKILL"
+
+
+def _alone(data: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.torture.old", str(data)]
+
+
+def _as_found(template: Path, data: Path) -> Iterator[Op]:
+    """What the disk held before, as calls."""
+    for file in sorted(template.iterdir()):
+        path = str(data / file.name)
+        yield Op("make", 0.0, 0.0, 0, path)
+        yield Op("write", 0.0, 0.0, 0, path, data=file.read_bytes(), offset=0)
+        yield Op("sync", 0.0, 0.0, 0, path)
+    yield Op("sync", 0.0, 0.0, 0, str(data))
+
+
+def indexes(data: Path) -> dict[str, list[str]]:
+    """The columns of each index of both files."""
+    found: dict[str, list[str]] = {}
+    for name in VERSION_1:
+        with closing(sqlite3.connect(data / name)) as conn:
+            names = [row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
+            found |= {index: [row[2] for row in conn.execute(f"PRAGMA index_info({index})")] for index in names}
+    return found
+
+
+@cache
+def indexes_of_new_files() -> dict[str, list[str]]:
+    """Those of files that this plugin makes."""
+    with tempfile.TemporaryDirectory() as made:
+        schema.create(f"{made}/{schema.QUEUE_DB}")
+        schema.make(f"{made}/{schema.DLQ_DB}", dlq_statements.CREATE)
+        return indexes(Path(made))
+
+
+def _whole(data: Path, before: Mapping[str, object], report: Report, after: str) -> None:
+    """Both files are sound, with all their rows, and the next start ends what was begun."""
+    if len(report.failures) > 3:
+        return  # one more of them says nothing new
+    try:
+        for name in VERSION_1:
+            with closing(sqlite3.connect(data / name)) as conn:
+                said = conn.execute("PRAGMA integrity_check").fetchone()[0]
+            report.expect(said == "ok", f"{after}: {name} is damaged: {said}")
+        report.expect(content(data) == before, f"{after}: rows have changed")
+        migrate.migrate(data)
+        report.expect(content(data) == before, f"{after}: rows have changed by the next start")
+        newest = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
+        report.expect({name: version(data / name) for name in newest} == newest, f"{after}: not migrated")
+        report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
+    except sqlite3.Error as error:
+        report.expect(False, f"{after}: {error}")
+
+
+# A newer version
+
+
+def _newer_plugin(target: Path) -> Path:
+    """This plugin as it may be one day: each file has a version more."""
+    root = copy_checkout(target)
+    for module, name in (("schema", "QUEUE_2_INDEXES"), ("dlq_schema", "DLQ_2_OPEN")):
+        Mutation(f"queue/{module}.py", f"VERSION = {NEXT - 1} ", f"VERSION = {NEXT} ").apply(root)
+        Mutation("queue/migrate.py", f"({name},)", f'({name}, "CREATE TABLE newer (x);")').apply(root)
+    return root
+
+
+def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
+    """The newer plugin works, this one meets its files, and the newer one comes back."""
+    hooks = len(scenes) // 2
+    _end(field)
+    field.receiver.down()
+    field.root = newer
+    field.hooks(scenes[:hooks])
+    files = [field.data / name for name in VERSION_1]
+    wait_until(lambda: {version(file) for file in files} == {NEXT}, STALL_SECONDS)
+    wait_until(lambda: not list((field.data / schema.SPOOL).glob("*.json")), STALL_SECONDS)
+    with closing(sqlite3.connect(files[0])) as conn:
+        wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10.0)
+    field.hook(scenes[hooks], STASH_COURIER_WORKER="off").must_promise()  # this one is only in the log
+    field.kill_worker()
+    before = _digests(field.data)
+    report.expect(f"{schema.QUEUE_DB}-wal" in before, "the newer plugin left no log, so less is shown")
+
+    said_before = len(field.courier.log())
+    field.root = ROOT
+    field.hooks(scenes[hooks + 1 :])
+    wait_until(lambda: not field.workers(), 20.0)
+    kept = len(list((field.data / schema.SPOOL).glob("*.json")))
+    report.expect(kept == len(scenes) - hooks - 1, f"{kept} changes are kept beside the newer file")
+    said = field.courier.log()[said_before:]
+    sentence = f"has schema version {NEXT} and this plugin knows {NEXT - 1}: install the plugin that wrote it"
+    report.expect(sentence in said, f"worker.log doesn't say that the version is newer: {said}")
+    report.expect("Traceback" not in said, f"worker.log has a traceback: {said}")
+    told = str(press(field, "status").get("queue"))
+    report.expect(sentence in told, f"status says of the newer version: {told}")
+    told = str(press(field, "review_dead_letters").get("error"))
+    report.expect(sentence in told, f"the dead letters' button says of the newer version: {told}")
+    wait_until(lambda: not field.workers(), 20.0)
+    report.expect(_digests(field.data) == before, "the newer plugin's files have changed")
+
+    field.root = newer
+    field.receiver.up()
+    field.rouse()
+    give_up = time.monotonic() + 60.0
+    while _waiting(field.data) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    report.expect(_waiting(field.data) == 0, "what waited for the newer plugin was not delivered by it")
+    _end(field)
+    for file in files:  # for the books, which this checkout keeps
+        with closing(sqlite3.connect(file)) as conn:
+            conn.execute(f"PRAGMA user_version = {NEXT - 1}")
+
+
+def _end(field: Field) -> None:
+    for pid in field.workers():
+        field.signal(pid, signal.SIGTERM)
+    wait_until(lambda: not field.workers(), 20.0)
+
+
+def _digests(data: Path) -> dict[str, str]:
+    """The files' bytes, of logs only those that aren't empty."""
+    found = [data / f"{name}{suffix}" for name in VERSION_1 for suffix in ("", "-wal")]
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in found
+        if file.exists() and file.stat().st_size
+    }
+
+
+def _waiting(data: Path) -> int:
+    with closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+        tables = (schema.INBOX, schema.DELIVERIES)
+        counts = [int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables]
+    return sum(counts) + len(list((data / schema.SPOOL).glob("*.json")))
+
+
+ROWS = [
+    Row(
+        "old",
+        run_old,
+        [
+            [Mutation("worker/runtime.py", "        migrate.migrate(self.folder)\n", "")],
+            [
+                Mutation(
+                    "queue/migrate.py",
+                    "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT",
+                    "PRAGMA user_version = {version}; {step}",
+                )
+            ],
+            [Mutation("queue/schema.py", "    if found != VERSION:\n", "    if found < VERSION:\n")],
+            [
+                Mutation(
+                    "queue/schema.py", "            close_untouched(conn, path)\n", "            conn.close()\n"
+                )
+            ],
+        ],
+    ),
+]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    migrate.migrate(Path(sys.argv[1]))

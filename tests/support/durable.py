@@ -1,0 +1,115 @@
+"""What the tests of the durable state share: hook processes as Stash starts them, and looks into the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from stash_courier.queue import schema
+from stash_courier.queue.jobs import SceneEvent
+from tests import ROOT
+
+HOOK = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
+EVENTS = {"create": "Scene.Create.Post", "update": "Scene.Update.Post", "destroy": "Scene.Destroy.Post"}
+START = 1_700_000_000.0  # wall time at which tests with a clock of their own begin
+DEST = "webhook:example.org"
+
+
+class Clock:
+    """A wall clock that only the test moves."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def request(context: object, **args: object) -> dict[str, Any]:
+    """What Stash writes to a plugin's stdin for a hook."""
+    server = {
+        "Scheme": "http",
+        "Host": "0.0.0.0",
+        "Port": 9999,
+        "SessionCookie": {"Name": "session", "Value": "MTc2ODI", "Path": "", "Domain": "", "MaxAge": 0},
+        "Dir": "/nowhere/stash",
+        "PluginDir": "/nowhere/stash/plugins/stash_courier",
+    }
+    return {"server_connection": server, "args": {"mode": "hook", "hookContext": context, **args}}
+
+
+def change(scene_id: int, kind: str = "update", **source: object) -> bytes:
+    """The stdin of a hook for one scene."""
+    context = {"id": scene_id, "type": EVENTS[kind], "input": source or None, "inputFields": sorted(source)}
+    return json.dumps(request(context)).encode()
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    """The environment of a hook whose data folder is ``data`` and that starts no worker."""
+    return {**os.environ, "STASH_COURIER_DATA": str(data), "STASH_COURIER_WORKER": "off", **more}
+
+
+def start_hook(data: Path, stdin: bytes, command: Sequence[str] = HOOK, **more: str) -> subprocess.Popen[bytes]:
+    """Starts the real hook process and writes its stdin."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(data, **more))
+    assert process.stdin is not None
+    process.stdin.write(stdin)
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run_hook(data: Path, stdin: bytes, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs the real hook process to its end."""
+    return subprocess.run(
+        HOOK, input=stdin, capture_output=True, env=environment(data, **more), check=False, timeout=60
+    )
+
+
+def inbox(data: Path) -> list[dict[str, Any]]:
+    """The inbox's rows as the hook wrote them, each with its ``seq``, oldest first."""
+    if not (data / schema.QUEUE_DB).exists():
+        return []
+    with closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+        rows = conn.execute(f"SELECT _id, data FROM {schema.INBOX} ORDER BY _id").fetchall()
+    return [{"seq": seq, **json.loads(row)} for seq, row in rows]
+
+
+def spooled(data: Path) -> list[dict[str, Any]]:
+    """What hooks have kept beside the queue, oldest first."""
+    return [json.loads(file.read_bytes()) for file in sorted((data / schema.SPOOL).glob("*.json"))]
+
+
+def event(scene_id: int, kind: Any = "update", *changed: str, **more: Any) -> SceneEvent:
+    """An event of a scene, at START and with seq 0 if nothing else is given."""
+    return SceneEvent(**{"seq": 0, "scene_id": scene_id, "event": kind, "changed": changed, "at": START, **more})
+
+
+def log_lines(stderr: bytes) -> list[tuple[str, str]]:
+    """Level and text of each line; whatever isn't a line of Stash's log protocol fails."""
+    lines = []
+    for line in stderr.split(b"\n")[:-1]:
+        assert (line[0], line[2]) == (1, 2), line
+        lines.append((chr(line[1]), line[3:].decode()))
+    assert stderr == b"" or stderr.endswith(b"\n")
+    return lines
+
+
+def failed(code: int, stdout: bytes, stderr: bytes) -> str:
+    """The one sentence of a process that failed as it promises to: on stdout and in the log, and nothing else."""
+    assert code == 1
+    answer: Mapping[str, str] = json.loads(stdout)
+    assert list(answer) == ["error"]
+    lines = [text for level, text in log_lines(stderr) if level == "e"]
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    assert lines[0].strip()
+    return answer["error"]

@@ -1,0 +1,99 @@
+"""The dispatcher in fast-forward: real files, and a clock that jumps to what is due next."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from stash_courier.queue import schema, transfer
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery.dispatcher import Dispatcher
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.wakeup import Wakeup
+from tests.standin.stash.server import StandInStash
+
+
+class FastForward:
+    """A dispatcher on a data folder, whose time is moved here.
+
+    Args:
+        folder: for the data folder; it may hold one already.
+        stash: running, with the plugin's settings configured; or what is asked in its place, without HTTP.
+    """
+
+    def __init__(self, folder: Path, stash: StandInStash | Stash) -> None:
+        self.folder = folder
+        self.wall = time.time()
+        self.ran = 0.0  # monotonic seconds
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._stash = stash if isinstance(stash, Stash) else None
+        if isinstance(stash, StandInStash):
+            port = stash.config.port
+            place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
+            (folder / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
+
+    def __enter__(self) -> Self:
+        self.wakeup = Wakeup(self.folder)
+        self.queue = SceneQueue(self.folder, clock=lambda: self.wall)
+        self.dlq = DeadLetterQueue(self.folder, clock=lambda: self.wall)
+        transfer.heal(self.queue, self.dlq)
+        self.queue.recover()
+        self.dispatcher = Dispatcher(
+            self.queue,
+            self.dlq,
+            self._stash or Stash(self.folder),
+            self.wakeup,
+            clock=lambda: self.wall,
+            monotonic=lambda: self.ran,
+            chance=lambda: 0.5,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dispatcher.close()
+        self.queue.close()
+        self.dlq.close()
+        self.wakeup.close()
+
+    def put(self, scene_id: int, event: str = "update") -> int:
+        """An event, as a hook puts it."""
+        data = schema.encode({"scene": scene_id, "event": event, "changed": ["title"], "at": self.wall})
+        return schema.put(str(self.folder), data, self.wall)
+
+    def jump(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.wall += seconds
+        self.ran += seconds
+
+    def step(self) -> float:
+        """One round of the loop; returns seconds of its time until there is something to do."""
+        return self.dispatcher.step()
+
+    def run(self, until: Callable[[], bool] = lambda: False, *, seconds: float = 0.0) -> float:
+        """Steps until a condition holds, or until so many seconds of its time have passed.
+
+        Returns:
+            Seconds of its time that passed.
+
+        Raises:
+            TimeoutError: the condition didn't come in 60 seconds of real time.
+        """
+        began, give_up = self.ran, time.monotonic() + 60.0
+        while not until():
+            wait = self.step()
+            awaits = self.dispatcher.busy() or self.dispatcher.asks_stash
+            if self.wakeup.wait(0.001 if wait and awaits else 0.0) or awaits:
+                if time.monotonic() > give_up:
+                    raise TimeoutError("the condition didn't come")
+                continue
+            if until():
+                break
+            if seconds and self.ran - began + wait >= seconds:
+                self.jump(seconds - (self.ran - began))
+                break
+            self.jump(max(wait, 0.001))
+        return self.ran - began

@@ -1,0 +1,149 @@
+"""Stash Courier with all that is around it, on loopback: the stand-in Stash, receivers, a background worker.
+
+For integration tests and the demo. Whatever it starts has ended when its block ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import process
+from tests import ROOT
+from tests.standin.stash.server import StandInStash
+
+T = TypeVar("T")
+PLUGIN = "stash_plugin"
+SECRET = "whsec_c3Rhc2gtY291cmllci1kZW1vLXNlY3JldC0wMDE="
+
+
+class Courier:
+    """A stand-in Stash with the plugin installed from its manifest.
+
+    Args:
+        folder: an empty folder for Stash's configuration and the data folder.
+        settings: the plugin's settings.
+        scenes: how many scenes Stash has.
+        root: the plugin's folder.
+        stash: further arguments of StandInStash.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, object],
+        *,
+        scenes: int = 20,
+        root: Path = ROOT,
+        **stash: Any,
+    ) -> None:
+        self.stash = StandInStash(scenes, config_dir=folder / "config", **stash)
+        self.data = folder / "config" / "stash_courier"
+        self._settings = settings
+        self._root = root
+
+    def __enter__(self) -> Self:
+        self.stash.start()
+        self.stash.install_plugin(self._root)
+        self.stash.configure(PLUGIN, self._settings)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.end_worker()
+        finally:
+            self.stash.stop()
+
+    def configure(self, **settings: object) -> None:
+        """Changes some settings, as a person does on Stash's page."""
+        self._settings = {**self._settings, **settings}
+        self.stash.configure(PLUGIN, self._settings)
+
+    # The worker
+
+    @property
+    def worker_runs(self) -> bool:
+        """Whether a worker holds the lock."""
+        return self.data.exists() and process.running(str(self.data))
+
+    def worker_pid(self) -> int:
+        """The running worker's pid, once it has written it."""
+        status = self.data / "worker.json"
+
+        def known() -> int:
+            try:
+                pid = int(json.loads(status.read_text())["pid"])
+            except (OSError, ValueError):
+                return 0
+            return pid if _alive(pid) else 0
+
+        return wait_until(known, 10.0)
+
+    def kill_worker(self, number: int = signal.SIGKILL) -> int:
+        """Sends the worker a signal and waits for its end; returns its pid."""
+        pid = self.worker_pid()
+        os.kill(pid, number)
+        wait_until(lambda: not self.worker_runs, 15.0)
+        return pid
+
+    def end_worker(self) -> None:
+        """Ends the worker if one runs, by its pid."""
+        give_up = time.monotonic() + 20.0
+        while self.worker_runs and time.monotonic() < give_up:
+            self.kill_worker(signal.SIGTERM)
+
+    def log(self) -> str:
+        """The worker's log."""
+        file = self.data / "worker.log"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    # What is in the files
+
+    def waiting(self) -> int:
+        """Events and deliveries that have not ended."""
+        queue = SceneQueue(self.data)
+        try:
+            return queue.size
+        finally:
+            queue.close()
+
+    def dead(self) -> int:
+        """Open dead letters."""
+        dlq = DeadLetterQueue(self.data)
+        try:
+            return dlq.get_count()
+        finally:
+            dlq.close()
+
+    def drained(self, timeout: float = 20.0) -> None:
+        """Waits until nothing waits any more."""
+        wait_until(lambda: self.waiting() == 0, timeout)
+
+
+def wait_until(condition: Callable[[], T], timeout: float) -> T:
+    """Looks until the condition is true; returns what it returned.
+
+    Raises:
+        TimeoutError: it didn't become true in so many seconds.
+    """
+    give_up = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"not so within {timeout} s")
+        time.sleep(0.01)
+    return value
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

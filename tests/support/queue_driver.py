@@ -1,0 +1,57 @@
+"""For tests of the queue: events in, deliveries out, in a line each."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.scene_queue import SceneQueue
+from tests.support.durable import DEST, START
+
+OTHER = "plex"
+GONE = {"path": "/media/a.mp4", "oshash": "0f1e", "checksum": "d41d"}
+FAILED = Attempt(START + 1, "refused", "It answered 500.", 500, "oops")
+
+
+class Courier:
+    """Puts events through a queue with seqs that count up."""
+
+    def __init__(self, queue: SceneQueue) -> None:
+        self.queue = queue
+        self.seqs = itertools.count(1000)
+
+    def route(self, *events: SceneEvent, settle: float = 0.0, to: tuple[str, ...] = (DEST,)) -> None:
+        """Routes events in this order."""
+        self.queue.route([replace(e, seq=next(self.seqs)) for e in events], to, settle)
+
+    def claim(self, now: float = START, limit: int = 10, destination: str = DEST) -> list[Delivery]:
+        """Claims deliveries, all of which can be decoded."""
+        claimed = self.queue.claim(destination, limit, now)
+        assert all(isinstance(delivery, Delivery) for delivery in claimed)
+        return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
+
+    def only(self, now: float = START) -> Delivery:
+        """Claims the one delivery that is due."""
+        (delivery,) = self.claim(now)
+        return delivery
+
+    def done(self, delivery: Delivery) -> None:
+        """It was delivered."""
+        with self.queue.transaction():
+            self.queue.done(delivery)
+
+    def back(self, delivery: Delivery, due: float | None = None, attempt: Attempt | None = None) -> None:
+        """It was not."""
+        with self.queue.transaction():
+            self.queue.back(delivery, due, attempt)
+
+    def fail(self, delivery: Delivery, due: float) -> None:
+        """It failed, and the attempt counted."""
+        counted = replace(delivery, attempts=delivery.attempts + 1, tries=delivery.tries + 1)
+        self.back(counted, due, FAILED)
+
+
+def known(delivery: Delivery) -> dict[str, str]:
+    """What a delivery knows of a destroyed scene."""
+    return {"path": delivery.path, "oshash": delivery.oshash, "checksum": delivery.checksum}

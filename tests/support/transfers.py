@@ -1,0 +1,228 @@
+"""Moves of deliveries as processes of their own: ``python -m tests.moving <act> <data folder>``, to be killed.
+
+Also the folders that they begin with. What is promised of the moves is tests/integration/test_moves.py's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stash_courier.queue import ledger, repair, transfer
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.ledger import Sent
+from stash_courier.queue.scene_queue import SceneQueue
+from tests.support.durable import DEST, START, Clock, change, event, run_hook
+
+SCENE = 5
+FAILED = Attempt(START, "item_refused", "It answered 400.", 400)
+ERROR = RuntimeError("It answered 400.")
+
+
+@dataclass
+class Open:
+    """Both files of a data folder, open as by the worker."""
+
+    queue: SceneQueue
+    dlq: DeadLetterQueue
+
+    def claim(self) -> list[Delivery]:
+        """All that waits, suspects too."""
+        claimed = self.queue.claim(DEST, 99, START * 2)
+        while self.queue.suspect_due(DEST) is not None:
+            claimed += self.queue.claim(DEST, 1, START * 2, suspects=True)
+        assert all(isinstance(delivery, Delivery) for delivery in claimed)
+        return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
+
+    def redrive(self) -> None:
+        """Carries out what was asked for."""
+        for letter in self.dlq.asked():
+            transfer.redrive(self.queue, self.dlq, letter, START)
+
+    def bury(self) -> None:
+        """Claims all that waits and buries it."""
+        for delivery in self.claim():
+            transfer.bury(self.queue, self.dlq, replace(delivery, history=(FAILED,)), ERROR)
+
+    def letters(self) -> list[tuple[str, int]]:
+        """State and seq of the scene's dead letter, if there is one."""
+        found = self.dlq.find(DEST, SCENE)
+        return [] if found is None else [(found[1], found[3])]
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Open]:
+    """Opens a data folder as a worker that starts does, before it heals."""
+    both = Open(SceneQueue(folder, clock=Clock(START + 1)), DeadLetterQueue(folder, clock=Clock(START + 1)))
+    try:
+        yield both
+    finally:
+        both.queue.close()
+        both.dlq.close()
+
+
+def route(queue: SceneQueue, *events: SceneEvent) -> None:
+    """Puts events through the inbox, whose ids become their seqs."""
+    queue.route([replace(event, seq=queue.next_seq()) for event in events], [DEST], 0.0)
+
+
+# What folders look like before
+
+
+def waiting(folder: Path) -> None:
+    """One delivery waits."""
+    with opened(folder) as both:
+        route(both.queue, event(SCENE, "create", "title"))
+
+
+def flying(folder: Path) -> None:
+    """One delivery is in flight; its worker is gone."""
+    waiting(folder)
+    with opened(folder) as both:
+        both.claim()
+
+
+def overtaken(folder: Path) -> None:
+    """A newer event has come in during a delivery."""
+    flying(folder)
+    with opened(folder) as both:
+        route(both.queue, event(SCENE, "update", "date"))
+
+
+def buried(folder: Path) -> None:
+    """There is a dead letter, and nothing waits."""
+    waiting(folder)
+    with opened(folder) as both:
+        both.bury()
+
+
+def asked(folder: Path) -> None:
+    """A person wants the dead letter re-sent."""
+    buried(folder)
+    with opened(folder) as both:
+        both.dlq.ask()
+
+
+def asked_and_newer(folder: Path) -> None:
+    """A person wants a dead letter re-sent whose scene was edited since."""
+    asked(folder)
+    with opened(folder) as both:
+        route(both.queue, event(SCENE, "update", "date"))
+
+
+def redriven(folder: Path) -> None:
+    """The dead letter's delivery is in flight again."""
+    asked(folder)
+    with opened(folder) as both:
+        both.redrive()
+
+
+def half_buried(folder: Path) -> None:
+    """Killed in the middle of burying: it is in both files."""
+    flying(folder)
+    with opened(folder) as both:
+        (delivery,) = both.queue.in_flight()
+        both.dlq.add(delivery, ERROR, 1)
+
+
+def half_redriven(folder: Path) -> None:
+    """Killed in the middle of a redrive: it is in both files."""
+    asked(folder)
+    with opened(folder) as both:
+        (letter,) = both.dlq.asked()
+        both.redrive()
+        both.dlq.set_state(letter.id, "asked")
+
+
+def unrouted(folder: Path) -> None:
+    """Three events are in the inbox, one of them of a scene that has a delivery."""
+    waiting(folder)
+    for scene in (SCENE, 6, 7):
+        run_hook(folder, change(scene))
+
+
+# What is done to them
+
+
+def do_route(folder: Path) -> None:
+    """Routes the inbox."""
+    with opened(folder) as both:
+        both.queue.route(both.queue.inbox_rows(), [DEST], 0.0)
+
+
+def do_claim(folder: Path) -> None:
+    """Claims what waits."""
+    with opened(folder) as both:
+        both.claim()
+
+
+def do_done(folder: Path) -> None:
+    """Ends what is in flight, as the recorder does: with the ledger's row, in one transaction."""
+    with opened(folder) as both:
+        for delivery in both.queue.in_flight():
+            assert isinstance(delivery, Delivery)
+            with both.queue.transaction():
+                both.queue.done(delivery)
+                ledger.write(both.queue.connection, Sent(DEST, SCENE, delivery.seq, "", START, "/a", "sent"))
+
+
+def do_back(folder: Path) -> None:
+    """Puts back what is in flight, for a retry."""
+    with opened(folder) as both:
+        for delivery in both.queue.in_flight():
+            assert isinstance(delivery, Delivery)
+            with both.queue.transaction():
+                both.queue.back(replace(delivery, attempts=1, tries=1), START + 60, FAILED)
+
+
+def do_bury(folder: Path) -> None:
+    """Buries what is in flight."""
+    with opened(folder) as both:
+        for delivery in both.queue.in_flight():
+            transfer.bury(both.queue, both.dlq, delivery, ERROR)
+
+
+def do_redrive(folder: Path) -> None:
+    """Carries out a redrive."""
+    with opened(folder) as both:
+        both.redrive()
+
+
+def do_heal(folder: Path) -> None:
+    """Starts as a worker does."""
+    with opened(folder) as both:
+        transfer.heal(both.queue, both.dlq)
+        both.queue.recover()
+
+
+def do_bury_wrongly(folder: Path) -> None:
+    """The mistake: the delivery goes before its dead letter is there."""
+    with opened(folder) as both:
+        for delivery in both.queue.in_flight():
+            assert isinstance(delivery, Delivery)
+            both.queue.remove(delivery.row_id)
+            both.dlq.add(delivery, ERROR, 1)
+
+
+def do_redrive_wrongly(folder: Path) -> None:
+    """The mistake: the dead letter goes before the delivery is there."""
+    with opened(folder) as both:
+        for letter in both.dlq.asked():
+            both.dlq.discard(ids=[letter.id])
+            transfer.redrive(both.queue, both.dlq, letter, START)
+
+
+def do_repair(folder: Path) -> None:
+    """Sets damaged files aside and saves what can be read."""
+    repair.repair(folder)
+
+
+DO = {name.removeprefix("do_"): do for name, do in list(globals().items()) if name.startswith("do_")}
+
+
+if __name__ == "__main__":
+    DO[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,164 @@
+"""A destination's health, pure: what a success or a failure makes of it, and when to send again.
+
+Knows no clock but the one passed in, does no I/O. What becomes of the single delivery is in retry.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from stash_courier.queue import control
+from stash_courier.queue.failures import DeliveryFailed, Failure
+
+# Seconds between probes. An outage is looked at often, so that everything goes out within a minute of
+# its end; what a person has to mend is looked at more and more rarely.
+PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
+PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
+ILL_AFTER = 3  # failures in a row, without a success between, that may be the destination's
+FORBIDDEN_SCENES = 2  # so many different scenes refused with 403: it isn't the scene
+JITTER = 0.2
+
+_FAULT = {Failure.DESTINATION, Failure.FORBIDDEN}
+_AT_ONCE = {Failure.UNREACHABLE, Failure.DESTINATION}
+_COUNTED = {Failure.BUSY, Failure.REFUSED, Failure.FORBIDDEN}
+_ALIVE = {Failure.NOT_THERE_YET, Failure.ITEM_REFUSED}  # it looked at the item: it works
+_SAYS_NOTHING = {Failure.STASH, Failure.BUG}  # about the destination
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a destination; kept in queue.db, so that status sees it and a restart keeps it."""
+
+    state: Literal["well", "ill", "gone"] = "well"
+    failure: str = ""  # the Failure that made it ill
+    reason: str = ""  # the destination's last complaint, one sentence
+    since: float = 0.0  # wall time at which it became ill
+    until: float = 0.0  # wall time before which nothing is sent
+    probes: int = 0  # failed probes since it became ill
+    streak: tuple[tuple[str, int], ...] = ()  # (failure, scene id) in a row, without a success between
+    streak_since: float = 0.0  # wall time of the streak's first failure
+    fingerprint: str = ""  # of the settings that this is about
+    removed_at: float = 0.0  # wall time since which the settings no longer name it; 0: they do
+    last_success: float = 0.0  # wall time
+
+
+def to_json(health: Health) -> dict[str, Any]:
+    """Health as queue.db keeps it."""
+    return asdict(health)
+
+
+def from_json(stored: dict[str, Any]) -> Health:
+    """The opposite of ``to_json``; fields that are missing, unknown or damaged are forgiven."""
+    known: dict[str, Any] = {}
+    for name, default in asdict(Health()).items():
+        value = stored.get(name)
+        match default:
+            case float() if control.is_time(value):
+                known[name] = value
+            case int() if control.is_whole(value):
+                known[name] = value
+            case str() if isinstance(value, str):
+                known[name] = value
+    if known.get("state") not in {"well", "ill", "gone"}:
+        known.pop("state", None)
+    streak = stored.get("streak")
+    if isinstance(streak, list | tuple):
+        pairs = [pair for pair in streak if isinstance(pair, list | tuple) and len(pair) == 2]
+        known["streak"] = tuple((f, s) for f, s in pairs if isinstance(f, str) and control.is_whole(s))
+    return Health(**known)
+
+
+def configured(health: Health, fingerprint: str) -> Health:
+    """Health of a destination that the settings name: new settings are a new start."""
+    if health.fingerprint != fingerprint:
+        return Health(fingerprint=fingerprint, last_success=health.last_success)
+    return replace(health, removed_at=0.0)
+
+
+def hurried(health: Health) -> Health:
+    """Health when a person wants it tried now; one that is gone is probed once."""
+    return replace(health, state="ill" if health.state == "gone" else health.state, until=0.0)
+
+
+def may_send(health: Health, now: float) -> Literal["all", "probe", "nothing"]:
+    """What may be sent now: everything, one delivery as a probe, or nothing."""
+    if health.state == "gone" or now < health.until:
+        return "nothing"
+    return "probe" if health.state == "ill" else "all"
+
+
+def after_success(health: Health, now: float) -> Health:
+    """Health after a delivery was taken. A wait that the destination asked for still holds, unless this probed."""
+    well = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
+    if health.state == "well" and health.until > now:
+        return replace(well, until=health.until, reason=health.reason)
+    return well
+
+
+def after_failure(
+    health: Health,
+    error: DeliveryFailed,
+    scene_id: int,
+    now: float,
+    *,
+    probe: bool,
+    chance: Callable[[], float],
+) -> tuple[Health, tuple[int, ...]]:
+    """Health after a delivery failed.
+
+    Args:
+        health: as it was.
+        error: why.
+        scene_id: whose delivery it was.
+        now: wall time.
+        probe: whether this delivery was let through to try an ill destination.
+        chance: gives numbers in [0, 1), for the jitter.
+
+    Returns:
+        The new health, and the scenes whose counted attempts or dead letters it takes back, since the
+        fault turns out to be the destination's: each as often as an attempt of it was counted.
+    """
+    failure = error.failure
+    if failure is Failure.GONE:
+        gone = replace(health, state="gone", failure=failure.value, reason=error.message, until=0.0)
+        return replace(gone, since=health.since if health.state != "well" else now), ()
+    if health.state == "gone":
+        return health, ()
+    if failure in _ALIVE:
+        until = health.until if health.state == "well" else 0.0
+        return replace(health, state="well", until=until, probes=0, since=0.0), ()
+    if health.state == "ill":
+        if not probe:
+            return health, ()
+        if failure in _SAYS_NOTHING:  # the next one is to tell
+            return replace(health, until=_held(health, error, now, chance).until), ()
+        ill = replace(health, reason=error.message, probes=health.probes + 1)
+        return _held(ill, error, now, chance), ()
+    counted_before = health.streak
+    if failure in _COUNTED:
+        streak = (*health.streak, (failure.value, scene_id))[-20:]
+        health = replace(health, streak=streak, streak_since=health.streak_since or now, reason=error.message)
+    if failure in _AT_ONCE or _is_ill(health.streak, failure):
+        ill = replace(health, state="ill", failure=failure.value, reason=error.message, since=now, probes=0)
+        took = tuple(s for f, s in counted_before if f in {Failure.REFUSED, Failure.FORBIDDEN})
+        return _held(replace(ill, streak=()), error, now, chance), took
+    if error.retry_after is not None:
+        health = replace(health, until=max(health.until, now + error.retry_after), reason=error.message)
+    return health, ()
+
+
+def _is_ill(streak: tuple[tuple[str, int], ...], failure: Failure) -> bool:
+    scenes = [scene for name, scene in streak if name == failure]
+    if failure is Failure.BUSY:
+        return len(scenes) >= ILL_AFTER
+    if failure is Failure.FORBIDDEN:
+        return len(set(scenes)) >= FORBIDDEN_SCENES
+    return failure is Failure.REFUSED and len(set(scenes)) >= ILL_AFTER
+
+
+def _held(health: Health, error: DeliveryFailed, now: float, chance: Callable[[], float]) -> Health:
+    table = PROBES_FAULT if error.failure in _FAULT else PROBES_OUTAGE
+    wait = table[min(health.probes, len(table) - 1)] * (1 - JITTER + 2 * JITTER * chance())
+    return replace(health, failure=error.failure.value, until=now + max(wait, error.retry_after or 0.0))

@@ -1,0 +1,1 @@
+"""Tells an Emby server that a scene's file has changed. Experimental."""

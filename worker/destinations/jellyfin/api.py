@@ -1,0 +1,150 @@
+"""Jellyfin's HTTP API, as far as the Jellyfin destination needs it; 10.8 to 12.
+
+Decides nothing. Plain HTTP, since no Python client is fit: they hide what may be retried.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote, urlencode
+
+from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.worker import VERSION
+from stash_courier.worker.destinations.jellyfin.items import READ, Item, wrong_in
+from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.state import advice, library_updated, read_json, taken, unlike
+from stash_courier.worker.http.client import Answer, Client
+
+LARGEST = 32 * 1024 * 1024  # bytes of an answer; 50 whole items or a page of the listing are far below
+PAGE = 1000  # items of the listing at once
+KINDS = "Movie,Video,MusicVideo,Episode"
+
+_ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_KEYS = "enter a key that was made in Jellyfin under Dashboard, API Keys"
+_BUSY = (
+    "it is starting or busy, so we wait; if it stays so for a day while Jellyfin runs, its own settings "
+    "(Dashboard, Networking) refuse this machine"
+)
+
+
+class JellyfinApi:
+    """One server. Every method raises ``DeliveryFailed`` for any answer but the right one; for several threads.
+
+    Args:
+        server: where it is, and its key.
+        timeout: wall seconds of one request.
+        concurrency: connections that are kept.
+    """
+
+    def __init__(self, server: Server, *, timeout: float, concurrency: int) -> None:
+        self._server = server
+        # The only way that 12 takes by default; the values are URL-decoded there (AuthorizationContext.GetParts).
+        says = {
+            "Token": server.key,
+            "Client": "Stash Courier",
+            "Device": "Stash",
+            "DeviceId": "stash-courier",
+            "Version": VERSION,
+        }
+        parts = ", ".join(f'{name}="{quote(value, safe=" ")}"' for name, value in says.items())
+        self._headers = {"Authorization": f"MediaBrowser {parts}"}
+        self._client = Client(
+            timeout=timeout,
+            concurrency=concurrency,
+            secrets=server.hidden,
+            advice={**advice(server, _KEYS), 503: _BUSY},
+        )
+
+    def items(self, ids: Iterable[str]) -> list[Item]:
+        """Those of these items that exist, whole. ``GET /Items/{id}`` is no way: 400 with an API key."""
+        query = {"ids": ",".join(ids), "fields": READ, "enableUserData": "false"}
+        answer, found = self._items(query)
+        for wrong in filter(None, map(wrong_in, found)):
+            raise self._unlike(answer, wrong)
+        return found
+
+    def page(self, start: int) -> list[Item]:
+        """A page of the listing of all videos, with ids and paths only; shorter than PAGE at the end."""
+        query = {
+            "recursive": "true",
+            "includeItemTypes": KINDS,
+            "collapseBoxSetItems": "false",
+            "sortBy": "DateCreated,SortName",  # what comes meanwhile comes at the end
+            "sortOrder": "Ascending",
+            "fields": "Path",
+            "enableImages": "false",
+            "enableUserData": "false",
+            "enableTotalRecordCount": "false",
+            "startIndex": str(start),
+            "limit": str(PAGE),
+        }
+        return self._items(query)[1]
+
+    def update(self, item: Item) -> None:
+        """Replaces an item; it must be whole."""
+        self._post(f"/Items/{item['Id']}", json.dumps(item).encode("ascii"), "application/json")
+
+    def notify(self, kind: str, paths: Sequence[str]) -> None:
+        """Tells that files were ``Created``, ``Modified`` or ``Deleted``; 204 whether it knows them or not."""
+        path = "/Library/Media/Updated"
+        self._post(path, library_updated(kind, paths), "application/json", fixed_url=True)
+
+    def image(self, item: Item) -> bytes:
+        """An item's primary image, as the file is."""
+        return self._get(f"/Items/{item['Id']}/Images/Primary").body
+
+    def set_image(self, item: Item, image: bytes, media_type: str) -> None:
+        """Sets an item's primary image. The body is base64, under the picture's own type."""
+        self._post(f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
+
+    def about(self) -> str:
+        """The server's product, version and name."""
+        answer = self._get("/System/Info", fixed_url=True)
+        content = read_json(answer, self._server)
+        if not isinstance(content, dict) or "Version" not in content:
+            raise self._unlike(answer, "no version")
+        product = content.get("ProductName") or "Jellyfin Server"
+        return f'{product} {content["Version"]} ("{content.get("ServerName") or ""}")'
+
+    def libraries(self) -> list[Library]:
+        """The libraries and their folders."""
+        answer = self._get("/Library/VirtualFolders", fixed_url=True)
+        content = read_json(answer, self._server)
+        if not isinstance(content, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("Locations") or [], list) for one in content
+        ):
+            raise self._unlike(answer, "no libraries")
+        return [Library(str(one.get("Name")), tuple(map(str, one.get("Locations") or ()))) for one in content]
+
+    def close(self) -> None:
+        """Lets go of connections."""
+        self._client.close()
+
+    def _items(self, query: dict[str, str]) -> tuple[Answer, list[Item]]:
+        answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
+        content = read_json(answer, self._server)
+        items = content.get("Items") if isinstance(content, dict) else None
+        if not isinstance(items, list) or not all(
+            isinstance(item, dict) and _ID.fullmatch(str(item.get("Id"))) for item in items
+        ):
+            raise self._unlike(answer, "no list of items")
+        return answer, items
+
+    def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
+        headers = {**self._headers, "Accept": "application/json"} if fixed_url else self._headers
+        return self._client.request(
+            "GET", f"{self._server.url}{path}", headers=headers, limit=LARGEST, fixed_url=fixed_url
+        )
+
+    def _post(self, path: str, body: bytes, content_type: str, *, fixed_url: bool = False) -> None:
+        headers = {**self._headers, "Content-Type": content_type}
+        url = f"{self._server.url}{path}"
+        taken(self._client.request("POST", url, headers=headers, body=body, fixed_url=fixed_url), self._server)
+
+    def _unlike(self, answer: Answer, what: str) -> DeliveryFailed:
+        said = self._client.excerpt(answer)
+        return unlike(self._server, answer, said, f"{what}; it must be Jellyfin 10.8 or newer")

@@ -1,0 +1,1 @@
+"""What media servers share."""

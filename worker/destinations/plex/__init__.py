@@ -1,0 +1,1 @@
+"""Scenes as items of a Plex Media Server."""

@@ -1,0 +1,103 @@
+"""What one edit of a Plex item has to say, pure: only what differs, with real removals, locked.
+
+Asks nobody and sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
+from stash_courier.worker.destinations.plex.api import SHOWN, Item
+
+# Which of State's fields Plex can take, and what an edit calls them.
+SCALARS = {
+    "title": "title",
+    "details": "summary",
+    "date": "originallyAvailableAt",
+    "studio": "studio",
+    "rating": "userRating",
+}
+LISTS = {"performers": "actor", "tags": "genre", "groups": "collection", "director": "director"}
+FIELDS = (*SCALARS, *LISTS)
+ADDED_ONLY = {"groups"}  # a collection in Plex holds more than Stash knows of
+
+
+@dataclass
+class Edit:
+    """One edit; false if there is nothing to change."""
+
+    parameters: dict[str, str] = field(default_factory=dict)  # as Plex calls them, in the order they are sent
+    changes: list[str] = field(default_factory=list)  # one sentence each, for a person
+    removals: list[str] = field(default_factory=list)  # names that shall go, of all lists
+
+    def __bool__(self) -> bool:
+        return bool(self.parameters)
+
+
+def needs_whole(item: Item, wanted: State) -> bool:
+    """Whether a listing may have cut a list that counts here."""
+    return not item.whole and any(
+        len(item.lists[name]) >= SHOWN for what, name in LISTS.items() if getattr(wanted, what) is not None
+    )
+
+
+def edit_for(item: Item, wanted: State, *, add_only: bool) -> Edit:
+    """What makes the item as it should be.
+
+    Args:
+        item: with whole lists.
+        wanted: None in a field leaves it alone.
+        add_only: lists lose nothing.
+    """
+    edit = Edit()
+    for what, name in SCALARS.items():
+        _compare_scalar(edit, what, name, item.scalars.get(name, ""), _text(what, wanted))
+    for what, name in LISTS.items():
+        value = getattr(wanted, what)
+        if value is not None:
+            names = ((value,) if value else ()) if isinstance(value, str) else value
+            change = list_change(item.lists[name], names, add_only=add_only or what in ADDED_ONLY)
+            if change:
+                _change_list(edit, what, item.lists[name], change)
+    return edit
+
+
+def _text(what: str, wanted: State) -> str | None:
+    """A scalar as Plex spells it; None: leave it alone."""
+    if what == "date":
+        # Plex keeps whole days only, and a made-up one would be wrong.
+        return wanted.date if not wanted.date else wanted.day
+    if what == "rating":
+        return None if wanted.rating is None else f"{wanted.rating:g}" if wanted.rating else ""
+    value: str | None = getattr(wanted, what)
+    return value
+
+
+def _compare_scalar(edit: Edit, what: str, name: str, current: str, wanted: str | None) -> None:
+    if wanted is None or same_text(current, wanted) or (what == "rating" and _same_number(current, wanted)):
+        return
+    edit.parameters |= {f"{name}.value": wanted, f"{name}.locked": "1"}
+    edit.changes.append(would_change(what, current, wanted))
+
+
+def _same_number(one: str, other: str) -> bool:
+    try:
+        return float(one or 0) == float(other or 0)
+    except ValueError:
+        return False
+
+
+def _change_list(edit: Edit, what: str, current: Sequence[str], change: Change) -> None:
+    name = LISTS[what]
+    # All names, not the new ones alone: a server that takes them for the whole list loses nothing then.
+    after = [*(tag for tag in current if tag not in change.removed), *change.added]
+    edit.parameters |= {f"{name}[{n}].tag.tag": tag for n, tag in enumerate(after)}
+    if change.removed:
+        # As plexapi does: each name quoted, joined by commas, then quoted again as a parameter.
+        edit.parameters[f"{name}[].tag.tag-"] = ",".join(quote(tag, errors="replace") for tag in change.removed)
+    edit.parameters[f"{name}.locked"] = "1"
+    edit.removals += change.removed
+    edit.changes.append(would_change(what, current, after))

@@ -1,0 +1,1 @@
+"""Scenes as signed JSON over HTTP."""

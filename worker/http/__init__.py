@@ -1,0 +1,1 @@
+"""HTTP for all destinations: policy, deadlines, addresses, and removing secrets from text."""

@@ -1,0 +1,378 @@
+"""The HTTP policy that all destinations share: what is sent how, and what an answer or an error means.
+
+Deadlines and addresses are transport.py's; what follows from a failure's class is retry.py's and breaker.py's.
+Knows no destination: they pass in their own advice for the owner.
+"""
+
+from __future__ import annotations
+
+import http
+import http.client
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.http.redact import longest_spelling, redact
+from stash_courier.worker.http.transport import GuardedAdapter, LinkLocalRefused, Watchdog
+
+KEPT = 2048  # bytes of an answer that a person gets to see
+RETRY_AFTER_CAP = 24 * 3600.0  # seconds
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_CLASSES = {
+    401: Failure.DESTINATION,
+    403: Failure.FORBIDDEN,
+    407: Failure.DESTINATION,
+    408: Failure.REFUSED,
+    409: Failure.REFUSED,
+    410: Failure.GONE,
+    425: Failure.REFUSED,
+    429: Failure.BUSY,
+    501: Failure.DESTINATION,  # this and the next two: can't do it at all, so neither time nor another scene helps
+    502: Failure.BUSY,
+    503: Failure.BUSY,
+    504: Failure.BUSY,
+    505: Failure.DESTINATION,
+    511: Failure.DESTINATION,
+    **dict.fromkeys((*range(520, 531), 598, 599), Failure.BUSY),  # proxies that can't reach the server
+}
+_PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE)  # nginx, Apache, Go
+
+_ADVICE = {
+    401: "check the credentials in this destination's settings",
+    403: "it knows us but does not allow this; check its permissions and the credentials in the settings",
+    404: "it does not know this; check the address in the settings",
+    405: "it takes no such request here; check the address in the settings",
+    407: "a proxy in between wants a login, which Stash Courier does not do; enter an address that needs none",
+    410: "it says that it is gone for good; nothing is sent until the settings change",
+    413: "it takes nothing of this size; raise its limit",
+    429: "it asks for fewer requests, so we wait",
+    502: "the server behind it is down or starting, so we wait",
+    503: "it is overloaded or starting, so we wait",
+    504: "the server behind it does not answer, so we wait",
+}
+
+_GENERAL_ADVICE = {
+    Failure.BUSY: "it can't take anything just now, so we wait",
+    Failure.REFUSED: "it failed at this; its own log says why",
+    Failure.DESTINATION: "that is no answer to what we sent; check the address in the settings",
+    Failure.ITEM_REFUSED: "it refuses this one; its answer and its own log say why",
+}
+
+_ERRORS_OF_TRANSPORT = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)  # requests' are OSErrors
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+# The first that fits counts. What can't be read as HTTP isn't a matter of time: something else listens there, and
+# the owner has to look. What began as an answer and broke off usually is: a restart, a proxy, a network.
+_ERRORS: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
+    (
+        (LinkLocalRefused,),
+        Failure.DESTINATION,
+        "is a link-local address, to which nothing is ever sent: enter the address it has in your network",
+    ),
+    (
+        (socket.gaierror,),
+        Failure.UNREACHABLE,
+        "can't be found ({detail}): check the name, and whether this machine can look names up",
+    ),
+    ((ConnectionRefusedError,), Failure.UNREACHABLE, "refuses connections: check that it runs, and the port"),
+    (
+        (ssl.SSLCertVerificationError,),
+        Failure.DESTINATION,
+        "has a certificate that can't be trusted ({detail}): give it one of a known authority, add yours to this "
+        "system's certificates or name its file in SSL_CERT_FILE, or use http:// inside your own network",
+    ),
+    (
+        _CLOSED,
+        Failure.BUSY,
+        "closed the connection before it had answered: it is restarting or overloaded",
+    ),
+    (
+        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
+        Failure.BUSY,
+        "broke off in the middle of its answer, so it may not have taken this",
+    ),
+    (
+        (ssl.SSLError,),
+        Failure.DESTINATION,
+        "can't agree on TLS with us ({detail}): check the port, and whether it should be {other}://",
+    ),
+    (
+        (http.client.HTTPException, urllib3.exceptions.HTTPError, requests.RequestException),
+        Failure.DESTINATION,
+        "answers with something that isn't proper HTTP: check the port, and whether it should be {other}://",
+    ),
+    (
+        (Exception,),
+        Failure.UNREACHABLE,
+        "can't be reached ({detail}): check the address and this machine's network",
+    ),
+)
+
+
+class _DeadConnection(Exception):
+    """A kept connection was closed by the other side before anything of an answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What became of an exchange without an answer: plain data, for an exception would hold on to its frames."""
+
+    failure: Failure
+    message: str
+    closed: bool = False  # the other side closed the connection, with nothing of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer's head, and its body as far as it was read."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+    body: bytes  # as it came, still encoded if the server encoded it unasked; never longer than the limit
+    whole: bool  # False: it was longer than the limit, the rest was not read
+
+
+class Client:
+    """Sends requests for one destination, from several threads at once.
+
+    No redirects, no proxies, no cookies, nothing from the environment; connections are kept alive.
+
+    Args:
+        timeout: wall seconds for one whole request, from looking the name up to the last byte.
+        concurrency: how many connections are kept.
+        secrets: strings that no error may hold, however the other side echoes them.
+        advice: for an HTTP status, what the owner can do: half a sentence that follows a colon.
+        ca_file: a PEM file of certificates to trust besides the system's and certifi's.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        concurrency: int = 4,
+        secrets: tuple[str, ...] = (),
+        advice: Mapping[int, str] | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._secrets = secrets
+        # What may be left of a secret at the end of a text that was cut: 100 for one known by its form only.
+        self._cut_off = max(longest_spelling(secrets), 100)
+        self._advice = _ADVICE | dict(advice or {})
+        self._adapter = GuardedAdapter(concurrency, ca_file)
+        self._watchdog = Watchdog()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        limit: int = KEPT,
+        fixed_url: bool = False,
+    ) -> Answer:
+        """Sends one request and returns its 2xx answer.
+
+        A kept connection that the server had closed in the meantime is no failure: if nothing of an answer
+        came, the request goes out once more on a fresh one, within the same deadline.
+
+        Args:
+            headers: sent as they are; printable ASCII.
+            limit: bytes of the answer's body that are read; the rest never is.
+            fixed_url: True when the owner entered this URL, so that a 404 or 405 is the settings' fault and
+                not the item's.
+
+        Raises:
+            DeliveryFailed: for any other outcome.
+        """
+        deadline = time.monotonic() + self._timeout
+        try:
+            request = requests.Request(
+                method,
+                url,
+                headers={"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})},
+                data=body,
+            ).prepare()
+        except requests.RequestException:
+            raise DeliveryFailed(
+                Failure.DESTINATION, "The address in the settings is not a valid URL: enter it anew."
+            ) from None
+        try:
+            answer = self._try(request, deadline, limit)
+        except _DeadConnection:
+            answer = self._try(request, deadline, limit, fresh=True)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(str(request.url), answer, fixed_url)
+        return answer
+
+    def excerpt(self, answer: Answer) -> str:
+        """What an answer said, for a person: at most 2 KB of text without secrets and control characters."""
+        text = redact(answer.body[:KEPT].decode("utf-8", errors="replace"), self._secrets)
+        if len(answer.body) > KEPT or not answer.whole:
+            text = text[: -self._cut_off]
+        text = "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+        return text.encode()[:KEPT].decode(errors="ignore").strip()
+
+    def close(self) -> None:
+        """Closes all connections; a request that is under way ends as a time-out."""
+        self._watchdog.close()
+        self._adapter.close()
+
+    def _try(
+        self, request: requests.PreparedRequest, deadline: float, limit: int, *, fresh: bool = False
+    ) -> Answer:
+        """One exchange, on a connection of its own if ``fresh``."""
+        url = str(request.url)
+        outcome: Answer | _Broken
+        with self._watchdog.attempt(deadline, fresh=fresh) as attempt:
+            try:
+                outcome = self._exchange(request, deadline, limit)
+            except _ERRORS_OF_TRANSPORT as error:
+                outcome = self._broken(url, _cause(error))
+        if attempt.fired:  # whatever came back
+            outcome = self._broken(url, TimeoutError())
+        if isinstance(outcome, Answer):
+            return outcome
+        if outcome.closed and not attempt.connected and not fresh:
+            raise _DeadConnection
+        raise DeliveryFailed(outcome.failure, outcome.message)
+
+    def _exchange(self, request: requests.PreparedRequest, deadline: float, limit: int) -> Answer:
+        # Straight through the adapter: a Session keeps cookies, and reads the whole body of a redirect.
+        left = max(deadline - time.monotonic(), 0.001)  # 0 would mean "don't block"
+        response = self._adapter.send(request, stream=True, timeout=left)
+        body = bytearray()
+        try:
+            while len(body) <= limit and (
+                piece := response.raw.read1(limit + 1 - len(body), decode_content=False)
+            ):
+                body += piece
+        except _ERRORS_OF_TRANSPORT:
+            if response.status_code < 300:  # it broke off, so nobody knows whether it was taken
+                raise
+        finally:
+            response.close()
+        return Answer(response.status_code, response.headers, bytes(body[:limit]), len(body) <= limit)
+
+    def _refusal(self, url: str, answer: Answer, fixed_url: bool) -> DeliveryFailed:
+        """What an answer other than 2xx means."""
+        status = answer.status
+        said = self.excerpt(answer)
+        failure = classify(status, fixed_url=fixed_url)
+        retry_after = None
+        if failure is Failure.BUSY:
+            retry_after = parse_retry_after(answer.headers.get("Retry-After", ""), time.time())
+        advice = self._advice.get(status)
+        if 300 <= status < 400:
+            advice = _redirect_advice(answer.headers.get("Location", ""))
+        elif status == 400 and url.startswith("http://") and _PLAIN_ON_TLS.search(said):
+            failure = Failure.DESTINATION
+            advice = "it speaks TLS on this port; write https:// in the settings"
+        elif advice is None:
+            advice = _GENERAL_ADVICE[failure]
+        if retry_after is not None:
+            advice += f", {retry_after:.0f} s as it asks"
+        message = f"{host_of(url)} answered {_named(status)}: {advice}."
+        message = redact(message, self._secrets)
+        return DeliveryFailed(failure, message, status=status, answer=said, retry_after=retry_after)
+
+    def _broken(self, url: str, error: Exception) -> _Broken:
+        """What an error means that came instead of an answer."""
+        where = host_of(url)
+        if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            if self._watchdog.closed:
+                return _Broken(Failure.BUSY, f"The request to {where} was broken off: the worker let go of it.")
+            words = f"did not answer within {self._timeout:g} s: it is down, busy or can't be reached from here"
+            return _Broken(Failure.BUSY, f"{where} {words}.")
+        failure, words = _explain(error, url)
+        return _Broken(failure, redact(f"{where} {words}.", self._secrets), isinstance(error, _CLOSED))
+
+
+def host_of(url: str) -> str:
+    """``host[:port]`` of a URL, as messages and ids name a destination: lower case, the default port left out."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    return host if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
+
+
+def classify(status: int, *, fixed_url: bool) -> Failure:
+    """The class of a status other than 2xx: DESIGN's table, and what it leaves open.
+
+    101 and anything outside 400..599 is the destination's fault, like a redirect; other 5xx are like 500.
+    """
+    if status in {404, 405} and fixed_url:
+        return Failure.DESTINATION
+    if 400 <= status < 500:
+        return _CLASSES.get(status, Failure.ITEM_REFUSED)
+    return _CLASSES.get(status, Failure.REFUSED if 500 <= status < 600 else Failure.DESTINATION)
+
+
+def parse_retry_after(value: str, now: float) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header, at most 24 h; None if it says nothing that can be used.
+
+    RFC 9110, 10.2.3: seconds, or a date. One that has passed, or 0, says nothing: the schedule holds then.
+
+    Args:
+        value: the header's value.
+        now: wall time, unix seconds.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        seconds = float(value)
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+            seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return min(seconds, RETRY_AFTER_CAP) if seconds > 0 else None
+
+
+def _cause(error: Exception) -> Exception:
+    """What requests and urllib3 wrapped; only what they name themselves, never an outer exception's context."""
+    while True:
+        named = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((e for e in named if isinstance(e, Exception)), None)
+        if inner is None:
+            return error
+        error = inner
+
+
+def _explain(error: Exception, url: str) -> tuple[Failure, str]:
+    """The class of a transport error, and what happened in words that follow the host's name."""
+    failure, words = next((f, w) for kinds, f, w in _ERRORS if isinstance(error, kinds))
+    detail = getattr(error, "verify_message", "") or getattr(error, "reason", "") or getattr(error, "strerror", "")
+    other = "https" if url.startswith("http://") else "http"
+    return failure, words.format(detail=detail or type(error).__name__, other=other)
+
+
+def _named(status: int) -> str:
+    """``404 Not Found``: never the server's own words, which may say anything."""
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _redirect_advice(location: str) -> str:
+    """Where to a redirect points, without path and query, which may hold a token."""
+    try:
+        target = urlsplit(location)
+        origin = f" ({target.scheme}://{host_of(location)})" if target.scheme in DEFAULT_PORTS else ""
+    except ValueError:
+        origin = ""
+    return f"redirects are not followed; enter the address that it points to{origin} in the settings"
