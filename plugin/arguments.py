@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.errors import BadInputError
 
 MOST_IDS = 1000
 MOST_LETTERS = 1000

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from stash_courier.plugin.text.report import Report
 from stash_courier.plugin.text.snapshot import Named
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import destinations, main, process
+from stash_courier.worker import destinations, process
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
 from stash_courier.worker.settings import Problem, Settings, parse
@@ -122,7 +122,7 @@ class Context:
     def worker_note(self) -> WorkerNote | None:
         """What the worker last wrote about itself, if that can be read."""
         try:
-            note = json.loads((self.folder / main.STATUS_FILE).read_bytes())
+            note = json.loads((self.folder / files.WORKER_STATUS).read_bytes())
             found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
@@ -153,7 +153,7 @@ class Context:
 
     def spooled(self) -> int:
         """Changes that hooks had to keep beside the queue."""
-        return sum(1 for _ in (self.folder / schema.SPOOL).glob("*.json"))
+        return sum(1 for _ in (self.folder / files.SPOOL).glob("*.json"))
 
 
 def _stops(problem: Problem, kind: str) -> bool:

@@ -10,18 +10,16 @@ import os
 import sys
 import time
 
-from stash_courier.queue import lean_json, schema
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.queue import files, lean_json, spool, store
+from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
 TYPE_CHECKING = False  # typing costs each hook a fifth of a bare interpreter's start
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-EVENTS = {
-    "Scene.Create.Post": "create",
-    "Scene.Update.Post": "update",
-    "Scene.Destroy.Post": "destroy",
-}
+BY_TRIGGER = {trigger: event for event, (trigger, _) in EVENTS.items()}
 # Names of the input that say which scenes, not what changed.
 NOT_CHANGES = {"id", "ids", "clientMutationId"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
@@ -30,10 +28,6 @@ LONGEST_ID = 19  # digits of SQLite's largest id
 # The session cookie in the note lives as long as the owner's max_session_age, an hour or seconds; a
 # worker that starts must find one that is good, and a bulk edit need not write it with every scene.
 CONNECTION_AGE_SECONDS = 1
-
-
-class BadInputError(Exception):
-    """What Stash sent can't be acted on; the message says what is wrong and what to do."""
 
 
 def main(raw: bytes, root: str) -> int:
@@ -70,7 +64,7 @@ def main(raw: bytes, root: str) -> int:
         return 1
 
 
-def leave(code: int) -> NoReturn:
+def end_process(code: int) -> NoReturn:
     """Ends the process without the interpreter's clean-up: everything durable is durable by now."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -93,7 +87,7 @@ def data_folder(request: dict[str, Any]) -> str:
     if not os.path.isdir(folder):
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            schema.sync_folder(os.path.dirname(folder))
+            files.sync_folder(os.path.dirname(folder))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
             raise BadInputError(
@@ -123,10 +117,10 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     at = time.time()
     event = _event(_object(args.get("hookContext"), "args.hookContext"), at)
     folder = data_folder(request)
-    data = schema.encode(event)
+    data = store.encode(event)
     try:
-        schema.put(folder, data, at)
-    except (schema.QueueUnavailable, OSError) as error:
+        store.put(folder, data, at)
+    except (store.QueueUnavailable, OSError) as error:
         _spool(folder, data, error)
     keep_connection(request, folder)
     _rouse(folder, root)
@@ -155,20 +149,20 @@ def _rouse(folder: str, root: str) -> None:
 
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
     try:
-        schema.spool(folder, data)
+        spool.put(folder, data)
     except OSError as error:
         raise BadInputError(
-            f"this change could not be kept: {reason}; and {folder}/{schema.SPOOL} can't be written "
+            f"this change could not be kept: {reason}; and {folder}/{files.SPOOL} can't be written "
             f"({error.strerror}). Free disk space or mend the folder's permissions, then save the scene again"
         ) from error
 
 
 def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     """The scene job: who, what, when. Never the input itself, which may hold a cover of megabytes."""
-    kind = EVENTS.get(str(context.get("type")))
+    kind = BY_TRIGGER.get(str(context.get("type")))
     if kind is None:
         raise BadInputError(
-            f"the hook {str(context.get('type'))[:80]!r} is none of {', '.join(EVENTS)}: nothing was queued"
+            f"the hook {str(context.get('type'))[:80]!r} is none of {', '.join(BY_TRIGGER)}: nothing was queued"
         )
     scene_id = context.get("id")
     if isinstance(scene_id, str) and scene_id.isascii() and scene_id.isdigit() and len(scene_id) <= LONGEST_ID:
@@ -213,7 +207,7 @@ def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = Fals
         "dir": server.get("Dir"),
         "plugin_dir": server.get("PluginDir"),
     }
-    path = os.path.join(folder, schema.CONNECTION)
+    path = os.path.join(folder, files.CONNECTION)
     now = time.time()
     try:
         with open(path, "rb") as file:

@@ -25,4 +25,4 @@ if __name__ == "__main__":
         sys.exit(main.main())
     from stash_courier.plugin import hook
 
-    hook.leave(hook.main(sys.stdin.buffer.read(), ROOT))
+    hook.end_process(hook.main(sys.stdin.buffer.read(), ROOT))

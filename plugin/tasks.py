@@ -15,10 +15,10 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.labels import spoken
 from stash_courier.plugin.text.report import one_line
-from stash_courier.queue import repair, schema
+from stash_courier.queue import repair, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "limit")
@@ -74,7 +74,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = chosen.do(context, arguments)
-    except (StashUnavailable, schema.QueueUnavailable, sqlite3.Error, OSError) as error:
+    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
         raise BadInputError(one_line(spoken(_explained(error, context.folder)))) from error
     except BadInputError as error:
         raise BadInputError(one_line(spoken(str(error)))) from error

@@ -9,15 +9,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, Event, SceneEvent
+from stash_courier.queue.events import EVENTS
+from stash_courier.queue.failures import NEVER_FATAL
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Event, SceneEvent
 
 # Kept of a history: the hundred attempts that the settings allow with those of an item that wasn't there
 # yet, and beside them the latest of those that burned nothing, for an outage makes hundreds.
 BURNING_ATTEMPTS, SPARED_ATTEMPTS = 120, 30
-SPARED = frozenset({"unreachable", "busy", "destination", "gone", "stash"})  # queue/failures.py
-EVENTS = frozenset(get_args(Event))
 _T = TypeVar("_T")
 # What a look at damaged JSON raises.
 _WRONG = (
@@ -30,7 +30,7 @@ _WRONG = (
 )
 
 
-def event(seq: int, data: object) -> SceneEvent | Broken:
+def event(seq: int, data: object) -> SceneEvent | CorruptRow:
     """Reads a row of the inbox."""
     try:
         fields = json.loads(data if isinstance(data, bytes | str) else "")
@@ -46,10 +46,10 @@ def event(seq: int, data: object) -> SceneEvent | Broken:
             bulk=_of(bool, fields.get("bulk", False)),
         )
     except _WRONG as error:
-        return Broken(seq, "", 0, _raw(data), f"event {seq} of the inbox can't be decoded: {error}")
+        return CorruptRow(seq, "", 0, _raw(data), f"event {seq} of the inbox can't be decoded: {error}")
 
 
-def delivery(row: Sequence[Any]) -> Delivery | Broken:
+def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
     """Reads a row of deliveries, its columns as statements.COLUMNS names them."""
     (
         row_id,
@@ -60,8 +60,8 @@ def delivery(row: Sequence[Any]) -> Delivery | Broken:
         seq,
         at,
         counted,
-        tries,
-        absent,
+        attempts,
+        not_found,
         data,
         generation,
         deaths,
@@ -76,20 +76,20 @@ def delivery(row: Sequence[Any]) -> Delivery | Broken:
             changed=names(_of(str, changed).split()),
             seq=_of(int, seq),
             at=_finite(at),
-            attempts=_of(int, counted),
-            tries=_of(int, tries),
-            absent=_of(int, absent),
+            counted_attempts=_of(int, counted),
+            attempts=_of(int, attempts),
+            not_found=_of(int, not_found),
             path=_of(str, known["path"]),
             oshash=_of(str, known["oshash"]),
             checksum=_of(str, known["checksum"]),
-            history=attempts(known.get("history", [])),
+            history=history_of(known.get("history", [])),
             generation=_of(int, generation),
             deaths=_of(int, deaths),
         )
     except _WRONG as error:
         scene = scene_id if isinstance(scene_id, int) else 0
         name = str(destination).encode("utf-8", "replace").decode()
-        return Broken(row_id, name, scene, _raw(data), f"delivery row {row_id} can't be decoded: {error}")
+        return CorruptRow(row_id, name, scene, _raw(data), f"delivery row {row_id} can't be decoded: {error}")
 
 
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:
@@ -105,14 +105,14 @@ def latest(history: Sequence[Attempt]) -> list[Attempt]:
     room = {False: BURNING_ATTEMPTS, True: SPARED_ATTEMPTS}
     kept = []
     for attempt in reversed(history):
-        spared = attempt.failure in SPARED
+        spared = attempt.failure in NEVER_FATAL
         if room[spared]:
             room[spared] -= 1
             kept.append(attempt)
     return kept[::-1]
 
 
-def attempts(known: object) -> tuple[Attempt, ...]:
+def history_of(known: object) -> tuple[Attempt, ...]:
     """Reads a history.
 
     Raises:
@@ -133,7 +133,7 @@ def attempts(known: object) -> tuple[Attempt, ...]:
 def history(stored: object) -> tuple[Attempt, ...] | None:
     """Reads a history stored as JSON; None if it can't be decoded."""
     try:
-        return attempts(json.loads(stored if isinstance(stored, bytes | str) else ""))
+        return history_of(json.loads(stored if isinstance(stored, bytes | str) else ""))
     except _WRONG:
         return None
 

@@ -15,7 +15,7 @@ from stash_courier.queue.schema import DELIVERIES
 
 PAUSED = "paused"  # wall time since which nothing is delivered
 STOP = "stop"  # the pid of the worker that is to stop
-HURRY = "hurry"  # a person wants tried now what waits, whatever for: true, or [destination, …]
+EXPEDITE = "expedite"  # a person wants tried now what waits, whatever for: true, or [destination, …]
 REPAIRED = "repaired"  # a sentence about a damaged file that was set aside
 UNSEEN = "unseen"  # a sentence about dead letters that will be deleted soon and nobody was shown
 UNSEEN_SAID = "unseen_said"  # {"at", "before"}: of which that was said, and since when; wall times
@@ -75,7 +75,7 @@ def _or_none(fits: Callable[[object], bool]) -> Callable[[object], bool]:
 _KINDS: Mapping[str, Callable[[object], bool]] = {
     PAUSED: is_time,
     STOP: is_whole,
-    HURRY: lambda value: value is True or _are_names(value),
+    EXPEDITE: lambda value: value is True or _are_names(value),
     REPAIRED: _is_text,
     UNSEEN: _is_text,
     UNSEEN_SAID: _record(at=is_time, before=is_time),
@@ -107,11 +107,11 @@ def put(conn: sqlite3.Connection, key: str, value: object) -> None:
         )
 
 
-def hurry(conn: sqlite3.Connection, destination: str | None = None) -> None:
+def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
     """A person wants tried now what waits for a destination, or for all. Within a transaction."""
-    known = get(conn, HURRY)
+    known = get(conn, EXPEDITE)
     everything = destination is None or known is True
-    put(conn, HURRY, True if everything else sorted({*(known or ()), destination}))
+    put(conn, EXPEDITE, True if everything else sorted({*(known or ()), destination}))
 
 
 def deliveries_added(conn: sqlite3.Connection) -> int:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, pickles, schema
+from stash_courier.queue import codec, files, pickles, store
 from stash_courier.queue.dlq_statements import CREATE, VERSION
-from stash_courier.queue.jobs import Attempt, Broken, DeadLetter, Delivery, Summary
+from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.transactions import shrink, transaction
 
 BUSY_SECONDS = 10.0
@@ -83,7 +83,7 @@ class DeadLetterQueue:
         redact: Callable[[str], str] = str,
         plugin_version: str = "",
     ) -> None:
-        self.path = data_dir / schema.DLQ_DB
+        self.path = data_dir / files.DLQ_DB
         self._file = str(self.path)
         self._clock = clock
         self._redact = redact
@@ -97,7 +97,7 @@ class DeadLetterQueue:
             self._conn = None
 
     def add(
-        self, job: Delivery | Broken, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
+        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
     ) -> int:
         """Buries a job: it is safe when this returns. A second one of the same scene and destination joins it.
 
@@ -124,7 +124,7 @@ class DeadLetterQueue:
             return self._join(conn, values, *found)
 
     def _values(
-        self, job: Delivery | Broken, error: BaseException, retry_count: int, title: str, seq: int
+        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, title: str, seq: int
     ) -> dict[str, Any]:
         trace = _trace(error)[-TRACE_CHARACTERS:]
         content = {**_plain(job), "plugin_version": self._plugin_version}
@@ -151,7 +151,9 @@ class DeadLetterQueue:
         }
 
     @staticmethod
-    def _join(conn: sqlite3.Connection, values: dict[str, Any], letter: int, history: str, generation: int) -> int:
+    def _join(
+        conn: sqlite3.Connection, values: dict[str, Any], dead_letter: int, history: str, generation: int
+    ) -> int:
         attempts = *(codec.history(history) or ()), *(codec.history(values["history"]) or ())
         known = codec.latest(list(dict.fromkeys(attempts)))  # a delivery brings along what was known
         values["history"] = json.dumps([_plain(attempt) for attempt in known])
@@ -159,9 +161,9 @@ class DeadLetterQueue:
         sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"scene_id", "destination"})
         conn.execute(
             f"UPDATE dead_letters SET {sets}, state = 'dead', reviewed_at = NULL WHERE id = :id",
-            {**values, "id": letter},
+            {**values, "id": dead_letter},
         )
-        return letter
+        return dead_letter
 
     # For people
 
@@ -179,7 +181,7 @@ class DeadLetterQueue:
         )
         return [Summary(*row) for row in rows]
 
-    def get_by_id(self, letter_id: int) -> DeadLetter | None:
+    def get_by_id(self, dead_letter_id: int) -> DeadLetter | None:
         """Everything about one dead letter, None if there is no such id."""
         conn = self._open()
         if conn is None:
@@ -187,7 +189,7 @@ class DeadLetterQueue:
         row = conn.execute(
             f"SELECT {_SUMMARY}, job_data, history, stack_trace, generation, seq, plugin_version "
             "FROM dead_letters WHERE id = ?",
-            (letter_id,),
+            (dead_letter_id,),
         ).fetchone()
         if row is None:
             return None
@@ -268,7 +270,7 @@ class DeadLetterQueue:
         found = conn.execute(
             f"SELECT id FROM dead_letters WHERE state = 'dead' AND NOT ({_KNOWN}){fitting}", values
         )
-        return sum(1 for (letter_id,) in found if ids is None or letter_id in ids)
+        return sum(1 for (dead_letter_id,) in found if ids is None or dead_letter_id in ids)
 
     def recall(self, destination: str, scene_ids: Collection[int], since: float) -> int:
         """Asks for dead letters of these scenes since a time: it was the destination's fault after all."""
@@ -383,8 +385,8 @@ class DeadLetterQueue:
         if conn is None:
             return []
         ids = conn.execute("SELECT id FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?", (limit,))
-        found = [self.get_by_id(letter_id) for (letter_id,) in ids.fetchall()]
-        return [letter for letter in found if letter is not None]
+        found = [self.get_by_id(dead_letter_id) for (dead_letter_id,) in ids.fetchall()]
+        return [dead_letter for dead_letter in found if dead_letter is not None]
 
     def on_the_way(self, state: str) -> Iterator[OnTheWay]:
         """Dead letters that are ``asked`` or ``back``, oldest first; their states may be changed meanwhile."""
@@ -399,7 +401,7 @@ class DeadLetterQueue:
             ).fetchall()
             if not rows:
                 return
-            yield from (OnTheWay(letter, name, *map(_whole, numbers)) for letter, name, *numbers in rows)
+            yield from (OnTheWay(dead_letter, name, *map(_whole, numbers)) for dead_letter, name, *numbers in rows)
             last = rows[-1][0]
 
     def find(self, destination: str, scene_id: int) -> tuple[int, str, int, int] | None:
@@ -413,11 +415,11 @@ class DeadLetterQueue:
         ).fetchone()
         return row
 
-    def set_state(self, letter_id: int, state: str) -> None:
+    def set_state(self, dead_letter_id: int, state: str) -> None:
         """Moves a dead letter to ``back``, ``asked`` or ``resolved``."""
         conn = self._open()
         if conn is not None:
-            conn.execute("UPDATE dead_letters SET state = ? WHERE id = ?", (state, letter_id))
+            conn.execute("UPDATE dead_letters SET state = ? WHERE id = ?", (state, dead_letter_id))
 
     def resolve(self, destination: str, scene_id: int) -> None:
         """The scene reached the destination: its dead letter needs nobody any more. Its history stays."""
@@ -443,14 +445,14 @@ class DeadLetterQueue:
             if not os.path.exists(self._file):  # noqa: PTH110  # asked after each delivery; pathlib is slow
                 if not create:
                     return None
-                schema.make(self._file, CREATE)
-            conn = schema.connect(self._file, BUSY_SECONDS)
+                store.make(self._file, CREATE)
+            conn = store.connect(self._file, BUSY_SECONDS)
             found = conn.execute("PRAGMA user_version").fetchone()[0]
             if found != VERSION:
-                schema.close_untouched(conn, self._file)
+                store.close_untouched(conn, self._file)
                 if found == 0:
                     raise sqlite3.DatabaseError(f"{self.path} is no dead letter queue of Stash Courier")
-                raise schema.QueueUnavailable(schema.other_version(self._file, found, VERSION))
+                raise store.QueueUnavailable(store.other_version(self._file, found, VERSION))
             conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             conn.text_factory = codec.readable
             self._conn = conn
@@ -473,7 +475,7 @@ def _trace(error: BaseException) -> str:
     return text if behind is None else f"{_trace(behind)}\nwhich led to:\n\n{text}"
 
 
-def _plain(row: Delivery | Broken | Attempt) -> dict[str, Any]:
+def _plain(row: Delivery | CorruptRow | Attempt) -> dict[str, Any]:
     """The fields of a row by name, as ``asdict`` gives them but without its deep copies."""
     return {name: getattr(row, name) for name in row.__dataclass_fields__}
 

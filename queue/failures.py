@@ -1,37 +1,153 @@
-"""Why a delivery failed: the classes that retry.py and breaker.py act on.
+"""Why a delivery failed: one table of classes that HTTP, retry, breaker, dead letters and buttons read.
 
-Nothing here decides anything; DESIGN's table "what an attempt's failure means" is in retry.py.
+To add a class, add a value to ``Failure`` and a row to ``CLASSES``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Failure(StrEnum):
-    """The class of a failed attempt. The values stand in histories and dead letters."""
+    """The class of a failed attempt. The values are stored in histories and dead letters."""
 
-    UNREACHABLE = "unreachable"  # nobody answered: refused, no route, name not found
-    BUSY = "busy"  # timeout, reset, 429, 502, 503, 504
-    REFUSED = "refused"  # 408, 409, 425, 500: may be this scene, may be the destination
-    DESTINATION = "destination"  # 401, 407, redirect, TLS, 404 and 405 of a fixed URL
-    FORBIDDEN = "forbidden"  # 403: the scene's fault, unless a second scene gets it too
-    GONE = "gone"  # 410
-    NOT_THERE_YET = "not_there_yet"  # the media server doesn't know the item
-    ITEM_REFUSED = "item_refused"  # other 4xx, ambiguous match
-    STASH = "stash"  # Stash can't give this one scene, while it answers for others
-    BUG = "bug"  # any other exception
+    UNREACHABLE = "unreachable"
+    BUSY = "busy"
+    REFUSED = "refused"
+    DESTINATION = "destination"
+    FORBIDDEN = "forbidden"
+    GONE = "gone"
+    NOT_THERE_YET = "not_there_yet"
+    ITEM_REFUSED = "item_refused"
+    STASH = "stash"
+    BUG = "bug"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureClass:
+    """What follows from one class of failure."""
+
+    causes: str  # what it stands for, for developers
+    label: str  # for people: "3 dead letters, <label>"
+    delivery: Literal["wait", "count", "wait for scan", "bury"]  # what happens to the delivery; see retry.py
+    hold_after: int | None = None  # failures in a row that hold the whole destination; None: it is never held
+    distinct_scenes: bool = False  # only failures of different scenes count for hold_after
+    needs_owner: bool = False  # a person must fix it, so probes become less frequent
+    alive: bool = False  # the destination looked at the item, so it works
+    statuses: tuple[int, ...] = ()  # HTTP statuses
+    hint: str = ""  # what the failed attempt's message says after the status, unless the status has its own text
+    advice: str = ""  # what status says while the destination is held
+
+
+_RETRIED = "It is tried again automatically. What waits is sent as soon as it answers."
+_FIX = 'Fix this, then press "Test destinations": if the test succeeds, deliveries resume at once.'
+
+CLASSES: Mapping[Failure, FailureClass] = {
+    Failure.UNREACHABLE: FailureClass(
+        causes="connection refused, no route, name not found",
+        label="not reached",
+        delivery="wait",
+        hold_after=1,
+        advice=_RETRIED,
+    ),
+    Failure.BUSY: FailureClass(
+        causes="timeout, reset, overload, a proxy that can't reach the server",
+        label="not accepted in time",
+        delivery="wait",
+        hold_after=3,
+        statuses=(429, 502, 503, 504, *range(520, 531), 598, 599),
+        hint="it can't accept anything right now, so we wait",
+        advice=_RETRIED,
+    ),
+    Failure.REFUSED: FailureClass(
+        causes="a server error: the fault of this scene or of the destination",
+        label="server error",
+        delivery="count",
+        hold_after=3,
+        distinct_scenes=True,
+        statuses=(408, 409, 425, 500),  # and every 5xx that no class names
+        hint="it failed to process this; see its own log",
+        advice=_RETRIED,
+    ),
+    Failure.DESTINATION: FailureClass(
+        causes="wrong credentials, redirect, TLS failure, a fixed URL that doesn't exist",
+        label="destination misconfigured",
+        delivery="wait",
+        hold_after=1,
+        needs_owner=True,
+        statuses=(401, 407, 501, 505, 511),
+        hint="this is not an answer to our request; check the address in the settings",
+        advice=_FIX,
+    ),
+    Failure.FORBIDDEN: FailureClass(
+        causes="403: the fault of this scene, unless a second scene gets it too",
+        label="not allowed",
+        delivery="bury",
+        hold_after=2,
+        distinct_scenes=True,
+        needs_owner=True,
+        statuses=(403,),
+        advice=_FIX,
+    ),
+    Failure.GONE: FailureClass(
+        causes="410",
+        label="destination gone",
+        delivery="wait",
+        hold_after=1,
+        statuses=(410,),
+        advice='Enter its new address in the settings, or press "Deliver now" if it is back.',
+    ),
+    Failure.NOT_THERE_YET: FailureClass(
+        causes="the media server doesn't know the item",
+        label="not found yet",
+        delivery="wait for scan",
+        alive=True,
+    ),
+    Failure.ITEM_REFUSED: FailureClass(
+        causes="any other 4xx, an ambiguous match",
+        label="refused",
+        delivery="bury",
+        alive=True,
+        hint="it refuses this scene; see its answer and its own log",
+    ),
+    Failure.STASH: FailureClass(
+        causes="Stash can't return this scene, while it returns others",
+        label="not returned by Stash",
+        delivery="wait",
+    ),
+    Failure.BUG: FailureClass(causes="any other exception", label="bug", delivery="count"),
+}
+
+# Attempts of these never make a dead letter. An outage makes hundreds, so a history keeps few of them.
+NEVER_FATAL = frozenset(failure for failure, row in CLASSES.items() if row.delivery == "wait")
+
+# Labels of dead letters whose error is no failed attempt.
+OTHER_LABELS: Mapping[str, str] = {
+    "DeadlyDeliveryError": "killed the worker",
+    "RemovedDestinationError": "destination removed",
+    "ValueError": "unreadable",
+}
+
+
+def label(error_type: str) -> str:
+    """The class of a dead letter's error, for people. Any exception without a label is a bug."""
+    if error_type in CLASSES:
+        return CLASSES[Failure(error_type)].label
+    return OTHER_LABELS.get(error_type, CLASSES[Failure.BUG].label)
 
 
 class DeliveryFailed(Exception):
-    """A destination could not take a delivery; the message is one sentence for the owner.
+    """A destination could not accept a delivery. The message is one sentence for the owner.
 
     Args:
-        failure: what kind of failure it is; decides what happens next.
-        message: what failed, on what, what to do. Never holds a secret.
+        failure: the class; decides what happens next.
+        message: what failed, where, and what to do. Never contains a secret.
         status: the HTTP status, if an answer came.
-        answer: the first 2 KB of the answer, secrets removed.
-        retry_after: seconds the destination asked us to wait, already capped at 24 h.
+        answer: the first 2 KB of the answer, without secrets.
+        retry_after: seconds that the destination asked us to wait, at most 24 h.
     """
 
     def __init__(

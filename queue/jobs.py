@@ -50,9 +50,9 @@ class Delivery:
     changed: tuple[str, ...]
     seq: int  # newest event that this delivery covers
     at: float  # wall time of the first event it covers, unix seconds
-    attempts: int = 0  # tries that counted
-    tries: int = 0  # tries in all since the newest event; the place in the retry schedule
-    absent: int = 0  # tries that ended with "not there yet"
+    counted_attempts: int = 0  # attempts that count toward the limit
+    attempts: int = 0  # all attempts since the newest event; the place in the retry schedule
+    not_found: int = 0  # attempts that ended with "not there yet"
     path: str = ""  # destroy only, as in SceneEvent
     oshash: str = ""
     checksum: str = ""
@@ -67,7 +67,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class CorruptRow:
     """A row whose bytes can't be decoded; it becomes a dead letter with them."""
 
     seq: int  # the row's id in its table

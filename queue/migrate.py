@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import repair, schema
+from stash_courier.queue import files, repair, store
 
 BUSY_SECONDS = 10.0
 
@@ -38,10 +38,19 @@ DROP INDEX IF EXISTS dead_letters_failed_at;
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 """
 
+# The columns get the names that the code uses. The ledger keeps which cover an item has.
+QUEUE_3_NAMES = """
+ALTER TABLE ack_queue_deliveries RENAME COLUMN attempts TO counted_attempts;
+ALTER TABLE ack_queue_deliveries RENAME COLUMN tries TO attempts;
+ALTER TABLE ack_queue_deliveries RENAME COLUMN absent TO not_found;
+ALTER TABLE sent ADD COLUMN cover BLOB;
+UPDATE control SET key = 'expedite' WHERE key = 'hurry';
+"""
+
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
-    schema.QUEUE_DB: (QUEUE_2_INDEXES,),
-    schema.DLQ_DB: (DLQ_2_OPEN,),
+    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES),
+    files.DLQ_DB: (DLQ_2_OPEN,),
 }
 
 
@@ -52,14 +61,14 @@ def migrate(folder: Path) -> None:
         folder: the data folder.
 
     Raises:
-        schema.QueueUnavailable: one is of a newer version, and then none is touched; or a task button holds
+        store.QueueUnavailable: one is of a newer version, and then none is touched; or a task button holds
             the queue open.
         sqlite3.Error: one is damaged, locked, or has no room on the disk; it is of the version it had before.
     """
     versions = {name: _version(folder / name) for name in STEPS if (folder / name).exists()}
     for name, version in versions.items():
         if version > _newest(name):
-            raise schema.QueueUnavailable(schema.other_version(str(folder / name), version, _newest(name)))
+            raise store.QueueUnavailable(store.other_version(str(folder / name), version, _newest(name)))
     older = [name for name, version in versions.items() if 0 < version < _newest(name)]
     if not older:
         return
@@ -77,15 +86,15 @@ def _newest(name: str) -> int:
 
 def _version(path: Path) -> int:
     """The file's version; 0 if it is none of ours, which whoever opens it says."""
-    conn = schema.connect(str(path), BUSY_SECONDS)
+    conn = store.connect(str(path), BUSY_SECONDS)
     try:
         return int(conn.execute("PRAGMA user_version").fetchone()[0])
     finally:
-        schema.close_untouched(conn, str(path))
+        store.close_untouched(conn, str(path))
 
 
 def _bring_up(path: Path, version: int) -> None:
-    with closing(schema.connect(str(path), BUSY_SECONDS)) as conn:
+    with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):
             _carry_out(conn, step, number)
     log.info("%s brought from schema version %d to %d", path.name, version, _newest(path.name))

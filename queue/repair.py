@@ -14,10 +14,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, locks, schema
+from stash_courier.queue import codec, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 
-FILES = (schema.QUEUE_DB, schema.DLQ_DB)
+FILES = (files.QUEUE_DB, files.DLQ_DB)
 # What stands between a file's name and the time at which it was set aside, before and after all that
 # can be read in it was saved.
 UNREAD, DAMAGED = ".unread-", ".damaged-"
@@ -49,7 +49,7 @@ def repair(folder: Path) -> str | None:
         A sentence for the owner; None if nothing was damaged.
 
     Raises:
-        schema.QueueUnavailable: a task button holds the files open.
+        store.QueueUnavailable: a task button holds the files open.
         sqlite3.Error, OSError: they can't be replaced now, such as on a full disk.
     """
     said = []
@@ -89,12 +89,12 @@ def _readonly(path: Path) -> sqlite3.Connection:
 
 
 def _set_aside(path: Path) -> None:
-    """Renames the file and then its log; of a log that is left behind, ``schema.make`` takes care."""
+    """Renames the file and then its log; of a log that is left behind, ``store.make`` takes care."""
     unread = path.with_name(f"{path.name}{UNREAD}{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}")
     path.rename(unread)
     _follow(path, "-wal", unread)
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    schema.sync_folder(str(path.parent))
+    files.sync_folder(str(path.parent))
 
 
 def _unread(path: Path) -> list[Path]:
@@ -111,13 +111,13 @@ def _follow(path: Path, suffix: str, unread: Path) -> None:
 
 
 def _save_all(path: Path, unread: Path) -> str:
-    _follow(path, schema.STRAY_WAL, unread)
+    _follow(path, store.STRAY_WAL, unread)
     if not path.exists():
-        if path.name == schema.QUEUE_DB:
-            schema.create(str(path))
+        if path.name == files.QUEUE_DB:
+            store.create(str(path))
         else:
-            schema.make(str(path), DLQ_CREATE)
-        _follow(path, schema.STRAY_WAL, unread)
+            store.make(str(path), DLQ_CREATE)
+        _follow(path, store.STRAY_WAL, unread)
     saved = _save(unread, path)
     unread.with_name(unread.name + "-shm").unlink(missing_ok=True)
     aside = unread.with_name(unread.name.replace(UNREAD, DAMAGED))
@@ -139,12 +139,12 @@ def gate_alone(folder: Path) -> int:
     """Waits until nobody has queue.db open, and keeps it so until the descriptor returned is closed.
 
     Raises:
-        schema.QueueUnavailable: a task button doesn't let go of it.
+        store.QueueUnavailable: a task button doesn't let go of it.
     """
     give_up = time.monotonic() + GATE_SECONDS
-    while (gate := locks.taken(str(folder / schema.GATE))) is None:
+    while (gate := locks.taken(str(folder / files.GATE))) is None:
         if time.monotonic() > give_up:
-            raise schema.QueueUnavailable(
+            raise store.QueueUnavailable(
                 "the queue must be mended or updated and a task button uses it: stop that task in Stash"
             )
         time.sleep(0.005)
@@ -155,7 +155,7 @@ def _save(old: Path, new: Path) -> int:
     """Copies the rows that can be read, table by table; those that are there already stay as they are."""
     source = _readonly(old)
     source.text_factory = codec.exact
-    target = schema.connect(str(new), 10.0)
+    target = store.connect(str(new), 10.0)
     saved = 0
     try:
         tables = target.execute(

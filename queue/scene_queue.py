@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import codec, control, ledger, schema, transactions
+from stash_courier.queue import codec, control, files, ledger, schema, store, transactions
 from stash_courier.queue import statements as sql
-from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import Attempt, Backlog, CorruptRow, Delivery, Event, SceneEvent
 
 LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 1000  # inbox rows in one transaction: cheap, and a hook that waits for it waits little
@@ -48,7 +48,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     Raises:
         sqlite3.DatabaseError: queue.db is damaged.
-        schema.QueueUnavailable: it has a schema version that this code doesn't know.
+        store.QueueUnavailable: it has a schema version that this code doesn't know.
     """
 
     _TABLE_NAME = "ack_queue"
@@ -63,13 +63,13 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
             name="inbox",
             timeout=BUSY_SECONDS,
             serializer=json_serializer,
-            db_file_name=schema.QUEUE_DB,
+            db_file_name=files.QUEUE_DB,
         )
 
     def _init(self) -> None:
         """Opens the file as the hook does; persist-queue's own way races on creation and counts all rows."""
         self._getter = self._putter = None  # for its __del__, should opening fail
-        self._conn, self._gate = schema.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
+        self._conn, self._gate = store.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
         self._conn.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._conn.text_factory = codec.exact
         self._getter = self._putter = self._conn
@@ -104,7 +104,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
         Without persist-queue's locks, since one thread has this queue.
         """
-        return int(self._conn.execute(_INSERT, (schema.encode(item), self._clock())).lastrowid or 0)
+        return int(self._conn.execute(_INSERT, (store.encode(item), self._clock())).lastrowid or 0)
 
     def put_many(self, events: Iterable[bytes]) -> None:
         """Puts encoded events into the inbox in one transaction."""
@@ -112,12 +112,12 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         with self.transaction():
             self._conn.executemany(self._sql_insert, ((event, at) for event in events))
 
-    def inbox_rows(self, limit: int = ROUTE_ROWS, *, up_to: int = LAST) -> list[SceneEvent | Broken]:
+    def inbox_rows(self, limit: int = ROUTE_ROWS, *, up_to: int = LAST) -> list[SceneEvent | CorruptRow]:
         """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
         return [codec.event(*row) for row in self._conn.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
 
     def route(
-        self, events: Collection[SceneEvent | Broken], destinations: Collection[str], settle_seconds: float
+        self, events: Collection[SceneEvent | CorruptRow], destinations: Collection[str], settle_seconds: float
     ) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
@@ -151,11 +151,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         row = self._conn.execute(sql.FIND, (destination, event.scene_id)).fetchone()
         waiting_due = None  # of what settles; what backs off is due anew
         if row is not None:
-            row_id, status, *waits, row_due, tries, row_generation = row[:8]
+            row_id, status, *waits, row_due, attempts, row_generation = row[:8]
             in_flight = status == 2
             if in_flight:
                 *waits, row_due = row[8:]
-            if in_flight or tries == 0:
+            if in_flight or attempts == 0:
                 waiting_due = row_due
             if waits[0] is not None:
                 # A dead letter's event is older than whatever came in since.
@@ -186,7 +186,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def claim(
         self, destination: str, limit: int, now: float, *, suspects: bool = False
-    ) -> list[Delivery | Broken]:
+    ) -> list[Delivery | CorruptRow]:
         """Takes due deliveries of a destination, edits before bulk, oldest due first.
 
         Args:
@@ -197,11 +197,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """
         return self._claimed(sql.CLAIM_SUSPECT if suspects else sql.CLAIM, destination, limit, now)
 
-    def claim_probe(self, destination: str) -> list[Delivery | Broken]:
+    def claim_probe(self, destination: str) -> list[Delivery | CorruptRow]:
         """Takes the delivery that has waited longest, due or not, to try an ill destination; no suspect."""
         return self._claimed(sql.CLAIM_PROBE, destination, 1, 0.0)
 
-    def _claimed(self, statement: str, destination: str, limit: int, now: float) -> list[Delivery | Broken]:
+    def _claimed(self, statement: str, destination: str, limit: int, now: float) -> list[Delivery | CorruptRow]:
         rows = self._conn.execute(statement, {"destination": destination, "limit": limit, "now": now}).fetchall()
         rows.sort(key=lambda row: row[-2:])  # RETURNING has no order
         return [codec.delivery(row[:-2]) for row in rows]
@@ -235,7 +235,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         A newer event that came in meanwhile is merged, is due by its own time and resets the counts.
 
         Args:
-            delivery: as claimed, with attempts, tries and absent counted up by the caller.
+            delivery: as claimed, with its counts increased by the caller.
             due: wall time; None leaves it due as it was.
             attempt: the failure to remember; None if no try ended.
         """
@@ -253,12 +253,12 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
             "data": data,
             "unended": attempt is None,
             "due": due,
+            "counted_attempts": delivery.counted_attempts,
             "attempts": delivery.attempts,
-            "tries": delivery.tries,
-            "absent": delivery.absent,
+            "not_found": delivery.not_found,
         }
         if later is not None:
-            values |= {"due": later_due, "attempts": 0, "tries": 0, "absent": 0}
+            values |= {"due": later_due, "counted_attempts": 0, "attempts": 0, "not_found": 0}
         self._conn.execute(sql.BACK, values)
 
     def remove(self, row_id: int) -> None:
@@ -305,7 +305,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
                 else:
                     self._conn.execute(sql.UNCLAIM, (delivery.seq,))
 
-    def in_flight(self) -> list[Delivery | Broken]:
+    def in_flight(self) -> list[Delivery | CorruptRow]:
         """Claimed deliveries whose end is not known."""
         return [codec.delivery(row) for row in self._conn.execute(sql.IN_FLIGHT).fetchall()]
 
@@ -354,7 +354,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """
         transactions.shrink(self._conn, FREE_PAGES)
         try:
-            large = (self.folder / f"{schema.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
+            large = (self.folder / f"{files.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
         except OSError:
             large = False  # another program has taken the file out of WAL mode
         self._conn.execute("PRAGMA busy_timeout = 0")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from stash_courier.queue.schema import DELIVERIES, INBOX
 
 # What codec.delivery() reads, in this order.
-COLUMNS = (
-    "_id, destination, scene_id, event, changed, seq, timestamp, attempts, tries, absent, data, generation, deaths"
-)
+COLUMNS = """
+_id, destination, scene_id, event, changed, seq, timestamp, counted_attempts, attempts, not_found, data,
+generation, deaths"""
 
 # Oldest events first: the order in which they are routed.
 INBOX_ROWS = f"SELECT _id, data FROM {INBOX} WHERE _id <= ? ORDER BY _id LIMIT ?"
@@ -21,7 +21,7 @@ INBOX_COUNT = f"SELECT count(*) FROM {INBOX}"
 
 # The row that a new event of a scene meets.
 FIND = f"""
-SELECT _id, status, event, changed, data, due, tries, generation,
+SELECT _id, status, event, changed, data, due, attempts, generation,
     later_event, later_changed, later_data, later_due
 FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"""
 
@@ -33,7 +33,8 @@ VALUES (0, :destination, :scene_id, :data, :at, :event, :changed, :seq, :due, :p
 # A newer event joins a delivery that waits: the counts start afresh.
 JOIN_WAITING = f"""
 UPDATE {DELIVERIES} SET event = :event, changed = :changed, data = :data, seq = max(seq, :seq), due = :due,
-    priority = min(priority, :priority), generation = :generation, attempts = 0, tries = 0, absent = 0, deaths = 0
+    priority = min(priority, :priority), generation = :generation,
+    counted_attempts = 0, attempts = 0, not_found = 0, deaths = 0
 WHERE _id = :row_id"""
 
 # A newer event arrives during a delivery: it is kept beside it until the outcome is known. Whatever
@@ -91,7 +92,8 @@ DONE = f"DELETE FROM {DELIVERIES} WHERE _id = ? AND status = 2 AND seq = taken"
 # Delivered, and something newer came in: that is the next delivery.
 START_LATER = f"""
 UPDATE {DELIVERIES} SET status = 0, event = later_event, changed = later_changed, data = later_data,
-    timestamp = later_at, due = later_due, attempts = 0, tries = 0, absent = 0, deaths = 0, suspect = 0,
+    timestamp = later_at, due = later_due, suspect = 0,
+    counted_attempts = 0, attempts = 0, not_found = 0, deaths = 0,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = ? AND status = 2 AND seq > taken"""
 
@@ -102,16 +104,18 @@ LATER = f"SELECT later_event, later_changed, later_due, later_data FROM {DELIVER
 BACK = f"""
 UPDATE {DELIVERIES} SET status = 0, suspect = min(suspect, 1) * :unended, deaths = deaths * :unended,
     event = :event, changed = :changed, data = :data, due = coalesce(:due, due),
-    attempts = :attempts, tries = :tries, absent = :absent,
+    counted_attempts = :counted_attempts, attempts = :attempts, not_found = :not_found,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = :row_id"""
 
 SUPERSEDED = f"SELECT seq > taken FROM {DELIVERIES} WHERE _id = ?"
 GIVE_BACK = f"""
-UPDATE {DELIVERIES} SET attempts = max(attempts - 1, 0) WHERE destination = ? AND scene_id = ? AND status < 2"""
+UPDATE {DELIVERIES} SET counted_attempts = max(counted_attempts - 1, 0)
+WHERE destination = ? AND scene_id = ? AND status < 2"""
 MAKE_DUE = f"""
 UPDATE {DELIVERIES} SET due = :now WHERE status < 2 AND due > :now
-    AND (:destination IS NULL OR destination = :destination) AND (NOT :only_failed OR tries > 0 AND absent = 0)"""
+    AND (:destination IS NULL OR destination = :destination)
+    AND (NOT :only_failed OR attempts > 0 AND not_found = 0)"""
 SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
 
 # What was in flight when the last worker ended.
@@ -130,7 +134,7 @@ COUNT = f"SELECT count(*) FROM {DELIVERIES}"
 # What waits reads one index and no row: with a million of them a tenth of the time.
 BACKLOG = f"""
 SELECT destination, sum(n), sum(retrying), sum(in_flight), min(oldest), min(due) FROM (
-    SELECT destination, count(*) AS n, sum(tries > 0) AS retrying, 0 AS in_flight, min(timestamp) AS oldest,
+    SELECT destination, count(*) AS n, sum(attempts > 0) AS retrying, 0 AS in_flight, min(timestamp) AS oldest,
         min(due) AS due
     FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2 GROUP BY destination
     UNION ALL

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from stash_courier.queue import control, ledger
 from stash_courier.queue.dlq import DeadLetterQueue, OnTheWay
-from stash_courier.queue.jobs import Broken, DeadLetter, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Event, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(
     queue: SceneQueue,
     dlq: DeadLetterQueue,
-    delivery: Delivery | Broken,
+    delivery: Delivery | CorruptRow,
     error: BaseException,
     *,
     title: str = "",
@@ -33,15 +33,15 @@ def bury(
         with queue.transaction():
             queue.back(delivery, None)
         return None
-    retries = delivery.tries if isinstance(delivery, Delivery) else 0
-    letter = dlq.add(delivery, error, retries, title=title)
+    retries = delivery.attempts if isinstance(delivery, Delivery) else 0
+    dead_letter = dlq.add(delivery, error, retries, title=title)
     row_id = delivery.row_id if isinstance(delivery, Delivery) else delivery.seq
     with queue.transaction():
         queue.remove(row_id)
-    return letter
+    return dead_letter
 
 
-def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: float) -> bool:
+def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
     """Puts what a dead letter stands for back into the queue: "deliver the current state".
 
     It gets a seq of its own, so that receivers don't take it for the delivery that failed. A destination
@@ -51,30 +51,30 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, letter: DeadLetter, now: fl
         False if something newer was sent meanwhile, which resolves it, or if nobody can tell any
         more what it was about.
     """
-    sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
-    if sent is not None and sent.outcome == "sent" and sent.seq > letter.seq:
-        dlq.set_state(letter.id, "resolved")
+    sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
+    if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
+        dlq.set_state(dead_letter.id, "resolved")
         return False
-    if not letter.destination or letter.scene_id <= 0:
-        dlq.set_state(letter.id, "dead")
+    if not dead_letter.destination or dead_letter.scene_id <= 0:
+        dlq.set_state(dead_letter.id, "dead")
         return False
-    job = letter.job or {}
+    job = dead_letter.job or {}
     changed = job.get("changed")
     names = changed if isinstance(changed, list) else ()
     event = SceneEvent(
         seq=queue.next_seq(),
-        scene_id=letter.scene_id,
-        event=_event(letter.event),
+        scene_id=dead_letter.scene_id,
+        event=_event(dead_letter.event),
         changed=tuple(name for name in names if isinstance(name, str) and name.isidentifier()),
         at=now,
         path=str(job.get("path", "")),
         oshash=str(job.get("oshash", "")),
         checksum=str(job.get("checksum", "")),
     )
-    if letter.destination not in control.states(queue.connection):
-        control.put_state(queue.connection, letter.destination, {"removed_at": now})
-    queue.redrive(event, letter.destination, letter.generation + 1)
-    dlq.set_state(letter.id, "back")
+    if dead_letter.destination not in control.states(queue.connection):
+        control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})
+    queue.redrive(event, dead_letter.destination, dead_letter.generation + 1)
+    dlq.set_state(dead_letter.id, "back")
     return True
 
 
@@ -88,9 +88,9 @@ def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
     """At start, before ``recover``: settles what a kill left in both files. The higher generation stays."""
     for delivery in queue.in_flight():
-        letter = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
-        if isinstance(delivery, Delivery) and letter is not None:
-            _, state, generation, seq = letter
+        dead_letter = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
+        if isinstance(delivery, Delivery) and dead_letter is not None:
+            _, state, generation, seq = dead_letter
             if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
                 with queue.transaction():
                     queue.remove(delivery.row_id)
@@ -101,15 +101,15 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
                 dlq.set_state(moving.id, found)
 
 
-def _settled(queue: SceneQueue, was: str, letter: OnTheWay) -> str:
+def _settled(queue: SceneQueue, was: str, dead_letter: OnTheWay) -> str:
     """The state that a dead letter should have, by what the queue knows."""
-    generation = queue.generation(letter.destination, letter.scene_id)
-    if generation is not None and generation > letter.generation:
+    generation = queue.generation(dead_letter.destination, dead_letter.scene_id)
+    if generation is not None and generation > dead_letter.generation:
         return "back"
     if was == "asked":
         return was
-    sent = ledger.find(queue.connection, letter.destination, letter.scene_id)
-    return "resolved" if sent is not None and sent.seq >= letter.seq else "asked"
+    sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
+    return "resolved" if sent is not None and sent.seq >= dead_letter.seq else "asked"
 
 
 def _event(name: str) -> Event:

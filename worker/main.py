@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-from stash_courier.queue import repair, schema
+from stash_courier.queue import files, repair, store
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.http.redact import redact
-from stash_courier.worker.runtime import Session
+from stash_courier.worker.runtime import Runtime
 
-STATUS_FILE = "worker.json"
 HEARTBEAT_SECONDS = 10.0
 CODE_SECONDS = 2.0  # how often it looks whether its code has changed
 TIDY_SECONDS = 30.0
@@ -82,7 +81,7 @@ class Worker:
         self._root = root
         self._lock = lock
         self._stop = False
-        self._session: Session | None = None
+        self._session: Runtime | None = None
         self._secrets: tuple[str, ...] = ()
         self._started_at = time.time()
         self._started = time.monotonic()
@@ -98,7 +97,7 @@ class Worker:
     def secrets(self) -> tuple[str, ...]:
         """Words of the settings that must not be seen in the log."""
         if self._session is not None:
-            self._secrets = self._session.dispatcher.roster.secrets
+            self._secrets = self._session.dispatcher.registry.secrets
         return self._secrets
 
     def run(self) -> None:
@@ -119,23 +118,23 @@ class Worker:
                 return
             self._lock = lock
 
-    def _open(self) -> Session | None:
+    def _open(self) -> Runtime | None:
         """Opens the data folder as soon as it can be; None if the worker is stopped before."""
         while not self._stop:
             try:
-                return Session(self._folder)
+                return Runtime(self._folder)
             except sqlite3.OperationalError as error:
                 log.error("the data folder can't be opened now (%s): nothing is lost, it is tried again", error)
                 time.sleep(AGAIN_SECONDS)
         return None
 
-    def _serve(self, session: Session) -> End:
+    def _serve(self, session: Runtime) -> End:
         while True:
             try:
                 while not isinstance(end := self._turn(session), str):
                     session.sleep(end)
                 log.info("ending: %s", end)
-                timeout = session.dispatcher.roster.settings.delivery_timeout_seconds
+                timeout = session.dispatcher.registry.settings.delivery_timeout_seconds
                 # Nobody waits for new code: what is on its way arrives or fails, and is not sent again.
                 session.finish(timeout if end == "new code" else GRACE_SECONDS)
             except sqlite3.DatabaseError as error:
@@ -146,7 +145,7 @@ class Worker:
             else:
                 return end
 
-    def _turn(self, session: Session) -> End | float:
+    def _turn(self, session: Runtime) -> End | float:
         """Does what there is to do; returns why to end, or the seconds until there is something to do."""
         try:
             if (end := self._why_end(session)) is not None:
@@ -159,7 +158,7 @@ class Worker:
             return AGAIN_SECONDS
         return wait
 
-    def _why_end(self, session: Session) -> End | None:
+    def _why_end(self, session: Runtime) -> End | None:
         if self._stop or session.stop_wanted():
             return "stopped"
         if self._due("code", CODE_SECONDS) and (changed := self._code.look()) is not None:
@@ -173,11 +172,11 @@ class Worker:
     def _anything_new(self) -> bool:
         queue = SceneQueue(self._folder)
         try:
-            return not queue.inbox_empty() or any((self._folder / schema.SPOOL).glob("*.json"))
+            return not queue.inbox_empty() or any((self._folder / files.SPOOL).glob("*.json"))
         finally:
             queue.close()
 
-    def _do_chores(self, session: Session) -> None:
+    def _do_chores(self, session: Runtime) -> None:
         if self._due("beat", HEARTBEAT_SECONDS):
             self._beat()
         if self._due("tidy", TIDY_SECONDS):
@@ -196,7 +195,7 @@ class Worker:
 
     def _beat(self) -> None:
         write_json(
-            self._folder / STATUS_FILE,
+            self._folder / files.WORKER_STATUS,
             {"pid": os.getpid(), "version": VERSION, "started_at": self._started_at, "heartbeat_at": time.time()},
         )
 
@@ -211,20 +210,20 @@ def write_json(path: Path, content: dict[str, object]) -> None:
         log.warning("%s can't be written: %s", path.name, error.strerror)
 
 
-def data_folder(root: Path) -> Path | None:
+def find_data_folder(root: Path) -> Path | None:
     """The data folder of a worker that is started by hand: named, or that of the Stash the plugin is in."""
     named = os.environ.get("STASH_COURIER_DATA")
     if named:
         return Path(named).absolute()
     beside = root.parent.parent / "stash_courier"  # <Stash's folder>/plugins/<this plugin>
-    return beside if (beside / schema.CONNECTION).exists() else None
+    return beside if (beside / files.CONNECTION).exists() else None
 
 
 def main() -> int:
     """Runs the worker; returns the exit code."""
     root = Path(__file__).resolve().parent.parent
     try:
-        folder = data_folder(root)
+        folder = find_data_folder(root)
         if folder is None:
             sys.stderr.write(
                 "No data folder: set STASH_COURIER_DATA to <folder of Stash's config.yml>/stash_courier.\n"
@@ -251,17 +250,17 @@ def main() -> int:
     signal.signal(signal.SIGINT, worker.stop)
     try:
         worker.run()
-    except schema.QueueUnavailable as error:
+    except store.QueueUnavailable as error:
         log.error("%s", error)
         return 1
     except Exception:
         # Not raised again: Python would print it once more, past the formatter, for stderr is this log.
         log.exception("the worker dies of a bug; the next change starts another")
         return 1
-    return leave()
+    return end_process()
 
 
-def leave() -> int:
+def end_process() -> int:
     """Ends without waiting for threads whose requests hang: what they did is put back or recorded."""
     log.info("worker ends")
     logging.shutdown()
@@ -295,7 +294,7 @@ def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]]) -> None:
         secrets: gives the words of the settings that must not be seen.
     """
     file = logging.handlers.RotatingFileHandler(
-        folder / process.LOG,
+        folder / files.WORKER_LOG,
         maxBytes=LOG_BYTES,
         backupCount=LOG_FILES,
         encoding="utf-8",

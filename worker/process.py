@@ -11,15 +11,12 @@ import stat
 import sys
 import time
 
-from stash_courier.queue import locks
+from stash_courier.queue import files, locks
 
 TYPE_CHECKING = False  # typing costs each hook a fifth of a bare interpreter's start
 if TYPE_CHECKING:
     from typing import NoReturn
 
-LOCK = "worker.lock"
-WAKE = "wake"
-LOG = "worker.log"
 GLANCE_SECONDS = 0.005  # longer than anybody holds the lock who only looks whether a worker runs
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # hands the locked descriptor from the starter to the worker
 
@@ -33,7 +30,7 @@ def wake(folder: str) -> bool:
     if os.name == "nt":
         return False
     try:
-        fd = os.open(os.path.join(folder, WAKE), os.O_WRONLY | os.O_NONBLOCK)
+        fd = os.open(os.path.join(folder, files.WAKE), os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -72,7 +69,7 @@ def start(folder: str, root: str) -> bool:
         return True
     command = _command(root)
     environment = {**os.environ, "STASH_COURIER_DATA": folder}
-    log = os.path.join(folder, LOG)
+    log = os.path.join(folder, files.WORKER_LOG)
     try:
         if os.name == "nt":
             os.close(lock)  # Windows hands no lock to a child: it takes its own, and of two one leaves
@@ -120,7 +117,7 @@ def hold(folder: str) -> int | None:
     Returns:
         The descriptor that holds it, or None if another worker runs.
     """
-    path = os.path.join(folder, LOCK)
+    path = os.path.join(folder, files.WORKER_LOCK)
     handed = os.environ.pop(LOCK_FD, "")
     if handed.isdigit():
         lock = int(handed)
@@ -135,7 +132,7 @@ def hold(folder: str) -> int | None:
 
 def running(folder: str) -> bool:
     """Whether a worker holds the lock of this data folder."""
-    lock = locks.taken(os.path.join(folder, LOCK))
+    lock = locks.taken(os.path.join(folder, files.WORKER_LOCK))
     if lock is None:
         return True
     os.close(lock)
@@ -146,7 +143,9 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
     """Turns this worker into a fresh one that runs the code now on disk, without letting go of the lock."""
     if os.name == "nt":
         os.close(lock)
-        _start_on_windows(_command(root), {**os.environ, "STASH_COURIER_DATA": folder}, os.path.join(folder, LOG))
+        _start_on_windows(
+            _command(root), {**os.environ, "STASH_COURIER_DATA": folder}, os.path.join(folder, files.WORKER_LOG)
+        )
         sys.exit(0)
     os.set_inheritable(lock, True)
     command = _command(root)
@@ -157,7 +156,7 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
 
 def _taken(folder: str) -> int | None:
     """The worker's lock, or None if a worker holds it; one who only looks doesn't count."""
-    path = os.path.join(folder, LOCK)
+    path = os.path.join(folder, files.WORKER_LOCK)
     lock = locks.taken(path)
     if lock is None:
         time.sleep(GLANCE_SECONDS)

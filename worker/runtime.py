@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, migrate, repair, schema, transfer
+from stash_courier.queue import control, files, migrate, repair, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
@@ -31,7 +31,7 @@ DAY = 86_400.0
 log = logging.getLogger("stash_courier")
 
 
-class Session:
+class Runtime:
     """Everything open while the worker works, or while a button works in its place.
 
     Args:
@@ -48,7 +48,7 @@ class Session:
             self.wakeup.close()
             raise
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Runtime:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,11 +96,11 @@ class Session:
         self._open(repair.repair(self.folder))
 
     def _redact(self, text: str) -> str:
-        return redact(text, self.dispatcher.roster.secrets)
+        return redact(text, self.dispatcher.registry.secrets)
 
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file goes when its event is safe."""
-        folder = self.folder / schema.SPOOL
+        folder = self.folder / files.SPOOL
         try:
             names = os.listdir(folder)  # noqa: PTH208  # in each round of the loop; pathlib is slow
         except OSError:
@@ -155,10 +155,10 @@ class Session:
 
     def purge(self) -> None:
         """Deletes dead letters past their retention; those that nobody was shown only days after saying so."""
-        conn, roster = self.queue.connection, self.dispatcher.roster
-        if roster.empty or any(p.setting == "dead_letter_retention_days" for p in roster.problems):
+        conn, registry = self.queue.connection, self.dispatcher.registry
+        if registry.empty or any(p.setting == "dead_letter_retention_days" for p in registry.problems):
             return  # nobody knows for how long they are to be kept
-        days = roster.settings.dead_letter_retention_days
+        days = registry.settings.dead_letter_retention_days
         now = time.time()
         at, before = _announced(control.get(conn, control.UNSEEN_SAID), now)
         heard = now - at >= UNSEEN_DAYS * DAY

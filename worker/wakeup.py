@@ -7,7 +7,7 @@ import select
 import socket
 from pathlib import Path
 
-from stash_courier.worker.process import WAKE
+from stash_courier.queue import files
 
 
 class Wakeup:
@@ -21,7 +21,7 @@ class Wakeup:
         self._here, self._there = socket.socketpair()
         self._here.setblocking(False)
         self._there.setblocking(False)
-        self._pipe = _pipe(folder / WAKE)
+        self._pipe = _pipe(folder / files.WAKE)
 
     @property
     def hears_hooks(self) -> bool:

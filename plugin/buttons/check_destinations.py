@@ -10,9 +10,9 @@ import itertools
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context, Setup
-from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.report import count, flat, one_line, scene
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
@@ -100,14 +100,14 @@ def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progre
 
 def _go_on(context: Context, name: str) -> None:
     """A destination that took the test gets its deliveries at once, whatever kept them from it."""
-    if not (context.folder / schema.QUEUE_DB).exists():
+    if not (context.folder / files.QUEUE_DB).exists():
         return
     with context.queue() as queue:
         state = control.states(queue.connection).get(name)
         health = Health() if state is None else breaker.from_json(state)
         if health.state != "gone":
             with queue.transaction():
-                control.hurry(queue.connection, name)
+                control.expedite(queue.connection, name)
     if health.state == "gone":
         context.report.warn(
             f"{name}: it is off all the same, since it once answered that it is gone for good: press "

@@ -7,7 +7,7 @@ import time
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.report import count, span
-from stash_courier.queue import control
+from stash_courier.queue import control, files
 from stash_courier.worker import process
 from stash_courier.worker.main import GRACE_SECONDS
 
@@ -84,7 +84,7 @@ def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
         time.sleep(LOOK_SECONDS)
     context.report.warn(
         f"The worker was started but has given no sign of life within {START_SECONDS:.0f} s: the end of "
-        f"{context.folder / process.LOG} says why."
+        f"{context.folder / files.WORKER_LOG} says why."
     )
     return {"started": False, "pid": None}
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.hook import BadInputError
-from stash_courier.plugin.text.labels import failure
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.report import ago, count, flat, one_line, scene
+from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import DeadLetter, Summary
 
@@ -43,16 +43,16 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
         latest = dlq.get_recent(
             arguments.limit or LISTED, error_type=arguments.error_type, destination=arguments.destination
         )
-        answers = {letter.id: _last_answer(dlq.get_by_id(letter.id)) for letter in latest}
-        dlq.mark_reviewed([letter.id for letter in latest])
+        answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
+        dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
     titles = _titles(context, latest)
     if not total:
         report.say("There are no dead letters: nothing was given up.")
     else:
         _say_groups(context, total, groups, len(latest))
-    for letter in latest:
-        report.say(_sentence(letter, titles, now) + _said(answers[letter.id]))
+    for dead_letter in latest:
+        report.say(_sentence(dead_letter, titles, now) + _said(answers[dead_letter.id]))
     if total:
         report.say(
             "When what made dead letters fail is mended, press «Retry dead letters»; what nobody needs any more "
@@ -61,7 +61,9 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
     return {
         "total": total,
         "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-        "dead_letters": [{**_facts(letter, titles), "answer": answers[letter.id]} for letter in latest],
+        "dead_letters": [
+            {**_facts(dead_letter, titles), "answer": answers[dead_letter.id]} for dead_letter in latest
+        ],
     }
 
 
@@ -70,7 +72,7 @@ def _say_groups(context: Context, total: int, groups: list[tuple[str, str, int]]
     context.report.say(f"{count(total, 'dead letter')}: deliveries that were given up{latest}.")
     for kind, where, number in groups[:GROUPS]:
         context.report.say(
-            f"{where or 'no destination yet'}: {count(number, 'dead letter')}, {failure(kind)} "
+            f"{where or 'no destination yet'}: {count(number, 'dead letter')}, {failures.label(kind)} "
             f"(error_type {flat(kind)})."
         )
     if others := groups[GROUPS:]:
@@ -146,19 +148,21 @@ def _retention(context: Context) -> int | None:
 
 
 def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:
-    found = [letter for letter in map(dlq.get_by_id, ids) if letter is not None]
-    dlq.mark_reviewed([letter.id for letter in found])
+    found = [dead_letter for dead_letter in map(dlq.get_by_id, ids) if dead_letter is not None]
+    dlq.mark_reviewed([dead_letter.id for dead_letter in found])
     report = context.report
     titles = _titles(context, found)
-    for letter in found:
-        report.say(_sentence(letter, titles, now))
-        for attempt in letter.history[-ATTEMPTS:]:
+    for dead_letter in found:
+        report.say(_sentence(dead_letter, titles, now))
+        for attempt in dead_letter.history[-ATTEMPTS:]:
             said = _said(attempt.answer)
-            report.say(f"Dead letter #{letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}{said}")
-        if letter.job_problem:
-            report.warn(f"Dead letter #{letter.id}: {letter.job_problem}.")
+            report.say(
+                f"Dead letter #{dead_letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}{said}"
+            )
+        if dead_letter.job_problem:
+            report.warn(f"Dead letter #{dead_letter.id}: {dead_letter.job_problem}.")
     _say_missing(context, ids, len(found))
-    return {"dead_letters": [_everything(letter, titles) for letter in found]}
+    return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
 
 def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | None:
@@ -170,7 +174,7 @@ def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | Non
     if arguments.ids is not None:
         raise BadInputError("ids and limit exclude each other: name the dead letters or count them")
     latest = dlq.get_recent(arguments.limit, error_type=arguments.error_type, destination=arguments.destination)
-    return tuple(letter.id for letter in latest)
+    return tuple(dead_letter.id for dead_letter in latest)
 
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
@@ -193,20 +197,20 @@ def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, mo
         )
 
 
-def _titles(context: Context, letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:
+def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:
     """The title that was stored, else Stash's."""
-    stored = {letter.scene_id: letter.title for letter in letters if letter.title}
-    missing = {letter.scene_id for letter in letters if letter.scene_id > 0} - set(stored)
+    stored = {dead_letter.scene_id: dead_letter.title for dead_letter in dead_letters if dead_letter.title}
+    missing = {dead_letter.scene_id for dead_letter in dead_letters if dead_letter.scene_id > 0} - set(stored)
     return {**context.titles(missing), **stored}
 
 
-def _sentence(letter: Summary, titles: dict[int, str], now: float) -> str:
-    what = scene(letter.scene_id, titles.get(letter.scene_id, "")) if letter.scene_id else "an unreadable event"
-    state = STATES.get(letter.state)
+def _sentence(one: Summary, titles: dict[int, str], now: float) -> str:
+    what = scene(one.scene_id, titles.get(one.scene_id, "")) if one.scene_id else "an unreadable event"
+    state = STATES.get(one.state)
     return (
-        f"Dead letter #{letter.id}: {what} to {letter.destination or 'nobody yet'} ({flat(letter.event)}), "
-        f"{count(letter.retry_count, 'attempt')}, {ago(now - letter.failed_at)}"
-        f"{f', {state}' if state else ''}, {failure(letter.error_type)}: {flat(letter.error_message)}"
+        f"Dead letter #{one.id}: {what} to {one.destination or 'nobody yet'} ({flat(one.event)}), "
+        f"{count(one.retry_count, 'attempt')}, {ago(now - one.failed_at)}"
+        f"{f', {state}' if state else ''}, {failures.label(one.error_type)}: {flat(one.error_message)}"
     )
 
 
@@ -214,35 +218,35 @@ def _said(answer: str) -> str:
     return f" It said: {flat(answer, LONGEST_ANSWER)}" if answer.strip() else ""
 
 
-def _last_answer(letter: DeadLetter | None) -> str:
+def _last_answer(dead_letter: DeadLetter | None) -> str:
     """What the destination said to the last attempt, "" if it said nothing or that isn't known."""
-    return letter.history[-1].answer if letter is not None and letter.history else ""
+    return dead_letter.history[-1].answer if dead_letter is not None and dead_letter.history else ""
 
 
-def _facts(letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
+def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
     return {
-        "id": letter.id,
-        "job_id": letter.job_id,
-        "scene_id": letter.scene_id,
-        "title": titles.get(letter.scene_id, ""),
-        "destination": letter.destination,
-        "event": letter.event,
-        "error_type": letter.error_type,
-        "error_message": letter.error_message,
-        "retry_count": letter.retry_count,
-        "failed_at": letter.failed_at,
-        "state": letter.state,
+        "id": dead_letter.id,
+        "job_id": dead_letter.job_id,
+        "scene_id": dead_letter.scene_id,
+        "title": titles.get(dead_letter.scene_id, ""),
+        "destination": dead_letter.destination,
+        "event": dead_letter.event,
+        "error_type": dead_letter.error_type,
+        "error_message": dead_letter.error_message,
+        "retry_count": dead_letter.retry_count,
+        "failed_at": dead_letter.failed_at,
+        "state": dead_letter.state,
     }
 
 
-def _everything(letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:
+def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:
     return {
-        **_facts(letter, titles),
-        "job": _plain(letter.job),
-        "job_problem": letter.job_problem,
-        "history": [asdict(attempt) for attempt in letter.history],
-        "stack_trace": letter.stack_trace,
-        "plugin_version": letter.plugin_version,
+        **_facts(dead_letter, titles),
+        "job": _plain(dead_letter.job),
+        "job_problem": dead_letter.job_problem,
+        "history": [asdict(attempt) for attempt in dead_letter.history],
+        "stack_trace": dead_letter.stack_trace,
+        "plugin_version": dead_letter.plugin_version,
     }
 
 

@@ -16,9 +16,9 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context
 from stash_courier.plugin.text.report import count
 from stash_courier.plugin.text.snapshot import Named, Snapshot, read, standings, undecided
-from stash_courier.queue import control
+from stash_courier.queue import control, files
 from stash_courier.worker import VERSION, main, process
-from stash_courier.worker.runtime import Session
+from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
 
 LOOK_SECONDS = 0.25  # between two looks at the queue
@@ -84,18 +84,18 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
 
     first = look()
     with context.queue() as queue, queue.transaction():
-        control.hurry(queue.connection)
+        control.expedite(queue.connection)
     process.wake(str(context.folder))
     return _follow(first, usable, turn, look, begins=lambda: context.spooled() > 0)
 
 
 def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
     """Works as the worker, then hands the lock back and lets a worker of its own go on."""
-    opened: list[Session] = []
-    main.set_up_log(context.folder, lambda: opened[0].dispatcher.roster.secrets if opened else ())
+    opened: list[Runtime] = []
+    main.set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
     began = time.time()
     try:
-        with Session(context.folder) as session:
+        with Runtime(context.folder) as session:
             opened.append(session)
             worker = _Foreground(context, session, began)
             first = read(session.queue, began)
@@ -114,16 +114,16 @@ def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
 class _Foreground:
     """The worker's loop, a turn at a time."""
 
-    def __init__(self, context: Context, session: Session, began: float) -> None:
+    def __init__(self, context: Context, session: Runtime, began: float) -> None:
         self._context = context
         self._session = session
         self._began = began
         self._beat_at = 0.0  # monotonic
-        self._hurried = False
+        self._expedited = False
 
     def begins(self) -> bool:
         """Whether it still waits for Stash's first answer, or hasn't taken in what hooks kept beside the queue."""
-        unanswered = not self._hurried and self._session.dispatcher.stash_gone_seconds == 0.0
+        unanswered = not self._expedited and self._session.dispatcher.stash_gone_seconds == 0.0
         return unanswered or self._context.spooled() > 0
 
     def turn(self, seen: Snapshot) -> bool:
@@ -133,11 +133,11 @@ class _Foreground:
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
-            if session.dispatcher.roster.lanes and not self._hurried:
+            if session.dispatcher.registry.pools and not self._expedited:
                 # Only now: the wish is forgotten once it was passed on to the destinations.
                 with session.queue.transaction():
-                    control.hurry(session.queue.connection)
-                self._hurried = True
+                    control.expedite(session.queue.connection)
+                self._expedited = True
             wait = session.dispatcher.step()
             if session.stop_wanted():
                 return False
@@ -149,7 +149,7 @@ class _Foreground:
         if now - self._beat_at > main.HEARTBEAT_SECONDS:
             self._beat_at = now
             main.write_json(
-                self._context.folder / main.STATUS_FILE,
+                self._context.folder / files.WORKER_STATUS,
                 {
                     "pid": os.getpid(),
                     "version": VERSION,
@@ -201,7 +201,7 @@ def _look_seconds(seen: Snapshot) -> float:
 def _marks(seen: Snapshot) -> tuple[object, ...]:
     """What changes when anything does."""
     waits = sum(one.retrying + one.in_flight for one in seen.backlog.values())
-    return seen.inbox, seen.deliveries, seen.added, seen.hurry, waits, seen.healths, seen.stash_away is None
+    return seen.inbox, seen.deliveries, seen.added, seen.expedite, waits, seen.healths, seen.stash_away is None
 
 
 def _ended(first: Snapshot, last: Snapshot) -> int:
@@ -222,7 +222,7 @@ def _tell(context: Context, course: _Course, named: Named | None, dead: int) -> 
         (report.warn if dead else report.say)(f"{count(done, 'delivery')} done, {still}{buried}.")
     if course.stuck:
         report.warn(
-            f"Nothing has moved for {STILL_SECONDS:.0f} s: «Show status» says more, and {process.LOG} in "
+            f"Nothing has moved for {STILL_SECONDS:.0f} s: «Show status» says more, and {files.WORKER_LOG} in "
             f"{context.folder}."
         )
     if last.blocked and (last.deliveries or last.inbox):

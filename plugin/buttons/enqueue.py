@@ -11,9 +11,9 @@ import time
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context
-from stash_courier.plugin.hook import BadInputError
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.report import count, flat, span
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
@@ -93,6 +93,6 @@ def _put(context: Context, scene_ids: tuple[int, ...]) -> None:
     at = time.time()
     with context.queue() as queue:
         queue.put_many(
-            schema.encode({"scene": scene_id, "event": "update", "changed": [], "at": at, "bulk": True})
+            store.encode({"scene": scene_id, "event": "update", "changed": [], "at": at, "bulk": True})
             for scene_id in scene_ids
         )

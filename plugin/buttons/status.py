@@ -12,10 +12,9 @@ from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import NONE_SET_UP, Context
-from stash_courier.plugin.text.labels import failure
 from stash_courier.plugin.text.report import ago, count, flat, scene, span
 from stash_courier.plugin.text.snapshot import Named, Snapshot, Standing, read, standings, undecided
-from stash_courier.queue import repair, schema
+from stash_courier.queue import failures, files, repair, store
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.main import HEARTBEAT_SECONDS
 from stash_courier.worker.stash.client import StashUnavailable
@@ -53,7 +52,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     if spooled:
         report.warn(
             f"{count(spooled, 'change')} could not be put into the queue and {'is' if spooled == 1 else 'are'} "
-            f"kept in {schema.SPOOL}/: the worker takes them in when it runs."
+            f"kept in {files.SPOOL}/: the worker takes them in when it runs."
         )
     dead = _dead_letters(context)
     context.warn_of(problems)
@@ -84,20 +83,20 @@ def _settings(context: Context) -> tuple[Named | None, list[tuple[str, str]], st
 
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
     """The queue, and why it can't be read; neither if there is none yet."""
-    if not (context.folder / schema.QUEUE_DB).exists():
+    if not (context.folder / files.QUEUE_DB).exists():
         return None, ""
     try:
         with context.queue() as queue:
             return read(queue, now), ""
-    except schema.QueueUnavailable as error:
+    except store.QueueUnavailable as error:
         return None, f"The queue can't be read: {error}."
     except sqlite3.DatabaseError as error:
         if repair.is_damage(error):
             return None, (
-                f"{schema.QUEUE_DB} is damaged ({error}): the worker sets it aside and saves what can be read "
+                f"{files.QUEUE_DB} is damaged ({error}): the worker sets it aside and saves what can be read "
                 "when it starts, so press «Restart the worker»."
             )
-        return None, f"{schema.QUEUE_DB} can't be read now ({error}): nothing is lost, try again."
+        return None, f"{files.QUEUE_DB} can't be read now ({error}): nothing is lost, try again."
 
 
 def _worker(context: Context, now: float, waiting: bool | None) -> dict[str, object]:
@@ -164,16 +163,18 @@ def _dead_letters(context: Context) -> dict[str, object]:
     try:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
-    except (schema.QueueUnavailable, sqlite3.Error) as error:
+    except (store.QueueUnavailable, sqlite3.Error) as error:
         mend = isinstance(error, sqlite3.Error) and repair.is_damage(error)
         how = (
-            f"{schema.DLQ_DB} is damaged ({error}): the worker sets it aside and saves what can be read when it "
+            f"{files.DLQ_DB} is damaged ({error}): the worker sets it aside and saves what can be read when it "
             "starts, so press «Restart the worker»."
         )
         report.warn(how if mend else f"The dead letters can't be read: {error}.")
         return {"total": None, "groups": []}
     if total:
-        kinds = [f"{n:,} {failure(kind)} at {where or 'no destination'}" for kind, where, n in groups[:GROUPS]]
+        kinds = [
+            f"{n:,} {failures.label(kind)} at {where or 'no destination'}" for kind, where, n in groups[:GROUPS]
+        ]
         more = ", …" if len(groups) > GROUPS else ""
         report.warn(f"{count(total, 'dead letter')} ({', '.join(kinds)}{more}): press «Review dead letters».")
     else:

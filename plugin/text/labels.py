@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from stash_courier.queue.failures import Failure
-
 # Key in Stash → displayName in stash_plugin.yml, which a test compares.
 SETTINGS: Mapping[str, str] = {
     "dead_letter_retention_days": "Dead letters, days to keep",
@@ -45,23 +43,6 @@ SETTINGS: Mapping[str, str] = {
     "webhook_url": "Webhook, URL",
 }
 
-# A dead letter's error_type → words that fit behind "3 dead letters,".
-FAILURES: Mapping[str, str] = {
-    Failure.UNREACHABLE: "not reached",
-    Failure.BUSY: "not taken in time",
-    Failure.REFUSED: "failed there",
-    Failure.DESTINATION: "fault of the destination",
-    Failure.FORBIDDEN: "not allowed",
-    Failure.GONE: "destination gone",
-    Failure.NOT_THERE_YET: "not found yet",
-    Failure.ITEM_REFUSED: "refused",
-    Failure.STASH: "not given by Stash",
-    Failure.BUG: "bug",
-    "DeadlyDeliveryError": "the worker died of it",
-    "RemovedDestinationError": "destination removed",
-    "ValueError": "unreadable",
-}
-
 # What stands between « and » is a title or a name already; a key in a path or an assignment is part of that.
 _KEY = re.compile(rf"«[^»]*»|(?<![\w/\\.-])({'|'.join(SETTINGS)})(?![\w/\\=-]|\.\w)")
 
@@ -69,8 +50,3 @@ _KEY = re.compile(rf"«[^»]*»|(?<![\w/\\.-])({'|'.join(SETTINGS)})(?![\w/\\=-]
 def spoken(text: str) -> str:
     """The text with each setting's key, where it is a word of its own, replaced by the «name» on Stash's page."""
     return _KEY.sub(lambda found: f"«{SETTINGS[found[1]]}»" if found[1] else found[0], text)
-
-
-def failure(error_type: str) -> str:
-    """What kind of failure that was, in words; any other exception is a bug."""
-    return FAILURES.get(error_type, FAILURES[Failure.BUG])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from stash_courier.plugin.text.report import ago, ahead, count, flat, span
 from stash_courier.queue import control
-from stash_courier.queue.failures import Failure
+from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
@@ -20,16 +20,6 @@ from stash_courier.worker.delivery.claims import REMOVED_SECONDS
 
 DAY = 86_400.0
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
-BY_ITSELF = "It is tried again by itself, and what waits goes out as soon as it answers."
-MEND = "Mend that, then press «Test destinations»: once the test succeeds, deliveries go on at once."
-ADVICE: Mapping[str, str] = {
-    Failure.UNREACHABLE: BY_ITSELF,
-    Failure.BUSY: BY_ITSELF,
-    Failure.REFUSED: BY_ITSELF,
-    Failure.DESTINATION: MEND,
-    Failure.FORBIDDEN: MEND,
-    Failure.GONE: "Enter its new address in the settings, or press «Deliver now» if it is back.",
-}
 ALWAYS_503 = (
     "It has been like this for more than a day: a media server whose IP filter refuses this machine answers "
     "503 for ever, so look at its network settings."
@@ -48,7 +38,7 @@ class Snapshot:
     healths: Mapping[str, Health]
     paused_since: float | None  # wall time
     disabled: bool
-    hurry: bool  # a person's wish that the worker hasn't heard yet
+    expedite: bool  # a person's wish that the worker hasn't heard yet
     stash_away: Mapping[str, Any] | None  # since, reason: the worker can't ask Stash
     problems: tuple[tuple[str, str], ...]  # setting and sentence, as the worker last saw them
     notices: tuple[str, ...]  # sentences that the worker left for a person
@@ -81,7 +71,7 @@ class Snapshot:
             usable: destinations that the settings name and that work; None if that isn't known.
         """
         blocked = bool(self.blocked)
-        if self.hurry or (self.inbox and self.stash_away is None):
+        if self.expedite or (self.inbox and self.stash_away is None):
             return True
         return any(
             waits.in_flight or (not blocked and self._goes(name, waits, usable))
@@ -170,7 +160,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         healths={name: breaker.from_json(state) for name, state in control.states(conn).items()},
         paused_since=stored(control.PAUSED),
         disabled=bool(stored(control.DISABLED)),
-        hurry=stored(control.HURRY) is not None,
+        expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
         problems=tuple((setting, message) for setting, message in stored(control.PROBLEMS) or ()),
         notices=tuple(notice for notice in notices if notice),
@@ -281,7 +271,7 @@ def _well(name: str, health: Health, waits: Backlog, now: float, last: float | N
 
 
 def _held(name: str, health: Health, waits: Backlog, now: float, last: float | None) -> Standing:
-    advice = ADVICE.get(health.failure, MEND)
+    advice = _advice(health.failure)
     since = health.since or None
     gone = health.state == "gone"
     if health.failure == Failure.BUSY and " 503 " in health.reason and since and now - since > DAY:
@@ -291,6 +281,10 @@ def _held(name: str, health: Health, waits: Backlog, now: float, last: float | N
     ill = f" for {span(now - since)}" if since else ""
     sentence = f"{name} has taken nothing{ill}: {flat(health.reason)}{when} {advice} {_waiting(waits, now)}."
     return Standing(name, "off" if gone else "held", waits, sentence, since, health.reason, advice, next_try, last)
+
+
+def _advice(failure: str) -> str:
+    return CLASSES[Failure(failure) if failure in CLASSES else Failure.DESTINATION].advice
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float, last: float | None) -> Standing:

@@ -1,6 +1,6 @@
 """``make bench``: runs the rows, prints the table, keeps it in .build/bench, draws docs/bench.svg.
 
-``python -m tests.bench [row …] [--quick]``. Ends with 1 if a target is missed. ``--quick`` runs everything
+``python -m tests.benchmarks [row …] [--quick]``. Ends with 1 if a target is missed. ``--quick`` runs everything
 small, in order to see that it runs; its figures mean nothing, and the plot is left alone.
 """
 
@@ -44,7 +44,7 @@ ROWS: dict[str, Callable[[Workshop], list[Figure]]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what was asked for; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(KEYS)}; all if none is named")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--out", type=Path, default=OUT, help="where results go")

@@ -1,7 +1,7 @@
 """Queues that compete, each as ``Contestant``: ours, those of others, and SQLite with nothing around it.
 
 Others run in an interpreter that has them installed (requirements/bench.txt), and are asked over a pipe:
-``python -m tests.bench.contestants NAME FOLDER`` is one, and imports nothing of ours but itself.
+``python -m tests.benchmarks.contestants NAME FOLDER`` is one, and imports nothing of ours but itself.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stash_courier.queue import schema
+from stash_courier.queue import files, store
 from tests.benchmarks import filling
 
 DESTINATION = "webhook:bench.example"  # of rows that are only there
@@ -72,10 +72,10 @@ class Workshop:
         """A data folder with so many waiting deliveries and as many dead letters; the same for all who ask."""
         if count not in self._filled:
             folder = self.new(f"filled-{count}")
-            schema.create(str(folder / schema.QUEUE_DB))
+            store.create(str(folder / files.QUEUE_DB))
             if count:
                 self.say(f"filling {count:,} deliveries and dead letters")
                 filling.deliveries(folder, count, DESTINATION)
-                filling.letters(folder, count, DESTINATION)
+                filling.dead_letters(folder, count, DESTINATION)
             self._filled[count] = folder
         return self._filled[count]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from stash_courier.queue import schema
+from stash_courier.queue import files, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed
 from tests.benchmarks import filling, timing
@@ -38,7 +38,7 @@ def bury(shop: Workshop) -> list[Figure]:
     def add() -> float:
         jobs = [
             (job, failed(error))
-            for job, error in (filling.letter(next(numbers), DESTINATION, now) for _ in range(count))
+            for job, error in (filling.dead_letter(next(numbers), DESTINATION, now) for _ in range(count))
         ]
         began = time.perf_counter()
         for job, error in jobs:
@@ -62,7 +62,7 @@ def bury(shop: Workshop) -> list[Figure]:
         return (time.perf_counter() - began) / count
 
     add(), insert()
-    own = schema.connect(str(folder / schema.DLQ_DB), 1.0)
+    own = store.connect(str(folder / files.DLQ_DB), 1.0)
     own.execute("PRAGMA wal_autocheckpoint = 1000")
     taken = timing.alternating({"raw": insert, "ours": add, "own": insert_own}, shop.sizes.batches)
     dlq.close()
@@ -98,7 +98,7 @@ def grouped(shop: Workshop) -> list[Figure]:
     """Errors with their counts, against counting the table."""
     folder = shop.filled(shop.sizes.most)
     dlq = DeadLetterQueue(folder)
-    with closing(sqlite3.connect(folder / schema.DLQ_DB)) as conn:
+    with closing(sqlite3.connect(folder / files.DLQ_DB)) as conn:
         plain = "SELECT error_type, count(*) FROM dead_letters GROUP BY error_type"
         runs: dict[str, Callable[[], float]] = {
             "ours": _each(dlq.count_by_error, 20),
@@ -116,16 +116,16 @@ def purge(shop: Workshop) -> list[Figure]:
     """Deletes the older half; somebody else wants to write meanwhile, and times how long they can't."""
     ours, plain = shop.new("purge"), shop.new("delete")
     for folder in (ours, plain):
-        shutil.copy(shop.filled(shop.sizes.most) / schema.DLQ_DB, folder)
-    before = (ours / schema.DLQ_DB).stat().st_size
-    with stand("neighbour", plain / schema.DLQ_DB) as other:
-        conn = schema.connect(str(plain / schema.DLQ_DB), 10.0)
+        shutil.copy(shop.filled(shop.sizes.most) / files.DLQ_DB, folder)
+    before = (ours / files.DLQ_DB).stat().st_size
+    with stand("neighbour", plain / files.DLQ_DB) as other:
+        conn = store.connect(str(plain / files.DLQ_DB), 10.0)
         other.ask("watch")
         conn.execute("DELETE FROM dead_letters WHERE failed_at < ?", (time.time() - HALF_DAYS * filling.DAY,))
         one_delete = other.ask("longest")
         left = conn.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
         conn.close()
-    with stand("neighbour", ours / schema.DLQ_DB) as other:
+    with stand("neighbour", ours / files.DLQ_DB) as other:
         dlq = DeadLetterQueue(ours)
         other.ask("watch")
         dlq.delete_older_than(HALF_DAYS)
@@ -133,7 +133,7 @@ def purge(shop: Workshop) -> list[Figure]:
         if abs(dlq.get_count() - left) > shop.sizes.most // 100:
             raise RuntimeError("the two deleted different numbers")
         dlq.close()
-    after = (ours / schema.DLQ_DB).stat().st_size
+    after = (ours / files.DLQ_DB).stat().st_size
     return [
         cost("lock", longest, one_delete, 0.05),
         Figure("file", _megabytes(after), _megabytes(before), after / before, 0.6),

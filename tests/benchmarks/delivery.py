@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from stash_courier.queue import schema
+from stash_courier.queue import store
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.benchmarks import timing
 from tests.benchmarks.data_folders import Workshop
@@ -46,7 +46,7 @@ class Drain:
         queue = SceneQueue(data)
         at = time.time() - 1.0
         queue.put_many(
-            schema.encode({"scene": n + 1, "event": "update", "changed": ["title"], "at": at + n * 1e-5})
+            store.encode({"scene": n + 1, "event": "update", "changed": ["title"], "at": at + n * 1e-5})
             for n in range(count)
         )
         queue.close()
@@ -92,7 +92,7 @@ def idle(shop: Workshop) -> list[Figure]:
         with Worker(data) as worker:
             queue = SceneQueue(data)
             queue.put_many(
-                schema.encode({"scene": n, "event": "update", "changed": [], "at": time.time()})
+                store.encode({"scene": n, "event": "update", "changed": [], "at": time.time()})
                 for n in range(1, 201)
             )
             queue.close()

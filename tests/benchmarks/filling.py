@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stash_courier.queue import codec, control, schema
+from stash_courier.queue import codec, control, store
 from stash_courier.queue import statements as sql
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
@@ -23,7 +23,7 @@ ERRORS = (Failure.REFUSED, Failure.ITEM_REFUSED, Failure.FORBIDDEN, Failure.NOT_
 
 def deliveries(folder: Path, count: int, destination: str, *, first: int = FAR, due: float | None = None) -> None:
     """Deliveries that wait, one a scene."""
-    conn, gate = schema.open_queue(str(folder), 10.0, patient=True)
+    conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     now = time.time()
 
     def rows() -> Iterator[dict[str, object]]:
@@ -50,7 +50,7 @@ def deliveries(folder: Path, count: int, destination: str, *, first: int = FAR, 
 
 def history(folder: Path, count: int, destination: str) -> None:
     """Deliveries that were made: what stays of each is its row in the ledger."""
-    conn, gate = schema.open_queue(str(folder), 10.0, patient=True)
+    conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     now = time.time()
     statement = (
         "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome) "
@@ -73,13 +73,13 @@ def history(folder: Path, count: int, destination: str) -> None:
 
 def pause(folder: Path) -> None:
     """Lets a worker route events and deliver none."""
-    conn, gate = schema.open_queue(str(folder), 10.0, patient=True)
+    conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     control.put(conn, control.PAUSED, time.time())
     conn.close()
     os.close(gate)
 
 
-def letter(number: int, destination: str, now: float) -> tuple[Delivery, DeliveryFailed]:
+def dead_letter(number: int, destination: str, now: float) -> tuple[Delivery, DeliveryFailed]:
     """A delivery that failed three times, and why."""
     error = DeliveryFailed(
         ERRORS[number % len(ERRORS)],
@@ -97,18 +97,18 @@ def letter(number: int, destination: str, now: float) -> tuple[Delivery, Deliver
         changed=("details", "title"),
         seq=number + 1,
         at=now - 1200,
+        counted_attempts=3,
         attempts=3,
-        tries=3,
         history=past,
     )
     return job, error
 
 
-def letters(folder: Path, count: int, destination: str) -> None:
+def dead_letters(folder: Path, count: int, destination: str) -> None:
     """Dead letters, their failures spread over AGE_DAYS; the values are those that ``add`` would write."""
     now = time.time()
     dlq = DeadLetterQueue(folder)
-    made = dlq.add(*letter(0, destination, now), retry_count=3)
+    made = dlq.add(*dead_letter(0, destination, now), retry_count=3)
     conn = dlq._open(create=True)
     assert conn is not None
     conn.execute("DELETE FROM dead_letters WHERE id = ?", (made,))
@@ -132,7 +132,7 @@ def letters(folder: Path, count: int, destination: str) -> None:
 
 def values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> dict[str, object]:
     try:
-        job, error = letter(number, destination, now)
+        job, error = dead_letter(number, destination, now)
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
         return dlq._values(job, failed, 3, "", 0)

@@ -133,7 +133,7 @@ def peers(shop: Workshop) -> list[Figure]:
                 ours.fill(jobs, past)
                 runs: dict[str, Callable[[], float]] = {"Stash Courier": _timed(ours.take, count)}
                 for name in OTHERS:
-                    command = (str(python), "-m", "tests.bench.contestants", name, str(shop.new(name)))
+                    command = (str(python), "-m", "tests.benchmarks.contestants", name, str(shop.new(name)))
                     helper = stack.enter_context(Helper(*command))
                     helper.ask("fill", waiting=jobs, history=past)
                     runs[name] = partial(_asked, helper, count // 5 or 1)

@@ -1,6 +1,6 @@
 """What stands around the worker, each in a process of its own, so that none slows down what is measured.
 
-``Helper`` starts one and asks it; ``python -m tests.bench.stand KIND …`` is one: a line of JSON in, a line out.
+``Helper`` starts one and asks it. ``python -m tests.benchmarks.stand KIND …`` is one: JSON lines in and out.
 Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over ``requests.Session``),
 ``neighbour`` (somebody else who wants to write to a database).
 """
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from stash_courier.queue import schema
+from stash_courier.queue import files
 from stash_courier.worker import process
 from tests import ROOT
 from tests.standin.receivers import Receiver
@@ -67,7 +67,7 @@ class Helper:
 
 def stand(kind: str, *arguments: object) -> Helper:
     """Starts one of the kinds below."""
-    return Helper(sys.executable, "-m", "tests.bench.stand", kind, *map(str, arguments))
+    return Helper(sys.executable, "-m", "tests.benchmarks.stand", kind, *map(str, arguments))
 
 
 def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
@@ -121,7 +121,7 @@ class Worker:
 def tell(data: Path, port: int) -> None:
     """Leaves the note that tells a worker where Stash is."""
     place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-    (data / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
+    (data / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
 
 
 # The helpers themselves

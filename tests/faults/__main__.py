@@ -1,4 +1,4 @@
-"""``python -m tests.torture [row …] [--full | --reduced] [--prove]``: one line a fault, exit code 1 if one fails.
+"""``python -m tests.faults [row …] [--full | --reduced] [--prove]``: one line a fault, exit code 1 if one fails.
 
 ``--prove`` makes each row's mistake in a copy of the checkout, runs the row there and demands that it fails.
 """
@@ -25,7 +25,7 @@ PROOF_SECONDS = 900.0
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what was asked for; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture", description="The fault suite.")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="The fault suite.")
     parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; all if none is named")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--full", action="store_true", help="as often as DESIGN.md says (the default)")
@@ -91,7 +91,7 @@ def prove(row: Row, mistake: Sequence[Mutation]) -> int:
             edit.apply(checkout)
         size = "--full" if row.proof_full else "--reduced"
         ran = subprocess.run(
-            [sys.executable, "-m", "tests.torture", row.name, size],
+            [sys.executable, "-m", "tests.faults", row.name, size],
             cwd=checkout,
             env={**os.environ, "PYTHONPATH": ""},
             capture_output=True,

@@ -161,7 +161,7 @@ class Hell:
         self.goods = f"{self.field.receiver.url}hook {self.good_tls.url}"
         urls = " ".join(evil.url for evil in self.evils)
         self.field.courier.configure(webhook_url=f"{self.goods} {urls} {LINK_LOCAL}")
-        self.lanes = len(self.evils) + 3
+        self.pools = len(self.evils) + 3
         self.promised_at: dict[str, float] = {}  # edit → wall time at which its hook ended
 
     def _taken_over_tls(self, received: Received) -> Reply:
@@ -211,11 +211,13 @@ class Hell:
         with self.field.queue() as queue:
             waits = queue.connection.execute(f"SELECT destination, scene_id FROM {schema.DELIVERIES}").fetchall()
             sent = queue.connection.execute("SELECT destination, scene_id FROM sent").fetchall()
-        letters = DeadLetterQueue(self.field.data)
+        dead_letters = DeadLetterQueue(self.field.data)
         try:
-            dead = [(letter.destination, letter.scene_id) for letter in letters.get_recent(ALL)]
+            dead = [
+                (dead_letter.destination, dead_letter.scene_id) for dead_letter in dead_letters.get_recent(ALL)
+            ]
         finally:
-            letters.close()
+            dead_letters.close()
         found: dict[str, dict[str, set[int]]] = {}
         for kind, rows in (("waits", waits), ("delivered", sent), ("dead", dead)):
             for destination, scene in rows:
@@ -242,7 +244,7 @@ def run_hell(folder: Path, full: bool) -> Report:
         hell.promised_at.clear()  # the worker had to start
         for number in range(rounds):
             hell.edit(range(number * each + 1 + (number == 0), (number + 1) * each + 1))
-            field.hurry()
+            field.expedite()
             _settled(hell, report, timeout)
             threads.append(hell.tasks())
         scenes = set(range(1, rounds * each + 1))
@@ -274,7 +276,7 @@ def run_hell(folder: Path, full: bool) -> Report:
     )
     report.nothing_lost()
     report.expect(peak < MEMORY_MIB, f"the worker took {peak:.0f} MiB")
-    most = LANE_THREADS * hell.lanes + OTHER_THREADS
+    most = LANE_THREADS * hell.pools + OTHER_THREADS
     report.expect(max(threads) <= most, f"{max(threads)} threads, where the lanes need {most} at most")
     report.expect(threads[-1] <= threads[1] + 2, f"threads grow from round to round: {threads}")
     report.expect(left <= alone, f"{left} threads stay when the evils are gone; two lanes need {alone}")
@@ -324,7 +326,7 @@ def _mended(hell: Hell, report: Report, scenes: set[int]) -> None:
     def all_arrived() -> bool:
         return all(evil.took >= scenes for evil in waiting)
 
-    hell.field.hurry()
+    hell.field.expedite()
     with contextlib.suppress(TimeoutError):
         wait_until(all_arrived, 30.0)
     for evil in waiting:

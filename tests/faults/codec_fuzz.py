@@ -1,4 +1,4 @@
-"""What atheris runs, in .build/fuzz/venv: ``python -m tests.torture.codec_fuzz TARGET CORPUS [its options]``.
+"""What atheris runs, in .build/fuzz/venv: ``python -m tests.faults.codec_fuzz TARGET CORPUS [its options]``.
 
 Each target gives the bytes to one function that reads rows, and demands what its callers rely on.
 """
@@ -18,7 +18,7 @@ import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore] 
 with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
     from stash_courier.queue import codec, pickles
 
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 
 FACTS = json.dumps({"path": "/media/a.mp4", "oshash": "0123456789abcdef", "checksum": ""})
 ATTEMPT = asdict(Attempt(1.5, "busy", "HTTP status 503", 503, "later"))
@@ -42,7 +42,7 @@ def event(raw: bytes) -> None:
             json.dumps(codec.facts(found))
             " ".join(found.changed).encode()
         else:
-            assert isinstance(found, Broken)
+            assert isinstance(found, CorruptRow)
             assert isinstance(found.raw, bytes)
 
 
@@ -59,7 +59,7 @@ def delivery(raw: bytes) -> None:
             json.dumps(codec.facts(found, found.history))
             assert found.scene_id > 0
         else:
-            assert isinstance(found, Broken)
+            assert isinstance(found, CorruptRow)
             found.destination.encode()
     codec.joined(("update", "title", FACTS), ("destroy", "date", _text(raw)))
 

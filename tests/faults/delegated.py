@@ -47,7 +47,7 @@ def run_syscalls(folder: Path, full: bool) -> Report:
     """A kill at every durable system call of put, route, claim, done, retry, bury, redrive and heal."""
     every = "every" if full else "some"
     return _run(
-        folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_moves.py"
+        folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_transfer.py"
     )
 
 

@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
@@ -202,10 +202,10 @@ class Field:
         )
         started.communicate(timeout=60)
 
-    def hurry(self) -> None:
+    def expedite(self) -> None:
         """A person wants everything tried now."""
         with self.queue() as queue:
-            control.put(queue.connection, control.HURRY, True)
+            control.put(queue.connection, control.EXPEDITE, True)
         self.rouse()
 
     @contextmanager
@@ -217,7 +217,7 @@ class Field:
         finally:
             queue.close()
 
-    def drain(self, timeout: float = 60.0, *, hurry: bool = False) -> None:
+    def drain(self, timeout: float = 60.0, *, expedite: bool = False) -> None:
         """Waits until nothing waits, with a worker as long as that takes; what waits still is counted as lost.
 
         Args:
@@ -231,15 +231,15 @@ class Field:
                 before, moved = waiting, time.monotonic()
             if time.monotonic() - began > timeout or time.monotonic() - moved > STALL_SECONDS:
                 return
-            if hurry:
-                self.hurry()
+            if expedite:
+                self.expedite()
             elif not process.running(str(self.data)):
                 self.rouse()
             time.sleep(0.2)
 
     def waiting(self) -> int:
         """Events and deliveries that have not ended, those that hooks kept beside the queue included."""
-        beside = len(list((self.data / schema.SPOOL).glob("*.json")))
+        beside = len(list((self.data / files.SPOOL).glob("*.json")))
         with self.queue() as queue:
             return queue.size + beside
 
@@ -247,11 +247,11 @@ class Field:
 
     def dead(self) -> dict[int, str]:
         """Open dead letters: scene → error type."""
-        letters = DeadLetterQueue(self.data)
+        dead_letters = DeadLetterQueue(self.data)
         try:
-            return {letter.scene_id: letter.error_type for letter in letters.get_recent(ALL)}
+            return {dead_letter.scene_id: dead_letter.error_type for dead_letter in dead_letters.get_recent(ALL)}
         finally:
-            letters.close()
+            dead_letters.close()
 
     def settle(self, report: Report) -> Report:
         """Fills in what became of the promises."""
@@ -271,7 +271,7 @@ class Field:
 
     def sound(self, report: Report) -> None:
         """Both databases pass SQLite's own check."""
-        for name in (schema.QUEUE_DB, schema.DLQ_DB):
+        for name in (files.QUEUE_DB, files.DLQ_DB):
             if (self.data / name).exists():
                 with closing(sqlite3.connect(self.data / name)) as conn:
                     found = conn.execute("PRAGMA integrity_check").fetchone()[0]

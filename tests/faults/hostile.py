@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, schema
+from stash_courier.queue import codec, files, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
@@ -95,9 +95,9 @@ class Touch:
 class Spoiling:
     """Stash's site, except that its answers are spoilt while ``spoils``; all but the plugin's settings."""
 
-    def __init__(self, stash: StandInStash, chance: random.Random) -> None:
+    def __init__(self, stash: StandInStash, rng: random.Random) -> None:
         self._site: Any = stash._site
-        self._chance = chance
+        self._rng = rng
         self.spoils = False
         self.spoilt = 0
         stash._site = self  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class Spoiling:
             return replace(response, body=_raw(response.body))
         self.spoilt += 1
         body = self._spoil(response.body)
-        status = self._chance.choice([200, 200, 200, 200, 204, 401, 403, 500, 503])
+        status = self._rng.choice([200, 200, 200, 200, 204, 401, 403, 500, 503])
         return Response(status, body, response.content_type, response.headers)
 
     def await_more(self) -> None:
@@ -121,23 +121,21 @@ class Spoiling:
             wait_until(lambda: self.spoilt > seen + 3, 0.7)
 
     def _spoil(self, body: bytes) -> bytes:
-        kind = self._chance.randrange(5)
+        kind = self._rng.randrange(5)
         if kind == 0:
-            return body[: self._chance.randrange(len(body))]
+            return body[: self._rng.randrange(len(body))]
         if kind == 1:
-            return self._chance.randbytes(self._chance.randrange(200))
+            return self._rng.randbytes(self._rng.randrange(200))
         if kind == 2:
-            return self._chance.choice(
-                [b"[]", b"null", b"{}", b'{"data": null}', b"[" * 50_000, b'{"errors": [5]}']
-            )
+            return self._rng.choice([b"[]", b"null", b"{}", b'{"data": null}', b"[" * 50_000, b'{"errors": [5]}'])
         answer = json.loads(body)
         nodes = [node for node in _nodes(answer) if not _means_something(node)]
-        for *path, last in self._chance.sample(nodes, min(len(nodes), 3)):
+        for *path, last in self._rng.sample(nodes, min(len(nodes), 3)):
             parent = answer
             with contextlib.suppress(LookupError, TypeError):  # what it was in has gone already
                 for key in path:
                     parent = parent[key]
-                parent[last] = self._chance.choice([5, -1.5, True, [], {}, [[]], "\x00\udcff", "9" * 5000])
+                parent[last] = self._rng.choice([5, -1.5, True, [], {}, [[]], "\x00\udcff", "9" * 5000])
         return json.dumps(answer).encode()
 
 
@@ -230,16 +228,16 @@ def durable_queued() -> bytes:
 def run_texts(folder: Path, full: bool) -> Report:
     """Hostile scenes, then a Stash that answers rubbish, then hostile rows in both databases, for one worker."""
     report = Report()
-    chance = random.Random(20260106)
+    rng = random.Random(20260106)
     marker = folder / "touched"
     with Site(folder, full) as site:
         scenes = sorted(site.expected)
         site.courier.configure(**site.settings)
-        spoiling = Spoiling(site.courier.stash, chance)
+        spoiling = Spoiling(site.courier.stash, rng)
         site.courier.stash.restart()  # takes the site that spoils
         report.promised = site.save(scenes)
         pid = site.worker()
-        site.drain(30.0, hurry=True)
+        site.drain(30.0, expedite=True)
         _judge_texts(site, report)
         report.delivered = len(set(site.latest()) & set(scenes))
         buried = set(site.dead())
@@ -247,14 +245,14 @@ def run_texts(folder: Path, full: bool) -> Report:
 
         spoiling.spoils = True
         for _ in range(60 if full else 8):
-            site.save(chance.sample(scenes, 2))
+            site.save(rng.sample(scenes, 2))
             spoiling.await_more()
-            site.hurry()
+            site.expedite()
         spoiling.spoils = False
         count = len(site.receiver.received)
         again = site.save(scenes)
-        site.hurry()
-        site.drain(45.0, hurry=True)
+        site.expedite()
+        site.drain(45.0, expedite=True)
         report.expect(again == len(scenes), f"of {len(scenes)} hooks {again} promised")
         report.expect(
             len(site.receiver.received) >= count + len(scenes), "after the rubbish not all scenes arrived"
@@ -343,14 +341,14 @@ def _hostile_rows(site: Site, marker: Path) -> int:
                 f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
             )
             rows += 1
-    letters = DeadLetterQueue(site.data)
+    dead_letters = DeadLetterQueue(site.data)
     try:
         for scene in (910, 911):
             job = Delivery(1, f"webhook:{FORGED}", scene, "update", (), 1, 1.0)
-            letters.add(job, DeliveryFailed(Failure.ITEM_REFUSED, FORGED), 1, title=codec.storable(FORGED))
+            dead_letters.add(job, DeliveryFailed(Failure.ITEM_REFUSED, FORGED), 1, title=codec.storable(FORGED))
     finally:
-        letters.close()
-    with closing(sqlite3.connect(site.data / schema.DLQ_DB, isolation_level=None)) as conn:
+        dead_letters.close()
+    with closing(sqlite3.connect(site.data / files.DLQ_DB, isolation_level=None)) as conn:
         conn.execute("UPDATE dead_letters SET job_data = ?, state = 'asked' WHERE scene_id >= 910", (evil,))
         conn.execute("UPDATE dead_letters SET history = x'ff' WHERE scene_id = 911")
     site.rouse()
@@ -361,16 +359,16 @@ def _judge_logs(site: Site, report: Report, fresh: str) -> None:
     lines = site.logs()
     odd = [line for line in lines if not LINE.match(line) or not line.isprintable()]
     report.expect(not odd, f"{len(odd)} of {len(lines)} lines of worker.log are none of its own: {odd[:2]}")
-    letters = DeadLetterQueue(site.data)
+    dead_letters = DeadLetterQueue(site.data)
     try:
-        dead = len(letters.get_recent(ALL))
+        dead = len(dead_letters.get_recent(ALL))
     finally:
-        letters.close()
+        dead_letters.close()
     said = site.said.decode("utf-8", "replace")
     report.expect("Traceback" not in "\n".join(lines) + said, "a traceback reached worker.log or Stash")
     argv = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in site.workers())
     report.expect(bool(argv), "no worker is left")
-    dlq = b"".join(file.read_bytes() for file in site.data.glob(f"{schema.DLQ_DB}*"))
+    dlq = b"".join(file.read_bytes() for file in site.data.glob(f"{files.DLQ_DB}*"))
     places = {"worker.log": "\n".join(lines).encode(), "a plugin's output": site.said, "argv": argv, "dlq.db": dlq}
     for place, content in places.items():
         offered = [fresh] if fresh and place != "a plugin's output" else []
@@ -413,7 +411,7 @@ def run_codec(folder: Path, full: bool) -> Report:
     for target in ("event", "delivery", "history", "pickle"):
         corpus = folder / target
         corpus.mkdir()
-        command = [str(FUZZ / "venv" / "bin" / "python"), "-m", "tests.torture.codec_fuzz", target, str(corpus)]
+        command = [str(FUZZ / "venv" / "bin" / "python"), "-m", "tests.faults.codec_fuzz", target, str(corpus)]
         limits = [f"-runs={runs // 4}", "-max_len=600", "-seed=20260106", "-timeout=20", "-rss_limit_mb=512"]
         ran = subprocess.run(
             [*command, *limits], cwd=ROOT, capture_output=True, text=True, check=False, timeout=3600

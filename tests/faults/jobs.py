@@ -68,8 +68,8 @@ def run_poison(folder: Path, full: bool) -> Report:
             time.sleep(0.05)
         field.settle(report)
         dead = field.dead()
-        with closing(DeadLetterQueue(field.data)) as letters:
-            whole = [letters.get_by_id(letter.id) for letter in letters.get_recent(ALL)]
+        with closing(DeadLetterQueue(field.data)) as dead_letters:
+            whole = [dead_letters.get_by_id(dead_letter.id) for dead_letter in dead_letters.get_recent(ALL)]
         next_at = max((at for at, scene, *_ in field.taken if scene == NEXT), default=0.0)
     deaths -= 1  # the first was no death
     report.done = f"a scene that kills the worker among {neighbours} slow ones, a row of rubbish; {deaths} deaths"
@@ -78,7 +78,11 @@ def run_poison(folder: Path, full: bool) -> Report:
         dead.get(POISON) == "DeadlyDeliveryError", f"the poison is no dead letter of its own kind: {dead}"
     )
     report.expect(set(dead) == {POISON, 0}, f"innocents were buried, or the rubbish was not: {dead}")
-    raw = [letter.job and letter.job.get("raw") for letter in whole if letter and letter.scene_id == 0]
+    raw = [
+        dead_letter.job and dead_letter.job.get("raw")
+        for dead_letter in whole
+        if dead_letter and dead_letter.scene_id == 0
+    ]
     report.expect(raw == [b"\x00rubbish"], f"the rubbish's bytes are not kept: {raw}")
     late = next_at - roused
     report.expect(0 < late < NEXT_SECONDS + 0.3, f"the job beside the poison came {late:.1f} s after a start")
@@ -89,7 +93,7 @@ def run_poison(folder: Path, full: bool) -> Report:
 def run_sigterm(folder: Path, full: bool) -> Report:
     """SIGTERM while deliveries run; in full then once while the receiver hangs, which test_worker.py shows too."""
     rounds = 20 if full else 3
-    chance = random.Random(20260104)
+    rng = random.Random(20260104)
     report = Report()
     longest = 0.0
     with Field(folder, 4 * rounds + 2, settings={"delivery_timeout_seconds": 60}) as field:
@@ -98,7 +102,7 @@ def run_sigterm(folder: Path, full: bool) -> Report:
             before = len(field.receiver.received)
             field.hooks(range(4 * number + 1, 4 * number + 5))
             field.receiver.wait_for(before + 1)
-            time.sleep(chance.uniform(0.0, 0.4))
+            time.sleep(rng.uniform(0.0, 0.4))
             longest = max(longest, _stop(field))
         field.drain()
         hung = _stop_hanging(field, report, 4 * rounds + 1) if full else 0.0
@@ -120,12 +124,14 @@ def _stop_hanging(field: Field, report: Report, scene: int) -> float:
     field.receiver.wait_for(began + 1)
     hung = _stop(field)
     with field.queue() as queue:
-        counted = queue.connection.execute(f"SELECT attempts, tries FROM {schema.DELIVERIES}").fetchall()
+        counted = queue.connection.execute(
+            f"SELECT counted_attempts, attempts FROM {schema.DELIVERIES}"
+        ).fetchall()
     report.expect(counted == [(0, 0)], f"the delivery that was stopped counts as failed: {counted}")
     field.receiver.down()  # lets go of the request that hangs
     field.answer = lambda _: Reply()
     field.receiver.up()
-    field.drain(hurry=True)
+    field.drain(expedite=True)
     return hung
 
 

@@ -19,7 +19,7 @@ BUSY_SHARE = 0.2  # of the requests that a flapping receiver answers with 503
 def run_kills(folder: Path, full: bool) -> Report:
     """SIGKILL to hooks and workers at random moments of their lives."""
     kills = 200 if full else 24
-    chance = random.Random(20260101)
+    rng = random.Random(20260101)
     report = Report()
     hooks_killed = workers_killed = scene = 0
     with Field(folder, kills * 8) as field:
@@ -28,13 +28,13 @@ def run_kills(folder: Path, full: bool) -> Report:
         while hooks_killed + workers_killed < kills:
             scene += 4
             hooks = [field.hook(n) for n in range(scene - 3, scene + 1)]
-            if chance.random() < 0.5:
-                victim = chance.choice(hooks)
-                time.sleep(chance.uniform(0.0, 0.12))
+            if rng.random() < 0.5:
+                victim = rng.choice(hooks)
+                time.sleep(rng.uniform(0.0, 0.12))
                 victim.process.kill()
                 hooks_killed += 1
             else:
-                time.sleep(chance.uniform(0.0, WAVE_SECONDS))
+                time.sleep(rng.uniform(0.0, WAVE_SECONDS))
                 workers_killed += field.kill_worker()
             for hook in hooks:
                 hook.end()
@@ -52,24 +52,24 @@ def run_kills(folder: Path, full: bool) -> Report:
 def run_fire(folder: Path, full: bool) -> Report:
     """Many hooks at once while the worker dies again and again and the receiver comes and goes."""
     hooks, at_once = (500, 20) if full else (60, 20)
-    chance = random.Random(20260102)
+    rng = random.Random(20260102)
     report = Report()
     ended = threading.Event()
     kills = flaps = 0
     with Field(folder, hooks) as field:
-        field.answer = lambda _: Reply(503 if chance.random() < BUSY_SHARE else 200)
+        field.answer = lambda _: Reply(503 if rng.random() < BUSY_SHARE else 200)
 
         def flap() -> None:
             nonlocal flaps
-            while not ended.wait(chance.uniform(0.1, 0.6)):
+            while not ended.wait(rng.uniform(0.1, 0.6)):
                 field.receiver.down()
-                ended.wait(chance.uniform(0.1, 0.4))
+                ended.wait(rng.uniform(0.1, 0.4))
                 field.receiver.up()
                 flaps += 1
 
         def kill() -> None:
             nonlocal kills
-            while not ended.wait(chance.uniform(0.1, 0.8)):
+            while not ended.wait(rng.uniform(0.1, 0.8)):
                 kills += field.kill_worker()
 
         others = [threading.Thread(target=flap), threading.Thread(target=kill)]
@@ -87,7 +87,7 @@ def run_fire(folder: Path, full: bool) -> Report:
             ended.set()
             for thread in others:
                 thread.join()
-        field.drain(120.0, hurry=True)
+        field.drain(120.0, expedite=True)
         field.sound(report)
         field.settle(report)
     report.done = f"{hooks} hooks, {at_once} at a time; worker killed {kills} times, receiver gone {flaps} times"

@@ -13,11 +13,11 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import repair, schema
+from stash_courier.queue import files, repair, schema, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import main, process
+from stash_courier.worker import process
 from tests import ROOT
 from tests.faults.field import ALL, QUEUED, Field, fast_folder
 from tests.faults.row import Mutation, Report, Row
@@ -48,8 +48,8 @@ def run_power(folder: Path, full: bool) -> Report:
     moments = [n for n, op in enumerate(ops) if op.path.startswith(f"{field.data}/") or op.data == QUEUED]
     report.expect(len(moments) > hooks, "the trace shows hardly any call")
     report.expect(len(promised) == hooks, f"{hooks - len(promised)} hooks promised nothing")
-    chance = random.Random(20260103)
-    chosen = sorted(chance.choices(moments, k=cuts))
+    rng = random.Random(20260103)
+    chosen = sorted(rng.choices(moments, k=cuts))
     disk, at, lost = Disk(field.data), 0, set[int]()
     damaged = 0
     with fast_folder(folder) as place:
@@ -58,7 +58,7 @@ def run_power(folder: Path, full: bool) -> Report:
             for op in ops[at : moment + 1]:
                 disk.happen(op)
             at = moment + 1
-            disk.cut(target, chance)
+            disk.cut(target, rng)
             now = ops[moment].began
             found = _found(target)
             if isinstance(found, str):
@@ -83,7 +83,7 @@ def _record(field: Field, prefix: Path, hooks: int) -> dict[int, int]:
         str(prefix),
         sys.executable,
         "-m",
-        "tests.torture.power",
+        "tests.faults.power",
         str(field.data),
         str(hooks),
     ]
@@ -125,13 +125,13 @@ def _found(folder: Path) -> set[int] | str:
                 if said != "ok":
                     return f"{name}: {said}"
         transfers.do_heal(folder)
-        schema.put(str(folder), schema.encode({"scene": ALL, "event": "update", "changed": [], "at": 0.0}), 0.0)
-        with closing(SceneQueue(folder)) as queue, closing(DeadLetterQueue(folder)) as letters:
+        store.put(str(folder), store.encode({"scene": ALL, "event": "update", "changed": [], "at": 0.0}), 0.0)
+        with closing(SceneQueue(folder)) as queue, closing(DeadLetterQueue(folder)) as dead_letters:
             scenes |= {row.scene_id for row in queue.inbox_rows(ALL) if isinstance(row, SceneEvent)}
             rows = queue.connection.execute(f"SELECT scene_id FROM {schema.DELIVERIES}")
             scenes |= {scene for (scene,) in rows}
-            scenes |= {letter.scene_id for letter in letters.get_recent(ALL)}
-    except (sqlite3.Error, schema.QueueUnavailable) as error:
+            scenes |= {dead_letter.scene_id for dead_letter in dead_letters.get_recent(ALL)}
+    except (sqlite3.Error, store.QueueUnavailable) as error:
         return f"{type(error).__name__}: {error}"
     return scenes
 
@@ -155,7 +155,7 @@ def scenario(data: Path, hooks: int) -> None:
         hook.communicate(timeout=60)
     # While somebody writes, hooks keep their events beside the queue.
     for scene in range(hooks - SPOOLED + 1, hooks + 1):
-        with closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None, timeout=5.0)) as holder:
+        with closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None, timeout=5.0)) as holder:
             holder.execute("BEGIN IMMEDIATE")
             start(scene).communicate(timeout=60)
             holder.execute("ROLLBACK")
@@ -163,7 +163,7 @@ def scenario(data: Path, hooks: int) -> None:
     sys.stdout.flush()
     sys.stdin.read()
     if process.running(str(data)):
-        os.kill(int(json.loads((data / main.STATUS_FILE).read_text())["pid"]), signal.SIGTERM)
+        os.kill(int(json.loads((data / files.WORKER_STATUS).read_text())["pid"]), signal.SIGTERM)
 
 
 ROWS = [

@@ -25,14 +25,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from stash_courier.queue import schema
+from stash_courier.queue import files, schema, store
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker import destinations, main
 from stash_courier.worker.destinations import TestReport, Unusable
-from stash_courier.worker.runtime import Session
+from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.settings import Problem, Settings
-from stash_courier.worker.stash.client import Batch, PluginState, Stash, StashUnavailable, SweepPage, SweepQuestion
+from stash_courier.worker.stash.client import (
+    FetchedScenes,
+    PluginState,
+    Stash,
+    StashUnavailable,
+    SweepPage,
+    SweepQuestion,
+)
 from tests import ROOT
 from tests.faults.field import ALL, fast_folder
 from tests.faults.row import Mutation, Report, Row
@@ -145,9 +152,9 @@ class NearStash(Stash):
         self.settings: Mapping[str, object] = {}
         self.away = False
 
-    def scenes(self, ids: Collection[int]) -> Batch:
+    def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now."""
-        return Batch({scene: self._scene(scene) for scene in ids}, {}, self.plugin_state())
+        return FetchedScenes({scene: self._scene(scene) for scene in ids}, {}, self.plugin_state())
 
     def plugin_state(self) -> PluginState:
         """The settings as they are now."""
@@ -196,10 +203,10 @@ class Week(FastForward):
         self.last_seq = array("q", bytes(8 * (scenes + 1)))  # by scene
         self.purged: dict[tuple[str, int], int] = {}  # (destination, scene) → seq: dead letters past retention
         self.memory: list[float] = []  # MiB, again and again
-        self.highest = dict.fromkeys((schema.QUEUE_DB, schema.DLQ_DB), 0)  # bytes of the files at most
+        self.highest = dict.fromkeys((files.QUEUE_DB, files.DLQ_DB), 0)  # bytes of the files at most
         self.crashes = self.restarts = self.put_events = self.stranded = 0
         self._events, self._scenes, self._hours = events, scenes, hours
-        self._chance = random.Random(20260107)
+        self._rng = random.Random(20260107)
         self._next = {"tidy": 0.0, "purge": 0.0}  # by its own clock
         destinations.modules = lambda: [cast(Any, SimpleNamespace(KIND="near", configure=self._configure))]
 
@@ -235,10 +242,10 @@ class Week(FastForward):
         return wait
 
     def _purge(self) -> None:
-        days = self.dispatcher.roster.settings.dead_letter_retention_days
-        if not (self.folder / schema.DLQ_DB).exists():
+        days = self.dispatcher.registry.settings.dead_letter_retention_days
+        if not (self.folder / files.DLQ_DB).exists():
             return
-        with closing(sqlite3.connect(self.folder / schema.DLQ_DB)) as conn:
+        with closing(sqlite3.connect(self.folder / files.DLQ_DB)) as conn:
             old = conn.execute(
                 "SELECT destination, scene_id, seq FROM dead_letters WHERE state = 'dead' AND failed_at < ?",
                 (self.wall - days * DAY,),
@@ -250,7 +257,7 @@ class Week(FastForward):
         """Ends the worker, as it ends or as a kill does, and after ``off`` seconds starts another on its files."""
         self.memory.append(_memory_mib())
         if not crash:
-            Session.finish(cast(Session, self), main.GRACE_SECONDS)
+            Runtime.finish(cast(Runtime, self), main.GRACE_SECONDS)
         self.__exit__()
         self.restarts += 1
         self.crashes += crash
@@ -313,26 +320,26 @@ class Week(FastForward):
             self.run(self.dispatcher.busy, seconds=1.0)
         self.stash.settings = settings
         if comes_or_goes:
-            self.run(lambda: set(self.dispatcher.roster.targets) == now)
+            self.run(lambda: set(self.dispatcher.registry.targets) == now)
 
     def _hour(self, events: int, ends: float) -> None:
         bulk = max(0, events - SINGLES) // BULKS
         sizes = [bulk] * BULKS + [1] * min(events, SINGLES)
         sizes[0] += events - sum(sizes)
-        self._chance.shuffle(sizes)
+        self._rng.shuffle(sizes)
         for number, size in enumerate(sizes):
             until = ends - HOUR * (len(sizes) - number - 1) / len(sizes)
             self._edit(size)
-            if self._chance.random() < 0.5:
-                for _ in range(self._chance.randrange(20)):  # and something may happen in the middle
+            if self._rng.random() < 0.5:
+                for _ in range(self._rng.randrange(20)):  # and something may happen in the middle
                     self.step()
             self.run(seconds=until - self.ran)
 
     def _edit(self, events: int) -> None:
         if events == 1:
-            self._note(lambda data: schema.put(str(self.folder), data, self.wall))
+            self._note(lambda data: store.put(str(self.folder), data, self.wall))
             return
-        conn, gate = schema.open_queue(str(self.folder), 1.0)
+        conn, gate = store.open_queue(str(self.folder), 1.0)
         statement = schema.INSERT.format(table_name=schema.INBOX)
         try:
             for _ in range(events):
@@ -343,23 +350,23 @@ class Week(FastForward):
 
     def _note(self, put: Callable[[bytes], int]) -> None:
         edits = self.stash.edits
-        scene = self._chance.randint(1, self._scenes)
+        scene = self._rng.randint(1, self._scenes)
         while edits[scene] == DESTROY:
-            scene = self._chance.randint(1, self._scenes)
+            scene = self._rng.randint(1, self._scenes)
         kind = "update" if edits[scene] else "create"
         edits[scene] += 1
         self.put_events += 1
-        if self._chance.random() < DESTROYED:
+        if self._rng.random() < DESTROYED:
             kind, edits[scene] = "destroy", DESTROY
         event: dict[str, object] = {"scene": scene, "event": kind, "changed": ["title"], "at": self.wall}
         if kind == "destroy":
             event |= {"path": f"/media/{scene}.mp4", "oshash": "0123456789abcdef", "checksum": ""}
-        self.last_seq[scene] = put(schema.encode(event))
+        self.last_seq[scene] = put(store.encode(event))
         for name in self._targets():
             self.expected[name][scene] = edits[scene]
 
     def _targets(self) -> Iterable[str]:
-        return self.dispatcher.roster.targets
+        return self.dispatcher.registry.targets
 
     # The books
 
@@ -431,7 +438,7 @@ def run_week(folder: Path, full: bool) -> Report:
     events, scenes, hours = (200_000, 10_000, 7 * 24) if full else (4_000, 400, 26)
     report = Report()
     with fast_folder(folder) as place:
-        command = [sys.executable, "-m", "tests.torture.week", str(place), *map(str, (events, scenes, hours))]
+        command = [sys.executable, "-m", "tests.faults.soak", str(place), *map(str, (events, scenes, hours))]
         ran = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
         )

@@ -84,7 +84,7 @@ def run_stash_away(folder: Path, full: bool) -> Report:
             first += each
             if kind == "hangs":
                 stash.restart()  # what hangs, hangs for 30 s: Stash's end ends that
-            field.hurry()
+            field.expedite()
             _arrived(field, report, kind)
         stash.restart(_another_port())
         field.hooks(range(first, first + each))
@@ -103,7 +103,7 @@ def run_stash_away(folder: Path, full: bool) -> Report:
         time.sleep(0.5)
         stash.start()
         first += each
-        field.hurry()
+        field.expedite()
         _arrived(field, report, "gone in the middle")
         stash.vanish(first)
         with field.queue() as queue:

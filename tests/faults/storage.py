@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, files
 from tests.faults.field import Field
 from tests.faults.row import Mutation, Report, Row
 from tests.support import durable
@@ -34,7 +34,7 @@ def run_locked(folder: Path, full: bool) -> Report:
     with Field(folder, hooks + 1) as field:
         field.hooks([1])
         wait_until(lambda: field.taken, 15.0)
-        with closing(sqlite3.connect(field.data / schema.QUEUE_DB, isolation_level=None)) as holder:
+        with closing(sqlite3.connect(field.data / files.QUEUE_DB, isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
             release = time.monotonic() + seconds
             for scene in range(2, hooks + 2):
@@ -67,7 +67,7 @@ def run_corrupt(folder: Path, full: bool) -> Report:
                 report.expect(hook.end(), f"a hook promised nothing: {hook.stdout!r}")
             _until_noticed(field.data, "deliveries_due")
             field.receiver.up()
-            field.drain(60.0, hurry=True)
+            field.drain(60.0, expedite=True)
             with field.queue() as queue:
                 told = control.get(queue.connection, control.REPAIRED)
             report.expect(bool(told) and "was damaged" in str(told), "status tells nobody of the damage")
@@ -84,7 +84,7 @@ def run_corrupt(folder: Path, full: bool) -> Report:
 
 
 def _damage(data: Path, index: str) -> None:
-    path = data / schema.QUEUE_DB
+    path = data / files.QUEUE_DB
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as conn:
         wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 30.0)
         root, size = (
@@ -131,7 +131,7 @@ def run_full_disk(folder: Path, full: bool) -> Report:
                     report.expect("could not be kept" in said, f"unclear: {said}")
         filler.unlink()
         field.receiver.up()
-        _delivered_alone(field, report, hurry=True)
+        _delivered_alone(field, report, expedite=True)
         report.expect(field.hook(hooks + 2).end(), "with the disk free again a hook still promises nothing")
         field.drain()
         field.sound(report)
@@ -207,13 +207,13 @@ def run_io_error(folder: Path, full: bool) -> Report:
     return report
 
 
-def _delivered_alone(field: Field, report: Report, *, hurry: bool = False) -> None:
+def _delivered_alone(field: Field, report: Report, *, expedite: bool = False) -> None:
     """Once the cause is gone all arrives, by the worker that is there: nothing else needs to happen."""
     before = field.workers()
     give_up = time.monotonic() + BACK_SECONDS
     while field.waiting() and time.monotonic() < give_up:
-        if hurry:
-            field.hurry()
+        if expedite:
+            field.expedite()
         time.sleep(0.1)
     report.expect(bool(before), "the worker died of it")
     field.sound(report)
@@ -255,8 +255,8 @@ ROWS = [
             [
                 Mutation(
                     "plugin/hook.py",
-                    "        schema.spool(folder, data)\n    except OSError as error:\n",
-                    "        schema.spool(folder, data)\n    except OSError as error:\n        return\n",
+                    "        spool.put(folder, data)\n    except OSError as error:\n",
+                    "        spool.put(folder, data)\n    except OSError as error:\n        return\n",
                 )
             ]
         ],

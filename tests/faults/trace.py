@@ -157,12 +157,12 @@ class Disk:
                 _apply(file.certain, change)
         file.since = later
 
-    def cut(self, target: Path, chance: random.Random) -> None:
+    def cut(self, target: Path, rng: random.Random) -> None:
         """Writes the folder as it may be found after a power cut at this moment."""
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         names = dict(self._certain)
-        for change, made in self._since[: chance.randint(0, len(self._since))]:
+        for change, made in self._since[: rng.randint(0, len(self._since))]:
             _name(names, change, made)
         for path, file in names.items():
             place = target / path.removeprefix(self._root)
@@ -170,7 +170,7 @@ class Disk:
             if file is None:
                 place.mkdir(exist_ok=True)
             else:
-                place.write_bytes(_survivor(file, chance))
+                place.write_bytes(_survivor(file, rng))
 
 
 def _folder(op: Op) -> str:
@@ -202,16 +202,16 @@ def _apply(content: bytearray, op: Op, sectors: Sequence[int] | None = None) -> 
         content[low:high] = op.data[low - op.offset : high - op.offset]
 
 
-def _survivor(file: _File, chance: random.Random) -> bytes:
+def _survivor(file: _File, rng: random.Random) -> bytes:
     """What is certain, and of each later change nothing, all, or some of its sectors."""
     content = bytearray(file.certain)
-    mood = chance.choice(("nothing", "all", "any", "any"))  # of a disk that lies dead, or was nearly done
+    mood = rng.choice(("nothing", "all", "any", "any"))  # of a disk that lies dead, or was nearly done
     for change in file.since:
-        if mood == "nothing" or (mood == "any" and chance.random() < 0.3):
+        if mood == "nothing" or (mood == "any" and rng.random() < 0.3):
             continue
-        if change.kind == "truncate" or mood == "all" or chance.random() < 0.5:
+        if change.kind == "truncate" or mood == "all" or rng.random() < 0.5:
             _apply(content, change)
             continue
         sectors = range(change.offset // SECTOR, -(-(change.offset + len(change.data)) // SECTOR))
-        _apply(content, change, [sector for sector in sectors if chance.random() < 0.5])
+        _apply(content, change, [sector for sector in sectors if rng.random() < 0.5])
     return bytes(content)

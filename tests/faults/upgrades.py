@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from stash_courier.queue import dlq_statements, migrate, schema
+from stash_courier.queue import dlq_statements, files, migrate, schema, store
 from tests import ROOT
 from tests.faults.field import STALL_SECONDS, Field
 from tests.faults.row import Mutation, Report, Row, copy_checkout
@@ -304,7 +304,7 @@ def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
 
 
 def _alone(data: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.torture.old", str(data)]
+    return [sys.executable, "-m", "tests.faults.upgrades", str(data)]
 
 
 def _as_found(template: Path, data: Path) -> Iterator[Op]:
@@ -331,8 +331,8 @@ def indexes(data: Path) -> dict[str, list[str]]:
 def indexes_of_new_files() -> dict[str, list[str]]:
     """Those of files that this plugin makes."""
     with tempfile.TemporaryDirectory() as made:
-        schema.create(f"{made}/{schema.QUEUE_DB}")
-        schema.make(f"{made}/{schema.DLQ_DB}", dlq_statements.CREATE)
+        store.create(f"{made}/{files.QUEUE_DB}")
+        store.make(f"{made}/{files.DLQ_DB}", dlq_statements.CREATE)
         return indexes(Path(made))
 
 
@@ -374,21 +374,21 @@ def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
     field.receiver.down()
     field.root = newer
     field.hooks(scenes[:hooks])
-    files = [field.data / name for name in VERSION_1]
-    wait_until(lambda: {version(file) for file in files} == {NEXT}, STALL_SECONDS)
-    wait_until(lambda: not list((field.data / schema.SPOOL).glob("*.json")), STALL_SECONDS)
-    with closing(sqlite3.connect(files[0])) as conn:
+    databases = [field.data / name for name in VERSION_1]
+    wait_until(lambda: {version(file) for file in databases} == {NEXT}, STALL_SECONDS)
+    wait_until(lambda: not list((field.data / files.SPOOL).glob("*.json")), STALL_SECONDS)
+    with closing(sqlite3.connect(databases[0])) as conn:
         wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10.0)
     field.hook(scenes[hooks], STASH_COURIER_WORKER="off").must_promise()  # this one is only in the log
     field.kill_worker()
     before = _digests(field.data)
-    report.expect(f"{schema.QUEUE_DB}-wal" in before, "the newer plugin left no log, so less is shown")
+    report.expect(f"{files.QUEUE_DB}-wal" in before, "the newer plugin left no log, so less is shown")
 
     said_before = len(field.courier.log())
     field.root = ROOT
     field.hooks(scenes[hooks + 1 :])
     wait_until(lambda: not field.workers(), 20.0)
-    kept = len(list((field.data / schema.SPOOL).glob("*.json")))
+    kept = len(list((field.data / files.SPOOL).glob("*.json")))
     report.expect(kept == len(scenes) - hooks - 1, f"{kept} changes are kept beside the newer file")
     said = field.courier.log()[said_before:]
     sentence = f"has schema version {NEXT} and this plugin knows {NEXT - 1}: install the plugin that wrote it"
@@ -409,7 +409,7 @@ def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
         time.sleep(0.1)
     report.expect(_waiting(field.data) == 0, "what waited for the newer plugin was not delivered by it")
     _end(field)
-    for file in files:  # for the books, which this checkout keeps
+    for file in databases:  # for the books, which this checkout keeps
         with closing(sqlite3.connect(file)) as conn:
             conn.execute(f"PRAGMA user_version = {NEXT - 1}")
 
@@ -431,10 +431,10 @@ def _digests(data: Path) -> dict[str, str]:
 
 
 def _waiting(data: Path) -> int:
-    with closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+    with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         tables = (schema.INBOX, schema.DELIVERIES)
         counts = [int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables]
-    return sum(counts) + len(list((data / schema.SPOOL).glob("*.json")))
+    return sum(counts) + len(list((data / files.SPOOL).glob("*.json")))
 
 
 ROWS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger, schema
+from stash_courier.queue import control, files, ledger
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
@@ -129,12 +129,12 @@ def test_a_second_url_on_a_host_strands_nothing(
     at_first = [r.json()["data"]["id"] for r in receiver.received if r.path == "/first"]
     assert at_first[:2] == ["1", "2"]
     assert sorted(at_first[2:]) == ["3", "4"]
-    (letter,) = courier.dlq.get_recent()
-    name = letter.destination
-    assert name in courier.dispatcher.roster.lanes
+    (dead_letter,) = courier.dlq.get_recent()
+    name = dead_letter.destination
+    assert name in courier.dispatcher.registry.pools
     assert courier.dlq.count_by_error() == [("item_refused", name, 1)]
     assert ledger.find(courier.queue.connection, name, 1) is not None
-    assert not courier.dispatcher.roster.removed
+    assert not courier.dispatcher.registry.removed
 
 
 def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
@@ -149,8 +149,8 @@ def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
         assert courier.dlq.get_count() == 0
         courier.jump(DAY)
         courier.run(seconds=120.0)
-    (letter,) = courier.dlq.get_recent()
-    assert (letter.destination, letter.error_type) == (name, "RemovedDestinationError")
+    (dead_letter,) = courier.dlq.get_recent()
+    assert (dead_letter.destination, dead_letter.error_type) == (name, "RemovedDestinationError")
     assert name not in control.states(courier.queue.connection)
 
 
@@ -322,7 +322,7 @@ def test_a_person_who_mends_a_setting_and_presses_a_button_waits_for_nothing(
     """«Deliver now» and «Test destinations» go by the settings as they are now, not as they were a minute ago."""
     mended(courier, stash, receiver)
     with courier.queue.transaction():
-        control.hurry(courier.queue.connection)
+        control.expedite(courier.queue.connection)
     assert courier.run(lambda: arrived(receiver) == ["1"]) < 1.0
 
 
@@ -352,9 +352,9 @@ class Slow:
 
 def take_settings(courier: FastForward) -> None:
     """Lets the dispatcher ask for the settings, while requests hang."""
-    before = courier.dispatcher.roster.settings
+    before = courier.dispatcher.registry.settings
     courier.jump(61.0)
-    wait_until(lambda: [courier.dispatcher.step(), courier.dispatcher.roster.settings is not before][1], 10.0)
+    wait_until(lambda: [courier.dispatcher.step(), courier.dispatcher.registry.settings is not before][1], 10.0)
 
 
 def test_what_is_on_its_way_when_its_webhook_is_taken_out_is_not_stranded(
@@ -386,15 +386,15 @@ def test_what_is_on_its_way_when_its_webhook_gets_another_name_is_known_by_that(
     set_up(stash, webhook_url=f"{receiver.url}first")
     courier.put(1)
     courier.run(slow.asked.is_set)
-    (old,) = courier.dispatcher.roster.lanes
+    (old,) = courier.dispatcher.registry.pools
     set_up(stash, webhook_url=f"{receiver.url}first {receiver.url}second")
     take_settings(courier)
     slow.may_answer.set()
     courier.run(lambda: not courier.dispatcher.busy())
-    names = set(courier.dispatcher.roster.lanes)
+    names = set(courier.dispatcher.registry.pools)
     assert old not in names
     known = {name for name in names if ledger.find(courier.queue.connection, name, 1)}
-    buried = {letter.destination for letter in courier.dlq.get_recent()}
+    buried = {dead_letter.destination for dead_letter in courier.dlq.get_recent()}
     assert (len(known), len(buried & names)) == ((1, 0) if status == 200 else (0, 1))
     assert not courier.queue.holds(old)
 
@@ -405,7 +405,7 @@ def test_a_short_session_is_no_reason_to_run_in_circles(tmp_path: Path, receiver
     with StandInStash(3, config_dir=tmp_path / "config", credentials=login, max_session_age=15) as stash:
         stash.install_plugin(ROOT)
         courier = FastForward(tmp_path / "data", stash)
-        note = courier.folder / schema.CONNECTION
+        note = courier.folder / files.CONNECTION
         session = stash.sessions.make(StashSession(login[0]))
         note.write_text(json.dumps({**json.loads(note.read_text()), "cookie": session}))
         with courier:

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import schema
+from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed
-from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook import destination as webhook
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash, StashUnavailable
@@ -141,7 +141,7 @@ def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes)
     server.answer += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     port = int(url.rstrip("/").rpartition(":")[2])
     place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-    (tmp_path / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": 0.0}))
+    (tmp_path / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": 0.0}))
     stash = Stash(tmp_path, timeout=1.0)
     try:
         for ask in (stash.plugin_state, lambda: stash.scenes([5])):
@@ -172,18 +172,20 @@ COLUMNS = st.dictionaries(
 @given(COLUMNS)
 def test_anything_can_stand_in_a_dead_letter(tmp_path: Path, values: dict[str, object]) -> None:
     """Whatever somebody wrote into dlq.db, a person can list it, look at it and discard it; nothing of it runs."""
-    letters = DeadLetterQueue(tmp_path)
+    dead_letters = DeadLetterQueue(tmp_path)
     try:
-        letter = letters.add(Broken(1, "webhook:example.org", 5, b"\x00", "why"), ValueError("why"), 1)
-        with closing(sqlite3.connect(letters.path, isolation_level=None)) as conn:
+        dead_letter = dead_letters.add(
+            CorruptRow(1, "webhook:example.org", 5, b"\x00", "why"), ValueError("why"), 1
+        )
+        with closing(sqlite3.connect(dead_letters.path, isolation_level=None)) as conn:
             sets = ", ".join(f"{name} = :{name}" for name in values)
-            conn.execute(f"UPDATE dead_letters SET {sets} WHERE id = :id", {**values, "id": letter})
-        assert [summary.id for summary in letters.get_recent()] == [letter]
-        whole = letters.get_by_id(letter)
+            conn.execute(f"UPDATE dead_letters SET {sets} WHERE id = :id", {**values, "id": dead_letter})
+        assert [summary.id for summary in dead_letters.get_recent()] == [dead_letter]
+        whole = dead_letters.get_by_id(dead_letter)
         assert whole is not None
         assert (whole.job is None) == bool(whole.job_problem) or "history" in whole.job_problem
         json.dumps([str(whole.title), str(whole.error_message)])
-        letters.count_by_error()
-        assert letters.discard(ids=[letter]) == 1
+        dead_letters.count_by_error()
+        assert dead_letters.discard(ids=[dead_letter]) == 1
     finally:
-        letters.close()
+        dead_letters.close()

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
-from stash_courier.queue.schema import CONNECTION
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_lane
+from stash_courier.worker.delivery.pool import Outcome, open_pool
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
 from stash_courier.worker.settings import PathMap, Settings
 from stash_courier.worker.stash.client import Stash
@@ -808,7 +808,7 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
 
 def run_lane(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
     """Delivers as the dispatcher does: so many scenes become ready together."""
-    lane = open_lane(ours, Health(), 4)
+    pool = open_pool(ours, Health(), 4)
     came: list[Outcome] = []
     done = threading.Condition()
 
@@ -819,16 +819,16 @@ def run_lane(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
 
     for start in range(0, len(scenes), at_once):
         batch = scenes[start : start + at_once]
-        lane.ready.extend((delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
-        while lane.ready or lane.running:
-            lane.start_ready(finished)
+        pool.ready.extend((delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
+        while pool.ready or pool.running:
+            pool.start_ready(finished)
             with done:
                 assert done.wait_for(lambda: came, 20.0)
                 for outcome in came:
                     assert outcome.error is None
-                    del lane.running[outcome.delivery.row_id]
+                    del pool.running[outcome.delivery.row_id]
                 came.clear()
-    lane.threads.shutdown()
+    pool.threads.shutdown()
 
 
 @pytest.fixture
@@ -879,13 +879,13 @@ def test_what_never_comes_ends_as_a_dead_letter_after_two_hours(
         courier.put(1)
         courier.put(2)
         waited = courier.run(lambda: courier.dlq.get_count() == 1 and courier.queue.empty())
-        (letter,) = courier.dlq.get_recent(10)
-        health = courier.dispatcher.roster.lanes["jellyfin"].health
+        (dead_letter,) = courier.dlq.get_recent(10)
+        health = courier.dispatcher.registry.pools["jellyfin"].health
     assert 1.5 * HOUR < waited < 2.5 * HOUR
     assert health.state == "well"
-    assert letter.scene_id == 1
-    assert film_path(stash, 1) in letter.error_message
-    assert "/media/films => /films" in letter.error_message
+    assert dead_letter.scene_id == 1
+    assert film_path(stash, 1) in dead_letter.error_message
+    assert "/media/films => /films" in dead_letter.error_message
     assert len(server.notified) == 9
     assert server.counts["POST /Items/{id}"] == 1
 
@@ -898,7 +898,7 @@ def test_a_wrong_address_buries_nothing(tmp_path: Path, stash: StandInStash, ser
             for scene_id in range(1, 21):
                 courier.put(scene_id)
             courier.run(seconds=3 * HOUR)
-            assert courier.dispatcher.roster.lanes["jellyfin"].health.state == "ill"
+            assert courier.dispatcher.registry.pools["jellyfin"].health.state == "ill"
             assert courier.dlq.get_count() == 0
             set_up(stash, server, jellyfin_refresh_only=True)
             courier.run(courier.queue.empty)
@@ -913,7 +913,7 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
         set_up(stash, server, jellyfin_api_key="f" * 32, webhook_url=receiver.url)
         courier.put(1)
         courier.run(seconds=3 * HOUR)
-        health = courier.dispatcher.roster.lanes["jellyfin"].health
+        health = courier.dispatcher.registry.pools["jellyfin"].health
         assert (health.state, courier.dlq.get_count()) == ("ill", 0)
         assert "jellyfin_api_key" in health.reason
         assert len(receiver.received) == 1

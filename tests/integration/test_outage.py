@@ -88,10 +88,10 @@ def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Pa
         for scene_id in (6, 7, 8):
             courier.put(scene_id)
         courier.run(courier.queue.empty)
-        (letter,) = courier.dlq.get_recent()
-        whole = courier.dlq.get_by_id(letter.id)
+        (dead_letter,) = courier.dlq.get_recent()
+        whole = courier.dlq.get_by_id(dead_letter.id)
         assert whole is not None
-        assert (letter.scene_id, letter.retry_count, letter.title) == (7, 3, "Film 7")
+        assert (dead_letter.scene_id, dead_letter.retry_count, dead_letter.title) == (7, 3, "Film 7")
         assert [attempt.status for attempt in whole.history] == [500, 500, 500]
         assert {r.json()["data"]["id"] for r in receiver.received} == {"6", "7", "8"}
 
@@ -109,10 +109,10 @@ def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash
         receiver.answer = lambda _: Reply(500, body=f"{next(said)} ".encode() + b"x" * 2000)
         courier.put(7)
         courier.run(courier.queue.empty)
-        (letter,) = courier.dlq.get_recent()
-        whole = courier.dlq.get_by_id(letter.id)
+        (dead_letter,) = courier.dlq.get_recent()
+        whole = courier.dlq.get_by_id(dead_letter.id)
         assert whole is not None
-        assert letter.retry_count == 100
+        assert dead_letter.retry_count == 100
         assert whole.job is not None
         for history in (
             [attempt.answer for attempt in whole.history],

@@ -25,7 +25,7 @@ from plexapi.server import PlexServer
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_lane
+from stash_courier.worker.delivery.pool import Outcome, open_pool
 from stash_courier.worker.destinations.plex.destination import Plex, configure
 from stash_courier.worker.http.client import Client
 from stash_courier.worker.settings import parse
@@ -618,7 +618,7 @@ def test_a_destroyed_scene_that_plex_never_had(server: Server, plex: Make, path:
 
 def run_lane(destination: Plex, jobs: list[tuple[Delivery, Scene | None]], threads: int = 4) -> list[Outcome]:
     """Delivers as the worker does: in batches of 50, in the lane's threads."""
-    lane = open_lane(destination, Health(), threads)
+    pool = open_pool(destination, Health(), threads)
     outcomes: list[Outcome] = []
     changed = threading.Condition()
 
@@ -629,16 +629,16 @@ def run_lane(destination: Plex, jobs: list[tuple[Delivery, Scene | None]], threa
 
     done = 0
     while done < len(jobs):
-        if not lane.ready and not lane.running:
-            lane.ready.extend(jobs[done : done + 50])
-        lane.start_ready(finished)
+        if not pool.ready and not pool.running:
+            pool.ready.extend(jobs[done : done + 50])
+        pool.start_ready(finished)
         with changed:
             while len(outcomes) == done:
                 assert changed.wait(30)
             for outcome in outcomes[done:]:
-                del lane.running[outcome.delivery.row_id]
+                del pool.running[outcome.delivery.row_id]
             done = len(outcomes)
-    lane.threads.shutdown()
+    pool.threads.shutdown()
     return outcomes
 
 

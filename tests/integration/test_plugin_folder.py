@@ -26,8 +26,8 @@ folder = pathlib.Path(sys.argv[1])
 package = type(sys)("stash_courier")
 package.__path__ = [str(folder)]
 sys.modules["stash_courier"] = package
-from stash_courier.plugin import libraries
-libraries.add(str(folder))
+from stash_courier.plugin import vendored
+vendored.add(str(folder))
 for top in ("plugin", "queue", "worker"):
     for file in sorted((folder / top).rglob("*.py")):
         parts = file.relative_to(folder).with_suffix("").parts

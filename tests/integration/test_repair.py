@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger, locks, repair, schema
+from stash_courier.queue import control, files, ledger, locks, repair, schema, store
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
@@ -40,7 +40,7 @@ def fill(folder: Path) -> list[int]:
     for n in range(1, ROWS + 1):
         ledger.write(queue.connection, Sent(DEST, n, n, "2026-01-01", START, "/media/" + "s" * 60, "sent"))
     events = range(1000, 1000 + ROWS)
-    queue.put_many([schema.encode({**json.loads(bare(n)), "path": "/" + "e" * 80}) for n in events])
+    queue.put_many([store.encode({**json.loads(bare(n)), "path": "/" + "e" * 80}) for n in events])
     queue.tidy()
     queue.close()
     return list(events)
@@ -48,13 +48,13 @@ def fill(folder: Path) -> list[int]:
 
 def bare(scene: int) -> bytes:
     """An event as a hook encodes it."""
-    return schema.encode({"scene": scene, "event": "update", "changed": [], "at": START})
+    return store.encode({"scene": scene, "event": "update", "changed": [], "at": START})
 
 
 def pages(folder: Path, table: str) -> list[int]:
     """The pages of a table in order of its rows, from 1: the root and inner pages left out, if it has some."""
-    raw = (folder / schema.QUEUE_DB).read_bytes()
-    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as conn:
+    raw = (folder / files.QUEUE_DB).read_bytes()
+    with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn:
         (root,) = conn.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     return leaves(raw, root)
 
@@ -76,14 +76,14 @@ def leaves(raw: bytes, number: int) -> list[int]:
 
 def ruin(folder: Path, number: int) -> None:
     """Overwrites a page with noise."""
-    with (folder / schema.QUEUE_DB).open("r+b") as file:
+    with (folder / files.QUEUE_DB).open("r+b") as file:
         file.seek((number - 1) * PAGE)
         file.write(random.Random(number).randbytes(PAGE))
 
 
 def scenes(folder: Path) -> tuple[set[int], set[int], set[int]]:
     """Scenes of the events, of the deliveries and of the ledger that a queue has."""
-    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as conn:
+    with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn:
         waiting = {n for (n,) in conn.execute(f"SELECT scene_id FROM {schema.DELIVERIES}")}
         sent = {n for (n,) in conn.execute("SELECT scene_id FROM sent")}
     return {row["scene"] for row in inbox(folder)}, waiting, sent
@@ -123,7 +123,7 @@ def test_what_can_be_read_is_saved(tmp_path: Path, name: str) -> None:
     seqs = [row["seq"] for row in inbox(tmp_path)]
     for page in hurt:
         ruin(tmp_path, page)
-    damaged = (tmp_path / schema.QUEUE_DB).read_bytes()
+    damaged = (tmp_path / files.QUEUE_DB).read_bytes()
     said = repair.repair(tmp_path)
     (file,) = aside(tmp_path)
     assert file.read_bytes() == damaged
@@ -155,7 +155,7 @@ def test_the_header_ruined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database\n" * 1000], ids=["empty", "text"])
-@pytest.mark.parametrize("name", [schema.QUEUE_DB, schema.DLQ_DB])
+@pytest.mark.parametrize("name", [files.QUEUE_DB, files.DLQ_DB])
 def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -> None:
     """A file of zero length, or of another kind, is kept aside, and both databases work."""
     (tmp_path / name).write_bytes(content)
@@ -163,7 +163,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -
     (file,) = aside(tmp_path)
     assert file.read_bytes() == content
     queue, dlq = SceneQueue(tmp_path), DeadLetterQueue(tmp_path)
-    dlq.add(Broken(1, "", 0, b"", "why"), ValueError("why"), 0)
+    dlq.add(CorruptRow(1, "", 0, b"", "why"), ValueError("why"), 0)
     assert (queue.size, dlq.get_count()) == (0, 1)
     queue.close()
     dlq.close()
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -
 def test_two_damages_at_once_are_two_files(tmp_path: Path) -> None:
     """A file that was set aside is never overwritten, not even within the same second."""
     for n in range(3):
-        (tmp_path / schema.QUEUE_DB).write_bytes(b"broken %d" % n)
+        (tmp_path / files.QUEUE_DB).write_bytes(b"broken %d" % n)
         assert repair.repair(tmp_path) is not None
     assert {file.read_bytes() for file in aside(tmp_path)} == {b"broken 0", b"broken 1", b"broken 2"}
 
@@ -181,7 +181,7 @@ def test_sound_files_are_left_alone(tmp_path: Path) -> None:
     """Where nothing is damaged nothing is done, whatever version the files have."""
     transfers.buried(tmp_path)
     assert repair.repair(tmp_path) is None
-    with closing(sqlite3.connect(tmp_path / schema.QUEUE_DB)) as conn:
+    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn:
         conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     assert repair.repair(tmp_path) is None
     assert aside(tmp_path) == []
@@ -194,8 +194,8 @@ def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
         dlq.add(Delivery(n, DEST, n, "update", (), n, START, path="x" * 200), ValueError("why"), 1)
     dlq.discard(ids=[3])
     dlq.close()
-    with (tmp_path / schema.DLQ_DB).open("r+b") as file:
-        file.seek((tmp_path / schema.DLQ_DB).stat().st_size // 2 // PAGE * PAGE)
+    with (tmp_path / files.DLQ_DB).open("r+b") as file:
+        file.seek((tmp_path / files.DLQ_DB).stat().st_size // 2 // PAGE * PAGE)
         file.write(b"\xff" * PAGE)
     assert repair.repair(tmp_path) is not None
     dlq = DeadLetterQueue(tmp_path)
@@ -208,14 +208,14 @@ def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
 def test_a_text_that_is_none_is_saved_as_it_is(tmp_path: Path) -> None:
     """A row with bytes that are no text is saved with them, and blocks no other row."""
     fill(tmp_path)
-    with closing(sqlite3.connect(tmp_path / schema.QUEUE_DB)) as conn, conn:
+    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
         conn.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT) WHERE scene_id = 2")
     ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
     assert repair.repair(tmp_path) is not None
     queue = SceneQueue(tmp_path)
     claimed = queue.claim(DEST, ROWS, START * 2)
     assert len(claimed) == ROWS
-    assert [row.raw for row in claimed if isinstance(row, Broken)] == [b"{\xff}"]
+    assert [row.raw for row in claimed if isinstance(row, CorruptRow)] == [b"{\xff}"]
     queue.close()
 
 
@@ -235,9 +235,9 @@ def test_whoever_holds_the_file_open_is_waited_for(tmp_path: Path, monkeypatch: 
     fill(tmp_path)
     ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
     monkeypatch.setattr(repair, "GATE_SECONDS", 0.05)
-    gate = locks.taken(str(tmp_path / schema.GATE), shared=True)
+    gate = locks.taken(str(tmp_path / files.GATE), shared=True)
     assert gate is not None
-    with pytest.raises(schema.QueueUnavailable, match="stop that task"):
+    with pytest.raises(store.QueueUnavailable, match="stop that task"):
         repair.repair(tmp_path)
     assert aside(tmp_path) == []
     monkeypatch.setattr(repair, "GATE_SECONDS", 30.0)
@@ -273,7 +273,7 @@ def with_log(folder: Path) -> None:
     """A damaged queue whose last events are only in its log, as after a power cut."""
     fill(folder)
     hurt = pages(folder, schema.DELIVERIES)[2]
-    with closing(sqlite3.connect(folder / schema.QUEUE_DB)) as holder:
+    with closing(sqlite3.connect(folder / files.QUEUE_DB)) as holder:
         holder.execute(f"SELECT count(*) FROM {schema.INBOX}").fetchone()
         wal_of_hooks(folder)
         kept = [(file, file.read_bytes()) for file in folder.glob("queue.db*") if not file.name.endswith("-shm")]

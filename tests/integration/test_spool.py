@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import locks, schema
+from stash_courier.queue import files, locks, schema, store
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import change, failed, inbox, log_lines, run_hook, spooled
 
@@ -38,14 +38,14 @@ def kept_beside(data: Path) -> float:
     assert (ran.returncode, json.loads(ran.stdout), ran.stderr) == (0, {"output": "queued"}, b"")
     (event,) = spooled(data)
     assert (event["scene"], event["event"], event["path"]) == (45, "destroy", "/media/a.mp4")
-    assert list((data / schema.SPOOL).glob("*.tmp")) == []
-    assert (data / schema.SPOOL).stat().st_mode & 0o777 == 0o700
+    assert list((data / files.SPOOL).glob("*.tmp")) == []
+    assert (data / files.SPOOL).stat().st_mode & 0o777 == 0o700
     return took
 
 
 def test_a_locked_queue_keeps_nobody_waiting(data: Path) -> None:
     """While somebody holds the write lock, for however long, Stash waits a moment and the event is kept."""
-    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None)) as holder:
+    with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         assert kept_beside(data) < SOON
     assert [row["scene"] for row in inbox(data)] == [1]
@@ -56,27 +56,27 @@ def test_a_damaged_queue_is_left_to_the_worker(data: Path, content: bytes) -> No
     """An event that meets a damaged queue is kept beside it, and the hook doesn't touch the file."""
     for file in data.glob("queue.db-*"):
         file.unlink()
-    (data / schema.QUEUE_DB).write_bytes(content)
+    (data / files.QUEUE_DB).write_bytes(content)
     assert kept_beside(data) < SOON
-    assert (data / schema.QUEUE_DB).read_bytes() == content
+    assert (data / files.QUEUE_DB).read_bytes() == content
 
 
 def test_a_newer_queue_is_left_alone(data: Path) -> None:
     """After a downgrade the newer queue stays as it is, byte for byte, and events are kept beside it."""
-    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+    with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
-    before = (data / schema.QUEUE_DB).read_bytes()
+    before = (data / files.QUEUE_DB).read_bytes()
     assert kept_beside(data) < SOON
-    assert (data / schema.QUEUE_DB).read_bytes() == before
-    with pytest.raises(schema.QueueUnavailable, match="install the plugin that wrote it again"):
+    assert (data / files.QUEUE_DB).read_bytes() == before
+    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it again"):
         SceneQueue(data)
 
 
 def test_a_queue_that_is_being_replaced_is_not_opened(data: Path) -> None:
     """While the worker replaces the queue, no event goes into the file that is on its way out."""
-    gate = locks.taken(str(data / schema.GATE))
+    gate = locks.taken(str(data / files.GATE))
     assert gate is not None
-    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+    with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         before = conn.execute("PRAGMA data_version").fetchone()
         assert kept_beside(data) < SOON
         assert conn.execute("PRAGMA data_version").fetchone() == before
@@ -86,21 +86,21 @@ def test_a_queue_that_is_being_replaced_is_not_opened(data: Path) -> None:
 
 def test_an_open_queue_keeps_the_worker_from_replacing_it(data: Path) -> None:
     """Whoever has the queue open shares the gate, so that nobody renames the file under its hands."""
-    conn, shared = schema.open_queue(str(data), 0.1)
-    assert locks.taken(str(data / schema.GATE)) is None
-    second = locks.taken(str(data / schema.GATE), shared=True)
+    conn, shared = store.open_queue(str(data), 0.1)
+    assert locks.taken(str(data / files.GATE)) is None
+    second = locks.taken(str(data / files.GATE), shared=True)
     assert second is not None
     os.close(second)
     conn.close()
     os.close(shared)
-    alone = locks.taken(str(data / schema.GATE))
+    alone = locks.taken(str(data / files.GATE))
     assert alone is not None
     os.close(alone)
 
 
 def test_the_worker_waits_for_whom_a_hook_does_not_wait(data: Path) -> None:
     """A worker that starts while the queue is being made or replaced waits for it instead of giving up."""
-    gate = locks.taken(str(data / schema.GATE))
+    gate = locks.taken(str(data / files.GATE))
     assert gate is not None
     timer = threading.Timer(0.2, os.close, [gate])
     timer.start()
@@ -112,8 +112,8 @@ def test_the_worker_waits_for_whom_a_hook_does_not_wait(data: Path) -> None:
 
 def test_nowhere_to_keep_it_is_one_clear_line(data: Path) -> None:
     """Where neither the queue nor the spool can be written, the owner is told which change to save again."""
-    (data / schema.SPOOL).write_text("a file in the folder's place")
-    with contextlib.closing(sqlite3.connect(data / schema.QUEUE_DB, isolation_level=None)) as holder:
+    (data / files.SPOOL).write_text("a file in the folder's place")
+    with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         ran = run_hook(data, change(45))
     said = failed(ran.returncode, ran.stdout, ran.stderr)
@@ -152,5 +152,5 @@ def test_a_full_disk_loses_nothing_that_was_promised(small_disk: Path) -> None:
     assert len(promised) > 5
     (small_disk / "filler").unlink()
     assert {row["scene"] for row in [*inbox(small_disk), *spooled(small_disk)]} == promised
-    assert list((small_disk / schema.SPOOL).glob("*.tmp")) == []
+    assert list((small_disk / files.SPOOL).glob("*.tmp")) == []
     assert run_hook(small_disk, change(500)).returncode == 0

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.worker.stash.client import Batch, Connection, Stash, StashUnavailable
+from stash_courier.worker.stash.client import Connection, FetchedScenes, Stash, StashUnavailable
 from tests.standin.stash import StandInStash
 from tests.standin.stash.sessions import Session
 
@@ -285,7 +285,7 @@ class TestAsking:
     def test_no_scenes_is_still_a_state(self, bench: Bench) -> None:
         """An empty batch asks for the state alone."""
         server = bench.serve(Library())
-        assert bench.stash().scenes([]) == Batch({}, {}, bench.stash().plugin_state())
+        assert bench.stash().scenes([]) == FetchedScenes({}, {}, bench.stash().plugin_state())
         assert [asked.name for asked in server.asked] == ["PluginState"] * 2
 
     def test_newest_scene_and_titles(self, bench: Bench) -> None:

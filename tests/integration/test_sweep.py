@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-from stash_courier.queue import control, schema, transfer
+from stash_courier.queue import control, files, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.dispatcher import Dispatcher
@@ -57,7 +57,7 @@ class Bench:
         self.stash.configure(PLUGIN, {"webhook_url": self.receiver.url})
         self.data.mkdir(mode=0o700, exist_ok=True)
         place = {"scheme": "http", "host": "127.0.0.1", "dir": "", "plugin_dir": "", "cookie": "", "at": 0.0}
-        (self.data / schema.CONNECTION).write_text(json.dumps({**place, "port": self.stash.config.port}))
+        (self.data / files.CONNECTION).write_text(json.dumps({**place, "port": self.stash.config.port}))
         self.open()
         return self
 
@@ -76,7 +76,7 @@ class Bench:
             self.wakeup,
             clock=self.wall,
             monotonic=lambda: time.monotonic() + self.ahead,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
         )
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def test_the_last_hooks_of_a_long_bulk_edit_come_after_the_sweep(bench: Bench) -
     bench.sweep()
     for scene_id in range(1, 7):
         event = {"scene": scene_id, "event": "update", "changed": ["title"], "at": bench.wall()}
-        schema.put(str(bench.data), schema.encode(event), bench.wall())
+        store.put(str(bench.data), store.encode(event), bench.wall())
     bench.rest()
     assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 7)})
 
@@ -336,7 +336,7 @@ def test_deliveries_go_before_the_sweep(bench: Bench) -> None:
     bench.jump(SWEEP)
     for scene_id in range(1, 4):
         event = {"scene": scene_id, "event": "update", "changed": ["title"], "at": bench.wall()}
-        schema.put(str(bench.data), schema.encode(event), bench.wall())
+        store.put(str(bench.data), store.encode(event), bench.wall())
     fields = bench.stash.requests.by_field
     sweeps = fields["findScenes"]
     while not bench.receiver.received:

@@ -19,7 +19,7 @@ from standardwebhooks.webhooks import Webhook
 
 from stash_courier.queue import control
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.jobs import Broken
+from stash_courier.queue.jobs import CorruptRow
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.standin.receivers import Received, Receiver, Reply
@@ -175,7 +175,7 @@ def test_sigterm_ends_within_the_grace_though_the_receiver_hangs(courier: Courie
         (delivery,) = queue.claim(f"webhook:{receiver.url.split('/')[2]}", 10, time.time())
     finally:
         queue.close()
-    assert (delivery.attempts, delivery.tries, delivery.history) == (0, 0, ())  # type: ignore[union-attr]
+    assert (delivery.counted_attempts, delivery.attempts, delivery.history) == (0, 0, ())  # type: ignore[union-attr]
 
 
 def test_a_second_worker_refuses_to_run(courier: Courier, receiver: Receiver) -> None:
@@ -294,7 +294,7 @@ def test_nothing_is_deleted_by_the_default_before_stash_has_told_the_settings(co
     courier.configure(dead_letter_retention_days=365)
     courier.data.mkdir(parents=True)
     dlq = DeadLetterQueue(courier.data, clock=lambda: time.time() - 40 * 86_400)
-    dlq.mark_reviewed([dlq.add(Broken(1, "", 0, b"", "made up"), ValueError("made up"), 0)])
+    dlq.mark_reviewed([dlq.add(CorruptRow(1, "", 0, b"", "made up"), ValueError("made up"), 0)])
     courier.stash.stop()
     environment = {**os.environ, "STASH_COURIER_DATA": str(courier.data)}
     with subprocess.Popen([sys.executable, str(ROOT / "plugin" / "main.py"), "worker"], env=environment) as worker:

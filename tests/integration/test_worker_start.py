@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from stash_courier.queue import locks
+from stash_courier.queue import files, locks
 from stash_courier.worker import process
 from stash_courier.worker.wakeup import Wakeup
 from tests import ROOT
@@ -31,7 +31,7 @@ from stash_courier.worker import process
 folder = os.environ["STASH_COURIER_DATA"]
 try:
     fd = os.fstat(int(os.environ[process.LOCK_FD]))
-    handed = os.path.samestat(fd, os.stat(os.path.join(folder, process.LOCK)))
+    handed = os.path.samestat(fd, os.stat(os.path.join(folder, files.WORKER_LOCK)))
 except (LookupError, OSError):
     handed = False
 lock = process.hold(folder)
@@ -86,7 +86,7 @@ def hook_of(root: Path) -> list[str]:
     code = (
         f"import sys; p = type(sys)('stash_courier'); p.__path__ = [{str(ROOT)!r}]; "
         "sys.modules['stash_courier'] = p; from stash_courier.plugin import hook; "
-        f"hook.leave(hook.main(sys.stdin.buffer.read(), {str(root)!r}))"
+        f"hook.end_process(hook.main(sys.stdin.buffer.read(), {str(root)!r}))"
     )
     return [*HOOK[:-1], "-c", code]
 
@@ -133,7 +133,7 @@ def test_after_the_worker_ended_the_next_hook_starts_one(data: Path, root: Path)
 def test_switched_off_no_hook_starts_a_worker(data: Path) -> None:
     """With STASH_COURIER_WORKER=off, as under systemd, hooks queue and start nothing."""
     assert run_hook(data, change(1)).returncode == 0
-    assert not (data / process.LOCK).exists()
+    assert not (data / files.WORKER_LOCK).exists()
     assert len(inbox(data)) == 1
 
 
@@ -142,7 +142,7 @@ def test_a_hook_wakes_the_worker(data: Path) -> None:
     wakeup = Wakeup(data)
     assert run_hook(data, change(1), STASH_COURIER_WORKER="").returncode == 0
     assert wakeup.wait(0.0)
-    assert not (data / process.LOCK).exists()
+    assert not (data / files.WORKER_LOCK).exists()
     assert not wakeup.wait(0.0)
     wakeup.close()
 
@@ -159,7 +159,7 @@ def test_a_worker_that_does_not_listen_holds_nobody_up(data: Path) -> None:
 
 def select_writable(data: Path) -> bool:
     """Fills the wake pipe; returns whether there was room."""
-    fd = os.open(data / process.WAKE, os.O_WRONLY | os.O_NONBLOCK)
+    fd = os.open(data / files.WAKE, os.O_WRONLY | os.O_NONBLOCK)
     try:
         os.write(fd, b"!" * 4096)
     except BlockingIOError:
@@ -171,7 +171,7 @@ def select_writable(data: Path) -> bool:
 
 def test_a_file_in_the_pipes_place_is_no_worker(data: Path, root: Path) -> None:
     """A data folder that was copied with a plain file for its pipe still gets a worker."""
-    (data / process.WAKE).write_text("")
+    (data / files.WAKE).write_text("")
     start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
     wait_for(lambda: started(data))
 
@@ -181,7 +181,7 @@ def test_a_look_at_the_lock_is_not_taken_for_a_worker(data: Path, root: Path) ->
     real, glances = locks.taken, [None]
 
     def once_busy(path: str, *, shared: bool = False) -> int | None:
-        return glances.pop() if path.endswith(process.LOCK) and glances else real(path, shared=shared)
+        return glances.pop() if path.endswith(files.WORKER_LOCK) and glances else real(path, shared=shared)
 
     with mock.patch.object(locks, "taken", once_busy):
         assert process.start(str(data), str(root))

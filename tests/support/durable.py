@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import schema
+from stash_courier.queue import files, schema
 from stash_courier.queue.jobs import SceneEvent
 from tests import ROOT
 
@@ -76,16 +76,16 @@ def run_hook(data: Path, stdin: bytes, **more: str) -> subprocess.CompletedProce
 
 def inbox(data: Path) -> list[dict[str, Any]]:
     """The inbox's rows as the hook wrote them, each with its ``seq``, oldest first."""
-    if not (data / schema.QUEUE_DB).exists():
+    if not (data / files.QUEUE_DB).exists():
         return []
-    with closing(sqlite3.connect(data / schema.QUEUE_DB)) as conn:
+    with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         rows = conn.execute(f"SELECT _id, data FROM {schema.INBOX} ORDER BY _id").fetchall()
     return [{"seq": seq, **json.loads(row)} for seq, row in rows]
 
 
 def spooled(data: Path) -> list[dict[str, Any]]:
     """What hooks have kept beside the queue, oldest first."""
-    return [json.loads(file.read_bytes()) for file in sorted((data / schema.SPOOL).glob("*.json"))]
+    return [json.loads(file.read_bytes()) for file in sorted((data / files.SPOOL).glob("*.json"))]
 
 
 def event(scene_id: int, kind: Any = "update", *changed: str, **more: Any) -> SceneEvent:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from stash_courier.queue import schema, transfer
+from stash_courier.queue import files, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.dispatcher import Dispatcher
@@ -34,7 +34,7 @@ class FastForward:
         if isinstance(stash, StandInStash):
             port = stash.config.port
             place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-            (folder / schema.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
+            (folder / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
 
     def __enter__(self) -> Self:
         self.wakeup = Wakeup(self.folder)
@@ -49,7 +49,7 @@ class FastForward:
             self.wakeup,
             clock=lambda: self.wall,
             monotonic=lambda: self.ran,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
         )
         return self
 
@@ -61,8 +61,8 @@ class FastForward:
 
     def put(self, scene_id: int, event: str = "update") -> int:
         """An event, as a hook puts it."""
-        data = schema.encode({"scene": scene_id, "event": event, "changed": ["title"], "at": self.wall})
-        return schema.put(str(self.folder), data, self.wall)
+        data = store.encode({"scene": scene_id, "event": event, "changed": ["title"], "at": self.wall})
+        return store.put(str(self.folder), data, self.wall)
 
     def jump(self, seconds: float) -> None:
         """Lets time pass."""

@@ -50,7 +50,7 @@ needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or 
 
 def doing(act: str) -> Callable[[Path], list[str]]:
     """The process that does one of tests/support/transfers.py's acts."""
-    return lambda folder: [sys.executable, "-m", "tests.moving", act, str(folder)]
+    return lambda folder: [sys.executable, "-m", "tests.support.transfers", act, str(folder)]
 
 
 def calls(command: Sequence[str], trace: Path, stdin: bytes, env: dict[str, str]) -> list[tuple[str, int]]:

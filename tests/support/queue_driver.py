@@ -48,7 +48,7 @@ class Courier:
 
     def fail(self, delivery: Delivery, due: float) -> None:
         """It failed, and the attempt counted."""
-        counted = replace(delivery, attempts=delivery.attempts + 1, tries=delivery.tries + 1)
+        counted = replace(delivery, counted_attempts=delivery.counted_attempts + 1, attempts=delivery.attempts + 1)
         self.back(counted, due, FAILED)
 
 

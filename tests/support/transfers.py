@@ -1,6 +1,6 @@
-"""Moves of deliveries as processes of their own: ``python -m tests.moving <act> <data folder>``, to be killed.
+"""Transfers as processes of their own, to be killed: ``python -m tests.support.transfers <act> <data folder>``.
 
-Also the folders that they begin with. What is promised of the moves is tests/integration/test_moves.py's.
+Also the folders that they begin with. What is promised of the moves is tests/integration/test_transfer.py's.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Open:
 
     def redrive(self) -> None:
         """Carries out what was asked for."""
-        for letter in self.dlq.asked():
-            transfer.redrive(self.queue, self.dlq, letter, START)
+        for dead_letter in self.dlq.asked():
+            transfer.redrive(self.queue, self.dlq, dead_letter, START)
 
     def bury(self) -> None:
         """Claims all that waits and buries it."""
         for delivery in self.claim():
             transfer.bury(self.queue, self.dlq, replace(delivery, history=(FAILED,)), ERROR)
 
-    def letters(self) -> list[tuple[str, int]]:
+    def dead_letters(self) -> list[tuple[str, int]]:
         """State and seq of the scene's dead letter, if there is one."""
         found = self.dlq.find(DEST, SCENE)
         return [] if found is None else [(found[1], found[3])]
@@ -133,9 +133,9 @@ def half_redriven(folder: Path) -> None:
     """Killed in the middle of a redrive: it is in both files."""
     asked(folder)
     with opened(folder) as both:
-        (letter,) = both.dlq.asked()
+        (dead_letter,) = both.dlq.asked()
         both.redrive()
-        both.dlq.set_state(letter.id, "asked")
+        both.dlq.set_state(dead_letter.id, "asked")
 
 
 def unrouted(folder: Path) -> None:
@@ -176,7 +176,7 @@ def do_back(folder: Path) -> None:
         for delivery in both.queue.in_flight():
             assert isinstance(delivery, Delivery)
             with both.queue.transaction():
-                both.queue.back(replace(delivery, attempts=1, tries=1), START + 60, FAILED)
+                both.queue.back(replace(delivery, counted_attempts=1, attempts=1), START + 60, FAILED)
 
 
 def do_bury(folder: Path) -> None:
@@ -211,9 +211,9 @@ def do_bury_wrongly(folder: Path) -> None:
 def do_redrive_wrongly(folder: Path) -> None:
     """The mistake: the dead letter goes before the delivery is there."""
     with opened(folder) as both:
-        for letter in both.dlq.asked():
-            both.dlq.discard(ids=[letter.id])
-            transfer.redrive(both.queue, both.dlq, letter, START)
+        for dead_letter in both.dlq.asked():
+            both.dlq.discard(ids=[dead_letter.id])
+            transfer.redrive(both.queue, both.dlq, dead_letter, START)
 
 
 def do_repair(folder: Path) -> None:

@@ -23,7 +23,7 @@ def after(
     retry_after: float | None = None,
 ) -> tuple[Health, tuple[int, ...]]:
     error = DeliveryFailed(failure, f"{failure} for scene {scene_id}", retry_after=retry_after)
-    return breaker.after_failure(health, error, scene_id, now, probe=probe, chance=lambda: 0.5)
+    return breaker.after_failure(health, error, scene_id, now, probe=probe, rng=lambda: 0.5)
 
 
 def ill(failure: Failure = Failure.UNREACHABLE) -> Health:
@@ -152,8 +152,8 @@ def test_gone_waits_for_new_settings() -> None:
 def test_a_person_can_have_a_gone_destination_tried() -> None:
     """«Deliver now» sends one delivery even to what said 410; only if that is taken do the others follow."""
     health, _ = after(Health(), Failure.GONE)
-    assert breaker.may_send(breaker.hurried(health), NOW) == "probe"
-    assert after(breaker.hurried(health), Failure.GONE, probe=True)[0].state == "gone"
+    assert breaker.may_send(breaker.expedited(health), NOW) == "probe"
+    assert after(breaker.expedited(health), Failure.GONE, probe=True)[0].state == "gone"
 
 
 def test_new_settings_are_a_new_start() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import codec, schema
+from stash_courier.queue import codec, files, store
 from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, Summary
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock
 
 HISTORY = (
@@ -30,8 +30,8 @@ JOB = Delivery(
     changed=("date", "title"),
     seq=1_700_000_000_007,
     at=START - 30,
+    counted_attempts=2,
     attempts=2,
-    tries=2,
     path="/media/a.mp4",
     oshash="0f1e",
     checksum="d41d",
@@ -80,31 +80,40 @@ def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> Non
 
 def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> None:
     """Everything needed to understand a failure and to send it again is there, also for a newly opened file."""
-    letter_id = dlq.add(JOB, refused(), 2, title="A film")
-    assert (tmp_path / schema.DLQ_DB).stat().st_mode & 0o777 == 0o600
-    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+    dead_letter_id = dlq.add(JOB, refused(), 2, title="A film")
+    assert (tmp_path / files.DLQ_DB).stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert {"dead_letters_failed_at", "dead_letters_scene_id"} <= {
             name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")
         }
     other = DeadLetterQueue(tmp_path)
-    letter = other.get_by_id(letter_id)
+    dead_letter = other.get_by_id(dead_letter_id)
     other.close()
-    assert letter is not None
-    assert (letter.job_id, letter.scene_id, letter.destination, letter.event) == (JOB.job_id, 5, DEST, "destroy")
-    assert (letter.title, letter.error_type, letter.error_message) == ("A film", "refused", "It answered 500.")
-    assert (letter.retry_count, letter.failed_at, letter.state) == (2, START, "dead")
-    assert (letter.generation, letter.seq, letter.plugin_version) == (4, JOB.seq, "1.2.3")
-    assert letter.history == HISTORY
-    assert "Traceback" in letter.stack_trace
-    assert "test_dlq.py" in letter.stack_trace
-    assert letter.job == {
+    assert dead_letter is not None
+    assert (dead_letter.job_id, dead_letter.scene_id, dead_letter.destination, dead_letter.event) == (
+        JOB.job_id,
+        5,
+        DEST,
+        "destroy",
+    )
+    assert (dead_letter.title, dead_letter.error_type, dead_letter.error_message) == (
+        "A film",
+        "refused",
+        "It answered 500.",
+    )
+    assert (dead_letter.retry_count, dead_letter.failed_at, dead_letter.state) == (2, START, "dead")
+    assert (dead_letter.generation, dead_letter.seq, dead_letter.plugin_version) == (4, JOB.seq, "1.2.3")
+    assert dead_letter.history == HISTORY
+    assert "Traceback" in dead_letter.stack_trace
+    assert "test_dlq.py" in dead_letter.stack_trace
+    assert dead_letter.job == {
         **asdict(JOB),
         "changed": ["date", "title"],
         "history": [asdict(attempt) for attempt in HISTORY],
         "plugin_version": "1.2.3",
     }
-    assert letter.job_problem == ""
+    assert dead_letter.job_problem == ""
 
 
 def test_the_latest_come_first(dlq: DeadLetterQueue, clock: Clock) -> None:
@@ -130,38 +139,40 @@ def spoil(dlq: DeadLetterQueue, **columns: object) -> None:
 @pytest.mark.parametrize("raw", [b"cos\nsystem\n(S'true'\ntR.", b"Nr\xff\xff\xff\x7f.", b"", "text", 5])
 def test_a_job_that_is_not_safe_is_not_loaded(dlq: DeadLetterQueue, raw: object) -> None:
     """A job that somebody tampered with is not loaded; all else about the dead letter is there, and why."""
-    letter_id = dlq.add(JOB, refused(), 2)
+    dead_letter_id = dlq.add(JOB, refused(), 2)
     spoil(dlq, job_data=raw)
-    letter = dlq.get_by_id(letter_id)
-    assert letter is not None
-    assert letter.job is None
-    assert "was not loaded" in letter.job_problem
-    assert letter.history == HISTORY
+    dead_letter = dlq.get_by_id(dead_letter_id)
+    assert dead_letter is not None
+    assert dead_letter.job is None
+    assert "was not loaded" in dead_letter.job_problem
+    assert dead_letter.history == HISTORY
 
 
 @pytest.mark.parametrize("history", ["", "{}", "[5]", '[{"at": "x"}]', b"\xff"])
 def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, history: object) -> None:
     """A damaged history is said; the dead letter is shown, and a second burial goes on with a new one."""
-    letter_id = dlq.add(JOB, refused(), 2)
+    dead_letter_id = dlq.add(JOB, refused(), 2)
     spoil(dlq, history=history)
-    letter = dlq.get_by_id(letter_id)
-    assert letter is not None
-    assert letter.history == ()
-    assert "history can't be decoded" in letter.job_problem
-    assert dlq.add(JOB, refused(), 2) == letter_id
-    again = dlq.get_by_id(letter_id)
+    dead_letter = dlq.get_by_id(dead_letter_id)
+    assert dead_letter is not None
+    assert dead_letter.history == ()
+    assert "history can't be decoded" in dead_letter.job_problem
+    assert dlq.add(JOB, refused(), 2) == dead_letter_id
+    again = dlq.get_by_id(dead_letter_id)
     assert again is not None
     assert again.history == HISTORY
 
 
 def test_texts_that_are_none_stop_nothing(dlq: DeadLetterQueue) -> None:
     """A scene's name that is no text can be buried, and bit rot in a text can be read."""
-    letter_id = dlq.add(replace(JOB, path="/a\udcff.mp4"), refused("No item for /a\udcff.mp4"), 1, title="\ud800")
-    letter = dlq.get_by_id(letter_id)
-    assert letter is not None
-    assert letter.job is not None
-    assert (letter.job["path"], letter.title) == ("/a\udcff.mp4", r"\ud800")
-    assert letter.error_message == r"No item for /a\udcff.mp4"
+    dead_letter_id = dlq.add(
+        replace(JOB, path="/a\udcff.mp4"), refused("No item for /a\udcff.mp4"), 1, title="\ud800"
+    )
+    dead_letter = dlq.get_by_id(dead_letter_id)
+    assert dead_letter is not None
+    assert dead_letter.job is not None
+    assert (dead_letter.job["path"], dead_letter.title) == ("/a\udcff.mp4", r"\ud800")
+    assert dead_letter.error_message == r"No item for /a\udcff.mp4"
     with closing(sqlite3.connect(dlq.path)) as conn, conn:
         conn.execute("UPDATE dead_letters SET title = CAST(x'ff41' AS TEXT)")
     assert dlq.get_recent()[0].title == "\ufffdA"
@@ -169,17 +180,17 @@ def test_texts_that_are_none_stop_nothing(dlq: DeadLetterQueue) -> None:
 
 def test_a_row_that_could_not_be_decoded_keeps_its_bytes(dlq: DeadLetterQueue) -> None:
     """A damaged row is a dead letter with its raw bytes and id; a second one of the inbox is another."""
-    first = dlq.add(Broken(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
-    second = dlq.add(Broken(71, "", 0, b"{", "why"), ValueError("why"), 0)
-    again = dlq.add(Broken(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
-    third = dlq.add(Broken(70, DEST, 5, b"x", "why"), ValueError("why"), 0)
+    first = dlq.add(CorruptRow(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
+    second = dlq.add(CorruptRow(71, "", 0, b"{", "why"), ValueError("why"), 0)
+    again = dlq.add(CorruptRow(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
+    third = dlq.add(CorruptRow(70, DEST, 5, b"x", "why"), ValueError("why"), 0)
     assert first == again
     assert len({first, second, third}) == 3
-    letter = dlq.get_by_id(first)
-    assert letter is not None
-    assert letter.job is not None
-    assert (letter.job["raw"], letter.job["seq"], letter.event) == (b"\xff\x00", 70, "unknown")
-    assert (letter.error_type, letter.job_id) == ("ValueError", "inbox:70")
+    dead_letter = dlq.get_by_id(first)
+    assert dead_letter is not None
+    assert dead_letter.job is not None
+    assert (dead_letter.job["raw"], dead_letter.job["seq"], dead_letter.event) == (b"\xff\x00", 70, "unknown")
+    assert (dead_letter.error_type, dead_letter.job_id) == ("ValueError", "inbox:70")
     assert dlq.get_count() == 3
 
 
@@ -192,12 +203,12 @@ def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> 
     newer = Attempt(START + 99, "bug", "KeyError: 'x'")
     later = replace(JOB, event="update", seq=JOB.seq + 9, history=(*HISTORY[1:], newer), generation=0)
     assert dlq.add(later, KeyError("x"), 1) == first
-    letter = dlq.get_by_id(first)
-    assert letter is not None
-    assert letter.history == (*HISTORY, newer)
-    assert (letter.event, letter.error_type, letter.seq) == ("update", "KeyError", later.seq)
-    assert (letter.state, letter.failed_at) == ("dead", START + 100)
-    assert letter.generation == 5
+    dead_letter = dlq.get_by_id(first)
+    assert dead_letter is not None
+    assert dead_letter.history == (*HISTORY, newer)
+    assert (dead_letter.event, dead_letter.error_type, dead_letter.seq) == ("update", "KeyError", later.seq)
+    assert (dead_letter.state, dead_letter.failed_at) == ("dead", START + 100)
+    assert dead_letter.generation == 5
     clock.now += 10 * DAY
     assert dlq.count_unseen(5) == 1
     assert dlq.count_by_error() == [("KeyError", DEST, 1)]
@@ -207,11 +218,11 @@ def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
     """Joined again and again, a dead letter keeps its latest attempts, all hundred of the last time among them."""
     for n in range(5):
         attempts = tuple(Attempt(n + i / 1000, "refused", "It answered 500.") for i in range(100))
-        letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
-    letter = dlq.get_by_id(letter_id)
-    assert letter is not None
-    assert len(letter.history) == codec.BURNING_ATTEMPTS
-    assert letter.history[-100:] == attempts
+        dead_letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
+    dead_letter = dlq.get_by_id(dead_letter_id)
+    assert dead_letter is not None
+    assert len(dead_letter.history) == codec.BURNING_ATTEMPTS
+    assert dead_letter.history[-100:] == attempts
 
 
 def test_secrets_are_taken_out(tmp_path: Path) -> None:
@@ -219,7 +230,7 @@ def test_secrets_are_taken_out(tmp_path: Path) -> None:
     dlq = DeadLetterQueue(tmp_path, redact=lambda text: text.replace("hunter2", "***"))
     dlq.add(JOB, refused("hunter2 was refused"), 1)
     dlq.close()
-    assert b"hunter2" not in (tmp_path / schema.DLQ_DB).read_bytes()
+    assert b"hunter2" not in (tmp_path / files.DLQ_DB).read_bytes()
 
 
 def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
@@ -245,7 +256,7 @@ def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
 def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
     """What can't be sent again is counted, by choice as all else, and stays a dead letter."""
     ids = [
-        dlq.add(Broken(row, where, scene, b"x", "why"), ValueError("why"), 0)
+        dlq.add(CorruptRow(row, where, scene, b"x", "why"), ValueError("why"), 0)
         for row, where, scene in ((70, "", 0), (71, DEST, 0), (72, "", 5), (73, DEST, 5), (74, DEST, -1))
     ]
     assert dlq.count_unsendable() == 4
@@ -303,9 +314,9 @@ def test_resolved_when_the_scene_arrived(dlq: DeadLetterQueue) -> None:
     dlq.resolve(DEST, 5)
     assert dlq.count_by_error() == [("refused", "plex", 1)]
     assert dlq.find(DEST, 5) == (first, "resolved", 4, JOB.seq)
-    letter = dlq.get_by_id(first)
-    assert letter is not None
-    assert letter.history == HISTORY
+    dead_letter = dlq.get_by_id(first)
+    assert dead_letter is not None
+    assert dead_letter.history == HISTORY
 
 
 def test_purged_past_retention(
@@ -326,12 +337,12 @@ def test_purged_past_retention(
     dlq.mark_reviewed([new])
     assert dlq.count_unseen(27) == count - 3
     assert dlq.count_unseen(32) == 0
-    size = tmp_path.joinpath(schema.DLQ_DB).stat().st_size
+    size = tmp_path.joinpath(files.DLQ_DB).stat().st_size
     with caplog.at_level(logging.INFO):
         assert dlq.delete_older_than(30) == count - 2
     assert f"purged {count - 2} dead letters older than 30 days" in caplog.text
     assert dlq.get_count() == 2
-    assert tmp_path.joinpath(schema.DLQ_DB).stat().st_size < size / 4
+    assert tmp_path.joinpath(files.DLQ_DB).stat().st_size < size / 4
     assert dlq.get_by_id(new) is not None
 
 
@@ -354,20 +365,20 @@ def test_the_log_is_bounded(dlq: DeadLetterQueue, tmp_path: Path) -> None:
 def test_a_purge_in_a_busy_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody else has the file, nothing is half done: the next try finds all as it was."""
     monkeypatch.setattr(dlq_module, "BUSY_SECONDS", 0.0)
-    letter = dlq.add(JOB, refused(), 1)
+    dead_letter = dlq.add(JOB, refused(), 1)
     with closing(sqlite3.connect(dlq.path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         for write in (
             lambda: dlq.add(JOB, refused(), 1),
-            lambda: dlq.mark_reviewed([letter]),
+            lambda: dlq.mark_reviewed([dead_letter]),
             dlq.ask,
             dlq.discard,
         ):
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 write()
         holder.execute("ROLLBACK")
-    assert dlq.add(JOB, refused(), 1) == letter
-    dlq.mark_reviewed([letter])
+    assert dlq.add(JOB, refused(), 1) == dead_letter
+    dlq.mark_reviewed([dead_letter])
     assert dlq.ask() == 1
 
 
@@ -375,11 +386,11 @@ def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> 
     """After a downgrade the newer file is not touched, and a file that is no dead letter queue is damage."""
     dlq.add(JOB, refused(), 1)
     dlq.close()
-    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 99")
-    with pytest.raises(schema.QueueUnavailable, match="install the plugin that wrote it"):
+    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it"):
         dlq.get_count()
-    with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 0")
     with pytest.raises(sqlite3.DatabaseError, match="no dead letter queue"):
         dlq.get_count()

@@ -44,9 +44,9 @@ class Totals(RuleBasedStateMachine):
     def discard(self, ids: list[int] | None, where: str | None) -> None:
         self.dlq.discard(ids=ids, destination=where)
 
-    @rule(letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
-    def move(self, letter: int, state: str) -> None:
-        self.dlq.set_state(letter, state)
+    @rule(dead_letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
+    def move(self, dead_letter: int, state: str) -> None:
+        self.dlq.set_state(dead_letter, state)
 
     @rule(scene=st.integers(1, 4))
     def resolve(self, scene: int) -> None:

@@ -14,7 +14,13 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations import Prepares, load
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
-from stash_courier.worker.destinations.jellyfin.items import FIELDS, Edit, Item, computed_ids, lay_over
+from stash_courier.worker.destinations.jellyfin.items import (
+    FIELDS,
+    JellyfinEdit,
+    JellyfinItem,
+    computed_ids,
+    lay_over,
+)
 from stash_courier.worker.destinations.jellyfin.lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
 from stash_courier.worker.destinations.media.settings import Selection
 from stash_courier.worker.destinations.media.state import State, wanted_state
@@ -24,7 +30,7 @@ from tests.support.media_samples import delivery, scene
 KEY = "0123456789abcdef0123456789abcdef"
 SETUP = {"jellyfin_url": "http://127.0.0.1:8096", "jellyfin_api_key": KEY}
 
-ITEM: Item = {
+ITEM: JellyfinItem = {
     "Id": "1a27aba7d8639d762d762bf9f64218fa",
     "Name": "one",
     "Path": "/media/movies/one.mkv",
@@ -51,7 +57,7 @@ ITEM: Item = {
 ALL = Selection(frozenset(FIELDS) | {"rating"})
 
 
-def laid(wanted: State, item: Item = ITEM, *, add_only: bool = False) -> Edit:
+def laid(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
     """The edit, after a look that the item itself was not touched."""
     before = copy.deepcopy(item)
     edit = lay_over(item, wanted, add_only=add_only)
@@ -131,7 +137,7 @@ def test_every_path_has_ids(path: str) -> None:
 def test_nothing_wanted_changes_nothing() -> None:
     """A field that isn't selected is left as it is."""
     edit = laid(State())
-    assert edit == Edit(ITEM, ())
+    assert edit == JellyfinEdit(ITEM, ())
 
 
 def test_the_wanted_fields_are_laid_over() -> None:
@@ -270,36 +276,36 @@ class Clock:
 class Api(JellyfinApi):
     """Knows items by id and counts what it is asked; the listing in one page."""
 
-    def __init__(self, *items: Item, lowered: bool = False, computable: bool = True) -> None:
+    def __init__(self, *items: JellyfinItem, lowered: bool = False, computable: bool = True) -> None:
         self.asked: list[list[str]] = []
         self.pages = 0
-        self.known: dict[str, Item] = {}
+        self.known: dict[str, JellyfinItem] = {}
         self.lowered = lowered
         self.computable = computable
         for item in items:
             self.learn(item)
 
-    def learn(self, item: Item) -> None:
+    def learn(self, item: JellyfinItem) -> None:
         """Has an item from now on."""
         if self.computable:
             item = {**item, "Id": computed_ids(item["Path"], lowered=self.lowered)[1]}
         self.known[item["Id"]] = item
 
-    def items(self, ids: Any) -> list[Item]:
+    def items(self, ids: Any) -> list[JellyfinItem]:
         self.asked.append(list(ids))
         return [self.known[one] for one in self.asked[-1] if one in self.known]
 
-    def page(self, start: int) -> list[Item]:
+    def page(self, start: int) -> list[JellyfinItem]:
         self.pages += 1
         return [{"Id": item["Id"], "Path": item["Path"]} for item in list(self.known.values())[start:]]
 
 
-def found(lookup: Lookup, *paths: str) -> list[Item]:
+def found(lookup: Lookup, *paths: str) -> list[JellyfinItem]:
     """The items that are found for a scene with these files."""
     return lookup.find(paths).items
 
 
-def numbered(count: int) -> list[Item]:
+def numbered(count: int) -> list[JellyfinItem]:
     """So many items."""
     return [{**ITEM, "Id": f"{n:032x}", "Path": f"/Media/{n}.mkv"} for n in range(count)]
 
@@ -387,7 +393,7 @@ def test_the_first_find_settles_how_ids_are_made() -> None:
 @pytest.mark.parametrize("lowered", [False, True])
 def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
     """Sixty paths in small letters cost two requests, whichever way the server makes ids."""
-    items: list[Item] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
+    items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
     lookup = Lookup(api := Api(*items, lowered=lowered), Clock())
     lookup.ahead([item["Path"] for item in items])
     assert all(found(lookup, item["Path"]) for item in items)
@@ -396,11 +402,11 @@ def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
 
 def test_what_a_server_does_to_capitals_is_nothing_to_paths_without() -> None:
     """When another thread learns how a server makes ids, no path is given up that has the same id either way."""
-    items: list[Item] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
+    items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
     mixed = numbered(1)[0]
 
     class Taught(Api):
-        def items(self, ids: Any) -> list[Item]:
+        def items(self, ids: Any) -> list[JellyfinItem]:
             if not self.asked:
                 self.asked.append([])
                 found(lookup, mixed["Path"])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stash_courier.queue import codec, pickles
-from stash_courier.queue.jobs import Attempt, Broken, Delivery
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery
 from stash_courier.queue.pickles import UnsafePickleError
 
 JOB = Delivery(
@@ -78,7 +78,7 @@ def test_a_job_comes_back_whole() -> None:
 def test_a_broken_rows_bytes_come_back() -> None:
     """The raw bytes of a row that could not be decoded are in its dead letter, megabytes of them too."""
     for raw in (b"\x00\xff", b"\xff" * 3_000_000):
-        assert pickles.loads(pickles.dumps(asdict(Broken(1, "plex", 5, raw, "why"))))["raw"] == raw
+        assert pickles.loads(pickles.dumps(asdict(CorruptRow(1, "plex", 5, raw, "why"))))["raw"] == raw
 
 
 @settings(max_examples=200, deadline=None)

@@ -9,9 +9,9 @@ import pytest
 
 from stash_courier.worker.destinations import load
 from stash_courier.worker.destinations.media.state import State
-from stash_courier.worker.destinations.plex.api import Item, Section, split
+from stash_courier.worker.destinations.plex.api import PlexItem, Section, split
 from stash_courier.worker.destinations.plex.destination import KIND, Plex, configure
-from stash_courier.worker.destinations.plex.edit import FIELDS, Edit, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
 from stash_courier.worker.settings import Settings
 
@@ -19,7 +19,7 @@ TOKEN = "plex-Token_7Yx"
 RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
 FILMS = Section("3", "Films", "movie", ("/media",))
 NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
-ITEM = Item("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
+ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
 
 
 def problem(**raw: object) -> str:
@@ -30,12 +30,12 @@ def problem(**raw: object) -> str:
     return only.message
 
 
-def item(**lists: tuple[str, ...]) -> Item:
+def item(**lists: tuple[str, ...]) -> PlexItem:
     """An item with these lists."""
     return dataclasses.replace(ITEM, lists={**NO_LISTS, **lists})
 
 
-def edit(have: Item, *, add_only: bool = False, **wanted: object) -> Edit:
+def edit(have: PlexItem, *, add_only: bool = False, **wanted: object) -> PlexEdit:
     """The edit that makes an item as wanted."""
     return edit_for(have, State(**wanted), add_only=add_only)  # type: ignore[arg-type]
 

@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stash_courier.queue import schema
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
+from stash_courier.queue import store
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, Clock
 
@@ -56,8 +56,8 @@ class Row:
     now: Share
     later: Share | None = None  # what came in during the delivery
     in_flight: Delivery | None = None
+    counted_attempts: int = 0
     attempts: int = 0
-    tries: int = 0
     history: list[Attempt] = field(default_factory=list)
     bulk: bool = True  # no edit has come in since it is there
     suspect: bool = False  # was in flight when a worker died, and no try has ended since
@@ -125,7 +125,7 @@ class Queue(RuleBasedStateMachine):
             "bulk": bulk,
             **facts,
         }
-        self.queue.put_many([schema.encode(written)])
+        self.queue.put_many([store.encode(written)])
         put = self.queue.inbox_rows()[-1]
         assert isinstance(put, SceneEvent)
         assert put.seq > max(self.newest.values(), default=0)
@@ -166,8 +166,8 @@ class Queue(RuleBasedStateMachine):
             return
         row.bulk = row.bulk and event.bulk
         if row.in_flight is None:
-            row.now.add(event, self.clock.now, settle, row.tries > 0)
-            row.attempts = row.tries = 0
+            row.now.add(event, self.clock.now, settle, row.attempts > 0)
+            row.counted_attempts = row.attempts = 0
         elif row.later is None:
             row.later = fresh
         else:
@@ -204,13 +204,13 @@ class Queue(RuleBasedStateMachine):
         assert [waiting[name, delivery.scene_id].now.due for delivery in claimed] == [first][: len(waiting)]
         self.take(claimed)
 
-    def take(self, claimed: Sequence[Delivery | Broken]) -> None:
+    def take(self, claimed: Sequence[Delivery | CorruptRow]) -> None:
         for delivery in claimed:
             assert isinstance(delivery, Delivery)
             row = self.rows[delivery.destination, delivery.scene_id]
             assert (delivery.event, delivery.changed, delivery.path) == row.now.stands_for()
             assert delivery.seq == row.now.events[-1].seq
-            assert (delivery.attempts, delivery.tries) == (row.attempts, row.tries)
+            assert (delivery.counted_attempts, delivery.attempts) == (row.counted_attempts, row.attempts)
             assert list(delivery.history) == row.history[-50:]
             row.in_flight = delivery
 
@@ -253,10 +253,14 @@ class Queue(RuleBasedStateMachine):
         row = self.rows[data.draw(st.sampled_from(self.flying()))]
         assert row.in_flight is not None
         attempt = Attempt(self.clock.now, "refused", "It answered 500.", 500)
-        counted = replace(row.in_flight, attempts=row.attempts + 1, tries=row.tries + 1)
+        counted = replace(row.in_flight, counted_attempts=row.counted_attempts + 1, attempts=row.attempts + 1)
         with self.queue.transaction():
             self.queue.back(counted, self.clock.now + seconds, attempt)
-        row.attempts, row.tries, row.now.due = counted.attempts, counted.tries, self.clock.now + seconds
+        row.counted_attempts, row.attempts, row.now.due = (
+            counted.counted_attempts,
+            counted.attempts,
+            self.clock.now + seconds,
+        )
         row.history.append(attempt)
         row.suspect = False
         self.back(row)
@@ -274,7 +278,7 @@ class Queue(RuleBasedStateMachine):
         row.in_flight = None
         if row.later is not None:
             row.now = Share(row.now.events + row.later.events, row.later.due)
-            row.later, row.attempts, row.tries = None, 0, 0
+            row.later, row.counted_attempts, row.attempts = None, 0, 0
 
     @rule()
     def crash(self) -> None:

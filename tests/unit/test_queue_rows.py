@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from stash_courier.queue import codec, control, ledger, schema
 from stash_courier.queue import statements as sql
-from stash_courier.queue.failures import Failure
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, SceneEvent
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import BUSY_SECONDS, LOG_BYTES, SceneQueue
 from stash_courier.worker.settings import parse
 from tests.support.durable import DEST, START, event
@@ -68,7 +67,7 @@ def test_an_event_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, raw: 
     """Whatever stands in a row of the inbox, it comes out with its bytes, and what is behind it is routed."""
     queue.put_many([raw, GOOD])
     broken, good = queue.inbox_rows()
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, CorruptRow)
     assert (broken.raw, broken.destination, broken.scene_id) == (raw, "", 0)
     assert str(broken.seq) in broken.reason
     assert isinstance(good, SceneEvent)
@@ -85,9 +84,9 @@ def test_an_event_that_is_a_text_is_read_or_refused(queue: SceneQueue) -> None:
     conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (5, 0)")
     good, text, *others = queue.inbox_rows()
     assert isinstance(good, SceneEvent)
-    assert isinstance(text, Broken)
+    assert isinstance(text, CorruptRow)
     assert text.raw == b'"\xff"'
-    assert [type(other) for other in others] == [Broken, Broken]
+    assert [type(other) for other in others] == [CorruptRow, CorruptRow]
 
 
 SPOILT_COLUMNS = [
@@ -104,8 +103,8 @@ SPOILT_COLUMNS = [
     ("changed", b"title"),
     ("changed", "not-a-name"),
     ("seq", "x"),
-    ("attempts", "x"),
-    ("tries", b"1"),
+    ("counted_attempts", "x"),
+    ("attempts", b"1"),
     ("timestamp", None),
     ("timestamp", "x"),
     ("scene_id", -5),
@@ -118,7 +117,7 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET {column} = ?", (value,))
     queue.route([event(6, seq=2)], [DEST], 0.0)
     claimed = queue.claim(DEST, 10, START)
-    (broken,) = [row for row in claimed if isinstance(row, Broken)]
+    (broken,) = [row for row in claimed if isinstance(row, CorruptRow)]
     assert broken.destination == DEST
     assert [row.scene_id for row in claimed if isinstance(row, Delivery)] == [6]
     queue.recover()
@@ -178,7 +177,7 @@ def test_bytes_that_are_no_text_block_nothing(queue: SceneQueue) -> None:
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
     queue.route([event(6, seq=2)], [DEST], 0.0)
     broken, good = queue.claim(DEST, 10, START)
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, CorruptRow)
     assert broken.raw == b"{\xff}"
     assert isinstance(good, Delivery)
 
@@ -196,12 +195,12 @@ def test_a_newer_event_mends_a_broken_row(queue: SceneQueue) -> None:
 @given(st.binary(max_size=60) | st.text(max_size=60) | st.integers() | st.none() | st.floats())
 def test_anything_can_stand_in_a_row(value: object) -> None:
     """Whatever type and bytes a column gives, decoding ends in a broken row, never in an error."""
-    assert isinstance(codec.event(7, value), Broken)
+    assert isinstance(codec.event(7, value), CorruptRow)
     for place in range(13):
         row: list[object] = [1, DEST, 5, "update", "", 9, 1.5, 0, 0, 0, f"{{{FACTS}}}", 0, 0]
         row[place] = value
         if place:
-            assert isinstance(codec.delivery(row), Broken | Delivery)
+            assert isinstance(codec.delivery(row), CorruptRow | Delivery)
 
 
 SPOILT_CELLS = [
@@ -218,7 +217,7 @@ SPOILT_CELLS = [
 KEYS = {
     control.PAUSED: START,
     control.STOP: 5,
-    control.HURRY: [DEST],
+    control.EXPEDITE: [DEST],
     control.REPAIRED: "A sentence.",
     control.UNSEEN: "A sentence.",
     control.UNSEEN_SAID: {"at": START, "before": START},
@@ -269,13 +268,13 @@ def test_every_key_is_known_by_its_kind() -> None:
 def test_a_wish_for_one_destination_makes_no_wish_for_others(queue: SceneQueue) -> None:
     """Destinations tested one after the other are all hurried, and no others; a wish for all stays one."""
     conn = queue.connection
-    control.hurry(conn, "plex")
-    control.hurry(conn, DEST)
-    control.hurry(conn, DEST)
-    assert control.get(conn, control.HURRY) == ["plex", DEST]
-    control.hurry(conn)
-    control.hurry(conn, "plex")
-    assert control.get(conn, control.HURRY) is True
+    control.expedite(conn, "plex")
+    control.expedite(conn, DEST)
+    control.expedite(conn, DEST)
+    assert control.get(conn, control.EXPEDITE) == ["plex", DEST]
+    control.expedite(conn)
+    control.expedite(conn, "plex")
+    assert control.get(conn, control.EXPEDITE) is True
 
 
 def test_a_history_is_bounded() -> None:
@@ -299,14 +298,6 @@ def test_an_outage_pushes_out_nothing_that_counted() -> None:
     last = Attempt(9000.0, "refused", "the last")
     kept = codec.latest([*counted[:40], *outage, *absent, *counted[40:], last])
     assert kept == [*counted[:40], *outage[-codec.SPARED_ATTEMPTS :], *absent, *counted[40:], last]
-
-
-def test_what_burns_nothing_is_named_as_the_worker_names_it() -> None:
-    """The failures whose attempts may be dropped are those that can never make a dead letter."""
-    never = set(Failure) - {
-        *(Failure.REFUSED, Failure.FORBIDDEN, Failure.NOT_THERE_YET, Failure.ITEM_REFUSED, Failure.BUG)
-    }
-    assert set(codec.SPARED) == {failure.value for failure in never}
 
 
 # For people and for the whole file at once, or of one row.

@@ -6,7 +6,7 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.delivery.retry import ABSENT_SECONDS, Decision, decide
+from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS, Decision, decide
 
 NOW = 1_000_000.0
 SCHEDULE = (5.0, 300.0, 1800.0)
@@ -23,7 +23,7 @@ def decided(
     held: bool = False,
     max_attempts: int = 10,
     retry_after: float | None = None,
-    chance: float = 0.5,
+    rng: float = 0.5,
 ) -> Decision:
     return decide(
         job or delivery(),
@@ -32,7 +32,7 @@ def decided(
         held=held,
         schedule=SCHEDULE,
         max_attempts=max_attempts,
-        chance=lambda: chance,
+        rng=lambda: rng,
     )
 
 
@@ -40,24 +40,24 @@ def decided(
 @pytest.mark.parametrize("tries", [0, 5, 5000])
 def test_no_answer_burns_nothing(failure: Failure, tries: int) -> None:
     """However long nobody answers, no attempt is counted and nothing is buried."""
-    decision = decided(failure, delivery(tries=tries), max_attempts=1)
+    decision = decided(failure, delivery(attempts=tries), max_attempts=1)
     assert not decision.bury
-    assert decision.delivery.attempts == 0
-    assert decision.delivery.tries == tries + 1
+    assert decision.delivery.counted_attempts == 0
+    assert decision.delivery.attempts == tries + 1
 
 
 @pytest.mark.parametrize(("tries", "wait"), [(0, 5.0), (1, 300.0), (2, 1800.0), (3, 1800.0), (90, 1800.0)])
 def test_the_schedule_is_followed_and_its_last_step_repeats(tries: int, wait: float) -> None:
     """The owner's schedule says when a delivery is tried again."""
-    assert decided(Failure.BUSY, delivery(tries=tries)).due == pytest.approx(NOW + wait)
-    refused = decided(Failure.REFUSED, delivery(attempts=tries, tries=tries), max_attempts=100)
+    assert decided(Failure.BUSY, delivery(attempts=tries)).due == pytest.approx(NOW + wait)
+    refused = decided(Failure.REFUSED, delivery(counted_attempts=tries, attempts=tries), max_attempts=100)
     assert refused.due == pytest.approx(NOW + wait)
 
 
-@pytest.mark.parametrize(("chance", "factor"), [(0.0, 0.8), (0.999999, 1.2)])
-def test_tries_are_spread_by_a_fifth(chance: float, factor: float) -> None:
+@pytest.mark.parametrize(("rng", "factor"), [(0.0, 0.8), (0.999999, 1.2)])
+def test_tries_are_spread_by_a_fifth(rng: float, factor: float) -> None:
     """Deliveries that failed together don't come back all at once."""
-    assert decided(Failure.BUSY, chance=chance).due == pytest.approx(NOW + 5.0 * factor, rel=1e-3)
+    assert decided(Failure.BUSY, rng=rng).due == pytest.approx(NOW + 5.0 * factor, rel=1e-3)
 
 
 def test_retry_after_is_obeyed() -> None:
@@ -72,7 +72,7 @@ def test_refusals_count_and_the_last_one_buries(failure: Failure) -> None:
     for attempt in range(1, 4):
         decision = decided(failure, job, max_attempts=3)
         job = decision.delivery
-        assert job.attempts == attempt
+        assert job.counted_attempts == attempt
         assert decision.bury == (attempt == 3)
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failu
     """An outage leaves no dead letters, at any setting; only a bug counts, since it is ours."""
     decision = decided(failure, held=True, max_attempts=2)
     assert not decision.bury
-    assert decision.delivery.attempts == (1 if failure is Failure.BUG else 0)
+    assert decision.delivery.counted_attempts == (1 if failure is Failure.BUG else 0)
 
 
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.FORBIDDEN])
@@ -96,6 +96,6 @@ def test_an_item_that_is_not_there_yet_has_two_hours() -> None:
     while not (decision := decided(Failure.NOT_THERE_YET, job, max_attempts=1)).bury:
         waited += decision.due - NOW
         job = decision.delivery
-    assert waited == pytest.approx(sum(ABSENT_SECONDS))
+    assert waited == pytest.approx(sum(NOT_FOUND_SECONDS))
     assert 100 * 60 < waited < 140 * 60
-    assert job.attempts == 0
+    assert job.counted_attempts == 0

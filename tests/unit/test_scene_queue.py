@@ -75,7 +75,7 @@ def test_an_event_during_a_failing_delivery_joins_it(courier: Courier, older: st
     courier.fail(first, START + 500)
     second = courier.only()
     assert (second.event, second.changed, second.seq) == (both, ("date", "title"), 1001)
-    assert (second.attempts, second.tries, second.absent, second.history) == (0, 0, 0, (FAILED,))
+    assert (second.counted_attempts, second.attempts, second.not_found, second.history) == (0, 0, 0, (FAILED,))
     if both == "destroy":
         assert known(second) == GONE
 
@@ -184,7 +184,12 @@ def test_a_newer_event_ends_the_back_off(courier: Courier) -> None:
     assert courier.claim(START + 499) == []
     courier.route(event(5, "update", "date", at=START + 100))
     again = courier.only(START + 100)
-    assert (again.event, again.changed, again.attempts, again.tries) == ("create", ("date", "title"), 0, 0)
+    assert (again.event, again.changed, again.counted_attempts, again.attempts) == (
+        "create",
+        ("date", "title"),
+        0,
+        0,
+    )
     assert again.history == (FAILED,)
 
 
@@ -198,7 +203,7 @@ def test_a_retry_waits_and_blocks_nothing(courier: Courier) -> None:
     courier.route(event(8, at=START + 5))
     assert [d.scene_id for d in courier.claim(START + 59)] == [8]
     again = courier.only(START + 60)
-    assert (again.scene_id, again.attempts, again.tries, again.history) == (5, 1, 1, (FAILED,))
+    assert (again.scene_id, again.counted_attempts, again.attempts, again.history) == (5, 1, 1, (FAILED,))
 
 
 def test_put_back_is_due_as_it_was(courier: Courier) -> None:
@@ -247,9 +252,9 @@ def test_given_back_attempts(courier: Courier) -> None:
     """When it was the destination's fault after all, an attempt is taken back, and never below none."""
     courier.route(event(5), event(6), event(7))
     first, second, third = courier.claim()
-    courier.fail(replace(first, attempts=4), START)
+    courier.fail(replace(first, counted_attempts=4), START)
     courier.back(second)
     with courier.queue.transaction():
         courier.queue.give_back(DEST, {5, 6, 7})
-    assert [(d.scene_id, d.attempts) for d in courier.claim()] == [(5, 4), (6, 0)]
-    assert third.attempts == 0
+    assert [(d.scene_id, d.counted_attempts) for d in courier.claim()] == [(5, 4), (6, 0)]
+    assert third.counted_attempts == 0

@@ -11,8 +11,8 @@ import persistqueue
 import pytest
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import schema
-from stash_courier.queue.jobs import Broken, Delivery, SceneEvent
+from stash_courier.queue import files, schema, store
+from stash_courier.queue.jobs import CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
 from tests.support.queue_driver import FAILED, GONE, OTHER, Courier, known
@@ -201,7 +201,7 @@ def test_recovery_keeps_counts_and_what_came_in(courier: Courier, tmp_path: Path
         both[suspect.scene_id] = suspect
     assert courier.claim() == []
     assert (both[5].event, both[5].changed, known(both[5])) == ("destroy", ("date", "title"), GONE)
-    assert (both[6].attempts, both[6].tries, both[6].history) == (1, 1, (FAILED,))
+    assert (both[6].counted_attempts, both[6].attempts, both[6].history) == (1, 1, (FAILED,))
     courier.queue.close()
 
 
@@ -224,12 +224,12 @@ def test_late_ends_change_nothing(courier: Courier) -> None:
 def test_a_hooks_row_is_one_of_persist_queues(tmp_path: Path, queue: SceneQueue) -> None:
     """What the hook wrote, persist-queue's own class reads; what that one puts, the worker routes."""
     written: dict[str, Any] = {"scene": 5, "event": "update", "changed": ["title"], "at": START}
-    seq = schema.put(str(tmp_path), schema.encode(written), START)
+    seq = store.put(str(tmp_path), store.encode(written), START)
     plain = persistqueue.SQLiteAckQueue(
         str(tmp_path),
         name="inbox",
         serializer=json_serializer,
-        db_file_name=schema.QUEUE_DB,
+        db_file_name=files.QUEUE_DB,
         auto_resume=False,
     )
     assert plain.get(block=False, raw=True) == {"pqid": seq, "data": written, "timestamp": START}
@@ -283,11 +283,11 @@ def test_every_public_verb_of_persist_queue_was_thought_about() -> None:
 
 def test_seq_never_runs_backwards(tmp_path: Path, queue: SceneQueue) -> None:
     """Ids of events count on from the time of day, so that a replaced file can't repeat them."""
-    first = schema.put(str(tmp_path), b"{}", 0.0)
+    first = store.put(str(tmp_path), b"{}", 0.0)
     assert first > 1_700_000_000_000
     queue.route(queue.inbox_rows(), [], 0.0)
     assert queue.next_seq() == first + 1
-    assert schema.put(str(tmp_path), b"{}", 0.0) == first + 2
+    assert store.put(str(tmp_path), b"{}", 0.0) == first + 2
     queue.put_many([b"{}", b"[]"])
     assert [row.seq for row in queue.inbox_rows()] == [first + 2, first + 3, first + 4]
-    assert all(isinstance(row, Broken) for row in queue.inbox_rows())
+    assert all(isinstance(row, CorruptRow) for row in queue.inbox_rows())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import control, ledger, schema
+from stash_courier.queue import control, ledger, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
@@ -158,7 +158,7 @@ class Bench:
     def hook(self, scene_id: int, event: str = "update", changed: tuple[str, ...] = ("title",)) -> None:
         """A hook puts an event."""
         data = {"scene": scene_id, "event": event, "changed": list(changed), "at": self.wall}
-        self.queue.put_many([schema.encode(data)])
+        self.queue.put_many([store.encode(data)])
 
 
 def scene(scene_id: int, text: str) -> Scene:

@@ -246,7 +246,7 @@ def test_a_retry_has_the_same_id_and_its_own_time() -> None:
         made = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})[0]
         destination = Webhook(made.id, made._target, made._signing, {}, MAPPED, clock=lambda: next(times))
         destination.deliver(UPDATE, SCENE)
-        destination.deliver(dataclasses.replace(UPDATE, attempts=1, tries=1), SCENE)
+        destination.deliver(dataclasses.replace(UPDATE, counted_attempts=1, attempts=1), SCENE)
         made.close()
         destination.close()
     first, second = receiver.received
@@ -606,5 +606,5 @@ def test_a_500_points_to_the_receivers_log() -> None:
             destination.deliver(UPDATE, SCENE)
         destination.close()
     assert caught.value.message.endswith(
-        " answered 500 Internal Server Error: it failed at this; its own log says why."
+        " answered 500 Internal Server Error: it failed to process this; see its own log."
     )

@@ -10,21 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from stash_courier.queue import control
-from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
+from stash_courier.worker.delivery.retry import jitter
 
 # Seconds between probes. An outage is looked at often, so that everything goes out within a minute of
 # its end; what a person has to mend is looked at more and more rarely.
 PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
 PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
-ILL_AFTER = 3  # failures in a row, without a success between, that may be the destination's
-FORBIDDEN_SCENES = 2  # so many different scenes refused with 403: it isn't the scene
-JITTER = 0.2
-
-_FAULT = {Failure.DESTINATION, Failure.FORBIDDEN}
-_AT_ONCE = {Failure.UNREACHABLE, Failure.DESTINATION}
-_COUNTED = {Failure.BUSY, Failure.REFUSED, Failure.FORBIDDEN}
-_ALIVE = {Failure.NOT_THERE_YET, Failure.ITEM_REFUSED}  # it looked at the item: it works
-_SAYS_NOTHING = {Failure.STASH, Failure.BUG}  # about the destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,9 @@ def from_json(stored: dict[str, Any]) -> Health:
     streak = stored.get("streak")
     if isinstance(streak, list | tuple):
         pairs = [pair for pair in streak if isinstance(pair, list | tuple) and len(pair) == 2]
-        known["streak"] = tuple((f, s) for f, s in pairs if isinstance(f, str) and control.is_whole(s))
+        known["streak"] = tuple(
+            (f, s) for f, s in pairs if isinstance(f, str) and f in CLASSES and control.is_whole(s)
+        )
     return Health(**known)
 
 
@@ -77,7 +71,7 @@ def configured(health: Health, fingerprint: str) -> Health:
     return replace(health, removed_at=0.0)
 
 
-def hurried(health: Health) -> Health:
+def expedited(health: Health) -> Health:
     """Health when a person wants it tried now; one that is gone is probed once."""
     return replace(health, state="ill" if health.state == "gone" else health.state, until=0.0)
 
@@ -104,7 +98,7 @@ def after_failure(
     now: float,
     *,
     probe: bool,
-    chance: Callable[[], float],
+    rng: Callable[[], float],
 ) -> tuple[Health, tuple[int, ...]]:
     """Health after a delivery failed.
 
@@ -114,51 +108,49 @@ def after_failure(
         scene_id: whose delivery it was.
         now: wall time.
         probe: whether this delivery was let through to try an ill destination.
-        chance: gives numbers in [0, 1), for the jitter.
+        rng: gives numbers in [0, 1), for the jitter.
 
     Returns:
         The new health, and the scenes whose counted attempts or dead letters it takes back, since the
         fault turns out to be the destination's: each as often as an attempt of it was counted.
     """
     failure = error.failure
+    row = CLASSES[failure]
     if failure is Failure.GONE:
         gone = replace(health, state="gone", failure=failure.value, reason=error.message, until=0.0)
         return replace(gone, since=health.since if health.state != "well" else now), ()
     if health.state == "gone":
         return health, ()
-    if failure in _ALIVE:
+    if row.alive:
         until = health.until if health.state == "well" else 0.0
         return replace(health, state="well", until=until, probes=0, since=0.0), ()
     if health.state == "ill":
         if not probe:
             return health, ()
-        if failure in _SAYS_NOTHING:  # the next one is to tell
-            return replace(health, until=_held(health, error, now, chance).until), ()
+        if row.hold_after is None:  # it says nothing about the destination; the next probe will
+            return replace(health, until=_held(health, error, now, rng).until), ()
         ill = replace(health, reason=error.message, probes=health.probes + 1)
-        return _held(ill, error, now, chance), ()
+        return _held(ill, error, now, rng), ()
     counted_before = health.streak
-    if failure in _COUNTED:
+    if row.hold_after not in {None, 1}:
         streak = (*health.streak, (failure.value, scene_id))[-20:]
         health = replace(health, streak=streak, streak_since=health.streak_since or now, reason=error.message)
-    if failure in _AT_ONCE or _is_ill(health.streak, failure):
+    if row.hold_after == 1 or _is_ill(health.streak, failure):
         ill = replace(health, state="ill", failure=failure.value, reason=error.message, since=now, probes=0)
-        took = tuple(s for f, s in counted_before if f in {Failure.REFUSED, Failure.FORBIDDEN})
-        return _held(replace(ill, streak=()), error, now, chance), took
+        took = tuple(s for f, s in counted_before if CLASSES[Failure(f)].distinct_scenes)
+        return _held(replace(ill, streak=()), error, now, rng), took
     if error.retry_after is not None:
         health = replace(health, until=max(health.until, now + error.retry_after), reason=error.message)
     return health, ()
 
 
 def _is_ill(streak: tuple[tuple[str, int], ...], failure: Failure) -> bool:
+    row = CLASSES[failure]
     scenes = [scene for name, scene in streak if name == failure]
-    if failure is Failure.BUSY:
-        return len(scenes) >= ILL_AFTER
-    if failure is Failure.FORBIDDEN:
-        return len(set(scenes)) >= FORBIDDEN_SCENES
-    return failure is Failure.REFUSED and len(set(scenes)) >= ILL_AFTER
+    return row.hold_after is not None and len(set(scenes) if row.distinct_scenes else scenes) >= row.hold_after
 
 
-def _held(health: Health, error: DeliveryFailed, now: float, chance: Callable[[], float]) -> Health:
-    table = PROBES_FAULT if error.failure in _FAULT else PROBES_OUTAGE
-    wait = table[min(health.probes, len(table) - 1)] * (1 - JITTER + 2 * JITTER * chance())
+def _held(health: Health, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Health:
+    table = PROBES_FAULT if CLASSES[error.failure].needs_owner else PROBES_OUTAGE
+    wait = table[min(health.probes, len(table) - 1)] * jitter(rng)
     return replace(health, failure=error.failure.value, until=now + max(wait, error.retry_after or 0.0))

@@ -1,27 +1,27 @@
 """What is claimed next: by each destination's health, suspects one at a time. And when there will be something.
 
-Knows the queue and the lanes, and nothing of Stash or of what becomes of a delivery.
+Knows the queue and the pools, and nothing of Stash or of what becomes of a delivery.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
-from stash_courier.worker.delivery.pool import Lane
-from stash_courier.worker.delivery.registry import Roster
+from stash_courier.worker.delivery.pool import Pool
+from stash_courier.worker.delivery.registry import Registry
 
 FETCH_SCENES = 50  # in one request to Stash
 CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
 REMOVED_SECONDS = 30 * 86_400.0  # what waits for a destination that the settings no longer name is kept so long
 FOREVER = 1e12  # wall time: later than anything is due, and in seconds longer than anything waits
 
-Claimed = list[Delivery | Broken]
+Claimed = list[Delivery | CorruptRow]
 
 
-def row_id(job: Delivery | Broken) -> int:
+def row_id(job: Delivery | CorruptRow) -> int:
     """The delivery's row."""
     return job.row_id if isinstance(job, Delivery) else job.seq
 
@@ -31,30 +31,30 @@ class Claims:
 
     Args:
         queue: the deliveries.
-        roster: the lanes that they are claimed for.
+        registry: the pools that they are claimed for.
     """
 
-    def __init__(self, queue: SceneQueue, roster: Roster) -> None:
+    def __init__(self, queue: SceneQueue, registry: Registry) -> None:
         self._queue = queue
-        self._roster = roster
+        self._registry = registry
         self._watched: int | None = None  # row id of the suspect that was claimed last
 
-    def take(self, now: float) -> Iterator[tuple[Lane, Claimed]]:
+    def take(self, now: float) -> Iterator[tuple[Pool, Claimed]]:
         """Claims what may be sent now, ``now`` being wall time. Take over each before the next is claimed."""
-        for name, lane in self._roster.lanes.items():
-            may = breaker.may_send(lane.health, now)
-            lane.probe = may == "probe"
-            if may == "probe" and not lane.on_its_way:
-                yield lane, self._queue.claim_probe(name)
-            elif may == "all" and _has_room(lane) and _is_due(self._queue.next_due(name), now):
+        for name, pool in self._registry.pools.items():
+            may = breaker.may_send(pool.health, now)
+            pool.probe = may == "probe"
+            if may == "probe" and not pool.on_its_way:
+                yield pool, self._queue.claim_probe(name)
+            elif may == "all" and _has_room(pool) and _is_due(self._queue.next_due(name), now):
                 # Whole batches, for each costs a request to Stash, however few scenes it asks for.
-                batches = (CLAIM_AHEAD - lane.on_its_way) // FETCH_SCENES
-                yield lane, self._queue.claim(name, batches * FETCH_SCENES, now)
+                batches = (CLAIM_AHEAD - pool.on_its_way) // FETCH_SCENES
+                yield pool, self._queue.claim(name, batches * FETCH_SCENES, now)
         if (suspected := self._suspected(now)) is not None:
-            lane = self._roster.lanes[suspected]
-            claimed = self._queue.claim(suspected, 1, FOREVER if lane.probe else now, suspects=True)
+            pool = self._registry.pools[suspected]
+            claimed = self._queue.claim(suspected, 1, FOREVER if pool.probe else now, suspects=True)
             self._watched = next(map(row_id, claimed), None)
-            yield lane, claimed
+            yield pool, claimed
 
     def _suspected(self, now: float) -> str | None:
         """The destination whose suspect is next, if one may be claimed.
@@ -65,17 +65,17 @@ class Claims:
         if self._watching():
             return None
         found = {}
-        for name, lane in self._roster.lanes.items():
-            may = breaker.may_send(lane.health, now)
+        for name, pool in self._registry.pools.items():
+            may = breaker.may_send(pool.health, now)
             # One that is ill gets a suspect only if there is nothing else to try it with.
-            if may == "all" or (may == "probe" and not lane.on_its_way):
+            if may == "all" or (may == "probe" and not pool.on_its_way):
                 found[name] = self._queue.next_suspect(name, FOREVER if may == "probe" else now)
         return min((n for n in found if found[n] is not None), key=lambda n: found[n] or (), default=None)
 
     def _watching(self) -> bool:
         """Whether a suspect is on its way."""
         if self._watched is not None and not any(
-            self._watched in lane.row_ids() for lane in self._roster.everyone()
+            self._watched in pool.row_ids() for pool in self._registry.everyone()
         ):
             self._watched = None
         return self._watched is not None
@@ -86,9 +86,9 @@ class Claims:
         One for which nothing waits any more is forgotten.
         """
         claimed: Claimed = []
-        for name, since in list(self._roster.removed.items()):
+        for name, since in list(self._registry.removed.items()):
             if not self._queue.holds(name):
-                self._roster.forget(name)
+                self._registry.forget(name)
             elif now - since >= REMOVED_SECONDS:
                 claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER)
                 claimed += self._queue.claim(name, 1, FOREVER, suspects=True)
@@ -97,21 +97,21 @@ class Claims:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to claim, as far as it is known; what is on its way reports itself."""
         watching = self._watching()
-        return min((self._due_in(lane, now, watching) for lane in self._roster.lanes.values()), default=FOREVER)
+        return min((self._due_in(pool, now, watching) for pool in self._registry.pools.values()), default=FOREVER)
 
-    def _due_in(self, lane: Lane, now: float, watching: bool) -> float:
-        name = lane.destination.id
+    def _due_in(self, pool: Pool, now: float, watching: bool) -> float:
+        name = pool.destination.id
         dues = [self._queue.next_due(name), None if watching else self._queue.suspect_due(name)]
         due = min((due for due in dues if due is not None), default=None)
-        if due is None or lane.health.state == "gone" or not _has_room(lane):
+        if due is None or pool.health.state == "gone" or not _has_room(pool):
             return FOREVER
-        if lane.health.state == "ill":
-            return FOREVER if lane.on_its_way else lane.health.until - now
-        return max(due, lane.health.until) - now
+        if pool.health.state == "ill":
+            return FOREVER if pool.on_its_way else pool.health.until - now
+        return max(due, pool.health.until) - now
 
 
-def _has_room(lane: Lane) -> bool:
-    return lane.on_its_way <= CLAIM_AHEAD - FETCH_SCENES
+def _has_room(pool: Pool) -> bool:
+    return pool.on_its_way <= CLAIM_AHEAD - FETCH_SCENES
 
 
 def _is_due(due: float | None, now: float) -> bool:

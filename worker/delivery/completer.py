@@ -15,14 +15,14 @@ from typing import Literal
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Attempt, Broken, Delivery, Scene
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import row_id
-from stash_courier.worker.delivery.pool import Lane, Outcome
-from stash_courier.worker.delivery.registry import Roster
+from stash_courier.worker.delivery.pool import Outcome, Pool
+from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.http.redact import redact
 
 LONGEST_BUG = 2048  # characters of a bug's message; its dead letter has the whole
@@ -34,35 +34,35 @@ log = logging.getLogger(__name__)
 class Burial:
     """A delivery that is to become a dead letter."""
 
-    delivery: Delivery | Broken
+    delivery: Delivery | CorruptRow
     error: BaseException
     title: str = ""
 
 
-class Recorder:
+class Completer:
     """Records for one dispatcher, in its thread.
 
     Args:
         queue: the deliveries.
         dlq: the dead letters.
-        roster: whose lanes' health changes.
+        registry: whose pools' health changes.
         clock: wall time, unix seconds.
-        chance: numbers in [0, 1), for jitter.
+        rng: numbers in [0, 1), for jitter.
     """
 
     def __init__(
         self,
         queue: SceneQueue,
         dlq: DeadLetterQueue,
-        roster: Roster,
+        registry: Registry,
         clock: Callable[[], float],
-        chance: Callable[[], float],
+        rng: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._dlq = dlq
-        self._roster = roster
+        self._registry = registry
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._burials: list[Burial] = []  # of deliveries that are in flight until these are carried out
 
     def burying(self) -> set[int]:
@@ -88,7 +88,7 @@ class Recorder:
         with self._queue.transaction():
             for outcome in outcomes:
                 name = outcome.delivery.destination
-                before = healths.get(name, outcome.lane.health)
+                before = healths.get(name, outcome.pool.health)
                 if outcome.error is None:
                     self._delivered(outcome)
                     delivered.append(outcome.delivery)
@@ -98,25 +98,25 @@ class Recorder:
                     if took:
                         self._queue.give_back(name, took)
                         recalls.append((name, took, before.streak_since or now))
-                if self._roster.lanes.get(name) is outcome.lane:  # else the settings have changed since
-                    healths[name] = self._turned(outcome.lane, before, health, now)
+                if self._registry.pools.get(name) is outcome.pool:  # else the settings have changed since
+                    healths[name] = self._turned(outcome.pool, before, health, now)
             if delivered:
                 last = {"at": now, "destination": delivered[-1].destination, "scene_id": delivered[-1].scene_id}
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
         for name, health in healths.items():
-            self._roster.lanes[name].health = health
+            self._registry.pools[name].health = health
         self._burials += burials
         self._tell_dlq(delivered, recalls)
 
-    def _turned(self, lane: Lane, before: Health, health: Health, now: float) -> Health:
-        """Stores a lane's health; one that fell ill gives back its claims, one that got well sends at once."""
-        name = lane.destination.id
+    def _turned(self, pool: Pool, before: Health, health: Health, now: float) -> Health:
+        """Stores a pool's health; one that fell ill gives back its claims, one that got well sends at once."""
+        name = pool.destination.id
         if before.state != "well" and health.state == "well":
             log.info("%s takes deliveries again", name)
             self._queue.make_due(now, name, only_failed=True)
         if before.state == "well" and health.state != "well":
             log.warning("%s gets nothing for now: %s", name, health.reason)
-            for delivery in lane.take_back():
+            for delivery in pool.take_back():
                 self._queue.back(delivery, None)
         if health != before:
             control.put_state(self._queue.connection, name, breaker.to_json(health))
@@ -148,11 +148,11 @@ class Recorder:
         self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[Burial]
     ) -> tuple[Health, tuple[int, ...]]:
         delivery = outcome.delivery
-        settings = self._roster.settings
+        settings = self._registry.settings
         if error.failure is Failure.BUG:  # nobody took care of what it says
-            error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]
+            error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(
-            before, error, delivery.scene_id, now, probe=outcome.probe, chance=self._chance
+            before, error, delivery.scene_id, now, probe=outcome.probe, rng=self._rng
         )
         decision = retry.decide(
             delivery,
@@ -161,7 +161,7 @@ class Recorder:
             held=health.state != "well",
             schedule=settings.delivery_retry_schedule,
             max_attempts=settings.delivery_max_attempts,
-            chance=self._chance,
+            rng=self._rng,
         )
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)
         log.info(
@@ -199,15 +199,22 @@ class Recorder:
         while self._burials:
             burial = self._burials[0]
             try:
-                letter = transfer.bury(self._queue, self._dlq, burial.delivery, burial.error, title=burial.title)
+                dead_letter = transfer.bury(
+                    self._queue, self._dlq, burial.delivery, burial.error, title=burial.title
+                )
             except sqlite3.OperationalError as error:
                 log.error("dead letters can't be written (%s): they stay in the queue until they can", error)
                 return
             del self._burials[0]
-            if letter is not None:
+            if dead_letter is not None:
                 log.warning(
                     "dead letter %d: scene %d to %s: %s",
-                    *(letter, burial.delivery.scene_id, burial.delivery.destination or "nobody yet", burial.error),
+                    *(
+                        dead_letter,
+                        burial.delivery.scene_id,
+                        burial.delivery.destination or "nobody yet",
+                        burial.error,
+                    ),
                 )
 
 

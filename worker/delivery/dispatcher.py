@@ -19,15 +19,15 @@ from dataclasses import dataclass, replace
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Broken, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FETCH_SCENES, FOREVER, Claims, row_id
-from stash_courier.worker.delivery.completer import Burial, Recorder
-from stash_courier.worker.delivery.pool import Lane, Outcome
-from stash_courier.worker.delivery.registry import Roster
-from stash_courier.worker.stash.client import Batch, PluginState, Stash, StashUnavailable, SweepPage
+from stash_courier.worker.delivery.completer import Burial, Completer
+from stash_courier.worker.delivery.pool import Outcome, Pool
+from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.covers import covers_of
 from stash_courier.worker.stash.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
@@ -52,7 +52,7 @@ class RemovedDestinationError(Exception):
     """The settings have not named this destination for 30 days."""
 
 
-_Asked = Future[Batch] | Future[PluginState] | Future[SweepPage | Refusal]
+_Asked = Future[FetchedScenes] | Future[PluginState] | Future[SweepPage | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Dispatcher:
         wakeup: notified when another thread has something to report.
         clock: wall time, unix seconds.
         monotonic: seconds that nobody sets.
-        chance: numbers in [0, 1), for the jitter of retries.
+        rng: numbers in [0, 1), for the jitter of retries.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Dispatcher:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
     ) -> None:
         self._queue = scene_queue
         self._conn = scene_queue.connection
@@ -94,9 +94,9 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self.roster = Roster(scene_queue, dlq, clock, covers_of(stash))
-        self._recorder = Recorder(scene_queue, dlq, self.roster, clock, chance)
-        self._claims = Claims(scene_queue, self.roster)
+        self.registry = Registry(scene_queue, dlq, clock, covers_of(stash))
+        self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
+        self._claims = Claims(scene_queue, self.registry)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._asking = False
@@ -135,7 +135,7 @@ class Dispatcher:
 
     def busy(self) -> bool:
         """Whether anything is in flight or waits to be recorded."""
-        return bool(self._unrecorded) or any(lane.on_its_way for lane in self.roster.everyone())
+        return bool(self._unrecorded) or any(pool.on_its_way for pool in self.registry.everyone())
 
     def step(self, *, beginning: bool = True) -> float:
         """Does all that can be done now.
@@ -155,7 +155,7 @@ class Dispatcher:
             self._record()
             self._reconcile()
             if beginning:
-                self._hurry()
+                self._expedite()
                 self._route()
                 self._sweep.put()
                 self._redrive()
@@ -173,8 +173,8 @@ class Dispatcher:
         elif self._enabled and self._stash_gone_since is None:
             self._claim()
         self._ask_stash()
-        for lane in self.roster.lanes.values() if not held else ():
-            lane.start_ready(self._report)
+        for pool in self.registry.pools.values() if not held else ():
+            pool.start_ready(self._report)
 
     def _held(self) -> bool:
         """Whether the owner wants nothing to be delivered: the plugin is disabled in Stash, or paused."""
@@ -182,15 +182,15 @@ class Dispatcher:
 
     def put_back(self, *, everything: bool) -> None:
         """Puts back what was claimed and hasn't begun; with ``everything`` also what hasn't ended."""
-        for lane in self.roster.everyone():
-            if given := lane.take_back(everything=everything):
+        for pool in self.registry.everyone():
+            if given := pool.take_back(everything=everything):
                 self._put_back(given)
 
     def close(self) -> None:
         """Lets go of threads and connections; what still runs is not waited for."""
         self._asker.shutdown(wait=False, cancel_futures=True)
-        for lane in self.roster.everyone():
-            lane.close()
+        for pool in self.registry.everyone():
+            pool.close()
         self._stash.close()
 
     # What the other threads report
@@ -203,16 +203,16 @@ class Dispatcher:
         while not self._reports.empty():
             report = self._reports.get()
             if isinstance(report, Outcome):
-                report.lane.running.pop(report.delivery.row_id, None)
-                self._unrecorded.append(replace(report, delivery=self.roster.as_named_now(report.delivery)))
+                report.pool.running.pop(report.delivery.row_id, None)
+                self._unrecorded.append(replace(report, delivery=self.registry.as_named_now(report.delivery)))
             else:
                 self._asking = False
                 self._take_answer(report)
-        self.roster.let_go()
+        self.registry.let_go()
 
     def _take_answer(self, report: _Answer) -> None:
-        for lane in self.roster.everyone():
-            lane.fetching.clear()
+        for pool in self.registry.everyone():
+            pool.fetching.clear()
         try:
             answer = report.future.result()
         except StashUnavailable as error:
@@ -226,7 +226,7 @@ class Dispatcher:
         elif not self._enabled:
             self._put_back(report.deliveries)
         else:
-            self._judge(report.deliveries, answer if isinstance(answer, Batch) else None)
+            self._judge(report.deliveries, answer if isinstance(answer, FetchedScenes) else None)
 
     def _stash_answered(self, state: PluginState) -> None:
         if self._stash_gone_since is not None:
@@ -241,9 +241,9 @@ class Dispatcher:
             log.info(
                 "the plugin is enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered"
             )
-        for lane in self.roster.configure(state.settings):
-            self._put_back(lane.take_back())
-        self._sweep.meet(self.roster.targets)
+        for pool in self.registry.configure(state.settings):
+            self._put_back(pool.take_back())
+        self._sweep.meet(self.registry.targets)
 
     def _stash_failed(self, error: StashUnavailable) -> None:
         now = self._monotonic()
@@ -259,42 +259,42 @@ class Dispatcher:
         self._stash_until = now + STASH_WAITS[min(self._stash_failures, len(STASH_WAITS) - 1)]
         self._stash_failures += 1
         self._sweep.stash_failed()
-        for lane in self.roster.lanes.values():
-            self._put_back(lane.to_fetch)
-            lane.to_fetch.clear()
+        for pool in self.registry.pools.values():
+            self._put_back(pool.to_fetch)
+            pool.to_fetch.clear()
 
     def _put_back(self, deliveries: Iterable[Delivery]) -> None:
         with self._queue.transaction():
             for delivery in deliveries:
                 self._queue.back(delivery, None)
 
-    def _judge(self, deliveries: Iterable[Delivery], batch: Batch | None) -> None:
+    def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes | None) -> None:
         """Filters deliveries; what passes is ready, what doesn't has ended. Without a batch all are destroys."""
         ended = []
         homeless = []
         for delivery in deliveries:
-            lane = self.roster.lanes.get(delivery.destination)
-            if lane is None:
+            pool = self.registry.pools.get(delivery.destination)
+            if pool is None:
                 homeless.append(delivery)
                 continue
             if batch is not None and delivery.scene_id in batch.broken:
                 reason = batch.broken[delivery.scene_id]
                 failed = DeliveryFailed(Failure.STASH, reason)
-                self._unrecorded.append(Outcome(lane, delivery, None, lane.probe, failed))
+                self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
                 continue
             scene = None
             if batch is not None and delivery.event != "destroy":
                 scene = batch.scenes.get(delivery.scene_id)
             known = ledger.find(self._conn, delivery.destination, delivery.scene_id)
-            verdict = filters.judge(delivery, scene, known, self.roster.settings)
+            verdict = filters.judge(delivery, scene, known, self.registry.settings)
             if self._sweep.was_first(delivery, scene, known):
                 verdict = filters.Verdict("superseded", delivery)
             if verdict.kind == "deliver":
-                lane.ready.append((verdict.delivery, None if verdict.delivery.event == "destroy" else scene))
+                pool.ready.append((verdict.delivery, None if verdict.delivery.event == "destroy" else scene))
             else:
                 ended.append((delivery, scene, verdict.kind))
         if ended:
-            self._recorder.settle(ended)
+            self._completer.settle(ended)
         self._put_back(homeless)
 
     # What is done in each step
@@ -308,33 +308,33 @@ class Dispatcher:
         log.warning("the clock jumped by %.0f s: what waits is moved along", jump)
         with self._queue.transaction():
             self._queue.shift(jump)
-            for name, lane in self.roster.lanes.items():
-                lane.health = replace(lane.health, until=lane.health.until + jump if lane.health.until else 0.0)
-                control.put_state(self._conn, name, breaker.to_json(lane.health))
+            for name, pool in self.registry.pools.items():
+                pool.health = replace(pool.health, until=pool.health.until + jump if pool.health.until else 0.0)
+                control.put_state(self._conn, name, breaker.to_json(pool.health))
         self._offset = offset
 
     def _record(self) -> None:
         if self._unrecorded:
-            self._recorder.record(self._unrecorded)
+            self._completer.record(self._unrecorded)
             self._unrecorded = []
-        elif self._recorder.burials_wait:
-            self._recorder.bury(())
+        elif self._completer.burials_wait:
+            self._completer.bury(())
 
     def _reconcile(self) -> None:
         """After a step that ended half-way, takes up again what is in flight in the file and nowhere else."""
         if not self._interrupted:
             return
-        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._recorder.burying()
-        for lane in self.roster.everyone():
-            held |= lane.row_ids()
+        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying()
+        for pool in self.registry.everyone():
+            held |= pool.row_ids()
         lost = [job for job in self._queue.in_flight() if row_id(job) not in held]
         self._put_back(job for job in lost if isinstance(job, Delivery))
-        self._recorder.bury([Burial(job, ValueError(job.reason)) for job in lost if isinstance(job, Broken)])
+        self._completer.bury([Burial(job, ValueError(job.reason)) for job in lost if isinstance(job, CorruptRow)])
         self._interrupted = False
 
-    def _hurry(self) -> None:
+    def _expedite(self) -> None:
         """A person wants everything tried now, or some destinations: by the settings as they are now."""
-        if self._enabled is None or (wish := control.get(self._conn, control.HURRY)) is None:
+        if self._enabled is None or (wish := control.get(self._conn, control.EXPEDITE)) is None:
             return
         if self._wished_at is None:
             self._wished_at, self._stash_until = self._monotonic(), 0.0
@@ -342,45 +342,45 @@ class Dispatcher:
             return  # Stash is asked first
         self._wished_at = None
         with self._queue.transaction():
-            control.put(self._conn, control.HURRY, None)
-            for name, lane in self.roster.lanes.items():
+            control.put(self._conn, control.EXPEDITE, None)
+            for name, pool in self.registry.pools.items():
                 if not isinstance(wish, list) or name in wish:
                     self._queue.make_due(self._clock(), name)
-                    lane.health = breaker.hurried(lane.health)
+                    pool.health = breaker.expedited(pool.health)
 
     def _route(self) -> None:
         """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
-        if self.roster.undecided:
+        if self.registry.undecided:
             return
         while rows := self._queue.inbox_rows(up_to=self._known_seq):
             for row in rows:
-                if isinstance(row, Broken):
+                if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            self._queue.route(rows, self.roster.targets, self.roster.settings.delivery_settle_seconds)
+            self._queue.route(rows, self.registry.targets, self.registry.settings.delivery_settle_seconds)
 
     def _redrive(self) -> None:
-        for letter in self._dlq.asked():
-            if transfer.redrive(self._queue, self._dlq, letter, self._clock()):
-                self.roster.meet_again(letter.destination)
+        for dead_letter in self._dlq.asked():
+            if transfer.redrive(self._queue, self._dlq, dead_letter, self._clock()):
+                self.registry.meet_again(dead_letter.destination)
 
     def _claim(self) -> None:
         now = self._clock()
-        for lane, claimed in self._claims.take(now):
-            self._take(lane, claimed)
-        if not self._recorder.burials_wait and (removed := self._claims.take_removed(now)):
+        for pool, claimed in self._claims.take(now):
+            self._take(pool, claimed)
+        if not self._completer.burials_wait and (removed := self._claims.take_removed(now)):
             error = RemovedDestinationError(RemovedDestinationError.__doc__)
-            self._recorder.bury([Burial(delivery, error) for delivery in removed])
+            self._completer.bury([Burial(delivery, error) for delivery in removed])
 
-    def _take(self, lane: Lane, claimed: Iterable[Delivery | Broken]) -> None:
+    def _take(self, pool: Pool, claimed: Iterable[Delivery | CorruptRow]) -> None:
         burials = []
         for delivery in claimed:
-            if isinstance(delivery, Broken):
+            if isinstance(delivery, CorruptRow):
                 burials.append(Burial(delivery, ValueError(delivery.reason)))
             elif delivery.deaths >= DEADLY:
                 burials.append(Burial(delivery, DeadlyDeliveryError(DeadlyDeliveryError.__doc__)))
             else:
-                lane.to_fetch.append(delivery)
-        self._recorder.bury(burials)
+                pool.to_fetch.append(delivery)
+        self._completer.bury(burials)
 
     def _ask_stash(self) -> None:
         """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""
@@ -390,7 +390,7 @@ class Dispatcher:
         if self._asking or now < until:
             return
         self._asked_seq = newest
-        waiting = [lane for lane in self.roster.lanes.values() if lane.to_fetch]
+        waiting = [pool for pool in self.registry.pools.values() if pool.to_fetch]
         if waiting:
             batch = self._next_batch(waiting)
             scene_ids = sorted({delivery.scene_id for delivery in batch if delivery.event != "destroy"})
@@ -401,7 +401,7 @@ class Dispatcher:
             return
         keep_alive = self._stash.keep_alive_in()
         sweeps = self._enabled and newest <= self._known_seq and self._stash_gone_since is None
-        if sweeps and self._sweep.due_in(self.roster.settings) <= 0:  # its answer brings the settings too
+        if sweeps and self._sweep.due_in(self.registry.settings) <= 0:  # its answer brings the settings too
             self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
         elif (
             newest > self._known_seq
@@ -413,25 +413,25 @@ class Dispatcher:
             self._await_answer((), self._asker.submit(self._stash.plugin_state))
 
     def _state_seconds(self) -> float:
-        ill = any(lane.health.state != "well" for lane in self.roster.lanes.values())
-        troubled = self._enabled is False or self.roster.unusable or ill
+        ill = any(pool.health.state != "well" for pool in self.registry.pools.values())
+        troubled = self._enabled is False or self.registry.unusable or ill
         return STATE_TROUBLED_SECONDS if troubled else STATE_IDLE_SECONDS
 
     def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
         self._asking, self._asked_at = True, self._monotonic()
         future.add_done_callback(lambda done: self._report(_Answer(deliveries, done)))
 
-    def _next_batch(self, lanes: list[Lane]) -> tuple[Delivery, ...]:
-        """Deliveries of at most FETCH_SCENES scenes, taken from the lanes in turn."""
+    def _next_batch(self, pools: list[Pool]) -> tuple[Delivery, ...]:
+        """Deliveries of at most FETCH_SCENES scenes, taken from the pools in turn."""
         batch: list[Delivery] = []
         scenes: set[int] = set()
-        while lanes:
-            for lane in list(lanes):
-                if not lane.to_fetch or (len(scenes) >= FETCH_SCENES and lane.to_fetch[0].scene_id not in scenes):
-                    lanes.remove(lane)
+        while pools:
+            for pool in list(pools):
+                if not pool.to_fetch or (len(scenes) >= FETCH_SCENES and pool.to_fetch[0].scene_id not in scenes):
+                    pools.remove(pool)
                     continue
-                delivery = lane.to_fetch.popleft()
-                lane.fetching[delivery.row_id] = delivery
+                delivery = pool.to_fetch.popleft()
+                pool.fetching[delivery.row_id] = delivery
                 scenes.add(delivery.scene_id)
                 batch.append(delivery)
         return tuple(batch)
@@ -442,7 +442,7 @@ class Dispatcher:
             return 0.0
         now, wall = self._monotonic(), self._clock()
         waits = [self._state_seconds()]
-        if self._recorder.burials_wait:
+        if self._completer.burials_wait:
             waits.append(AGAIN_SECONDS)
         if not self._asking:
             if self._stash_gone_since is not None:
@@ -450,7 +450,7 @@ class Dispatcher:
             elif (keep_alive := self._stash.keep_alive_in()) is not None:
                 waits.append(keep_alive)
             if self._enabled and self._stash_gone_since is None:
-                waits.append(self._sweep.due_in(self.roster.settings))
+                waits.append(self._sweep.due_in(self.registry.settings))
         if self._enabled and self._stash_gone_since is None and not self._held():
             waits.append(self._claims.due_in(wall))
         return max(0.0, min(waits))

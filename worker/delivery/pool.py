@@ -1,6 +1,6 @@
-"""A lane: one destination's share of the worker. Its own threads, its own buffer, its own health.
+"""A pool: one destination's share of the worker. Its own threads, its own buffer, its own health.
 
-What one destination does, or fails to do, is felt in no other lane. No policy here: what may be sent
+What one destination does, or fails to do, is felt in no other pool. No policy here: what may be sent
 is breaker.py's, what becomes of a failure retry.py's.
 """
 
@@ -26,7 +26,7 @@ HANDED = 2
 class Outcome:
     """How one try ended."""
 
-    lane: Lane
+    pool: Pool
     delivery: Delivery
     scene: Scene | None
     probe: bool
@@ -51,7 +51,7 @@ class Batch:
 
 
 @dataclass
-class Lane:
+class Pool:
     """Deliveries of one destination on their way: to be fetched, ready, running."""
 
     destination: Destination
@@ -106,14 +106,14 @@ class Lane:
         self.destination.close()
 
 
-def open_lane(destination: Destination, health: Health, concurrency: int) -> Lane:
-    """A lane with its threads."""
+def open_pool(destination: Destination, health: Health, concurrency: int) -> Pool:
+    """A pool with its threads."""
     threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=destination.id)
-    return Lane(destination, health, threads, concurrency)
+    return Pool(destination, health, threads, concurrency)
 
 
 def _deliver(
-    lane: Lane,
+    pool: Pool,
     batch: Batch,
     job: tuple[Delivery, Scene | None],
     probe: bool,
@@ -123,10 +123,10 @@ def _deliver(
     error: DeliveryFailed | None = None
     try:
         batch.prepare()
-        lane.destination.deliver(delivery, scene)
+        pool.destination.deliver(delivery, scene)
     except DeliveryFailed as failed:
         error = failed
     except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
         error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
         error.__cause__ = bug
-    finished(Outcome(lane, delivery, scene, probe, error))
+    finished(Outcome(pool, delivery, scene, probe, error))

@@ -1,4 +1,4 @@
-"""The roster: which destinations there are, from the settings, and what is remembered of each.
+"""The registry: which destinations there are, from the settings, and what is remembered of each.
 
 A destination that the settings no longer name keeps what waits for it; one whose setting is broken
 gets deliveries all the same, which wait until it is mended. Empty settings remove nobody. One that gets
@@ -19,7 +19,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Lane, open_lane
+from stash_courier.worker.delivery.pool import Pool, open_pool
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.settings import Problem, Settings, parse
 from stash_courier.worker.stash.covers import Cover
@@ -29,14 +29,14 @@ SECRET = {"secret", "key", "token", "headers"}  # how the names of such settings
 log = logging.getLogger(__name__)
 
 
-class Roster:
+class Registry:
     """Lanes by destination id.
 
     Args:
         queue: whose file keeps each destination's health.
         dlq: the dead letters.
         clock: wall time, unix seconds.
-        cover: fetches covers from Stash, in the lanes' threads.
+        cover: fetches covers from Stash, in the pools' threads.
     """
 
     def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], cover: Cover) -> None:
@@ -45,21 +45,21 @@ class Roster:
         self._cover = cover
         self._clock = clock
         self._raw: dict[str, object] | None = None
-        self._retired: list[Lane] = []
+        self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former name → the one since
         self.settings = Settings()
         self.problems: tuple[Problem, ...] = ()
-        self.lanes: dict[str, Lane] = {}
+        self.pools: dict[str, Pool] = {}
         self.targets: tuple[str, ...] = ()  # ids that an event is routed to
         self.unusable = False  # a destination is set up and can't be used until a setting is corrected
         self.undecided = False  # the only destinations are some that a broken setting doesn't tell
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
-    def configure(self, raw: Mapping[str, object]) -> list[Lane]:
+    def configure(self, raw: Mapping[str, object]) -> list[Pool]:
         """Takes the plugin's settings as Stash has them now: wholly, or not at all.
 
         Returns:
-            The lanes that are no more: put back what they had claimed and not begun.
+            The pools that are no more: put back what they had claimed and not begun.
 
         Raises:
             sqlite3.Error: queue.db can't be written; the settings before hold on.
@@ -90,14 +90,14 @@ class Roster:
                 control.put_state(conn, name, breaker.to_json(state))
             control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
 
-        retired = list(self.lanes.values())
+        retired = list(self.pools.values())
         self._retired += retired
-        self.lanes = {
-            name: open_lane(destination, healths[name], settings.delivery_concurrency)
+        self.pools = {
+            name: open_pool(destination, healths[name], settings.delivery_concurrency)
             for name, destination in loaded.destinations.items()
         }
         self.settings, self.problems, self.removed = settings, problems, removed
-        self.targets = (*self.lanes, *kept)
+        self.targets = (*self.pools, *kept)
         self.unusable = bool(loaded.broken_kinds)
         self.undecided = not self.targets and self.unusable
         self._raw = dict(raw)
@@ -144,13 +144,13 @@ class Roster:
         self.removed.pop(name, None)
         control.put_state(self._queue.connection, name, None)
 
-    def everyone(self) -> list[Lane]:
-        """All lanes, those of old settings that still have something running included."""
+    def everyone(self) -> list[Pool]:
+        """All pools, those of old settings that still have something running included."""
         self.let_go()
-        return [*self.lanes.values(), *self._retired]
+        return [*self.pools.values(), *self._retired]
 
     def let_go(self) -> None:
-        """Ends the threads of old settings' lanes that have nothing running any more."""
-        for lane in [lane for lane in self._retired if not lane.on_its_way]:
-            self._retired.remove(lane)
-            lane.close()
+        """Ends the threads of old settings' pools that have nothing running any more."""
+        for pool in [pool for pool in self._retired if not pool.on_its_way]:
+            self._retired.remove(pool)
+            pool.close()

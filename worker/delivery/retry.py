@@ -1,6 +1,6 @@
-"""What becomes of a delivery that failed, pure: later or buried, and what the attempt counts for.
+"""What happens to a delivery that failed: it waits or becomes a dead letter. Pure.
 
-DESIGN's table "what an attempt's failure means" stands here and in breaker.py, nowhere else.
+The rules for each class of failure are in queue/failures.py; what happens to the destination is in breaker.py.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery
 
-JITTER = 0.2
-# A media server that doesn't know the item yet: it is scanned in minutes, or the path map is wrong.
-ABSENT_SECONDS = (30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
+# Seconds between attempts while a media server doesn't know the item. Either it is scanned within minutes, or the
+# path map is wrong.
+NOT_FOUND_SECONDS = (30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def decide(
     held: bool,
     schedule: Sequence[float],
     max_attempts: int,
-    chance: Callable[[], float],
+    rng: Callable[[], float],
 ) -> Decision:
     """Decides about one failed delivery.
 
@@ -44,47 +44,42 @@ def decide(
         held: the destination is ill or gone after this failure: it waits as a whole, this one too.
         schedule: seconds between tries; the last repeats.
         max_attempts: counted attempts after which it is a dead letter.
-        chance: gives numbers in [0, 1), for the jitter.
+        rng: gives numbers in [0, 1), for the jitter.
     """
-    tried = replace(delivery, tries=delivery.tries + 1)
+    row = CLASSES[error.failure]
+    tried = replace(delivery, attempts=delivery.attempts + 1)
+    if held and row.hold_after is not None:
+        # Nothing counts while the whole destination waits. Due now puts a failed probe behind the others.
+        return Decision(False, tried, now)
 
     def later(job: Delivery, seconds: float) -> Decision:
-        wait = seconds * (1 - JITTER + 2 * JITTER * chance())
-        return Decision(False, job, now + max(wait, error.retry_after or 0.0))
+        return Decision(False, job, now + max(seconds * jitter(rng), error.retry_after or 0.0))
 
-    match error.failure:
-        case Failure.ITEM_REFUSED:
+    match row.delivery:
+        case "bury":
             return Decision(True, tried, now)
-        case Failure.NOT_THERE_YET:
-            absent = replace(tried, absent=tried.absent + 1)
-            if absent.absent > len(ABSENT_SECONDS):
-                return Decision(True, absent, now)
-            return later(absent, ABSENT_SECONDS[absent.absent - 1])
-        case Failure.BUG:
-            return _counted(tried, later, schedule, max_attempts, now)
-        case _ if held:
-            # Nothing counts while the destination waits as a whole; one that probed goes to the end.
-            return Decision(False, tried, now)
-        case Failure.REFUSED:
-            return _counted(tried, later, schedule, max_attempts, now)
-        case Failure.FORBIDDEN:
-            return Decision(True, tried, now)
-        case _:
-            return later(tried, _step(schedule, tried.tries))
+        case "wait for scan":
+            waiting = replace(tried, not_found=tried.not_found + 1)
+            if waiting.not_found > len(NOT_FOUND_SECONDS):
+                return Decision(True, waiting, now)
+            return later(waiting, NOT_FOUND_SECONDS[waiting.not_found - 1])
+        case "count":
+            counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
+            if counted.counted_attempts >= max_attempts:
+                return Decision(True, counted, now)
+            return later(counted, _step(schedule, counted.counted_attempts))
+        case "wait":
+            return later(tried, _step(schedule, tried.attempts))
 
 
-def _counted(
-    tried: Delivery,
-    later: Callable[[Delivery, float], Decision],
-    schedule: Sequence[float],
-    max_attempts: int,
-    now: float,
-) -> Decision:
-    counted = replace(tried, attempts=tried.attempts + 1)
-    if counted.attempts >= max_attempts:
-        return Decision(True, counted, now)
-    return later(counted, _step(schedule, counted.attempts))
+def jitter(rng: Callable[[], float]) -> float:
+    """A factor that spreads waits by 20 percent to either side.
+
+    Args:
+        rng: numbers in [0, 1).
+    """
+    return 0.8 + 0.4 * rng()
 
 
-def _step(schedule: Sequence[float], tries: int) -> float:
-    return schedule[min(tries, len(schedule)) - 1]
+def _step(schedule: Sequence[float], attempts: int) -> float:
+    return schedule[min(attempts, len(schedule)) - 1]

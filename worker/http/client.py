@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.worker.http.redact import longest_spelling, redact
 from stash_courier.worker.http.transport import GuardedAdapter, LinkLocalRefused, Watchdog
 
@@ -29,23 +29,7 @@ KEPT = 2048  # bytes of an answer that a person gets to see
 RETRY_AFTER_CAP = 24 * 3600.0  # seconds
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_CLASSES = {
-    401: Failure.DESTINATION,
-    403: Failure.FORBIDDEN,
-    407: Failure.DESTINATION,
-    408: Failure.REFUSED,
-    409: Failure.REFUSED,
-    410: Failure.GONE,
-    425: Failure.REFUSED,
-    429: Failure.BUSY,
-    501: Failure.DESTINATION,  # this and the next two: can't do it at all, so neither time nor another scene helps
-    502: Failure.BUSY,
-    503: Failure.BUSY,
-    504: Failure.BUSY,
-    505: Failure.DESTINATION,
-    511: Failure.DESTINATION,
-    **dict.fromkeys((*range(520, 531), 598, 599), Failure.BUSY),  # proxies that can't reach the server
-}
+_BY_STATUS = {status: failure for failure, row in CLASSES.items() for status in row.statuses}
 _PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE)  # nginx, Apache, Go
 
 _ADVICE = {
@@ -60,13 +44,6 @@ _ADVICE = {
     502: "the server behind it is down or starting, so we wait",
     503: "it is overloaded or starting, so we wait",
     504: "the server behind it does not answer, so we wait",
-}
-
-_GENERAL_ADVICE = {
-    Failure.BUSY: "it can't take anything just now, so we wait",
-    Failure.REFUSED: "it failed at this; its own log says why",
-    Failure.DESTINATION: "that is no answer to what we sent; check the address in the settings",
-    Failure.ITEM_REFUSED: "it refuses this one; its answer and its own log say why",
 }
 
 _ERRORS_OF_TRANSPORT = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)  # requests' are OSErrors
@@ -281,7 +258,7 @@ class Client:
             failure = Failure.DESTINATION
             advice = "it speaks TLS on this port; write https:// in the settings"
         elif advice is None:
-            advice = _GENERAL_ADVICE[failure]
+            advice = CLASSES[failure].hint
         if retry_after is not None:
             advice += f", {retry_after:.0f} s as it asks"
         message = f"{host_of(url)} answered {_named(status)}: {advice}."
@@ -317,8 +294,8 @@ def classify(status: int, *, fixed_url: bool) -> Failure:
     if status in {404, 405} and fixed_url:
         return Failure.DESTINATION
     if 400 <= status < 500:
-        return _CLASSES.get(status, Failure.ITEM_REFUSED)
-    return _CLASSES.get(status, Failure.REFUSED if 500 <= status < 600 else Failure.DESTINATION)
+        return _BY_STATUS.get(status, Failure.ITEM_REFUSED)
+    return _BY_STATUS.get(status, Failure.REFUSED if 500 <= status < 600 else Failure.DESTINATION)
 
 
 def parse_retry_after(value: str, now: float) -> float | None:

@@ -37,7 +37,7 @@ class LinkLocalRefused(OSError):
     """The host's address is link-local: where clouds keep their credentials, and no media server lives."""
 
 
-class Attempt:
+class TimedRequest:
     """One request on the wire: when it must end, and the sockets that end with it."""
 
     def __init__(self, deadline: float, fresh: bool, lock: threading.Condition) -> None:
@@ -76,7 +76,7 @@ class Attempt:
         self._handles.clear()
 
 
-_current: ContextVar[Attempt] = ContextVar("attempt")
+_current: ContextVar[TimedRequest] = ContextVar("attempt")
 
 
 class Watchdog:
@@ -84,18 +84,18 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
-        self._attempts: set[Attempt] = set()
+        self._attempts: set[TimedRequest] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @contextlib.contextmanager
-    def attempt(self, deadline: float, *, fresh: bool = False) -> Iterator[Attempt]:
+    def attempt(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
         """Everything this thread sends through a ``GuardedAdapter`` inside the block ends at the deadline.
 
         After ``close`` an attempt has fired from the start.
         """
-        attempt = Attempt(deadline, fresh, self._lock)
+        attempt = TimedRequest(deadline, fresh, self._lock)
         self._add(attempt)
         token = _current.set(attempt)
         try:
@@ -122,7 +122,7 @@ class Watchdog:
         """Whether ``close`` was called."""
         return self._closed
 
-    def _add(self, attempt: Attempt) -> None:
+    def _add(self, attempt: TimedRequest) -> None:
         with self._lock:
             if self._closed:
                 attempt.fire()

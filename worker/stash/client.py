@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
-from stash_courier.queue.schema import CONNECTION
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.queries import PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash.wire import Connection, LoginRefused, StashUnavailable, UnusableAnswer, Wire
 
 __all__ = [
-    "Batch",
     "Connection",
+    "FetchedScenes",
     "Listed",
     "PluginState",
     "ScenePage",
@@ -41,7 +41,7 @@ ZONES_SECONDS = 12 * 3600  # how far a server's clock text can lie behind UTC (U
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FetchedScenes:
     """The scenes of one call, each id in exactly one of the two, and the state seen with them."""
 
     scenes: Mapping[int, Scene | None]  # None: Stash doesn't have it any more
@@ -118,7 +118,7 @@ class Stash:
         """This plugin's settings and whether it is enabled."""
         return self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
 
-    def scenes(self, ids: Collection[int]) -> Batch:
+    def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state, in one request.
 
         Where Stash answers with errors it is asked again in halves, so that one broken scene
@@ -256,13 +256,13 @@ class Stash:
 
     # Scenes
 
-    def _batch(self, ids: Sequence[int]) -> Batch:
+    def _batch(self, ids: Sequence[int]) -> FetchedScenes:
         if not ids:
-            return Batch({}, {}, self.plugin_state())
+            return FetchedScenes({}, {}, self.plugin_state())
         variables = {f"s{n}": str(scene_id) for n, scene_id in enumerate(ids)}
         fetched_at = self._clock()
 
-        def read(data: Mapping[str, object]) -> Batch:
+        def read(data: Mapping[str, object]) -> FetchedScenes:
             scenes: dict[int, Scene | None] = {}
             broken: dict[int, str] = {}
             for n, scene_id in enumerate(ids):
@@ -270,11 +270,11 @@ class Stash:
                     scenes[scene_id] = _read_one(data, f"s{n}", scene_id, fetched_at)
                 except WrongShape as error:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
-            return Batch(scenes, broken, queries.read_state(data))
+            return FetchedScenes(scenes, broken, queries.read_state(data))
 
         return self._ask(queries.scenes_by_id(len(ids)), variables, read)
 
-    def _in_halves(self, ids: Sequence[int]) -> Batch:
+    def _in_halves(self, ids: Sequence[int]) -> FetchedScenes:
         """One request a half, down to the scenes that fail alone."""
         scenes: dict[int, Scene | None] = {}
         broken: dict[int, str] = {}
@@ -294,7 +294,7 @@ class Stash:
             scenes.update(batch.scenes)
             broken.update(batch.broken)
             state = batch.state
-        return Batch(scenes, broken, state or self.plugin_state())
+        return FetchedScenes(scenes, broken, state or self.plugin_state())
 
     def _answers_for_another(self, failed: Sequence[int]) -> bool | None:
         """Whether Stash can give a scene beside these, so that the fault lies with them; None: it has none.

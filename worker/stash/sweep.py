@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-from stash_courier.queue import control, ledger, schema
+from stash_courier.queue import control, ledger, schema, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import DeadLetter, Delivery, Event, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
@@ -225,8 +225,10 @@ class Sweep:
             # Fetched before the change, maybe: then the ledger will say so at the next sweep.
             self._waiting.add(scene.id)
             return True
-        letter = self._letter(target, scene.id)
-        return letter is not None and (letter.failed_at > scene.moment + 1 or scene.moment > page.asked_at)
+        dead_letter = self._letter(target, scene.id)
+        return dead_letter is not None and (
+            dead_letter.failed_at > scene.moment + 1 or scene.moment > page.asked_at
+        )
 
     def _missing(self, step: Step, page: SweepPage) -> set[tuple[str, int]]:
         """Scenes that were delivered and are no more, with the destinations that have not been told."""
@@ -241,13 +243,13 @@ class Sweep:
     def _destroy_known(self, target: str, scene_id: int) -> bool:
         if self._queue.generation(target, scene_id) is not None:
             return True
-        letter = self._letter(target, scene_id)
-        return letter is not None and letter.event == "destroy"
+        dead_letter = self._letter(target, scene_id)
+        return dead_letter is not None and dead_letter.event == "destroy"
 
     def _letter(self, target: str, scene_id: int) -> DeadLetter | None:
         found = self._dlq.find(target, scene_id)
-        letter = None if found is None else self._dlq.get_by_id(found[0])
-        return None if letter is None or letter.state == "resolved" else letter
+        dead_letter = None if found is None else self._dlq.get_by_id(found[0])
+        return None if dead_letter is None or dead_letter.state == "resolved" else dead_letter
 
     def _ever_ended(self, scene_id: int) -> bool:
         return any(ledger.find(self._conn, target, scene_id) is not None for target in self._met)
@@ -256,7 +258,7 @@ class Sweep:
         """Puts events behind all edits, as those of a button are. Within a transaction."""
         at = self._clock()
         rows = (
-            schema.encode({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
+            store.encode({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
             for scene_id, event in events.items()
         )
         insert = schema.INSERT.format(table_name=schema.INBOX)

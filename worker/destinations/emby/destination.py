@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations import TestReport
-from stash_courier.worker.destinations.media.check import Trial
+from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Library, Recent, described, hint
 from stash_courier.worker.destinations.media.settings import Server, fingerprint, read_server
 from stash_courier.worker.destinations.media.state import (
@@ -63,7 +63,7 @@ def configure(
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class EmbyItem:
     """A movie or video, as far as it matters here."""
 
     id: str
@@ -130,7 +130,7 @@ class Emby:
 
     def test(self, scene: Scene | None) -> TestReport:
         """Looks a real scene up; tells Emby nothing."""
-        return Trial(
+        return Check(
             NAME,
             self._path_map,
             introduce=self._introduce,
@@ -143,13 +143,13 @@ class Emby:
         """Lets go of connections."""
         self._client.close()
 
-    def _find(self, scene_id: int, where: Sequence[Place]) -> tuple[Place, Item] | None:
+    def _find(self, scene_id: int, where: Sequence[Place]) -> tuple[Place, EmbyItem] | None:
         """The first of these files that Emby knows, and its item."""
         for place in where:
             wanted = quote(place.server, safe="", errors="replace")
             rows = self._rows(f"/Items?Path={wanted}&Recursive=true&Fields=Path&Limit={FOUND_AT_MOST}")
             found = {
-                str(row.get("Id")): Item(str(row.get("Id")), str(row.get("Name")))
+                str(row.get("Id")): EmbyItem(str(row.get("Id")), str(row.get("Name")))
                 for row in rows
                 if same_path(str(row.get("Path")), place.server)
             }
@@ -170,7 +170,7 @@ class Emby:
             )
             taken(answer, self._server)
 
-    def _refresh(self, item: Item) -> None:
+    def _refresh(self, item: EmbyItem) -> None:
         url = f"{self._server.url}/Items/{quote(item.id, safe='')}/Refresh?{REFRESH}"
         with still_there(self._server, str(item)):
             taken(self._client.request("POST", url, headers=self._headers, body=b""), self._server)

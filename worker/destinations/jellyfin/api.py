@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker import VERSION
-from stash_courier.worker.destinations.jellyfin.items import READ, Item, wrong_in
+from stash_courier.worker.destinations.jellyfin.items import READ, JellyfinItem, wrong_in
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import advice, library_updated, read_json, taken, unlike
@@ -59,7 +59,7 @@ class JellyfinApi:
             advice={**advice(server, _KEYS), 503: _BUSY},
         )
 
-    def items(self, ids: Iterable[str]) -> list[Item]:
+    def items(self, ids: Iterable[str]) -> list[JellyfinItem]:
         """Those of these items that exist, whole. ``GET /Items/{id}`` is no way: 400 with an API key."""
         query = {"ids": ",".join(ids), "fields": READ, "enableUserData": "false"}
         answer, found = self._items(query)
@@ -67,7 +67,7 @@ class JellyfinApi:
             raise self._unlike(answer, wrong)
         return found
 
-    def page(self, start: int) -> list[Item]:
+    def page(self, start: int) -> list[JellyfinItem]:
         """A page of the listing of all videos, with ids and paths only; shorter than PAGE at the end."""
         query = {
             "recursive": "true",
@@ -84,7 +84,7 @@ class JellyfinApi:
         }
         return self._items(query)[1]
 
-    def update(self, item: Item) -> None:
+    def update(self, item: JellyfinItem) -> None:
         """Replaces an item; it must be whole."""
         self._post(f"/Items/{item['Id']}", json.dumps(item).encode("ascii"), "application/json")
 
@@ -93,11 +93,11 @@ class JellyfinApi:
         path = "/Library/Media/Updated"
         self._post(path, library_updated(kind, paths), "application/json", fixed_url=True)
 
-    def image(self, item: Item) -> bytes:
+    def image(self, item: JellyfinItem) -> bytes:
         """An item's primary image, as the file is."""
         return self._get(f"/Items/{item['Id']}/Images/Primary").body
 
-    def set_image(self, item: Item, image: bytes, media_type: str) -> None:
+    def set_image(self, item: JellyfinItem, image: bytes, media_type: str) -> None:
         """Sets an item's primary image. The body is base64, under the picture's own type."""
         self._post(f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
 
@@ -124,7 +124,7 @@ class JellyfinApi:
         """Lets go of connections."""
         self._client.close()
 
-    def _items(self, query: dict[str, str]) -> tuple[Answer, list[Item]]:
+    def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
         answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
         content = read_json(answer, self._server)
         items = content.get("Items") if isinstance(content, dict) else None

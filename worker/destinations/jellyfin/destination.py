@@ -13,9 +13,9 @@ from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations import TestReport
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import FIELDS, Edit, Item, known_as, lay_over
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, known_as, lay_over
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
-from stash_courier.worker.destinations.media.check import Trial
+from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Recent, described, hint
 from stash_courier.worker.destinations.media.settings import (
     Selection,
@@ -156,7 +156,7 @@ class Jellyfin:
 
     def test(self, scene: Scene | None) -> TestReport:
         """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
-        return Trial(
+        return Check(
             NAME,
             self._path_map,
             introduce=self._introduce,
@@ -178,10 +178,10 @@ class Jellyfin:
             raise ambiguous(NAME, scene_id, place, map(known_as, found.items))
         return found
 
-    def _edit(self, item: Item, scene: Scene) -> Edit:
+    def _edit(self, item: JellyfinItem, scene: Scene) -> JellyfinEdit:
         return lay_over(item, wanted_state(scene, self._selection), add_only=self._selection.add_only)
 
-    def _update(self, found: Found, scene: Scene) -> Item:
+    def _update(self, found: Found, scene: Scene) -> JellyfinItem:
         """Sends the item with what differs in it; gives it back as it was."""
         (item,) = found.items
         edit = self._edit(item, scene)
@@ -195,7 +195,7 @@ class Jellyfin:
             self._api.update(edit.body)
         return item
 
-    def _show_cover(self, cover: Cover, item: Item, scene: Scene) -> None:
+    def _show_cover(self, cover: Cover, item: JellyfinItem, scene: Scene) -> None:
         """Makes the scene's cover the item's primary image, unless it is that already."""
         image = cover(scene.cover_url) if scene.cover_url else b""
         media_type = image_type(image)

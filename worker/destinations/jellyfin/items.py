@@ -22,7 +22,7 @@ from stash_courier.worker.destinations.media.state import (
     would_change,
 )
 
-Item = dict[str, Any]  # as JSON has it; jellyfin_api.py has checked what is relied on here
+JellyfinItem = dict[str, Any]  # as JSON has it; jellyfin_api.py has checked what is relied on here
 
 FIELDS = ("title", "details", "date", "studio", "performers", "tags", "director", "rating", "ids")
 
@@ -77,7 +77,7 @@ def computed_ids(path: str, *, lowered: bool) -> tuple[str, ...]:
     )
 
 
-def wrong_in(item: Item) -> str:
+def wrong_in(item: JellyfinItem) -> str:
     """What keeps an item from being changed and sent back, in a few words; "" if nothing does."""
     for key, kind in REQUIRED.items():
         if not isinstance(item.get(key), kind):
@@ -91,20 +91,20 @@ def wrong_in(item: Item) -> str:
     return ""
 
 
-def known_as(item: Item) -> str:
+def known_as(item: JellyfinItem) -> str:
     """An item as the owner finds it."""
     return f'"{item.get("Name") or ""}" (id {item["Id"]})'
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class JellyfinEdit:
     """What is to be sent for an item."""
 
-    body: Item  # the item, whole, as it should be
+    body: JellyfinItem  # the item, whole, as it should be
     changes: tuple[str, ...]  # a line for each changed field; none: nothing to send
 
 
-def lay_over(item: Item, wanted: State, *, add_only: bool) -> Edit:
+def lay_over(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
     """Lays a scene's fields over an item, and locks those that it changes.
 
     Args:
@@ -131,14 +131,14 @@ def lay_over(item: Item, wanted: State, *, add_only: bool) -> Edit:
         layer.rating(wanted.rating)
     if wanted.ids is not None:
         layer.ids(wanted.ids)
-    return Edit(layer.body, tuple(layer.changes))
+    return JellyfinEdit(layer.body, tuple(layer.changes))
 
 
 class _Layer:
     """An item in the making."""
 
-    def __init__(self, item: Item) -> None:
-        self.body: Item = {**item, "LockedFields": list(item["LockedFields"])}
+    def __init__(self, item: JellyfinItem) -> None:
+        self.body: JellyfinItem = {**item, "LockedFields": list(item["LockedFields"])}
         self.changes: list[str] = []
 
     def text(self, field: str, key: str, wanted: str) -> None:
@@ -214,9 +214,9 @@ class _Layer:
             self.body["LockedFields"].append(name)
 
 
-def _names_of(entries: Iterable[Item]) -> list[str]:
+def _names_of(entries: Iterable[JellyfinItem]) -> list[str]:
     return [_name_of(entry) for entry in entries]
 
 
-def _name_of(entry: Item) -> str:
+def _name_of(entry: JellyfinItem) -> str:
     return str(entry.get("Name") or "")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import Item, computed_ids
+from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, computed_ids
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.state import path_key
 
@@ -28,7 +28,7 @@ LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing that lacks a path is be
 class Found:
     """What was found for a scene."""
 
-    items: list[Item]  # of one path: several make it ambiguous
+    items: list[JellyfinItem]  # of one path: several make it ambiguous
     ahead: bool = False  # they were read ahead, so they may be some seconds old
 
 
@@ -36,7 +36,7 @@ class Found:
 class _Seen:
     """What the computed ids of one path led to."""
 
-    items: list[Item]
+    items: list[JellyfinItem]
     at: float  # monotonic
 
 
@@ -94,9 +94,9 @@ class Lookup:
             found = self._listed(paths)
         return Found(next((items for path in paths if (items := found.get(path_key(path)))), []), ahead)
 
-    def again(self, item: Item) -> Item | None:
+    def again(self, item: JellyfinItem) -> JellyfinItem | None:
         """An item as it is now; None if it is no longer there, or no longer at its path."""
-        found: dict[str, list[Item]] = {path_key(item["Path"]): []}
+        found: dict[str, list[JellyfinItem]] = {path_key(item["Path"]): []}
         return next(iter(self._read([item["Id"]], found)), None)
 
     def files(self) -> list[str]:
@@ -106,7 +106,7 @@ class Lookup:
                 self._read_listing()
             return [one.path for listed in self._listing.values() for one in listed]
 
-    def _taken(self, paths: Iterable[str]) -> dict[str, list[Item]] | None:
+    def _taken(self, paths: Iterable[str]) -> dict[str, list[JellyfinItem]] | None:
         """What was looked up ahead, if it is still fresh and there for all paths; it serves once."""
         now = self._clock()
         with self._lock:
@@ -114,9 +114,9 @@ class Lookup:
         fresh = {key: one.items for key, one in seen.items() if one is not None and now - one.at < FRESH_SECONDS}
         return fresh if len(fresh) == len(seen) else None
 
-    def _computed(self, paths: Sequence[str]) -> dict[str, list[Item]]:
+    def _computed(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
         """Items by path key; an entry for every path, empty if its computed ids lead nowhere."""
-        found: dict[str, list[Item]] = {path_key(path): [] for path in paths}
+        found: dict[str, list[JellyfinItem]] = {path_key(path): [] for path in paths}
         waiting = list(self._candidates(paths))
         while waiting:
             batch, waiting = waiting[:IDS_AT_ONCE], waiting[IDS_AT_ONCE:]
@@ -137,7 +137,7 @@ class Lookup:
                     for item_id in computed_ids(path, lowered=lowered):
                         yield _Candidate(path_key(path), item_id, None if same else lowered)
 
-    def _learn(self, items: Iterable[Item]) -> None:
+    def _learn(self, items: Iterable[JellyfinItem]) -> None:
         """Sees by items with capitals in their paths which spelling the server makes ids of."""
         for item in items:
             path, own = item["Path"], item["Id"].replace("-", "").lower()
@@ -146,14 +146,14 @@ class Lookup:
                     if own in computed_ids(path, lowered=lowered):
                         self._lowers = lowered
 
-    def _read(self, ids: Iterable[str], found: dict[str, list[Item]]) -> list[Item]:
+    def _read(self, ids: Iterable[str], found: dict[str, list[JellyfinItem]]) -> list[JellyfinItem]:
         """Reads items and sorts those in whose path is one of those looked for; only these count."""
         right = [item for item in self._api.items(sorted(ids)) if path_key(item["Path"]) in found]
         for item in right:
             found[path_key(item["Path"])].append(item)
         return right
 
-    def _add_twins(self, found: dict[str, list[Item]]) -> None:
+    def _add_twins(self, found: dict[str, list[JellyfinItem]]) -> None:
         """Adds items of those paths that have other ids, as far as a listing that is at hand shows them."""
         if not self._listing_fresh:
             return
@@ -168,9 +168,9 @@ class Lookup:
         if twins:
             self._read(twins, found)
 
-    def _listed(self, paths: Sequence[str]) -> dict[str, list[Item]]:
+    def _listed(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
         """Items by path key, through the listing: read anew if what we have of it doesn't help and isn't fresh."""
-        found: dict[str, list[Item]] = {path_key(path): [] for path in paths}
+        found: dict[str, list[JellyfinItem]] = {path_key(path): [] for path in paths}
         with self._listing_lock:
             for _ in range(2):
                 ids = [one.id for key in found for one in self._listing.get(key, ())]

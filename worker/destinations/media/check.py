@@ -30,7 +30,7 @@ NAMESAKES = 3  # files of the same name that are shown
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Check:
     """One server under test. What it is given may raise ``DeliveryFailed``."""
 
     name: str  # the server's

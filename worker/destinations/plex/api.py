@@ -48,7 +48,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PlexItem:
     """A movie or video."""
 
     key: str  # Plex's ratingKey
@@ -114,7 +114,7 @@ class PlexApi:
             for row in _rows(found.get("Directory"))
         )
 
-    def files_named(self, section: Section, name: str) -> Iterator[Item]:
+    def files_named(self, section: Section, name: str) -> Iterator[PlexItem]:
         """Items with a file that has this in its path, as the listing shows them.
 
         A comma parts alternatives in Plex's filters, so the longest part of the name between commas is asked
@@ -134,14 +134,14 @@ class PlexApi:
             said = found.get("totalSize")
             total = said if isinstance(said, int) and rows else 0
 
-    def read(self, items: Collection[Item]) -> dict[str, Item]:
+    def read(self, items: Collection[PlexItem]) -> dict[str, PlexItem]:
         """The items that are still there, by key, as their own pages show them: whole lists. One request."""
         sections = {item.key: item.section for item in items}
         found = self._container(self._get(f"/library/metadata/{','.join(sections)}"))
         rows = {_text(row.get("ratingKey")): row for row in _rows(found.get("Metadata"))}
         return {key: _item(row, sections[key], whole=True) for key, row in rows.items() if key in sections}
 
-    def edit(self, item: Item, parameters: Mapping[str, str]) -> None:
+    def edit(self, item: PlexItem, parameters: Mapping[str, str]) -> None:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
         path = f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}"
@@ -152,7 +152,7 @@ class PlexApi:
         wanted = quote(folder, safe="", errors="replace")
         taken(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
 
-    def upload_poster(self, item: Item, image: bytes) -> None:
+    def upload_poster(self, item: PlexItem, image: bytes) -> None:
         """Gives an item a poster, which becomes the chosen one."""
         taken(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
 
@@ -177,9 +177,9 @@ def split(path: str) -> tuple[str, str]:
     return ntpath.split(path) if PureWindowsPath(path).drive else posixpath.split(path)
 
 
-def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> Item:
+def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> PlexItem:
     parts = [part for medium in _rows(row.get("Media")) for part in _rows(medium.get("Part"))]
-    return Item(
+    return PlexItem(
         _text(row.get("ratingKey")),
         section,
         tuple(_text(part.get("file")) for part in parts),

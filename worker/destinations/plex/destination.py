@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations import TestReport
-from stash_courier.worker.destinations.media.check import Trial
+from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described, hint
 from stash_courier.worker.destinations.media.settings import (
     Selection,
@@ -35,8 +35,8 @@ from stash_courier.worker.destinations.media.state import (
     vanished,
     wanted_state,
 )
-from stash_courier.worker.destinations.plex.api import Item, PlexApi, split
-from stash_courier.worker.destinations.plex.edit import FIELDS, Edit, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
+from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
 from stash_courier.worker.settings import Problem, Settings
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
@@ -153,7 +153,7 @@ class Plex:
 
     def test(self, scene: Scene | None) -> TestReport:
         """Looks a real scene up and says what an update would change; changes nothing."""
-        return Trial(
+        return Check(
             NAME,
             self._path_map,
             introduce=self._introduce,
@@ -181,18 +181,18 @@ class Plex:
         self._apply(item, wanted, edit)
         self._send_poster(delivery, scene, item)
 
-    def _compare(self, item: Item, wanted: State) -> tuple[Item, Edit]:
+    def _compare(self, item: PlexItem, wanted: State) -> tuple[PlexItem, PlexEdit]:
         if needs_whole(item, wanted):
             item = self._read(item)
         return item, edit_for(item, wanted, add_only=self._selection.add_only)
 
-    def _read(self, item: Item) -> Item:
+    def _read(self, item: PlexItem) -> PlexItem:
         read = self._api.read([item]).get(item.key)
         if read is None:
             raise vanished(self._server, str(item))
         return read
 
-    def _apply(self, item: Item, wanted: State, edit: Edit) -> None:
+    def _apply(self, item: PlexItem, wanted: State, edit: PlexEdit) -> None:
         """Sends the edit; again for what is left if the server honours one removal a request only."""
         while edit:
             self._api.edit(item, edit.parameters)
@@ -210,7 +210,7 @@ class Plex:
                 )
             edit = rest
 
-    def _send_poster(self, delivery: Delivery, scene: Scene, item: Item) -> None:
+    def _send_poster(self, delivery: Delivery, scene: Scene, item: PlexItem) -> None:
         if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
             return
         image = self._cover(scene.cover_url)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
-from stash_courier.worker.destinations.plex.api import SHOWN, Item
+from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
 
 # Which of State's fields Plex can take, and what an edit calls them.
 SCALARS = {
@@ -26,7 +26,7 @@ ADDED_ONLY = {"groups"}  # a collection in Plex holds more than Stash knows of
 
 
 @dataclass
-class Edit:
+class PlexEdit:
     """One edit; false if there is nothing to change."""
 
     parameters: dict[str, str] = field(default_factory=dict)  # as Plex calls them, in the order they are sent
@@ -37,14 +37,14 @@ class Edit:
         return bool(self.parameters)
 
 
-def needs_whole(item: Item, wanted: State) -> bool:
+def needs_whole(item: PlexItem, wanted: State) -> bool:
     """Whether a listing may have cut a list that counts here."""
     return not item.whole and any(
         len(item.lists[name]) >= SHOWN for what, name in LISTS.items() if getattr(wanted, what) is not None
     )
 
 
-def edit_for(item: Item, wanted: State, *, add_only: bool) -> Edit:
+def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
     """What makes the item as it should be.
 
     Args:
@@ -52,7 +52,7 @@ def edit_for(item: Item, wanted: State, *, add_only: bool) -> Edit:
         wanted: None in a field leaves it alone.
         add_only: lists lose nothing.
     """
-    edit = Edit()
+    edit = PlexEdit()
     for what, name in SCALARS.items():
         _compare_scalar(edit, what, name, item.scalars.get(name, ""), _text(what, wanted))
     for what, name in LISTS.items():
@@ -76,7 +76,7 @@ def _text(what: str, wanted: State) -> str | None:
     return value
 
 
-def _compare_scalar(edit: Edit, what: str, name: str, current: str, wanted: str | None) -> None:
+def _compare_scalar(edit: PlexEdit, what: str, name: str, current: str, wanted: str | None) -> None:
     if wanted is None or same_text(current, wanted) or (what == "rating" and _same_number(current, wanted)):
         return
     edit.parameters |= {f"{name}.value": wanted, f"{name}.locked": "1"}
@@ -90,7 +90,7 @@ def _same_number(one: str, other: str) -> bool:
         return False
 
 
-def _change_list(edit: Edit, what: str, current: Sequence[str], change: Change) -> None:
+def _change_list(edit: PlexEdit, what: str, current: Sequence[str], change: Change) -> None:
     name = LISTS[what]
     # All names, not the new ones alone: a server that takes them for the whole list loses nothing then.
     after = [*(tag for tag in current if tag not in change.removed), *change.added]

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.libraries import Library, Recent
 from stash_courier.worker.destinations.media.state import Place, ambiguous, same_name, same_path
-from stash_courier.worker.destinations.plex.api import Item, PlexApi, Section, split
+from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 
 NAME = "Plex"
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is believed while everything is found
@@ -96,9 +96,9 @@ class Finder:
         self._concurrency = concurrency
         self._clock = clock
         self._lock = threading.Lock()
-        self._prepared: dict[int, tuple[float, Item | None]] = {}  # row id → when, what was found
+        self._prepared: dict[int, tuple[float, PlexItem | None]] = {}  # row id → when, what was found
 
-    def find(self, scene_id: int, where: Sequence[Place]) -> Item | None:
+    def find(self, scene_id: int, where: Sequence[Place]) -> PlexItem | None:
         """The item with exactly that path: of the first of these files that Plex knows.
 
         Raises:
@@ -118,7 +118,7 @@ class Finder:
         return None
 
     def prepare(
-        self, jobs: Mapping[int, tuple[int, Sequence[Place]]], may_be_cut: Callable[[int, Item], bool]
+        self, jobs: Mapping[int, tuple[int, Sequence[Place]]], may_be_cut: Callable[[int, PlexItem], bool]
     ) -> None:
         """Looks a batch up and keeps what it found for a few seconds; a lookup that fails is left to ``find``.
 
@@ -128,7 +128,7 @@ class Finder:
         """
         broken = threading.Event()
 
-        def look(row_id: int) -> tuple[int, Item | None] | None:
+        def look(row_id: int) -> tuple[int, PlexItem | None] | None:
             try:
                 return None if broken.is_set() else (row_id, self.find(*jobs[row_id]))
             except DeliveryFailed as failed:
@@ -145,14 +145,14 @@ class Finder:
             self._prepared = {row: known for row, known in self._prepared.items() if self._is_fresh(known[0])}
             self._prepared |= {row: (at, item and whole.get(item.key, item)) for row, item in found.items()}
 
-    def prepared(self, row_id: int) -> tuple[Item | None] | None:
+    def prepared(self, row_id: int) -> tuple[PlexItem | None] | None:
         """What ``prepare`` found for a delivery, once; None if it wasn't looked up, or too long ago."""
         with self._lock:
             at, item = self._prepared.pop(row_id, (-PREPARED_SECONDS, None))
         return (item,) if self._is_fresh(at) else None
 
-    def _read(self, items: Sequence[Item]) -> dict[str, Item]:
-        whole: dict[str, Item] = {}
+    def _read(self, items: Sequence[PlexItem]) -> dict[str, PlexItem]:
+        whole: dict[str, PlexItem] = {}
         try:
             for start in range(0, len(items), READ_AT_ONCE):
                 whole |= self._api.read(items[start : start + READ_AT_ONCE])

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Named, Scene
 from stash_courier.worker.destinations import TestReport, Unusable
@@ -30,7 +31,6 @@ KIND = "webhook"
 
 LARGEST_BODY = 256 * 1024  # bytes; above it only what identifies the scene is sent
 TEST_TYPE = "stash_courier.test"  # none of the scene types, so that a receiver can leave it alone
-TYPES = {"create": "scene.created", "update": "scene.updated", "destroy": "scene.destroyed"}
 
 _ADVICE = {
     401: "check the login in webhook_url, webhook_headers and webhook_secret",
@@ -113,7 +113,7 @@ class Webhook:
             data = destroyed_data(delivery, self._path_map)
         else:
             data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
-        self._send(delivery.job_id, serialise(TYPES[delivery.event], delivery.at, data))
+        self._send(delivery.job_id, serialise(EVENTS[delivery.event][1], delivery.at, data))
 
     def test(self, scene: Scene | None) -> TestReport:
         """Sends ``stash_courier.test`` with a real scene's data, and says what came back."""

@@ -19,7 +19,7 @@ import pytest
 
 from stash_courier.plugin import tasks
 from stash_courier.plugin.text import labels
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, files, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
@@ -260,8 +260,8 @@ def test_a_destination_that_was_never_usable_keeps_its_changes(
     stash.configure("stash_plugin", {"webhook_url": receiver.url, **broken})
     fresh = Buttons(stash.config.config_dir, stash.config.port, worker=True)
     fresh.folder.mkdir(parents=True)
-    event = schema.encode({"scene": 3, "event": "update", "changed": [], "at": time.time()})
-    schema.put(str(fresh.folder), event, time.time())
+    event = store.encode({"scene": 3, "event": "update", "changed": [], "at": time.time()})
+    store.put(str(fresh.folder), event, time.time())
     says = says.format(id=webhook(receiver))
     try:
         fresh.press("restart_worker")
@@ -298,7 +298,7 @@ def test_a_fresh_secret_is_offered_and_kept_nowhere(
     bad = {"webhook_url": receiver.url, "webhook_secret": "rubbish"}
     stash.configure("stash_plugin", bad)
     live.press("restart_worker")
-    until(lambda: "webhook_secret is not" in (live.folder / process.LOG).read_text())
+    until(lambda: "webhook_secret is not" in (live.folder / files.WORKER_LOG).read_text())
     (offered,) = re.findall(r"whsec_[A-Za-z0-9+/=]{20,}", "\n".join(live.press("status").output["lines"]))
     live.press("stop_worker")
     files = [file for file in live.folder.rglob("*") if file.is_file()]
@@ -354,7 +354,7 @@ def test_a_new_user_first_reads_what_to_fill_in(stash: StandInStash, buttons: Bu
     assert "fill in a URL in Stash's Settings → Plugins" in first
     assert buttons.press("test_destinations").output["lines"] == [first]
     assert first in buttons.press("enqueue_all").error
-    assert not (buttons.folder / schema.QUEUE_DB).exists()
+    assert not (buttons.folder / files.QUEUE_DB).exists()
 
 
 # delivering ------------------------------------------------------------------------------------
@@ -379,9 +379,9 @@ def test_a_worker_goes_on_where_the_foreground_ended(stash: StandInStash, receiv
     """After delivering in the foreground a worker takes over, for what is due later and for what comes next."""
     buttons = Buttons(stash.config.config_dir, stash.config.port, worker=True)
     buttons.folder.mkdir(parents=True)
-    schema.put(
+    store.put(
         str(buttons.folder),
-        schema.encode({"scene": 3, "event": "update", "changed": [], "at": time.time()}),
+        store.encode({"scene": 3, "event": "update", "changed": [], "at": time.time()}),
         time.time(),
     )
     try:
@@ -415,12 +415,12 @@ def test_deliver_now_counts_what_became_a_dead_letter(buttons: Buttons, receiver
     receiver.answer_next(Reply(422))
     pressed = buttons.press("deliver_now")
     assert (pressed.output["done"], pressed.output["dead_letters"]) == (49, 1)
-    (letter,) = buttons.press("review_dead_letters").output["dead_letters"]
-    assert letter["title"] == f"Film {letter['scene_id']}"
-    assert letter["error_type"] == "item_refused"
-    assert buttons.press("retry_dead_letters", ids=[letter["id"]]).output["retried"] == 1
+    (dead_letter,) = buttons.press("review_dead_letters").output["dead_letters"]
+    assert dead_letter["title"] == f"Film {dead_letter['scene_id']}"
+    assert dead_letter["error_type"] == "item_refused"
+    assert buttons.press("retry_dead_letters", ids=[dead_letter["id"]]).output["retried"] == 1
     assert buttons.press("deliver_now").output["done"] == 1
-    assert receiver.received[-1].json()["data"]["id"] == str(letter["scene_id"])
+    assert receiver.received[-1].json()["data"]["id"] == str(dead_letter["scene_id"])
     assert buttons.press("status").output["dead_letters"]["total"] == 0
 
 
@@ -487,7 +487,7 @@ def test_a_worker_can_be_stopped_and_restarted(live: Buttons) -> None:
     assert line.endswith(f", process {fresh['pid']}.")
 
 
-@pytest.mark.parametrize("name", [schema.QUEUE_DB, schema.DLQ_DB])
+@pytest.mark.parametrize("name", [files.QUEUE_DB, files.DLQ_DB])
 def test_a_damaged_file_is_mended_by_a_restart(name: str, stash: StandInStash, receiver: Receiver) -> None:
     """Status says what to press, and pressing it gives a queue that works, with a notice of what happened."""
     buttons = Buttons(stash.config.config_dir, stash.config.port, worker=True)
@@ -529,7 +529,7 @@ def test_destinations_are_tested_with_a_real_scene(
     assert ("warning", "1 of 2 destinations took the test.") in pressed.logged
     (event,) = receiver.received
     assert event.json()["data"]["id"] == str(newest)
-    assert not (buttons.folder / schema.QUEUE_DB).exists()
+    assert not (buttons.folder / files.QUEUE_DB).exists()
 
 
 def test_one_destination_can_be_tested_alone(stash: StandInStash, buttons: Buttons, receiver: Receiver) -> None:
@@ -548,9 +548,9 @@ def test_a_test_hurries_nobody_else(stash: StandInStash, buttons: Buttons, recei
             for up in (receiver, other):
                 control.put_state(queue.connection, webhook(up), {"state": "ill", "until": time.time() + 900})
             buttons.press("test_destinations", destination=webhook(receiver))
-            assert control.get(queue.connection, control.HURRY) == [webhook(receiver)]
+            assert control.get(queue.connection, control.EXPEDITE) == [webhook(receiver)]
             buttons.press("test_destinations", destination=webhook(other))
-            assert control.get(queue.connection, control.HURRY) == sorted([webhook(receiver), webhook(other)])
+            assert control.get(queue.connection, control.EXPEDITE) == sorted([webhook(receiver), webhook(other)])
         finally:
             queue.close()
 

@@ -15,13 +15,13 @@ import yaml
 
 from stash_courier.plugin import arguments, tasks
 from stash_courier.plugin.buttons import enqueue
-from stash_courier.plugin.hook import BadInputError
-from stash_courier.plugin.text import labels, report, snapshot
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.text import report, snapshot
 from stash_courier.plugin.text.snapshot import Named, Snapshot
-from stash_courier.queue import control, schema
+from stash_courier.queue import control, failures, files, schema, spool
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Attempt, Backlog, Broken, Delivery
+from stash_courier.queue.jobs import Attempt, Backlog, CorruptRow, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
 from stash_courier.worker.delivery.breaker import Health
@@ -71,7 +71,7 @@ def bury(folder: Path, scene_id: int, failure: Failure, title: str = "", message
 
 def states(folder: Path) -> dict[int, str]:
     """The state of every dead letter, by scene."""
-    conn = sqlite3.connect(folder / schema.DLQ_DB)
+    conn = sqlite3.connect(folder / files.DLQ_DB)
     try:
         return dict(conn.execute("SELECT scene_id, state FROM dead_letters").fetchall())
     finally:
@@ -87,7 +87,7 @@ def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snap
         "healths": {HOOK: health},
         "paused_since": None,
         "disabled": False,
-        "hurry": False,
+        "expedite": False,
         "stash_away": None,
         "problems": (),
         "notices": (),
@@ -189,9 +189,9 @@ def test_settings_are_called_as_on_the_page(text: str, said: str, capfd: pytest.
 
 def test_every_failure_has_words() -> None:
     """No sentence shows the name of a class: each failure is said in words, and what is unknown is a bug."""
-    assert all(labels.failure(failure) != failure or failure == "bug" for failure in Failure)
-    assert not any("_" in labels.failure(failure) for failure in Failure)
-    assert labels.failure("KeyError") == "bug"
+    assert all(failures.label(failure) != failure or failure == "bug" for failure in Failure)
+    assert not any("_" in failures.label(failure) for failure in Failure)
+    assert failures.label("KeyError") == "bug"
 
 
 def test_no_sentence_needs_another() -> None:
@@ -402,7 +402,7 @@ def test_while_paused_each_destination_waits_for_resume(health: Health) -> None:
         (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), stash_away={"since": 1.0, "reason": "gone"})),
         (True, seen(inbox=1)),
         (False, seen(inbox=1, stash_away={"since": 1.0, "reason": "gone"})),
-        (True, seen(hurry=True)),
+        (True, seen(expedite=True)),
     ],
 )
 def test_deliver_now_knows_what_it_waits_for(moves: bool, moment: Snapshot) -> None:
@@ -424,14 +424,14 @@ def test_status_of_a_fresh_install_makes_no_files(folder: Path) -> None:
     assert answer["worker"]["running"] is False
     assert any("isn't known where Stash is" in line for line in answer["lines"])
     assert any("no change of a scene has come in yet" in line for line in answer["lines"])
-    assert not (folder / schema.QUEUE_DB).exists()
-    assert not (folder / schema.DLQ_DB).exists()
+    assert not (folder / files.QUEUE_DB).exists()
+    assert not (folder / files.DLQ_DB).exists()
 
 
 def test_status_names_a_damaged_queue(folder: Path) -> None:
     """A damaged file is said with what mends it, and dead letters are shown all the same."""
     bury(folder, 1, Failure.BUG)
-    (folder / schema.QUEUE_DB).write_bytes(b"no database at all" * 100)
+    (folder / files.QUEUE_DB).write_bytes(b"no database at all" * 100)
     answer = press(folder, "status")
     assert "damaged" in answer["queue"]
     assert "«Restart the worker»" in answer["queue"]
@@ -504,18 +504,18 @@ def test_a_damaged_note_of_the_worker_counts_as_none(folder: Path, note: str) ->
 def test_status_leaves_the_queue_of_a_newer_version_alone(folder: Path) -> None:
     """After a downgrade status says which plugin to install, and no button touches the file."""
     SceneQueue(folder).close()
-    conn = sqlite3.connect(folder / schema.QUEUE_DB)
+    conn = sqlite3.connect(folder / files.QUEUE_DB)
     conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     conn.close()
-    before = (folder / schema.QUEUE_DB).read_bytes()
+    before = (folder / files.QUEUE_DB).read_bytes()
     assert "schema version" in press(folder, "status")["queue"]
     assert "schema version" in refusal(folder, "pause")
-    assert (folder / schema.QUEUE_DB).read_bytes() == before
+    assert (folder / files.QUEUE_DB).read_bytes() == before
 
 
 def test_other_buttons_say_what_mends_a_damaged_queue(folder: Path) -> None:
     """A button that needs the queue says in one sentence how to get it back."""
-    (folder / schema.QUEUE_DB).write_bytes(b"no database at all" * 100)
+    (folder / files.QUEUE_DB).write_bytes(b"no database at all" * 100)
     assert "«Restart the worker»" in refusal(folder, "resume")
 
 
@@ -555,7 +555,7 @@ def test_what_an_ended_worker_thought_of_stash_is_not_shown(folder: Path) -> Non
 
 def test_changes_beside_the_queue_are_counted(folder: Path) -> None:
     """Files in the spool folder are promised changes, so status shows them."""
-    schema.spool(str(folder), b"{}")
+    spool.put(str(folder), b"{}")
     answer = press(folder, "status")
     assert answer["spool"] == 1
     assert "nothing waits" not in " ".join(answer["lines"])
@@ -581,7 +581,7 @@ def test_review_groups_then_lists(folder: Path) -> None:
     assert lines[3] == f"Dead letter #3: {what}, 3 attempts, just now, refused: item_refused it was"
     assert "scene 2 «A new line»" in lines[4]
     assert len(lines) == 6
-    assert [letter["id"] for letter in answer["dead_letters"]] == [3, 2]
+    assert [dead_letter["id"] for dead_letter in answer["dead_letters"]] == [3, 2]
     assert answer["dead_letters"][1]["title"] == "A\nnew line"
 
 
@@ -633,8 +633,8 @@ def test_review_remembers_what_was_shown(folder: Path) -> None:
 def test_review_of_one_shows_its_history(folder: Path) -> None:
     """Named dead letters are shown whole: every attempt, the job, the traceback."""
     tried = tuple(Attempt(time.time() - n * HOUR, "refused", f"try {n} failed", 500) for n in (3, 2, 1))
-    letter = bury(folder, 1, Failure.REFUSED, "One", history=tried)
-    answer = press(folder, "review_dead_letters", ids=[letter, 99])
+    dead_letter = bury(folder, 1, Failure.REFUSED, "One", history=tried)
+    answer = press(folder, "review_dead_letters", ids=[dead_letter, 99])
     (found,) = answer["dead_letters"]
     assert [attempt["status"] for attempt in found["history"]] == [500, 500, 500]
     assert found["job"]["scene_id"] == 1
@@ -656,16 +656,16 @@ class Evil:
 def test_a_hostile_dead_letter_is_shown_and_runs_nothing(folder: Path, tmp_path: Path) -> None:
     """Bytes that would run code are never loaded: the letter is listed, with the reason, and can be discarded."""
     mark = tmp_path / "ran"
-    letter = bury(folder, 1, Failure.BUG)
-    conn = sqlite3.connect(folder / schema.DLQ_DB)
+    dead_letter = bury(folder, 1, Failure.BUG)
+    conn = sqlite3.connect(folder / files.DLQ_DB)
     conn.execute("UPDATE dead_letters SET job_data = ?", (pickle.dumps(Evil(mark)),))
     conn.commit()
     conn.close()
-    assert press(folder, "review_dead_letters")["dead_letters"][0]["id"] == letter
-    (found,) = press(folder, "review_dead_letters", ids=[letter])["dead_letters"]
+    assert press(folder, "review_dead_letters")["dead_letters"][0]["id"] == dead_letter
+    (found,) = press(folder, "review_dead_letters", ids=[dead_letter])["dead_letters"]
     assert found["job"] is None
     assert "was not loaded" in found["job_problem"]
-    assert press(folder, "retry_dead_letters", ids=[letter])["retried"] == 1
+    assert press(folder, "retry_dead_letters", ids=[dead_letter])["retried"] == 1
     assert press(folder, "discard_dead_letters")["discarded"] == 1
     assert not mark.exists()
 
@@ -675,26 +675,29 @@ def test_a_stored_job_of_any_content_makes_a_valid_answer(folder: Path) -> None:
     deep: Any = "end"
     for _ in range(300):
         deep = [deep]
-    letter = bury(folder, 1, Failure.BUG)
-    conn = sqlite3.connect(folder / schema.DLQ_DB)
+    dead_letter = bury(folder, 1, Failure.BUG)
+    conn = sqlite3.connect(folder / files.DLQ_DB)
     odd = {"raw": b"\xff\x00", "nan": float("nan"), "huge": 1 << 300, "deep": deep, "half": "\udcff"}
     conn.execute("UPDATE dead_letters SET job_data = ?", (pickle.dumps(odd, protocol=4),))
     conn.commit()
     conn.close()
-    (found,) = press(folder, "review_dead_letters", ids=[letter])["dead_letters"]
+    (found,) = press(folder, "review_dead_letters", ids=[dead_letter])["dead_letters"]
     assert found["job"] is None or found["job"]["raw"] == "\\xff\x00"
 
 
 def test_an_undecodable_row_is_listed_with_its_bytes(folder: Path) -> None:
     """A dead letter without scene and destination is shown too."""
     dlq = DeadLetterQueue(folder)
-    letter = dlq.add(Broken(7, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
+    dead_letter = dlq.add(
+        CorruptRow(7, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0
+    )
     dlq.close()
     answer = press(folder, "review_dead_letters")
     assert any(
-        line.startswith(f"Dead letter #{letter}: an unreadable event to nobody yet") for line in answer["lines"]
+        line.startswith(f"Dead letter #{dead_letter}: an unreadable event to nobody yet")
+        for line in answer["lines"]
     )
-    (found,) = press(folder, "review_dead_letters", ids=[letter])["dead_letters"]
+    (found,) = press(folder, "review_dead_letters", ids=[dead_letter])["dead_letters"]
     assert found["job"]["raw"] == "\\xff{"
 
 
@@ -727,10 +730,12 @@ def test_retry_says_what_can_never_be_sent_again(folder: Path) -> None:
     bury(folder, 1, Failure.BUG)
     dlq = DeadLetterQueue(folder)
     for row in (7, 8):
-        dlq.add(Broken(row, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
-    letter = dlq.add(Broken(9, HOOK, 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
+        dlq.add(CorruptRow(row, "", 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0)
+    dead_letter = dlq.add(
+        CorruptRow(9, HOOK, 0, b"\xff{", "it can't be decoded"), ValueError("it can't be decoded"), 0
+    )
     dlq.close()
-    answer = press(folder, "retry_dead_letters", ids=[1, letter])
+    answer = press(folder, "retry_dead_letters", ids=[1, dead_letter])
     assert (answer["retried"], answer["unsendable"]) == (1, 1)
     assert any(line.startswith("1 dead letter can't be sent again") for line in answer["lines"])
     assert not any("numbers given" in line for line in answer["lines"])
@@ -766,7 +771,7 @@ def test_discard_deletes_what_was_chosen(folder: Path) -> None:
 def test_purge_needs_to_know_the_retention(folder: Path) -> None:
     """Nothing is deleted by a guessed retention: while Stash can't be asked, the caller must name the days."""
     bury(folder, 1, Failure.BUG)
-    conn = sqlite3.connect(folder / schema.DLQ_DB)
+    conn = sqlite3.connect(folder / files.DLQ_DB)
     conn.execute("UPDATE dead_letters SET failed_at = failed_at - ?", (40 * DAY,))
     conn.commit()
     conn.close()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger, schema, transfer
+from stash_courier.queue import control, files, ledger, schema, transfer
 from stash_courier.queue.dlq import DAY
-from stash_courier.queue.jobs import Broken
+from stash_courier.queue.jobs import CorruptRow
 from stash_courier.queue.ledger import Sent
 from tests import ROOT
 from tests.standin.stash.server import StandInStash
@@ -34,7 +34,7 @@ def copies(folder: Path) -> int:
     """Starts anew and counts where the scene's delivery is; both files at once count as two."""
     transfers.do_heal(folder)
     with opened(folder) as both:
-        open_letters = [state for state, _ in both.letters() if state in {"dead", "asked"}]
+        open_letters = [state for state, _ in both.dead_letters() if state in {"dead", "asked"}]
         return both.queue.size + len(open_letters)
 
 
@@ -68,7 +68,7 @@ def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None]
             assert delivery.event == ("update" if act == "done" and delivery.changed == ("date",) else "create")
             if before is transfers.overtaken:
                 assert "date" in delivery.changed
-            assert [state for state, _ in both.letters()] in ([], ["back"])
+            assert [state for state, _ in both.dead_letters()] in ([], ["back"])
 
 
 @needs_strace
@@ -81,7 +81,7 @@ def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
         transfers.do_redrive(kill.folder)
         with opened(kill.folder) as both:
             (delivery,) = both.claim()
-            ((state, seq),) = both.letters()
+            ((state, seq),) = both.dead_letters()
             assert (delivery.event, delivery.changed, state) == ("create", ("date", "title"), "back"), kill
             assert delivery.seq > seq
 
@@ -130,7 +130,7 @@ def test_a_hook_that_is_killed_spoils_nothing(tmp_path: Path, first: bool) -> No
 def test_a_hook_that_spools_is_killed(tmp_path: Path) -> None:
     """Killed while it keeps its event beside the queue, a hook leaves a whole event there or none."""
     (folder := tmp_path / "before").mkdir()
-    (folder / schema.QUEUE_DB).write_bytes(b"")
+    (folder / files.QUEUE_DB).write_bytes(b"")
     seen = set()
     for kill in sweep(folder, tmp_path, lambda _: HOOK, stdin=change(6)):
         kept = [event["scene"] for event in spooled(kill.folder)]
@@ -156,11 +156,11 @@ def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
     with opened(tmp_path) as both:
         both.redrive()
         both.bury()
-        assert [state for state, _ in both.letters()] == ["dead"]
+        assert [state for state, _ in both.dead_letters()] == ["dead"]
         (summary,) = both.dlq.get_recent()
-        letter = both.dlq.get_by_id(summary.id)
-        assert letter is not None
-        assert letter.generation == 3
+        dead_letter = both.dlq.get_by_id(summary.id)
+        assert dead_letter is not None
+        assert dead_letter.generation == 3
         assert both.queue.empty()
 
 
@@ -174,7 +174,7 @@ def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
             ledger.write(both.queue.connection, Sent(DEST, SCENE, delivery.seq, "", START, "/a", "sent"))
         both.redrive()
         assert both.queue.empty()
-        assert [state for state, _ in both.letters()] == ["resolved"]
+        assert [state for state, _ in both.dead_letters()] == ["resolved"]
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
         ("destroy", "create", "create"),
     ],
 )
-def test_a_letter_is_older_than_what_waits(tmp_path: Path, letter: str, row: str, both_are: str) -> None:
+def test_a_letter_is_older_than_what_waits(tmp_path: Path, dead_letter: str, row: str, both_are: str) -> None:
     """A dead letter that is sent again doesn't bring back a scene that was destroyed since."""
     with opened(tmp_path) as both:
-        route(both.queue, event(SCENE, letter))
+        route(both.queue, event(SCENE, dead_letter))
         both.bury()
         both.dlq.ask()
         route(both.queue, event(SCENE, row, path="/media/a.mp4" if row == "destroy" else ""))
@@ -204,10 +204,10 @@ def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as both:
         both.queue.put_many([b"{"])
         (row,) = both.queue.inbox_rows()
-        assert isinstance(row, Broken)
-        letter = both.dlq.add(row, ValueError(row.reason), 0)
+        assert isinstance(row, CorruptRow)
+        dead_letter = both.dlq.add(row, ValueError(row.reason), 0)
         assert both.dlq.ask() == 0
-        both.dlq.set_state(letter, "asked")
+        both.dlq.set_state(dead_letter, "asked")
         both.redrive()
         assert [summary.state for summary in both.dlq.get_recent()] == ["dead"]
 
@@ -246,7 +246,7 @@ def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
             with later as courier:
                 courier.run(seconds=60.0)
                 assert (courier.queue.size, courier.dlq.get_count()) == (left, 1 - left)
-                assert [letter.error_type for letter in courier.dlq.get_recent()] == (
+                assert [dead_letter.error_type for dead_letter in courier.dlq.get_recent()] == (
                     [] if left else ["RemovedDestinationError"]
                 )
 
@@ -258,7 +258,7 @@ def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
     with opened(tmp_path) as both:
         route(both.queue, event(SCENE))
         both.bury()
-        with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn, conn:
+        with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn, conn:
             names = [row[1] for row in conn.execute("PRAGMA table_info(dead_letters)")]
             changed = {"id": "NULL", "scene_id": "n", "state": ":state", "job_data": "zeroblob(100)"}
             conn.executemany(
@@ -283,7 +283,7 @@ def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
             assert tracemalloc.get_traced_memory()[1] < 3 << 20
         finally:
             tracemalloc.stop()
-        with closing(sqlite3.connect(tmp_path / schema.DLQ_DB)) as conn:
+        with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
             states = dict(conn.execute("SELECT state, count(*) FROM dead_letters GROUP BY state").fetchall())
         assert states == {"dead": 1, "asked": many, "back": many}
 
@@ -293,8 +293,8 @@ def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | N
     """Whatever plain data stands in a stored job, its dead letter can be sent again."""
     transfers.asked(tmp_path)
     with opened(tmp_path) as both:
-        (letter,) = both.dlq.asked()
-        assert transfer.redrive(both.queue, both.dlq, replace(letter, job=job), START)
+        (dead_letter,) = both.dlq.asked()
+        assert transfer.redrive(both.queue, both.dlq, replace(dead_letter, job=job), START)
         (delivery,) = both.claim()
         assert delivery.changed in {(), ("title",)}
         json.dumps(delivery.path)
@@ -303,7 +303,7 @@ def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | N
 def test_a_damaged_dead_letter_file_keeps_the_delivery(tmp_path: Path) -> None:
     """Where no dead letter can be written, the delivery stays in the queue."""
     transfers.flying(tmp_path)
-    (tmp_path / schema.DLQ_DB).write_bytes(b"no database")
+    (tmp_path / files.DLQ_DB).write_bytes(b"no database")
     with opened(tmp_path) as both:
         (delivery,) = both.queue.in_flight()
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):

@@ -1,0 +1,30 @@
+"""The files of the data folder, and what makes a change of a folder durable. On the hook's path."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+QUEUE_DB = "queue.db"  # what waits
+DLQ_DB = "dlq.db"  # dead letters
+GATE = "gate"  # lock: shared by everyone who has queue.db open, exclusive for creating or replacing it
+SPOOL = "spool"  # folder: events that could not be put into queue.db
+CONNECTION = "connection.json"  # how to reach Stash
+WORKER_LOCK = "worker.lock"  # lock: held by the one worker
+WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
+WORKER_LOG = "worker.log"
+WAKE = "wake"  # named pipe that wakes the worker
+
+
+def sync_folder(path: str) -> None:
+    """Makes a rename or a new file durable. Windows and some network shares can't sync a folder."""
+    if os.name == "nt":
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,210 @@
+"""Opens queue.db, creates it, and puts an event into its inbox. On the hook's path.
+
+Every millisecond here is paid at every edit in Stash.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from stash_courier.queue import files, lean_json, locks, schema
+
+STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
+
+
+class QueueUnavailable(Exception):
+    """The queue can't take an event now; it goes to the spool folder instead."""
+
+
+def encode(event: dict[str, object]) -> bytes:
+    """An event as persist-queue's JSON serializer writes it: ASCII, surrogates escaped."""
+    return lean_json.dumps(event).encode("ascii")
+
+
+def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
+    """Opens queue.db for durable single statements.
+
+    Only the worker checkpoints: a hook must never pay for the others' pages.
+
+    Args:
+        path: the file; created empty if it is missing, so hold the gate.
+        busy_seconds: how long to wait for another's lock.
+
+    Raises:
+        sqlite3.Error: the file can't be opened or isn't a database.
+    """
+    conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    try:
+        conn.execute("PRAGMA synchronous = FULL")
+        conn.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def make(path: str, script: str) -> None:
+    """Makes a database file of ours: WAL, able to shrink, and whole or not at all.
+
+    Args:
+        path: where; it is replaced if it exists, so make sure that nobody else makes it.
+        script: what to run in the transaction that fills it.
+    """
+    draft = path + ".new"
+    for leftover in (draft, draft + "-wal", draft + "-shm"):
+        if os.path.exists(leftover):
+            os.remove(leftover)
+    conn = connect(draft, 0.0)
+    try:
+        os.chmod(draft, 0o600)
+        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.executescript(f"BEGIN; {script}; COMMIT")
+    finally:
+        conn.close()
+    if os.path.exists(path + "-wal"):
+        # Left by a file that was set aside: SQLite would play it into the new one. See repair.py.
+        os.replace(path + "-wal", path + STRAY_WAL)
+    os.rename(draft, path)
+    files.sync_folder(os.path.dirname(path))
+
+
+def create(path: str) -> None:
+    """Makes a new queue.db; only with the gate held alone.
+
+    ``seq`` starts at the unix time in microseconds, so that it never runs backwards when a damaged file is
+    replaced: no queue takes a million events a second. JavaScript's numbers hold it until the year 2255.
+    """
+    microseconds = time.time_ns() // 1_000
+    make(
+        path,
+        f"{schema.CREATE} INSERT INTO sqlite_sequence (name, seq) VALUES ('{schema.INBOX}', {microseconds});"
+        f"PRAGMA user_version = {schema.VERSION}",
+    )
+
+
+def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
+    """Puts one encoded event into the inbox, durably, creating queue.db if need be.
+
+    Args:
+        folder: the data folder; it exists.
+        data: what ``encode`` returned.
+        at: wall time of the event, unix seconds.
+        busy_seconds: how long Stash may be kept waiting for another's lock.
+
+    Returns:
+        The event's seq.
+
+    Raises:
+        QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
+    """
+    try:
+        conn, gate = open_queue(folder, busy_seconds)
+        try:
+            return int(conn.execute(schema.INSERT.format(table_name=schema.INBOX), (data, at)).lastrowid or 0)
+        finally:
+            conn.close()
+            os.close(gate)
+    except sqlite3.Error as error:
+        raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error
+
+
+def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
+    """Opens queue.db, making it first if there is none.
+
+    Args:
+        folder: the data folder; it exists.
+        busy_seconds: how long to wait for another's lock.
+        patient: waits as long for the gate too. A hook doesn't, for a repair can take long.
+
+    Returns:
+        The connection, and the descriptor that shares the gate: close it after the connection, so
+        that nobody replaces the file under an open connection.
+
+    Raises:
+        QueueUnavailable: it is being made or replaced, or has another schema version.
+        sqlite3.Error: it is damaged or locked.
+    """
+    path = os.path.join(folder, files.QUEUE_DB)
+    gate = _through_gate(folder, path, busy_seconds, patient)
+    try:
+        conn = connect(path, busy_seconds)
+        try:
+            _check(conn, path)
+        except QueueUnavailable:
+            close_untouched(conn, path)
+            raise
+        except BaseException:
+            conn.close()
+            raise
+    except BaseException:
+        os.close(gate)
+        raise
+    return conn, gate
+
+
+def _check(conn: sqlite3.Connection, path: str) -> None:
+    found = conn.execute("PRAGMA user_version").fetchone()[0]
+    if found == 0:
+        raise sqlite3.DatabaseError(f"{path} is no queue of Stash Courier")
+    if found != schema.VERSION:
+        raise QueueUnavailable(other_version(path, found, schema.VERSION))
+
+
+def other_version(path: str, found: int, known: int) -> str:
+    """Why a database of another schema version can't be used, and what to do: a sentence without its full stop."""
+    if found < known:
+        return (
+            f"{path} has schema version {found}, of an earlier plugin: the worker brings it to version {known} "
+            "when it starts. Nothing is lost, changes are kept beside it until then"
+        )
+    return (
+        f"{path} has schema version {found} and this plugin knows {known}: install the plugin that wrote it "
+        "again. It was left as it is, and changes are kept beside it"
+    )
+
+
+def close_untouched(conn: sqlite3.Connection, path: str) -> None:
+    """Closes a database without playing its log into it, as whoever closes it last does otherwise."""
+    from pathlib import Path  # only here, for it costs a hook much
+
+    if not os.path.exists(path + "-wal") or not os.path.getsize(path + "-wal"):
+        conn.close()
+        return
+    try:
+        other = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        conn.close()
+        return
+    try:
+        other.execute("PRAGMA user_version").fetchone()  # from here on it shares the file
+    except sqlite3.Error:
+        pass  # it is locked or damaged, so that nobody plays anything into it
+    finally:
+        conn.close()
+        other.close()
+
+
+def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) -> int:
+    gate_path = os.path.join(folder, files.GATE)
+    give_up = time.monotonic() + wait_seconds
+    while True:
+        missing = not os.path.exists(path)
+        patient = patient or missing  # somebody makes it, which takes milliseconds
+        gate = locks.taken(gate_path, shared=not missing)
+        if gate is None:
+            if not patient or time.monotonic() > give_up:
+                raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
+            time.sleep(0.002)
+            continue
+        try:
+            if missing and not os.path.exists(path):
+                create(path)
+        except BaseException:
+            os.close(gate)
+            raise
+        if not missing and os.path.exists(path):
+            return gate
+        os.close(gate)  # it was alone and is to be shared, or the file was set aside in between

@@ -1,0 +1,148 @@
+"""The worker's chores on real files: what is deleted after how long, and what lies in the spool."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import control, files, store
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.worker.runtime import DAY, Runtime
+from tests.support.durable import Clock, event
+from tests.support.transfers import ERROR, opened, route
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (data := tmp_path / "data").mkdir()
+    return data
+
+
+def bury(folder: Path, scene_id: int, age_days: float) -> int:
+    """A dead letter of so many days ago."""
+    with opened(folder) as both:
+        route(both.queue, event(scene_id, "update", "title"))
+        (delivery,) = both.claim()
+        dlq = DeadLetterQueue(folder, clock=Clock(time.time() - age_days * DAY))
+        dead_letter = dlq.add(delivery, ERROR, 1)
+        dlq.close()
+        with both.queue.transaction():
+            both.queue.remove(delivery.row_id)
+    return dead_letter
+
+
+@pytest.fixture
+def runtime(folder: Path) -> Iterator[Runtime]:
+    with Runtime(folder) as running:
+        running.dispatcher.registry.configure({"sweep_off": True})
+        yield running
+
+
+def dead_letters(runtime: Runtime) -> list[int]:
+    """Scenes of the open dead letters."""
+    return sorted(dead_letter.scene_id for dead_letter in runtime.dlq.get_recent(99))
+
+
+def pass_days(runtime: Runtime, days: float) -> None:
+    """As if what was announced had been announced so much earlier."""
+    said = control.get(runtime.queue.connection, control.UNSEEN_SAID)
+    control.put(runtime.queue.connection, control.UNSEEN_SAID, {**said, "at": said["at"] - days * DAY})
+
+
+def test_no_unseen_dead_letter_is_deleted_unannounced(folder: Path, runtime: Runtime) -> None:
+    """However old, a dead letter that nobody was shown goes three days after the worker said so, not before."""
+    seen, _, _ = bury(folder, 1, 400), bury(folder, 2, 400), bury(folder, 3, 28)
+    runtime.dlq.mark_reviewed([seen])
+    runtime.purge()
+    assert dead_letters(runtime) == [2, 3]
+    notice = control.get(runtime.queue.connection, control.UNSEEN)
+    assert notice.startswith("2 dead letters that nobody has looked at")
+    (date,) = re.findall(r"\d{4}-\d\d-\d\d", notice)
+    assert date == time.strftime("%Y-%m-%d", time.localtime(time.time() + 3 * DAY))
+    runtime.purge()
+    assert dead_letters(runtime) == [2, 3]
+    bury(folder, 4, 400)  # comes to light after the announcement, such as by a clock that was wrong
+    pass_days(runtime, 2.9)
+    runtime.purge()
+    assert dead_letters(runtime) == [2, 3, 4]
+    pass_days(runtime, 0.2)
+    runtime.dlq.mark_reviewed([3])
+    runtime.purge()
+    assert 2 not in dead_letters(runtime)
+    assert 3 in dead_letters(runtime)
+
+
+def test_an_announcement_ends_with_what_it_is_about(folder: Path, runtime: Runtime) -> None:
+    """Once somebody has looked, the next round takes the notice back."""
+    dead_letter = bury(folder, 1, 29)
+    runtime.purge()
+    assert control.get(runtime.queue.connection, control.UNSEEN)
+    runtime.dlq.mark_reviewed([dead_letter])
+    runtime.purge()
+    assert control.get(runtime.queue.connection, control.UNSEEN) is None
+    assert control.get(runtime.queue.connection, control.UNSEEN_SAID) is None
+
+
+@pytest.mark.parametrize("stored", ["soon", {"at": 1e300, "before": 1e300}, {"at": None, "before": 3}, []])
+def test_a_damaged_announcement_deletes_nothing(folder: Path, runtime: Runtime, stored: object) -> None:
+    """Whatever stands there instead, the deletion is announced anew."""
+    bury(folder, 1, 400)
+    control.put(runtime.queue.connection, control.UNSEEN_SAID, stored)
+    runtime.purge()
+    assert dead_letters(runtime) == [1]
+
+
+def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: Runtime) -> None:
+    """A typo in the retention, which may have been a year, doesn't cost what is older than the default."""
+    dead_letter = bury(folder, 1, 100)
+    runtime.dlq.mark_reviewed([dead_letter])
+    runtime.dispatcher.registry.configure({"dead_letter_retention_days": "1 year"})
+    runtime.purge()
+    assert dead_letters(runtime) == [1]
+    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 365})
+    runtime.purge()
+    assert dead_letters(runtime) == [1]
+    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 99})
+    runtime.purge()
+    assert dead_letters(runtime) == []
+
+
+def test_a_spool_file_that_cannot_be_read_stops_nothing(
+    folder: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something odd in the spool is named once in the log; what lies beside it is taken in, once."""
+    (folder / files.SPOOL / "1.json").mkdir(parents=True)
+    good = store.encode({"scene": 7, "event": "update", "changed": [], "at": 5.0})
+    (folder / files.SPOOL / "2.json").write_bytes(good)
+    for _ in range(3):
+        runtime.take_spool()
+    assert runtime.queue.inbox_count() == 1
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert "1.json" in caplog.text
+
+
+def test_a_request_that_ends_after_the_worker_disturbs_nobody(folder: Path) -> None:
+    """A thread whose receiver hung until now reports to a worker that is gone: no traceback in the log."""
+    with Runtime(folder) as running:
+        wakeup = running.wakeup
+    wakeup.notify()
+
+
+def test_lost_settings_delete_nothing(folder: Path, runtime: Runtime) -> None:
+    """Where Stash's configuration was lost, what was to be kept for a year isn't measured by the default."""
+    dead_letter = bury(folder, 1, 100)
+    runtime.dlq.mark_reviewed([dead_letter])
+    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 365})
+    runtime.dispatcher.registry.configure({})
+    runtime.purge()
+    assert dead_letters(runtime) == [1]
+
+
+def test_a_database_without_a_log_is_tidied_too(folder: Path, runtime: Runtime) -> None:
+    """A backup program that took the file out of WAL mode stops no worker."""
+    runtime.queue.connection.execute("PRAGMA journal_mode = DELETE")
+    runtime.queue.tidy()
