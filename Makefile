@@ -16,7 +16,7 @@ help:
 	@echo "make test     runs all tests (make test PYTEST_ARGS='-k hook' runs some)"
 	@echo "make torture  breaks everything around it (make torture TORTURE_ARGS='hell --reduced' runs a row, smaller)"
 	@echo "make bench    measures what it costs, beside its targets (make bench BENCH_ARGS='--quick' shows that it runs)"
-	@echo "make lint     ruff and mypy"
+	@echo "make lint     ruff, mypy and the import contract"
 	@echo "make format   lets ruff lay out the code"
 	@echo "make plugin   puts dist/stash_courier together, to be dropped into Stash's plugins folder"
 	@echo "make zip      the same folder as dist/stash_courier.zip"
@@ -54,6 +54,10 @@ lint: .venv/.installed .build/mypy/stash_courier
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy --cache-dir /dev/null $(MYPY_PACKAGES:%=-p %)
+	@rm -rf .build/imports && mkdir -p .build/imports/stash_courier/queue
+	@cd .build/imports/stash_courier && touch __init__.py queue/__init__.py && \
+		ln -s "$(CURDIR)/plugin" "$(CURDIR)/worker" . && ln -s "$(CURDIR)"/queue/*.py queue/
+	@PYTHONPATH=.build/imports .venv/bin/lint-imports --no-cache
 
 format: .venv/.installed
 	.venv/bin/ruff check --fix $(SOURCES)
