@@ -23,6 +23,46 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_WAIT = 7 * SECONDS["d"]  # of one entry of the retry schedule
 MOST_WAITS = 50  # entries of the retry schedule
 
+# Key in Stash → displayName in stash_plugin.yml, which a test compares.
+LABELS: Mapping[str, str] = {
+    "dead_letter_retention_days": "Dead letters, days to keep",
+    "delivery_concurrency": "Delivery, requests at once",
+    "delivery_max_attempts": "Delivery, attempts",
+    "delivery_retry_schedule": "Delivery, waits between attempts",
+    "delivery_settle_seconds": "Delivery, seconds to let edits settle",
+    "delivery_timeout_seconds": "Delivery, timeout in seconds",
+    "emby_api_key": "Emby (experimental), API key",
+    "emby_url": "Emby (experimental), address",
+    "filter_only_organized": "Filter, only organized scenes",
+    "filter_paths": "Filter, only these folders",
+    "filter_skip_events": "Filter, events to skip",
+    "filter_skip_tags": "Filter, tags to skip",
+    "jellyfin_add_only": "Jellyfin, lists are only added to",
+    "jellyfin_api_key": "Jellyfin, API key",
+    "jellyfin_images": "Jellyfin, send covers",
+    "jellyfin_refresh_only": "Jellyfin, only notify",
+    "jellyfin_skip_fields": "Jellyfin, fields to leave alone",
+    "jellyfin_url": "Jellyfin, address",
+    "path_map": "Path map",
+    "plex_add_only": "Plex, lists are only added to",
+    "plex_images": "Plex, send covers",
+    "plex_libraries": "Plex, libraries",
+    "plex_skip_fields": "Plex, fields to leave alone",
+    "plex_token": "Plex, token",
+    "plex_url": "Plex, address",
+    "sweep_minutes": "Sweep, minutes between two",
+    "sweep_off": "Sweep, switch off",
+    "webhook_headers": "Webhook, extra headers",
+    "webhook_secret": "Webhook, signing secret",
+    "webhook_url": "Webhook, URL",
+}
+
+
+def label(key: str) -> str:
+    """A setting's name on Stash's page, in quotation marks, for sentences."""
+    return f'"{LABELS[key]}"'
+
+
 DRIVE = re.compile(r"[A-Za-z]:(?=[\\/]|$)")
 NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.0{1,9})?")
 WINDOWS = "\\/"  # Windows takes either for a separator

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.plugin.text import labels
 from stash_courier.worker import settings
 from tests import ROOT
 
@@ -172,8 +171,8 @@ def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
 
 def test_settings_are_called_as_sentences_call_them(manifest: dict[str, Any]) -> None:
     """What a button calls a setting is what stands on Stash's page, for every setting."""
-    assert {key: setting["displayName"] for key, setting in manifest["settings"].items()} == labels.SETTINGS
-    assert not [name for name in labels.SETTINGS.values() if "«" in name or "»" in name]
+    assert {key: setting["displayName"] for key, setting in manifest["settings"].items()} == settings.LABELS
+    assert not [name for name in settings.LABELS.values() if "«" in name or "»" in name]
 
 
 def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
