@@ -14,7 +14,7 @@ TORTURE_ARGS ?=
 help:
 	@echo "make demo     shows the plugin at work, on this machine only"
 	@echo "make test     runs all tests (make test PYTEST_ARGS='-k hook' runs some)"
-	@echo "make torture  breaks everything around it (make torture TORTURE_ARGS='hell --reduced' runs a row, smaller)"
+	@echo "make torture  breaks everything around it (make torture TORTURE_ARGS='bad_receivers --reduced' runs a row, smaller)"
 	@echo "make bench    measures what it costs, beside its targets (make bench BENCH_ARGS='--quick' shows that it runs)"
 	@echo "make lint     ruff, mypy and the import contract"
 	@echo "make format   lets ruff lay out the code"

@@ -24,8 +24,8 @@ from unittest.mock import patch
 
 from stash_courier.queue import dlq_statements, files, migrate, schema, store
 from tests import ROOT
-from tests.faults.field import STALL_SECONDS, Field
 from tests.faults.row import Mutation, Report, Row, copy_checkout
+from tests.faults.testbed import STALL_SECONDS, Testbed
 from tests.faults.trace import STRACE, Disk, Op, read
 from tests.support import durable, kill
 from tests.support.harness import wait_until
@@ -196,18 +196,18 @@ def version(path: Path) -> int:
         return int(conn.execute("PRAGMA user_version").fetchone()[0])
 
 
-def run_old(folder: Path, full: bool) -> Report:
+def run_upgrades(folder: Path, full: bool) -> Report:
     """A folder of version 1 under a real worker, then one of the next version, then that plugin again."""
     each, hooks = (60, 40) if full else (2, 6)
     report = Report()
-    with Field(folder / "field", len(KINDS) * each + 3 * hooks) as field:
+    with Testbed(folder / "field", len(KINDS) * each + 3 * hooks) as field:
         old = Old(f"webhook:127.0.0.1:{field.receiver.port}", each)
         interrupted = _interrupt(old, folder, report, full)
         first = len(KINDS) * each + 1
         _migrated(field, old, report, range(first, first + hooks))
         newer = _newer_plugin(folder / "newer")
         _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
-        field.sound(report)
+        field.check_integrity(report)
         field.settle(report)
     report.done = (
         f"version 1 migrated under {hooks} hooks{interrupted}; version {NEXT} refused to {hooks - 1} hooks"
@@ -221,7 +221,7 @@ def run_old(folder: Path, full: bool) -> Report:
 # An earlier version
 
 
-def _migrated(field: Field, old: Old, report: Report, hooked: range) -> None:
+def _migrated(field: Testbed, old: Old, report: Report, hooked: range) -> None:
     old.make(field.data)
     for kind in KINDS:
         if kind not in ENDED:
@@ -259,7 +259,7 @@ def _migrated(field: Field, old: Old, report: Report, hooked: range) -> None:
     report.expect(states == ends, f"states of the dead letters: {states}")
 
 
-def press(field: Field, mode: str) -> dict[str, Any]:
+def press(field: Testbed, mode: str) -> dict[str, Any]:
     """Presses a button; its output, or its error."""
     started = durable.start_hook(
         field.data, json.dumps(field.request(None, mode=mode)).encode(), field._command, STASH_COURIER_WORKER="on"
@@ -284,7 +284,7 @@ def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
     disk, at = Disk(traced), 0
     for op in _as_found(template, traced):
         disk.happen(op)
-    with tempfile.TemporaryDirectory(prefix="torture-old-") as made:
+    with tempfile.TemporaryDirectory(prefix="faults-upgrades-") as made:
         for moment in cuts:
             for op in ops[at : moment + 1]:
                 disk.happen(op)
@@ -367,7 +367,7 @@ def _newer_plugin(target: Path) -> Path:
     return root
 
 
-def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
+def _refused(field: Testbed, report: Report, newer: Path, scenes: range) -> None:
     """The newer plugin works, this one meets its files, and the newer one comes back."""
     hooks = len(scenes) // 2
     _end(field)
@@ -414,7 +414,7 @@ def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
             conn.execute(f"PRAGMA user_version = {NEXT - 1}")
 
 
-def _end(field: Field) -> None:
+def _end(field: Testbed) -> None:
     for pid in field.workers():
         field.signal(pid, signal.SIGTERM)
     wait_until(lambda: not field.workers(), 20.0)
@@ -439,8 +439,8 @@ def _waiting(data: Path) -> int:
 
 ROWS = [
     Row(
-        "old",
-        run_old,
+        "upgrades",
+        run_upgrades,
         [
             [Mutation("worker/runtime.py", "        migrate.migrate(self.folder)\n", "")],
             [
