@@ -75,9 +75,7 @@ class Demo:
         restored = time.monotonic()
         self.wait(60.0)
         waited = time.monotonic() - restored
-        say(
-            f"   The receiver is up again. All {len(scene_ids)} arrived within {waited:.1f} s, without dead letters."
-        )
+        say(f"   The receiver is up again. All {len(scene_ids)} arrived within {waited:.1f} s. Dead letters: 0.")
 
     def worker_crash(self, scene_ids: Sequence[int]) -> None:
         """Kills the worker during deliveries."""

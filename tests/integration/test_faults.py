@@ -29,7 +29,7 @@ def _run(row: Row, folder: Path) -> None:
 @pytest.mark.timeout(ROW_SECONDS)
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if not row.own_test], ids=_named)
 def test_promises_are_kept_under_a_fault(tmp_path: Path, row: Row) -> None:
-    """Under any fault each promised event is delivered or becomes a dead letter, and the row's own criteria hold."""
+    """Under any fault each promised event is delivered or becomes a dead letter, and the row's criteria hold."""
     _run(row, tmp_path)
 
 
