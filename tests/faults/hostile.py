@@ -68,7 +68,7 @@ KIND = "leaky"
 
 
 class Leaky(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, *more):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 

@@ -81,8 +81,8 @@ def copy_checkout(target: Path) -> Path:
 
 
 def add_destination(checkout: Path, kind: str, source: str) -> None:
-    """Adds a destination module to a copy of the checkout."""
+    """Adds a kind of destination to a copy of the checkout."""
     folder = checkout / "worker" / "destinations" / kind
     folder.mkdir()
     (folder / "__init__.py").touch()
-    (folder / "destination.py").write_text(source)
+    (folder / "destination.py").write_text(source, encoding="utf-8")
