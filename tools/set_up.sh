@@ -1,7 +1,7 @@
 #!/bin/sh
-# Creates .venv and installs the locked requirements. The Makefile runs this when the lock has changed.
-# The project itself is not installed: an editable install creates a .pth file, which every start of the
-# interpreter reads, and the benchmarks measure starts. Tests make the checkout importable themselves.
+# Creates .venv and installs the locked requirements into it. The Makefile runs this when the lock has changed.
+# The project itself is not installed: an editable install adds a .pth file, which every start of the interpreter
+# reads, and the benchmarks measure these starts. Tests name the package themselves.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,19 +14,19 @@ find_python() {
             return
         fi
     done
-    echo "No suitable Python found. Stash Courier needs Python 3.11 or newer with its venv module (Debian and" >&2
+    echo "No usable Python: Stash Courier needs Python 3.11 or newer with its venv module (Debian and" >&2
     echo "Ubuntu: apt-get install python3-venv). To use another one: make PYTHON=/path/to/python3" >&2
     return 1
 }
 
-# Keep a .venv whose interpreter works: other processes may be using it.
+# A .venv with a working interpreter is kept, because other processes may run from it.
 if ! .venv/bin/python -c "$usable" 2>/dev/null; then
     python=$(find_python)
-    echo "Creating .venv with $("$python" --version)"
+    echo "Making .venv with $("$python" --version)"
     "$python" -m venv --clear .venv
 fi
 
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install --require-hashes --requirement requirements/test.txt
-# Python 3.11 installs setuptools into a venv. Its .pth file slows down each start, and nothing here needs it.
+# Python 3.11's venv installs setuptools, whose .pth file slows down every start. Nothing here needs it.
 if .venv/bin/python -c 'import setuptools' 2>/dev/null; then pip uninstall --yes setuptools; fi

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -214,13 +214,8 @@ class Scenario:
         with self.testbed.queue() as queue:
             waits = queue.connection.execute(f"SELECT destination, scene_id FROM {schema.DELIVERIES}").fetchall()
             sent = queue.connection.execute("SELECT destination, scene_id FROM sent").fetchall()
-        dead_letters = DeadLetterQueue(self.testbed.data)
-        try:
-            dead = [
-                (dead_letter.destination, dead_letter.scene_id) for dead_letter in dead_letters.get_recent(ALL)
-            ]
-        finally:
-            dead_letters.close()
+        with closing(DeadLetterQueue(self.testbed.data)) as dlq:
+            dead = [(dead_letter.destination, dead_letter.scene_id) for dead_letter in dlq.get_recent(ALL)]
         found: dict[str, dict[str, set[int]]] = {}
         for kind, rows in (("waits", waits), ("delivered", sent), ("dead", dead)):
             for destination, scene in rows:

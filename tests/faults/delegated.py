@@ -79,7 +79,7 @@ ROWS = [
         "syscalls",
         run_syscalls,
         [
-            [  # the delivery is removed before its dead letter exists
+            [  # the delivery goes before its dead letter is there
                 Mutation("queue/transfer.py", "    letter = dlq.add(delivery, error, retries, title=title)\n", ""),
                 Mutation(
                     "queue/transfer.py",

@@ -236,11 +236,8 @@ def run_texts(folder: Path, full: bool) -> Report:
         testbed.drain(30.0, expedite=True)
         _check_texts(testbed, report)
         report.delivered = len(set(testbed.latest()) & set(scenes))
-        buried = set(testbed.dead())
-        report.expect(
-            buried == set(scenes),
-            f"dead letters from the leaky destination: {sorted(buried)}, expected {scenes}",
-        )
+        dead = sorted(testbed.dead())
+        report.expect(dead == scenes, f"dead letters from the leaky destination: {dead}, expected {scenes}")
 
         corrupting.active = True
         for _ in range(60 if full else 8):
@@ -248,28 +245,12 @@ def run_texts(folder: Path, full: bool) -> Report:
             corrupting.await_more()
             testbed.expedite()
         corrupting.active = False
-        count = len(testbed.receiver.received)
-        again = testbed.save(scenes)
-        testbed.expedite()
-        testbed.drain(45.0, expedite=True)
-        report.expect(again == len(scenes), f"{again} of {len(scenes)} hooks promised")
-        report.expect(
-            len(testbed.receiver.received) >= count + len(scenes),
-            "not all scenes arrived after the corrupted answers",
-        )
-        _check_texts(testbed, report)
+        _check_all_arrive_again(testbed, report, scenes)
         report.expect(testbed.workers() == [pid], f"the worker was restarted: {pid} became {testbed.workers()}")
 
         fresh = _bad_secret(testbed, report)
         rows = _hostile_rows(testbed, marker)
-        count = len(testbed.receiver.received)
-        testbed.save(scenes[:2])
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: len(testbed.receiver.received) >= count + 2, 30.0)
-        report.expect(len(testbed.receiver.received) >= count + 2, "hostile rows block good ones")
-        for mode in ("status", "review_dead_letters"):
-            answer = json.loads(testbed.run(None, mode=mode))
-            report.expect("output" in answer, f"{mode}: {answer}")
+        _check_good_rows(testbed, report, scenes[:2])
         report.expect(not marker.exists(), "a pickle ran code")
         _check_logs(testbed, report, fresh)
     report.done = (
@@ -278,6 +259,30 @@ def run_texts(folder: Path, full: bool) -> Report:
     )
     report.nothing_lost()
     return report
+
+
+def _check_all_arrive_again(testbed: HostileTestbed, report: Report, scenes: list[int]) -> None:
+    """After the corrupted answers all scenes are delivered again, with the right texts."""
+    before = len(testbed.receiver.received)
+    promised = testbed.save(scenes)
+    testbed.expedite()
+    testbed.drain(45.0, expedite=True)
+    arrived = len(testbed.receiver.received) - before
+    report.expect(promised == len(scenes), f"{promised} of {len(scenes)} hooks promised")
+    report.expect(arrived >= len(scenes), "not all scenes arrived after the corrupted answers")
+    _check_texts(testbed, report)
+
+
+def _check_good_rows(testbed: HostileTestbed, report: Report, scenes: list[int]) -> None:
+    """Beside hostile rows, good ones are delivered and buttons answer."""
+    wanted = len(testbed.receiver.received) + len(scenes)
+    testbed.save(scenes)
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: len(testbed.receiver.received) >= wanted, 30.0)
+    report.expect(len(testbed.receiver.received) >= wanted, "hostile rows block good ones")
+    for mode in ("status", "review_dead_letters"):
+        answer = json.loads(testbed.run(None, mode=mode))
+        report.expect("output" in answer, f"{mode}: {answer}")
 
 
 def _check_texts(testbed: HostileTestbed, report: Report) -> None:
@@ -316,62 +321,59 @@ def _hostile_rows(testbed: HostileTestbed, marker: Path) -> int:
     testbed.signal(pid, signal.SIGTERM)
     wait_until(lambda: pid not in testbed.workers(), 30.0)
     hostile_pickle = pickle.dumps({"job": Touch(marker)}, protocol=4)
-    inbox = [
-        b"\x00",
-        b"[" * 10_000,
-        hostile_pickle,
-        b'{"scene": "\xff"}',
-        "text\udcff".encode("utf-8", "surrogateescape"),
-    ]
-    rows = len(inbox)
     with testbed.queue() as queue:
-        conn = queue.connection
-        conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
-        destination = next(name for (name,) in conn.execute("SELECT destination FROM destinations ORDER BY 1"))
-        for scene, column, value in (
-            (900, "data", hostile_pickle),
-            (901, "event", b"\xff"),
-            (902, "timestamp", "soon"),
-            (903, "changed", FORGED),
-            (904, "data", json.dumps({**FACTS, "history": [FORGED]})),
-            (905, "attempts", "x"),
-            (906, "seq", "x"),
-            (907, "due", 0.0),
-            (908, "due", "soon"),
-            (909, "due", b"\xff"),
-        ):
-            values = {"data": json.dumps(FACTS), "event": "update", "timestamp": 1.0, "changed": "", "attempts": 0}
-            values |= {"seq": 1, "due": 1.0, "status": 0, "destination": destination, "scene_id": scene}
-            values[column] = value
-            conn.execute(
-                f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
-            )
-            rows += 1
-    dead_letters = DeadLetterQueue(testbed.data)
-    try:
+        rows = _fill_queue(queue.connection, hostile_pickle)
+    rows += _fill_dead_letters(testbed.data, hostile_pickle)
+    testbed.rouse()
+    return rows
+
+
+def _fill_queue(conn: sqlite3.Connection, hostile_pickle: bytes) -> int:
+    torn = "text\udcff".encode("utf-8", "surrogateescape")
+    inbox = [b"\x00", b"[" * 10_000, hostile_pickle, b'{"scene": "\xff"}', torn]
+    conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
+    (destination,) = conn.execute("SELECT destination FROM destinations ORDER BY 1").fetchone()
+    deliveries = (
+        (900, "data", hostile_pickle),
+        (901, "event", b"\xff"),
+        (902, "timestamp", "soon"),
+        (903, "changed", FORGED),
+        (904, "data", json.dumps({**FACTS, "history": [FORGED]})),
+        (905, "attempts", "x"),
+        (906, "seq", "x"),
+        (907, "due", 0.0),
+        (908, "due", "soon"),
+        (909, "due", b"\xff"),
+    )
+    for scene, column, value in deliveries:
+        values = {"data": json.dumps(FACTS), "event": "update", "timestamp": 1.0, "changed": "", "attempts": 0}
+        values |= {"seq": 1, "due": 1.0, "status": 0, "destination": destination, "scene_id": scene}
+        values[column] = value
+        conn.execute(
+            f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
+        )
+    return len(inbox) + len(deliveries)
+
+
+def _fill_dead_letters(data: Path, hostile_pickle: bytes) -> int:
+    with closing(DeadLetterQueue(data)) as dead_letters:
         for scene in (910, 911):
             job = Delivery(1, f"webhook:{FORGED}", scene, "update", (), 1, 1.0)
             dead_letters.add(job, DeliveryFailed(Failure.ITEM_REFUSED, FORGED), 1, title=codec.storable(FORGED))
-    finally:
-        dead_letters.close()
-    with closing(sqlite3.connect(testbed.data / files.DLQ_DB, isolation_level=None)) as conn:
+    with closing(sqlite3.connect(data / files.DLQ_DB, isolation_level=None)) as conn:
         conn.execute(
             "UPDATE dead_letters SET job_data = ?, state = 'asked' WHERE scene_id >= 910", (hostile_pickle,)
         )
         conn.execute("UPDATE dead_letters SET history = x'ff' WHERE scene_id = 911")
-    testbed.rouse()
-    return rows + 2
+    return 2
 
 
 def _check_logs(testbed: HostileTestbed, report: Report, fresh: str) -> None:
     lines = testbed.logs()
     odd = [line for line in lines if not LINE.match(line) or not line.isprintable()]
     report.expect(not odd, f"{len(odd)} of {len(lines)} lines of worker.log are malformed: {odd[:2]}")
-    dead_letters = DeadLetterQueue(testbed.data)
-    try:
+    with closing(DeadLetterQueue(testbed.data)) as dead_letters:
         dead = len(dead_letters.get_recent(ALL))
-    finally:
-        dead_letters.close()
     output = testbed.output.decode("utf-8", "replace")
     report.expect("Traceback" not in "\n".join(lines) + output, "a traceback reached worker.log or Stash")
     argv = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in testbed.workers())

@@ -151,7 +151,7 @@ ROWS = [
         run_poison,
         [
             [Mutation("worker/delivery/dispatcher.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
-            [  # suspects are not delivered one at a time, and each death counts for all of them
+            [  # what was in flight isn't sent one by one, and each death is counted for all
                 Mutation(
                     "worker/delivery/claims.py", "        if self._watching():\n            return None\n", ""
                 ),

@@ -492,7 +492,7 @@ ROWS = [
                     "        for lane in self.roster.configure(state.settings):\n            lane.take_back()\n",
                 )
             ],
-            [  # as much memory as an answer takes is kept for each delivery
+            [  # of each delivery as much as an answer is kept
                 Mutation("worker/delivery/pool.py", "HANDED = 2\n", "HANDED = 2\nKEPT: list[object] = []\n"),
                 Mutation(
                     "worker/delivery/pool.py",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,57 +60,26 @@ def run_stash_outages(folder: Path, full: bool) -> Report:
     """Every kind of outage while scenes are edited."""
     each = 10 if full else 2
     report = Report()
-    first = 1
     kinds = [kind for kind in (*FAULTS, "empty") if full or kind != "late"]
+    batches = (range(first, first + each) for first in count(1, each))  # of scenes
     with Testbed(
         folder, each * (len(kinds) + 4) + 1, credentials=("owner", "secret-word"), api_key="first-key"
     ) as testbed:
         stash = testbed.courier.stash
         tampering = TamperingSite(stash)
         stash.restart()
-        testbed.cookie = _cookie(stash)
+        testbed.cookie = stash.sessions.make(Session("owner"))
         for kind in kinds:
-            if kind == "empty":
-                tampering.scene = lambda _: {}
-            else:
-                tampering.trip = partial(setattr, stash.faults, *FAULTS[kind])
-            testbed.hooks([first])
-            with suppress(TimeoutError):
-                wait_until(lambda: tampering.trip is None, 10.0)
-            report.expect(tampering.trip is None, f"{kind}: Stash got no request for scenes")
-            testbed.hooks(range(first + 1, first + each))
-            time.sleep(40.0 if kind == "late" else OUTAGE_SECONDS)
-            stash.faults.clear()
-            tampering.scene = None
-            first += each
-            if kind == "hangs":
-                stash.restart()  # ends requests that would hang for 30 s
-            testbed.expedite()
-            _arrived(testbed, report, kind)
+            _fail_while_fetching(testbed, tampering, report, kind, next(batches))
         stash.restart(_another_port())
-        testbed.hooks(range(first, first + each))
-        first += each
-        _arrived(testbed, report, "another port")
+        testbed.hooks(next(batches))
+        _check_arrived(testbed, report, "another port")
         stash.config.api_key = "second-key"
-        testbed.hooks(range(first, first + each))
-        first += each
-        _arrived(testbed, report, "a new API key")
-        # Stash stops during a request, so the answer never comes.
-        tampering.trip = partial(setattr, stash.faults, "hang", True)
-        testbed.hooks(range(first, first + each))
-        time.sleep(OUTAGE_SECONDS)
-        stash.stop()
-        stash.faults.clear()
-        time.sleep(0.5)
-        stash.start()
-        first += each
-        testbed.expedite()
-        _arrived(testbed, report, "stopped during a request")
-        stash.vanish(first)
-        with testbed.queue() as queue:
-            queue.put({"scene": first, "event": "update", "changed": [], "at": time.time()})
-        testbed.drain(30.0)
-        report.expect(testbed.waiting() == 0, "the delivery of a deleted scene is still waiting")
+        testbed.hooks(next(batches))
+        _check_arrived(testbed, report, "a new API key")
+        _stop_while_fetching(testbed, tampering, next(batches))
+        _check_arrived(testbed, report, "stopped during a request")
+        _delete_scene(testbed, report, next(batches)[0])
         report.expect(not testbed.dead(), f"dead letters because of the outage: {testbed.dead()}")
         testbed.settle(report)
     report.done = f"{len(kinds) + 3} kinds of outages with {each} edits each, and a deleted scene"
@@ -118,15 +88,56 @@ def run_stash_outages(folder: Path, full: bool) -> Report:
     return report
 
 
-def _arrived(testbed: Testbed, report: Report, kind: str) -> None:
+def _fail_while_fetching(
+    testbed: Testbed, tampering: TamperingSite, report: Report, kind: str, scenes: range
+) -> None:
+    """A fault begins at the first request for scenes, and ends after further edits."""
+    stash = testbed.courier.stash
+    if kind == "empty":
+        tampering.scene = lambda _: {}
+    else:
+        tampering.trip = partial(setattr, stash.faults, *FAULTS[kind])
+    testbed.hooks(scenes[:1])
+    with suppress(TimeoutError):
+        wait_until(lambda: tampering.trip is None, 10.0)
+    report.expect(tampering.trip is None, f"{kind}: Stash got no request for scenes")
+    testbed.hooks(scenes[1:])
+    time.sleep(40.0 if kind == "late" else OUTAGE_SECONDS)
+    stash.faults.clear()
+    tampering.scene = None
+    if kind == "hangs":
+        stash.restart()  # ends requests that would hang for 30 s
+    testbed.expedite()
+    _check_arrived(testbed, report, kind)
+
+
+def _stop_while_fetching(testbed: Testbed, tampering: TamperingSite, scenes: range) -> None:
+    """Stash stops during a request, so the answer never comes, and starts again."""
+    stash = testbed.courier.stash
+    tampering.trip = partial(setattr, stash.faults, "hang", True)
+    testbed.hooks(scenes)
+    time.sleep(OUTAGE_SECONDS)
+    stash.stop()
+    stash.faults.clear()
+    time.sleep(0.5)
+    stash.start()
+    testbed.expedite()
+
+
+def _delete_scene(testbed: Testbed, report: Report, scene: int) -> None:
+    """The event of a scene that is deleted without a hook is resolved."""
+    testbed.courier.stash.vanish(scene)
+    with testbed.queue() as queue:
+        queue.put({"scene": scene, "event": "update", "changed": [], "at": time.time()})
+    testbed.drain(30.0)
+    report.expect(testbed.waiting() == 0, "the delivery of a deleted scene is still waiting")
+
+
+def _check_arrived(testbed: Testbed, report: Report, kind: str) -> None:
     try:
         wait_until(lambda: set(testbed.promised) <= {scene for _, scene, *_ in testbed.taken}, 45.0)
     except TimeoutError:
         report.expect(False, f"{kind}: not delivered within 45 s after the outage")
-
-
-def _cookie(stash: StandInStash) -> str:
-    return stash.sessions.make(Session("owner"))
 
 
 def _another_port() -> int:

@@ -213,11 +213,8 @@ class Testbed:
     @contextmanager
     def queue(self) -> Iterator[SceneQueue]:
         """Opens the queue for the duration of the block."""
-        queue = SceneQueue(self.data)
-        try:
+        with closing(SceneQueue(self.data)) as queue:
             yield queue
-        finally:
-            queue.close()
 
     def drain(self, timeout: float = 60.0, *, expedite: bool = False) -> None:
         """Waits until the queue is empty, and restarts the worker if it has ended. The rest counts as lost.
@@ -249,11 +246,8 @@ class Testbed:
 
     def dead(self) -> dict[int, str]:
         """The error type of each open dead letter, by scene."""
-        dead_letters = DeadLetterQueue(self.data)
-        try:
-            return {dead_letter.scene_id: dead_letter.error_type for dead_letter in dead_letters.get_recent(ALL)}
-        finally:
-            dead_letters.close()
+        with closing(DeadLetterQueue(self.data)) as dlq:
+            return {dead_letter.scene_id: dead_letter.error_type for dead_letter in dlq.get_recent(ALL)}
 
     def settle(self, report: Report) -> Report:
         """Adds the outcome of all promises to a report and returns it."""
