@@ -1,4 +1,4 @@
-"""Tests, benchmarks and the demo. Importing this registers the checkout as ``stash_courier``, like plugin/main.py."""
+"""Tests, benchmarks and the demo. Importing this registers the checkout as ``stash_courier``."""
 
 from __future__ import annotations
 
