@@ -12,7 +12,7 @@ from stash_courier.queue import schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.worker import process
 from tests.faults.field import ALL, Field
-from tests.faults.row import Mutation, Report, Row, copy_checkout
+from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
 from tests.standin.receivers import Reply
 from tests.support.harness import wait_until
 
@@ -24,16 +24,16 @@ GRACE_SECONDS = 8.0  # as the worker has it
 # A destination like any other, in a copy of the plugin: it dies of one scene, as of a bug in a C library.
 DESTINATION = """
 import os, signal
-from stash_courier.worker.destinations import webhook
+from stash_courier.worker.destinations.webhook import destination as webhook
 
 KIND = "poisoned"
 
 
 class Poisoned(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, *more):
         if delivery.scene_id == {poison}:
             os.kill(os.getpid(), signal.SIGKILL)
-        super().deliver(delivery, scene)
+        return super().deliver(delivery, scene, *more)
 
 
 def configure(raw, settings, _cover=None):
@@ -49,7 +49,7 @@ def run_poison(folder: Path, full: bool) -> Report:
     neighbours = 30 if full else 8
     report = Report()
     root = copy_checkout(folder / "plugin")
-    (root / "worker" / "destinations" / "poisoned.py").write_text(DESTINATION.format(poison=POISON))
+    add_destination(root, "poisoned", DESTINATION.format(poison=POISON))
     deaths, roused = 0, 0.0
     with Field(folder / "config", neighbours + 3, root=root, settings={"webhook_url": ""}) as field:
         field.courier.configure(poisoned_url=f"{field.receiver.url}hook")

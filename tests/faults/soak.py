@@ -488,9 +488,9 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",
-                    "        for lane in self.roster.configure(state.settings):\n"
-                    "            self._put_back(lane.take_back())\n",
-                    "        for lane in self.roster.configure(state.settings):\n            lane.take_back()\n",
+                    "        for pool in self.registry.configure(state.settings):\n"
+                    "            self._put_back(pool.take_back())\n",
+                    "        for pool in self.registry.configure(state.settings):\n            pool.take_back()\n",
                 )
             ],
             [  # of each delivery as much as an answer is kept
