@@ -37,6 +37,14 @@ class TestFirst:
         bench.run()
         assert bench.inbox() == []
 
+    def test_the_first_two_sweeps_take_one_question_each(self, bench: SweepBench) -> None:
+        """The first sweep doesn't list the library, and neither does the second if nothing changed lately."""
+        for _ in range(7):
+            bench.library.add(bench.wall - 100 * HOUR)
+        assert bench.run() == 1
+        bench.wait(HOUR)
+        assert bench.run() == 1
+
     def test_changes_after_the_first_sweep_are_found(self, bench: SweepBench) -> None:
         """A scene that is added or changed without a hook after the first sweep is found by the second."""
         old = bench.library.add(bench.wall - HOUR)
@@ -75,6 +83,18 @@ class TestFirst:
         seen.wait(HOUR)
         seen.run()
         assert seen.deliver() == [("webhook:a", 2, "update"), ("webhook:b", 2, "update")]
+
+    def test_a_destination_added_later_gets_no_new_scene_of_before(self, seen: SweepBench) -> None:
+        """A scene that was added and delivered before a destination was there isn't sent to it."""
+        new = seen.library.add(seen.wall)
+        seen.hook(new, "create", ())
+        seen.deliver()
+        seen.wait(60.0)
+        seen.targets = ("webhook:a", "webhook:b")
+        seen.sweep.meet(seen.targets)
+        seen.wait(HOUR)
+        seen.run()
+        assert seen.inbox() == []
 
 
 class TestChanges:
@@ -181,6 +201,17 @@ class TestChanges:
         seen.run()
         assert seen.inbox() == [(new, "create")]
 
+    def test_a_change_of_a_new_scene(self, seen: SweepBench) -> None:
+        """A scene that was delivered as new and changed before the next sweep is sent as updated."""
+        new = seen.library.add(seen.wall)
+        seen.hook(new, "create", ())
+        seen.deliver()
+        seen.wait(60.0)
+        seen.library.change(new, seen.wall)
+        seen.wait(HOUR)
+        seen.run()
+        assert seen.inbox() == [(new, "update")]
+
     def test_a_change_during_a_delivery(self, seen: SweepBench) -> None:
         """A change after a waiting delivery was fetched is found by the sweep after that delivery."""
         seen.hook(5)
@@ -221,6 +252,21 @@ class TestChanges:
         seen.wait(HOUR)
         seen.run()
         assert seen.inbox() == [(6, "update")]
+
+    def test_a_dead_letter_after_the_clock_was_set_back(self, seen: SweepBench) -> None:
+        """A dead letter whose scene has a time in the future isn't sent again by every sweep."""
+        seen.library.change(6, seen.wall)
+        seen.hook(6)
+        seen.wall -= 5 * HOUR
+        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        (delivery,) = seen.queue.claim("webhook:a", 1, 1e12)
+        assert isinstance(delivery, Delivery)
+        seen.dlq.add(delivery, ValueError("no"), 1)
+        with seen.queue.transaction():
+            seen.queue.remove(delivery.row_id)
+        seen.wait(60.0)
+        seen.run()
+        assert seen.inbox() == []
 
     def test_edits_go_before_what_the_sweep_finds(self, seen: SweepBench) -> None:
         """An edit doesn't wait behind the thousands of scenes that auto-tag changed."""

@@ -193,7 +193,7 @@ class Sweep:
 
     def _remember(self, run: Run, changed: Collection[Listed], gone: Collection[tuple[str, int]]) -> None:
         now = self._monotonic()
-        oldest = run.began - LATE_HOOK_SECONDS
+        oldest = run.began - LATE_HOOK_SECONDS  # no late hooks follow on older changes, of which there may be many
         self._updates |= {scene.id: (scene, now) for scene in changed if scene.moment > oldest}
         self._destroys |= dict.fromkeys(gone, now)
         self._changed += len(changed)
@@ -290,7 +290,6 @@ class Sweep:
             and sent is not None
             and sent.outcome == "sent"
             and found.updated_at == scene.updated_at == sent.updated_at
-            and sent.fetched_at >= found.moment + 1  # no other edit came later in the same second
             and (delivery.event == "create" or bool(delivery.changed))  # hooks of edits name what changed
         )
 
