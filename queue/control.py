@@ -68,10 +68,6 @@ def _record(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
     return fits
 
 
-def _or_none(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or fits(value)
-
-
 _KINDS: Mapping[str, Callable[[object], bool]] = {
     PAUSED: is_time,
     STOP: is_whole,
@@ -82,7 +78,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
     LAST_SUCCESS: _record(at=is_time, destination=_is_text, scene_id=is_whole),
     STASH: _record(since=is_time, reason=_is_text),
     DISABLED: _is_true,
-    SWEEP: _record(at=is_time, zone=_or_none(is_whole), last_id=is_whole, total=_or_none(is_whole)),
+    SWEEP: _record(at=is_time, last_id=is_whole, total=is_whole),
     SWEEP_MET: _are_times,
     PROBLEMS: _are_problems,
 }

@@ -164,7 +164,7 @@ class NearStash(Stash):
 
     def sweep_page(self, question: SweepQuestion) -> SweepPage:
         """Nothing has changed: what the sweep finds is shown elsewhere."""
-        return SweepPage((), True, None, None, self.plugin_state(), self._clock())
+        return SweepPage((), True, None, self.plugin_state(), self._clock())
 
     def keep_alive_in(self) -> float | None:
         """There is no session."""
