@@ -79,7 +79,7 @@ def _scene(context: Context, settings: Settings) -> Scene | None:
 
 def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progress: float) -> dict[str, object]:
     log.progress(progress)
-    found = setup.destinations[name].test(tried)
+    found = setup.destinations[name].check(tried)
     with_what = (
         "without a scene, since Stash has none"
         if tried is None

@@ -285,7 +285,7 @@ def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
 def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
     """The test names server, version, libraries and the real scene's item, and tells Emby nothing."""
     server.items.append(Item("1", PATH, "Film"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
@@ -298,7 +298,7 @@ def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
 def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
     """Where the path isn't found, the test shows Emby's folders and file beside ours, and tells Emby nothing."""
     server.items.append(Item("1", PATH))
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert not report.ok
     text = "\n".join(report.lines)
     assert (
@@ -312,7 +312,7 @@ def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
 
 def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
     """Where the folder is right but the file unknown, the test says that."""
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
@@ -323,7 +323,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> No
     """A file that Emby has elsewhere is shown with the rule that would help, however many files it has."""
     server.items += [Item(str(n), f"/media/{n}.mkv") for n in range(2500)]
     server.items.append(Item("x", "/media/films/a/one.mkv"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
         "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
@@ -337,7 +337,7 @@ def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server,
     real = server.receiver.answer
     assert callable(real)
     server.receiver.answer = lambda request: Reply(500) if "StartIndex" in request.path else real(request)
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert PATH in report.lines[2]
     assert "500" in report.lines[3]
@@ -346,7 +346,7 @@ def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server,
 def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
     """Where Emby has no such file, a folder that is called like one of ours shows the rule."""
     server.libraries = {"Clips": ("/volume1/a",)}
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert report.lines[-1] == (
         "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
         "make the two meet."
@@ -359,12 +359,12 @@ def test_a_test_of_a_wrong_key(server: Server, emby: Make) -> None:
     def refuses(request: Received) -> Reply:
         return Reply(401, {}, b"Access token is invalid or expired.")
 
-    assert emby().test(None).ok
-    bare = emby().test(replace(SCENE, files=()))
+    assert emby().check(None).ok
+    bare = emby().check(replace(SCENE, files=()))
     assert not bare.ok
     assert "has no file" in bare.lines[-1]
     server.receiver.answer = refuses
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert "emby_api_key" in report.lines[0]
     assert report.lines[1].startswith("It said: ")

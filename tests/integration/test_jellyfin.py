@@ -267,7 +267,7 @@ def test_the_key_travels_in_a_header_only(server: StandInJellyfin) -> None:
     one = scene()
     with jellyfin(server) as ours:
         ours.deliver(delivery("jellyfin", one), one)
-        ours.test(one)
+        ours.check(one)
     for received in server.receiver.received:
         assert KEY not in received.path
         holding = [name for name, value in received.headers.items() if KEY in value]
@@ -398,7 +398,7 @@ def test_an_item_of_nonsense_is_not_sent_back(server: StandInJellyfin, values: d
     server.add("/media/movies/one.mkv", **values)
     with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
         failed = refused(ours, scene())
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert failed.failure is Failure.DESTINATION
     assert f"as Jellyfin never does (an item with unknown {wrong}" in failed.message
     assert server.posted == []
@@ -426,7 +426,7 @@ def test_libraries_of_nonsense(server: StandInJellyfin, body: bytes) -> None:
 
     server.receiver.answer = answer
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
         assert refused(ours, scene()).failure is Failure.NOT_THERE_YET
     assert not report.ok
     assert "as Jellyfin never does (no libraries" in report.lines[1]
@@ -701,7 +701,7 @@ def test_the_test_shows_what_a_delivery_would_change(server: StandInJellyfin) ->
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
     before = copy.deepcopy(server.items)
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     said = "\n".join(report.lines)
     assert report.ok
     for part in (
@@ -725,7 +725,7 @@ def test_the_test_says_that_nothing_would_change(server: StandInJellyfin) -> Non
     one = scene()
     with jellyfin(server) as ours:
         ours.deliver(delivery("jellyfin", one), one)
-        assert ours.test(one).lines[-1] == "Nothing would change."
+        assert ours.check(one).lines[-1] == "Nothing would change."
 
 
 @pytest.mark.parametrize(
@@ -740,7 +740,7 @@ def test_the_test_shows_the_missing_rule(server: StandInJellyfin, there: list[st
     for path in there:
         server.add(path)
     with jellyfin(server, Settings()) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     said = "\n".join(report.lines)
     assert not report.ok
     assert "/data/movies/one.mkv; no rule of path_map fits it" in said
@@ -752,7 +752,7 @@ def test_the_test_shows_the_missing_rule(server: StandInJellyfin, there: list[st
 def test_the_test_tells_a_pending_scan_from_a_wrong_path(server: StandInJellyfin) -> None:
     """A path inside a library that isn't known yet is a scan that is pending."""
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
     assert "which has not scanned it yet" in report.lines[-1]
 
@@ -762,7 +762,7 @@ def test_the_test_shows_a_rule_that_leads_astray(server: StandInJellyfin) -> Non
     server.libraries = {"All": ["/media"]}
     server.add("/media/films/movies/one.mkv")
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
     assert report.lines[-1] == (
         "It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in path_map, "
@@ -775,19 +775,19 @@ def test_the_test_shows_namesakes_as_windows_spells_them(server: StandInJellyfin
     """The server's own path is shown as the server spells it."""
     server.add("D:\\Movies\\One.mkv")
     with jellyfin(server, Settings()) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert "at D:\\Movies\\One.mkv: the rule /data => D: in path_map" in report.lines[-1]
 
 
 def test_the_test_names_a_wrong_key(server: StandInJellyfin) -> None:
     """With a wrong key the test names the setting; without a scene or a file it says that."""
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
     assert "jellyfin_api_key" in report.lines[0]
     with jellyfin(server) as ours:
-        assert ours.test(None).ok
-        assert "no file" in ours.test(scene(files=())).lines[-1]
+        assert ours.check(None).ok
+        assert "no file" in ours.check(scene(files=())).lines[-1]
 
 
 # Many at once, and in the worker

@@ -497,7 +497,7 @@ def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) 
     second = server.add(films, "/media/b/two.mkv")
     plex().deliver(UPDATE, both)
     assert second.values["title"] == "A day"
-    assert "found under /media/b/two.mkv" in plex().test(both).lines[2]
+    assert "found under /media/b/two.mkv" in plex().check(both).lines[2]
     first = server.add(films, PATH)
     second.values["title"] = "by hand"
     plex().deliver(UPDATE, both)
@@ -998,7 +998,7 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
         "actor": ["Anna", "Zoë", "Bo, Jr.", "Cy"],
         "director": ["Dana"],
     }
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
@@ -1011,7 +1011,7 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
     )
     item.values["title"] = "A day"
     item.tags["collection"] = ["Group"]
-    assert plex().test(SCENE).lines[-1] == "Nothing would change."
+    assert plex().check(SCENE).lines[-1] == "Nothing would change."
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
 
@@ -1019,7 +1019,7 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
 def test_a_test_shows_the_missing_rule(server: Server, films: Library, plex: Make) -> None:
     """Where the path isn't found, the test shows Plex's folders and file beside ours, and the rule that lacks."""
     server.add(films, PATH)
-    report = plex(path_map="").test(SCENE)
+    report = plex(path_map="").check(SCENE)
     assert not report.ok
     text = "\n".join(report.lines)
     assert "Scene 17 is not known under /data/a/one.mkv" in text
@@ -1032,7 +1032,7 @@ def test_a_test_shows_the_missing_rule(server: Server, films: Library, plex: Mak
 
 def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> None:
     """Where the folder is right but the file unknown, the test says so and asks for no scan."""
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
@@ -1043,7 +1043,7 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> Non
 def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, plex: Make) -> None:
     """A file that Plex has elsewhere below the same library's folder is a wrong rule, not a pending scan."""
     server.add(films, "/media/films/a/one.mkv")
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
         "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
@@ -1054,7 +1054,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, p
 def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Library, plex: Make) -> None:
     """Where the libraries' folders aren't shown to the token, nothing is claimed about them."""
     films.locations = ()
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 3
     assert report.lines[1] == "Scenes are looked for in Films (folders unknown)."
@@ -1071,7 +1071,7 @@ def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Librar
 def test_a_test_of_a_wrong_login_or_address(server: Server, plex: Make, reply: Reply, said: str) -> None:
     """A wrong token or address fails the test with the setting to look at."""
     server.receiver.answer = reply
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert said in report.lines[0]
     assert TOKEN not in "".join(report.lines)
@@ -1079,17 +1079,17 @@ def test_a_test_of_a_wrong_login_or_address(server: Server, plex: Make, reply: R
 
 def test_a_test_without_a_scene_or_file(server: Server, plex: Make) -> None:
     """An empty Stash passes with login and libraries; a scene without files says that it can't be looked up."""
-    report = plex().test(None)
+    report = plex().check(None)
     assert report.ok
     assert "no path was looked up" in report.lines[-1]
-    bare = plex().test(replace(SCENE, files=()))
+    bare = plex().check(replace(SCENE, files=()))
     assert not bare.ok
     assert "has no file" in bare.lines[-1]
 
 
 def test_a_test_of_an_unknown_library(server: Server, plex: Make) -> None:
     """A library that doesn't exist fails the test, and the existing ones are listed."""
-    report = plex(plex_libraries="Filme").test(SCENE)
+    report = plex(plex_libraries="Filme").check(SCENE)
     assert not report.ok
     assert "it has Films: correct plex_libraries" in report.lines[-1]
 

@@ -529,7 +529,7 @@ def test_a_refusal_shows_no_secret() -> None:
         (destination,) = destinations(raw)
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
-        report = destination.test(SCENE)
+        report = destination.check(SCENE)
         destination.close()
     assert caught.value.failure is Failure.DESTINATION
     shown = caught.value.message + caught.value.answer + repr(caught.value) + " ".join(report.lines)
@@ -542,7 +542,7 @@ def test_a_test_shows_what_would_arrive() -> None:
     """A test sends a real scene under a type of its own, and says that it was taken and by which path."""
     with Receiver() as receiver:
         (destination,) = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})
-        report = destination.test(SCENE)
+        report = destination.check(SCENE)
         destination.close()
     (got,) = receiver.received
     Judge(SECRET).verify(got.body.decode(), dict(got.headers))
@@ -559,7 +559,7 @@ def test_a_test_without_a_scene_works() -> None:
     """An empty Stash can test its webhook too."""
     with Receiver() as receiver:
         (destination,) = destinations({"webhook_url": receiver.url})
-        empty = destination.test(None)
+        empty = destination.check(None)
         destination.close()
     assert empty.ok
     assert "unsigned, since webhook_secret is empty" in empty.lines[0]
@@ -581,7 +581,7 @@ def test_an_unmapped_path_is_said(rules: tuple[tuple[str, str], ...], said: str)
     with Receiver() as receiver:
         settings = dataclasses.replace(MAPPED, path_map=PathMap(rules))
         (destination,) = destinations({"webhook_url": receiver.url}, settings)
-        report = destination.test(SCENE)
+        report = destination.check(SCENE)
         destination.close()
     assert report.notes == (said,)
 
@@ -590,7 +590,7 @@ def test_a_test_that_fails_says_what_to_do() -> None:
     """A test that fails says what happened, what the receiver said and what to do."""
     with Receiver(Reply(401, body=b"bad key")) as receiver:
         (destination,) = destinations({"webhook_url": receiver.url})
-        report = destination.test(SCENE)
+        report = destination.check(SCENE)
         destination.close()
     assert not report.ok
     assert "answered 401 Unauthorized: check the login" in report.lines[0]

@@ -21,14 +21,12 @@ from stash_courier.worker.stash.covers import Cover, no_cover
 
 
 @dataclass(frozen=True, slots=True)
-class TestReport:
-    """What ``test_destinations`` found at one destination."""
+class CheckReport:
+    """What "Test destinations" found at one destination."""
 
     ok: bool
     lines: tuple[str, ...]  # sentences for a person: what happened and what to do
-    notes: tuple[str, ...] = ()  # further sentences, which are no warning whatever came of the test
-
-    __test__ = False  # not a test class, whatever its name makes pytest think
+    notes: tuple[str, ...] = ()  # more sentences, never logged as warnings
 
 
 class Destination(Protocol):
@@ -51,8 +49,8 @@ class Destination(Protocol):
             DeliveryFailed: what kind of failure it was, in a sentence.
         """
 
-    def test(self, scene: Scene | None) -> TestReport:
-        """Says whether a delivery would work, tried with a real scene where there is one."""
+    def check(self, scene: Scene | None) -> CheckReport:
+        """Reports whether a delivery would work, tried with a real scene if there is one."""
 
     def close(self) -> None:
         """Lets go of connections."""

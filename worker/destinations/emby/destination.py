@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Library, Recent, described, hint
 from stash_courier.worker.destinations.media.settings import Server, fingerprint, read_server
@@ -128,7 +128,7 @@ class Emby:
         self._notify([place], "Modified")
         self._refresh(item)
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Looks a real scene up; tells Emby nothing."""
         return Check(
             NAME,

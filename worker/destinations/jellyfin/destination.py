@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, known_as, lay_over
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
@@ -154,7 +154,7 @@ class Jellyfin:
             if self._cover is not None and may_have_changed(delivery):
                 self._show_cover(self._cover, item, scene)
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
         return Check(
             NAME,

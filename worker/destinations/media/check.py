@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.libraries import Library, none_holds
 from stash_courier.worker.destinations.media.state import (
     Place,
@@ -40,7 +40,7 @@ class Check:
     libraries: Callable[[], Sequence[Library]]
     files_named: Callable[[str], Iterable[str]]  # paths of files that may have that name
 
-    def run(self, scene: Scene | None) -> TestReport:
+    def run(self, scene: Scene | None) -> CheckReport:
         """Says who answers, and what a delivery of this scene would do."""
         lines: list[str] = []
         try:
@@ -48,8 +48,8 @@ class Check:
             ok = self._try(scene, lines)
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, tuple(lines))
+            return CheckReport(False, (*lines, failed.message, *said))
+        return CheckReport(ok, tuple(lines))
 
     def _try(self, scene: Scene | None, lines: list[str]) -> bool:
         """Looks the scene up and says what came of it."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described, hint
 from stash_courier.worker.destinations.media.settings import (
@@ -151,7 +151,7 @@ class Plex:
                 self._libraries.forget()
             raise
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Looks a real scene up and says what an update would change; changes nothing."""
         return Check(
             NAME,

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Named, Scene
-from stash_courier.worker.destinations import TestReport, Unusable
+from stash_courier.worker.destinations import CheckReport, Unusable
 from stash_courier.worker.destinations.webhook import settings as webhook_settings
 from stash_courier.worker.destinations.webhook.settings import Secret
 from stash_courier.worker.http.addresses import Target
@@ -115,7 +115,7 @@ class Webhook:
             data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
         self._send(delivery.job_id, serialise(EVENTS[delivery.event][1], delivery.at, data))
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Sends ``stash_courier.test`` with a real scene's data, and says what came back."""
         now = self._clock()
         if scene is None:
@@ -126,11 +126,11 @@ class Webhook:
             answer = self._send(f"msg_test_{secrets.token_hex(8)}", serialise(TEST_TYPE, now, data))
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (failed.message, *said), self._about_path(scene))
+            return CheckReport(False, (failed.message, *said), self._about_path(scene))
         took = f"{self._target.host} took a test event ({answer.status})"
         how = "signed" if self._signing else "unsigned, since webhook_secret is empty"
         ignored = f"A test event's type is {TEST_TYPE}: a receiver that only knows scene.* does nothing with it."
-        return TestReport(True, (f"{took}, {how}.", ignored), self._about_path(scene))
+        return CheckReport(True, (f"{took}, {how}.", ignored), self._about_path(scene))
 
     def close(self) -> None:
         """Lets go of connections."""
