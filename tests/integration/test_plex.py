@@ -457,7 +457,7 @@ def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Mak
     failed = failure(destination)
     assert failed.failure is Failure.DESTINATION
     assert f'"{name}"' in failed.message
-    assert "it has Films: correct plex_libraries" in failed.message
+    assert 'it has Films: correct "Plex, libraries"' in failed.message
     server.libraries.append(Library("9", name, ("/x",)))
     destination.deliver(UPDATE, SCENE)  # the next probe sees it
     assert films.items[0].values["title"] == "A day"
@@ -587,7 +587,7 @@ def test_a_path_that_nothing_maps(server: Server, plex: Make) -> None:
     """A path outside all libraries' folders is said to be so, with their folders beside it; nothing is scanned."""
     failed = failure(plex(path_map="/nowhere => /media"))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "no rule of path_map fits it" in failed.message
+    assert 'no rule of "Path map" fits it' in failed.message
     assert "asked to look" not in failed.message
     assert "None of the libraries it is looked for in holds that folder: Films (/media)" in failed.message
     assert server.scans == []
@@ -728,9 +728,9 @@ LOGIN = b"<!DOCTYPE html><html><body><form action='/login'>Password</form></body
 @pytest.mark.parametrize(
     ("reply", "expected", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, "plex_token"),
-        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, "plex_token"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "plex_url"),
+        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, "Plex, token"),
+        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, "Plex, token"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Plex, address"),
         (Reply(302, {"Location": "http://sso/login?rd=x"}), Failure.DESTINATION, "redirects are not followed"),
         (Reply(200, HTML, LOGIN), Failure.DESTINATION, "login page"),
         (Reply(200, {}, b""), Failure.DESTINATION, "another program"),
@@ -1002,10 +1002,10 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
-        f"Attic at {host} (Plex {server.version}) takes plex_token.",
+        f'Attic at {host} (Plex {server.version}) takes "Plex, token".',
         "Scenes are looked for in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
-        "path_map's rule /data => /media).",
+        'the rule /data => /media of "Path map").',
         'title: "one" would become "A day"',
         'groups: nothing would become "Group"',
     )
@@ -1023,9 +1023,9 @@ def test_a_test_shows_the_missing_rule(server: Server, films: Library, plex: Mak
     assert not report.ok
     text = "\n".join(report.lines)
     assert "Scene 17 is not known under /data/a/one.mkv" in text
-    assert "no rule of path_map fits it" in text
+    assert 'no rule of "Path map" fits it' in text
     assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
-    assert f"a file of that name at {PATH}: the rule /data => /media in path_map" in text
+    assert f'a file of that name at {PATH}: the rule /data => /media in "Path map"' in text
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
 
@@ -1035,7 +1035,7 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> Non
     report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
+    assert "by the rule /data => /media of" in report.lines[2]
     assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
     assert server.scans == []
 
@@ -1046,7 +1046,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, p
     report = plex().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
         "place of /data => /media, would make the two meet.",
     )
 
@@ -1091,7 +1091,7 @@ def test_a_test_of_an_unknown_library(server: Server, plex: Make) -> None:
     """A library that doesn't exist fails the test, and the existing ones are listed."""
     report = plex(plex_libraries="Filme").check(SCENE)
     assert not report.ok
-    assert "it has Films: correct plex_libraries" in report.lines[-1]
+    assert 'it has Films: correct "Plex, libraries"' in report.lines[-1]
 
 
 def test_closing_ends_what_is_under_way(films: Library, plex: Make) -> None:

@@ -38,7 +38,7 @@ from stash_courier.worker.destinations.media.state import (
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 
 KIND = "plex"
@@ -244,7 +244,7 @@ class Plex:
 
     def _introduce(self) -> Iterator[str]:
         about = self._api.about()
-        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes plex_token."
+        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes {label('plex_token')}."
         self._libraries.forget()
         yield f"Scenes are looked for in {described(self._libraries.shown())}."
 
