@@ -1063,9 +1063,9 @@ def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Librar
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "plex_token"),
+        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "Plex, token"),
         (Reply(200, HTML, LOGIN), "login page"),
-        (Reply(404, HTML, b"<html>"), "plex_url"),
+        (Reply(404, HTML, b"<html>"), "Plex, address"),
     ],
 )
 def test_a_test_of_a_wrong_login_or_address(server: Server, plex: Make, reply: Reply, said: str) -> None:
