@@ -29,7 +29,7 @@ from stash_courier.queue import files, schema, store
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker import destinations, main
-from stash_courier.worker.destinations import TestReport, Unusable
+from stash_courier.worker.destinations import CheckReport, Unusable
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.settings import Problem, Settings
 from stash_courier.worker.stash.client import (
@@ -135,9 +135,9 @@ class Near:
             self.newest[delivery.scene_id] = max(self.newest[delivery.scene_id], number)
             self.took += 1
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Never asked."""
-        return TestReport(True, ())
+        return CheckReport(True, ())
 
     def close(self) -> None:
         """Has no connections."""

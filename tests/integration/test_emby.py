@@ -15,7 +15,7 @@ from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.destinations import load
 from stash_courier.worker.destinations.emby.destination import Emby, configure
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, parse
+from stash_courier.worker.settings import Settings, label, parse
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Received, Receiver, Reply
@@ -102,7 +102,7 @@ def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> Non
     assert made == []
     (problem,) = problems
     assert problem.setting == setting
-    assert problem.message.startswith(f"{setting} ")
+    assert problem.message.startswith(f"{label(setting)} ")
     assert KEY not in problem.message
 
 
@@ -147,7 +147,7 @@ def test_a_new_file_is_told_of_and_then_found(server: Server, emby: Make) -> Non
     destination = emby()
     failed = failure(destination)
     assert failed.failure is Failure.NOT_THERE_YET
-    assert f"{PATH} (in Stash /data/a/one.mkv; by path_map's rule /data => /media)" in failed.message
+    assert f'{PATH} (in Stash /data/a/one.mkv; by the rule /data => /media of "Path map")' in failed.message
     assert server.notices == [Notice(PATH, "Created")]
     server.items.append(Item("1", PATH))
     destination.deliver(UPDATE, SCENE)
@@ -229,7 +229,7 @@ def test_a_destroyed_scene_is_not_told_to_a_stranger(server: Server, emby: Make,
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "emby_url" in failed.message
+    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
 
 
 def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> None:
@@ -245,10 +245,10 @@ def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> 
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "emby_api_key",
+            "Emby (experimental), API key",
         ),
-        (Reply(403), Failure.FORBIDDEN, "emby_api_key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "emby_url"),
+        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
         (Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>"), Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
@@ -285,11 +285,11 @@ def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
 def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
     """The test names server, version, libraries and the real scene's item, and tells Emby nothing."""
     server.items.append(Item("1", PATH, "Film"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert "(Emby 4.9.1.80) takes emby_api_key. Emby is experimental" in text
+    assert '(Emby 4.9.1.80) takes "Emby (experimental), API key". Emby is experimental' in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}
@@ -298,24 +298,24 @@ def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
 def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
     """Where the path isn't found, the test shows Emby's folders and file beside ours, and tells Emby nothing."""
     server.items.append(Item("1", PATH))
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert not report.ok
     text = "\n".join(report.lines)
     assert (
-        "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
+        'Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of "Path map" fits it)'
         in text
     )
     assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
-    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would make" in text
+    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would make' in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
 def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
     """Where the folder is right but the file unknown, the test says that."""
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
+    assert "by the rule /data => /media of" in report.lines[2]
     assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
 
 
@@ -323,10 +323,10 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> No
     """A file that Emby has elsewhere is shown with the rule that would help, however many files it has."""
     server.items += [Item(str(n), f"/media/{n}.mkv") for n in range(2500)]
     server.items.append(Item("x", "/media/films/a/one.mkv"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
         "place of /data => /media, would make the two meet.",
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
@@ -337,7 +337,7 @@ def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server,
     real = server.receiver.answer
     assert callable(real)
     server.receiver.answer = lambda request: Reply(500) if "StartIndex" in request.path else real(request)
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert PATH in report.lines[2]
     assert "500" in report.lines[3]
@@ -346,10 +346,10 @@ def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server,
 def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
     """Where Emby has no such file, a folder that is called like one of ours shows the rule."""
     server.libraries = {"Clips": ("/volume1/a",)}
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert report.lines[-1] == (
-        "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
-        "make the two meet."
+        'Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in "Path map" '
+        "would make the two meet."
     )
 
 
@@ -359,12 +359,12 @@ def test_a_test_of_a_wrong_key(server: Server, emby: Make) -> None:
     def refuses(request: Received) -> Reply:
         return Reply(401, {}, b"Access token is invalid or expired.")
 
-    assert emby().test(None).ok
-    bare = emby().test(replace(SCENE, files=()))
+    assert emby().check(None).ok
+    bare = emby().check(replace(SCENE, files=()))
     assert not bare.ok
     assert "has no file" in bare.lines[-1]
     server.receiver.answer = refuses
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
-    assert "emby_api_key" in report.lines[0]
+    assert "Emby (experimental), API key" in report.lines[0]
     assert report.lines[1].startswith("It said: ")

@@ -19,7 +19,8 @@ from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Outcome, open_pool
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
-from stash_courier.worker.settings import PathMap, Settings
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import Cover, StashCovers, covers_of, image_type, no_cover
 from tests import ROOT
@@ -267,7 +268,7 @@ def test_the_key_travels_in_a_header_only(server: StandInJellyfin) -> None:
     one = scene()
     with jellyfin(server) as ours:
         ours.deliver(delivery("jellyfin", one), one)
-        ours.test(one)
+        ours.check(one)
     for received in server.receiver.received:
         assert KEY not in received.path
         holding = [name for name, value in received.headers.items() if KEY in value]
@@ -377,7 +378,7 @@ def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
     ):
         ours.deliver(delivery("jellyfin", one, **values), None if path else one)
     assert caught.value.failure is Failure.DESTINATION
-    assert "jellyfin_url" in caught.value.message
+    assert "Jellyfin, address" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_an_item_of_nonsense_is_not_sent_back(server: StandInJellyfin, values: d
     server.add("/media/movies/one.mkv", **values)
     with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
         failed = refused(ours, scene())
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert failed.failure is Failure.DESTINATION
     assert f"as Jellyfin never does (an item with unknown {wrong}" in failed.message
     assert server.posted == []
@@ -426,7 +427,7 @@ def test_libraries_of_nonsense(server: StandInJellyfin, body: bytes) -> None:
 
     server.receiver.answer = answer
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
         assert refused(ours, scene()).failure is Failure.NOT_THERE_YET
     assert not report.ok
     assert "as Jellyfin never does (no libraries" in report.lines[1]
@@ -509,11 +510,11 @@ def test_an_item_that_vanished_at_its_edit(server: StandInJellyfin, path: str) -
 
 
 def test_a_wrong_key_names_its_setting(server: StandInJellyfin) -> None:
-    """A 401 stops the destination and names jellyfin_api_key."""
+    """A 401 stops the destination and names the API key's setting."""
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
         failed = refused(ours, scene())
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 401)
-    assert "jellyfin_api_key" in failed.message
+    assert "Jellyfin, API key" in failed.message
 
 
 def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
@@ -535,8 +536,8 @@ def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
         (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(302, {"Location": "https://login.example/?to=/"}), Failure.DESTINATION, "login.example"),
-        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "jellyfin_url"),
-        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "jellyfin_api_key"),
+        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "Jellyfin, address"),
+        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "Jellyfin, API key"),
         (Reply(500, {}, b"Error processing request."), Failure.REFUSED, "log"),
         (Reply(500, {}, f"unknown {KEY}".encode()), Failure.REFUSED, "log"),
         (Reply(502, {}, b"<html>Bad Gateway</html>"), Failure.BUSY, "wait"),
@@ -701,7 +702,7 @@ def test_the_test_shows_what_a_delivery_would_change(server: StandInJellyfin) ->
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
     before = copy.deepcopy(server.items)
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     said = "\n".join(report.lines)
     assert report.ok
     for part in (
@@ -725,7 +726,7 @@ def test_the_test_says_that_nothing_would_change(server: StandInJellyfin) -> Non
     one = scene()
     with jellyfin(server) as ours:
         ours.deliver(delivery("jellyfin", one), one)
-        assert ours.test(one).lines[-1] == "Nothing would change."
+        assert ours.check(one).lines[-1] == "Nothing would change."
 
 
 @pytest.mark.parametrize(
@@ -740,10 +741,10 @@ def test_the_test_shows_the_missing_rule(server: StandInJellyfin, there: list[st
     for path in there:
         server.add(path)
     with jellyfin(server, Settings()) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     said = "\n".join(report.lines)
     assert not report.ok
-    assert "/data/movies/one.mkv; no rule of path_map fits it" in said
+    assert '/data/movies/one.mkv; no rule of "Path map" fits it' in said
     for part in words:
         assert part in said
     assert server.notified == []
@@ -752,7 +753,7 @@ def test_the_test_shows_the_missing_rule(server: StandInJellyfin, there: list[st
 def test_the_test_tells_a_pending_scan_from_a_wrong_path(server: StandInJellyfin) -> None:
     """A path inside a library that isn't known yet is a scan that is pending."""
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
     assert "which has not scanned it yet" in report.lines[-1]
 
@@ -762,10 +763,10 @@ def test_the_test_shows_a_rule_that_leads_astray(server: StandInJellyfin) -> Non
     server.libraries = {"All": ["/media"]}
     server.add("/media/films/movies/one.mkv")
     with jellyfin(server) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
     assert report.lines[-1] == (
-        "It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in path_map, "
+        'It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in "Path map", '
         "in place of /data => /media, would make the two meet."
     )
     assert "not scanned" not in "\n".join(report.lines)
@@ -775,19 +776,19 @@ def test_the_test_shows_namesakes_as_windows_spells_them(server: StandInJellyfin
     """The server's own path is shown as the server spells it."""
     server.add("D:\\Movies\\One.mkv")
     with jellyfin(server, Settings()) as ours:
-        report = ours.test(scene())
-    assert "at D:\\Movies\\One.mkv: the rule /data => D: in path_map" in report.lines[-1]
+        report = ours.check(scene())
+    assert 'at D:\\Movies\\One.mkv: the rule /data => D: in "Path map"' in report.lines[-1]
 
 
 def test_the_test_names_a_wrong_key(server: StandInJellyfin) -> None:
     """With a wrong key the test names the setting; without a scene or a file it says that."""
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
-        report = ours.test(scene())
+        report = ours.check(scene())
     assert not report.ok
-    assert "jellyfin_api_key" in report.lines[0]
+    assert "Jellyfin, API key" in report.lines[0]
     with jellyfin(server) as ours:
-        assert ours.test(None).ok
-        assert "no file" in ours.test(scene(files=())).lines[-1]
+        assert ours.check(None).ok
+        assert "no file" in ours.check(scene(files=())).lines[-1]
 
 
 # Many at once, and in the worker
@@ -915,7 +916,7 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
         courier.run(seconds=3 * HOUR)
         health = courier.dispatcher.registry.pools["jellyfin"].health
         assert (health.state, courier.dlq.get_count()) == ("ill", 0)
-        assert "jellyfin_api_key" in health.reason
+        assert "Jellyfin, API key" in health.reason
         assert len(receiver.received) == 1
         set_up(stash, server, webhook_url=receiver.url)
         courier.run(courier.queue.empty)

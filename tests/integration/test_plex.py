@@ -457,7 +457,7 @@ def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Mak
     failed = failure(destination)
     assert failed.failure is Failure.DESTINATION
     assert f'"{name}"' in failed.message
-    assert "it has Films: correct plex_libraries" in failed.message
+    assert 'it has Films: correct "Plex, libraries"' in failed.message
     server.libraries.append(Library("9", name, ("/x",)))
     destination.deliver(UPDATE, SCENE)  # the next probe sees it
     assert films.items[0].values["title"] == "A day"
@@ -497,7 +497,7 @@ def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) 
     second = server.add(films, "/media/b/two.mkv")
     plex().deliver(UPDATE, both)
     assert second.values["title"] == "A day"
-    assert "found under /media/b/two.mkv" in plex().test(both).lines[2]
+    assert "found under /media/b/two.mkv" in plex().check(both).lines[2]
     first = server.add(films, PATH)
     second.values["title"] = "by hand"
     plex().deliver(UPDATE, both)
@@ -587,7 +587,7 @@ def test_a_path_that_nothing_maps(server: Server, plex: Make) -> None:
     """A path outside all libraries' folders is said to be so, with their folders beside it; nothing is scanned."""
     failed = failure(plex(path_map="/nowhere => /media"))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "no rule of path_map fits it" in failed.message
+    assert 'no rule of "Path map" fits it' in failed.message
     assert "asked to look" not in failed.message
     assert "None of the libraries it is looked for in holds that folder: Films (/media)" in failed.message
     assert server.scans == []
@@ -728,9 +728,9 @@ LOGIN = b"<!DOCTYPE html><html><body><form action='/login'>Password</form></body
 @pytest.mark.parametrize(
     ("reply", "expected", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, "plex_token"),
-        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, "plex_token"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "plex_url"),
+        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, "Plex, token"),
+        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, "Plex, token"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Plex, address"),
         (Reply(302, {"Location": "http://sso/login?rd=x"}), Failure.DESTINATION, "redirects are not followed"),
         (Reply(200, HTML, LOGIN), Failure.DESTINATION, "login page"),
         (Reply(200, {}, b""), Failure.DESTINATION, "another program"),
@@ -998,20 +998,20 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
         "actor": ["Anna", "Zoë", "Bo, Jr.", "Cy"],
         "director": ["Dana"],
     }
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
-        f"Attic at {host} (Plex {server.version}) takes plex_token.",
+        f'Attic at {host} (Plex {server.version}) takes "Plex, token".',
         "Scenes are looked for in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
-        "path_map's rule /data => /media).",
+        'the rule /data => /media of "Path map").',
         'title: "one" would become "A day"',
         'groups: nothing would become "Group"',
     )
     item.values["title"] = "A day"
     item.tags["collection"] = ["Group"]
-    assert plex().test(SCENE).lines[-1] == "Nothing would change."
+    assert plex().check(SCENE).lines[-1] == "Nothing would change."
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
 
@@ -1019,23 +1019,23 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
 def test_a_test_shows_the_missing_rule(server: Server, films: Library, plex: Make) -> None:
     """Where the path isn't found, the test shows Plex's folders and file beside ours, and the rule that lacks."""
     server.add(films, PATH)
-    report = plex(path_map="").test(SCENE)
+    report = plex(path_map="").check(SCENE)
     assert not report.ok
     text = "\n".join(report.lines)
     assert "Scene 17 is not known under /data/a/one.mkv" in text
-    assert "no rule of path_map fits it" in text
+    assert 'no rule of "Path map" fits it' in text
     assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
-    assert f"a file of that name at {PATH}: the rule /data => /media in path_map" in text
+    assert f'a file of that name at {PATH}: the rule /data => /media in "Path map"' in text
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
 
 
 def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> None:
     """Where the folder is right but the file unknown, the test says so and asks for no scan."""
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
+    assert "by the rule /data => /media of" in report.lines[2]
     assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
     assert server.scans == []
 
@@ -1043,10 +1043,10 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> Non
 def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, plex: Make) -> None:
     """A file that Plex has elsewhere below the same library's folder is a wrong rule, not a pending scan."""
     server.add(films, "/media/films/a/one.mkv")
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
         "place of /data => /media, would make the two meet.",
     )
 
@@ -1054,7 +1054,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, p
 def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Library, plex: Make) -> None:
     """Where the libraries' folders aren't shown to the token, nothing is claimed about them."""
     films.locations = ()
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 3
     assert report.lines[1] == "Scenes are looked for in Films (folders unknown)."
@@ -1063,15 +1063,15 @@ def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Librar
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "plex_token"),
+        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "Plex, token"),
         (Reply(200, HTML, LOGIN), "login page"),
-        (Reply(404, HTML, b"<html>"), "plex_url"),
+        (Reply(404, HTML, b"<html>"), "Plex, address"),
     ],
 )
 def test_a_test_of_a_wrong_login_or_address(server: Server, plex: Make, reply: Reply, said: str) -> None:
     """A wrong token or address fails the test with the setting to look at."""
     server.receiver.answer = reply
-    report = plex().test(SCENE)
+    report = plex().check(SCENE)
     assert not report.ok
     assert said in report.lines[0]
     assert TOKEN not in "".join(report.lines)
@@ -1079,19 +1079,19 @@ def test_a_test_of_a_wrong_login_or_address(server: Server, plex: Make, reply: R
 
 def test_a_test_without_a_scene_or_file(server: Server, plex: Make) -> None:
     """An empty Stash passes with login and libraries; a scene without files says that it can't be looked up."""
-    report = plex().test(None)
+    report = plex().check(None)
     assert report.ok
     assert "no path was looked up" in report.lines[-1]
-    bare = plex().test(replace(SCENE, files=()))
+    bare = plex().check(replace(SCENE, files=()))
     assert not bare.ok
     assert "has no file" in bare.lines[-1]
 
 
 def test_a_test_of_an_unknown_library(server: Server, plex: Make) -> None:
     """A library that doesn't exist fails the test, and the existing ones are listed."""
-    report = plex(plex_libraries="Filme").test(SCENE)
+    report = plex(plex_libraries="Filme").check(SCENE)
     assert not report.ok
-    assert "it has Films: correct plex_libraries" in report.lines[-1]
+    assert 'it has Films: correct "Plex, libraries"' in report.lines[-1]
 
 
 def test_closing_ends_what_is_under_way(films: Library, plex: Make) -> None:

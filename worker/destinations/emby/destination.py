@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Library, Recent, described, hint
 from stash_courier.worker.destinations.media.settings import Server, fingerprint, read_server
@@ -34,7 +34,7 @@ from stash_courier.worker.destinations.media.state import (
     unlike,
 )
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
 KIND = "emby"
@@ -128,7 +128,7 @@ class Emby:
         self._notify([place], "Modified")
         self._refresh(item)
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Looks a real scene up; tells Emby nothing."""
         return Check(
             NAME,
@@ -212,7 +212,8 @@ class Emby:
     def _introduce(self) -> Iterator[str]:
         about = self._get("/System/Info", "Version", str)
         yield (
-            f"{about.get('ServerName')} at {self._server.host} (Emby {about.get('Version')}) takes emby_api_key. "
+            f"{about.get('ServerName')} at {self._server.host} (Emby {about.get('Version')}) takes "
+            f"{label('emby_api_key')}. "
             "Emby is experimental: it is told to look at a file again, no field is written."
         )
         yield f"Its libraries are {described(self._libraries.get())}."

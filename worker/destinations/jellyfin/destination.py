@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, known_as, lay_over
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
@@ -36,7 +36,7 @@ from stash_courier.worker.destinations.media.state import (
     vanished,
     wanted_state,
 )
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 
 KIND = "jellyfin"
@@ -58,8 +58,8 @@ def configure(
         return [], problems
     if server.authorization:
         message = (
-            "jellyfin_url holds a login, which can't be sent: Jellyfin's own key takes its header. Let the proxy "
-            "admit this machine without one, or enter Jellyfin's own address."
+            f"{label('jellyfin_url')} holds a login, which can't be sent: Jellyfin's own key takes its header. "
+            "Let the proxy admit this machine without one, or enter Jellyfin's own address."
         )
         problems.append(Problem("jellyfin_url", message))
     selection, wrong = read_selection(raw, KIND, FIELDS)
@@ -154,7 +154,7 @@ class Jellyfin:
             if self._cover is not None and may_have_changed(delivery):
                 self._show_cover(self._cover, item, scene)
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
         return Check(
             NAME,
@@ -218,6 +218,9 @@ class Jellyfin:
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if self._refresh_only:
-            return [found, "jellyfin_refresh_only is on: Jellyfin is told of changes, no field is written."]
+            return [
+                found,
+                f"{label('jellyfin_refresh_only')} is on: Jellyfin is told of changes, no field is written.",
+            ]
         locked = ["It is locked there as a whole; that lock stays."] if item["LockData"] else []
         return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]

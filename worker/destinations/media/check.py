@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.libraries import Library, none_holds
 from stash_courier.worker.destinations.media.state import (
     Place,
@@ -24,7 +24,8 @@ from stash_courier.worker.destinations.media.state import (
     rule_between,
     same_path,
 )
-from stash_courier.worker.settings import PathMap
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import label
 
 NAMESAKES = 3  # files of the same name that are shown
 
@@ -40,7 +41,7 @@ class Check:
     libraries: Callable[[], Sequence[Library]]
     files_named: Callable[[str], Iterable[str]]  # paths of files that may have that name
 
-    def run(self, scene: Scene | None) -> TestReport:
+    def run(self, scene: Scene | None) -> CheckReport:
         """Says who answers, and what a delivery of this scene would do."""
         lines: list[str] = []
         try:
@@ -48,8 +49,8 @@ class Check:
             ok = self._try(scene, lines)
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, tuple(lines))
+            return CheckReport(False, (*lines, failed.message, *said))
+        return CheckReport(ok, tuple(lines))
 
     def _try(self, scene: Scene | None, lines: list[str]) -> bool:
         """Looks the scene up and says what came of it."""
@@ -111,4 +112,4 @@ def _would_help(place: Place, ours: str, theirs: str) -> str:
     # The longest prefix wins, so a rule that isn't longer than the one in use has to take its place.
     replaces = place.rule is not None and len(rule.partition(" => ")[0]) <= len(place.rule[0])
     instead = f", in place of {place.rule[0]} => {place.rule[1]}," if place.rule and replaces else ""
-    return f"the rule {rule} in path_map{instead} would make the two meet"
+    return f"the rule {rule} in {label('path_map')}{instead} would make the two meet"

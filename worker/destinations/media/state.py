@@ -35,7 +35,8 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.media.settings import Selection, Server
 from stash_courier.worker.http.client import Answer
-from stash_courier.worker.settings import PathMap
+from stash_courier.worker.paths import PathMap, is_windows
+from stash_courier.worker.settings import label
 
 SHOWN = 80  # characters of a value that a person gets to see
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that are no UTF-8
@@ -55,7 +56,9 @@ class Place:
     def __str__(self) -> str:
         """Both paths and the rule, as they stand in the middle of a sentence."""
         how = (
-            f"by path_map's rule {self.rule[0]} => {self.rule[1]}" if self.rule else "no rule of path_map fits it"
+            f"by the rule {self.rule[0]} => {self.rule[1]} of {label('path_map')}"
+            if self.rule
+            else f"no rule of {label('path_map')} fits it"
         )
         return f"{self.server} (in Stash {self.stash}; {how})"
 
@@ -74,7 +77,7 @@ def same_path(one: str, other: str) -> bool:
 def path_key(path: str) -> str:
     """The same for paths that are the same. Bytes that are no UTF-8 are shown by some as the sign for such."""
     path = _NO_TEXT.sub("\ufffd", path)
-    return path.replace("\\", "/").casefold() if _is_windows(path) else path
+    return path.replace("\\", "/").casefold() if is_windows(path) else path
 
 
 def file_name(path: str) -> str:
@@ -85,7 +88,7 @@ def file_name(path: str) -> str:
 def is_named(path: str, name: str) -> bool:
     """Whether a file of a server has that name; on Windows case doesn't matter."""
     own = file_name(path)
-    return own == name or (_is_windows(path) and own.casefold() == name.casefold())
+    return own == name or (is_windows(path) and own.casefold() == name.casefold())
 
 
 def rule_between(stash: str, server: str) -> str:
@@ -94,23 +97,19 @@ def rule_between(stash: str, server: str) -> str:
     What both end with is cut off: paths of one file, or of one folder.
     """
     ours, theirs = _components(stash), _components(server)
-    key = str.casefold if _is_windows(server) else str
+    key = str.casefold if is_windows(server) else str
     while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):
         ours, theirs = ours[:-1], theirs[:-1]
     return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
 
 
 def _components(path: str) -> list[str]:
-    return path.rstrip("/\\").replace("\\", "/").split("/") if _is_windows(path) else path.rstrip("/").split("/")
+    return path.rstrip("/\\").replace("\\", "/").split("/") if is_windows(path) else path.rstrip("/").split("/")
 
 
 def _joined(components: list[str], path: str) -> str:
-    separator = "\\" if _is_windows(path) and "/" not in path else "/"
+    separator = "\\" if is_windows(path) and "/" not in path else "/"
     return separator.join(components) or "/"
-
-
-def _is_windows(path: str) -> bool:
-    return path.startswith("\\\\") or path[1:2] == ":"
 
 
 def no_file(name: str, scene_id: int) -> DeliveryFailed:
@@ -138,7 +137,7 @@ def not_there_yet(
         Failure.NOT_THERE_YET,
         f"{name} does not know scene {scene_id} under {all_places(where)}: "
         f"{'it was asked to look for it, and ' if asked else ''}we come back for about 2 hours. If it stays "
-        f"unknown, correct path_map or add that folder to a library of {name}.{hint and ' ' + hint}",
+        f"unknown, correct {label('path_map')} or add that folder to a library of {name}.{hint and ' ' + hint}",
     )
 
 
@@ -378,7 +377,7 @@ def unlike(server: Server, answer: Answer, said: str, what: str = "") -> Deliver
     return DeliveryFailed(
         Failure.DESTINATION,
         f"{server.host} answers as {server.name} never does{what and f' ({what})'}: another program, or a version "
-        f"we don't know, is there; check {server.url_setting}.",
+        f"we don't know, is there; check {label(server.url_setting)}.",
         status=answer.status,
         answer=said,
     )
@@ -392,10 +391,10 @@ def advice(server: Server, how: str) -> dict[int, str]:
         how: how to come by a key that works.
     """
     return {
-        401: f"it does not know what {server.key_setting} holds; {how}",
-        403: f"what {server.key_setting} holds may not do this; {how}",
-        404: f"{server.name} has nothing at this address; check {server.url_setting}",
-        405: f"{server.name} takes no such request at this address; check {server.url_setting}",
+        401: f"it does not know what {label(server.key_setting)} holds; {how}",
+        403: f"what {label(server.key_setting)} holds may not do this; {how}",
+        404: f"{server.name} has nothing at this address; check {label(server.url_setting)}",
+        405: f"{server.name} takes no such request at this address; check {label(server.url_setting)}",
     }
 
 

@@ -11,12 +11,12 @@ import ntpath
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
 from urllib.parse import quote
 
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import advice, read_json, taken, unlike
 from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.paths import is_windows
 
 MOVIE = 1  # Plex's number of the type; "other videos" are movies too
 LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of that
@@ -174,7 +174,7 @@ class PlexApi:
 
 def split(path: str) -> tuple[str, str]:
     r"""Folder and name of a path as a server calls it, with ``\`` or ``/`` as it is written."""
-    return ntpath.split(path) if PureWindowsPath(path).drive else posixpath.split(path)
+    return ntpath.split(path) if is_windows(path) else posixpath.split(path)
 
 
 def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> PlexItem:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.check import Check
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described, hint
 from stash_courier.worker.destinations.media.settings import (
@@ -38,7 +38,7 @@ from stash_courier.worker.destinations.media.state import (
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 
 KIND = "plex"
@@ -151,7 +151,7 @@ class Plex:
                 self._libraries.forget()
             raise
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Looks a real scene up and says what an update would change; changes nothing."""
         return Check(
             NAME,
@@ -244,7 +244,7 @@ class Plex:
 
     def _introduce(self) -> Iterator[str]:
         about = self._api.about()
-        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes plex_token."
+        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes {label('plex_token')}."
         self._libraries.forget()
         yield f"Scenes are looked for in {described(self._libraries.shown())}."
 

@@ -14,6 +14,7 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.libraries import Library, Recent
 from stash_courier.worker.destinations.media.state import Place, ambiguous, same_name, same_path
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
+from stash_courier.worker.settings import label
 
 NAME = "Plex"
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is believed while everything is found
@@ -65,14 +66,17 @@ class Libraries:
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
-            raise self._failed("has no library of movies or other videos: add one, or check plex_token")
+            raise self._failed(
+                f"has no library of movies or other videos: add one, or check {label('plex_token')}"
+            )
         names = split_names(self._names, [s.title for s in usable])
         for name in names:
             if not any(same_name(name, s.title) for s in usable):
                 there = ", ".join(s.title for s in usable)
+                setting = label("plex_libraries")
                 raise self._failed(
-                    f'has no library "{name}" of movies or other videos, which plex_libraries names; it has '
-                    f"{there}: correct plex_libraries"
+                    f'has no library "{name}" of movies or other videos, which {setting} names; it has '
+                    f"{there}: correct {setting}"
                 )
         return tuple(s for s in usable if not names or any(same_name(name, s.title) for name in names))
 
