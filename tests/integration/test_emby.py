@@ -236,7 +236,7 @@ def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> 
     """The failure of a file outside all libraries' folders shows these beside its path."""
     failed = failure(emby(path_map=""))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in failed.message
+    assert "None of the searched libraries contains that folder: Films (/media)." in failed.message
 
 
 @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
         "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
         in text
     )
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
-    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would make" in text
+    assert "None of the searched libraries contains that folder: Films (/media)." in text
+    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would map" in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
@@ -316,7 +316,7 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> Non
     assert not report.ok
     assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
-    assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
+    assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
 
 
 def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> None:
@@ -327,7 +327,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> No
     assert not report.ok
     assert report.lines[3:] == (
         "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
-        "place of /data => /media, would make the two meet.",
+        "place of /data => /media, would map one to the other.",
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
 
@@ -349,7 +349,7 @@ def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> N
     report = emby(path_map="").check(SCENE)
     assert report.lines[-1] == (
         "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
-        "make the two meet."
+        "map one to the other."
     )
 
 

@@ -400,7 +400,7 @@ def test_an_item_of_nonsense_is_not_sent_back(server: StandInJellyfin, values: d
         failed = refused(ours, scene())
         report = ours.check(scene())
     assert failed.failure is Failure.DESTINATION
-    assert f"as Jellyfin never does (an item with unknown {wrong}" in failed.message
+    assert f"as Jellyfin never does (an item with invalid {wrong}" in failed.message
     assert server.posted == []
     assert not report.ok
     assert failed.message in report.lines
@@ -440,7 +440,7 @@ def test_an_unknown_item_is_asked_for_and_not_there_yet(server: StandInJellyfin)
     assert "/media/movies/one.mkv" in failed.message
     assert "/data/movies/one.mkv" in failed.message
     assert "/data => /media" in failed.message
-    assert "None of the libraries" not in failed.message
+    assert "None of the searched libraries" not in failed.message
     assert server.notified == [{"Path": "/media/movies/one.mkv", "UpdateType": "Created"}]
     assert server.posted == []
 
@@ -450,7 +450,7 @@ def test_a_folder_in_no_library_is_said_to_be_so(server: StandInJellyfin) -> Non
     with jellyfin(server, Settings()) as ours:
         failed = refused(ours, scene("/elsewhere/a.mkv"))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "None of the libraries it is looked for in holds that folder: Movies (/media/movies)." in failed.message
+    assert "None of the searched libraries contains that folder: Movies (/media/movies)." in failed.message
 
 
 def test_an_item_that_came_meanwhile_is_found(server: StandInJellyfin) -> None:
@@ -714,7 +714,7 @@ def test_the_test_shows_what_a_delivery_would_change(server: StandInJellyfin) ->
         assert part in said
     assert 'title: "one" would become "A Title"' in said
     assert 'tags: "by hand" would become "calm, loud"' in said
-    assert "locked there as a whole" in said
+    assert "The whole item is locked in Jellyfin" in said
     assert server.items == before
     assert all(route.startswith("GET") for route in server.counts)
 
@@ -766,7 +766,7 @@ def test_the_test_shows_a_rule_that_leads_astray(server: StandInJellyfin) -> Non
     assert not report.ok
     assert report.lines[-1] == (
         "It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in path_map, "
-        "in place of /data => /media, would make the two meet."
+        "in place of /data => /media, would map one to the other."
     )
     assert "not scanned" not in "\n".join(report.lines)
 

@@ -83,15 +83,16 @@ def plex(server: Server) -> Iterator[Make]:
     made: list[Plex] = []
 
     def make(
-        *, url: str | None = None, cover: Cover = no_cover, clock: Callable[[], float] | None = None, **raw: object
+        *,
+        url: str | None = None,
+        cover: Cover = no_cover,
+        clock: Callable[[], float] = time.monotonic,
+        **raw: object,
     ) -> Plex:
         settings, _ = parse({"path_map": "/data => /media", "delivery_timeout_seconds": 5, **raw})
-        ((one,), problems) = configure(
-            {"plex_url": url or server.url, "plex_token": TOKEN, **raw}, settings, cover
-        )
+        address = {"plex_url": url or server.url, "plex_token": TOKEN}
+        ((one,), problems) = configure({**address, **raw}, settings, cover, clock=clock)
         assert problems == []
-        if clock is not None:
-            one._clock = one._libraries._known._clock = one._finder._clock = clock
         made.append(one)
         return one
 
@@ -589,7 +590,7 @@ def test_a_path_that_nothing_maps(server: Server, plex: Make) -> None:
     assert failed.failure is Failure.NOT_THERE_YET
     assert "no rule of path_map fits it" in failed.message
     assert "asked to look" not in failed.message
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)" in failed.message
+    assert "None of the searched libraries contains that folder: Films (/media)" in failed.message
     assert server.scans == []
     assert server.lookups == []
 
@@ -1003,7 +1004,7 @@ def test_a_test_shows_what_would_change(server: Server, films: Library, plex: Ma
     host = server.url.removeprefix("http://")
     assert report.lines == (
         f"Attic at {host} (Plex {server.version}) takes plex_token.",
-        "Scenes are looked for in Films (/media).",
+        "Scenes are searched in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
         "path_map's rule /data => /media).",
         'title: "one" would become "A day"',
@@ -1024,7 +1025,7 @@ def test_a_test_shows_the_missing_rule(server: Server, films: Library, plex: Mak
     text = "\n".join(report.lines)
     assert "Scene 17 is not known under /data/a/one.mkv" in text
     assert "no rule of path_map fits it" in text
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
+    assert "None of the searched libraries contains that folder: Films (/media)." in text
     assert f"a file of that name at {PATH}: the rule /data => /media in path_map" in text
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
@@ -1036,7 +1037,7 @@ def test_a_test_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> Non
     assert not report.ok
     assert len(report.lines) == 4
     assert "by path_map's rule /data => /media" in report.lines[2]
-    assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
+    assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
     assert server.scans == []
 
 
@@ -1047,7 +1048,7 @@ def test_a_test_shows_a_rule_that_leads_astray(server: Server, films: Library, p
     assert not report.ok
     assert report.lines[3:] == (
         "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
-        "place of /data => /media, would make the two meet.",
+        "place of /data => /media, would map one to the other.",
     )
 
 
@@ -1057,7 +1058,7 @@ def test_a_test_of_a_library_that_tells_no_folders(server: Server, films: Librar
     report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 3
-    assert report.lines[1] == "Scenes are looked for in Films (folders unknown)."
+    assert report.lines[1] == "Scenes are searched in Films (folders unknown)."
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from stash_courier.worker.destinations.jellyfin.items import (
     JellyfinEdit,
     JellyfinItem,
     computed_ids,
-    lay_over,
+    edit_for,
 )
 from stash_courier.worker.destinations.jellyfin.lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
 from stash_courier.worker.destinations.media.settings import Selection
@@ -60,7 +60,7 @@ ALL = Selection(frozenset(FIELDS) | {"rating"})
 def laid(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
     """The edit, after a look that the item itself was not touched."""
     before = copy.deepcopy(item)
-    edit = lay_over(item, wanted, add_only=add_only)
+    edit = edit_for(item, wanted, add_only=add_only)
     assert item == before
     return edit
 
@@ -314,7 +314,7 @@ def test_one_request_looks_fifty_paths_up() -> None:
     """Fifty scenes cost one request, and none more when they are delivered right behind it."""
     items = numbered(50)
     lookup = Lookup(api := Api(*items), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     for item in items:
         assert [one["Path"] for one in found(lookup, item["Path"])] == [item["Path"]]
     assert len(api.asked) == 1
@@ -327,7 +327,7 @@ def test_a_server_that_lower_cases_is_understood() -> None:
     items = numbered(51)
     lookup = Lookup(api := Api(*items, lowered=True), Clock())
     assert found(lookup, items[0]["Path"])
-    lookup.ahead([item["Path"] for item in items[1:]])
+    lookup.prefetch([item["Path"] for item in items[1:]])
     assert all(found(lookup, item["Path"]) for item in items[1:])
     assert len(api.asked) == 2
 
@@ -335,7 +335,7 @@ def test_a_server_that_lower_cases_is_understood() -> None:
 def test_what_was_looked_up_ahead_is_soon_too_old() -> None:
     """An edit is never decided by what an item was seconds ago: a hand may have changed it meanwhile."""
     lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
-    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    lookup.prefetch(["/Media/0.mkv", "/Media/1.mkv"])
     clock.now += FRESH_SECONDS
     assert found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2
@@ -344,28 +344,28 @@ def test_what_was_looked_up_ahead_is_soon_too_old() -> None:
 def test_what_was_looked_up_ahead_is_good_for_five_seconds() -> None:
     """A batch that is delivered within five seconds costs no second lookup, and what comes later does."""
     lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
-    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    lookup.prefetch(["/Media/0.mkv", "/Media/1.mkv"])
     clock.now += 4.9
-    assert lookup.find(["/Media/0.mkv"]).ahead is True
+    assert lookup.find(["/Media/0.mkv"]).prefetched is True
     clock.now += 0.1
-    assert lookup.find(["/Media/1.mkv"]).ahead is False
+    assert lookup.find(["/Media/1.mkv"]).prefetched is False
     assert len(api.asked) == 2
 
 
 def test_an_item_is_read_again_by_its_id() -> None:
     """What was looked up ahead can be read as it is now; an item that moved or went away is none."""
     lookup = Lookup(api := Api(*numbered(1)), Clock())
-    lookup.ahead(["/Media/0.mkv"])
+    lookup.prefetch(["/Media/0.mkv"])
     (item,) = found(lookup, "/Media/0.mkv")
     api.known[item["Id"]] = {**item, "Overview": "By hand."}
-    again = lookup.again(item)
+    again = lookup.reread(item)
     assert again is not None
     assert again["Overview"] == "By hand."
     assert api.asked[1] == [item["Id"]]
     api.known[item["Id"]] = {**item, "Path": "/Media/moved.mkv"}
-    assert lookup.again(item) is None
+    assert lookup.reread(item) is None
     api.known.clear()
-    assert lookup.again(item) is None
+    assert lookup.reread(item) is None
 
 
 @pytest.mark.parametrize("lowered", [False, True])
@@ -375,7 +375,7 @@ def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> Non
     lookup = Lookup(api := Api(*items[:49], lowered=lowered), Clock())
     assert found(lookup, items[0]["Path"])
     asked = len(api.asked)
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert len(api.asked) == asked + 1
     api.learn({**items[49], "Path": "/media/all/lower.mkv"})
     assert found(lookup, "/media/all/lower.mkv")
@@ -386,7 +386,7 @@ def test_the_first_find_settles_how_ids_are_made() -> None:
     """Also in the very first batch the other way isn't asked for once an item of it was found."""
     items = numbered(50)
     lookup = Lookup(api := Api(*items[:49]), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert len(api.asked) == 1
 
 
@@ -395,7 +395,7 @@ def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
     """Sixty paths in small letters cost two requests, whichever way the server makes ids."""
     items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
     lookup = Lookup(api := Api(*items, lowered=lowered), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert all(found(lookup, item["Path"]) for item in items)
     assert (len(api.asked), api.pages) == (2, 0)
 
@@ -413,7 +413,7 @@ def test_what_a_server_does_to_capitals_is_nothing_to_paths_without() -> None:
             return super().items(ids)
 
     lookup = Lookup(api := Taught(*items, mixed, lowered=True), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert all(found(lookup, item["Path"]) for item in items)
     assert api.pages == 0
 
@@ -441,7 +441,7 @@ def test_a_twin_with_another_id_is_not_overlooked() -> None:
     api.known["e" * 32] = {**item, "Id": "e" * 32}
     lookup.files()
     assert len(found(lookup, item["Path"])) == 2
-    lookup.ahead([item["Path"]])
+    lookup.prefetch([item["Path"]])
     assert len(found(lookup, item["Path"])) == 2
     clock.now += LISTING_SECONDS  # then it is a guess, which the README states
     assert len(found(lookup, item["Path"])) == 1
@@ -460,7 +460,7 @@ def test_a_file_on_windows_is_found_in_any_case(computable: bool) -> None:
 def test_what_was_looked_up_ahead_serves_once() -> None:
     """A second delivery of the same scene sees the item as the first one left it."""
     lookup = Lookup(api := Api(*numbered(1)), Clock())
-    lookup.ahead(["/Media/0.mkv"])
+    lookup.prefetch(["/Media/0.mkv"])
     found(lookup, "/Media/0.mkv")
     found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2

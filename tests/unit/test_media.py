@@ -9,7 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.libraries import Library, Recent, none_holds
+from stash_courier.worker.destinations.media.answers import advice, read_json, taken, unlike
+from stash_courier.worker.destinations.media.compare import (
+    Change,
+    list_change,
+    names,
+    same_name,
+    same_text,
+    would_change,
+)
+from stash_courier.worker.destinations.media.errors import ambiguous, not_there_yet, still_there
+from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
+from stash_courier.worker.destinations.media.places import (
+    Place,
+    file_name,
+    is_named,
+    places,
+    rule_between,
+    same_path,
+)
 from stash_courier.worker.destinations.media.settings import (
     ALL_FIELDS,
     Selection,
@@ -18,29 +36,7 @@ from stash_courier.worker.destinations.media.settings import (
     read_selection,
     read_server,
 )
-from stash_courier.worker.destinations.media.state import (
-    Change,
-    Place,
-    State,
-    advice,
-    ambiguous,
-    file_name,
-    is_named,
-    list_change,
-    names,
-    not_there_yet,
-    places,
-    read_json,
-    rule_between,
-    same_name,
-    same_path,
-    same_text,
-    still_there,
-    taken,
-    unlike,
-    wanted_state,
-    would_change,
-)
+from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.http.client import Answer
 from stash_courier.worker.settings import PathMap, Problem, parse
 from tests.support.media_samples import delivery, scene
@@ -268,7 +264,7 @@ def test_that_no_library_holds_a_folder() -> None:
     where = places(None, scene("/data/a.mkv"), MAP)
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ())]).endswith("folder: A (/x); B (no folder).")
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ("/media",))]) == ""
-    assert none_holds(where, [Library("A", ("/x",)), Library("B", (), told=False)]) == ""
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", (), folders_known=False)]) == ""
 
 
 def test_an_item_that_went_away_is_looked_for_again() -> None:
@@ -292,19 +288,19 @@ def test_an_answer_is_believed_for_a_while() -> None:
         asked[0] += 1
         return asked[0]
 
-    recent = Recent(ask, 300.0, lambda: now[0])
-    assert [recent.get(), recent.get()] == [1, 1]
+    cached = Cached(ask, 300.0, lambda: now[0])
+    assert [cached.get(), cached.get()] == [1, 1]
     now[0] += 299.0
-    assert recent.get() == 1
+    assert cached.get() == 1
     now[0] += 1.0
-    assert recent.get() == 2
-    recent.doubt()
+    assert cached.get() == 2
+    cached.expire_soon()
     now[0] += 19.0
-    assert recent.get() == 2
+    assert cached.get() == 2
     now[0] += 1.0
-    assert recent.get() == 3
-    recent.forget()
-    assert recent.get() == 4
+    assert cached.get() == 3
+    cached.forget()
+    assert cached.get() == 4
 
 
 def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
