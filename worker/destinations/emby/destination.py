@@ -48,22 +48,13 @@ class Emby:
 
     def __init__(self, server: Server, settings: Settings, fingerprint: str = "") -> None:
         self._server = server
-        self._fingerprint = fingerprint
+        self.id = KIND
+        self.fingerprint = fingerprint
         self._path_map = settings.path_map
         self._api = EmbyApi(
             server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
         )
         self._libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-
-    @property
-    def id(self) -> str:
-        """``emby``."""
-        return KIND
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the ``emby_*`` settings."""
-        return self._fingerprint
 
     def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
         """Makes Emby read the scene's file again, or notice that it is gone.

@@ -87,7 +87,8 @@ class Jellyfin:
         self._server = server
         self._selection = selection
         self._path_map = settings.path_map
-        self._fingerprint = fingerprint
+        self.id = KIND
+        self.fingerprint = fingerprint
         self._refresh_only = refresh_only
         self._cover = cover
         self._covers = memory_of(cover or no_cover, KIND, server.url)
@@ -96,16 +97,6 @@ class Jellyfin:
         )
         self._lookup = Lookup(self._api)
         self._libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-
-    @property
-    def id(self) -> str:
-        """``jellyfin``."""
-        return KIND
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the ``jellyfin_*`` settings."""
-        return self._fingerprint
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""

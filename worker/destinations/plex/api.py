@@ -63,14 +63,6 @@ class PlexItem:
         return f'"{self.scalars.get("title", "")}" in {self.section.title} (id {self.key})'
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """A server's name and version."""
-
-    name: str
-    version: str
-
-
 class PlexApi:
     """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
 
@@ -96,10 +88,10 @@ class PlexApi:
         """Closes the connections."""
         self._client.close()
 
-    def about(self) -> About:
+    def about(self) -> tuple[str, str]:
         """Name and version. This also checks the token, which ``/identity`` would not."""
         found = self._container(self._get("/", fixed_url=True))
-        return About(_text(found.get("friendlyName")), _text(found.get("version")))
+        return _text(found.get("friendlyName")), _text(found.get("version"))
 
     def sections(self) -> tuple[Section, ...]:
         """All libraries."""

@@ -101,7 +101,8 @@ class Plex:
         self._selection = selection
         self._path_map = settings.path_map
         self._cover = cover
-        self._fingerprint = fingerprint
+        self.id = KIND
+        self.fingerprint = fingerprint
         self._clock = clock
         concurrency = settings.delivery_concurrency
         self._api = PlexApi(server, timeout=settings.delivery_timeout_seconds, concurrency=concurrency)
@@ -110,16 +111,6 @@ class Plex:
         self._posters = memory_of(cover or no_cover, KIND, server.url)
         self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
         self._lock = threading.Lock()
-
-    @property
-    def id(self) -> str:
-        """``plex``."""
-        return KIND
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the ``plex_*`` settings."""
-        return self._fingerprint
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes, and reads them together where a listing may have cut them."""
@@ -236,8 +227,8 @@ class Plex:
 
     def introduce(self) -> Iterator[str]:
         """Server and libraries."""
-        about = self._api.about()
-        yield f"{about.name} at {self._server.host} (Plex {about.version}) takes plex_token."
+        name, version = self._api.about()
+        yield f"{name} at {self._server.host} (Plex {version}) takes plex_token."
         self._libraries.forget()
         yield f"Scenes are searched in {described(self._libraries.shown())}."
 
