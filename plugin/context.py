@@ -21,7 +21,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
-from stash_courier.worker.settings import Problem, Settings, parse
+from stash_courier.worker.settings import Problem, Settings, label, parse
 from stash_courier.worker.stash.client import Stash, StashUnavailable
 
 NONE_SET_UP = (
@@ -141,7 +141,8 @@ class Context:
             self.report.warn(message)
         if "webhook_secret" in bad:
             self.report.say(
-                f"Here is a secret that nobody has used yet, for webhook_secret and the receiver: {fresh_secret()}"
+                f"Here is a secret that nobody has used yet, for {label('webhook_secret')} and "
+                f"the receiver: {fresh_secret()}"
             )
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:

@@ -16,7 +16,6 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.labels import spoken
 from stash_courier.plugin.text.report import one_line
 from stash_courier.queue import repair, store
 from stash_courier.worker.stash.client import StashUnavailable
@@ -75,9 +74,9 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     try:
         result = chosen.do(context, arguments)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
-        raise BadInputError(one_line(spoken(_explained(error, context.folder)))) from error
+        raise BadInputError(one_line(_explained(error, context.folder))) from error
     except BadInputError as error:
-        raise BadInputError(one_line(spoken(str(error)))) from error
+        raise BadInputError(one_line(str(error))) from error
     finally:
         context.stash.close()
         context.report.linger()

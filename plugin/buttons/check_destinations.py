@@ -16,8 +16,8 @@ from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.filters import passes
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.filters import FILTERS, passes
+from stash_courier.worker.settings import Settings, label
 
 LOOKED_AT = 500  # scenes, from the newest back, for one that would be sent
 
@@ -70,7 +70,7 @@ def _scene(context: Context, settings: Settings) -> Scene | None:
     if filtered is not None:
         context.report.warn(
             f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so this is tried with one that is not "
-            "sent: check filter_only_organized, filter_paths and filter_skip_tags."
+            f"sent: check {', '.join(label(one.setting) for one in FILTERS)}."
         )
         return filtered
     context.report.warn(f"None of Stash's newest {LOOKED_AT} scenes has a file: the newest is taken all the same.")

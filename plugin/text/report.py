@@ -1,9 +1,8 @@
 """What a button says: sentences that go to Stash's log and, the same, into its answer. And the words for them.
 
 Stash's page of logs shows the newest line first, thirty in all and lines of others between: each sentence must
-make sense alone. Settings get the names on Stash's page here, whoever wrote the sentence. Nothing here knows what
-a button does. How a line travels to Stash is log.py's; secrets were removed by those who store or raise what is
-said here, and titles are shown whatever they hold.
+make sense alone. Nothing here knows what a button does. How a line travels to Stash is log.py's; secrets were
+removed by those who store or raise what is said here, and titles are shown whatever they hold.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable
 
 from stash_courier.plugin import log
-from stash_courier.plugin.text import labels
 
 LONGEST = 1000  # characters of a line; log.py's limit is never reached, so log and answer stay equal
 LONGEST_TITLE = 80  # characters of a scene's title inside a sentence
@@ -46,7 +44,7 @@ class Report:
             time.sleep(LINGER_SECONDS if len(self.lines) < MANY_LINES else LINGER_SECONDS_LONG)
 
     def _add(self, write: Callable[[str], None], sentence: str) -> None:
-        line = one_line(labels.spoken(sentence))
+        line = one_line(sentence)
         self.lines.append(line)
         write(line)
 

@@ -17,6 +17,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
+from stash_courier.worker.settings import label
 
 DAY = 86_400.0
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
@@ -235,7 +236,7 @@ def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[
 
 
 def _cannot_be_used(settings: Collection[str]) -> str:
-    *others, last = dict.fromkeys(settings)
+    *others, last = dict.fromkeys(map(label, settings))
     if others:
         return f"{', '.join(others)} and {last} can't be used as they stand"
     return f"{last} can't be used as it stands"

@@ -342,7 +342,7 @@ ROWS = [
         "hell",
         run_hell,
         [
-            [Mutation("worker/http/transport.py", "if a.deadline <= now]:", "if a.deadline <= 0]:")],
+            [Mutation("worker/http/transport.py", "if r.deadline <= now]:", "if r.deadline <= 0]:")],
             [
                 Mutation(
                     "worker/http/client.py",

@@ -302,8 +302,10 @@ def _bad_secret(site: Site, report: Report) -> str:
     site.rouse()
     site.save([1])
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: "webhook_secret is not" in site.courier.log(), 10.0)
-    report.expect("webhook_secret is not" in site.courier.log(), "worker.log doesn't name the bad setting")
+        wait_until(lambda: '"Webhook, signing secret" is not' in site.courier.log(), 10.0)
+    report.expect(
+        '"Webhook, signing secret" is not' in site.courier.log(), "worker.log doesn't name the bad setting"
+    )
     offered = WHSEC.findall(site.run(None, mode="status").decode())
     report.expect(bool(offered), "«Show status» offers no fresh secret")
     site.courier.configure(**site.settings)

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from stash_courier.plugin import tasks
-from stash_courier.plugin.text import labels
 from stash_courier.queue import control, files, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
@@ -221,18 +220,18 @@ def test_settings_that_stop_everything_are_said(stash: StandInStash, buttons: Bu
     stash.configure("stash_plugin", {"webhook_url": receiver.url, "webhook_secret": SECRET + "!!"})
     for mode in ("status", "test_destinations"):
         found = buttons.press(mode)
-        (message,) = [text for level, text in found.logged if text.startswith("«Webhook, signing secret»")]
-        assert [labels.spoken(problem["message"]) for problem in found.output["problems"]] == [message]
+        (message,) = [text for level, text in found.logged if text.startswith('"Webhook, signing secret"')]
+        assert [problem["message"] for problem in found.output["problems"]] == [message]
         assert [problem["setting"] for problem in found.output["problems"]] == ["webhook_secret"]
         assert not any("webhook_secret" in text for _, text in found.logged)
         assert SECRET not in found.text
         offered = [re.findall(r"whsec_[A-Za-z0-9+/]+=*", text) for _, text in found.logged]
         assert [len(secrets) for secrets in offered if secrets] == [1]  # a fresh one, said once
-    untested = "No destination can be tested, since «Webhook, signing secret» can't be used as it stands."
+    untested = 'No destination can be tested, since "Webhook, signing secret" can\'t be used as it stands.'
     assert untested in found.output["lines"]
     buttons.press("deliver_now")
     refused = buttons.press("enqueue_all").error
-    assert "since «Webhook, signing secret» can't be used as it stands. Nothing was queued" in refused
+    assert 'since "Webhook, signing secret" can\'t be used as it stands. Nothing was queued' in refused
     assert receiver.received == ()
 
 
@@ -241,15 +240,16 @@ def test_settings_that_stop_everything_are_said(stash: StandInStash, buttons: Bu
     [
         (
             {"webhook_secret": "rubbish"},
-            "{id} gets nothing, since «Webhook, signing secret» can't be used as it stands; 1 change waits for it",
+            '{id} gets nothing, since "Webhook, signing secret" can\'t be used as it stands; '
+            "1 change waits for it",
         ),
         (
             {"webhook_url": "127.0.0.1/hook"},
-            "1 change waits, since «Webhook, URL» can't be used as it stands: it goes out once that is mended.",
+            '1 change waits, since "Webhook, URL" can\'t be used as it stands: it goes out once that is mended.',
         ),
         (
             {"webhook_url": "127.0.0.1/hook", "webhook_secret": "rubbish"},
-            "1 change waits, since «Webhook, URL» and «Webhook, signing secret» can't be used as they stand",
+            '1 change waits, since "Webhook, URL" and "Webhook, signing secret" can\'t be used as they stand',
         ),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_fresh_secret_is_offered_and_kept_nowhere(
     bad = {"webhook_url": receiver.url, "webhook_secret": "rubbish"}
     stash.configure("stash_plugin", bad)
     live.press("restart_worker")
-    until(lambda: "webhook_secret is not" in (live.folder / files.WORKER_LOG).read_text())
+    until(lambda: '"Webhook, signing secret" is not' in (live.folder / files.WORKER_LOG).read_text())
     (offered,) = re.findall(r"whsec_[A-Za-z0-9+/=]{20,}", "\n".join(live.press("status").output["lines"]))
     live.press("stop_worker")
     files = [file for file in live.folder.rglob("*") if file.is_file()]
@@ -521,8 +521,8 @@ def test_destinations_are_tested_with_a_real_scene(
     by_id = {found["id"]: found for found in pressed.output["destinations"]}
     assert by_id[webhook(receiver)]["ok"] is True
     assert by_id[webhook(other)]["ok"] is False
-    assert any("check «Webhook, URL»" in line for line in by_id[webhook(other)]["lines"])
-    path = f"{webhook(other)}: Scene {newest} goes out with the path /media/last.mp4."
+    assert any('check "Webhook, URL"' in line for line in by_id[webhook(other)]["lines"])
+    path = f"{webhook(other)}: Scene {newest} is sent with the path /media/last.mp4."
     assert ("info", path) in pressed.logged  # no part of what failed
     assert pressed.output["scene"] == {"id": newest, "title": "Last\nof \x1b[31mall"}
     assert any(f"tested with scene {newest} «Last of \\x1b[31mall»" in text for _, text in pressed.logged)

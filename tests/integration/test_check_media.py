@@ -154,7 +154,7 @@ def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None
     servers.scan("/films/last.mkv")
     courier.configure(filter_paths="/nowhere")
     found = press(courier)
-    (warning,) = [line for line in found["lines"] if "«Filter, only these folders»" in line]
+    (warning,) = [line for line in found["lines"] if '"Filter, only these folders"' in line]
     assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
     assert found["scene"]["id"] == scene_id
     assert outcome(found) == ALL
@@ -191,6 +191,6 @@ def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers)
     assert outcome(found) == dict.fromkeys(ALL, False)
     for destination in ALL:
         text = said_of(found, destination)
-        assert f"{FOLDER}/last.mkv; no rule of «Path map» fits it" in text
-        assert "a file of that name at /films/last.mkv: the rule /media => / in «Path map» would" in text
+        assert f'{FOLDER}/last.mkv; no rule of "Path map" fits it' in text
+        assert 'a file of that name at /films/last.mkv: the rule /media => / in "Path map" would' in text
     assert servers.untouched

@@ -15,7 +15,7 @@ from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.destinations import load
 from stash_courier.worker.destinations.emby.destination import Emby, configure
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, parse
+from stash_courier.worker.settings import Settings, label, parse
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Receiver, Reply
@@ -102,7 +102,7 @@ def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> Non
     assert made == []
     (problem,) = problems
     assert problem.setting == setting
-    assert problem.message.startswith(f"{setting} ")
+    assert problem.message.startswith(f"{label(setting)} ")
     assert KEY not in problem.message
 
 
@@ -147,7 +147,7 @@ def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> No
     destination = emby()
     failed = failure(destination)
     assert failed.failure is Failure.NOT_THERE_YET
-    assert f"{PATH} (in Stash /data/a/one.mkv; by path_map's rule /data => /media)" in failed.message
+    assert f'{PATH} (in Stash /data/a/one.mkv; by the rule /data => /media of "Path map")' in failed.message
     assert server.notices == [Notice(PATH, "Created")]
     server.items.append(Item("1", PATH))
     destination.deliver(UPDATE, SCENE)
@@ -222,7 +222,7 @@ def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: R
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "emby_url" in failed.message
+    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
 
 
 def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
@@ -238,10 +238,10 @@ def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "emby_api_key",
+            "Emby (experimental), API key",
         ),
-        (Reply(403), Failure.FORBIDDEN, "emby_api_key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "emby_url"),
+        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
         (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
@@ -282,7 +282,7 @@ def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert "(Emby 4.9.1.80) takes emby_api_key. Emby is experimental" in text
+    assert '(Emby 4.9.1.80) accepts "Emby (experimental), API key". Emby is experimental' in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}
@@ -295,11 +295,11 @@ def test_the_check_shows_the_missing_rule(server: Server, emby: Make) -> None:
     assert not report.ok
     text = "\n".join(report.lines)
     assert (
-        "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
+        'Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of "Path map" fits it)'
         in text
     )
     assert "None of the searched libraries contains that folder: Films (/media)." in text
-    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would map" in text
+    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would map' in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
@@ -308,7 +308,7 @@ def test_the_check_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> 
     report = emby().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
+    assert "by the rule /data => /media of" in report.lines[2]
     assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
 
 
@@ -319,7 +319,7 @@ def test_the_check_shows_a_wrong_rule(server: Server, emby: Make) -> None:
     report = emby().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
         "place of /data => /media, would map one to the other.",
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
@@ -339,8 +339,8 @@ def test_the_check_shows_a_folder_of_the_same_name(server: Server, emby: Make) -
     server.libraries = {"Clips": ("/volume1/a",)}
     report = emby(path_map="").check(SCENE)
     assert report.lines[-1] == (
-        "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
-        "map one to the other."
+        'Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in "Path map" '
+        "would map one to the other."
     )
 
 
@@ -353,5 +353,5 @@ def test_the_check_of_a_wrong_key(server: Server, emby: Make) -> None:
     server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
     report = emby().check(SCENE)
     assert not report.ok
-    assert "emby_api_key" in report.lines[0]
+    assert "Emby (experimental), API key" in report.lines[0]
     assert report.lines[1].startswith("It said: ")

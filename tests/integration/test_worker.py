@@ -379,7 +379,7 @@ def test_a_broken_url_keeps_what_is_edited_meanwhile(courier: Courier, receiver:
     receiver.wait_for(1)
     courier.configure(webhook_url="htp:/nonsense")
     courier.stash.edit(2, title="Meanwhile")
-    wait_until(lambda: "webhook_url" in courier.log(), 10.0)
+    wait_until(lambda: '"Webhook, URL"' in courier.log(), 10.0)
     courier.configure(webhook_url=f"{receiver.url}/hook")
     courier.stash.edit(3, title="Mended")
     assert {scene(r) for r in receiver.wait_for(3)} == {"1", "2", "3"}

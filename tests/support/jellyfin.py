@@ -11,7 +11,8 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
-from stash_courier.worker.settings import PathMap, Settings
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.covers import Cover, no_cover
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.support.media_samples import delivery

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.worker import settings
+from stash_courier.worker import destinations, settings
+from stash_courier.worker.destinations import ALL_SETTINGS
+from stash_courier.worker.paths import PathMap
 from tests import ROOT
 
 MANIFEST = ROOT / "stash_plugin.yml"
@@ -42,13 +43,19 @@ MODES = {
     "restart_worker",
     "stop_worker",
 }
-DESTINATIONS = (
-    "emby_",
-    "jellyfin_",
-    "plex_",
-    "webhook_",
-)  # prefixes of the settings that a destination parses itself
-TYPES = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER"}
+
+
+class RecordingMap(dict[str, object]):
+    """Stash's map of settings; remembers which were read."""
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:  # type: ignore[override]
+        """The value, as the code reads it."""
+        self.read.add(key)
+        return super().get(key, default)
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -73,12 +80,6 @@ def load(text: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, Any]:
     return load(MANIFEST.read_text("utf-8"))
-
-
-def default_in(description: str) -> str:
-    """What a description names as the default."""
-    (default,) = re.findall(r"Default: (.*)\.$", description)
-    return str(default)
 
 
 def test_strict_loader_is_strict() -> None:
@@ -163,16 +164,32 @@ def test_buttons_are_called_as_texts_call_them(manifest: dict[str, Any]) -> None
 
 
 def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """Every setting on the page is read by the code, and the code reads none that isn't on the page."""
-    common = {key for key in manifest["settings"] if not key.startswith(DESTINATIONS)}
-    assert common == {field.name for field in fields(settings.Settings)}
-    assert list(manifest["settings"]) == sorted(manifest["settings"])  # as Stash shows them
+    """Stash's page shows every setting of the code and no other: its name, type, description and default."""
+    expected = {
+        entry.key: {"displayName": entry.label, "description": entry.description, "type": entry.type}
+        for entry in ALL_SETTINGS
+    }
+    assert manifest["settings"] == expected
+    assert list(manifest["settings"]) == sorted(expected)  # Stash's order
 
 
-def test_settings_are_called_as_sentences_call_them(manifest: dict[str, Any]) -> None:
-    """What a button calls a setting is what stands on Stash's page, for every setting."""
-    assert {key: setting["displayName"] for key, setting in manifest["settings"].items()} == settings.LABELS
-    assert not [name for name in settings.LABELS.values() if "«" in name or "»" in name]
+def test_the_code_reads_every_setting_and_no_other(manifest: dict[str, Any]) -> None:
+    """Every setting on the page has an effect, and no setting that has one is missing there."""
+    raw = RecordingMap(
+        emby_url="http://emby:8096",
+        emby_api_key="key",
+        jellyfin_url="http://jellyfin:8096",
+        jellyfin_api_key="key",
+        plex_url="http://plex:32400",
+        plex_token="key",
+        webhook_url="http://a.example/",
+    )
+    common, _ = settings.parse(raw)
+    loaded = destinations.load(raw, common)
+    for destination in loaded.destinations.values():
+        destination.close()
+    assert len(loaded.destinations) == 4
+    assert raw.read == set(manifest["settings"])
 
 
 def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
@@ -188,60 +205,38 @@ def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
     """The first text that the owner reads names each destination, and where the webhook's settings are."""
     for name in ("webhook", "Jellyfin", "Plex", "Emby"):
         assert name in manifest["description"]
-    assert "webhook's are at the end" in manifest["description"]
+    assert "the webhook is at the end" in manifest["description"]
     assert list(manifest["settings"])[-1] == "webhook_url"
 
 
-def test_settings_types_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """A number has a number's field on the page, a switch a switch."""
-    for field in fields(settings.Settings):
-        wanted = TYPES.get(type(field.default), "STRING")
-        assert manifest["settings"][field.name]["type"] == wanted, field.name
-    for key in ("webhook_url", "webhook_secret", "webhook_headers"):
-        assert manifest["settings"][key]["type"] == "STRING"
-
-
-def test_descriptions_state_the_default_of_the_code(manifest: dict[str, Any]) -> None:
-    """The default on the page is the one that holds: taken at its word it changes nothing."""
-    for key, setting in manifest["settings"].items():
-        default = default_in(setting["description"])
-        if key.startswith(DESTINATIONS):
-            assert default.startswith("off, " if setting["type"] == "BOOLEAN" else "empty, ")
-            continue
-        value = getattr(settings.Settings(), key)
-        if setting["type"] == "NUMBER":
-            assert float(default) == value
-        elif setting["type"] == "BOOLEAN":
-            assert default.startswith("off, ")
-            assert value is False
-        elif key == "delivery_retry_schedule":
-            assert settings.parse({key: default}) == (settings.Settings(), ())
+def test_defaults_on_the_page_are_those_of_the_code() -> None:
+    """The default on the page is the one that applies: entering it changes nothing."""
+    for entry in ALL_SETTINGS:
+        common = entry in settings.SETTINGS
+        if entry.type == "NUMBER" or entry.key == "delivery_retry_schedule":
+            assert settings.parse({entry.key: entry.default}) == (settings.Settings(), ())
         else:
-            assert default.startswith("empty, ")
+            assert entry.default.startswith("off, " if entry.type == "BOOLEAN" else "empty, ")
+            assert not common or getattr(settings.Settings(), entry.key) in (False, (), frozenset(), PathMap())
 
 
-def test_examples_on_the_page_work(manifest: dict[str, Any]) -> None:
-    """An example copied from a description into its field is a usable value that differs from the default."""
-    seen = 0
-    for key, setting in manifest["settings"].items():
-        for example in re.findall(r"Example: (.*?)\. ", setting["description"]):
-            seen += 1
-            if key.startswith(DESTINATIONS):
-                continue
-            parsed, problems = settings.parse({key: example})
-            assert problems == ()
-            assert parsed != settings.Settings()
-    assert seen >= 6
+def test_examples_on_the_page_work() -> None:
+    """An example copied from a description into its field is usable and differs from the default."""
+    examples = [entry for entry in settings.SETTINGS if entry.example]
+    for entry in examples:
+        parsed, problems = settings.parse({entry.key: entry.example})
+        assert problems == ()
+        assert parsed != settings.Settings()
+    assert len(examples) >= 5
 
 
-def test_ranges_on_the_page_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """A number's range in its description is the one that is obeyed, to the last."""
-    for key, setting in manifest["settings"].items():
-        if setting["type"] != "NUMBER":
-            continue
-        (high,) = re.findall(r"(?:1 to|up to) (\d+)", setting["description"])
-        assert settings.parse({key: int(high)})[1] == ()
-        assert settings.parse({key: int(high) + 1})[1] != ()
+def test_ranges_on_the_page_are_those_of_the_code() -> None:
+    """The range in a number's description is the range that is accepted."""
+    for entry in settings.SETTINGS:
+        if entry.type == "NUMBER":
+            ((low, high),) = re.findall(r"(\d+) to (\d+)", entry.description)
+            assert settings.parse({entry.key: int(low)})[1] == settings.parse({entry.key: int(high)})[1] == ()
+            assert settings.parse({entry.key: int(high) + 1})[1] != ()
 
 
 # What a page of Stash has, as far as the script may use it; runs the script twice, as Stash does when

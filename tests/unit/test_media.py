@@ -38,7 +38,8 @@ from stash_courier.worker.destinations.media.settings import (
 )
 from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.http.client import Answer
-from stash_courier.worker.settings import PathMap, Problem, parse
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Problem, parse
 from tests.support.media_samples import delivery, scene
 
 MAP = PathMap((("/data", "/media"),))
@@ -307,8 +308,8 @@ def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
     """The failure for an unknown item shows both paths and the rule, or that no rule fits."""
     failed = not_there_yet("Plex", 17, places(None, scene("/data/a.mkv", "/b.mkv"), MAP))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "/media/a.mkv (in Stash /data/a.mkv; by path_map's rule /data => /media)" in failed.message
-    assert "/b.mkv (in Stash /b.mkv; no rule of path_map fits it)" in failed.message
+    assert '/media/a.mkv (in Stash /data/a.mkv; by the rule /data => /media of "Path map")' in failed.message
+    assert '/b.mkv (in Stash /b.mkv; no rule of "Path map" fits it)' in failed.message
 
 
 def test_ambiguous_names_both() -> None:
@@ -467,7 +468,7 @@ def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(DeliveryFailed) as caught:
         taken(Answer(200, headers, body, whole=True), SERVER)
     assert caught.value.failure is Failure.DESTINATION
-    assert "login page is at that address; enter the one of Jellyfin itself" in caught.value.message
+    assert "login page is at this address. Enter the address of Jellyfin itself" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -488,17 +489,17 @@ def test_what_servers_answer_to_a_write_counts(headers: dict[str, str], body: by
 def test_wrong_settings_are_named() -> None:
     """The advice for a wrong key or address names the setting."""
     said = advice(SERVER, "make a key")
-    assert {status: "jellyfin_api_key" in text for status, text in said.items()} == {
+    assert {status: "Jellyfin, API key" in text for status, text in said.items()} == {
         401: True,
         403: True,
         404: False,
         405: False,
     }
-    assert all("jellyfin_url" in said[status] for status in (404, 405))
+    assert all("Jellyfin, address" in said[status] for status in (404, 405))
     failed = unlike(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
     assert failed.failure is Failure.DESTINATION
     assert "as Jellyfin never does (no list)" in failed.message
-    assert "check jellyfin_url" in failed.message
+    assert 'Check "Jellyfin, address"' in failed.message
     assert failed.answer == "[]"
 
 

@@ -13,7 +13,7 @@ from stash_courier.worker.destinations.plex.api import PlexItem, Section, split
 from stash_courier.worker.destinations.plex.destination import KIND, Plex, configure
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.settings import Settings, label
 
 TOKEN = "plex-Token_7Yx"
 RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
@@ -73,7 +73,7 @@ def test_an_address_and_a_token_make_a_destination() -> None:
 def test_a_bad_address_is_explained(url: str, said: str) -> None:
     """An invalid address stops only Plex and is named without showing a token in it."""
     message = problem(plex_url=url)
-    assert message.startswith("plex_url ")
+    assert message.startswith(f"{label('plex_url')} ")
     assert said in message
     assert "abc" not in message
 
@@ -91,7 +91,7 @@ def test_a_slash_at_the_end_changes_nothing(url: str) -> None:
 def test_a_bad_token_is_explained(token: str) -> None:
     """A missing or damaged token is reported without showing it."""
     message = problem(plex_token=token)
-    assert message.startswith("plex_token ")
+    assert message.startswith(f"{label('plex_token')} ")
     assert not token.strip() or token not in message
 
 
@@ -100,9 +100,9 @@ def test_a_bad_choice_of_fields_stops_plex() -> None:
     message = problem(plex_skip_fields="title, detials")
     assert "word 2" in message
     assert "details" in message
-    assert problem(plex_skip_fields="ids").startswith("plex_skip_fields ")  # Plex can't hold them
-    assert problem(plex_images="perhaps").startswith("plex_images ")
-    assert problem(plex_add_only=3).startswith("plex_add_only ")
+    assert problem(plex_skip_fields="ids").startswith(f"{label('plex_skip_fields')} ")  # Plex can't hold them
+    assert problem(plex_images="perhaps").startswith(f"{label('plex_images')} ")
+    assert problem(plex_add_only=3).startswith(f"{label('plex_add_only')} ")
 
 
 def test_every_setting_is_in_the_fingerprint() -> None:

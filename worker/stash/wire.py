@@ -261,18 +261,18 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         # With a key Stash doesn't look at the session, nor renew it.
         self.s.headers["ApiKey"] = cast(str, self.api_key or None)  # None: not sent
         self.s.headers["Cookie"] = cast(str, f"{COOKIE}={self.cookie}" if self._sends_cookie else None)
-        with self._watchdog.attempt(time.monotonic() + self._timeout) as attempt:
+        with self._watchdog.timed(time.monotonic() + self._timeout) as timed:
             try:
                 return action()
             except GQLException as error:
                 raise self._answered_with_errors(str(error)) from None
             except StashUnavailable:
-                if not attempt.fired:
+                if not timed.fired:
                     raise
                 problem = ""  # an answer that was cut off by our own deadline
             except requests.RequestException as error:
                 problem = _problem(error)  # not chained: requests' errors can quote headers
-        if attempt.fired:
+        if timed.fired:
             problem = f"did not answer within {self._timeout:g} s"
         raise self._unavailable(problem)
 

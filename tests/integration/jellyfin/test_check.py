@@ -61,7 +61,7 @@ def test_the_check_shows_the_missing_rule(server: StandInJellyfin, there: list[s
         report = ours.check(scene())
     said = "\n".join(report.lines)
     assert not report.ok
-    assert "/data/movies/one.mkv; no rule of path_map fits it" in said
+    assert '/data/movies/one.mkv; no rule of "Path map" fits it' in said
     for part in words:
         assert part in said
     assert server.notified == []
@@ -83,7 +83,7 @@ def test_the_check_shows_a_wrong_rule(server: StandInJellyfin) -> None:
         report = ours.check(scene())
     assert not report.ok
     assert report.lines[-1] == (
-        "It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in path_map, "
+        'It has a file of that name at /media/films/movies/one.mkv: the rule /data => /media/films in "Path map", '
         "in place of /data => /media, would map one to the other."
     )
     assert "not scanned" not in "\n".join(report.lines)
@@ -94,7 +94,7 @@ def test_the_check_shows_windows_paths(server: StandInJellyfin) -> None:
     server.add("D:\\Movies\\One.mkv")
     with jellyfin(server, Settings()) as ours:
         report = ours.check(scene())
-    assert "at D:\\Movies\\One.mkv: the rule /data => D: in path_map" in report.lines[-1]
+    assert 'at D:\\Movies\\One.mkv: the rule /data => D: in "Path map"' in report.lines[-1]
 
 
 def test_the_check_of_a_wrong_key(server: StandInJellyfin) -> None:
@@ -102,7 +102,7 @@ def test_the_check_of_a_wrong_key(server: StandInJellyfin) -> None:
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
         report = ours.check(scene())
     assert not report.ok
-    assert "jellyfin_api_key" in report.lines[0]
+    assert "Jellyfin, API key" in report.lines[0]
     with jellyfin(server) as ours:
         assert ours.check(None).ok
         assert "no file" in ours.check(scene(files=())).lines[-1]

@@ -55,7 +55,7 @@ def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
     ):
         ours.deliver(delivery("jellyfin", one, **values), None if path else one)
     assert caught.value.failure is Failure.DESTINATION
-    assert "jellyfin_url" in caught.value.message
+    assert "Jellyfin, address" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_wrong_key_names_its_setting(server: StandInJellyfin) -> None:
     with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
         failed = refused(ours, scene())
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 401)
-    assert "jellyfin_api_key" in failed.message
+    assert "Jellyfin, API key" in failed.message
 
 
 def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
@@ -196,8 +196,8 @@ def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
         (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(302, {"Location": "https://login.example/?to=/"}), Failure.DESTINATION, "login.example"),
-        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "jellyfin_url"),
-        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "jellyfin_api_key"),
+        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "Jellyfin, address"),
+        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "Jellyfin, API key"),
         (Reply(500, {}, b"Error processing request."), Failure.REFUSED, "log"),
         (Reply(500, {}, f"unknown {KEY}".encode()), Failure.REFUSED, "log"),
         (Reply(502, {}, b"<html>Bad Gateway</html>"), Failure.BUSY, "wait"),

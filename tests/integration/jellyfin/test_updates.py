@@ -6,7 +6,8 @@ import copy
 
 import pytest
 
-from stash_courier.worker.settings import PathMap, Settings
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.support.jellyfin import VERSIONS, ids_asked, jellyfin
 from tests.support.media_samples import DISTINCT, delivery, scene

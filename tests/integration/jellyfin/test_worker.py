@@ -141,7 +141,7 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
         courier.run(seconds=3 * HOUR)
         health = courier.dispatcher.registry.pools["jellyfin"].health
         assert (health.state, courier.dlq.get_count()) == ("ill", 0)
-        assert "jellyfin_api_key" in health.reason
+        assert "Jellyfin, API key" in health.reason
         assert len(receiver.received) == 1
         set_up(stash, server, webhook_url=receiver.url)
         courier.run(courier.queue.empty)

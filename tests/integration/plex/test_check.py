@@ -27,10 +27,10 @@ def test_the_check_shows_what_would_change(server: Server, films: Library, plex:
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
-        f"Attic at {host} (Plex {server.version}) takes plex_token.",
+        f'Attic at {host} (Plex {server.version}) accepts "Plex, token".',
         "Scenes are searched in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
-        "path_map's rule /data => /media).",
+        'the rule /data => /media of "Path map").',
         'title: "one" would become "A day"',
         'groups: nothing would become "Group"',
     )
@@ -48,9 +48,9 @@ def test_the_check_shows_the_missing_rule(server: Server, films: Library, plex: 
     assert not report.ok
     text = "\n".join(report.lines)
     assert "Scene 17 is not known under /data/a/one.mkv" in text
-    assert "no rule of path_map fits it" in text
+    assert 'no rule of "Path map" fits it' in text
     assert "None of the searched libraries contains that folder: Films (/media)." in text
-    assert f"a file of that name at {PATH}: the rule /data => /media in path_map" in text
+    assert f'a file of that name at {PATH}: the rule /data => /media in "Path map"' in text
     assert {r.method for r in server.requests()} == {"GET"}
     assert server.scans == []
 
@@ -60,7 +60,7 @@ def test_the_check_of_a_file_that_is_not_scanned(server: Server, plex: Make) -> 
     report = plex().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
+    assert "by the rule /data => /media of" in report.lines[2]
     assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
     assert server.scans == []
 
@@ -71,7 +71,7 @@ def test_the_check_shows_a_wrong_rule(server: Server, films: Library, plex: Make
     report = plex().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
         "place of /data => /media, would map one to the other.",
     )
 
@@ -88,9 +88,9 @@ def test_the_check_of_a_library_with_unknown_folders(server: Server, films: Libr
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "plex_token"),
+        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "Plex, token"),
         (LOGIN, "login page"),
-        (Reply(404, HTML, b"<html>"), "plex_url"),
+        (Reply(404, HTML, b"<html>"), "Plex, address"),
     ],
 )
 def test_the_check_of_a_wrong_token_or_address(server: Server, plex: Make, reply: Reply, said: str) -> None:
@@ -116,4 +116,4 @@ def test_the_check_of_an_unknown_library(server: Server, plex: Make) -> None:
     """The check of an unknown library name fails and lists the libraries."""
     report = plex(plex_libraries="Filme").check(SCENE)
     assert not report.ok
-    assert "it has Films: correct plex_libraries" in report.lines[-1]
+    assert 'Correct "Plex, libraries": it has Films' in report.lines[-1]

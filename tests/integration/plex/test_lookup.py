@@ -113,7 +113,7 @@ def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Mak
     failed = failure(destination)
     assert failed.failure is Failure.DESTINATION
     assert f'"{name}"' in failed.message
-    assert "it has Films: correct plex_libraries" in failed.message
+    assert 'Correct "Plex, libraries": it has Films' in failed.message
     server.libraries.append(Library("9", name, ("/x",)))
     destination.deliver(UPDATE, SCENE)  # the next probe finds it
     assert films.items[0].values["title"] == "A day"

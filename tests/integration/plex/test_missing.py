@@ -88,7 +88,7 @@ def test_a_path_outside_all_libraries(server: Server, plex: Make) -> None:
     """For a path outside all libraries nothing is scanned, and the message lists the libraries' folders."""
     failed = failure(plex(path_map="/nowhere => /media"))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "no rule of path_map fits it" in failed.message
+    assert 'no rule of "Path map" fits it' in failed.message
     assert "asked to look" not in failed.message
     assert "None of the searched libraries contains that folder: Films (/media)" in failed.message
     assert server.scans == []

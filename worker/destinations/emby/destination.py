@@ -17,7 +17,7 @@ from stash_courier.worker.destinations.media.errors import ambiguous, no_file, n
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, Library, described, hint
 from stash_courier.worker.destinations.media.places import Place, places
 from stash_courier.worker.destinations.media.settings import Server, fingerprint, read_server
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
 KIND = "emby"
@@ -104,7 +104,7 @@ class Emby:
         """Server and libraries."""
         name, version = self._api.about()
         yield (
-            f"{name} at {self._server.host} (Emby {version}) takes emby_api_key. "
+            f"{name} at {self._server.host} (Emby {version}) accepts {label('emby_api_key')}. "
             "Emby is experimental: it is asked to read files again, but no field is written."
         )
         yield f"Its libraries are {described(self._libraries.get())}."

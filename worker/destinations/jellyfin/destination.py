@@ -28,7 +28,7 @@ from stash_courier.worker.destinations.media.settings import (
     read_switches,
 )
 from stash_courier.worker.destinations.media.state import wanted_state
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 
 KIND = "jellyfin"
@@ -50,8 +50,8 @@ def configure(
         return [], problems
     if server.authorization:
         message = (
-            "jellyfin_url holds a login, which can't be sent: Jellyfin's own key takes its header. Let the proxy "
-            "admit this machine without one, or enter Jellyfin's own address."
+            f"{label('jellyfin_url')} contains a login, which can't be sent: Jellyfin's API key uses the same "
+            "header. Let the proxy admit this machine without a login, or enter Jellyfin's own address."
         )
         problems.append(Problem("jellyfin_url", message))
     selection, wrong = read_selection(raw, KIND, FIELDS)
@@ -196,7 +196,8 @@ class Jellyfin:
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if self._refresh_only:
-            return [found, "jellyfin_refresh_only is on: Jellyfin is told of changes, no field is written."]
+            setting = label("jellyfin_refresh_only")
+            return [found, f"{setting} is on: changes are reported to Jellyfin, but no field is written."]
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer
+from stash_courier.worker.settings import label
 
 
 def read_json(answer: Answer, server: Server) -> object:
@@ -60,8 +61,8 @@ def unlike(server: Server, answer: Answer, said: str, what: str = "") -> Deliver
     """
     return DeliveryFailed(
         Failure.DESTINATION,
-        f"{server.host} answers as {server.name} never does{what and f' ({what})'}: another program, or a version "
-        f"we don't know, is there; check {server.url_setting}.",
+        f"{server.host} answers as {server.name} never does{what and f' ({what})'}: it is another program, or a "
+        f"version that we don't know. Check {label(server.url_setting)}.",
         status=answer.status,
         answer=said,
     )
@@ -75,10 +76,10 @@ def advice(server: Server, how: str) -> dict[int, str]:
         how: how to get a key that works.
     """
     return {
-        401: f"it does not know what {server.key_setting} holds; {how}",
-        403: f"what {server.key_setting} holds may not do this; {how}",
-        404: f"{server.name} has nothing at this address; check {server.url_setting}",
-        405: f"{server.name} takes no such request at this address; check {server.url_setting}",
+        401: f"it rejects {label(server.key_setting)}; {how}",
+        403: f"{label(server.key_setting)} has no right to do this; {how}",
+        404: f"{server.name} has nothing at this address; check {label(server.url_setting)}",
+        405: f"{server.name} accepts no such request at this address; check {label(server.url_setting)}",
     }
 
 
@@ -95,7 +96,7 @@ def library_updated(kind: str, paths: Iterable[str]) -> bytes:
 def _from_another(server: Server, answer: Answer, how: str) -> DeliveryFailed:
     return DeliveryFailed(
         Failure.DESTINATION,
-        f"{server.host} answers{how}: another program or a proxy's login page is at that address; enter the one "
-        f"of {server.name} itself.",
+        f"{server.host} answers{how}: another program or a proxy's login page is at this address. Enter the "
+        f"address of {server.name} itself.",
         status=answer.status,
     )

@@ -24,7 +24,8 @@ from stash_courier.worker.destinations.media.places import (
     rule_between,
     same_path,
 )
-from stash_courier.worker.settings import PathMap
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import label
 
 NAMESAKES = 3  # files with the same name that are shown
 
@@ -118,4 +119,4 @@ def _would_help(place: Place, ours: str, theirs: str) -> str:
     rule = rule_between(ours, theirs)
     replaces = place.rule is not None and len(rule.partition(" => ")[0]) <= len(place.rule[0])
     instead = f", in place of {place.rule[0]} => {place.rule[1]}," if place.rule and replaces else ""
-    return f"the rule {rule} in path_map{instead} would map one to the other"
+    return f"the rule {rule} in {label('path_map')}{instead} would map one to the other"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.places import Place, all_places
 from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.settings import label
 
 
 def no_file(name: str, scene_id: int) -> DeliveryFailed:
@@ -35,7 +36,7 @@ def not_there_yet(
         Failure.NOT_THERE_YET,
         f"{name} does not know scene {scene_id} under {all_places(where)}: "
         f"{'it was asked to look for it, and ' if asked else ''}we try again for about 2 hours. If it stays "
-        f"unknown, correct path_map or add that folder to a library of {name}.{hint and ' ' + hint}",
+        f"unknown, correct {label('path_map')} or add that folder to a library of {name}.{hint and ' ' + hint}",
     )
 
 

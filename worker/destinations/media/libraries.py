@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.destinations.media.places import Place
-from stash_courier.worker.settings import matches_prefix
+from stash_courier.worker.paths import matches_prefix
 
 T = TypeVar("T")
 

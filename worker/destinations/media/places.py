@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.settings import PathMap
+from stash_courier.worker.paths import PathMap, is_windows
+from stash_courier.worker.settings import label
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
 
@@ -23,7 +24,9 @@ class Place:
     def __str__(self) -> str:
         """Both paths and the rule, for the middle of a sentence."""
         how = (
-            f"by path_map's rule {self.rule[0]} => {self.rule[1]}" if self.rule else "no rule of path_map fits it"
+            f"by the rule {self.rule[0]} => {self.rule[1]} of {label('path_map')}"
+            if self.rule
+            else f"no rule of {label('path_map')} fits it"
         )
         return f"{self.server} (in Stash {self.stash}; {how})"
 
@@ -47,7 +50,7 @@ def same_path(one: str, other: str) -> bool:
 def path_key(path: str) -> str:
     """A key that is equal for equal paths. Some servers show bytes that aren't UTF-8 as U+FFFD."""
     path = _SURROGATES.sub("\ufffd", path)
-    return path.replace("\\", "/").casefold() if _is_windows(path) else path
+    return path.replace("\\", "/").casefold() if is_windows(path) else path
 
 
 def file_name(path: str) -> str:
@@ -58,7 +61,7 @@ def file_name(path: str) -> str:
 def is_named(path: str, name: str) -> bool:
     """Whether a file on a server has this name. On Windows case doesn't matter."""
     own = file_name(path)
-    return own == name or (_is_windows(path) and own.casefold() == name.casefold())
+    return own == name or (is_windows(path) and own.casefold() == name.casefold())
 
 
 def rule_between(stash: str, server: str) -> str:
@@ -69,20 +72,16 @@ def rule_between(stash: str, server: str) -> str:
         server: the path of the same file or folder on the server.
     """
     ours, theirs = _components(stash), _components(server)
-    key = str.casefold if _is_windows(server) else str
+    key = str.casefold if is_windows(server) else str
     while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):
         ours, theirs = ours[:-1], theirs[:-1]
     return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
 
 
 def _components(path: str) -> list[str]:
-    return path.rstrip("/\\").replace("\\", "/").split("/") if _is_windows(path) else path.rstrip("/").split("/")
+    return path.rstrip("/\\").replace("\\", "/").split("/") if is_windows(path) else path.rstrip("/").split("/")
 
 
 def _joined(components: list[str], path: str) -> str:
-    separator = "\\" if _is_windows(path) and "/" not in path else "/"
+    separator = "\\" if is_windows(path) and "/" not in path else "/"
     return separator.join(components) or "/"
-
-
-def _is_windows(path: str) -> bool:
-    return path.startswith("\\\\") or path[1:2] == ":"

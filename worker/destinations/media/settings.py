@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem
+from stash_courier.worker.settings import Problem, label
 
 # The fields that a media server may have, as *_skip_fields calls them. "ids" is the scene's id.
 ALL_FIELDS = (
@@ -94,7 +94,8 @@ def read_server(
         setting = key_setting
         key = _key(text(raw, key_setting))
     except BadSetting as error:
-        return None, [Problem(setting, f"{setting} {error}; nothing is sent to {name} until it is corrected.")]
+        message = f"{label(setting)} {error}; nothing is sent to {name} until it is corrected."
+        return None, [Problem(setting, message)]
     return Server(name, target.url, key, target.authorization, target.password, kind, key_setting), []
 
 
@@ -123,7 +124,7 @@ def read_selection(
         problems.append(
             Problem(
                 setting,
-                f"{setting} holds an unknown name: {which} must be one of {known}; "
+                f"{label(setting)} contains an unknown name: {which} must be one of {known}; "
                 "nothing is sent there until it is corrected, so that no protected field is overwritten.",
             )
         )
@@ -143,7 +144,7 @@ def read_switches(raw: Mapping[str, object], *settings: str) -> tuple[dict[str, 
     """Which of these settings are on; one that is neither on nor off is a problem."""
     values = {setting: text(raw, setting).lower() for setting in settings}
     problems = [
-        Problem(setting, f"{setting} must be on or off; nothing is sent there until it is corrected.")
+        Problem(setting, f"{label(setting)} must be on or off; nothing is sent there until it is corrected.")
         for setting, value in values.items()
         if value not in {"", "0", "false", "true"}
     ]

@@ -11,12 +11,12 @@ import ntpath
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
 from urllib.parse import quote
 
 from stash_courier.worker.destinations.media.answers import advice, read_json, taken, unlike
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.paths import is_windows
 
 MOVIE = 1  # Plex's number for the type "movie", which includes "other videos"
 LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of it
@@ -166,7 +166,7 @@ class PlexApi:
 
 def split(path: str) -> tuple[str, str]:
     r"""Folder and file name of a server's path, which may be a Windows path with ``\`` or ``/``."""
-    return ntpath.split(path) if PureWindowsPath(path).drive else posixpath.split(path)
+    return ntpath.split(path) if is_windows(path) else posixpath.split(path)
 
 
 def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> PlexItem:

@@ -30,7 +30,7 @@ from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
-from stash_courier.worker.settings import Problem, Settings
+from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
 
 KIND = "plex"
@@ -228,7 +228,7 @@ class Plex:
     def introduce(self) -> Iterator[str]:
         """Server and libraries."""
         name, version = self._api.about()
-        yield f"{name} at {self._server.host} (Plex {version}) takes plex_token."
+        yield f"{name} at {self._server.host} (Plex {version}) accepts {label('plex_token')}."
         self._libraries.forget()
         yield f"Scenes are searched in {described(self._libraries.shown())}."
 

@@ -17,6 +17,7 @@ from stash_courier.worker.destinations.media.errors import ambiguous
 from stash_courier.worker.destinations.media.libraries import Cached, Library
 from stash_courier.worker.destinations.media.places import Place, same_path
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
+from stash_courier.worker.settings import label
 
 NAME = "Plex"
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is valid while everything is found
@@ -68,15 +69,17 @@ class Libraries:
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
-            raise self._failed("has no library of movies or other videos: add one, or check plex_token")
+            raise self._failed(
+                f"has no library of movies or other videos. Add one, or check {label('plex_token')}"
+            )
         titles = [s.title for s in usable]
         names = split_names(self._names, titles)
         for name in names:
             if not any(same_name(name, title) for title in titles):
                 there = ", ".join(titles)
                 raise self._failed(
-                    f'has no library "{name}" of movies or other videos, which plex_libraries names; it has '
-                    f"{there}: correct plex_libraries"
+                    f'has no library "{name}" of movies or other videos. Correct {label("plex_libraries")}: '
+                    f"it has {there}"
                 )
         return tuple(s for s in usable if not names or any(same_name(name, s.title) for name in names))
 
