@@ -301,8 +301,8 @@ def test_a_fresh_secret_is_offered_and_kept_nowhere(
     until(lambda: '"Webhook, signing secret" is not' in (live.folder / files.WORKER_LOG).read_text())
     (offered,) = re.findall(r"whsec_[A-Za-z0-9+/=]{20,}", "\n".join(live.press("status").output["lines"]))
     live.press("stop_worker")
-    files = [file for file in live.folder.rglob("*") if file.is_file()]
-    assert [file.name for file in files if re.search(rb"whsec_[A-Za-z0-9+/=]{8,}", file.read_bytes())] == []
+    kept = [file for file in live.folder.rglob("*") if file.is_file()]
+    assert [file.name for file in kept if re.search(rb"whsec_[A-Za-z0-9+/=]{8,}", file.read_bytes())] == []
     stash.configure("stash_plugin", {**bad, "webhook_secret": offered})
     assert live.press("test_destinations").output["destinations"][0]["ok"] is True
 
@@ -333,7 +333,7 @@ def test_no_button_deletes_by_a_retention_that_cannot_be_read(stash: StandInStas
     stash.configure("stash_plugin", {"webhook_url": "http://127.0.0.1:9", "dead_letter_retention_days": 36500})
     pressed = buttons.press("purge_dead_letters")
     assert (pressed.output["purged"], pressed.output["left"]) == (0, 1)
-    assert "none is deleted for its age" in pressed.output["lines"][0]
+    assert "no dead letter is deleted for its age" in pressed.output["lines"][0]
 
 
 def test_stash_away_is_said_and_nothing_breaks(stash: StandInStash, buttons: Buttons) -> None:

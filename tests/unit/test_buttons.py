@@ -310,7 +310,7 @@ def test_a_broken_destination_names_the_setting_and_what_waits() -> None:
     )
     two = Named(faults={"webhook": ("webhook_url", "webhook_secret")})
     assert standings(seen(), two)[HOOK].sentence == (
-        f"{HOOK} gets nothing, since webhook_url and webhook_secret can't be used as they stand; "
+        f'{HOOK} gets nothing, since "Webhook, URL" and "Webhook, signing secret" can\'t be used as they stand; '
         "nothing waits for it."
     )
 

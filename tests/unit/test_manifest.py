@@ -52,7 +52,7 @@ class RecordingMap(dict[str, object]):
         super().__init__(values)
         self.read: set[str] = set()
 
-    def get(self, key: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, key: str, default: Any = None) -> Any:
         """The value, as the code reads it."""
         self.read.add(key)
         return super().get(key, default)
