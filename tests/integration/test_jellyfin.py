@@ -17,11 +17,11 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_pool
+from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
 from stash_courier.worker.settings import PathMap, Settings
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.covers import Cover, StashCovers, covers_of, image_type, no_cover
+from stash_courier.worker.stash.covers import Cover, covers_of, image_type, no_cover
 from tests import ROOT
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Received, Receiver, Reply
@@ -611,13 +611,13 @@ def test_a_cover_is_sent_where_it_may_have_changed(server: StandInJellyfin, valu
     item_id = server.add("/media/movies/one.mkv")
     one, covers = scene(), Covers()
     with jellyfin(server, cover=covers, jellyfin_images=True) as ours:
-        ours.deliver(delivery("jellyfin", one, **values), one)
-        ours.deliver(delivery("jellyfin", one, **values), one)
+        known = ours.deliver(delivery("jellyfin", one, **values), one)
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known) == known
         assert server.images == {item_id: JPEG}
         assert images_sent(server) == 1
         assert server.counts["GET /Items/{id}/Images/Primary"] == 0
         covers.image = PNG
-        ours.deliver(delivery("jellyfin", one, **values), one)
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known) != known
     assert server.images == {item_id: PNG}
 
 
@@ -631,15 +631,13 @@ def test_another_edit_leaves_the_image_alone(server: StandInJellyfin) -> None:
     assert (covers.asked, server.images) == (0, {item_id: PNG})
 
 
-def test_another_worker_compares_no_cover_anew(tmp_path: Path, server: StandInJellyfin) -> None:
+def test_another_worker_compares_no_cover_anew(server: StandInJellyfin) -> None:
     """After a restart, or another setting, a cover that was sent is neither sent nor held against Jellyfin's."""
     server.add("/media/movies/one.mkv")
-    one = scene()
+    one, known = scene(), b""
     for _ in range(2):
-        covers = StashCovers(Stash(tmp_path))
-        with pytest.MonkeyPatch.context() as patch, jellyfin(server, cover=covers, jellyfin_images=True) as ours:
-            patch.setattr(covers._stash, "cover", lambda path: JPEG)
-            ours.deliver(delivery("jellyfin", one, changed=()), one)
+        with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+            known = ours.deliver(delivery("jellyfin", one, changed=()), one, known)
     assert images_sent(server) == 1
     assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 
@@ -819,7 +817,7 @@ def run_lane(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
 
     for start in range(0, len(scenes), at_once):
         batch = scenes[start : start + at_once]
-        pool.ready.extend((delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
+        pool.ready.extend(Job(delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
         while pool.ready or pool.running:
             pool.start_ready(finished)
             with done:

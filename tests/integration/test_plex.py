@@ -25,12 +25,12 @@ from plexapi.server import PlexServer
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_pool
+from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
 from stash_courier.worker.destinations.plex.destination import Plex, configure
 from stash_courier.worker.http.client import Client
 from stash_courier.worker.settings import parse
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.covers import Cover, StashCovers, no_cover
+from stash_courier.worker.stash.covers import Cover, covers_of, no_cover
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
 from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, say
@@ -630,7 +630,7 @@ def run_lane(destination: Plex, jobs: list[tuple[Delivery, Scene | None]], threa
     done = 0
     while done < len(jobs):
         if not pool.ready and not pool.running:
-            pool.ready.extend(jobs[done : done + 50])
+            pool.ready.extend(Job(*job) for job in jobs[done : done + 50])
         pool.start_ready(finished)
         with changed:
             while len(outcomes) == done:
@@ -927,14 +927,14 @@ def test_a_cover_becomes_the_poster_when_it_changed(server: Server, films: Libra
     item = server.add(films, PATH)
     images = {SCENE.cover_url: JPEG}
     destination, fetched = posters(plex, images)
-    destination.deliver(replace(UPDATE, event="create", changed=()), SCENE)
+    known = destination.deliver(replace(UPDATE, event="create", changed=()), SCENE)
     assert item.posters == [JPEG]
-    destination.deliver(replace(UPDATE, changed=("title", "tags")), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("title", "tags")), SCENE, known) == b""
     assert len(fetched) == 1
-    destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE, known) == known
     assert item.posters == [JPEG]  # it is the same
     images[SCENE.cover_url] = JPEG + b" changed"
-    destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE, known) != known
     assert item.posters == [JPEG, JPEG + b" changed"]
 
 
@@ -944,16 +944,17 @@ def test_a_poster_is_sent_once_whatever_restarts(
     """Neither other settings nor a new worker send a poster that is there; an item that was made anew gets it."""
     item = server.add(films, PATH)
     change = replace(UPDATE, changed=())
+    stash = Stash(tmp_path)
+    monkeypatch.setattr(stash, "cover", lambda path: JPEG)
+    known = b""
     for n in range(3):
-        covers = StashCovers(Stash(tmp_path))
-        monkeypatch.setattr(covers._stash, "cover", lambda path: JPEG)
-        destination = plex(cover=covers, plex_images=True, plex_add_only=bool(n))
-        destination.deliver(change, SCENE)
+        destination = plex(cover=covers_of(stash), plex_images=True, plex_add_only=bool(n))
+        known = destination.deliver(change, SCENE, known)
         destination.close()
     assert item.posters == [JPEG]
     films.items.clear()
     item = server.add(films, PATH)
-    plex(cover=covers, plex_images=True).deliver(change, SCENE)
+    plex(cover=covers_of(stash), plex_images=True).deliver(change, SCENE, known)
     assert item.posters == [JPEG]
 
 

@@ -42,10 +42,16 @@ class Destination(Protocol):
     def fingerprint(self) -> str:
         """A hash of this destination's settings: when it changes, its breaker starts afresh."""
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
-        """Brings the destination up to the scene's current state; returns when it is taken.
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+        """Brings the destination up to the scene's current state; returns when it is accepted.
 
-        ``scene`` is None for a destroy, and only then.
+        Args:
+            delivery: what happened to the scene.
+            scene: as Stash has it now; None for a destroy, and only then.
+            cover: digest of the cover that the item has from us; b"" if it has none.
+
+        Returns:
+            The digest of the cover that the item has from us now; b"" if none was sent or checked.
 
         Raises:
             DeliveryFailed: what kind of failure it was, in a sentence.

@@ -108,7 +108,7 @@ class Emby:
         """A hash of the ``emby_*`` settings."""
         return self._fingerprint
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Has Emby look at the scene's file again, or notice that it is gone.
 
         Raises:
@@ -117,7 +117,7 @@ class Emby:
         where = places(delivery, scene, self._path_map)
         if scene is None:
             self._notify(where, "Deleted")
-            return
+            return b""
         if not where:
             raise no_file(NAME, scene.id)
         found = self._find(scene.id, where)
@@ -127,6 +127,7 @@ class Emby:
         place, item = found
         self._notify([place], "Modified")
         self._refresh(item)
+        return b""
 
     def test(self, scene: Scene | None) -> TestReport:
         """Looks a real scene up; tells Emby nothing."""

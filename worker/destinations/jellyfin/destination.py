@@ -37,7 +37,7 @@ from stash_courier.worker.destinations.media.state import (
     wanted_state,
 )
 from stash_courier.worker.settings import Problem, Settings
-from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
+from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed, no_cover
 
 KIND = "jellyfin"
 NAME = "Jellyfin"
@@ -98,7 +98,6 @@ class Jellyfin:
         self._fingerprint = fingerprint
         self._refresh_only = refresh_only
         self._cover = cover
-        self._covers = memory_of(cover or no_cover, KIND, server.url)
         self._api = JellyfinApi(
             server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
         )
@@ -127,7 +126,7 @@ class Jellyfin:
         except DeliveryFailed:
             pass  # each delivery looks up for itself then, and says what is wrong
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Brings the scene's item up to date, or tells the server that the file is gone.
 
         Raises:
@@ -139,20 +138,21 @@ class Jellyfin:
         if scene is None:
             if paths:  # else nobody knows where it was
                 self._api.notify("Deleted", paths)
-            return
+            return b""
         if not where:
             raise no_file(NAME, scene.id)
         if self._refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
-            return
+            return b""
         found = self._find(scene.id, where)
         if not found.items:
             self._api.notify("Created", paths)
             raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
         with still_there(self._server, known_as(found.items[0])):
             item = self._update(found, scene)
-            if self._cover is not None and may_have_changed(delivery):
-                self._show_cover(self._cover, item, scene)
+            if self._cover is None or not may_have_changed(delivery):
+                return b""
+            return self._show_cover(self._cover, item, scene, cover)
 
     def test(self, scene: Scene | None) -> TestReport:
         """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
@@ -168,7 +168,6 @@ class Jellyfin:
     def close(self) -> None:
         """Lets go of connections."""
         self._api.close()
-        self._covers.close()
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
         """The item with exactly that path, if there is one: of the first file that Jellyfin knows."""
@@ -195,15 +194,16 @@ class Jellyfin:
             self._api.update(edit.body)
         return item
 
-    def _show_cover(self, cover: Cover, item: JellyfinItem, scene: Scene) -> None:
-        """Makes the scene's cover the item's primary image, unless it is that already."""
-        image = cover(scene.cover_url) if scene.cover_url else b""
+    def _show_cover(self, fetch: Cover, item: JellyfinItem, scene: Scene, known: bytes) -> bytes:
+        """Makes the scene's cover the item's primary image, unless it is that already; returns its digest."""
+        image = fetch(scene.cover_url) if scene.cover_url else b""
         media_type = image_type(image)
-        if media_type is None or self._covers.has(scene.id, item["Id"], image):
-            return
-        if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
+        if media_type is None:
+            return b""
+        digest = cover_digest(self._server.url, item["Id"], image)
+        if digest != known and ("Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image):
             self._api.set_image(item, image, media_type)
-        self._covers.note(scene.id, item["Id"], image)
+        return digest
 
     # The test
 

@@ -103,7 +103,7 @@ class Webhook:
         texts = [s.text for s in self._signing]
         return _digest(json.dumps([self._target.url, sorted(self._headers.items()), texts]))[:32]
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Sends the scene as it is now, or that it is gone.
 
         Raises:
@@ -114,6 +114,7 @@ class Webhook:
         else:
             data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
         self._send(delivery.job_id, serialise(EVENTS[delivery.event][1], delivery.at, data))
+        return b""
 
     def test(self, scene: Scene | None) -> TestReport:
         """Sends ``stash_courier.test`` with a real scene's data, and says what came back."""
