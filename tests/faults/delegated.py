@@ -102,7 +102,15 @@ ROWS = [
     Row(
         "outage",
         run_outage,
-        [[Mutation("worker/delivery/breaker.py", "ILL_AFTER = 3 ", "ILL_AFTER = 10**9 ")]],
+        [
+            [
+                Mutation(
+                    "worker/delivery/breaker.py",
+                    "return row.hold_after is not None and len(",
+                    "return row.hold_after is not None and 0 * len(",
+                )
+            ]
+        ],
         own_test=True,
     ),
 ]

@@ -69,7 +69,7 @@ KIND = "leaky"
 
 
 class Leaky(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, cover=b""):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 
@@ -434,14 +434,14 @@ ROWS = [
         [
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     'return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)',
                     "return text",
                 )
             ],
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     "text = redact(super().format(record), self._secrets())",
                     "text = super().format(record)",
                 )
@@ -449,7 +449,7 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/completer.py",
-                    "error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]",
+                    "error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]",
                     "pass",
                 )
             ],

@@ -30,10 +30,10 @@ KIND = "poisoned"
 
 
 class Poisoned(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, cover=b""):
         if delivery.scene_id == {poison}:
             os.kill(os.getpid(), signal.SIGKILL)
-        super().deliver(delivery, scene)
+        return super().deliver(delivery, scene, cover)
 
 
 def configure(raw, settings, _cover=None):
@@ -148,7 +148,7 @@ ROWS = [
         "poison",
         run_poison,
         [
-            [Mutation("worker/delivery/dispatcher.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
+            [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
             [  # what was in flight isn't sent one by one, and each death is counted for all
                 Mutation(
                     "worker/delivery/claims.py", "        if self._watching():\n            return None\n", ""

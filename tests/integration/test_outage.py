@@ -206,7 +206,7 @@ def test_a_claim_that_could_not_be_put_back_is_taken_up_again(
         courier.run(courier.dispatcher.busy)
         intruder = sqlite3.connect(tmp_path / "data" / "queue.db", isolation_level=None)
         intruder.execute("BEGIN IMMEDIATE")
-        while courier.dispatcher.asks_stash:
+        while courier.dispatcher.poller.awaiting:
             courier.wakeup.wait(1.0)
             courier.dispatcher.step()
         intruder.close()

@@ -60,7 +60,7 @@ def test_no_unseen_dead_letter_is_deleted_unannounced(folder: Path, runtime: Run
     runtime.purge()
     assert dead_letters(runtime) == [2, 3]
     notice = control.get(runtime.queue.connection, control.UNSEEN)
-    assert notice.startswith("2 dead letters that nobody has looked at")
+    assert notice.startswith("Dead letters that were never reviewed: 2. They will be deleted from ")
     (date,) = re.findall(r"\d{4}-\d\d-\d\d", notice)
     assert date == time.strftime("%Y-%m-%d", time.localtime(time.time() + 3 * DAY))
     runtime.purge()

@@ -27,6 +27,7 @@ sys.path[0:1] = []
 package = type(sys)("stash_courier")
 package.__path__ = [{root!r}]
 sys.modules["stash_courier"] = package
+from stash_courier.queue import files
 from stash_courier.worker import process
 folder = os.environ["STASH_COURIER_DATA"]
 try:

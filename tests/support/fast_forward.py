@@ -85,7 +85,7 @@ class FastForward:
         began, give_up = self.ran, time.monotonic() + 60.0
         while not until():
             wait = self.step()
-            awaits = self.dispatcher.busy() or self.dispatcher.asks_stash
+            awaits = self.dispatcher.busy() or self.dispatcher.poller.awaiting
             if self.wakeup.wait(0.001 if wait and awaits else 0.0) or awaits:
                 if time.monotonic() > give_up:
                     raise TimeoutError("the condition didn't come")

@@ -12,7 +12,7 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.files import CONNECTION
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.covers import StashCovers, covers_of, image_type
+from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Reply
 from tests.standin.stash.server import StandInStash
@@ -56,13 +56,13 @@ def test_a_cover_is_sent_if_it_may_have_changed(server: StandInJellyfin, values:
     item_id = server.add("/media/movies/one.mkv")
     one, covers = scene(), Covers()
     with jellyfin(server, cover=covers, jellyfin_images=True) as ours:
-        ours.deliver(delivery("jellyfin", one, **values), one)
-        ours.deliver(delivery("jellyfin", one, **values), one)
+        known = ours.deliver(delivery("jellyfin", one, **values), one)
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known) == known
         assert server.images == {item_id: JPEG}
         assert images_sent(server) == 1
         assert server.counts["GET /Items/{id}/Images/Primary"] == 0
         covers.image = PNG
-        ours.deliver(delivery("jellyfin", one, **values), one)
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known) != known
     assert server.images == {item_id: PNG}
 
 
@@ -76,15 +76,13 @@ def test_another_edit_leaves_the_image_alone(server: StandInJellyfin) -> None:
     assert (covers.asked, server.images) == (0, {item_id: PNG})
 
 
-def test_a_cover_is_sent_once_across_restarts(tmp_path: Path, server: StandInJellyfin) -> None:
+def test_a_cover_is_sent_once_across_restarts(server: StandInJellyfin) -> None:
     """After a restart a cover that was sent is neither sent again nor compared with Jellyfin's."""
     server.add("/media/movies/one.mkv")
-    one = scene()
+    one, known = scene(), b""
     for _ in range(2):
-        covers = StashCovers(Stash(tmp_path))
-        with pytest.MonkeyPatch.context() as patch, jellyfin(server, cover=covers, jellyfin_images=True) as ours:
-            patch.setattr(covers._stash, "cover", lambda path: JPEG)
-            ours.deliver(delivery("jellyfin", one, changed=()), one)
+        with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+            known = ours.deliver(delivery("jellyfin", one, changed=()), one, known)
     assert images_sent(server) == 1
     assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_pool
+from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
@@ -51,7 +51,7 @@ def run_pool(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
 
     for start in range(0, len(scenes), at_once):
         batch = scenes[start : start + at_once]
-        pool.ready.extend((delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
+        pool.ready.extend(Job(delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
         while pool.ready or pool.running:
             pool.start_ready(finished)
             with done:

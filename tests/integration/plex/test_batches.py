@@ -10,7 +10,7 @@ import pytest
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Outcome, open_pool
+from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
 from stash_courier.worker.destinations.plex.destination import Plex
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
@@ -34,7 +34,7 @@ def run_pool(destination: Plex, jobs: list[tuple[Delivery, Scene | None]], threa
     done = 0
     while done < len(jobs):
         if not pool.ready and not pool.running:
-            pool.ready.extend(jobs[done : done + 50])
+            pool.ready.extend(Job(*job) for job in jobs[done : done + 50])
         pool.start_ready(finished)
         with changed:
             while len(outcomes) == done:

@@ -11,7 +11,7 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.plex.destination import Plex
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.covers import StashCovers
+from stash_courier.worker.stash.covers import covers_of
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.support.intercept import LOGIN, intercept
@@ -43,14 +43,14 @@ def test_a_cover_becomes_the_poster_when_it_changed(server: Server, films: Libra
     item = server.add(films, PATH)
     images = {SCENE.cover_url: JPEG}
     destination, fetched = posters(plex, images)
-    destination.deliver(replace(UPDATE, event="create", changed=()), SCENE)
+    known = destination.deliver(replace(UPDATE, event="create", changed=()), SCENE)
     assert item.posters == [JPEG]
-    destination.deliver(replace(UPDATE, changed=("title", "tags")), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("title", "tags")), SCENE, known) == b""
     assert len(fetched) == 1
-    destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE, known) == known
     assert item.posters == [JPEG]  # it is the same
     images[SCENE.cover_url] = JPEG + b" changed"
-    destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE)
+    assert destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE, known) != known
     assert item.posters == [JPEG, JPEG + b" changed"]
 
 
@@ -60,16 +60,17 @@ def test_a_poster_is_sent_once_whatever_restarts(
     """After a restart or a change of settings a poster isn't sent again; a rescanned item gets it."""
     item = server.add(films, PATH)
     change = replace(UPDATE, changed=())
+    stash = Stash(tmp_path)
+    monkeypatch.setattr(stash, "cover", lambda path: JPEG)
+    known = b""
     for n in range(3):
-        covers = StashCovers(Stash(tmp_path))
-        monkeypatch.setattr(covers._stash, "cover", lambda path: JPEG)
-        destination = plex(cover=covers, plex_images=True, plex_add_only=bool(n))
-        destination.deliver(change, SCENE)
+        destination = plex(cover=covers_of(stash), plex_images=True, plex_add_only=bool(n))
+        known = destination.deliver(change, SCENE, known)
         destination.close()
     assert item.posters == [JPEG]
     films.items.clear()
     item = server.add(films, PATH)
-    plex(cover=covers, plex_images=True).deliver(change, SCENE)
+    plex(cover=covers_of(stash), plex_images=True).deliver(change, SCENE, known)
     assert item.posters == [JPEG]
 
 

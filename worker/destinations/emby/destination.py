@@ -56,7 +56,7 @@ class Emby:
         )
         self._libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Makes Emby read the scene's file again, or notice that it is gone.
 
         Raises:
@@ -68,7 +68,7 @@ class Emby:
         if scene is None:
             if paths:  # else its last path is unknown
                 self._api.notify("Deleted", paths)
-            return
+            return b""
         if not where:
             raise no_file(NAME, scene.id)
         found = self._find(scene.id, where)
@@ -79,6 +79,7 @@ class Emby:
         self._api.notify("Modified", [place.server])
         with still_there(self._server, str(item)):
             self._api.refresh(item)
+        return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
         """Reports which server answers, whether it accepts the key, and which item the scene is."""

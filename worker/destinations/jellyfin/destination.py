@@ -29,7 +29,7 @@ from stash_courier.worker.destinations.media.settings import (
 )
 from stash_courier.worker.destinations.media.state import wanted_state
 from stash_courier.worker.settings import Problem, Settings, label
-from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
+from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed, no_cover
 
 KIND = "jellyfin"
 NAME = "Jellyfin"
@@ -91,7 +91,6 @@ class Jellyfin:
         self.fingerprint = fingerprint
         self._refresh_only = refresh_only
         self._cover = cover
-        self._covers = memory_of(cover or no_cover, KIND, server.url)
         self._api = JellyfinApi(
             server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
         )
@@ -110,7 +109,7 @@ class Jellyfin:
         except DeliveryFailed:
             pass  # each delivery makes its own lookup then, and reports what is wrong
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Updates the scene's item, or reports that its file is gone.
 
         Raises:
@@ -122,20 +121,21 @@ class Jellyfin:
         if scene is None:
             if paths:  # else its last path is unknown
                 self._api.notify("Deleted", paths)
-            return
+            return b""
         if not where:
             raise no_file(NAME, scene.id)
         if self._refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
-            return
+            return b""
         found = self._find(scene.id, where)
         if not found.items:
             self._api.notify("Created", paths)
             raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
         with still_there(self._server, known_as(found.items[0])):
             item = self._update(found, scene)
-            if self._cover is not None and may_have_changed(delivery):
-                self._show_cover(self._cover, item, scene)
+            if self._cover is None or not may_have_changed(delivery):
+                return b""
+            return self._show_cover(self._cover, item, scene, cover)
 
     def check(self, scene: Scene | None) -> CheckReport:
         """Reports which server answers, whether it accepts the key, and what a delivery would change."""
@@ -144,7 +144,6 @@ class Jellyfin:
     def close(self) -> None:
         """Closes the connections."""
         self._api.close()
-        self._covers.close()
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
         """The item of the scene's first file that Jellyfin knows, by its exact path."""
@@ -171,15 +170,16 @@ class Jellyfin:
             self._api.update(edit.body)
         return item
 
-    def _show_cover(self, cover: Cover, item: JellyfinItem, scene: Scene) -> None:
-        """Makes the scene's cover the item's primary image, unless it is already."""
-        image = cover(scene.cover_url) if scene.cover_url else b""
+    def _show_cover(self, fetch: Cover, item: JellyfinItem, scene: Scene, known: bytes) -> bytes:
+        """Makes the scene's cover the item's primary image, unless it is already. Returns its digest."""
+        image = fetch(scene.cover_url) if scene.cover_url else b""
         media_type = image_type(image)
-        if media_type is None or self._covers.has(scene.id, item["Id"], image):
-            return
-        if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
+        if media_type is None:
+            return b""
+        digest = cover_digest(self._server.url, item["Id"], image)
+        if digest != known and ("Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image):
             self._api.set_image(item, image, media_type)
-        self._covers.note(scene.id, item["Id"], image)
+        return digest
 
     # For the check
 

@@ -31,7 +31,7 @@ from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
 from stash_courier.worker.settings import Problem, Settings, label
-from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
+from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed, no_cover
 
 KIND = "plex"
 
@@ -108,7 +108,6 @@ class Plex:
         self._api = PlexApi(server, timeout=settings.delivery_timeout_seconds, concurrency=concurrency)
         self._libraries = Libraries(self._api, server.host, libraries, clock)
         self._finder = Finder(self._api, self._libraries, concurrency, clock)
-        self._posters = memory_of(cover or no_cover, KIND, server.url)
         self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
         self._lock = threading.Lock()
 
@@ -122,7 +121,7 @@ class Plex:
                 lookups[delivery.row_id] = (scene.id, places(delivery, scene, self._path_map))
         self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id]))
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Updates the scene's item. For a deleted scene only a scan of its folder is started.
 
         Raises:
@@ -132,10 +131,10 @@ class Plex:
         where = places(delivery, scene, self._path_map)
         try:
             with still_there(self._server, "the item or its library"):
-                if scene is None:
-                    self._scan(where)
-                else:
-                    self._update(delivery, scene, where)
+                if scene is not None:
+                    return self._update(delivery, scene, where, cover)
+                self._scan(where)
+                return b""
         except DeliveryFailed as failed:
             if failed.status == 404:
                 self._libraries.forget()
@@ -148,9 +147,8 @@ class Plex:
     def close(self) -> None:
         """Closes the connections."""
         self._api.close()
-        self._posters.close()
 
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> None:
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
         if not where:
             raise no_file(NAME, scene.id)
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
@@ -162,7 +160,7 @@ class Plex:
         wanted = wanted_state(scene, self._selection)
         item, edit = self._compare(item, wanted)
         self._apply(item, wanted, edit)
-        self._send_poster(delivery, scene, item)
+        return self._send_poster(delivery, scene, item, cover)
 
     def _compare(self, item: PlexItem, wanted: State) -> tuple[PlexItem, PlexEdit]:
         if needs_whole(item, wanted):
@@ -193,13 +191,17 @@ class Plex:
                 )
             edit = rest
 
-    def _send_poster(self, delivery: Delivery, scene: Scene, item: PlexItem) -> None:
+    def _send_poster(self, delivery: Delivery, scene: Scene, item: PlexItem, known: bytes) -> bytes:
+        """Sends the cover as a poster, unless the item has it from us. Returns its digest."""
         if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
-            return
+            return b""
         image = self._cover(scene.cover_url)
-        if image_type(image) is not None and not self._posters.has(scene.id, item.key, image):
+        if image_type(image) is None:
+            return b""
+        digest = cover_digest(self._server.url, item.key, image)
+        if digest != known:
             self._api.upload_poster(item, image)
-            self._posters.note(scene.id, item.key, image)
+        return digest
 
     def _scan(self, where: Sequence[Place], *, unless_just_done: bool = False) -> bool:
         """Starts scans of the folders of these files. False if no library contains them."""
