@@ -265,7 +265,7 @@ def test_that_no_library_holds_a_folder() -> None:
     where = places(None, scene("/data/a.mkv"), MAP)
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ())]).endswith("folder: A (/x); B (no folder).")
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ("/media",))]) == ""
-    assert none_holds(where, [Library("A", ("/x",)), Library("B", (), folders_known=False)]) == ""
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", None)]) == ""
 
 
 def test_an_item_that_vanished_is_looked_up_again() -> None:

@@ -17,7 +17,7 @@ from stash_courier.worker.settings import Settings, label
 
 TOKEN = "plex-Token_7Yx"
 RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
-FILMS = Section("3", "Films", "movie", ("/media",))
+FILMS = Section("Films", ("/media",), "3", "movie")
 NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
 ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
 

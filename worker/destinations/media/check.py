@@ -100,7 +100,7 @@ def _namesakes(server: Checkable, place: Place) -> Iterator[str]:
 def _folders_alike(place: Place, libraries: Sequence[Library]) -> Iterator[str]:
     """Folders of libraries with the name of a folder in the path."""
     for library in libraries:
-        for folder in library.folders:
+        for folder in library.folders or ():
             if above := _part_to(file_name(folder), place.stash):
                 yield (
                     f"Its library {library.name} has a folder of that name at {folder}: "

@@ -22,17 +22,20 @@ class Library:
     """A library."""
 
     name: str
-    folders: tuple[str, ...]  # the server's paths
-    folders_known: bool = True  # False: the server doesn't list its folders
+    folders: tuple[str, ...] | None  # the server's paths; None if the server doesn't list them
 
     def __str__(self) -> str:
         """Name and folders, for the owner."""
-        missing = "no folder" if self.folders_known else "folders unknown"
-        return f"{self.name} ({', '.join(self.folders) or missing})"
+        folders = "folders unknown" if self.folders is None else ", ".join(self.folders) or "no folder"
+        return f"{self.name} ({folders})"
 
     def holds(self, path: str) -> bool:
         """Whether one of the library's known folders contains this path of the server."""
-        return any(matches_prefix(path, folder) for folder in self.folders)
+        return any(matches_prefix(path, folder) for folder in self.folders or ())
+
+    def may_hold(self, path: str) -> bool:
+        """Whether it holds the path, or its folders are unknown."""
+        return self.folders is None or self.holds(path)
 
 
 def described(libraries: Iterable[Library]) -> str:
@@ -42,7 +45,7 @@ def described(libraries: Iterable[Library]) -> str:
 
 def none_holds(where: Sequence[Place], libraries: Sequence[Library]) -> str:
     """A sentence if no library contains any of these places; "" if one contains or may contain one."""
-    if any(not library.folders_known or library.holds(place.server) for library in libraries for place in where):
+    if any(library.may_hold(place.server) for library in libraries for place in where):
         return ""
     return f"None of the searched libraries contains that folder: {described(libraries)}."
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from stash_courier.worker.destinations.media.answers import advice, read_json, taken, unlike
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer, Client
 from stash_courier.worker.paths import is_windows
@@ -38,13 +39,11 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Section(Library):
     """A library, which Plex's API calls a section."""
 
     key: str
-    title: str
     type: str  # "movie" includes other videos
-    locations: tuple[str, ...]  # the server's paths of its folders; empty if it doesn't list them
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class PlexItem:
 
     def __str__(self) -> str:
         """Title, library and id, for the owner."""
-        return f'"{self.scalars.get("title", "")}" in {self.section.title} (id {self.key})'
+        return f'"{self.scalars.get("title", "")}" in {self.section.name} (id {self.key})'
 
 
 class PlexApi:
@@ -98,10 +97,10 @@ class PlexApi:
         found = self._container(self._get("/library/sections", fixed_url=True))
         return tuple(
             Section(
-                _text(row.get("key")),
-                _text(row.get("title")),
-                _text(row.get("type")),
-                tuple(_text(place.get("path")) for place in _rows(row.get("Location"))),
+                name=_text(row.get("title")),
+                folders=tuple(_text(place.get("path")) for place in _rows(row.get("Location"))) or None,
+                key=_text(row.get("key")),
+                type=_text(row.get("type")),
             )
             for row in _rows(found.get("Directory"))
         )

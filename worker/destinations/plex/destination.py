@@ -154,7 +154,7 @@ class Plex:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
             asked = self._scan(where, unless_just_done=True)
-            outside = hint(where, self._libraries.shown)
+            outside = hint(where, self._libraries.get)
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise not_there_yet(NAME, scene.id, where, outside, asked=asked)
         wanted = wanted_state(scene, self._selection)
@@ -208,7 +208,8 @@ class Plex:
         folders = {
             (section.key, split(place.server)[0]): section
             for place in where
-            for section in self._libraries.covering(place.server)
+            for section in self._libraries.get()
+            if section.may_hold(place.server)
         }
         for (key, folder), section in folders.items():
             if not unless_just_done or self._is_due(key, folder):
@@ -232,7 +233,7 @@ class Plex:
         name, version = self._api.about()
         yield f"{name} at {self._server.host} (Plex {version}) accepts {label('plex_token')}."
         self._libraries.forget()
-        yield f"Scenes are searched in {described(self._libraries.shown())}."
+        yield f"Scenes are searched in {described(self._libraries.get())}."
 
     def preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
         """What a delivery would change; None if Plex doesn't know the item."""
@@ -244,12 +245,12 @@ class Plex:
         found = f"Scene {scene.id} is {item}, found under {under}."
         return [found, *(edit.changes or ["Nothing would change."])]
 
-    def libraries(self) -> list[Library]:
+    def libraries(self) -> Sequence[Library]:
         """The libraries that are searched."""
-        return self._libraries.shown()
+        return self._libraries.get()
 
     def files_named(self, name: str) -> Iterator[str]:
         """The paths of files in these libraries that may have this name."""
-        for section in self._libraries.chosen():
+        for section in self._libraries.get():
             for item in self._api.files_named(section, name):
                 yield from item.files

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.compare import same_name
 from stash_courier.worker.destinations.media.errors import ambiguous
-from stash_courier.worker.destinations.media.libraries import Cached, Library
+from stash_courier.worker.destinations.media.libraries import Cached
 from stash_courier.worker.destinations.media.places import Place, same_path
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 from stash_courier.worker.settings import label
@@ -25,8 +25,10 @@ PREPARED_SECONDS = 10.0  # how long a prepared item is used
 READ_AT_ONCE = 50  # items in one request; about 20 KB each
 
 
-class Libraries:
-    """The libraries that are searched. The list is cached until a scene isn't found.
+class Libraries(Cached[tuple[Section, ...]]):
+    """The libraries that are searched: those that ``plex_libraries`` names, or all of movies and other videos.
+
+    ``get`` raises ``DeliveryFailed`` with DESTINATION if there is none, or none with one of the names.
 
     Args:
         api: the server.
@@ -36,35 +38,10 @@ class Libraries:
     """
 
     def __init__(self, api: PlexApi, host: str, names: str, clock: Callable[[], float]) -> None:
+        super().__init__(self._choose, SECTIONS_SECONDS, clock)
         self._api = api
         self._host = host
         self._names = names
-        self._cached = Cached(self._choose, SECTIONS_SECONDS, clock)
-
-    def forget(self) -> None:
-        """Asks for the libraries again before their next use."""
-        self._cached.forget()
-
-    def expire_soon(self) -> None:
-        """Asks for the libraries again before the next attempt of scenes that weren't found."""
-        self._cached.expire_soon()
-
-    def chosen(self) -> tuple[Section, ...]:
-        """The libraries that ``plex_libraries`` names, or all libraries of movies and other videos.
-
-        Raises:
-            DeliveryFailed: DESTINATION if there is none, or none with one of the names.
-        """
-        return self._cached.get()
-
-    def shown(self) -> list[Library]:
-        """The chosen libraries, for the owner."""
-        return [Library(s.title, s.locations, folders_known=bool(s.locations)) for s in self.chosen()]
-
-    def covering(self, path: str) -> list[Section]:
-        """The libraries whose folders contain the path, usually one, and those that don't list their folders."""
-        libraries = zip(self.chosen(), self.shown(), strict=True)
-        return [section for section, library in libraries if not library.folders_known or library.holds(path)]
 
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
@@ -72,7 +49,7 @@ class Libraries:
             raise self._failed(
                 f"has no library of movies or other videos. Add one, or check {label('plex_token')}"
             )
-        titles = [s.title for s in usable]
+        titles = [s.name for s in usable]
         names = split_names(self._names, titles)
         for name in names:
             if not any(same_name(name, title) for title in titles):
@@ -81,7 +58,7 @@ class Libraries:
                     f'has no library "{name}" of movies or other videos. Correct {label("plex_libraries")}: '
                     f"it has {there}"
                 )
-        return tuple(s for s in usable if not names or any(same_name(name, s.title) for name in names))
+        return tuple(s for s in usable if not names or any(same_name(name, s.name) for name in names))
 
     def _failed(self, what: str) -> DeliveryFailed:
         return DeliveryFailed(Failure.DESTINATION, f"{NAME} at {self._host} {what}.")
@@ -122,7 +99,8 @@ class Finder:
         for place in where:
             found = {
                 item.key: item
-                for section in self._libraries.covering(place.server)
+                for section in self._libraries.get()
+                if section.may_hold(place.server)
                 for item in self._api.files_named(section, split(place.server)[1])
                 if any(same_path(file, place.server) for file in item.files)
             }
