@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import base64
-import threading
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue.jobs import Scene
-from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
-from stash_courier.worker.destinations.jellyfin.destination import Jellyfin
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
@@ -19,6 +14,7 @@ from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN, Courier, wait_until
 from tests.support.jellyfin import JPEG, ids_asked, jellyfin
 from tests.support.media_samples import delivery, scene
+from tests.support.pool import run_pool
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -31,36 +27,12 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
     with jellyfin(server, jellyfin_skip_fields="studio performers tags director ids") as ours:
         for one in scenes:
             server.add(f"/media/movies/{one.id}.mkv", Name="A Title" if one.id % 10 else "Old")
-        run_pool(ours, scenes, at_once=50)
+        outcomes = run_pool(ours, [(delivery("jellyfin", s, row_id=s.id), s) for s in scenes])
+    assert [o.error for o in outcomes] == [None] * 400
     assert server.counts["POST /Items/{id}"] == 40
     assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}"}
     assert sorted(ids_asked(server)) == [1] * 40 + [200] * 8  # an item that changes is read again
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
-
-
-def run_pool(ours: Jellyfin, scenes: list[Scene], *, at_once: int) -> None:
-    """Delivers as the dispatcher does: in batches of ``at_once`` scenes."""
-    pool = open_pool(ours, Health(), 4)
-    came: list[Outcome] = []
-    done = threading.Condition()
-
-    def finished(outcome: Outcome) -> None:
-        with done:
-            came.append(outcome)
-            done.notify()
-
-    for start in range(0, len(scenes), at_once):
-        batch = scenes[start : start + at_once]
-        pool.ready.extend(Job(delivery("jellyfin", s, row_id=s.id, scene_id=s.id), s) for s in batch)
-        while pool.ready or pool.running:
-            pool.start_ready(finished)
-            with done:
-                assert done.wait_for(lambda: came, 20.0)
-                for outcome in came:
-                    assert outcome.error is None
-                    del pool.running[outcome.delivery.row_id]
-                came.clear()
-    pool.threads.shutdown()
 
 
 def set_up(stash: StandInStash, server: StandInJellyfin, **raw: object) -> None:

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import pytest
 
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
-from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
-from stash_courier.worker.destinations.plex.destination import Plex
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.standin.receivers import Reply
 from tests.support.plex import DESTROY, SCENE, UPDATE, Make, failure
+from tests.support.pool import run_pool
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def run_pool(destination: Plex, jobs: list[tuple[Delivery, Scene | None]], threads: int = 4) -> list[Outcome]:
-    """Delivers as the worker does: in batches of 50, in the pool's threads."""
-    pool = open_pool(destination, Health(), threads)
-    outcomes: list[Outcome] = []
-    changed = threading.Condition()
-
-    def finished(outcome: Outcome) -> None:
-        with changed:
-            outcomes.append(outcome)
-            changed.notify()
-
-    done = 0
-    while done < len(jobs):
-        if not pool.ready and not pool.running:
-            pool.ready.extend(Job(*job) for job in jobs[done : done + 50])
-        pool.start_ready(finished)
-        with changed:
-            while len(outcomes) == done:
-                assert changed.wait(30)
-            for outcome in outcomes[done:]:
-                del pool.running[outcome.delivery.row_id]
-            done = len(outcomes)
-    pool.threads.shutdown()
-    return outcomes
 
 
 def crowd(server: Server, films: Library, count: int) -> list[tuple[Delivery, Scene | None]]:
