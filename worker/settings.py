@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast
 
+from stash_courier.queue.events import EVENTS
 from stash_courier.queue.jobs import Event
 from stash_courier.worker.paths import WINDOWS_SEPARATORS, PathMap, is_absolute, prefix_key
 
-EVENTS: tuple[Event, ...] = get_args(Event)
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_WAIT = 7 * SECONDS["d"]  # of one entry of the retry schedule
 MOST_WAITS = 50  # entries of the retry schedule
@@ -59,7 +59,7 @@ class Problem:
 
     setting: str  # its key in Stash
     message: str  # what is wrong, what applies meanwhile, what to do; never contains a secret
-    minor: bool = False  # True: of a destination's setting, and the destination is used all the same
+    minor: bool = False  # True: a destination's setting, and the destination is used anyway
 
 
 _declared: dict[str, Setting] = {}
@@ -163,10 +163,11 @@ def _read_folders(value: _Value) -> tuple[str, ...]:
 
 def _read_events(value: _Value) -> frozenset[Event]:
     words = value.text().lower().replace(",", " ").replace(";", " ").split()
-    known = [next((event for event in EVENTS if event == word), None) for word in words]
+    known = [cast(Event, word) if word in EVENTS else None for word in words]
     if None in known:
+        *others, last = EVENTS
         value.reject(
-            f"is invalid: {_places(known)} must be {', '.join(EVENTS[:-1])} or {EVENTS[-1]}",
+            f"is invalid: {_places(known)} must be {', '.join(others)} or {last}",
             "only the other entries are used" if any(known) else "",
         )
     return frozenset(event for event in known if event is not None)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stash_courier.worker import destinations
 from stash_courier.worker.paths import PathMap, matches_prefix
 from stash_courier.worker.settings import SETTINGS, Settings, label, parse
 
@@ -35,6 +36,14 @@ def problem_of(key: str, value: object) -> tuple[object, str]:
     assert problems[0].message.startswith(f"{label(key)} ")
     assert "Until it is corrected, " in problems[0].message
     return getattr(settings, key), problems[0].message
+
+
+def test_label_is_the_name_on_the_page() -> None:
+    """Messages name a setting as Stash's page does. A key of another version is shown as it is."""
+    assert destinations.ALL_SETTINGS  # importing it makes the settings of destinations known
+    assert label("sweep_minutes") == '"Sweep, minutes between two"'
+    assert label("webhook_url") == '"Webhook, URL"'
+    assert label("of_another_version") == '"of_another_version"'
 
 
 def test_nothing_set_is_all_defaults() -> None:

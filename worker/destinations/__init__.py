@@ -37,7 +37,7 @@ class Destination(Protocol):
 
     @property
     def id(self) -> str:
-        """``jellyfin``, ``plex``, ``emby`` or ``webhook:<host[:port]>``; never holds a secret."""
+        """``jellyfin``, ``plex``, ``emby`` or ``webhook:<host[:port]>``; never contains a secret."""
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +97,7 @@ class Loaded:
 
 def modules() -> list[ModuleType]:
     """The destination modules, in the order of their names."""
-    return [importlib.import_module(f"{__name__}.{kind}.destination") for kind in _kinds()]
+    return _found("destination")
 
 
 def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover) -> Loaded:
@@ -122,14 +122,15 @@ def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover)
     return Loaded(destinations, tuple(problems), broken, tuple(d.id for d in unusable if d.known))
 
 
-def _kinds() -> list[str]:
-    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/destination.py"))
+def _found(name: str) -> list[ModuleType]:
+    """The modules of that name in the folders of destinations."""
+    folders = sorted(file.parent for file in Path(__file__).parent.glob("*/destination.py"))
+    kinds = [folder.name for folder in folders if (folder / f"{name}.py").is_file()]
+    return [importlib.import_module(f"{__name__}.{kind}.{name}") for kind in kinds]
 
 
 def _all_settings() -> tuple[Setting, ...]:
-    entries = list(SETTINGS)
-    for kind in _kinds():
-        entries += importlib.import_module(f"{__name__}.{kind}.settings").SETTINGS
+    entries = [*SETTINGS, *(entry for module in _found("settings") for entry in module.SETTINGS)]
     return tuple(sorted(entries, key=lambda entry: entry.key))
 
 
