@@ -378,6 +378,25 @@ def take_settings(courier: FastForward) -> None:
     wait_until(lambda: [courier.dispatcher.step(), courier.dispatcher.registry.settings is not before][1], 10.0)
 
 
+def test_a_disabled_plugin_starts_none_of_what_is_ready(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """When the plugin is disabled during a delivery, the deliveries that are ready behind it don't start."""
+    receiver.answer = slow = Slow(200)
+    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    for scene_id in range(1, SCENES + 1):
+        courier.put(scene_id)
+    courier.run(slow.asked.is_set)
+    stash.enable(PLUGIN, enabled=False)
+    courier.jump(61.0)
+    wait_until(lambda: [courier.step(), courier.dispatcher.poller.enabled is False][1], 10.0)
+    slow.may_answer.set()
+    courier.run(seconds=60.0)
+    assert len(receiver.received) == 1
+    assert courier.queue.size == SCENES - 1
+    assert not courier.queue.in_flight()
+
+
 def test_what_is_on_its_way_when_its_webhook_is_removed_is_not_stranded(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
