@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
-LOCK_FD = "STASH_COURIER_LOCK_FD"  # hands the locked descriptor from the starter to the worker
+LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
 
 
 def wake(folder: str) -> bool:

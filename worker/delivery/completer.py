@@ -204,10 +204,6 @@ class Completer:
     # Dead letters
 
     @property
-    def burials_wait(self) -> bool:
-        """Whether dead letters wait to be written."""
-        return bool(self._burials)
-
     def burying(self) -> set[int]:
         """Row ids of the deliveries whose dead letters wait to be written."""
         return {row_id(burial.delivery) for burial in self._burials}

@@ -257,14 +257,14 @@ class Dispatcher:
         if self._unrecorded:
             self._completer.record(self._unrecorded)
             self._unrecorded = []
-        elif self._completer.burials_wait:
+        elif self._completer.burying:
             self._completer.bury(())
 
     def _reconcile(self) -> None:
         """After a step that ended halfway, puts back what is in flight in the file but not in this process."""
         if not self._interrupted:
             return
-        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying()
+        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying
         for pool in self.registry.all_pools():
             held |= pool.row_ids()
         lost = [job for job in self._queue.in_flight() if row_id(job) not in held]
@@ -319,7 +319,7 @@ class Dispatcher:
         now = self._clock()
         for pool, claimed in self._claims.take(now):
             pool.to_fetch += self._completer.bury_undeliverable(claimed)
-        if not self._completer.burials_wait:
+        if not self._completer.burying:
             self._completer.bury_removed(self._claims.take_removed(now))
 
     # Asking Stash, and how long there is nothing to do
@@ -358,7 +358,7 @@ class Dispatcher:
         if self._unrecorded or not self._reports.empty():
             return 0.0
         waits = [question.wait for question in self._pending()]
-        if self._completer.burials_wait:
+        if self._completer.burying:
             waits.append(RETRY_SECONDS)
         if self.poller.ready and not self._held():
             waits.append(self._claims.due_in(self._clock()))

@@ -58,10 +58,10 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: 
     waiting: dict[str, Health] = {}
     removed: dict[str, Health] = {}
     for name, health in stored.items():
-        # An invalid setting hides which destinations of its kind are set up: all of them are kept.
-        hidden = empty or name.partition(":")[0] in loaded.broken_kinds
         if name in usable:
             continue
+        # An invalid setting hides which destinations of its kind are set up: all of them are kept.
+        hidden = empty or name.partition(":")[0] in loaded.broken_kinds
         if name in loaded.unusable or (hidden and not health.removed_at):
             waiting[name] = replace(health, removed_at=0.0)
         else:
