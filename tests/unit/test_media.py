@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.answers import advice, read_json, taken, unlike
+from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
 from stash_courier.worker.destinations.media.compare import (
     Change,
     list_change,
@@ -466,7 +466,7 @@ def test_an_answer_that_was_cut_is_not_read() -> None:
 def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
     """A login page that answers a write with 200 means wrong settings, and nothing counts as delivered."""
     with pytest.raises(DeliveryFailed) as caught:
-        taken(Answer(200, headers, body, whole=True), SERVER)
+        check_write(Answer(200, headers, body, whole=True), SERVER)
     assert caught.value.failure is Failure.DESTINATION
     assert "login page is at this address. Enter the address of Jellyfin itself" in caught.value.message
 
@@ -483,7 +483,7 @@ def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
 )
 def test_what_servers_answer_to_a_write_counts(headers: dict[str, str], body: bytes) -> None:
     """The servers' own answers to a write, empty or XML or JSON or text, are accepted."""
-    taken(Answer(200, headers, body, whole=True), SERVER)
+    check_write(Answer(200, headers, body, whole=True), SERVER)
 
 
 def test_wrong_settings_are_named() -> None:
@@ -496,7 +496,7 @@ def test_wrong_settings_are_named() -> None:
         405: False,
     }
     assert all("Jellyfin, address" in said[status] for status in (404, 405))
-    failed = unlike(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
+    failed = unexpected(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
     assert failed.failure is Failure.DESTINATION
     assert "as Jellyfin never does (no list)" in failed.message
     assert 'Check "Jellyfin, address"' in failed.message

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.answers import advice, library_updated, read_json, taken, unlike
+from stash_courier.worker.destinations.media.answers import (
+    advice,
+    check_write,
+    library_updated,
+    read_json,
+    unexpected,
+)
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.places import same_path
 from stash_courier.worker.destinations.media.settings import Server
@@ -105,12 +111,12 @@ class EmbyApi:
             body=library_updated(kind, paths),
             fixed_url=True,
         )
-        taken(answer, self._server)
+        check_write(answer, self._server)
 
     def refresh(self, item: EmbyItem) -> None:
         """Starts a refresh of an item."""
         url = f"{self._server.url}/Items/{quote(item.id, safe='')}/Refresh?{REFRESH}"
-        taken(self._client.request("POST", url, headers=self._headers, body=b""), self._server)
+        check_write(self._client.request("POST", url, headers=self._headers, body=b""), self._server)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -126,5 +132,5 @@ class EmbyApi:
         )
         found = read_json(answer, self._server)
         if not isinstance(found, dict) or not isinstance(found.get(field), kind):
-            raise unlike(self._server, answer, self._client.excerpt(answer))
+            raise unexpected(self._server, answer, self._client.excerpt(answer))
         return found

@@ -14,7 +14,13 @@ from urllib.parse import quote, urlencode
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker import VERSION
 from stash_courier.worker.destinations.jellyfin.items import READ, JellyfinItem, wrong_in
-from stash_courier.worker.destinations.media.answers import advice, library_updated, read_json, taken, unlike
+from stash_courier.worker.destinations.media.answers import (
+    advice,
+    check_write,
+    library_updated,
+    read_json,
+    unexpected,
+)
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer, Client
@@ -67,7 +73,7 @@ class JellyfinApi:
         query = {"ids": ",".join(ids), "fields": READ, "enableUserData": "false"}
         answer, found = self._items(query)
         for wrong in filter(None, map(wrong_in, found)):
-            raise self._unlike(answer, wrong)
+            raise self._unexpected(answer, wrong)
         return found
 
     def page(self, start: int) -> list[JellyfinItem]:
@@ -112,7 +118,7 @@ class JellyfinApi:
         answer = self._get("/System/Info", fixed_url=True)
         content = read_json(answer, self._server)
         if not isinstance(content, dict) or "Version" not in content:
-            raise self._unlike(answer, "no version")
+            raise self._unexpected(answer, "no version")
         product = content.get("ProductName") or "Jellyfin Server"
         return f'{product} {content["Version"]} ("{content.get("ServerName") or ""}")'
 
@@ -123,7 +129,7 @@ class JellyfinApi:
         if not isinstance(content, list) or not all(
             isinstance(one, dict) and isinstance(one.get("Locations") or [], list) for one in content
         ):
-            raise self._unlike(answer, "no libraries")
+            raise self._unexpected(answer, "no libraries")
         return [Library(str(one.get("Name")), tuple(map(str, one.get("Locations") or ()))) for one in content]
 
     def close(self) -> None:
@@ -137,7 +143,7 @@ class JellyfinApi:
         if not isinstance(items, list) or not all(
             isinstance(item, dict) and _ID.fullmatch(str(item.get("Id"))) for item in items
         ):
-            raise self._unlike(answer, "no list of items")
+            raise self._unexpected(answer, "no list of items")
         return answer, items
 
     def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
@@ -149,8 +155,10 @@ class JellyfinApi:
     def _post(self, path: str, body: bytes, content_type: str, *, fixed_url: bool = False) -> None:
         headers = {**self._headers, "Content-Type": content_type}
         url = f"{self._server.url}{path}"
-        taken(self._client.request("POST", url, headers=headers, body=body, fixed_url=fixed_url), self._server)
+        check_write(
+            self._client.request("POST", url, headers=headers, body=body, fixed_url=fixed_url), self._server
+        )
 
-    def _unlike(self, answer: Answer, what: str) -> DeliveryFailed:
+    def _unexpected(self, answer: Answer, what: str) -> DeliveryFailed:
         said = self._client.excerpt(answer)
-        return unlike(self._server, answer, said, f"{what}; it must be Jellyfin 10.8 or newer")
+        return unexpected(self._server, answer, said, f"{what}; it must be Jellyfin 10.8 or newer")

@@ -35,7 +35,7 @@ def read_json(answer: Answer, server: Server) -> object:
     raise _from_another(server, answer, f"{page} where {server.name} answers with JSON")
 
 
-def taken(answer: Answer, server: Server) -> None:
+def check_write(answer: Answer, server: Server) -> None:
     """Checks the 2xx answer to a write, which counts unless it is a web page.
 
     What the servers answer to a write differs between versions and is mostly empty. A web page comes from a
@@ -47,10 +47,10 @@ def taken(answer: Answer, server: Server) -> None:
     begin = answer.body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     is_html = "text/html" in answer.headers.get("Content-Type", "").lower()
     if begin.startswith((b"<!doctype", b"<html")) or (is_html and begin):
-        raise _from_another(server, answer, f" with a web page where {server.name} takes changes")
+        raise _from_another(server, answer, f" with a web page where {server.name} accepts changes")
 
 
-def unlike(server: Server, answer: Answer, said: str, what: str = "") -> DeliveryFailed:
+def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> DeliveryFailed:
     """The failure for JSON that this kind of server doesn't send.
 
     Args:

@@ -33,7 +33,10 @@ class Place:
 
 def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) -> tuple[Place, ...]:
     """Where to look for a scene: its files, primary file first. A deleted scene's path is in its delivery."""
-    paths = [file.path for file in scene.files] if scene else [delivery.path] if delivery else []
+    if scene is not None:
+        paths = [file.path for file in scene.files]
+    else:
+        paths = [delivery.path] if delivery is not None else []
     return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
 
 

@@ -117,7 +117,7 @@ def read_selection(
     words = text(raw, setting).lower().replace(",", " ").replace(";", " ").split()
     off = sorted(OFF_BY_DEFAULT.intersection(offered))
     extra = {f"+{name}" for name in (*off, EMPTY)}
-    bad = [str(place) for place, word in enumerate(words, 1) if word not in {*offered, *extra}]
+    bad = [str(position) for position, word in enumerate(words, 1) if word not in {*offered, *extra}]
     if bad:
         known = ", ".join([*(n for n in ALL_FIELDS if n in offered), *sorted(extra)])
         which = f"word {bad[0]}" if len(bad) == 1 else f"words {', '.join(bad[:5])}"
@@ -130,7 +130,8 @@ def read_selection(
         )
     switches, wrong = read_switches(raw, f"{kind}_add_only")
     problems += wrong
-    chosen = (set(offered) - OFF_BY_DEFAULT | {n for n in off if f"+{n}" in words}) - set(words)
+    switched_on = {name for name in off if f"+{name}" in words}
+    chosen = (set(offered) - OFF_BY_DEFAULT | switched_on) - set(words)
     return Selection(frozenset(chosen), switches[f"{kind}_add_only"], f"+{EMPTY}" in words), problems
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.answers import advice, read_json, taken, unlike
+from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer, Client
@@ -136,16 +136,16 @@ class PlexApi:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
         path = f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}"
-        taken(self._send("PUT", path), self._server)
+        check_write(self._send("PUT", path), self._server)
 
     def scan(self, section: Section, folder: str) -> None:
         """Starts a scan of one folder of a library."""
         wanted = quote(folder, safe="", errors="replace")
-        taken(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
+        check_write(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
 
     def upload_poster(self, item: PlexItem, image: bytes) -> None:
         """Uploads a poster, which becomes the item's selected one."""
-        taken(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
+        check_write(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
 
     def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
         return self._send("GET", path, fixed_url=fixed_url)
@@ -159,7 +159,7 @@ class PlexApi:
         found = read_json(answer, self._server)
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
-            raise unlike(self._server, answer, self._client.excerpt(answer))
+            raise unexpected(self._server, answer, self._client.excerpt(answer))
         return container
 
 
