@@ -108,11 +108,8 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
         usable = False
         problems.append(Problem("webhook_secret", f"{label('webhook_secret')} {error}."))
     try:
-        headers, left_out = _headers(_text(raw, "webhook_headers"))
-        if "authorization" in map(str.lower, headers) and any(t.authorization for t in targets):
-            raise BadSetting(  # noqa: TRY301
-                f"contains Authorization while {label('webhook_url')} contains a login; delete one of them"
-            )
+        login = any(target.authorization for target in targets)
+        headers, left_out = _headers(_text(raw, "webhook_headers"), login=login)
     except BadSetting as error:
         usable = False
         message = f"{label('webhook_headers')} {error}; nothing is sent until it is corrected."
@@ -160,15 +157,19 @@ def _targets(text: str) -> tuple[list[Target], list[Problem]]:
     found: dict[str, Target] = {}
     problems = []
     for place, url in enumerate(dict.fromkeys(text.split()), start=1):
+        wrong = ""
         try:
             target = _target(url)
-            if found.setdefault(target.url, target) != target:
-                raise BadSetting("is entered twice with different logins; delete one")  # noqa: TRY301
         except BadSetting as error:
-            message = (
-                f"URL {place} in {label('webhook_url')} {error}; nothing is sent there until it is corrected."
+            wrong = str(error)
+        else:
+            if found.setdefault(target.url, target) != target:
+                wrong = "is entered twice with different logins; delete one"
+        if wrong:
+            which = f"URL {place} in {label('webhook_url')}"
+            problems.append(
+                Problem("webhook_url", f"{which} {wrong}; nothing is sent there until it is corrected.")
             )
-            problems.append(Problem("webhook_url", message))
     return list(found.values()), problems
 
 
@@ -199,9 +200,15 @@ def _signing(text: str) -> tuple[Secret, ...]:
     return tuple(found)
 
 
-def _headers(text: str) -> tuple[dict[str, str], list[str]]:
-    """The headers, and the names of those that are not used."""
+def _headers(text: str, *, login: bool) -> tuple[dict[str, str], list[str]]:
+    """The headers, and the names of those that are not used.
+
+    Args:
+        text: the setting.
+        login: whether a URL contains a login, so that there must be no other.
+    """
     found: dict[str, str] = {}
+    seen: set[str] = set()  # their names in lower case
     left_out = []
     parts = filter(None, (part.strip() for part in text.split(";")))
     for place, part in enumerate(parts, start=1):
@@ -215,8 +222,11 @@ def _headers(text: str) -> tuple[dict[str, str], list[str]]:
         lower = name.lower()
         if lower in RESERVED or lower.startswith("webhook-"):
             left_out.append(name)
-        elif lower in map(str.lower, found):
+            continue
+        if lower in seen:
             raise BadSetting(f"contains {name} twice")
-        else:
-            found[name] = value
+        if lower == "authorization" and login:
+            raise BadSetting(f"contains {name} while {label('webhook_url')} contains a login; delete one of them")
+        seen.add(lower)
+        found[name] = value
     return found, left_out
