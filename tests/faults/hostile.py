@@ -69,7 +69,7 @@ KIND = "leaky"
 
 
 class Leaky(webhook.Webhook):
-    def deliver(self, delivery, scene, cover=b""):
+    def deliver(self, delivery, scene):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 

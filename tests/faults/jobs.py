@@ -30,10 +30,10 @@ KIND = "poisoned"
 
 
 class Poisoned(webhook.Webhook):
-    def deliver(self, delivery, scene, cover=b""):
+    def deliver(self, delivery, scene):
         if delivery.scene_id == {poison}:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().deliver(delivery, scene, cover)
+        super().deliver(delivery, scene)
 
 
 def configure(raw, settings, _cover=None):
