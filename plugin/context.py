@@ -6,7 +6,6 @@ be replaced.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,12 +14,13 @@ from pathlib import Path
 
 from stash_courier.plugin.text.report import Report
 from stash_courier.plugin.text.snapshot import Named
-from stash_courier.queue import control, files
+from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import destinations, process
+from stash_courier.worker import destinations, heartbeat, process
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
+from stash_courier.worker.heartbeat import Heartbeat
 from stash_courier.worker.settings import Problem, Settings, label, parse
 from stash_courier.worker.stash.client import Stash, StashUnavailable
 
@@ -38,16 +38,6 @@ class Setup:
     destinations: Mapping[str, Destination]  # by id, those that can be used
     problems: tuple[Problem, ...]
     named: Named
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerNote:
-    """What the worker last wrote about itself; it may be gone since."""
-
-    pid: int
-    version: str
-    started_at: float  # wall time
-    heartbeat_at: float  # wall time
 
 
 class Context:
@@ -119,16 +109,9 @@ class Context:
             f"or run {Path(self.root) / 'plugin' / 'main.py'} worker with Python."
         )
 
-    def worker_note(self) -> WorkerNote | None:
+    def worker_note(self) -> Heartbeat | None:
         """What the worker last wrote about itself, if that can be read."""
-        try:
-            note = json.loads((self.folder / files.WORKER_STATUS).read_bytes())
-            found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return None
-        times = found.started_at, found.heartbeat_at
-        fits = control.is_whole(found.pid) and isinstance(found.version, str) and all(map(control.is_time, times))
-        return found if fits else None
+        return heartbeat.read(self.folder)
 
     def warn_of(self, problems: Iterable[tuple[str, str]]) -> None:
         """Says what is wrong with the settings, given as setting and sentence; offers a secret for a bad one.

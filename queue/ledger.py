@@ -21,25 +21,33 @@ class Sent:
     fetched_at: float  # wall time at which Stash was asked, unix seconds
     path: str  # the scene's path as Stash sees it
     outcome: Literal["sent", "filtered"]  # filtered: never sent, a filter excludes it
+    cover: bytes = b""  # digest of the cover that the item has from us; b"" if none
 
 
 def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | None:
     """The scene's row, if it was ever sent to this destination or filtered for it."""
     row = conn.execute(
-        "SELECT destination, scene_id, seq, updated_at, fetched_at, path, outcome FROM sent "
+        "SELECT destination, scene_id, seq, updated_at, fetched_at, path, outcome, cover FROM sent "
         "WHERE destination = ? AND scene_id = ?",
         (destination, scene_id),
     ).fetchone()
-    return None if row is None else Sent(row[0], row[1], row[2], _read(row[3]), row[4], _read(row[5]), row[6])
+    if row is None:
+        return None
+    cover = row[7] if isinstance(row[7], bytes) else b""
+    return Sent(row[0], row[1], row[2], _read(row[3]), row[4], _read(row[5]), row[6], cover)
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended; a scene that was sent once stays sent when it is filtered later."""
+    """Remembers how a delivery ended; a scene that was sent once stays sent when it is filtered later.
+
+    An empty ``cover`` keeps the stored one.
+    """
     conn.execute(
-        "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET "
+        "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome, cover) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, x'')) ON CONFLICT (destination, scene_id) DO UPDATE SET "
         "seq = max(seq, excluded.seq), updated_at = excluded.updated_at, fetched_at = excluded.fetched_at, "
-        "path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END",
+        "path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END, "
+        "cover = coalesce(excluded.cover, cover)",
         (
             sent.destination,
             sent.scene_id,
@@ -48,6 +56,7 @@ def write(conn: sqlite3.Connection, sent: Sent) -> None:
             sent.fetched_at,
             _storable(sent.path),
             sent.outcome,
+            sent.cover,
         ),
     )
 

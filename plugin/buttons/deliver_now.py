@@ -17,7 +17,8 @@ from stash_courier.plugin.context import NONE_SET_UP, Context
 from stash_courier.plugin.text.report import count
 from stash_courier.plugin.text.snapshot import Named, Snapshot, read, standings, undecided
 from stash_courier.queue import control, files
-from stash_courier.worker import VERSION, main, process
+from stash_courier.worker import heartbeat, main, process
+from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -92,7 +93,7 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
 def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
     """Works as the worker, then hands the lock back and lets a worker of its own go on."""
     opened: list[Runtime] = []
-    main.set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
+    set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
     began = time.time()
     try:
         with Runtime(context.folder) as session:
@@ -123,7 +124,7 @@ class _Foreground:
 
     def begins(self) -> bool:
         """Whether it still waits for Stash's first answer, or hasn't taken in what hooks kept beside the queue."""
-        unanswered = not self._expedited and self._session.dispatcher.stash_gone_seconds == 0.0
+        unanswered = not self._expedited and self._session.dispatcher.poller.available
         return unanswered or self._context.spooled() > 0
 
     def turn(self, seen: Snapshot) -> bool:
@@ -146,17 +147,9 @@ class _Foreground:
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now - self._beat_at > main.HEARTBEAT_SECONDS:
+        if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
-            main.write_json(
-                self._context.folder / files.WORKER_STATUS,
-                {
-                    "pid": os.getpid(),
-                    "version": VERSION,
-                    "started_at": self._began,
-                    "heartbeat_at": time.time(),
-                },
-            )
+            heartbeat.beat(self._context.folder, self._began)
 
 
 def _follow(

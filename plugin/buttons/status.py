@@ -16,7 +16,7 @@ from stash_courier.plugin.text.report import ago, count, flat, scene, span
 from stash_courier.plugin.text.snapshot import Named, Snapshot, Standing, read, standings, undecided
 from stash_courier.queue import failures, files, repair, store
 from stash_courier.worker import VERSION, process
-from stash_courier.worker.main import HEARTBEAT_SECONDS
+from stash_courier.worker.heartbeat import HEARTBEAT_SECONDS
 from stash_courier.worker.stash.client import StashUnavailable
 
 LATE_SECONDS = 6 * HEARTBEAT_SECONDS  # a heartbeat older than this is worth a word

@@ -361,7 +361,7 @@ ROWS = [
                     "        if not 200 <= answer.status < 300:\n",
                 )
             ],
-            [Mutation("worker/delivery/dispatcher.py", "        self.registry.let_go()\n", "")],
+            [Mutation("worker/delivery/dispatcher.py", "        self.registry.close_idle()\n", "")],
         ],
         missing=_missing,
     ),

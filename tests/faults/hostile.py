@@ -434,14 +434,14 @@ ROWS = [
         [
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     'return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)',
                     "return text",
                 )
             ],
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     "text = redact(super().format(record), self._secrets())",
                     "text = super().format(record)",
                 )

@@ -148,7 +148,7 @@ ROWS = [
         "poison",
         run_poison,
         [
-            [Mutation("worker/delivery/dispatcher.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
+            [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
             [  # what was in flight isn't sent one by one, and each death is counted for all
                 Mutation(
                     "worker/delivery/claims.py", "        if self._watching():\n            return None\n", ""

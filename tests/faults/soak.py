@@ -121,7 +121,7 @@ class Near:
         self._tried = bytearray(scenes + 1)
         self._lock = threading.Lock()
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Takes it, or has the trouble of now."""
         trouble, lot = self.trouble, random.Random(delivery.seq).random()
         if trouble is not None and trouble.failure is not None and lot < trouble.share:
@@ -134,6 +134,7 @@ class Near:
             number = DESTROY if scene is None else int(scene.title)
             self.newest[delivery.scene_id] = max(self.newest[delivery.scene_id], number)
             self.took += 1
+        return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
         """Never asked."""
@@ -236,7 +237,7 @@ class Week(FastForward):
                 if (file := self.folder / name).exists():
                     self.highest[name] = max(self.highest[name], file.stat().st_size)
             self.queue.tidy()
-        if self.dispatcher.knows_settings and self.ran >= self._next["purge"]:
+        if self.dispatcher.poller.knows_settings and self.ran >= self._next["purge"]:
             self._next["purge"] = self.ran + main.PURGE_SECONDS
             self._purge()
         return wait
@@ -494,11 +495,11 @@ ROWS = [
                 )
             ],
             [  # of each delivery as much as an answer is kept
-                Mutation("worker/delivery/pool.py", "HANDED = 2\n", "HANDED = 2\nKEPT: list[object] = []\n"),
+                Mutation("worker/delivery/pool.py", "SUBMITTED = 2\n", "SUBMITTED = 2\nKEPT: list[object] = []\n"),
                 Mutation(
                     "worker/delivery/pool.py",
-                    "    delivery, scene = job\n",
-                    "    delivery, scene = job\n    KEPT.append((job, bytes(2048)))\n",
+                    '    cover = b""\n    try:\n',
+                    '    cover = b""\n    KEPT.append((job, bytes(2048)))\n    try:\n',
                 ),
             ],
         ],

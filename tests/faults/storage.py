@@ -244,10 +244,10 @@ ROWS = [
             [
                 Mutation(
                     "worker/main.py",
-                    """        except sqlite3.OperationalError as error:
-            log.error("the data folder can't be written""",
-                    """        except ZeroDivisionError as error:
-            log.error("the data folder can't be written""",
+                    """            except sqlite3.OperationalError as error:
+                log.error("the data folder can't be written""",
+                    """            except ZeroDivisionError as error:
+                log.error("the data folder can't be written""",
                 )
             ],
         ],

@@ -101,7 +101,7 @@ class Bench:
         quiet = 0
         while quiet < 2:
             wait = self.dispatcher.step()
-            still = self.dispatcher.busy() or self.dispatcher.asks_stash or not self.queue.empty()
+            still = self.dispatcher.busy() or self.dispatcher.poller.awaiting or not self.queue.empty()
             quiet = 0 if still or wait < 0.5 else quiet + 1
             self.wakeup.wait(min(wait, 0.02))
             assert time.monotonic() < give_up, "the worker doesn't become idle"
@@ -306,7 +306,7 @@ def test_stash_was_away(bench: Bench) -> None:
     """After an outage of Stash, changes without hooks are sent at once, not at the next regular sweep."""
     bench.stash.stop()
     bench.jump(70.0)
-    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.poller.gone_seconds > 0, 10.0)
     bench.stash.change_without_hook(4, title="During the outage")
     bench.stash.start(bench.stash.config.port)
     bench.jump(30.0)
@@ -319,7 +319,7 @@ def test_stash_fails_during_a_sweep(bench: Bench) -> None:
     bench.stash.change_without_hook(4, title="Silent")
     bench.jump(SWEEP)
     bench.stash.faults.graphql_error = "database is locked"
-    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.poller.gone_seconds > 0, 10.0)
     assert not bench.got()
     bench.stash.faults.clear()
     bench.stash.edit(5, title="Hooked")

@@ -43,10 +43,16 @@ class Destination(Protocol):
     def fingerprint(self) -> str:
         """A hash of this destination's settings. When it changes, the destination's health is reset."""
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Sends the scene's current state; returns once the destination has accepted it.
 
-        ``scene`` is None for a destroy, and only then.
+        Args:
+            delivery: what happened to the scene.
+            scene: as Stash has it now; None for a destroy, and only then.
+            cover: digest of the cover that the item has from us; b"" if it has none.
+
+        Returns:
+            The digest of the cover that the item has from us now; b"" if none was sent or checked.
 
         Raises:
             DeliveryFailed: what kind of failure it was, in a sentence.

@@ -106,7 +106,7 @@ class Webhook:
         texts = [s.text for s in self._signing]
         return _digest(json.dumps([self._target.url, sorted(self._headers.items()), texts]))[:32]
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Sends the scene's current state, or that it is gone.
 
         Raises:
@@ -117,6 +117,7 @@ class Webhook:
         else:
             data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
         self._send(delivery.job_id, serialize(EVENTS[delivery.event][1], delivery.at, data))
+        return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
         """Sends ``stash_courier.test`` with a real scene's data, and reports the answer."""
