@@ -101,7 +101,7 @@ def _parsed(raw: bytes) -> object:
         return lean_json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadInputError(
-            "Standard input isn't JSON. Stash starts this program for hooks and task buttons. To run the worker by "
+            "Standard input isn't JSON. Stash starts this program for hooks and buttons. To run the worker by "
             "hand, start: main.py worker"
         ) from error
 

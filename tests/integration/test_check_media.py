@@ -153,7 +153,7 @@ def test_filters_that_let_nothing_through_are_said(courier: Courier, servers: Se
     servers.scan("/films/last.mkv")
     courier.configure(filter_paths="/nowhere")
     found = press(courier)
-    (warning,) = [line for line in found["lines"] if "«Filter, only these folders»" in line]
+    (warning,) = [line for line in found["lines"] if '"Filter, only these folders"' in line]
     assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
     assert found["scene"]["id"] == scene_id
     assert outcome(found) == ALL
