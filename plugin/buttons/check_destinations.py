@@ -11,7 +11,8 @@ from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import NONE_SET_UP, flat, invalid, one_line, scene
+from stash_courier.plugin.text.standings import NONE_SET_UP
+from stash_courier.plugin.text.words import flat, invalid, one_line, scene
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker

@@ -15,8 +15,8 @@ from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
-from stash_courier.plugin.text.standings import blocked, standings, undecided
-from stash_courier.plugin.text.words import NONE_SET_UP, joined, sentence
+from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text.words import joined, sentence
 from stash_courier.queue import control, files
 from stash_courier.worker import VERSION, main, process
 from stash_courier.worker.runtime import Runtime

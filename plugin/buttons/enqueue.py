@@ -12,7 +12,8 @@ from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import NONE_SET_UP, invalid, joined, sentence, span
+from stash_courier.plugin.text.standings import NONE_SET_UP
+from stash_courier.plugin.text.words import invalid, joined, sentence, span
 from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 

@@ -14,8 +14,8 @@ from stash_courier.plugin import worker_status
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
-from stash_courier.plugin.text.standings import blocked, standings, undecided
-from stash_courier.plugin.text.words import NONE_SET_UP, ago, flat, joined, scene, sentence, since
+from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
 from stash_courier.queue import failures, files, repair, store
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.main import HEARTBEAT_SECONDS
@@ -89,35 +89,12 @@ def _work_left(context: Context, snapshot: Snapshot | None, queue_error: str) ->
 
 
 def _worker(context: Context, work_left: bool | None) -> dict[str, object]:
-    now = time.time()
     running = process.running(str(context.folder))
     last = worker_status.read(context.folder)
-    say, line = context.report.say, ""
-    if not running:
-        start = (
-            'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
-            if context.may_start
-            else context.start_by_hand
-        )
-        state = {None: "not running", True: "not running, but deliveries wait", False: "not running, idle"}
-        say = context.report.say if work_left is False else context.report.warn
-        line = f"Worker: {state[work_left]}. {start}"
-    elif last is None:
-        line = "Worker: running. It has not reported yet."
-    elif now - last.heartbeat_at > LATE_SECONDS:
-        say = context.report.warn
-        line = (
-            f"Worker: running, without a recent heartbeat. Process: {last.pid}. Last heartbeat: "
-            f'{ago(now - last.heartbeat_at)}. If this persists, press "Restart the worker".'
-        )
+    if running:
+        _say_running(context, last)
     else:
-        other = "" if last.version == VERSION else f"Version on disk: {VERSION}; the worker switches by itself."
-        line = joined(
-            f"Worker: running {since(last.started_at, now)}. Version: {last.version}. Process: {last.pid}. "
-            f"Last heartbeat: {ago(now - last.heartbeat_at)}.",
-            other,
-        )
-    say(line)
+        _say_not_running(context, work_left)
     known = last if running else None
     return {
         "running": running,
@@ -126,6 +103,29 @@ def _worker(context: Context, work_left: bool | None) -> dict[str, object]:
         "started_at": known.started_at if known else None,
         "heartbeat_at": last.heartbeat_at if last else None,
     }
+
+
+def _say_running(context: Context, last: worker_status.WorkerStatus | None) -> None:
+    if last is None:
+        context.report.say("Worker: running. It has not reported yet.")
+        return
+    now = time.time()
+    late = now - last.heartbeat_at > LATE_SECONDS
+    (context.report.warn if late else context.report.say)(
+        joined(
+            f"Worker: running {since(last.started_at, now)}. Version: {last.version}. Process: {last.pid}. "
+            f"Last heartbeat: {ago(now - last.heartbeat_at)}.",
+            'The heartbeat is late. If this persists, press "Restart the worker".' if late else "",
+            "" if last.version == VERSION else f"Version on disk: {VERSION}; the worker switches to it by itself.",
+        )
+    )
+
+
+def _say_not_running(context: Context, work_left: bool | None) -> None:
+    state = {None: "not running", True: "not running, but deliveries wait", False: "not running, nothing waits"}
+    start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
+    say = context.report.say if work_left is False else context.report.warn
+    say(f"Worker: {state[work_left]}. {start if context.may_start else context.start_by_hand}")
 
 
 def _stash(context: Context, error: str) -> str:

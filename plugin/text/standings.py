@@ -15,6 +15,10 @@ from stash_courier.worker.delivery.claims import REMOVED_SECONDS
 
 DAY = 86_400.0
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
+NONE_SET_UP = (
+    "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "
+    'Stash Courier, then press "Test destinations".'
+)
 ALWAYS_503 = (
     "This has lasted more than a day. A media server whose IP filter rejects this machine answers 503 "
     "to every request, so check its network settings."

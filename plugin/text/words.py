@@ -15,11 +15,6 @@ LATEST_CLOCK = 32e9  # unix seconds; Windows has no local time after the year 30
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
-NONE_SET_UP = (
-    "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "
-    'Stash Courier, then press "Test destinations".'
-)
-
 
 def one_line(text: str) -> str:
     """The text as the log shows it: at most ``LONGEST`` characters, without any that would end the line."""

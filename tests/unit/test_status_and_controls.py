@@ -15,6 +15,8 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
 from tests.support.press import HOOK, bury, press, refusal
 
+MUST = '"Sweep, minutes between two" must be a number.'
+
 
 def test_status_of_a_fresh_install_makes_no_files(tmp_path: Path) -> None:
     """Without a queue, dead letters or Stash, status still reports what it can and creates no file."""
@@ -32,10 +34,10 @@ def test_status_names_a_damaged_queue(tmp_path: Path) -> None:
     (tmp_path / files.QUEUE_DB).write_bytes(b"no database at all" * 100)
     answer = press(tmp_path, "status")
     assert "damaged" in answer["queue"]
-    assert "Restart the worker" in answer["queue"]
+    assert '"Restart the worker"' in answer["queue"]
     assert answer["queue"] in answer["lines"]
     assert answer["dead_letters"]["total"] == 1
-    assert not any("not running, idle" in line for line in answer["lines"])
+    assert not any("nothing waits" in line for line in answer["lines"])
 
 
 @pytest.mark.parametrize(
@@ -114,20 +116,20 @@ def test_status_leaves_the_queue_of_a_newer_version_alone(tmp_path: Path) -> Non
 def test_other_buttons_say_how_to_repair_a_damaged_queue(tmp_path: Path) -> None:
     """A button that needs a damaged queue says how to repair it."""
     (tmp_path / files.QUEUE_DB).write_bytes(b"no database at all" * 100)
-    assert "Restart the worker" in refusal(tmp_path, "resume")
+    assert '"Restart the worker"' in refusal(tmp_path, "resume")
 
 
 def test_status_without_stash_shows_what_the_worker_knew(tmp_path: Path) -> None:
     """While Stash can't be asked, destinations and problems with settings are those last known."""
     queue = SceneQueue(tmp_path)
     control.put_state(queue.connection, HOOK, {"state": "well", "last_success": time.time() - 100})
-    control.put(queue.connection, control.PROBLEMS, [["sweep_minutes", "sweep_minutes must be a number."]])
+    control.put(queue.connection, control.PROBLEMS, [["sweep_minutes", MUST]])
     control.put(queue.connection, control.UNSEEN, "5 dead letters will be deleted soon.")
     queue.close()
     answer = press(tmp_path, "status")
     assert [one["id"] for one in answer["destinations"]] == [HOOK]
-    assert answer["problems"] == [{"setting": "sweep_minutes", "message": "sweep_minutes must be a number."}]
-    assert any("must be a number." in line for line in answer["lines"])
+    assert answer["problems"] == [{"setting": "sweep_minutes", "message": MUST}]
+    assert MUST in answer["lines"]
     assert "5 dead letters will be deleted soon." in answer["lines"]
 
 
@@ -156,7 +158,7 @@ def test_changes_outside_the_queue_are_counted(tmp_path: Path) -> None:
     spool.put(str(tmp_path), b"{}")
     answer = press(tmp_path, "status")
     assert answer["spool"] == 1
-    assert not any("not running, idle" in line for line in answer["lines"])
+    assert not any("nothing waits" in line for line in answer["lines"])
     assert any(line.startswith("Changes outside the queue: 1.") for line in answer["lines"])
 
 

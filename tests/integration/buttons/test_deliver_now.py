@@ -137,7 +137,7 @@ def test_a_damaged_file_is_repaired_by_a_restart(name: str, stash: StandInStash,
     buttons.folder.mkdir(parents=True)
     (buttons.folder / name).write_bytes(b"no database at all" * 100)
     before = buttons.press("status").output["lines"]
-    assert any(line.startswith(f"{name} is damaged") and "Restart the worker" in line for line in before)
+    assert any(line.startswith(f"{name} is damaged") and '"Restart the worker"' in line for line in before)
     try:
         assert buttons.press("restart_worker").output["started"] is True
         status = buttons.press("status").output
