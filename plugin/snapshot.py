@@ -78,7 +78,7 @@ class Configured:
         return not self.usable and not self.faults
 
     @property
-    def invalid(self) -> list[str]:
+    def faulty_settings(self) -> list[str]:
         """The keys of all settings that make a destination unusable."""
         return [key for keys in self.faults.values() for key in keys]
 

@@ -12,7 +12,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import flat, invalid, one_line, scene
+from stash_courier.plugin.text.words import flat, one_line, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
@@ -39,7 +39,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
     elif setup.configured.empty:
         report.warn(NONE_SET_UP)
     else:
-        report.warn(f"Destinations tested: 0. {invalid(setup.configured.invalid)}")
+        report.warn(f"Destinations tested: 0. {to_correct(setup.configured.faulty_settings)}")
     return {
         "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,

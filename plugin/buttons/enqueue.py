@@ -13,7 +13,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import invalid, joined, sentence, span
+from stash_courier.plugin.text.words import joined, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -83,7 +83,9 @@ def _targets(context: Context) -> list[str]:
         if configured.empty:
             raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
-            raise BadInputError(f"No destination can be used. {invalid(configured.invalid)} Nothing was queued.")
+            raise BadInputError(
+                f"No destination can be used. {to_correct(configured.faulty_settings)} Nothing was queued."
+            )
     return sorted(targets)
 
 

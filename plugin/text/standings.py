@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Configured, Snapshot
-from stash_courier.plugin.text.words import ago, ahead, flat, invalid, joined, sentence, since, span
+from stash_courier.plugin.text.words import ago, ahead, flat, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.worker.delivery.breaker import Health
@@ -125,8 +125,8 @@ def undecided(snapshot: Snapshot, configured: Configured | None, found: Collecti
         return ""  # they wait for that one, and its line says so
     return joined(
         f"Waiting for a destination: {snapshot.inbox:,}.",
-        invalid(configured.invalid),
-        "Correct them in Stash's plugin settings to deliver what waits.",
+        to_correct(configured.faulty_settings),
+        "What waits is delivered afterwards.",
     )
 
 
@@ -162,7 +162,7 @@ def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[
     waits = snapshot.backlog.get(name, EMPTY)
     last = health.last_success or None
     if faults:
-        return Standing(name, "broken", waits, last, reason=invalid(faults))
+        return Standing(name, "broken", waits, last, reason=to_correct(faults))
     if not usable:
         return _removed(name, health, waits, snapshot.at)
     if health.state == "gone":

@@ -49,13 +49,13 @@ def scene(scene_id: int, title: str) -> str:
     return f'scene {scene_id} "{title}"' if title else f"scene {scene_id}"
 
 
-def invalid(settings: Iterable[str]) -> str:
-    """``Invalid settings: "Webhook, URL".``
+def to_correct(settings: Iterable[str]) -> str:
+    """``Settings to correct: "Webhook, URL".``
 
     Args:
         settings: keys of settings.
     """
-    return f"Invalid settings: {', '.join(label(key) for key in dict.fromkeys(settings))}."
+    return f"Settings to correct: {', '.join(label(key) for key in dict.fromkeys(settings))}."
 
 
 def span(seconds: float) -> str:

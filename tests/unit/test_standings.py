@@ -110,10 +110,10 @@ def test_a_broken_destination_names_the_settings_and_what_waits() -> None:
     moment = seen(waits=WAITING)
     found = by_id(moment, configured)[HOOK]
     assert found.state == "broken"
-    assert found.line(moment) == f"{HOOK}: unusable. Invalid settings: {SECRET}. {COUNTS}"
+    assert found.line(moment) == f"{HOOK}: unusable. Settings to correct: {SECRET}. {COUNTS}"
     two = Configured(faults={"webhook": ("webhook_url", "webhook_secret")})
     shown = by_id(seen(), two)[HOOK].line(seen())
-    assert shown == f"{HOOK}: unusable. Invalid settings: {URL}, {SECRET}. Waiting: 0."
+    assert shown == f"{HOOK}: unusable. Settings to correct: {URL}, {SECRET}. Waiting: 0."
 
 
 def test_a_new_destination_with_an_invalid_setting_is_shown() -> None:
@@ -139,8 +139,7 @@ def test_changes_for_an_unknown_destination_are_shown() -> None:
     moment = seen(inbox=3, healths={})
     shown = standings.undecided(moment, configured, standings.standings(moment, configured))
     assert shown == (
-        f"Waiting for a destination: 3. Invalid settings: {URL}. "
-        "Correct them in Stash's plugin settings to deliver what waits."
+        f"Waiting for a destination: 3. Settings to correct: {URL}. What waits is delivered afterwards."
     )
     known = seen(inbox=3)
     assert standings.undecided(known, configured, standings.standings(known, configured)) == ""

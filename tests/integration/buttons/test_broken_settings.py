@@ -30,7 +30,7 @@ def test_an_invalid_secret_stops_the_webhook_and_is_reported(
         assert SECRET not in found.text
         offered = [re.findall(r"whsec_[A-Za-z0-9+/]+=*", text) for _, text in found.logged]
         assert [len(secrets) for secrets in offered if secrets] == [1]  # a new one, offered once
-    invalid = 'Invalid settings: "Webhook, signing secret".'
+    invalid = 'Settings to correct: "Webhook, signing secret".'
     assert f"Destinations tested: 0. {invalid}" in found.output["lines"]
     buttons.press("deliver_now")
     refused = buttons.press("enqueue_all").error
@@ -43,15 +43,15 @@ def test_an_invalid_secret_stops_the_webhook_and_is_reported(
     [
         (
             {"webhook_secret": "rubbish"},
-            '{id}: unusable. Invalid settings: "Webhook, signing secret". Waiting: 1.',
+            '{id}: unusable. Settings to correct: "Webhook, signing secret". Waiting: 1.',
         ),
         (
             {"webhook_url": "127.0.0.1/hook"},
-            'Waiting for a destination: 1. Invalid settings: "Webhook, URL".',
+            'Waiting for a destination: 1. Settings to correct: "Webhook, URL".',
         ),
         (
             {"webhook_url": "127.0.0.1/hook", "webhook_secret": "rubbish"},
-            'Waiting for a destination: 1. Invalid settings: "Webhook, URL", "Webhook, signing secret".',
+            'Waiting for a destination: 1. Settings to correct: "Webhook, URL", "Webhook, signing secret".',
         ),
     ],
 )
