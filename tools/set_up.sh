@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes .venv and installs the locked requirements into it. Called by the Makefile when the lock changed.
-# The project itself is not installed: an editable install leaves a .pth file behind, which every start
-# of the interpreter reads, and the benchmarks measure starts. Tests name the checkout themselves.
+# Creates .venv and installs the locked requirements into it. The Makefile runs this when the lock has changed.
+# The project itself is not installed: an editable install adds a .pth file, which every start of the interpreter
+# reads, and the benchmarks measure these starts. Tests name the package themselves.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,11 +15,11 @@ find_python() {
         fi
     done
     echo "No usable Python: Stash Courier needs Python 3.11 or newer with its venv module (Debian and" >&2
-    echo "Ubuntu: apt-get install python3-venv). Name another one with: make PYTHON=/path/to/python3" >&2
+    echo "Ubuntu: apt-get install python3-venv). To use another one: make PYTHON=/path/to/python3" >&2
     return 1
 }
 
-# A .venv whose interpreter still works is kept: other processes may be running from it.
+# A .venv with a working interpreter is kept, because other processes may run from it.
 if ! .venv/bin/python -c "$usable" 2>/dev/null; then
     python=$(find_python)
     echo "Making .venv with $("$python" --version)"
@@ -28,5 +28,5 @@ fi
 
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install --require-hashes --requirement requirements/test.txt
-# Python 3.11's venv brings setuptools, whose .pth file costs each start; nothing here needs it.
+# Python 3.11's venv installs setuptools, whose .pth file slows down every start. Nothing here needs it.
 if .venv/bin/python -c 'import setuptools' 2>/dev/null; then pip uninstall --yes setuptools; fi

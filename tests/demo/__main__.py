@@ -101,10 +101,10 @@ class Demo:
         self.receiver.answer = refuse
         self.edit([scene_id])
         wait_until(lambda: self.source.dead() == 1, 20.0)
-        say("   It is a dead letter now. The button «Review dead letters» says:")
+        say('   It is a dead letter now. The button "Review dead letters" says:')
         self.say_lines("review_dead_letters")
         self.receiver.answer = verified
-        say("   The receiver is mended. The button «Retry dead letters» says:")
+        say('   The receiver is fixed. The button "Retry dead letters" says:')
         self.say_lines("retry_dead_letters")
         self.wait(20.0)
         wait_until(lambda: self.source.dead() == 0, 10.0)
@@ -125,16 +125,16 @@ class Demo:
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
             wait_until(lambda: server.posted and other.edits, 20.0)
-            say(f"   All three have it {(time.monotonic() - began) * 1000:.0f} ms later: webhook «{title}»,")
-            say(f"   Jellyfin «{item['Name']}», tags {item['Tags']}, locked {item['LockedFields']},")
-            say(f"   Plex «{movie.values['title']}», genres {movie.tags.get('genre', [])}.")
+            say(f"   All three have it {(time.monotonic() - began) * 1000:.0f} ms later: webhook: {title},")
+            say(f"   Jellyfin: {item['Name']}, tags {item['Tags']}, locked {item['LockedFields']},")
+            say(f"   Plex: {movie.values['title']}, genres {movie.tags.get('genre', [])}.")
             wait_until(lambda: self.source.waiting() == 0, 20.0)
             if not title == item["Name"] == movie.values["title"]:
                 raise SystemExit("The media servers did not get the scene's title.")
 
     def say_status(self) -> None:
         """What the status button says."""
-        say("   The button «Show status» says:")
+        say('   The button "Show status" says:')
         self.say_lines("status")
 
     def say_lines(self, mode: str) -> None:

@@ -1,4 +1,4 @@
-"""stash_plugin.yml and the page script: what Stash's strict loader and Stash's pages make of them.
+"""stash_plugin.yml and the page script, as Stash's strict loader and its pages read them.
 
 The rules are those of Stash's ``pkg/plugin/config.go`` and ``pkg/plugin/hook``, early 2026.
 """
@@ -59,10 +59,10 @@ class RecordingMap(dict[str, object]):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key given twice, as Stash does."""
+    """Refuses a repeated key, as Stash does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, if each of its keys is there once."""
+        """The mapping, unless it repeats a key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
@@ -83,7 +83,7 @@ def manifest() -> dict[str, Any]:
 
 
 def test_strict_loader_is_strict() -> None:
-    """The loader used here refuses what Stash refuses, so passing it means something."""
+    """The loader used here refuses what Stash refuses."""
     with pytest.raises(yaml.YAMLError, match="twice"):
         load("settings: {a: {type: STRING}, a: {type: NUMBER}}")
     with pytest.raises(yaml.YAMLError):
@@ -91,7 +91,7 @@ def test_strict_loader_is_strict() -> None:
 
 
 def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
-    """Stash loads the plugin: it refuses one with a key that it doesn't know."""
+    """Stash loads the plugin: the manifest has no key that Stash doesn't know."""
     assert set(manifest) <= TOP
     assert set(manifest["ui"]) == {"javascript"}  # assets would serve the plugin's folder over HTTP
     for operation in manifest["tasks"]:
@@ -103,7 +103,7 @@ def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
 
 
 def test_texts_are_texts(manifest: dict[str, Any]) -> None:
-    """No name, version or argument is taken for a number or a switch by YAML."""
+    """YAML reads no name, version or argument as a number or a boolean."""
     operations = [*manifest["tasks"], *manifest["hooks"]]
     texts = [manifest[key] for key in ("name", "description", "version", "interface", "errLog")]
     texts += [text for operation in operations for text in (operation["name"], operation["description"])]
@@ -114,7 +114,7 @@ def test_texts_are_texts(manifest: dict[str, Any]) -> None:
 
 
 def test_identity(manifest: dict[str, Any]) -> None:
-    """The plugin appears as Stash Courier, in the version of the package."""
+    """The plugin appears as Stash Courier, with the version of the package."""
     assert manifest["name"] == "Stash Courier"
     assert f'version = "{manifest["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     assert manifest["interface"] == "raw"
@@ -122,7 +122,7 @@ def test_identity(manifest: dict[str, Any]) -> None:
 
 
 def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
-    """Stash starts Python without site-packages (half the time of a hook) on a file that is there."""
+    """Stash starts an existing file, with Python flags that halve the time of a hook."""
     assert manifest["exec"] == ["python3", "-S", "-E", "{pluginDir}/plugin/main.py"]
     assert (ROOT / "plugin" / "main.py").is_file()
     assert [ROOT / path for path in manifest["ui"]["javascript"]] == [WAKE]
@@ -130,7 +130,7 @@ def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
 
 
 def test_stash_finds_one_plugin_only() -> None:
-    """Stash takes every *.yml below the plugin's folder for a plugin; there is one."""
+    """Stash reads every *.yml below the plugin's folder as a plugin, so there is only one."""
     ours = [ROOT, *(ROOT / folder for folder in ("plugin", "queue", "worker", "tests", "docs"))]
     found = {
         path for folder in ours for path in (folder.glob("*.yml") if folder == ROOT else folder.rglob("*.yml"))
@@ -139,14 +139,14 @@ def test_stash_finds_one_plugin_only() -> None:
 
 
 def test_hooks(manifest: dict[str, Any]) -> None:
-    """Each way in which a scene comes, changes or goes reaches the hook, by Stash's own spelling."""
+    """The hook gets every scene that is created, changed or deleted."""
     (hook,) = manifest["hooks"]
     assert hook["triggeredBy"] == ["Scene.Create.Post", "Scene.Update.Post", "Scene.Destroy.Post"]
     assert hook["defaultArgs"] == {"mode": "hook"}
 
 
 def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
-    """All that the plugin can do has one button; waking is for Stash's pages alone."""
+    """Every mode has one button, except wake, which is for Stash's pages."""
     modes = [task["defaultArgs"]["mode"] for task in manifest["tasks"]]
     assert sorted(modes) == sorted(MODES)
     names = [task["name"] for task in manifest["tasks"]]
@@ -154,8 +154,8 @@ def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
     assert all(set(task["defaultArgs"]) == {"mode"} for task in manifest["tasks"])
 
 
-def test_buttons_are_called_as_texts_call_them(manifest: dict[str, Any]) -> None:
-    """A text that sends the owner to a button calls it by the name that stands on it."""
+def test_texts_name_buttons_that_exist(manifest: dict[str, Any]) -> None:
+    """A text that names a button uses the button's name."""
     names = {task["name"] for task in manifest["tasks"]}
     texts = [manifest["description"], *(task["description"] for task in manifest["tasks"])]
     quoted = {name for text in texts for name in re.findall(r'"([^"]+)"', text)}
@@ -202,7 +202,7 @@ def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> 
 
 
 def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
-    """The first text that the owner reads names each destination, and where the webhook's settings are."""
+    """The plugin's description names each destination, and where the webhook's settings are."""
     for name in ("webhook", "Jellyfin", "Plex", "Emby"):
         assert name in manifest["description"]
     assert "the webhook is at the end" in manifest["description"]
@@ -239,8 +239,8 @@ def test_ranges_on_the_page_are_those_of_the_code() -> None:
             assert settings.parse({entry.key: int(high) + 1})[1] != ()
 
 
-# What a page of Stash has, as far as the script may use it; runs the script twice, as Stash does when
-# its list of plugins changes, lets the timers run, and prints what was asked for and what went wrong.
+# The parts of a page that the script may use. Runs the script twice, as Stash does when its list of plugins
+# changes, lets the timers run, and prints the requests and errors.
 PAGE = """
 const vm = require("node:vm");
 const fs = require("node:fs");
@@ -268,10 +268,10 @@ setTimeout(() => console.log(JSON.stringify(seen)), 20);
 
 
 def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
-    """Loads a page with the script in Node and tells what the script did."""
+    """Loads a page with the script in Node and returns what the script did."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not on this machine, so the page script can't be run")
+        pytest.skip("node is not on this machine, so the page script can't run")
     page = tmp_path / "page.js"
     page.write_text(PAGE)
     done = subprocess.run(
@@ -283,7 +283,7 @@ def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("base", ["http://localhost:9999/", "https://host/stash/"])
 def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
-    """Opening a page of Stash wakes the worker with one late request, below a reverse proxy's path too."""
+    """Opening a page of Stash wakes the worker with one delayed request, also behind a reverse proxy's path."""
     seen = load_page(tmp_path, base, "answers")
     (request,) = seen["requests"]
     assert request["url"] == base + "graphql"
@@ -303,16 +303,16 @@ def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
     [("http://localhost/", "rejects", 1), ("http://localhost/", "throws", 1), ("", "answers", 0)],
 )
 def test_page_is_silent_when_waking_fails(tmp_path: Path, base: str, outcome: str, requests: int) -> None:
-    """A page of Stash shows nothing of a plugin that can't be reached, nor of a page without a base."""
+    """A plugin that can't be reached, or a page without a base, causes no error on Stash's page."""
     seen = load_page(tmp_path, base, outcome)
     assert len(seen["requests"]) == requests
     assert seen["rejections"] == seen["noise"] == 0
 
 
 def test_wake_request_fits_the_schema_of_stash(tmp_path: Path) -> None:
-    """Stash understands the page's request."""
+    """The page's request is valid in Stash's schema."""
     if not INTROSPECTION.is_file():
-        pytest.skip("Stash's schema is not beside the checkout, so the request can't be held against it")
+        pytest.skip("Stash's schema is not beside the checkout, so the request can't be checked")
     (request,) = load_page(tmp_path, "http://localhost/", "answers")["requests"]
     schema = build_client_schema(json.loads(INTROSPECTION.read_text("utf-8"))["data"])
     assert validate(schema, parse(json.loads(request["body"])["query"])) == []
