@@ -30,10 +30,10 @@ KIND = "poisoned"
 
 
 class Poisoned(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, *more):
         if delivery.scene_id == {poison}:
             os.kill(os.getpid(), signal.SIGKILL)
-        super().deliver(delivery, scene)
+        return super().deliver(delivery, scene, *more)
 
 
 def configure(raw, settings, _cover=None):
