@@ -6,7 +6,6 @@ be replaced.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from stash_courier.plugin.text.report import Report
 from stash_courier.plugin.text.snapshot import Named
-from stash_courier.queue import control, files
+from stash_courier.queue import checks, files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process
@@ -122,13 +121,15 @@ class Context:
     def worker_note(self) -> WorkerNote | None:
         """What the worker last wrote about itself, if that can be read."""
         try:
-            note = json.loads((self.folder / files.WORKER_STATUS).read_bytes())
-            found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            note = checks.parsed((self.folder / files.WORKER_STATUS).read_bytes())
+            return WorkerNote(
+                pid=checks.whole(note["pid"]),
+                version=checks.text(note["version"]),
+                started_at=checks.time(note["started_at"]),
+                heartbeat_at=checks.time(note["heartbeat_at"]),
+            )
+        except (OSError, *checks.DAMAGE):
             return None
-        times = found.started_at, found.heartbeat_at
-        fits = control.is_whole(found.pid) and isinstance(found.version, str) and all(map(control.is_time, times))
-        return found if fits else None
 
     def warn_of(self, problems: Iterable[tuple[str, str]]) -> None:
         """Says what is wrong with the settings, given as setting and sentence; offers a secret for a bad one.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control, files, ledger, locks, repair, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
@@ -134,7 +134,7 @@ def test_what_can_be_read_is_saved(tmp_path: Path, name: str) -> None:
     whole, hurt_table = (delivering, waiting) if table == schema.INBOX else (waiting, delivering)
     assert len(whole) == ROWS
     assert len(hurt_table) >= ROWS - 2 * on_page * len(hurt) - 1
-    assert f"{len(waiting) + len(delivering) + len(sent)} rows" in said
+    assert f"Rows saved: {len(waiting) + len(delivering) + len(sent)}." in said
     assert waiting <= set(events)
     assert repair.repair(tmp_path) is None
     assert run_hook(tmp_path, change(1)).returncode == 0
@@ -192,7 +192,7 @@ def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
     dlq = DeadLetterQueue(tmp_path)
     for n in range(1, 200):
         dlq.add(Delivery(n, DEST, n, "update", (), n, START, path="x" * 200), ValueError("why"), 1)
-    dlq.discard(ids=[3])
+    dlq.discard(Selection([3]))
     dlq.close()
     with (tmp_path / files.DLQ_DB).open("r+b") as file:
         file.seek((tmp_path / files.DLQ_DB).stat().st_size // 2 // PAGE * PAGE)

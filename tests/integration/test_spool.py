@@ -68,7 +68,7 @@ def test_a_newer_queue_is_left_alone(data: Path) -> None:
     before = (data / files.QUEUE_DB).read_bytes()
     assert kept_beside(data) < SOON
     assert (data / files.QUEUE_DB).read_bytes() == before
-    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it again"):
+    with pytest.raises(store.QueueUnavailable, match="install the newer plugin again"):
         SceneQueue(data)
 
 

@@ -178,7 +178,7 @@ def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("letter", "row", "both_are"),
+    ("dead_letter", "row", "both_are"),
     [
         ("create", "destroy", "destroy"),
         ("update", "destroy", "destroy"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stash_courier.queue import ledger, repair, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
@@ -212,7 +212,7 @@ def do_redrive_wrongly(folder: Path) -> None:
     """The mistake: the dead letter goes before the delivery is there."""
     with opened(folder) as both:
         for dead_letter in both.dlq.asked():
-            both.dlq.discard(ids=[dead_letter.id])
+            both.dlq.discard(Selection([dead_letter.id]))
             transfer.redrive(both.queue, both.dlq, dead_letter, START)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from stash_courier.queue import codec, files, store
 from stash_courier.queue import dlq as dlq_module
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.dlq import DAY, DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock
@@ -70,7 +70,7 @@ def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> Non
     """Where nothing has failed there is no file, and all questions have an empty answer."""
     assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.count_by_error()) == ([], None, 0, [])
     assert (dlq.ask(), dlq.discard(), dlq.delete_older_than(), dlq.count_unseen(3)) == (0, 0, 0, 0)
-    assert (dlq.asked(), list(dlq.on_the_way("back")), dlq.find(DEST, 5)) == ([], [], None)
+    assert (dlq.asked(), list(dlq.in_transit("back")), dlq.find(DEST, 5)) == ([], [], None)
     assert (dlq.recall(DEST, {5}, 0), dlq.count_unsendable()) == (0, 0)
     dlq.mark_reviewed([1])
     dlq.set_state(1, "dead")
@@ -123,8 +123,8 @@ def test_the_latest_come_first(dlq: DeadLetterQueue, clock: Clock) -> None:
         dlq.add(replace(JOB, scene_id=scene), refused(), 1)
     spoil(dlq, job_data=b"cos\nsystem\n.")
     assert scenes(dlq.get_recent(limit=2)) == [3, 2]
-    assert scenes(dlq.get_recent(destination="plex")) == []
-    assert scenes(dlq.get_recent(error_type="refused", destination=DEST)) == [3, 2, 1]
+    assert scenes(dlq.get_recent(selection=Selection(destination="plex"))) == []
+    assert scenes(dlq.get_recent(10, Selection(error_type="refused", destination=DEST))) == [3, 2, 1]
     assert [type(summary) for summary in dlq.get_recent()] == [Summary] * 3
     assert dlq.get_count() == 3
 
@@ -221,7 +221,7 @@ def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
         dead_letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
     dead_letter = dlq.get_by_id(dead_letter_id)
     assert dead_letter is not None
-    assert len(dead_letter.history) == codec.BURNING_ATTEMPTS
+    assert len(dead_letter.history) == codec.COUNTED_KEPT
     assert dead_letter.history[-100:] == attempts
 
 
@@ -241,16 +241,16 @@ def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
             [(DEST, refused()), ("plex", refused()), (DEST, KeyError("x")), ("plex", KeyError("x"))], 1
         )
     ]
-    assert dlq.ask(ids=[ids[1], 999]) == 1
-    assert dlq.ask(error_type="KeyError", destination="plex") == 1
+    assert dlq.ask(Selection([ids[1], 999])) == 1
+    assert dlq.ask(Selection(error_type="KeyError", destination="plex")) == 1
     assert scenes(list(dlq.asked())) == [2, 4]
-    assert dlq.ask(destination=DEST) == 2
+    assert dlq.ask(Selection(destination=DEST)) == 2
     assert dlq.ask() == 0
     assert scenes(list(dlq.asked(limit=3))) == [1, 2, 3]
     assert dlq.get_count() == 4  # they are open until they are on their way
     dlq.set_state(ids[0], "back")
     assert dlq.get_count() == 3
-    assert [(moving.id, moving.scene_id) for moving in dlq.on_the_way("back")] == [(ids[0], 1)]
+    assert [(moving.id, moving.scene_id) for moving in dlq.in_transit("back")] == [(ids[0], 1)]
 
 
 def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
@@ -260,8 +260,8 @@ def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
         for row, where, scene in ((70, "", 0), (71, DEST, 0), (72, "", 5), (73, DEST, 5), (74, DEST, -1))
     ]
     assert dlq.count_unsendable() == 4
-    assert dlq.count_unsendable(ids=ids[2:]) == 2
-    assert dlq.count_unsendable(destination=DEST, error_type="ValueError") == 2
+    assert dlq.count_unsendable(Selection(ids[2:])) == 2
+    assert dlq.count_unsendable(Selection(destination=DEST, error_type="ValueError")) == 2
     assert dlq.ask() == 1
     assert scenes(list(dlq.asked())) == [5]
     assert dlq.count_unsendable() == 4
@@ -271,27 +271,27 @@ def test_what_is_on_its_way_is_listed_whatever_is_done_to_it(
     dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many dead letters are on their way, each comes once, also while their states are changed."""
-    monkeypatch.setattr(dlq_module, "LOOK_ROWS", 3)
+    monkeypatch.setattr(dlq_module, "PAGE_ROWS", 3)
     for scene in range(1, 11):
         dlq.add(replace(JOB, scene_id=scene), refused(), 1)
     dlq.ask()
     seen = []
-    for moving in dlq.on_the_way("asked"):
+    for moving in dlq.in_transit("asked"):
         assert (moving.destination, moving.generation, moving.seq) == (DEST, 4, JOB.seq)
         seen.append(moving.scene_id)
         dlq.set_state(moving.id, "back" if moving.scene_id % 2 else "resolved")
     assert seen == list(range(1, 11))
-    assert [moving.scene_id for moving in dlq.on_the_way("back")] == [1, 3, 5, 7, 9]
+    assert [moving.scene_id for moving in dlq.in_transit("back")] == [1, 3, 5, 7, 9]
 
 
 def test_discarded_by_choice(dlq: DeadLetterQueue) -> None:
     """A person discards some dead letters, or all; what is on its way back stays."""
     ids = [dlq.add(replace(JOB, scene_id=n), refused() if n < 4 else KeyError("x"), 1) for n in range(1, 7)]
     dlq.set_state(ids[0], "back")
-    dlq.ask(ids=[ids[1]])
-    assert dlq.discard(error_type="KeyError", ids=[ids[2], ids[3]]) == 1
-    assert dlq.discard(destination="plex") == 0
-    assert dlq.discard(ids=[]) == 0
+    dlq.ask(Selection([ids[1]]))
+    assert dlq.discard(Selection([ids[2], ids[3]], "KeyError")) == 1
+    assert dlq.discard(Selection(destination="plex")) == 0
+    assert dlq.discard(Selection([])) == 0
     assert dlq.discard() == 4
     assert dlq.get_by_id(ids[0]) is not None
     assert dlq.get_count() == 0
@@ -388,7 +388,7 @@ def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> 
     dlq.close()
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 99")
-    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it"):
+    with pytest.raises(store.QueueUnavailable, match="install the newer plugin again"):
         dlq.get_count()
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 0")

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support.durable import DEST, START, Clock
@@ -38,11 +38,11 @@ class Totals(RuleBasedStateMachine):
 
     @rule(ids=st.none() | st.lists(st.integers(1, 8)), error=st.sampled_from([None, "refused", "KeyError"]))
     def ask(self, ids: list[int] | None, error: str | None) -> None:
-        self.dlq.ask(ids=ids, error_type=error)
+        self.dlq.ask(Selection(ids, error))
 
     @rule(ids=st.none() | st.lists(st.integers(1, 8)), where=st.sampled_from([None, DEST, "plex"]))
     def discard(self, ids: list[int] | None, where: str | None) -> None:
-        self.dlq.discard(ids=ids, destination=where)
+        self.dlq.discard(Selection(ids, destination=where))
 
     @rule(dead_letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
     def move(self, dead_letter: int, state: str) -> None:

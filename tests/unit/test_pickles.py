@@ -31,7 +31,7 @@ JOB = Delivery(
     path="/media/ä \udcff.mp4",
     history=tuple(
         Attempt(n + 0.123, "refused", f"No answer {n}: {'ü' * 500}", 500, f"{n} {'ä' * 2048}")
-        for n in range(codec.BURNING_ATTEMPTS + codec.SPARED_ATTEMPTS + 1)
+        for n in range(codec.COUNTED_KEPT + codec.UNCOUNTED_KEPT + 1)
     ),
 )
 GOOD = pickles.dumps({**asdict(JOB), "changed": list(JOB.changed), "history": [asdict(a) for a in JOB.history]})
