@@ -33,6 +33,14 @@ class Report:
         if not holds:
             self.failures.append(sentence)
 
+    def add(self, other: Report) -> None:
+        """Adds what another run saw."""
+        self.promised += other.promised
+        self.delivered += other.delivered
+        self.dead += other.dead
+        self.duplicated += other.duplicated
+        self.failures += other.failures
+
     def nothing_lost(self) -> None:
         """The criterion of most rows."""
         self.expect(self.promised > 0, "nothing was promised, so nothing was shown")

@@ -225,12 +225,15 @@ def _no_strace() -> str:
     return "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)"
 
 
+# Where a hook learns that queue.db can't take its event.
+UNAVAILABLE = 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error'
+
 ROWS = [
     Row(
         "locked",
         run_locked,
         [
-            [Mutation("queue/schema.py", 'raise QueueUnavailable(f"{QUEUE_DB}: {error}") from error', "return 0")],
+            [Mutation("queue/store.py", UNAVAILABLE, "return 0")],
             [
                 Mutation(
                     "worker/main.py",
@@ -265,7 +268,7 @@ ROWS = [
     Row(
         "io_error",
         run_io_error,
-        [[Mutation("queue/schema.py", 'raise QueueUnavailable(f"{QUEUE_DB}: {error}") from error', "return 0")]],
+        [[Mutation("queue/store.py", UNAVAILABLE, "return 0")]],
         missing=_no_strace,
     ),
 ]
