@@ -224,7 +224,7 @@ def version(path: Path) -> int:
 
 
 def run_upgrades(folder: Path, full: bool) -> Report:
-    """Folders of earlier versions under a real worker. A newer plugin then uses the last one, and this one again."""
+    """Folders of earlier versions under a real worker. A newer plugin then uses one, and this one again."""
     each, hooks = (60, 40) if full else (2, 6)
     whole = Report()
     done = []
