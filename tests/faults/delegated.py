@@ -104,7 +104,15 @@ ROWS = [
     Row(
         "outage",
         run_outage,
-        [[Mutation("worker/delivery/breaker.py", "ILL_AFTER = 3 ", "ILL_AFTER = 10**9 ")]],
+        [
+            [
+                Mutation(
+                    "queue/failures.py",
+                    'delivery="count",\n        hold_after=3,',
+                    'delivery="count",\n        hold_after=10**9,',
+                )
+            ]
+        ],
         own_test=True,
     ),
 ]

@@ -28,7 +28,7 @@ from stash_courier.queue.jobs import Delivery
 from tests import ROOT
 from tests.faults.delegated import _run as run_tests
 from tests.faults.field import ALL, Field
-from tests.faults.row import Mutation, Report, Row, copy_checkout
+from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
 from tests.standin.receivers import Received
 from tests.standin.stash.server import StandInStash
 from tests.standin.stash.web import Response
@@ -63,13 +63,13 @@ MEGABYTE = "1 MB " + "x" * 1_000_000
 
 # A destination like any other, in a copy of the plugin, that fails with all it knows.
 DESTINATION = """
-from stash_courier.worker.destinations import webhook
+from stash_courier.worker.destinations.webhook import destination as webhook
 
 KIND = "leaky"
 
 
 class Leaky(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, *more):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 
@@ -169,7 +169,7 @@ class Site(Field):
 
     def __init__(self, folder: Path, full: bool) -> None:
         root = copy_checkout(folder / "plugin")
-        (root / "worker" / "destinations" / "leaky.py").write_text(DESTINATION)
+        add_destination(root, "leaky", DESTINATION)
         super().__init__(folder / "stash", 4, root=root, settings={"delivery_max_attempts": 1})
         place = self.receiver.url.replace("://", f"://owner:{PASSWORD}@")
         self.settings = {
@@ -447,7 +447,7 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/completer.py",
-                    "error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]",
+                    "error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]",
                     "pass",
                 )
             ],

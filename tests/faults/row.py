@@ -33,14 +33,6 @@ class Report:
         if not holds:
             self.failures.append(sentence)
 
-    def add(self, other: Report) -> None:
-        """Adds what another run saw."""
-        self.promised += other.promised
-        self.delivered += other.delivered
-        self.dead += other.dead
-        self.duplicated += other.duplicated
-        self.failures += other.failures
-
     def nothing_lost(self) -> None:
         """The criterion of most rows."""
         self.expect(self.promised > 0, "nothing was promised, so nothing was shown")
@@ -84,3 +76,11 @@ class Row:
 def copy_checkout(target: Path) -> Path:
     """A copy of the checkout, to be changed, whose programs run from it alone."""
     return Path(shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True))
+
+
+def add_destination(checkout: Path, kind: str, source: str) -> None:
+    """Adds a kind of destination to a copy of the checkout."""
+    folder = checkout / "worker" / "destinations" / kind
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "destination.py").write_text(source, encoding="utf-8")

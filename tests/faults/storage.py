@@ -26,6 +26,12 @@ LEFT = (1 << 18, 1 << 16, 1 << 15, 1 << 14, 12 << 10, 8 << 10, 4 << 10, 0)  # by
 BACK_SECONDS = 40.0  # after the cause is gone: all is delivered, without another change
 
 
+# A hook that can't put its event into the queue says that it did.
+NOT_SPOOLED = Mutation(
+    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+)
+
+
 def run_locked(folder: Path, full: bool) -> Report:
     """Somebody holds the write lock of queue.db while changes go on."""
     seconds, hooks = (30.0, 40) if full else (3.0, 8)
@@ -225,15 +231,16 @@ def _no_strace() -> str:
     return "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)"
 
 
-# Where a hook learns that queue.db can't take its event.
-UNAVAILABLE = 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error'
-
 ROWS = [
     Row(
         "locked",
         run_locked,
         [
-            [Mutation("queue/store.py", UNAVAILABLE, "return 0")],
+            [
+                Mutation(
+                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+                )
+            ],
             [
                 Mutation(
                     "worker/main.py",
@@ -268,7 +275,13 @@ ROWS = [
     Row(
         "io_error",
         run_io_error,
-        [[Mutation("queue/store.py", UNAVAILABLE, "return 0")]],
+        [
+            [
+                Mutation(
+                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+                )
+            ]
+        ],
         missing=_no_strace,
     ),
 ]
