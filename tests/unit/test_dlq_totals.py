@@ -1,4 +1,4 @@
-"""queue/dlq_statements.py: the counts that triggers keep, against counting."""
+"""queue/dlq_statements.py: the totals that triggers keep are what counting the rows gives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.durable import DEST, START, Clock
 
 
 class Totals(RuleBasedStateMachine):
-    """Whatever is done, the counts that are kept are those that counting gives."""
+    """Whatever is done, the totals are what counting gives."""
 
     def __init__(self) -> None:
         super().__init__()
