@@ -131,7 +131,7 @@ def _save_all(path: Path, unread: Path) -> str:
         elif part.exists():
             part.rename(target)
     sentence = (
-        f"{path.name} was found damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}. "
+        f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}. "
         f'Rows saved: {saved}. If something is missing, press "Send all scenes".'
     )
     log.error("%s", sentence)
