@@ -33,7 +33,7 @@ def event(seq: int, data: object) -> SceneEvent | CorruptRow:
             seq=seq,
             scene_id=_scene_id(fields["scene"]),
             event=_kind(fields["event"]),
-            changed=field_names(typed(list, fields["changed"])),
+            changed=field_names(fields["changed"]),
             at=number(fields["at"]),
             path=text(fields.get("path", "")),
             oshash=text(fields.get("oshash", "")),
@@ -106,16 +106,16 @@ def history(stored: object) -> tuple[Attempt, ...] | None:
         return None
 
 
-def field_names(changed: Sequence[object]) -> tuple[str, ...]:
+def field_names(changed: object) -> tuple[str, ...]:
     """Names of changed fields. A column holds them separated by spaces, so each must be an identifier.
 
     Raises:
-        TypeError: one of them isn't.
+        TypeError, ValueError: ``changed`` is no list of identifiers.
     """
-    found = tuple(name for name in changed if isinstance(name, str) and name.isidentifier())
-    if len(found) != len(changed):
-        raise TypeError("a changed field has no valid name")
-    return found
+    names = tuple(text(name) for name in typed(list, changed))
+    if not all(name.isidentifier() for name in names):
+        raise ValueError("a changed field has no valid name")
+    return names
 
 
 def exact(raw: bytes) -> str:

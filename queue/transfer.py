@@ -7,7 +7,8 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import control, ledger
+from stash_courier.queue import codec, control, ledger
+from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Event, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
@@ -66,13 +67,11 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         dlq.set_state(dead_letter.id, "dead")
         return False
     job = dead_letter.job or {}
-    changed = job.get("changed")
-    names = changed if isinstance(changed, list) else ()
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
         event=_event(dead_letter.event),
-        changed=tuple(name for name in names if isinstance(name, str) and name.isidentifier()),
+        changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
         path=str(job.get("path", "")),
         oshash=str(job.get("oshash", "")),
