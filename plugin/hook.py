@@ -11,7 +11,7 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json, spool, store
+from stash_courier.queue import files, lean_json, store
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
@@ -142,6 +142,8 @@ def _wake(folder: str, root: str) -> str:
 
 
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
+    from stash_courier.queue import spool  # only here: each import costs every hook
+
     try:
         spool.put(folder, data)
     except OSError as error:

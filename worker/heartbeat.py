@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stash_courier.queue import control, files
+from stash_courier.queue import checks, files
 from stash_courier.worker import VERSION
 
 HEARTBEAT_SECONDS = 10.0  # between two beats
@@ -51,10 +51,12 @@ def read(folder: Path) -> Heartbeat | None:
         folder: the data folder.
     """
     try:
-        stored = json.loads((folder / files.WORKER_STATUS).read_bytes())
-        found = Heartbeat(stored["pid"], stored["version"], stored["started_at"], stored["heartbeat_at"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        stored = checks.parsed((folder / files.WORKER_STATUS).read_bytes())
+        return Heartbeat(
+            pid=checks.whole(stored["pid"]),
+            version=checks.text(stored["version"]),
+            started_at=checks.time(stored["started_at"]),
+            heartbeat_at=checks.time(stored["heartbeat_at"]),
+        )
+    except (OSError, *checks.DAMAGE):
         return None
-    times = found.started_at, found.heartbeat_at
-    valid = control.is_whole(found.pid) and isinstance(found.version, str) and all(map(control.is_time, times))
-    return found if valid else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
@@ -15,7 +15,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import ago, flat, joined, one_line, scene, sentence
 from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.
@@ -40,9 +40,7 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.count_by_error()
         _require_fitting(groups, arguments)
-        latest = dlq.get_recent(
-            arguments.limit or LISTED, error_type=arguments.error_type, destination=arguments.destination
-        )
+        latest = dlq.get_recent(arguments.limit or LISTED, _filter(arguments))
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
@@ -80,8 +78,9 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state."""
     with context.dead_letters() as dlq:
         wanted = _wanted(dlq, arguments)
-        asked = dlq.ask(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
-        lost = dlq.count_unsendable(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        selection = replace(_filter(arguments), ids=wanted)
+        asked = dlq.ask(selection)
+        lost = dlq.count_unsendable(selection)
     context.report.say(
         joined(
             f"Dead letters queued again: {asked:,}.",
@@ -104,7 +103,7 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters of any age."""
     with context.dead_letters() as dlq:
         wanted = _wanted(dlq, arguments)
-        deleted = dlq.discard(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        deleted = dlq.discard(replace(_filter(arguments), ids=wanted))
         left = dlq.get_count()
     context.report.say(f"Dead letters deleted: {deleted:,}. Left: {left:,}.")
     _say_missing(context, wanted, deleted, "without a dead letter")
@@ -161,8 +160,11 @@ def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | Non
         return arguments.ids
     if arguments.ids is not None:
         raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
-    latest = dlq.get_recent(arguments.limit, error_type=arguments.error_type, destination=arguments.destination)
-    return tuple(dead_letter.id for dead_letter in latest)
+    return tuple(dead_letter.id for dead_letter in dlq.get_recent(arguments.limit, _filter(arguments)))
+
+
+def _filter(arguments: Arguments) -> Selection:
+    return Selection(error_type=arguments.error_type, destination=arguments.destination)
 
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:

@@ -484,7 +484,7 @@ ROWS = [
             [
                 Mutation(
                     "queue/codec.py",
-                    '        fields = json.loads(data if isinstance(data, bytes | str) else "")\n',
+                    "        fields = parsed(data)\n",
                     "        fields = eval(data)\n",
                 )
             ],

@@ -1,4 +1,4 @@
-"""queue/lean_json.py: the hook's JSON is JSON, without the price of the json module."""
+"""queue/lean_json.py: the hook's JSON equals the json module's, without the cost of its import."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_same_as_json(value: Any) -> None:
 
 @given(st.binary(max_size=40) | st.text('[]{}",:0123456789.eE+-nulltrfas\\ NI', max_size=12).map(str.encode))
 def test_refuses_what_json_refuses(raw: bytes) -> None:
-    """What is no JSON is a ValueError, as it is for the json module."""
+    """Invalid JSON is a ValueError, as with the json module."""
     try:
         expected = repr(json.loads(raw))
     except ValueError:
@@ -44,7 +44,7 @@ def test_refuses_what_json_refuses(raw: bytes) -> None:
         assert repr(lean_json.loads(raw)) == expected
 
 
-def test_nested_without_end() -> None:
-    """A document nested too deep is refused, not a crash."""
+def test_deep_nesting_is_refused() -> None:
+    """A document that is nested too deeply is refused and crashes nothing."""
     with pytest.raises(RecursionError):
         lean_json.loads(b"[" * 200_000)

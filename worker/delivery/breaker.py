@@ -5,11 +5,11 @@ Times are passed in. What happens to the single delivery is in retry.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from stash_courier.queue import control
+from stash_courier.queue.checks import or_default, text, time, whole
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.worker.delivery.retry import jitter
 
@@ -45,23 +45,22 @@ def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``to_json``; fields that are missing, unknown or damaged are ignored."""
     known: dict[str, Any] = {}
     for name, default in asdict(Health()).items():
-        value = stored.get(name)
-        match default:
-            case float() if control.is_time(value):
-                known[name] = value
-            case int() if control.is_whole(value):
-                known[name] = value
-            case str() if isinstance(value, str):
-                known[name] = value
-    if known.get("state") not in {"well", "ill", "gone"}:
-        known.pop("state", None)
+        check = _CHECKS.get(type(default))
+        known[name] = or_default(check, stored.get(name), default) if check else default
+    if known["state"] not in {"well", "ill", "gone"}:
+        known["state"] = "well"
     streak = stored.get("streak")
-    if isinstance(streak, list | tuple):
-        pairs = [pair for pair in streak if isinstance(pair, list | tuple) and len(pair) == 2]
-        known["streak"] = tuple(
-            (f, s) for f, s in pairs if isinstance(f, str) and f in CLASSES and control.is_whole(s)
-        )
+    pairs = [or_default(_streak_pair, pair, None) for pair in (streak if isinstance(streak, list | tuple) else ())]
+    known["streak"] = tuple(pair for pair in pairs if pair is not None)
     return Health(**known)
+
+
+_CHECKS: Mapping[type, Callable[[object], object]] = {float: time, int: whole, str: text}
+
+
+def _streak_pair(value: Any) -> tuple[str, int]:
+    failure, scene_id = value
+    return Failure(failure).value, whole(scene_id)
 
 
 def configured(health: Health, fingerprint: str) -> Health:
