@@ -19,7 +19,6 @@ OURS = {
     "stash_courier.queue.lean_json",
     "stash_courier.queue.locks",
     "stash_courier.queue.schema",
-    "stash_courier.queue.spool",
     "stash_courier.queue.store",
     "stash_courier.worker",
     "stash_courier.worker.process",
