@@ -1,7 +1,7 @@
-"""The optional arguments of a mode, read strictly: what is misspelt or senseless is refused, never ignored.
+"""A mode's optional arguments, read strictly: a misspelled or invalid one is refused, never ignored.
 
-``discard_dead_letters`` with a misspelt filter would delete everything otherwise. Buttons give none;
-callers of ``runPluginOperation`` do, and task buttons may send numbers as text.
+Otherwise ``discard_dead_letters`` with a misspelled filter would delete everything. Buttons give no arguments,
+callers of ``runPluginOperation`` do, and tasks may send numbers as text.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from stash_courier.plugin.errors import BadInputError
 
 MOST_IDS = 1000
 MOST_LETTERS = 1000
-MOST_DAYS = 3650  # as the retention setting
+MOST_DAYS = 3650  # as in the retention setting
 LONGEST_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a caller asked for; None where it said nothing."""
+    """A caller's arguments; None where one was not given."""
 
-    ids: tuple[int, ...] | None = None  # dead letters
+    ids: tuple[int, ...] | None = None  # of dead letters
     error_type: str | None = None
     destination: str | None = None  # its id
     limit: int | None = None
@@ -32,18 +32,18 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
     """Reads the arguments that this mode takes.
 
     Args:
-        mode: its name, for the sentence.
-        args: as Stash passes them on, ``mode`` among them.
+        mode: its name, for the error message.
+        args: as Stash passes them on, including ``mode``.
         allowed: names of fields of ``Arguments``.
 
     Raises:
-        BadInputError: one is unknown to the mode, or its value can't be used.
+        BadInputError: the mode doesn't take an argument, or a value is invalid.
     """
     given = {name: value for name, value in args.items() if name != "mode" and value is not None}
     unknown = next((name for name in given if name not in allowed), None)
     if unknown is not None:
-        takes = f"it takes {', '.join(sorted(allowed))}" if allowed else "it takes none"
-        raise BadInputError(f"{mode} knows no argument {unknown[:40]!r}: {takes}; nothing was done")
+        takes = ", ".join(sorted(allowed)) or "none"
+        raise BadInputError(f"{mode} takes no argument {unknown[:40]!r}. Arguments: {takes}. Nothing was done.")
     return Arguments(
         ids=_ids(given["ids"]) if "ids" in given else None,
         error_type=_text("error_type", given.get("error_type")),
@@ -61,7 +61,8 @@ def _ids(value: object) -> tuple[int, ...]:
     found = tuple(dict.fromkeys(i for i in ids if i is not None))
     if not found or None in ids or min(found) < 1 or len(found) > MOST_IDS:
         raise BadInputError(
-            f"ids must be one to {MOST_IDS} numbers of dead letters, as a list or like '1, 2 3'; nothing was done"
+            f"ids must be 1 to {MOST_IDS} numbers of dead letters, as a list or as text like '1, 2 3'. "
+            "Nothing was done."
         )
     return found
 
@@ -69,12 +70,12 @@ def _ids(value: object) -> tuple[int, ...]:
 def _number(name: str, value: object, most: int) -> int:
     number = _whole(value)
     if number is None or not 1 <= number <= most:
-        raise BadInputError(f"{name} must be a whole number from 1 to {most}; nothing was done")
+        raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
     return number
 
 
 def _whole(value: object) -> int | None:
-    """A whole number, however JSON or a text field brings it."""
+    """A whole number, given as a JSON number or as text; None if it isn't one."""
     if isinstance(value, str):
         text = value.strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -87,5 +88,5 @@ def _text(name: str, value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
-        raise BadInputError(f"{name} must be a text such as the review shows it; nothing was done")
+        raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
     return value.strip()

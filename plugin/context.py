@@ -1,53 +1,36 @@
-"""What every task button has at hand: the data folder, its report, Stash, the queue, and the worker's state.
+"""What every button works with: the data folder, its report, Stash, the queues, and the worker's process.
 
-No button's own work is here. Buttons open the queue briefly: while it is open, a damaged file can't
-be replaced.
+Buttons open the queue briefly: a damaged file can't be replaced while it is open.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stash_courier.plugin.text.report import Report
-from stash_courier.plugin.text.snapshot import Named
-from stash_courier.queue import control, files
+from stash_courier.plugin.report import Report
+from stash_courier.plugin.snapshot import Configured
+from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
-from stash_courier.worker.settings import Problem, Settings, parse
+from stash_courier.worker.settings import Problem, Settings, label, parse
 from stash_courier.worker.stash.client import Stash, StashUnavailable
-
-NONE_SET_UP = (
-    "No destination is set up, so nothing is sent anywhere: fill in a URL in Stash's Settings → Plugins → "
-    "Stash Courier, then press «Test destinations»."
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What Stash's settings say now."""
+    """Stash's settings, parsed."""
 
     settings: Settings
     destinations: Mapping[str, Destination]  # by id, those that can be used
     problems: tuple[Problem, ...]
-    named: Named
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerNote:
-    """What the worker last wrote about itself; it may be gone since."""
-
-    pid: int
-    version: str
-    started_at: float  # wall time
-    heartbeat_at: float  # wall time
+    configured: Configured
 
 
 class Context:
@@ -66,96 +49,92 @@ class Context:
 
     @contextmanager
     def setup(self) -> Iterator[Setup]:
-        """Asks Stash for the settings as they are now; the destinations are usable within the block.
+        """Asks Stash for the current settings; the destinations can be used within the block.
 
         Raises:
-            StashUnavailable: they can't be had.
+            StashUnavailable: Stash can't be asked.
         """
         state = self.stash.plugin_state()
         settings, problems = parse(state.settings)
         loaded = destinations.load(state.settings, settings)
         faults = {
-            kind: tuple(dict.fromkeys(p.setting for p in loaded.problems if _stops(p, kind)))
+            kind: tuple(dict.fromkeys(p.setting for p in loaded.problems if _disables(p, kind)))
             for kind in sorted(loaded.broken_kinds)
         }
-        named = Named(frozenset(loaded.destinations), frozenset(loaded.unusable), faults)
+        configured = Configured(frozenset(loaded.destinations), frozenset(loaded.unusable), faults)
         try:
-            yield Setup(settings, loaded.destinations, (*problems, *loaded.problems), named)
+            yield Setup(settings, loaded.destinations, (*problems, *loaded.problems), configured)
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
 
     @contextmanager
     def queue(self) -> Iterator[SceneQueue]:
-        """The queue, made if there is none; closed at the end of the block."""
+        """The queue, created if there is none; closed at the end of the block."""
         with closing(SceneQueue(self.folder)) as queue:
             yield queue
 
     @contextmanager
     def dead_letters(self) -> Iterator[DeadLetterQueue]:
-        """The dead letters, closed at the end of the block."""
+        """The dead letters; closed at the end of the block."""
         with closing(DeadLetterQueue(self.folder)) as dlq:
             yield dlq
 
     @property
     def may_start(self) -> bool:
-        """Whether this plugin may start a worker here."""
+        """Whether this plugin may start a worker."""
         return os.environ.get("STASH_COURIER_WORKER") != "off"
 
-    def rouse(self) -> bool:
-        """Wakes the worker or starts one; False where this plugin must not start any."""
+    @property
+    def start_by_hand(self) -> str:
+        """Why this plugin starts no worker, and what to do instead."""
+        return (
+            'STASH_COURIER_WORKER=off keeps this plugin from starting a worker. Press "Deliver now", '
+            f"or run this with Python: {Path(self.root) / 'plugin' / 'main.py'} worker."
+        )
+
+    def wake_worker(self) -> bool:
+        """Wakes the worker or starts one.
+
+        Returns:
+            False if none runs and this plugin may not start one.
+        """
         folder = str(self.folder)
         return process.wake(folder) or process.start(folder, self.root)
 
-    def set_to_work(self) -> None:
-        """Wakes or starts the worker, and says so if neither can be done."""
-        if not self.rouse():
-            self.report.warn(f"No worker runs now, and {self.kept_off()}")
+    def start_work(self) -> None:
+        """Wakes or starts the worker, with a warning if neither is possible."""
+        if not self.wake_worker():
+            self.report.warn(f"Worker: not running. {self.start_by_hand}")
 
-    def kept_off(self) -> str:
-        """Why no worker is started, and what to do; half a sentence."""
-        return (
-            "STASH_COURIER_WORKER=off keeps this plugin from starting one: press «Deliver now», "
-            f"or run {Path(self.root) / 'plugin' / 'main.py'} worker with Python."
-        )
+    def warn_of_settings(self, problems: Iterable[tuple[str, str]]) -> None:
+        """Reports problems with settings, and offers a new secret in place of a bad one.
 
-    def worker_note(self) -> WorkerNote | None:
-        """What the worker last wrote about itself, if that can be read."""
-        try:
-            note = json.loads((self.folder / files.WORKER_STATUS).read_bytes())
-            found = WorkerNote(note["pid"], note["version"], note["started_at"], note["heartbeat_at"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return None
-        times = found.started_at, found.heartbeat_at
-        fits = control.is_whole(found.pid) and isinstance(found.version, str) and all(map(control.is_time, times))
-        return found if fits else None
+        The secret appears only here: the worker's log and the queue keep only the problems.
 
-    def warn_of(self, problems: Iterable[tuple[str, str]]) -> None:
-        """Says what is wrong with the settings, given as setting and sentence; offers a secret for a bad one.
-
-        That secret is said here alone: the worker's log and the queue keep the sentences.
+        Args:
+            problems: (setting, message) each.
         """
         bad = set()
         for setting, message in problems:
             bad.add(setting)
             self.report.warn(message)
         if "webhook_secret" in bad:
-            self.report.say(
-                f"Here is a secret that nobody has used yet, for webhook_secret and the receiver: {fresh_secret()}"
-            )
+            name = label("webhook_secret")
+            self.report.say(f"A new random secret, to enter at {name} and at the receiver: {fresh_secret()}")
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
-        """Titles from Stash, for people: without them a sentence only names the id."""
+        """Scenes' titles from Stash, by id; none if Stash can't be asked."""
         try:
             return self.stash.titles(scene_ids) if scene_ids else {}
         except StashUnavailable:
             return {}
 
     def spooled(self) -> int:
-        """Changes that hooks had to keep beside the queue."""
+        """The number of changes that hooks kept outside the queue."""
         return sum(1 for _ in (self.folder / files.SPOOL).glob("*.json"))
 
 
-def _stops(problem: Problem, kind: str) -> bool:
-    """Whether it keeps a destination of that kind from being used."""
+def _disables(problem: Problem, kind: str) -> bool:
+    """Whether the problem makes a destination of that kind unusable."""
     return problem.setting.startswith(f"{kind}_") and not problem.minor

@@ -1,7 +1,7 @@
-"""The hot path: a scene hook becomes a durable row of the inbox, then the worker is woken.
+"""The hook: stores a scene's change as a durable row of the inbox, then wakes the worker.
 
-Stash waits for this process inside the user's request, so: standard library only, no request to
-Stash, no settings, nothing that grows with backlog or history.
+Stash waits for this process inside the user's request. So it uses the standard library only, reads no settings,
+asks Stash nothing, and does nothing whose cost grows with the backlog.
 """
 
 from __future__ import annotations
@@ -11,34 +11,33 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json, spool, store
+from stash_courier.queue import files, lean_json, store
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
-TYPE_CHECKING = False  # typing costs each hook a fifth of a bare interpreter's start
+TYPE_CHECKING = False  # importing typing takes a fifth of the time that a bare interpreter takes to start
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 BY_TRIGGER = {trigger: event for event, (trigger, _) in EVENTS.items()}
-# Names of the input that say which scenes, not what changed.
-NOT_CHANGES = {"id", "ids", "clientMutationId"}
+NOT_CHANGES = {"id", "ids", "clientMutationId"}  # fields of the input that select scenes
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
-# The session cookie in the note lives as long as the owner's max_session_age, an hour or seconds; a
-# worker that starts must find one that is good, and a bulk edit need not write it with every scene.
+# connection.json holds a session cookie, which expires after the owner's max_session_age: an hour, or seconds. A
+# worker that starts needs a valid one, but a bulk edit need not write the file with every scene.
 CONNECTION_AGE_SECONDS = 1
 
 
 def main(raw: bytes, root: str) -> int:
-    """Acts on what Stash wrote to standard input.
+    """Carries out the request that Stash wrote to standard input.
 
     Args:
-        raw: standard input, whole.
+        raw: all of standard input.
         root: the plugin's folder.
 
     Returns:
-        The exit code: 0, or 1 after an error that was said on stdout and in Stash's log.
+        The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
     """
     try:
         request = _object(_parsed(raw), "standard input")
@@ -47,7 +46,7 @@ def main(raw: bytes, root: str) -> int:
         if mode == "hook":
             return _answer(_hook(request, args, root))
         folder = data_folder(request)
-        keep_connection(request, folder, anyway=True)
+        keep_connection(request, folder, force=True)
         if mode == "wake":
             return _answer(_wake(folder, root))
         from stash_courier.plugin import vendored
@@ -65,23 +64,23 @@ def main(raw: bytes, root: str) -> int:
 
 
 def end_process(code: int) -> NoReturn:
-    """Ends the process without the interpreter's clean-up: everything durable is durable by now."""
+    """Ends the process without the interpreter's cleanup: everything that must be durable already is."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def data_folder(request: dict[str, Any]) -> str:
-    """The data folder, made with mode 0700 if it is missing.
+    """The data folder, created with mode 0700 if it is missing.
 
     Raises:
-        BadInputError: Stash named no folder, or it can't be made.
+        BadInputError: Stash named no folder, or it can't be created.
     """
     folder = os.environ.get("STASH_COURIER_DATA")
     if not folder:
         config = _object(request.get("server_connection"), "server_connection").get("Dir")
         if not isinstance(config, str) or not config:
-            raise BadInputError("Stash named no configuration folder (server_connection.Dir): nothing was queued")
+            raise BadInputError("Stash named no configuration folder (server_connection.Dir). Nothing was queued.")
         folder = os.path.join(config, "stash_courier")
     folder = os.path.abspath(folder)
     if not os.path.isdir(folder):
@@ -89,10 +88,10 @@ def data_folder(request: dict[str, Any]) -> str:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             files.sync_folder(os.path.dirname(folder))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no such name is possible"
+            reason = error.strerror if isinstance(error, OSError) else "the name is not possible"
             raise BadInputError(
-                f"the data folder {folder} can't be made ({reason}): check its owner and the disk. "
-                "Nothing was queued"
+                f"The data folder {folder} can't be created ({reason}). Check the folder above it and the free "
+                "disk space. Nothing was queued."
             ) from error
     return folder
 
@@ -102,14 +101,14 @@ def _parsed(raw: bytes) -> object:
         return lean_json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadInputError(
-            "standard input isn't JSON: Stash starts this program with a task button or a hook, "
-            "and `main.py worker` runs the worker by hand"
+            "Standard input isn't JSON. Stash starts this program for hooks and buttons. To run the worker by "
+            "hand, start: main.py worker"
         ) from error
 
 
 def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadInputError(f"{name} isn't a JSON object: this plugin must be started by Stash")
+        raise BadInputError(f"{name} isn't a JSON object. This program must be started by Stash.")
     return value
 
 
@@ -123,7 +122,12 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     except (store.QueueUnavailable, OSError) as error:
         _spool(folder, data, error)
     keep_connection(request, folder)
-    _rouse(folder, root)
+    try:
+        _wake(folder, root)
+    except BadInputError as error:  # the event is stored, so the hook succeeded
+        from stash_courier.plugin import log
+
+        log.warning(str(error))
     return "queued"
 
 
@@ -132,52 +136,30 @@ def _wake(folder: str, root: str) -> str:
         return "awake" if process.wake(folder) or process.start(folder, root) else "off"
     except OSError as error:
         raise BadInputError(
-            f"the worker can't be started ({error.strerror}): changes wait in {folder} and are delivered "
-            "when it can; check the disk and the folder's owner"
+            f"The worker can't be started ({error.strerror}). Check the owner of {folder} and the disk space. "
+            "Changes are kept there and delivered when the worker runs."
         ) from error
 
 
-def _rouse(folder: str, root: str) -> None:
-    """Wakes the worker or starts one. The event is safe, so that what keeps it from that is only said."""
-    try:
-        _wake(folder, root)
-    except BadInputError as error:
-        from stash_courier.plugin import log
-
-        log.warning(str(error))
-
-
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
+    from stash_courier.queue import spool  # only here: each import costs every hook
+
     try:
         spool.put(folder, data)
     except OSError as error:
         raise BadInputError(
-            f"this change could not be kept: {reason}; and {folder}/{files.SPOOL} can't be written "
-            f"({error.strerror}). Free disk space or mend the folder's permissions, then save the scene again"
+            f"This change could not be kept: {reason}; and {folder}/{files.SPOOL} can't be written "
+            f"({error.strerror}). Free disk space or correct the folder's permissions, then save the scene again."
         ) from error
 
 
 def _event(context: dict[str, Any], at: float) -> dict[str, object]:
-    """The scene job: who, what, when. Never the input itself, which may hold a cover of megabytes."""
-    kind = BY_TRIGGER.get(str(context.get("type")))
-    if kind is None:
-        raise BadInputError(
-            f"the hook {str(context.get('type'))[:80]!r} is none of {', '.join(BY_TRIGGER)}: nothing was queued"
-        )
-    scene_id = context.get("id")
-    if isinstance(scene_id, str) and scene_id.isascii() and scene_id.isdigit() and len(scene_id) <= LONGEST_ID:
-        scene_id = int(scene_id)
-    if not isinstance(scene_id, int) or isinstance(scene_id, bool) or not 0 < scene_id < 2**63:
-        raise BadInputError("hookContext.id isn't a scene's id: nothing was queued")
-    fields = context.get("inputFields")
-    named = fields if isinstance(fields, list) else []
-    changed = sorted(
-        {f for f in named if isinstance(f, str) and f.isidentifier() and len(f) <= LONGEST_NAME} - NOT_CHANGES
-    )
+    """The event as the inbox holds it. Never the whole input, which may contain a cover of megabytes."""
+    kind = _kind(context.get("type"))
     event: dict[str, object] = {
-        "scene": scene_id,
+        "scene": _scene_id(context.get("id")),
         "event": kind,
-        "changed": changed[:MOST_CHANGES],
+        "changed": _changed(context.get("inputFields")),
         "at": at,
     }
     source = context.get("input")
@@ -186,20 +168,44 @@ def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     return event
 
 
-def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = False) -> None:
-    """Leaves the worker a note how to reach Stash, if the last one is old or of another place.
+def _kind(trigger: object) -> str:
+    kind = BY_TRIGGER.get(str(trigger))
+    if kind is None:
+        raise BadInputError(
+            f"args.hookContext.type is {str(trigger)[:80]!r}. Known: {', '.join(BY_TRIGGER)}. Nothing was queued."
+        )
+    return kind
 
-    A note that can't be written is said and nothing more: the event is safe, and the next hook tries again.
+
+def _scene_id(value: object) -> int:
+    """A scene's id, as a number or as Stash's GraphQL writes it, in quotes."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_ID:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
+        raise BadInputError("args.hookContext.id isn't a scene's id. Nothing was queued.")
+    return value
+
+
+def _changed(fields: object) -> list[str]:
+    """The names of the changed fields, sorted, without those that can't be names."""
+    named = fields if isinstance(fields, list) else []
+    names = {f for f in named if isinstance(f, str) and f.isidentifier() and len(f) <= LONGEST_NAME}
+    return sorted(names - NOT_CHANGES)[:MOST_CHANGES]
+
+
+def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False) -> None:
+    """Writes connection.json, which tells the worker how to reach Stash, if it is old or names another Stash.
+
+    A file that can't be written is only logged: the event is stored, and the next hook tries again.
 
     Args:
         request: what Stash wrote to standard input.
         folder: the data folder.
-        anyway: writes it even if the last one is fresh: a button uses it itself.
+        force: write even if the file is new, because a button uses it at once.
     """
     server = request.get("server_connection")
     if not isinstance(server, dict):
         return
-    cookie = server.get("SessionCookie")
     place = {
         "scheme": server.get("Scheme"),
         "host": server.get("Host"),
@@ -209,14 +215,9 @@ def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = Fals
     }
     path = os.path.join(folder, files.CONNECTION)
     now = time.time()
-    try:
-        with open(path, "rb") as file:
-            known = lean_json.loads(file.read())
-        fresh = not anyway and 0 <= now - known["at"] < CONNECTION_AGE_SECONDS
-        if fresh and all(known[k] == place[k] for k in place):
-            return
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        pass  # none yet, or damaged: write a new one
+    if not force and _is_fresh(path, place, now):
+        return
+    cookie = server.get("SessionCookie")
     value = cookie.get("Value") if isinstance(cookie, dict) else ""
     draft = f"{path}.{os.getpid()}"
     try:
@@ -230,8 +231,19 @@ def keep_connection(request: dict[str, Any], folder: str, *, anyway: bool = Fals
         try:
             os.remove(draft)
         except OSError:
-            pass  # it was never made
-        log.warning(f"{path} can't be written ({error.strerror}): the worker may not reach Stash")
+            pass  # it was never created
+        log.warning(f"{path} can't be written ({error.strerror}), so the worker may not reach Stash.")
+
+
+def _is_fresh(path: str, place: dict[str, Any], now: float) -> bool:
+    """Whether connection.json names this place and is less than a second old."""
+    try:
+        with open(path, "rb") as file:
+            known = lean_json.loads(file.read())
+        young: bool = 0 <= now - known["at"] < CONNECTION_AGE_SECONDS
+        return young and all(known[k] == place[k] for k in place)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return False  # missing or damaged
 
 
 def _answer(output: object) -> int:

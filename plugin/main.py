@@ -1,6 +1,6 @@
-"""What Stash starts: one short process per hook, task button or UI call; ``main.py worker`` is the worker.
+"""The program that Stash starts for each hook, task button and page load; ``main.py worker`` is the worker.
 
-Tiny, because the started file is the one module that Python never caches as bytecode.
+Tiny, because Python never caches the bytecode of the file it starts.
 """
 
 import os
@@ -8,8 +8,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# The checkout is the package, whatever its folder is called. plugin/ itself must not be on the
-# path: its modules have short names.
+# The checkout is the package, whatever its folder is called. plugin/ itself must not be on the path, where its
+# modules would hide others of the same name.
 sys.path[0:1] = []
 package = type(sys)("stash_courier")
 package.__path__ = [ROOT]

@@ -1,7 +1,4 @@
-"""The task buttons: which there are, what arguments each takes, and how their errors become one sentence.
-
-What a button does stands in the module beside this one that its name leads to.
-"""
+"""The task buttons: their modes, the arguments of each, and the message for an error that stops one."""
 
 from __future__ import annotations
 
@@ -16,12 +13,11 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.labels import spoken
-from stash_courier.plugin.text.report import one_line
+from stash_courier.plugin.text.words import LONGEST, one_line, sentence
 from stash_courier.queue import repair, store
 from stash_courier.worker.stash.client import StashUnavailable
 
-CHOICE = ("ids", "error_type", "destination", "limit")
+CHOICE = ("ids", "error_type", "destination", "limit")  # how a caller selects dead letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +46,34 @@ MODES = {
 
 
 def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str, object]:
-    """Does what a button is for, and logs it.
+    """Runs a button and logs what it reports.
 
     Args:
         mode: its name in the manifest's ``defaultArgs``.
-        args: the mode and what else the caller gave.
+        args: the mode and the caller's other arguments.
         folder: the data folder; it exists.
         root: the plugin's folder.
 
     Returns:
-        What was found and done, as JSON can hold it, and in ``lines`` what the log got.
+        The button's answer, as JSON can hold it; ``lines`` is what was logged.
 
     Raises:
-        BadInputError: it could not be done; the message is one sentence.
+        BadInputError: the button couldn't do its work; the message is one line.
     """
     chosen = MODES.get(mode) if isinstance(mode, str) else None
     if chosen is None:
-        said = f"the mode {mode[:40]!r} is unknown" if isinstance(mode, str) else "no mode was given"
-        raise BadInputError(f"{said}: there are {', '.join(sorted([*MODES, 'wake']))}")
+        wrong = f"The mode {mode[:40]!r} is unknown." if isinstance(mode, str) else "No mode was given."
+        raise BadInputError(f"{wrong} Modes: {', '.join(sorted([*MODES, 'wake']))}.")
     arguments = parse(str(mode), args, chosen.takes)
-    # Python prints what nobody handles to stderr, past Stash's log protocol.
+    # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
     context = Context(Path(folder), root)
     try:
         result = chosen.do(context, arguments)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
-        raise BadInputError(one_line(spoken(_explained(error, context.folder)))) from error
+        raise BadInputError(one_line(_explained(error, context.folder))) from error
     except BadInputError as error:
-        raise BadInputError(one_line(spoken(str(error)))) from error
+        raise BadInputError(one_line(str(error))) from error
     finally:
         context.stash.close()
         context.report.linger()
@@ -85,16 +81,15 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
 
 def _explained(error: Exception, folder: Path) -> str:
-    """What the owner can do about an error that stops a button."""
+    """What is wrong and what to do, for an error that stops a button."""
     if isinstance(error, sqlite3.Error):
         if repair.is_damage(error):
             return (
-                f"a database in {folder} is damaged ({error}): press «Restart the worker», which sets it aside "
-                "and saves what can be read, then press this again"
+                f'A database in {folder} is damaged ({error}). Press "Restart the worker": it sets the file aside '
+                "and saves what can be read. Then press this button again."
             )
-        return f"a database in {folder} can't be used now ({error}): nothing is lost, press this again"
+        return f"A database in {folder} can't be used now ({error}). Nothing is lost. Press this button again."
     if isinstance(error, OSError):
-        return (
-            f"{error.filename or folder} can't be used ({error.strerror or error}): check its owner and the disk"
-        )
-    return str(error)
+        where, reason = error.filename or folder, error.strerror or error
+        return f"{where} can't be used ({reason}). Check its owner and the free disk space."
+    return sentence(str(error), LONGEST)

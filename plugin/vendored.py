@@ -1,7 +1,6 @@
-"""Where the third-party packages are. The hook needs none and never calls this.
+"""Puts the third-party packages on the path. The hook needs none and never calls this.
 
-``python3 -S`` starts without site-packages, since other people's ``.pth`` files there would cost
-every hook; whoever needs packages asks for them here.
+``python3 -S`` starts without site-packages, because the ``.pth`` files there would slow down every hook.
 """
 
 from __future__ import annotations
@@ -12,9 +11,12 @@ import sys
 
 
 def add(root: str) -> None:
-    """Puts ``lib/`` of an installed plugin first on the path, or a checkout's site-packages.
+    """Puts ``lib/`` of an installed plugin first on the path, or adds site-packages in a checkout.
 
-    First, because the official image ships another package that also imports as ``stashapi``.
+    ``lib/`` comes first because the official image ships another package that also imports as ``stashapi``.
+
+    Args:
+        root: the plugin's folder.
     """
     lib = os.path.join(root, "lib")
     if os.path.isdir(lib):

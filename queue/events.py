@@ -1,7 +1,7 @@
 """The kinds of scene event, one row each. On the hook's path: imports nothing.
 
 To add a kind, add a row here, its name to ``jobs.Event``, its trigger to the manifest, and how it combines with
-others to ``codec.merged``.
+others to ``coalesce.merged``.
 """
 
 # Name → (the hook of Stash that reports it, the type of the webhook message that carries it).

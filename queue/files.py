@@ -1,11 +1,11 @@
-"""The files of the data folder, and what makes a change of a folder durable. On the hook's path."""
+"""The names of the files in the data folder, and how to make a folder's change durable. On the hook's path."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-QUEUE_DB = "queue.db"  # what waits
+QUEUE_DB = "queue.db"  # events and deliveries
 DLQ_DB = "dlq.db"  # dead letters
 GATE = "gate"  # lock: shared by everyone who has queue.db open, exclusive for creating or replacing it
 SPOOL = "spool"  # folder: events that could not be put into queue.db
@@ -17,7 +17,7 @@ WAKE = "wake"  # named pipe that wakes the worker
 
 
 def sync_folder(path: str) -> None:
-    """Makes a rename or a new file durable. Windows and some network shares can't sync a folder."""
+    """Makes a rename or a new file in a folder durable. Windows and some network shares can't sync a folder."""
     if os.name == "nt":
         return
     fd = os.open(path, os.O_RDONLY)

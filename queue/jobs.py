@@ -1,8 +1,7 @@
-"""What moves between modules: frozen dataclasses without behaviour.
+"""The dataclasses that modules pass to each other: frozen and without behavior.
 
-Everything here is plain data (str, int, float, tuples), so that it can be compared, logged and
-pickled without running code. The hook does not import this module: ``dataclasses`` alone costs
-more than its whole insert.
+They hold plain data only (str, int, float, tuples), so comparing, logging and pickling them runs no code. The hook
+doesn't import this module: importing ``dataclasses`` alone takes longer than its insert.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ class SceneEvent:
     seq: int  # the inbox row's id; grows with every event, also across a replaced queue.db
     scene_id: int  # Stash's id of the scene
     event: Event
-    changed: tuple[str, ...]  # names of the changed fields, sorted; empty when Stash did not say
+    changed: tuple[str, ...]  # names of the changed fields, sorted; empty if Stash didn't report them
     at: float  # wall time of the event, unix seconds
     path: str = ""  # destroy only: the scene's last path, as Stash sees it
     oshash: str = ""  # destroy only
     checksum: str = ""  # destroy only: MD5, "" unless Stash computes it
-    bulk: bool = False  # True: put in by enqueue_all; goes behind every edit
+    bulk: bool = False  # True: from enqueue_all or the sweep; delivered after every edit
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One failed try of a delivery."""
+    """One failed attempt of a delivery."""
 
     at: float  # wall time of the failure, unix seconds
     failure: str  # a Failure's value, such as "refused"
@@ -51,24 +50,24 @@ class Delivery:
     seq: int  # newest event that this delivery covers
     at: float  # wall time of the first event it covers, unix seconds
     counted_attempts: int = 0  # attempts that count toward the limit
-    attempts: int = 0  # all attempts since the newest event; the place in the retry schedule
+    attempts: int = 0  # all attempts since the newest event; the position in the retry schedule
     not_found: int = 0  # attempts that ended with "not there yet"
     path: str = ""  # destroy only, as in SceneEvent
     oshash: str = ""
     checksum: str = ""
     history: tuple[Attempt, ...] = ()
-    generation: int = 0  # moves between queue and dead letter queue so far
+    generation: int = 0  # moves between queue.db and dlq.db so far
     deaths: int = 0  # times the worker died while only this delivery ran
 
     @property
     def job_id(self) -> str:
-        """The delivery's id for receivers: the same on every retry of the same event, no dot."""
+        """The delivery's id for receivers: the same on every retry of the same event, without a dot."""
         return f"msg_{self.seq}_{self.scene_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class CorruptRow:
-    """A row whose bytes can't be decoded; it becomes a dead letter with them."""
+    """A row that can't be decoded. It becomes a dead letter with its bytes."""
 
     seq: int  # the row's id in its table
     destination: str  # "" for a row of the inbox
@@ -79,7 +78,7 @@ class CorruptRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dead letter for a list; nothing of it was unpickled."""
+    """A dead letter as a list shows it. Nothing in it was unpickled."""
 
     id: int
     job_id: str
@@ -96,7 +95,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter(Summary):
-    """A dead letter, whole."""
+    """A dead letter with everything that is stored."""
 
     job: dict[str, Any] | None  # the delivery as it was; None if its bytes were not safe to load
     job_problem: str  # why ``job`` is None, in a sentence
@@ -151,7 +150,7 @@ class Scene:
     """A scene as Stash has it at ``fetched_at``."""
 
     id: int
-    title: str  # "" when none is set; title_or_stem() is what people see
+    title: str  # "" if there is none; people are shown title_or_stem()
     code: str
     details: str
     director: str
@@ -176,7 +175,7 @@ class Scene:
         return self.files[0].path if self.files else ""
 
     def title_or_stem(self) -> str:
-        """The title, else the primary file's name without its ending."""
+        """The title, else the primary file's name without its extension."""
         if self.title:
             return self.title
         name = self.path.replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,13 +1,13 @@
-"""JSON for the hook: the standard library's own C parser and writer without their Python front.
+"""JSON for the hook: the C scanner and encoder of the standard library without their Python wrapper.
 
-``import json`` loads ``re``, which costs each hook a fifth of a bare interpreter's start. Reads and
-writes exactly as ``json.loads`` and ``json.dumps`` do; where an interpreter has no such C parts, or
-other ones, it is ``json``. Nobody but the hook needs it.
+``import json`` loads ``re``, which costs each hook a fifth of a bare interpreter's start. This module reads and
+writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them where an interpreter lacks these C
+functions. Only the hook needs it.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing costs as much as re
+TYPE_CHECKING = False  # importing typing costs as much as re
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -17,7 +17,7 @@ _SPACE = " \t\n\r"
 
 
 class _Parsing:
-    """What the C scanner wants to know, as ``json.JSONDecoder`` has it."""
+    """The attributes that the C scanner reads from a ``json.JSONDecoder``."""
 
     strict = True
     object_hook = object_pairs_hook = None
@@ -31,10 +31,10 @@ def _refuse(value: object) -> object:
 
 
 def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
-    """The two functions without json.
+    """``loads`` and ``dumps`` without the json module.
 
     Raises:
-        ImportError, TypeError, AttributeError: this interpreter's C parts aren't those we know.
+        ImportError, TypeError, AttributeError: this interpreter has other C functions.
     """
     import _json
 
@@ -49,10 +49,10 @@ def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
             if not text[end:].strip(_SPACE):
                 return value
         except (StopIteration, ValueError, SystemError):
-            pass  # SystemError: the scanner looks for json's exception, and json isn't there
-        import json  # rare, and dear
+            pass  # SystemError: the scanner wants to raise json's exception, and json isn't imported
+        import json  # rare and expensive
 
-        return json.loads(raw)  # which says what is wrong
+        return json.loads(raw)  # raises the error that explains what is wrong
 
     return read, lambda value: "".join(write(value, 0))
 
@@ -73,8 +73,8 @@ def loads(raw: bytes) -> Any:
     """Reads a JSON document.
 
     Raises:
-        ValueError: it is none.
-        RecursionError: it is nested too deep.
+        ValueError: it isn't valid JSON.
+        RecursionError: it is nested too deeply.
     """
     return _read(raw)
 
@@ -83,6 +83,6 @@ def dumps(value: object) -> str:
     """Writes a value as JSON in ASCII.
 
     Raises:
-        TypeError, ValueError: it can't be written so.
+        TypeError, ValueError: it can't be written as JSON.
     """
     return _write(value)

@@ -1,6 +1,7 @@
-"""The ledger: what was sent last, per destination and scene. Bounded by the library.
+"""The ledger: how the last delivery of each scene to each destination ended.
 
-Its rows are written in the transaction that removes the delivery, on the queue's connection.
+Its rows are written in the transaction that removes the delivery, on the queue's connection. Its size is bounded
+by the library's.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from typing import Literal
+
+from stash_courier.queue import statements as sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,39 +24,59 @@ class Sent:
     fetched_at: float  # wall time at which Stash was asked, unix seconds
     path: str  # the scene's path as Stash sees it
     outcome: Literal["sent", "filtered"]  # filtered: never sent, a filter excludes it
+    cover: bytes = b""  # digest of the cover that the item got from us; b"": none, or not known
 
 
 def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | None:
-    """The scene's row, if it was ever sent to this destination or filtered for it."""
-    row = conn.execute(
-        "SELECT destination, scene_id, seq, updated_at, fetched_at, path, outcome FROM sent "
-        "WHERE destination = ? AND scene_id = ?",
-        (destination, scene_id),
-    ).fetchone()
-    return None if row is None else Sent(row[0], row[1], row[2], _read(row[3]), row[4], _read(row[5]), row[6])
-
-
-def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended; a scene that was sent once stays sent when it is filtered later."""
-    conn.execute(
-        "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET "
-        "seq = max(seq, excluded.seq), updated_at = excluded.updated_at, fetched_at = excluded.fetched_at, "
-        "path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END",
-        (
-            sent.destination,
-            sent.scene_id,
-            sent.seq,
-            _storable(sent.updated_at),
-            sent.fetched_at,
-            _storable(sent.path),
-            sent.outcome,
-        ),
+    """The scene's row; None if it was never sent to this destination nor filtered for it."""
+    row = conn.execute(sql.SENT_FIND, (destination, scene_id)).fetchone()
+    if row is None:
+        return None
+    seq, updated_at, fetched_at, path, outcome, cover = row
+    return Sent(
+        destination=destination,
+        scene_id=scene_id,
+        seq=seq,
+        updated_at=_text(updated_at),
+        fetched_at=fetched_at,
+        path=_text(path),
+        outcome=outcome,
+        cover=cover if isinstance(cover, bytes) else b"",
     )
 
 
+def write(conn: sqlite3.Connection, sent: Sent) -> None:
+    """Remembers how a delivery ended.
+
+    A scene that was sent once stays sent if it is filtered later. If ``sent`` has no cover, the stored one stays.
+    """
+    texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
+    row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.cover or None)
+    conn.execute(sql.SENT_WRITE, row)
+
+
+def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
+    """Removes the row of a scene whose destroy was delivered."""
+    conn.execute(sql.SENT_FORGET, (destination, scene_id))
+
+
+def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
+    """Gives a destination's rows to another name."""
+    conn.execute(sql.SENT_RENAME, (new, old))
+
+
+def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
+    """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
+    return [scene_id for (scene_id,) in conn.execute(sql.SENT_BETWEEN, (destination, low, high))]
+
+
+def highest(conn: sqlite3.Connection, destination: str) -> int:
+    """The highest scene id of a destination, 0 if it has none."""
+    return conn.execute(sql.SENT_HIGHEST, (destination,)).fetchone()[0] or 0
+
+
 def _storable(text: str) -> str | bytes:
-    """A text as SQLite takes it: one that holds half a surrogate pair, as a path may, becomes bytes."""
+    """A text as SQLite accepts it. A path may hold a lone surrogate; then the text is stored as bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -61,35 +84,10 @@ def _storable(text: str) -> str | bytes:
     return text
 
 
-def _read(stored: str | bytes) -> str:
+def _text(stored: str | bytes) -> str:
     if isinstance(stored, str):
         return stored
     try:
         return stored.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return stored.decode("utf-8", "surrogateescape")  # a damaged text, as repair.py saves it
-
-
-def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
-    """Drops the row of a scene whose destroy was delivered."""
-    conn.execute("DELETE FROM sent WHERE destination = ? AND scene_id = ?", (destination, scene_id))
-
-
-def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
-    """Gives a destination's rows to another name."""
-    conn.execute("UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?", (new, old))
-
-
-def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
-    """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
-    rows = conn.execute(
-        "SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id",
-        (destination, low, high),
-    )
-    return [scene_id for (scene_id,) in rows]
-
-
-def highest(conn: sqlite3.Connection, destination: str) -> int:
-    """The highest scene id of a destination, 0 if it has none."""
-    row = conn.execute("SELECT max(scene_id) FROM sent WHERE destination = ?", (destination,)).fetchone()
-    return row[0] or 0
+        return stored.decode("utf-8", "surrogateescape")  # a damaged text, which repair.py has kept as bytes

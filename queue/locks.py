@@ -1,7 +1,7 @@
-"""File locks of the operating system: who may do what with the data folder.
+"""The operating system's file locks, which decide who may do what in the data folder.
 
-A lock belongs to an open file, so it ends with its last holder whatever way that one ends; no pid
-is ever consulted. Nothing here waits. On the hook's path: imports nothing that costs.
+A lock belongs to an open file, so it is released when its holder ends, however it ends. No pid is ever consulted.
+Nothing here waits. On the hook's path: imports nothing expensive.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import sys
 if sys.platform == "win32":
     import msvcrt
 
-    _SLOTS = 1024  # Windows has no shared lock of this kind: each holder takes one byte of these
+    _SLOTS = 1024  # Windows has no shared lock of this kind, so each sharer locks one of these bytes
 
     def take(fd: int, *, shared: bool = False) -> bool:
-        """Takes the lock of an open file, if nobody holds it; says whether it did.
+        """Takes the lock of an open file if it is free. Returns whether it did.
 
         Args:
-            fd: the open file; closing it gives the lock back.
-            shared: with others who share it, but with nobody who wants it alone. On Windows two
-                sharers may rarely get the same byte; the later one is told that it can't have it.
+            fd: the open file; closing it releases the lock.
+            shared: shares the lock with other sharers. Rarely two sharers pick the same byte; then the
+                second one doesn't get the lock.
         """
         os.lseek(fd, os.getpid() % _SLOTS if shared else 0, os.SEEK_SET)
         try:
@@ -33,11 +33,11 @@ else:
     import fcntl
 
     def take(fd: int, *, shared: bool = False) -> bool:
-        """Takes the lock of an open file, if nobody holds it; says whether it did.
+        """Takes the lock of an open file if it is free. Returns whether it did.
 
         Args:
-            fd: the open file; closing its last copy, in whatever process, gives the lock back.
-            shared: with others who share it, but with nobody who wants it alone.
+            fd: the open file; closing its last copy, in any process, releases the lock.
+            shared: shares the lock with other sharers; otherwise it is exclusive.
         """
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -47,7 +47,7 @@ else:
 
 
 def opened(path: str) -> int:
-    """The lock file, made if it is missing, as a descriptor that no child inherits."""
+    """Opens the lock file, making it if it is missing. No child process inherits the descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
 
 
@@ -55,7 +55,7 @@ def taken(path: str, *, shared: bool = False) -> int | None:
     """Opens the lock file and takes its lock.
 
     Returns:
-        The descriptor that holds the lock, or None if somebody else has it.
+        The descriptor that holds the lock, or None if another holds it.
     """
     fd = opened(path)
     if take(fd, shared=shared):

@@ -1,9 +1,10 @@
-"""Databases of earlier schema versions, brought up to this plugin's in place; nothing that it needs otherwise.
+"""Upgrades databases of earlier schema versions in place.
 
-A step leads from one version to the next: a named SQL text that runs in one transaction together with the
-version it leads to, so a kill or a power cut leaves a file of the one version or of the other. Meanwhile
-the gate is held alone: hooks keep their events in the spool. A step never changes once it was released.
-Only for the holder of the worker lock, with nothing of ours open. Nothing on the hook's path imports this.
+A step leads from one version to the next. It is SQL that runs in one transaction with the change of the version,
+so a kill or a power cut leaves the file in one version or in the other. Meanwhile the gate is held exclusively and
+hooks write to the spool. A step never changes once it was released.
+
+Only for the holder of the worker lock, with nothing of ours open. Not on the hook's path.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import logging
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from stash_courier.queue import files, repair, store
 
 BUSY_SECONDS = 10.0
+COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us
 
 log = logging.getLogger(__name__)
 
-# «Show status» and «Deliver now» counted what waits row by row; the index has all that they say. Of the suspects
-# the one that was blamed least is next.
+# "Show status" and "Deliver now" read what waits row by row; now the index has everything they need. The suspect
+# with the fewest deaths comes next.
 QUEUE_2_INDEXES = """
 DROP INDEX IF EXISTS deliveries_due;
 CREATE INDEX deliveries_due ON ack_queue_deliveries (destination, priority, due, timestamp, tries, status)
@@ -32,18 +34,22 @@ CREATE INDEX deliveries_suspect ON ack_queue_deliveries (destination, deaths, du
     WHERE suspect = 1 AND status < 2;
 """
 
-# «Review dead letters» read every resolved dead letter on its way to the latest open one.
+# "Review dead letters" read every resolved dead letter on its way to the latest open one.
 DLQ_2_OPEN = """
 DROP INDEX IF EXISTS dead_letters_failed_at;
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 """
 
-# The columns get the names that the code uses. The ledger keeps which cover an item has.
+# The columns get the names that the code uses. The ledger takes over the digests of covers.db, which _upgrade()
+# has copied to a temporary table.
 QUEUE_3_NAMES = """
 ALTER TABLE ack_queue_deliveries RENAME COLUMN attempts TO counted_attempts;
 ALTER TABLE ack_queue_deliveries RENAME COLUMN tries TO attempts;
 ALTER TABLE ack_queue_deliveries RENAME COLUMN absent TO not_found;
 ALTER TABLE sent ADD COLUMN cover BLOB;
+UPDATE sent SET cover = (
+    SELECT digest FROM temp.covers
+    WHERE covers.destination = sent.destination AND covers.scene_id = sent.scene_id);
 UPDATE control SET key = 'expedite' WHERE key = 'hurry';
 """
 
@@ -55,29 +61,31 @@ STEPS: Mapping[str, Sequence[str]] = {
 
 
 def migrate(folder: Path) -> None:
-    """Brings both files to the versions that this plugin knows, if they are older.
+    """Upgrades both files to the versions that this plugin knows.
 
     Args:
         folder: the data folder.
 
     Raises:
-        store.QueueUnavailable: one is of a newer version, and then none is touched; or a task button holds
-            the queue open.
-        sqlite3.Error: one is damaged, locked, or has no room on the disk; it is of the version it had before.
+        store.QueueUnavailable: a file has a newer version, and then none is changed; or a task button holds the
+            queue open.
+        sqlite3.Error: a file is damaged or locked, or the disk is full; the file keeps its version.
     """
     versions = {name: _version(folder / name) for name in STEPS if (folder / name).exists()}
     for name, version in versions.items():
         if version > _newest(name):
             raise store.QueueUnavailable(store.other_version(str(folder / name), version, _newest(name)))
     older = [name for name, version in versions.items() if 0 < version < _newest(name)]
-    if not older:
-        return
-    gate = repair.gate_alone(folder)
-    try:
-        for name in older:
-            _bring_up(folder / name, versions[name])
-    finally:
-        os.close(gate)
+    if older:
+        gate = repair.gate_alone(folder)
+        try:
+            for name in older:
+                _upgrade(folder / name, versions[name])
+        finally:
+            os.close(gate)
+    for leftover in (COVERS_DB, f"{COVERS_DB}-journal"):
+        with suppress(OSError):
+            (folder / leftover).unlink()
 
 
 def _newest(name: str) -> int:
@@ -85,7 +93,7 @@ def _newest(name: str) -> int:
 
 
 def _version(path: Path) -> int:
-    """The file's version; 0 if it is none of ours, which whoever opens it says."""
+    """The file's version; 0 if it isn't ours, which is reported when it is opened for use."""
     conn = store.connect(str(path), BUSY_SECONDS)
     try:
         return int(conn.execute("PRAGMA user_version").fetchone()[0])
@@ -93,12 +101,24 @@ def _version(path: Path) -> int:
         store.close_untouched(conn, str(path))
 
 
-def _bring_up(path: Path, version: int) -> None:
+def _upgrade(path: Path, version: int) -> None:
     with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
+        conn.execute(
+            "CREATE TEMP TABLE covers (destination, scene_id, digest, PRIMARY KEY (destination, scene_id))"
+        )
+        conn.executemany("INSERT OR IGNORE INTO temp.covers VALUES (?, ?, ?)", _covers(path.with_name(COVERS_DB)))
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):
-            _carry_out(conn, step, number)
-    log.info("%s brought from schema version %d to %d", path.name, version, _newest(path.name))
+            conn.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT")
+    log.info("%s upgraded from schema version %d to %d", path.name, version, _newest(path.name))
 
 
-def _carry_out(conn: sqlite3.Connection, step: str, version: int) -> None:
-    conn.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT")
+def _covers(path: Path) -> list[tuple[str, int, bytes]]:
+    """The rows of covers.db; none if it is missing or damaged. Then each cover is sent once more."""
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(path)) as conn:
+            return conn.execute("SELECT destination, scene_id, digest FROM covers").fetchall()
+    except sqlite3.Error as error:
+        log.warning("%s can't be read (%s): covers are sent once more", path.name, error)
+        return []

@@ -1,8 +1,8 @@
-"""The dead letters' job data: pickles that can hold plain data only, checked before they are loaded.
+"""The dead letters' job data: pickles of plain data only, checked before they are loaded.
 
-An unpickler that merely refuses globals still lets eight bytes ask for gigabytes, so every opcode is
-looked at first: an allow-list, limits, and memo references to texts and bytes only (nested references
-would let a small pickle unfold without end).
+Refusing globals isn't enough: eight bytes of pickle can ask for gigabytes of memory. So every opcode is checked
+first, against an allow-list and limits. Memo references may name texts and bytes only, because nested references
+let a small pickle expand exponentially.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pickle
 import pickletools
 from typing import Any, NoReturn
 
-LARGEST_BYTES = 4 << 20  # a job with its whole history of answers is below 1 MB
-MOST_OPCODES = 20_000  # such a job has 2,500; each may make an object many times its size
+LARGEST_BYTES = 4 << 20  # a job with a full history of answers takes less than 1 MB
+MOST_OPCODES = 20_000  # such a job has 2,500; each opcode may make an object many times its size
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
 _BYTES = {"SHORT_BINBYTES", "BINBYTES"}
 _FLAT = _TEXT | _BYTES
@@ -22,17 +22,16 @@ _FILLERS = {"MARK", "SETITEM", "SETITEMS", "APPEND", "APPENDS"}
 _NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
 _ALLOWED = _FLAT | _CONTAINERS | _FILLERS | _NUMBERS | {"PROTO", "FRAME", "MEMOIZE", "STOP"}
 
-
-# What the unpickler raises on opcodes that are each allowed and together make no sense.
+# What the unpickler raises for opcodes that are allowed one by one but make no sense together.
 _DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 class UnsafePickleError(Exception):
-    """The bytes are no job that Stash Courier wrote; they were not loaded."""
+    """The bytes are not a job that Stash Courier wrote. They were not loaded."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """The second line: no global is ever looked up."""
+    """The second line of defense: it never looks up a global."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise UnsafePickleError(f"it names {module}.{name}")
@@ -47,7 +46,7 @@ def loads(data: bytes) -> dict[str, Any]:
     """Loads what ``dumps`` wrote.
 
     Raises:
-        UnsafePickleError: anything else; a sentence says what was found.
+        UnsafePickleError: the bytes are anything else; the message says what was found.
     """
     if len(data) > LARGEST_BYTES:
         raise UnsafePickleError(f"it has {len(data)} bytes, more than {LARGEST_BYTES}")
@@ -72,7 +71,7 @@ def _check(data: bytes) -> None:
                 raise UnsafePickleError(f"it has more than {MOST_OPCODES} opcodes")
             if name in {"BINGET", "LONG_BINGET"}:
                 if not isinstance(argument, int) or argument >= len(memo) or memo[argument] not in _FLAT:
-                    raise UnsafePickleError("it refers back to something that may hold others")
+                    raise UnsafePickleError("it has a reference to something that can hold other values")
             elif name not in _ALLOWED:
                 raise UnsafePickleError(f"it holds the opcode {name}")
             if name == "MEMOIZE":

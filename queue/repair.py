@@ -1,6 +1,6 @@
-"""Damaged database files: set aside, replaced, and what is readable in them saved.
+"""Replaces damaged database files and copies every readable row to the new file.
 
-Only for the holder of the worker lock, with nothing of ours open. A damaged file is never deleted.
+A damaged file is set aside, never deleted. Only for the holder of the worker lock, with nothing of ours open.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from stash_courier.queue import codec, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
-# What stands between a file's name and the time at which it was set aside, before and after all that
-# can be read in it was saved.
+# A file that is set aside gets one of these and the time added to its name: the first until all readable rows were
+# saved, then the second.
 UNREAD, DAMAGED = ".unread-", ".damaged-"
 GATE_SECONDS = 30.0  # hooks hold the gate for milliseconds, a task button for as long as it runs
 SAVE_ROWS = 1000  # in one transaction
-LONGEST_LEAP = 1 << 61  # rowids passed over at a time in search of the next readable row
+LONGEST_LEAP = 1 << 61  # rowids skipped at a time in search of the next readable row
+# Names of columns before queue.db's version 3.
+OLD_NAMES = {"counted_attempts": "attempts", "attempts": "tries", "not_found": "absent"}
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 Row = tuple[Any, ...]
@@ -32,27 +34,27 @@ log = logging.getLogger(__name__)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file itself is broken, not that it is locked or the disk is full."""
+    """Whether an error means that the file itself is damaged, and not that it is locked or the disk is full."""
     code = getattr(error, "sqlite_errorcode", None)
     return type(error) is sqlite3.DatabaseError if code is None else code & 0xFF in _DAMAGE
 
 
 def repair(folder: Path) -> str | None:
-    """Checks both files, sets aside what is damaged and saves what can be read.
+    """Checks both files, sets damaged ones aside and saves what can be read.
 
-    Whatever a kill leaves of it, the next call carries on: see ``unfinished``.
+    If it is killed, the next call continues: see ``unfinished``.
 
     Args:
         folder: the data folder.
 
     Returns:
-        A sentence for the owner; None if nothing was damaged.
+        Sentences for the owner; None if nothing was damaged.
 
     Raises:
         store.QueueUnavailable: a task button holds the files open.
-        sqlite3.Error, OSError: they can't be replaced now, such as on a full disk.
+        sqlite3.Error, OSError: they can't be replaced now, for example because the disk is full.
     """
-    said = []
+    sentences = []
     for name in FILES:
         path = folder / name
         damaged = path.exists() and not _sound(path)
@@ -61,14 +63,14 @@ def repair(folder: Path) -> str | None:
             try:
                 if damaged:
                     _set_aside(path)
-                said += [_save_all(path, unread) for unread in _unread(path)]
+                sentences += [_save_all(path, unread) for unread in _unread(path)]
             finally:
                 os.close(gate)
-    return " ".join(said) or None
+    return " ".join(sentences) or None
 
 
 def unfinished(folder: Path) -> bool:
-    """Whether a repair was killed before all that can be read was saved."""
+    """Whether a repair was killed before everything readable was saved."""
     return any(_unread(folder / name) for name in FILES)
 
 
@@ -84,12 +86,12 @@ def _sound(path: Path) -> bool:
 
 
 def _readonly(path: Path) -> sqlite3.Connection:
-    """Opens a file that may be damaged: whoever closes it otherwise plays its log into it."""
+    """Opens a file that may be damaged. Read-only, or closing it would checkpoint its log into it."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
 
 
 def _set_aside(path: Path) -> None:
-    """Renames the file and then its log; of a log that is left behind, ``store.make`` takes care."""
+    """Renames the file and then its log. If a kill leaves the log behind, ``store.make`` moves it."""
     unread = path.with_name(f"{path.name}{UNREAD}{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}")
     path.rename(unread)
     _follow(path, "-wal", unread)
@@ -98,19 +100,20 @@ def _set_aside(path: Path) -> None:
 
 
 def _unread(path: Path) -> list[Path]:
-    """Files that were set aside and not read to the end, newest first: a log left behind is the newest's."""
+    """Files that were set aside and not read to the end, newest first: a log left behind belongs to the newest."""
     found = path.parent.glob(f"{path.name}{UNREAD}*")
     return sorted((file for file in found if not file.name.endswith(("-wal", "-shm"))), reverse=True)
 
 
 def _follow(path: Path, suffix: str, unread: Path) -> None:
-    """A file's log goes where the file went, if it isn't there yet."""
+    """Moves a log to the file it belongs to, unless that has one already."""
     log_file, target = path.with_name(path.name + suffix), unread.with_name(unread.name + "-wal")
     if log_file.exists() and not target.exists():
         log_file.rename(target)
 
 
 def _save_all(path: Path, unread: Path) -> str:
+    """Saves what can be read in a file that was set aside. Returns a sentence for the owner."""
     _follow(path, store.STRAY_WAL, unread)
     if not path.exists():
         if path.name == files.QUEUE_DB:
@@ -121,38 +124,41 @@ def _save_all(path: Path, unread: Path) -> str:
     saved = _save(unread, path)
     unread.with_name(unread.name + "-shm").unlink(missing_ok=True)
     aside = unread.with_name(unread.name.replace(UNREAD, DAMAGED))
-    for suffix in ("-wal", ""):  # the file last, for its name says that it was read
+    for suffix in ("-wal", ""):  # the file last, since its name tells that it was read
         part, target = (file.with_name(file.name + suffix) for file in (unread, aside))
         if target.exists():
-            part.unlink(missing_ok=True)  # the empty log that reading it once more has made
+            part.unlink(missing_ok=True)  # an empty log, made by reading the file again
         elif part.exists():
             part.rename(target)
     sentence = (
-        f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}; "
-        f"{saved} rows could be read and were kept. Press «Send all scenes» if something is missing."
+        f"{path.name} was damaged on {time.strftime('%Y-%m-%d %H:%M')} and was set aside as {aside.name}. "
+        f'Rows saved: {saved}. If something is missing, press "Send all scenes".'
     )
     log.error("%s", sentence)
     return sentence
 
 
 def gate_alone(folder: Path) -> int:
-    """Waits until nobody has queue.db open, and keeps it so until the descriptor returned is closed.
+    """Waits until queue.db is closed everywhere and takes the gate exclusively.
+
+    Returns:
+        The descriptor that holds the gate: close it to let others open queue.db again.
 
     Raises:
-        store.QueueUnavailable: a task button doesn't let go of it.
+        store.QueueUnavailable: a task button keeps it open.
     """
     give_up = time.monotonic() + GATE_SECONDS
     while (gate := locks.taken(str(folder / files.GATE))) is None:
         if time.monotonic() > give_up:
             raise store.QueueUnavailable(
-                "the queue must be mended or updated and a task button uses it: stop that task in Stash"
+                "the queue must be repaired or upgraded, but a task is using it: stop that task in Stash"
             )
         time.sleep(0.005)
     return gate
 
 
 def _save(old: Path, new: Path) -> int:
-    """Copies the rows that can be read, table by table; those that are there already stay as they are."""
+    """Copies the readable rows of all tables. Rows that are there already stay as they are. Returns how many."""
     source = _readonly(old)
     source.text_factory = codec.exact
     target = store.connect(str(new), 10.0)
@@ -162,41 +168,55 @@ def _save(old: Path, new: Path) -> int:
             "SELECT name, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE type = 'table' "
             "AND name NOT LIKE 'sqlite_%' AND name != 'totals'"
         ).fetchall()
-        for table, keyed in tables:
-            columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-            insert = (
-                f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-            )
-            chosen = ", ".join(columns)
-            rows = _keyed_rows(source, table, chosen) if keyed else _rows(source, table, chosen)
-            target.execute("BEGIN IMMEDIATE")
-            for count, row in enumerate(rows, 1):
-                saved += target.execute(insert, [_bindable(value) for value in row]).rowcount
-                if count % SAVE_ROWS == 0:
-                    target.execute("COMMIT")
-                    target.execute("BEGIN IMMEDIATE")
-            target.execute("COMMIT")
-        _count_on(source, target)
+        for table, without_rowid in tables:
+            saved += _save_table(source, target, table, without_rowid)
+        _raise_ids(source, target)
     finally:
         source.close()
         target.close()
     return saved
 
 
-def _count_on(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Ids go on where they were, even if the clock was set back: a ``seq`` must never run backwards."""
-    raising = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
+def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, without_rowid: bool) -> int:
+    columns = _columns(source, target, table)
+    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    selected = ", ".join(columns.values())
+    rows = _keyed_rows(source, table, selected) if without_rowid else _rows(source, table, selected)
+    saved = 0
+    target.execute("BEGIN IMMEDIATE")
+    for count, row in enumerate(rows, 1):
+        saved += target.execute(insert, [_bindable(value) for value in row]).rowcount
+        if count % SAVE_ROWS == 0:
+            target.execute("COMMIT")
+            target.execute("BEGIN IMMEDIATE")
+    target.execute("COMMIT")
+    return saved
+
+
+def _columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> dict[str, str]:
+    """The columns to fill, each with its name in the damaged file, which may have an earlier schema version."""
+    info = f"PRAGMA table_info({table})"
+    columns = {row[1]: row[1] for row in target.execute(info)}
+    there = {row[1] for row in _until_damage(source, info)}
+    if OLD_NAMES.keys() <= columns.keys() and "tries" in there:
+        columns |= OLD_NAMES
+    return {name: old for name, old in columns.items() if old in there or not there}
+
+
+def _raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Continues the ids where they were, even if the clock was set back: a ``seq`` must never run backwards."""
+    raise_id = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
     for name, seq in _until_damage(source, "SELECT name, seq FROM sqlite_sequence"):
         if isinstance(seq, int):
-            target.execute(raising, (seq, name))
+            target.execute(raise_id, (seq, name))
     if target.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (schema.INBOX,)).fetchone():
         for table in (schema.DELIVERIES, "sent"):
             highest = target.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]
-            target.execute(raising, (highest, schema.INBOX))
+            target.execute(raise_id, (highest, schema.INBOX))
 
 
 def _bindable(value: object) -> object:
-    """The value, or a damaged text's bytes."""
+    """The value; the bytes of a text that isn't UTF-8."""
     if not isinstance(value, str):
         return value
     raw = value.encode("utf-8", "surrogateescape")
@@ -204,56 +224,71 @@ def _bindable(value: object) -> object:
 
 
 def _rows(source: sqlite3.Connection, table: str, columns: str) -> Generator[Row, None, None]:
-    """All rows that can be read; the same one may come twice."""
+    """All readable rows; the same row may come twice."""
     if (yield from _walk(source, table, columns, -1, 1)):
         return
-    # Where the first and the last page are damaged, only somewhere in between is a way in.
+    # If the first and the last page are damaged, the search needs a start between them.
     for (seq,) in list(_until_damage(source, "SELECT seq FROM sqlite_sequence WHERE name = ?", table)):
         yield from _walk(source, table, columns, seq + 1, -1)
 
 
 def _walk(
-    source: sqlite3.Connection, table: str, columns: str, at: int, sign: Literal[1, -1]
+    source: sqlite3.Connection, table: str, columns: str, start: int, direction: Literal[1, -1]
 ) -> Generator[Row, None, bool]:
-    """Rows beyond a rowid, upwards or downwards. Over what can't be read it leaps further and further,
-    and from where it lands it also reads back to the damage.
+    """Readable rows beyond a rowid, upwards or downwards.
+
+    At damage it leaps, twice as far each time, until it finds a readable row. From where it lands it also reads
+    backwards, to get the rows between there and the damage.
 
     Returns:
         Whether it met no damage.
     """
     select = f"SELECT rowid, {columns} FROM {table} WHERE rowid"
-    onward, back = ("> ? ORDER BY rowid", "<= ? AND rowid > ? ORDER BY rowid DESC")
-    if sign < 0:
-        onward, back = ("< ? ORDER BY rowid DESC", ">= ? AND rowid < ? ORDER BY rowid")
-    leap, sound = 0, True
+    onward, backward = f"{select} > ? ORDER BY rowid", f"{select} <= ? AND rowid > ? ORDER BY rowid DESC"
+    if direction < 0:
+        onward, backward = f"{select} < ? ORDER BY rowid DESC", f"{select} >= ? AND rowid < ? ORDER BY rowid"
+    reached, leap, sound = start, 0, True
     while leap <= LONGEST_LEAP:
-        probe = at + sign * leap
+        landing = reached + direction * leap
         if leap:
-            for _, *row in _until_damage(source, f"{select} {back}", probe, at):
-                yield tuple(row)
-        rows = _until_damage(source, f"{select} {onward}", probe)
-        leap = max(leap * 2, 1)
-        while True:
-            try:
-                at, *row = next(rows)
-            except StopIteration as end:
-                if end.value:
-                    return sound
-                sound = False
-                break
-            leap = 1
-            yield tuple(row)
+            yield from _stretch(source, backward, landing, reached)
+        last, complete = yield from _stretch(source, onward, landing)
+        if complete:
+            return sound
+        sound = False
+        if last is None:
+            leap = max(2 * leap, 1)
+        else:
+            reached, leap = last, 1
     return False
 
 
+def _stretch(
+    source: sqlite3.Connection, query: str, *values: int
+) -> Generator[Row, None, tuple[int | None, bool]]:
+    """Rows up to the first damage, without the rowid that each begins with.
+
+    Returns:
+        The last rowid, None if no row could be read; and whether the rows ended without damage.
+    """
+    last = None
+    try:
+        for last, *row in source.execute(query, values):  # noqa: B007
+            yield tuple(row)
+    except sqlite3.DatabaseError:
+        return last, False
+    return last, True
+
+
 def _keyed_rows(source: sqlite3.Connection, table: str, columns: str) -> Generator[Row, None, None]:
-    """Readable rows of a table without rowids, from both ends: the same row may come twice."""
+    """Readable rows of a table without rowids, from both ends; the same row may come twice."""
     for order in ("ASC", "DESC"):
         if (yield from _until_damage(source, f"SELECT {columns} FROM {table} ORDER BY 1 {order}")):
             return
 
 
 def _until_damage(source: sqlite3.Connection, query: str, *values: object) -> Generator[Row, None, bool]:
+    """Rows up to the first damage. Returns whether there was none."""
     try:
         yield from source.execute(query, values)
     except sqlite3.DatabaseError:

@@ -44,7 +44,7 @@ CREATE TABLE {DELIVERIES} (
     later_due REAL,
     UNIQUE (destination, scene_id));        -- newest wins, and at most one in flight
 
--- What is due, and behind it all that a person is told of what waits, so that this reads no row.
+-- What is due. The last three columns are what people are shown about it, so that BACKLOG reads no row.
 CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, attempts, status)
     WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;

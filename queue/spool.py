@@ -1,4 +1,4 @@
-"""The spool folder: events that queue.db could not take, one file each. On the hook's path when that happens."""
+"""The spool folder: events that queue.db could not take, one file each. The hook imports it only then."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from stash_courier.queue import files
 
 
 def put(folder: str, data: bytes) -> str:
-    """Writes an encoded event into the spool folder, durably; the worker takes it in later.
+    """Writes an encoded event to the spool folder, durably. The worker moves it to the inbox later.
 
     Returns:
         The file's name.
 
     Raises:
-        OSError: it could not be written; the event is not promised.
+        OSError: it could not be written; the event is lost unless the caller reports it.
     """
     directory = os.path.join(folder, files.SPOOL)
     os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -1,6 +1,6 @@
 """Opens queue.db, creates it, and puts an event into its inbox. On the hook's path.
 
-Every millisecond here is paid at every edit in Stash.
+Every millisecond spent here delays every edit in Stash.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def encode(event: dict[str, object]) -> bytes:
 
 
 def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
-    """Opens queue.db for durable single statements.
+    """Opens a database so that each statement is durable when it returns.
 
-    Only the worker checkpoints: a hook must never pay for the others' pages.
+    It never checkpoints by itself: a hook must not spend time on pages that others wrote.
 
     Args:
-        path: the file; created empty if it is missing, so hold the gate.
+        path: the file. It is created empty if it is missing, so hold the gate.
         busy_seconds: how long to wait for another's lock.
 
     Raises:
@@ -46,11 +46,11 @@ def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
 
 
 def make(path: str, script: str) -> None:
-    """Makes a database file of ours: WAL, able to shrink, and whole or not at all.
+    """Makes a database file in WAL mode that can shrink. A kill leaves a complete file or none.
 
     Args:
-        path: where; it is replaced if it exists, so make sure that nobody else makes it.
-        script: what to run in the transaction that fills it.
+        path: the file. It is replaced if it exists, so hold the gate or the worker lock.
+        script: the SQL that fills it, run in one transaction.
     """
     draft = path + ".new"
     for leftover in (draft, draft + "-wal", draft + "-shm"):
@@ -65,17 +65,17 @@ def make(path: str, script: str) -> None:
     finally:
         conn.close()
     if os.path.exists(path + "-wal"):
-        # Left by a file that was set aside: SQLite would play it into the new one. See repair.py.
+        # It belongs to a file that was set aside; SQLite would apply it to the new one. See repair.py.
         os.replace(path + "-wal", path + STRAY_WAL)
     os.rename(draft, path)
     files.sync_folder(os.path.dirname(path))
 
 
 def create(path: str) -> None:
-    """Makes a new queue.db; only with the gate held alone.
+    """Makes a new queue.db. Only with the gate held exclusively.
 
     ``seq`` starts at the unix time in microseconds, so that it never runs backwards when a damaged file is
-    replaced: no queue takes a million events a second. JavaScript's numbers hold it until the year 2255.
+    replaced: no queue takes a million events a second. JavaScript's numbers hold it exactly until the year 2255.
     """
     microseconds = time.time_ns() // 1_000
     make(
@@ -86,13 +86,13 @@ def create(path: str) -> None:
 
 
 def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
-    """Puts one encoded event into the inbox, durably, creating queue.db if need be.
+    """Puts one encoded event into the inbox, durably, creating queue.db if it is missing.
 
     Args:
         folder: the data folder; it exists.
         data: what ``encode`` returned.
         at: wall time of the event, unix seconds.
-        busy_seconds: how long Stash may be kept waiting for another's lock.
+        busy_seconds: how long to wait for another's lock; Stash waits as long.
 
     Returns:
         The event's seq.
@@ -112,19 +112,19 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
 
 
 def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
-    """Opens queue.db, making it first if there is none.
+    """Opens queue.db, creating it if it is missing.
 
     Args:
         folder: the data folder; it exists.
         busy_seconds: how long to wait for another's lock.
-        patient: waits as long for the gate too. A hook doesn't, for a repair can take long.
+        patient: waits for the gate too. A hook doesn't, since a repair can take long.
 
     Returns:
-        The connection, and the descriptor that shares the gate: close it after the connection, so
-        that nobody replaces the file under an open connection.
+        The connection, and the descriptor that shares the gate. Close the descriptor last, so that the file
+        isn't replaced under an open connection.
 
     Raises:
-        QueueUnavailable: it is being made or replaced, or has another schema version.
+        QueueUnavailable: it is being created or replaced, or has another schema version.
         sqlite3.Error: it is damaged or locked.
     """
     path = os.path.join(folder, files.QUEUE_DB)
@@ -154,21 +154,21 @@ def _check(conn: sqlite3.Connection, path: str) -> None:
 
 
 def other_version(path: str, found: int, known: int) -> str:
-    """Why a database of another schema version can't be used, and what to do: a sentence without its full stop."""
+    """Why a database of another schema version can't be used, and what to do. Without a full stop at the end."""
     if found < known:
         return (
-            f"{path} has schema version {found}, of an earlier plugin: the worker brings it to version {known} "
-            "when it starts. Nothing is lost, changes are kept beside it until then"
+            f"{path} has schema version {found}, of an earlier plugin: the worker upgrades it to version {known} "
+            "when it starts. Nothing is lost: until then changes are kept in the spool folder"
         )
     return (
-        f"{path} has schema version {found} and this plugin knows {known}: install the plugin that wrote it "
-        "again. It was left as it is, and changes are kept beside it"
+        f"{path} has schema version {found}, and this plugin knows only versions up to {known}: install the newer "
+        "plugin again. The file was not changed, and new changes are kept in the spool folder"
     )
 
 
 def close_untouched(conn: sqlite3.Connection, path: str) -> None:
-    """Closes a database without playing its log into it, as whoever closes it last does otherwise."""
-    from pathlib import Path  # only here, for it costs a hook much
+    """Closes a database without a checkpoint, which SQLite otherwise makes when the last connection closes."""
+    from pathlib import Path  # only here: it is expensive for a hook
 
     if not os.path.exists(path + "-wal") or not os.path.getsize(path + "-wal"):
         conn.close()
@@ -179,9 +179,9 @@ def close_untouched(conn: sqlite3.Connection, path: str) -> None:
         conn.close()
         return
     try:
-        other.execute("PRAGMA user_version").fetchone()  # from here on it shares the file
+        other.execute("PRAGMA user_version").fetchone()  # from now on this connection is open too
     except sqlite3.Error:
-        pass  # it is locked or damaged, so that nobody plays anything into it
+        pass  # the file is locked or damaged, so there is no checkpoint anyway
     finally:
         conn.close()
         other.close()
@@ -192,7 +192,7 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
     give_up = time.monotonic() + wait_seconds
     while True:
         missing = not os.path.exists(path)
-        patient = patient or missing  # somebody makes it, which takes milliseconds
+        patient = patient or missing  # creating the file takes milliseconds
         gate = locks.taken(gate_path, shared=not missing)
         if gate is None:
             if not patient or time.monotonic() > give_up:
@@ -207,4 +207,4 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
             raise
         if not missing and os.path.exists(path):
             return gate
-        os.close(gate)  # it was alone and is to be shared, or the file was set aside in between
+        os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between

@@ -1,4 +1,4 @@
-"""What both databases need: durable transactions, and giving the disk back. What stands in them is others'."""
+"""Durable transactions, and giving free pages back to the file system, for both databases."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def transaction(conn: sqlite3.Connection) -> Iterator[None]:
-    """Takes the write lock, then commits what the block wrote, or undoes all of it if the block raises.
+    """Takes the write lock, and commits what the block wrote or, if the block raises, undoes it.
 
     Raises:
-        sqlite3.OperationalError: somebody else has the write lock, or the disk is full.
+        sqlite3.OperationalError: another connection holds the write lock, or the disk is full.
     """
     conn.execute("BEGIN IMMEDIATE")
     try:
@@ -25,8 +25,8 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def shrink(conn: sqlite3.Connection, pages: int) -> None:
-    """Gives free pages back to the file system, at most so many.
+    """Gives at most this many free pages back to the file system.
 
-    As a script, for ``execute`` steps a statement without columns only once, which gives back one page.
+    As a script, because ``execute`` steps a statement without columns once, which gives back only one page.
     """
     conn.executescript(f"PRAGMA incremental_vacuum({pages})")

@@ -1,14 +1,15 @@
-"""Moves between queue.db and dlq.db: bury and redrive, and what a kill in the middle of one leaves.
+"""Moves between queue.db and dlq.db: bury and redrive, and ``heal`` after a kill in the middle of one.
 
-Two files can't change in one transaction, so every move writes its target first and clears its
-source second; between the two the job is in both, never in neither. Each move raises the job's
-generation, so that ``heal`` knows of a pair which one is newer. Only for the holder of the worker lock.
+Two files can't change in one transaction. So every move writes its target first and clears its source second:
+between the two the job is in both files, never in neither. Each move raises the job's generation, which tells
+``heal`` the newer of the two. Only for the holder of the worker lock.
 """
 
 from __future__ import annotations
 
-from stash_courier.queue import control, ledger
-from stash_courier.queue.dlq import DeadLetterQueue, OnTheWay
+from stash_courier.queue import codec, control, ledger
+from stash_courier.queue.checks import or_default
+from stash_courier.queue.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Event, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 
@@ -21,10 +22,17 @@ def bury(
     *,
     title: str = "",
 ) -> int | None:
-    """Makes a delivery a dead letter; one that a newer event has overtaken is not buried but goes on.
+    """Makes a delivery a dead letter. A delivery that a newer event supersedes is put back instead.
+
+    Args:
+        queue: from which the delivery goes.
+        dlq: to which it goes.
+        delivery: claimed, or a corrupt row of the deliveries table.
+        error: why it can't be delivered.
+        title: the scene's title, for people.
 
     Returns:
-        The dead letter's id, or None if the delivery goes on.
+        The dead letter's id, or None if the delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
@@ -42,14 +50,14 @@ def bury(
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
-    """Puts what a dead letter stands for back into the queue: "deliver the current state".
+    """Puts a dead letter's scene back into the queue, to deliver its current state.
 
-    It gets a seq of its own, so that receivers don't take it for the delivery that failed. A destination
-    that was forgotten is remembered as one that the settings don't name, else nobody would ever look at it.
+    It gets a new seq, so that receivers don't mistake it for the delivery that failed. If the destination was
+    forgotten, it is stored as removed from the settings, so that its delivery expires like those of any other.
 
     Returns:
-        False if something newer was sent meanwhile, which resolves it, or if nobody can tell any
-        more what it was about.
+        False if it was not put back: something newer was sent meanwhile, which resolves the dead letter, or its
+        scene or destination is unknown.
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
@@ -59,13 +67,11 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         dlq.set_state(dead_letter.id, "dead")
         return False
     job = dead_letter.job or {}
-    changed = job.get("changed")
-    names = changed if isinstance(changed, list) else ()
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
         event=_event(dead_letter.event),
-        changed=tuple(name for name in names if isinstance(name, str) and name.isidentifier()),
+        changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
         path=str(job.get("path", "")),
         oshash=str(job.get("oshash", "")),
@@ -79,30 +85,30 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
 
 
 def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
-    """Gives all that is kept of a destination to a name of which nothing is kept yet."""
+    """Gives all rows of a destination, in both files, to a name that has none yet."""
     dlq.rename(old, new)
     with queue.transaction():
         queue.rename(old, new)
 
 
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
-    """At start, before ``recover``: settles what a kill left in both files. The higher generation stays."""
+    """Removes what a kill left in both files: the higher generation stays. Call it before ``recover``."""
     for delivery in queue.in_flight():
-        dead_letter = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
-        if isinstance(delivery, Delivery) and dead_letter is not None:
-            _, state, generation, seq = dead_letter
+        found = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
+        if isinstance(delivery, Delivery) and found is not None:
+            _, state, generation, seq = found
             if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
                 with queue.transaction():
                     queue.remove(delivery.row_id)
     for was in ("asked", "back"):
-        for moving in dlq.on_the_way(was):
-            found = _settled(queue, was, moving)
-            if found != was:
-                dlq.set_state(moving.id, found)
+        for dead_letter in dlq.in_transit(was):
+            state = _correct_state(queue, was, dead_letter)
+            if state != was:
+                dlq.set_state(dead_letter.id, state)
 
 
-def _settled(queue: SceneQueue, was: str, dead_letter: OnTheWay) -> str:
-    """The state that a dead letter should have, by what the queue knows."""
+def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:
+    """The state that a dead letter should have according to the queue."""
     generation = queue.generation(dead_letter.destination, dead_letter.scene_id)
     if generation is not None and generation > dead_letter.generation:
         return "back"

@@ -1,8 +1,8 @@
-"""Puts the plugin folder together: what a person drops into Stash's plugins folder, and no more.
+"""Builds the plugin folder, which the owner copies into Stash's plugins folder.
 
-Our code, and under ``lib/`` the runtime requirements exactly as ``requirements/runtime.txt`` locks
-them, pure Python only, with their licences. Downloads nothing: ``make plugin`` fetches the wheels.
-The same checkout and lock make the same bytes again.
+It contains our code and, under ``lib/``, the runtime requirements as locked in ``requirements/runtime.txt``:
+pure Python only, with their licenses. Downloads nothing; ``make plugin`` gets the wheels. The build is
+reproducible: the same checkout and lock make the same bytes.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "stash_courier"
-CODE = ("plugin", "queue", "worker")
+CODE = ("plugin", "queue", "worker")  # copied with all their sub-packages
 FILES = ("stash_plugin.yml", "README.md", "LICENSE")
-NO_CODE_OF_OURS = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-# Stash runs on musl and glibc, x86 and ARM, and any Python from 3.11 on: a compiled part fits one of them.
+NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+# Stash runs on musl and glibc, x86 and ARM, with any Python from 3.11 on. A compiled file fits only one of these.
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".pyc"}
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip entry; a fixed time makes the archive reproducible
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip entry; a fixed time keeps the archive reproducible
 
 
 class BuildError(Exception):
-    """The folder can't be made; the message says why and what to do."""
+    """The folder can't be built; the message says why and what to do."""
 
 
 def build(target: Path, wheels: Path, lock: Path = ROOT / "requirements" / "runtime.txt") -> None:
-    """Makes the plugin folder, replacing what was there.
+    """Builds the plugin folder and replaces an existing one.
 
     Args:
-        target: the folder to make.
-        wheels: a folder with the locked wheels, as ``make plugin`` fills it.
+        target: the folder to build.
+        wheels: a folder with the locked wheels, filled by ``make plugin``.
         lock: requirements with ``==`` and ``--hash``.
 
     Raises:
@@ -47,19 +47,23 @@ def build(target: Path, wheels: Path, lock: Path = ROOT / "requirements" / "runt
     target.mkdir(parents=True)
     for name in FILES:
         if not (ROOT / name).is_file():
-            raise BuildError(f"{name} is missing in {ROOT}, and the plugin is not complete without it.")
+            raise BuildError(f"{name} is missing in {ROOT}. Restore it from git.")
         shutil.copyfile(ROOT / name, target / name)
     for name in CODE:
-        shutil.copytree(ROOT / name, target / name, ignore=NO_CODE_OF_OURS)
+        shutil.copytree(ROOT / name, target / name, ignore=NOT_SHIPPED)
     lib = target / "lib"
     for wheel in locked_wheels(lock, wheels):
         unpack(wheel, lib)
-    (lib / "LICENSES.md").write_text("\n".join(licence_table(lib)) + "\n", encoding="utf-8")
+    (lib / "LICENSES.md").write_text("\n".join(license_table(lib)) + "\n", encoding="utf-8")
     check(target)
 
 
 def locked_wheels(lock: Path, wheels: Path) -> list[Path]:
-    """The wheel of each requirement in the lock, found by its hash, in the lock's order."""
+    """The wheel of each requirement, found by its hash, in the lock's order.
+
+    Raises:
+        BuildError: a wheel is missing or not pure Python.
+    """
     by_hash = {hashlib.sha256(w.read_bytes()).hexdigest(): w for w in wheels.glob("*.whl")}
     found = []
     for requirement, hashes in requirements(lock):
@@ -67,14 +71,14 @@ def locked_wheels(lock: Path, wheels: Path) -> list[Path]:
         if wheel is None or not wheel.name.endswith("-none-any.whl"):
             raise BuildError(
                 f"{requirement}: no pure Python wheel in {wheels} has a hash that {lock.name} allows. "
-                f"Delete that folder and run `make plugin`, which fetches it anew."
+                "Delete that folder and run `make plugin`, which downloads it again."
             )
         found.append(wheel)
     return found
 
 
 def requirements(lock: Path) -> Iterator[tuple[str, list[str]]]:
-    """Name with version, and the SHA-256 hashes, of each entry of a lock."""
+    """Each entry of a lock: name with version, and its SHA-256 hashes."""
     text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -82,39 +86,43 @@ def requirements(lock: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def unpack(wheel: Path, lib: Path) -> None:
-    """Installs a wheel as pip would, less the scripts and the byte code."""
+    """Installs a wheel like pip, without scripts and bytecode.
+
+    Raises:
+        BuildError: the wheel installs files outside of ``lib/``.
+    """
     with zipfile.ZipFile(wheel) as archive:
         if any(".data/" in name for name in archive.namelist()):
-            raise BuildError(f"{wheel.name} wants files outside of lib/, which a plugin folder has not.")
+            raise BuildError(f"{wheel.name} installs files outside of lib/, which a plugin folder can't have.")
         archive.extractall(lib)
 
 
-def licence_table(lib: Path) -> Iterator[str]:
-    """LICENSES.md, line by line.
+def license_table(lib: Path) -> Iterator[str]:
+    """The lines of LICENSES.md.
 
     Raises:
-        BuildError: a package came without the text of its licence.
+        BuildError: a package has no license text.
     """
     yield "# What is in this folder\n"
-    yield "Unchanged from the packages' own wheels, each with the text of its licence in the place named.\n"
-    yield "| package | version | licence | text |"
+    yield "Unchanged from the packages' wheels, each with its license text at the path in the table.\n"
+    yield "| package | version | license | text |"
     yield "|---|---|---|---|"
     for info in sorted(lib.glob("*.dist-info")):
         texts = sorted(p for p in (info / "licenses").rglob("*") if p.is_file())
         if not texts:
-            raise BuildError(f"{info.name} holds no licence text, so the package can't be passed on.")
+            raise BuildError(f"{info.name} has no license text, so the package can't be redistributed.")
         metadata = BytesParser().parsebytes((info / "METADATA").read_bytes())
         where = ", ".join(p.relative_to(lib).as_posix() for p in texts)
-        yield f"| {metadata['Name']} | {metadata['Version']} | {licence(metadata)} | {where} |"
+        yield f"| {metadata['Name']} | {metadata['Version']} | {license_name(metadata)} | {where} |"
 
 
-def licence(metadata: Message) -> str:
-    """The licence's name as the package states it."""
+def license_name(metadata: Message) -> str:
+    """The license's name, from the package's metadata."""
     return str(metadata["License-Expression"] or metadata["License"]).splitlines()[0]
 
 
 def check(folder: Path) -> None:
-    """Refuses what would break in a user's Stash.
+    """Checks that the folder works in any Stash.
 
     Raises:
         BuildError: a compiled file, or a second file that Stash would load as a plugin.
@@ -122,13 +130,13 @@ def check(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix in COMPILED:
-            raise BuildError(f"{name} is compiled; the plugin folder must work on every system.")
+            raise BuildError(f"{name} is compiled, but the plugin folder must work on every system.")
         if path.suffix == ".yml" and name != "stash_plugin.yml":
-            raise BuildError(f"Stash would load {name} as a plugin of its own; name it .yaml.")
+            raise BuildError(f"Stash would load {name} as another plugin. Rename it to .yaml.")
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Zips the folder, its name included, so that unpacking it in Stash's plugins folder is enough."""
+    """Zips the folder with its name, so that it only has to be unpacked in Stash's plugins folder."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder.parent).as_posix(), EARLIEST)
@@ -138,11 +146,11 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def main() -> int:
-    """Builds, says how large the result is, returns the exit status."""
+    """Builds the folder and prints its size; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheels", type=Path, default=ROOT / ".build" / "wheels")
     parser.add_argument("--target", type=Path, default=ROOT / "dist" / NAME)
-    parser.add_argument("--zip", action="store_true", help="make a zip file beside the folder, too")
+    parser.add_argument("--zip", action="store_true", help="also make a zip file beside the folder")
     args = parser.parse_args()
     try:
         build(args.target, args.wheels)

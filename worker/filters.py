@@ -1,59 +1,75 @@
-"""Whether a delivery is wanted, pure: the owner's filters against the scene as it is now."""
+"""Whether a delivery is wanted: the owner's filters and the ledger against the scene as it is now. Pure.
+
+To add a filter, add a row to ``FILTERS`` and its setting to worker/settings.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.queue.ledger import Sent
-from stash_courier.worker.settings import Settings, matches_prefix
+from stash_courier.worker.paths import matches_prefix
+from stash_courier.worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter on scenes."""
+
+    setting: str  # its key
+    passes: Callable[[Scene, Settings], bool]
+
+
+FILTERS = (
+    Filter("filter_only_organized", lambda scene, settings: scene.organized or not settings.filter_only_organized),
+    Filter("filter_paths", lambda scene, settings: _path_passes(scene.path, settings)),
+    Filter(
+        "filter_skip_tags",
+        lambda scene, settings: settings.filter_skip_tags.isdisjoint(tag.name.casefold() for tag in scene.tags),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be done with a claimed delivery."""
+    """What to do with a claimed delivery."""
 
     kind: Literal["deliver", "filtered", "superseded"]
-    delivery: Delivery  # to be sent as it is here: a vanished scene's has become a destroy
+    delivery: Delivery  # what to send; for a scene that vanished it has become a destroy
 
 
 def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, settings: Settings) -> Verdict:
-    """Judges a delivery.
+    """Decides what to do with a delivery.
 
     Args:
         delivery: as claimed.
-        scene: as Stash has it now; None if it has it no more, or for a destroy.
+        scene: as it is in Stash now; None if it is gone, and for a destroy.
         sent: the ledger's row for this scene and destination.
-        settings: the owner's.
+        settings: the common settings.
     """
     was_sent = sent is not None and sent.outcome == "sent"
     if delivery.event == "destroy":
-        never = sent is not None and not was_sent
-        wanted = not never and (was_sent or _in_paths(delivery.path, settings))
-        return _unless_skipped(delivery, settings) if wanted else Verdict("filtered", delivery)
-    if scene is None:
-        if sent is None or not was_sent:
-            return Verdict("superseded", delivery)
-        return _unless_skipped(replace(delivery, event="destroy", path=sent.path), settings)
-    if not passes(scene, settings):
-        return Verdict("filtered", delivery)
-    return _unless_skipped(delivery, settings)
-
-
-def _unless_skipped(delivery: Delivery, settings: Settings) -> Verdict:
-    skipped = delivery.event in settings.filter_skip_events
-    return Verdict("filtered" if skipped else "deliver", delivery)
+        # Without a row in the ledger the scene's last path decides.
+        wanted = was_sent or (sent is None and _path_passes(delivery.path, settings))
+    elif scene is not None:
+        wanted = passes(scene, settings)
+    elif sent is not None and was_sent:
+        # Merging scenes destroys the sources without an event.
+        wanted = True
+        delivery = replace(delivery, event="destroy", path=sent.path)
+    else:
+        return Verdict("superseded", delivery)
+    wanted = wanted and delivery.event not in settings.filter_skip_events
+    return Verdict("deliver" if wanted else "filtered", delivery)
 
 
 def passes(scene: Scene, settings: Settings) -> bool:
-    """Whether a scene as it is now passes the filters, whatever happened to it."""
-    if settings.filter_only_organized and not scene.organized:
-        return False
-    if any(tag.name.casefold() in settings.filter_skip_tags for tag in scene.tags):
-        return False
-    return _in_paths(scene.path, settings)
+    """Whether a scene passes all filters, whatever the event."""
+    return all(row.passes(scene, settings) for row in FILTERS)
 
 
-def _in_paths(path: str, settings: Settings) -> bool:
-    return not settings.filter_paths or any(matches_prefix(path, prefix) for prefix in settings.filter_paths)
+def _path_passes(path: str, settings: Settings) -> bool:
+    return not settings.filter_paths or any(matches_prefix(path, folder) for folder in settings.filter_paths)

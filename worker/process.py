@@ -1,7 +1,7 @@
-"""The worker as a process: one per data folder, woken, started detached, replaced by its new code.
+"""The worker as a process: one per data folder, woken, started detached, replaced by new code.
 
-All that differs by operating system is here and in queue/locks.py. On the hook's path: what costs
-is imported where it is needed.
+Everything that differs by operating system is here and in queue/locks.py. This module is on the hook's path:
+expensive modules are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import time
 
 from stash_courier.queue import files, locks
 
-TYPE_CHECKING = False  # typing costs each hook a fifth of a bare interpreter's start
+TYPE_CHECKING = False  # importing typing would add a fifth of a bare interpreter's start to each hook
 if TYPE_CHECKING:
     from typing import NoReturn
 
-GLANCE_SECONDS = 0.005  # longer than anybody holds the lock who only looks whether a worker runs
-LOCK_FD = "STASH_COURIER_LOCK_FD"  # hands the locked descriptor from the starter to the worker
+GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
+LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
 
 
 def wake(folder: str) -> bool:
-    """Tells a running worker that there is something to do.
+    """Wakes a running worker.
 
     Returns:
-        False if nobody listens: no worker runs, or this system has no named pipes.
+        False if no worker reads the pipe: none runs, or this system has no named pipes.
     """
     if os.name == "nt":
         return False
@@ -35,10 +35,10 @@ def wake(folder: str) -> bool:
         return False
     try:
         if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-            return False  # a copied data folder may hold a file by this name: the worker replaces it
+            return False  # a copied data folder may contain a plain file with this name; the worker replaces it
         os.write(fd, b"!")
     except BlockingIOError:
-        pass  # the pipe is full of calls it hasn't read: it is awake
+        pass  # the pipe is full, so the worker is awake
     except BrokenPipeError:
         return False
     finally:
@@ -49,15 +49,15 @@ def wake(folder: str) -> bool:
 def start(folder: str, root: str) -> bool:
     """Starts the worker detached, unless one runs or ``STASH_COURIER_WORKER=off``.
 
-    The lock is taken here and its descriptor handed to the child, so that of many hooks at once
-    exactly one starts a worker, and nothing comes between.
+    The lock is taken here and its descriptor is passed to the child. So exactly one of many simultaneous hooks
+    starts a worker, and the lock is never free in between.
 
     Args:
         folder: the data folder.
         root: the plugin's folder.
 
     Returns:
-        False if it must not be started here.
+        False if ``STASH_COURIER_WORKER=off`` forbids it.
 
     Raises:
         OSError: it can't be started.
@@ -72,7 +72,9 @@ def start(folder: str, root: str) -> bool:
     log = os.path.join(folder, files.WORKER_LOG)
     try:
         if os.name == "nt":
-            os.close(lock)  # Windows hands no lock to a child: it takes its own, and of two one leaves
+            os.close(
+                lock
+            )  # on Windows a child can't inherit a lock: it takes its own, and of two workers one exits
             lock = -1
             _start_on_windows(command, environment, log)
             return True
@@ -112,21 +114,21 @@ def _start_on_windows(command: list[str], environment: dict[str, str], log: str)
 
 
 def hold(folder: str) -> int | None:
-    """The worker's lock: the one its starter handed over, else taken anew.
+    """The worker's lock: the one that the starting process passed on, or else a new one.
 
     Returns:
         The descriptor that holds it, or None if another worker runs.
     """
     path = os.path.join(folder, files.WORKER_LOCK)
-    handed = os.environ.pop(LOCK_FD, "")
-    if handed.isdigit():
-        lock = int(handed)
+    passed = os.environ.pop(LOCK_FD, "")
+    if passed.isdigit():
+        lock = int(passed)
         try:
             if os.path.samestat(os.fstat(lock), os.stat(path)) and locks.take(lock):
                 os.set_inheritable(lock, False)
                 return lock
         except OSError:
-            pass  # the number means nothing here: take the lock as anybody does
+            pass  # the number is no valid descriptor here
     return _taken(folder)
 
 
@@ -140,7 +142,7 @@ def running(folder: str) -> bool:
 
 
 def become(folder: str, root: str, lock: int) -> NoReturn:
-    """Turns this worker into a fresh one that runs the code now on disk, without letting go of the lock."""
+    """Replaces this worker's program by the code that is on disk now, without releasing the lock."""
     if os.name == "nt":
         os.close(lock)
         _start_on_windows(
@@ -155,7 +157,7 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
 
 
 def _taken(folder: str) -> int | None:
-    """The worker's lock, or None if a worker holds it; one who only looks doesn't count."""
+    """The worker's lock, or None if a worker holds it. Retries once, since `running` holds it for a moment."""
     path = os.path.join(folder, files.WORKER_LOCK)
     lock = locks.taken(path)
     if lock is None:

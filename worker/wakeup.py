@@ -1,4 +1,4 @@
-"""How the worker sleeps and is woken: by hooks through a named pipe, by its own threads, by the clock."""
+"""How the worker sleeps and wakes up: by a hook through a named pipe, by its own threads, or by the clock."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from stash_courier.queue import files
 
 
 class Wakeup:
-    """One thread sleeps in ``wait``; anybody may wake it.
+    """One thread sleeps in ``wait``; hooks and other threads wake it.
 
     Args:
-        folder: the data folder, where the named pipe is made.
+        folder: the data folder, in which the named pipe is created.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._here, self._there = socket.socketpair()
-        self._here.setblocking(False)
-        self._there.setblocking(False)
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
         self._pipe = _pipe(folder / files.WAKE)
 
     @property
-    def hears_hooks(self) -> bool:
-        """Whether hooks can wake it; where they can't, look often."""
+    def reachable_by_hooks(self) -> bool:
+        """Whether hooks can wake it; otherwise the inbox must be polled often."""
         return self._pipe is not None
 
     def notify(self) -> None:
         """Wakes the sleeper, from any thread or signal handler."""
         try:
-            self._there.send(b"!")
+            self._sender.send(b"!")
         except BlockingIOError:
-            pass  # it has been told so often that it hasn't caught up
+            pass  # so many notifications are unread that it is going to wake up anyway
         except OSError:
-            pass  # a thread whose request hung reports to a sleeper that is gone
+            pass  # closed: the caller is a thread whose request hung until after the worker's end
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps until woken, at most so long; returns whether it was woken."""
-        sources: list[socket.socket | int] = [self._here]
+        """Sleeps until woken, at most for ``seconds``; returns whether it was woken."""
+        sources: list[socket.socket | int] = [self._receiver]
         if self._pipe is not None:
             sources.append(self._pipe)
         ready, _, _ = select.select(sources, [], [], max(seconds, 0.0))
@@ -51,16 +51,16 @@ class Wakeup:
         return bool(ready)
 
     def close(self) -> None:
-        """Lets hooks see that nobody listens."""
+        """Closes the pipe, so that hooks notice that no worker is reading it."""
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
-        self._here.close()
-        self._there.close()
+        self._receiver.close()
+        self._sender.close()
 
 
 def _pipe(path: Path) -> int | None:
-    """Opens the named pipe for reading, with a writer of our own so that it never ends."""
+    """Opens the named pipe for reading and writing: with a writer of its own it never reports end of file."""
     if os.name == "nt":
         return None
     try:
@@ -69,4 +69,4 @@ def _pipe(path: Path) -> int | None:
             os.mkfifo(path, 0o600)
         return os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError:
-        return None  # a file system without named pipes: looking every 100 ms does it too
+        return None  # a file system without named pipes: the inbox is polled instead

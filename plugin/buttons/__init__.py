@@ -1,1 +1,1 @@
-"""The task buttons and their modes: one module per group of modes."""
+"""The task buttons: one module per group of modes."""

@@ -1,6 +1,6 @@
-"""The button «Test destinations»: each destination is tried with a real scene, whatever is queued.
+"""The button "Test destinations": tests each destination with a real scene.
 
-What a test sends and says is each destination's own; here it is asked and shown.
+What a test does and reports is the destination's own.
 """
 
 from __future__ import annotations
@@ -9,41 +9,41 @@ import itertools
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.context import NONE_SET_UP, Context, Setup
+from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.report import count, flat, one_line, scene
+from stash_courier.plugin.text.standings import NONE_SET_UP
+from stash_courier.plugin.text.words import flat, one_line, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.filters import passes
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.filters import FILTERS, passes
+from stash_courier.worker.settings import Settings, label
 
-LOOKED_AT = 500  # scenes, from the newest back, for one that would be sent
+LOOKED_AT = 500  # of the newest scenes, for one that would be sent
 
 
 def run(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Tests every destination that the settings name, or one, and says what happened and what to do."""
+    """Tests every configured destination, or the one that the caller names."""
     report = context.report
     with context.setup() as setup:
-        context.warn_of((problem.setting, problem.message) for problem in setup.problems)
+        context.warn_of_settings((problem.setting, problem.message) for problem in setup.problems)
         names = _names(setup, arguments.destination)
         found = _scene(context, setup.settings) if names else None
         results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
-        if setup.named.nobody:
-            report.warn(NONE_SET_UP)
-        elif not names:
-            report.warn(f"No destination can be tested, since {setup.named.fault}.")
-        problems = [{"setting": p.setting, "message": p.message} for p in setup.problems]
     if names:
         log.progress(1.0)
-        working = sum(bool(result["ok"]) for result in results)
-        say = report.say if working == len(names) else report.warn
-        say(f"{working:,} of {count(len(names), 'destination')} took the test.")
+        passed = sum(bool(result["ok"]) for result in results)
+        say = report.say if passed == len(names) else report.warn
+        say(f"Destinations tested: {len(names):,}. Passed: {passed:,}.")
+    elif setup.configured.empty:
+        report.warn(NONE_SET_UP)
+    else:
+        report.warn(f"Destinations tested: 0. {to_correct(setup.configured.faulty_settings)}")
     return {
         "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,
-        "problems": problems,
+        "problems": [{"setting": p.setting, "message": p.message} for p in setup.problems],
     }
 
 
@@ -52,13 +52,14 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
     if wanted is None:
         return names
     if wanted not in names:
-        known = f"there are {', '.join(names)}" if names else "none is set up"
-        raise BadInputError(one_line(f"no destination is called {flat(wanted)!r}: {known}"))
+        raise BadInputError(
+            one_line(f"There is no destination {flat(wanted)!r}. Destinations: {', '.join(names) or 'none'}.")
+        )
     return [wanted]
 
 
 def _scene(context: Context, settings: Settings) -> Scene | None:
-    """The newest scene that would be sent and has a file to be found by; else the best there is, and a warning."""
+    """The newest scene that has a file and passes the filters; else the best there is, with a warning."""
     newest = context.stash.newest_scene()
     if newest is None or (newest.files and passes(newest, settings)):
         return newest
@@ -68,38 +69,41 @@ def _scene(context: Context, settings: Settings) -> Scene | None:
             return one
         filtered = filtered or (one if one.files else None)
     if filtered is not None:
+        filters = ", ".join(label(one.setting) for one in FILTERS)
         context.report.warn(
-            f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so this is tried with one that is not "
-            "sent: check filter_only_organized, filter_paths and filter_skip_tags."
+            f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so the test uses one that is not "
+            f"sent. Check {filters}."
         )
         return filtered
-    context.report.warn(f"None of Stash's newest {LOOKED_AT} scenes has a file: the newest is taken all the same.")
+    context.report.warn(
+        f"None of Stash's newest {LOOKED_AT} scenes has a file, so the test uses the newest scene."
+    )
     return newest
 
 
 def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progress: float) -> dict[str, object]:
     log.progress(progress)
-    found = setup.destinations[name].test(tried)
-    with_what = (
-        "without a scene, since Stash has none"
-        if tried is None
-        else (f"with {scene(tried.id, tried.title_or_stem())}")
-    )
+    found = setup.destinations[name].check(tried)
     report = context.report
     begin = len(report.lines)
     say = report.say if found.ok else report.warn
-    say(f"{name}: tested {with_what}: {'it works' if found.ok else 'it does not work'}.")
+    used = (
+        "without a scene, because Stash has none"
+        if tried is None
+        else f"with {scene(tried.id, tried.title_or_stem())}"
+    )
+    say(f"{name}: test {'passed' if found.ok else 'failed'}. Tested {used}.")
     for line in found.lines:
         say(f"{name}: {flat(line)}")
     for line in found.notes:
         report.say(f"{name}: {flat(line)}")
     if found.ok:
-        _go_on(context, name)
+        _expedite(context, name)
     return {"id": name, "ok": found.ok, "lines": report.lines[begin:]}
 
 
-def _go_on(context: Context, name: str) -> None:
-    """A destination that took the test gets its deliveries at once, whatever kept them from it."""
+def _expedite(context: Context, name: str) -> None:
+    """Makes everything that waits for a destination due, since its test passed."""
     if not (context.folder / files.QUEUE_DB).exists():
         return
     with context.queue() as queue:
@@ -110,10 +114,10 @@ def _go_on(context: Context, name: str) -> None:
                 control.expedite(queue.connection, name)
     if health.state == "gone":
         context.report.warn(
-            f"{name}: it is off all the same, since it once answered that it is gone for good: press "
-            "«Deliver now» to switch it on."
+            f"{name}: still switched off, because it once answered that it is gone for good (410). "
+            'Press "Deliver now" to switch it on.'
         )
         return
     if health.state == "ill":
-        context.report.say(f"{name}: what was held up for it is sent now.")
-    context.set_to_work()
+        context.report.say(f"{name}: deliveries resumed.")
+    context.start_work()

@@ -1,4 +1,4 @@
-"""The buttons that steer the worker: pause, resume, restart, stop. It is asked, never killed."""
+"""The buttons that control the worker: pause, resume, restart, stop. The worker is asked to stop, never killed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.text.report import count, span
+from stash_courier.plugin.text.words import since, span
 from stash_courier.queue import control, files
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.main import GRACE_SECONDS
 
-STOP_SECONDS = 15.0  # more than the worker's own grace
+STOP_SECONDS = 15.0  # longer than the worker's own grace period
 START_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 assert STOP_SECONDS > GRACE_SECONDS
@@ -21,100 +21,92 @@ def pause(context: Context, _: Arguments) -> dict[str, object]:
     """Holds all deliveries until they are resumed."""
     now = time.time()
     with context.queue() as queue:
-        since = control.get(queue.connection, control.PAUSED)
-        if since is None:
+        paused_since = control.get(queue.connection, control.PAUSED)
+        if paused_since is None:
             control.put(queue.connection, control.PAUSED, now)
-    if since is None:
+    if paused_since is None:
         context.report.say(
-            "Deliveries are paused: what is on its way ends, changes still go into the queue, also across "
-            "restarts. Press «Resume deliveries» to go on."
+            "Deliveries: paused. Requests in flight are finished, and changes are still queued, also after "
+            'restarts. Press "Resume deliveries" to continue.'
         )
     else:
-        context.report.say(f"Deliveries have been paused for {span(now - since)} already.")
-    return {"paused_since": now if since is None else since}
+        context.report.say(f"Deliveries: already paused {since(paused_since, now)}.")
+    return {"paused_since": now if paused_since is None else paused_since}
 
 
 def resume(context: Context, _: Arguments) -> dict[str, object]:
-    """Goes on delivering."""
+    """Ends a pause."""
     with context.queue() as queue:
-        since = control.get(queue.connection, control.PAUSED)
+        paused_since = control.get(queue.connection, control.PAUSED)
         control.put(queue.connection, control.PAUSED, None)
         waiting = queue.size
-    if since is None:
-        context.report.say(f"Deliveries were not paused; {_waits(waiting)}.")
-    else:
-        context.report.say(f"Deliveries go on after {span(time.time() - since)}; {_waits(waiting)}.")
-    context.set_to_work()
-    return {"was_paused_since": since, "waiting": waiting}
+    paused = "they were not paused" if paused_since is None else f"paused for {span(time.time() - paused_since)}"
+    context.report.say(f"Deliveries: resumed ({paused}). Waiting: {waiting:,}.")
+    context.start_work()
+    return {"was_paused_since": paused_since, "waiting": waiting}
 
 
 def stop_worker(context: Context, _: Arguments) -> dict[str, object]:
-    """Ends the worker once it has finished what it is sending."""
+    """Ends the worker once it has finished its requests in flight."""
     stopped = False
     if not process.running(str(context.folder)):
-        context.report.say("No worker runs.")
+        context.report.say("Worker: not running.")
     elif stopped := _stop(context):
         context.report.say(
-            "The worker starts again with the next change of a scene or the next page of Stash; to keep it from "
-            "delivering, press «Pause deliveries»."
+            "The worker starts again with the next change of a scene or the next page load in Stash. To keep it "
+            'from delivering, press "Pause deliveries".'
             if context.may_start
-            else "This plugin starts no worker again: STASH_COURIER_WORKER=off."
+            else "This plugin does not start the worker again, because STASH_COURIER_WORKER=off."
         )
     return {"stopped": stopped, "running": process.running(str(context.folder))}
 
 
 def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
-    """Ends the worker and starts it afresh; starts it if none ran."""
+    """Stops the worker if it runs, then starts it."""
     folder = str(context.folder)
     ran = process.running(folder)
     if ran:
         _stop(context)
     began = time.time()
     if not context.may_start:
-        context.report.warn(f"No worker was started: {context.kept_off()}")
+        context.report.warn(f"Worker: not started. {context.start_by_hand}")
         return {"started": False, "pid": None}
     process.start(folder, context.root)
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
-        note = context.worker_note()
-        if note is not None and note.heartbeat_at >= began and process.running(folder):
-            begun = "The worker runs afresh" if ran else "No worker ran; one runs now"
-            context.report.say(f"{begun}: version {note.version}, process {note.pid}.")
-            return {"started": True, "pid": note.pid}
+        status = heartbeat.read(context.folder)
+        if status is not None and status.heartbeat_at >= began and process.running(folder):
+            done = "restarted" if ran else "started (it was not running)"
+            context.report.say(f"Worker: {done}. Version: {status.version}. Process: {status.pid}.")
+            return {"started": True, "pid": status.pid}
         time.sleep(LOOK_SECONDS)
     context.report.warn(
-        f"The worker was started but has given no sign of life within {START_SECONDS:.0f} s: the end of "
-        f"{context.folder / files.WORKER_LOG} says why."
+        f"Worker: started, but without a heartbeat after {START_SECONDS:.0f} s. "
+        f"The end of {context.folder / files.WORKER_LOG} says why."
     )
     return {"started": False, "pid": None}
 
 
 def _stop(context: Context) -> bool:
-    """Asks the worker to end and waits for that; says what came of it."""
+    """Asks the worker to stop and waits for its end; False if it still runs after ``STOP_SECONDS``."""
     folder, report = str(context.folder), context.report
-    ending = "The worker"
+    who = ""
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:
-        # One that has just begun forgets what its forerunner was told, so this is repeated.
-        note = context.worker_note()
-        if note is not None:
-            ending = f"The worker (process {note.pid})"
+        # Asked again and again: a worker that has just started drops requests made to the one before.
+        status = heartbeat.read(context.folder)
+        if status is not None:
+            who = f" Process: {status.pid}."
             with context.queue() as queue:
-                if control.get(queue.connection, control.STOP) != note.pid:
-                    control.put(queue.connection, control.STOP, note.pid)
+                if control.get(queue.connection, control.STOP) != status.pid:
+                    control.put(queue.connection, control.STOP, status.pid)
         process.wake(folder)
         time.sleep(LOOK_SECONDS)
         if not process.running(folder):
-            report.say(f"{ending} has finished what it was sending and ended.")
+            report.say(f"Worker: stopped, with its requests in flight finished.{who}")
             return True
     report.warn(
-        f"{ending} was asked to end and has not after {STOP_SECONDS:.0f} s: it "
-        "does when its last request is over. «Show status» tells."
+        f"Worker: still running {STOP_SECONDS:.0f} s after it was asked to stop.{who} It stops when its last "
+        'request ends. Press "Show status" to see whether it runs.'
     )
     return False
-
-
-def _waits(number: int) -> str:
-    if not number:
-        return "nothing waits"
-    return f"{count(number, 'delivery')} {'waits' if number == 1 else 'wait'}"

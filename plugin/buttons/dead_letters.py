@@ -1,62 +1,58 @@
 """The buttons for dead letters: review, retry, discard, purge.
 
-A button never moves a job itself: it asks, and the worker, the only one that may, carries it out.
+A button never moves a dead letter back to the queue itself. It asks the worker, the only process that may.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.report import ago, count, flat, one_line, scene
+from stash_courier.plugin.text.words import ago, flat, joined, one_line, scene, sentence
 from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
-# A review stays below the 30 lines that Stash's page of logs shows; the answer has all.
-LISTED = 10  # of the latest, where no limit was given
+# A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.
+LISTED = 10  # of the latest, unless the caller gives a limit
 GROUPS = 10  # lines
-ATTEMPTS = 5  # lines of one letter's history; the answer has all
-LONGEST_ANSWER = 200  # characters of what a destination said
+ATTEMPTS = 5  # lines of one dead letter's history
+LONGEST_ANSWER = 200  # characters of a destination's answer
 DEEPEST = 6  # levels of a stored job that are shown; ours have three
 
 STATES = {
-    "asked": "is on its way back to the queue",
-    "back": "is in the queue again",
-    "resolved": "has been delivered since, or overtaken",
+    "asked": "on its way back to the queue",
+    "back": "back in the queue",
+    "resolved": "delivered since, or superseded by a newer change",
 }
 
 
 def review(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Shows what could not be delivered: by error, then the latest, or everything about named ones."""
+    """Lists the dead letters: counts by error, then the latest; or everything about those with the given ids."""
     now = time.time()
     with context.dead_letters() as dlq:
         if arguments.ids is not None:
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.count_by_error()
         _require_fitting(groups, arguments)
-        latest = dlq.get_recent(
-            arguments.limit or LISTED, error_type=arguments.error_type, destination=arguments.destination
-        )
+        latest = dlq.get_recent(arguments.limit or LISTED, _filter(arguments))
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
     titles = _titles(context, latest)
-    if not total:
-        report.say("There are no dead letters: nothing was given up.")
-    else:
-        _say_groups(context, total, groups, len(latest))
+    report.say(f"Dead letters: {total:,}. Latest listed: {len(latest):,}." if total else "Dead letters: 0.")
+    _say_groups(context, groups)
     for dead_letter in latest:
-        report.say(_sentence(dead_letter, titles, now) + _said(answers[dead_letter.id]))
+        report.say(_line(dead_letter, titles, now, answers[dead_letter.id]))
     if total:
         report.say(
-            "When what made dead letters fail is mended, press «Retry dead letters»; what nobody needs any more "
-            "goes with «Discard dead letters»."
+            'To send dead letters again after fixing the cause, press "Retry dead letters". To delete them, press '
+            '"Discard dead letters".'
         )
     return {
         "total": total,
@@ -67,79 +63,71 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
     }
 
 
-def _say_groups(context: Context, total: int, groups: list[tuple[str, str, int]], listed: int) -> None:
-    latest = f"; the latest {listed:,} {'are' if listed > 1 else 'is'} listed" if listed < total else ""
-    context.report.say(f"{count(total, 'dead letter')}: deliveries that were given up{latest}.")
+def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
     for kind, where, number in groups[:GROUPS]:
         context.report.say(
-            f"{where or 'no destination yet'}: {count(number, 'dead letter')}, {failures.label(kind)} "
-            f"(error_type {flat(kind)})."
+            f"Dead letters for {where or 'no destination'}, {failures.label(kind)}: {number:,}. "
+            f"Error type: {flat(kind)}."
         )
     if others := groups[GROUPS:]:
         number = sum(n for _, _, n in others)
-        kinds = count(len(others), "further kind")
-        context.report.say(f"And {count(number, 'dead letter')} of {kinds} of error and destination.")
+        context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
 
 
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Asks the worker to send dead letters again, each with its scene as it is now."""
+    """Asks the worker to send dead letters again, each with its scene's current state."""
     with context.dead_letters() as dlq:
         wanted = _wanted(dlq, arguments)
-        asked = dlq.ask(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
-        lost = dlq.count_unsendable(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        selection = replace(_filter(arguments), ids=wanted)
+        asked = dlq.ask(selection)
+        lost = dlq.count_unsendable(selection)
+    context.report.say(
+        joined(
+            f"Dead letters queued again: {asked:,}.",
+            "Each is sent with its scene's current state." if asked else "",
+        )
+    )
     if asked:
-        context.report.say(
-            f"{count(asked, 'dead letter')} {'goes' if asked == 1 else 'go'} back to the queue: each is sent "
-            "again with its scene as it is now."
-        )
-        context.set_to_work()
-    else:
-        context.report.say("No dead letter was sent again: there is none to send.")
+        context.start_work()
     if lost:
-        them = "it" if lost == 1 else "them"
         context.report.warn(
-            f"{count(lost, 'dead letter')} can't be sent again, since the scene or destination in {them} can't be "
-            "read any more: press «Send recently changed scenes» or «Send all scenes» to send what was meant. "
-            f"When no others are left, «Discard dead letters» deletes {them}."
+            f"Dead letters that can't be sent again: {lost:,}. Their scene or destination can't be read any more. "
+            'Press "Send recently changed scenes" or "Send all scenes" instead. When there are no other dead '
+            'letters, press "Discard dead letters" to delete them.'
         )
-    _say_missing(context, wanted, asked + lost, ", or one that is on its way already")
+    _say_missing(context, wanted, asked + lost, "without a dead letter, or already queued again")
     return {"retried": asked, "unsendable": lost}
 
 
 def discard(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes dead letters whatever their age."""
+    """Deletes dead letters of any age."""
     with context.dead_letters() as dlq:
         wanted = _wanted(dlq, arguments)
-        deleted = dlq.discard(ids=wanted, error_type=arguments.error_type, destination=arguments.destination)
+        deleted = dlq.discard(replace(_filter(arguments), ids=wanted))
         left = dlq.get_count()
-    if deleted:
-        context.report.say(f"{count(deleted, 'dead letter')} deleted for good; {left:,} left.")
-    else:
-        context.report.say(f"No dead letter was deleted; {left:,} left.")
-    _say_missing(context, wanted, deleted, " any more")
+    context.report.say(f"Dead letters deleted: {deleted:,}. Left: {left:,}.")
+    _say_missing(context, wanted, deleted, "without a dead letter")
     return {"discarded": deleted, "left": left}
 
 
 def purge(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes dead letters that are older than the retention; none while that can't be read."""
+    """Deletes dead letters older than the retention; none if the retention setting is invalid."""
     days = _retention(context) if arguments.days is None else arguments.days
     with context.dead_letters() as dlq:
         deleted = 0 if days is None else dlq.delete_older_than(days)
         left = dlq.get_count()
-    if days is None:
-        context.report.say(f"No dead letter was deleted; {left:,} left.")
-    elif deleted:
-        context.report.say(
-            f"{count(deleted, 'dead letter')} older than {count(days, 'day')} deleted, those that were delivered "
-            f"since included; {left:,} left."
+    context.report.say(
+        joined(
+            f"Dead letters deleted: {deleted:,}. Left: {left:,}.",
+            "" if days is None else f"Retention in days: {days}.",
+            "Dead letters that were delivered since are included." if deleted else "",
         )
-    else:
-        context.report.say(f"No dead letter is older than {count(days, 'day')}; {left:,} left.")
+    )
     return {"purged": deleted, "days": days, "left": left}
 
 
 def _retention(context: Context) -> int | None:
-    """Days for which the settings keep dead letters; None, with a warning, where that can't be read."""
+    """Days for which the settings keep dead letters; None, with a warning, if the setting is invalid."""
     with context.setup() as setup:
         wrong = [p.message for p in setup.problems if p.setting == "dead_letter_retention_days"]
         for message in wrong:
@@ -153,73 +141,74 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     report = context.report
     titles = _titles(context, found)
     for dead_letter in found:
-        report.say(_sentence(dead_letter, titles, now))
+        name = f"Dead letter #{dead_letter.id}"
+        report.say(_line(dead_letter, titles, now))
         for attempt in dead_letter.history[-ATTEMPTS:]:
-            said = _said(attempt.answer)
-            report.say(
-                f"Dead letter #{dead_letter.id}, attempt {ago(now - attempt.at)}: {flat(attempt.message)}{said}"
-            )
+            line = f"{name}, attempt {ago(now - attempt.at)}: {sentence(attempt.message)}"
+            report.say(joined(line, _answer(attempt.answer)))
         if dead_letter.job_problem:
-            report.warn(f"Dead letter #{dead_letter.id}: {dead_letter.job_problem}.")
-    _say_missing(context, ids, len(found))
+            report.warn(f"{name}: {sentence(dead_letter.job_problem)}")
+    _say_missing(context, ids, len(found), "without a dead letter")
     return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
 
 def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | None:
-    """The ids that are meant; None for all that fit."""
+    """The ids that the caller selects; None for all that fit the filters."""
     if arguments.ids is None:
         _require_fitting(dlq.count_by_error(), arguments)
     if arguments.limit is None:
         return arguments.ids
     if arguments.ids is not None:
-        raise BadInputError("ids and limit exclude each other: name the dead letters or count them")
-    latest = dlq.get_recent(arguments.limit, error_type=arguments.error_type, destination=arguments.destination)
-    return tuple(dead_letter.id for dead_letter in latest)
+        raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
+    return tuple(dead_letter.id for dead_letter in dlq.get_recent(arguments.limit, _filter(arguments)))
+
+
+def _filter(arguments: Arguments) -> Selection:
+    return Selection(error_type=arguments.error_type, destination=arguments.destination)
 
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
-    """A filter that fits no dead letter is likely misspelt; the sentence names those that do."""
+    """Refuses a filter that fits no dead letter, since it is probably misspelled."""
     for name, place, wanted in (
         ("error_type", 0, arguments.error_type),
         ("destination", 1, arguments.destination),
     ):
-        there = sorted({str(group[place]) for group in groups})
-        if wanted is not None and wanted not in there:
-            known = f"there are {', '.join(there)}" if there else "there are no dead letters at all"
-            raise BadInputError(one_line(f"no dead letter has the {name} {flat(wanted)!r}: {known}"))
+        known = sorted({str(group[place]) for group in groups})
+        if wanted is not None and wanted not in known:
+            raise BadInputError(
+                one_line(f"No dead letter has the {name} {flat(wanted)!r}. Known: {', '.join(known) or 'none'}.")
+            )
 
 
-def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, more: str = "") -> None:
+def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, what: str) -> None:
     if wanted is not None and done < len(wanted):
-        missing, given = len(wanted) - done, count(len(wanted), "number")
-        context.report.warn(
-            f"{missing:,} of the {given} given {'is' if missing == 1 else 'are'} no dead letter's{more}."
-        )
+        context.report.warn(f"Ids {what}: {len(wanted) - done:,} of {len(wanted):,}.")
 
 
 def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:
-    """The title that was stored, else Stash's."""
+    """Titles by scene id: the stored one, else Stash's."""
     stored = {dead_letter.scene_id: dead_letter.title for dead_letter in dead_letters if dead_letter.title}
     missing = {dead_letter.scene_id for dead_letter in dead_letters if dead_letter.scene_id > 0} - set(stored)
     return {**context.titles(missing), **stored}
 
 
-def _sentence(one: Summary, titles: dict[int, str], now: float) -> str:
+def _line(one: Summary, titles: dict[int, str], now: float, answer: str = "") -> str:
     what = scene(one.scene_id, titles.get(one.scene_id, "")) if one.scene_id else "an unreadable event"
-    state = STATES.get(one.state)
-    return (
-        f"Dead letter #{one.id}: {what} to {one.destination or 'nobody yet'} ({flat(one.event)}), "
-        f"{count(one.retry_count, 'attempt')}, {ago(now - one.failed_at)}"
-        f"{f', {state}' if state else ''}, {failures.label(one.error_type)}: {flat(one.error_message)}"
+    return joined(
+        f"Dead letter #{one.id}: {what} to {one.destination or 'no destination'} ({flat(one.event)}),",
+        f"{failures.label(one.error_type)}: {sentence(one.error_message)}",
+        f"Attempts: {one.retry_count:,}. Failed: {ago(now - one.failed_at)}.",
+        f"Now: {STATES[one.state]}." if one.state in STATES else "",
+        _answer(answer),
     )
 
 
-def _said(answer: str) -> str:
-    return f" It said: {flat(answer, LONGEST_ANSWER)}" if answer.strip() else ""
+def _answer(answer: str) -> str:
+    return f"Answer: {flat(answer, LONGEST_ANSWER)}" if answer.strip() else ""
 
 
 def _last_answer(dead_letter: DeadLetter | None) -> str:
-    """What the destination said to the last attempt, "" if it said nothing or that isn't known."""
+    """The destination's answer to the last attempt; "" if it is empty or unknown."""
     return dead_letter.history[-1].answer if dead_letter is not None and dead_letter.history else ""
 
 
@@ -251,7 +240,7 @@ def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, An
 
 
 def _plain(value: object, depth: int = 0) -> object:
-    """A stored job as JSON can say it: the bytes are of a database, so anything may stand there."""
+    """A stored job as JSON can hold it; bytes from a database may decode to anything."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) >= 2**63):

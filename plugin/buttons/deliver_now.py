@@ -1,7 +1,7 @@
-"""The button «Deliver now»: everything is due at once, with a progress bar, until nothing moves any more.
+"""The button "Deliver now": makes every delivery due, and shows the progress until nothing moves any more.
 
-With a live worker it asks and watches; without one it is the worker, in the foreground, under the
-worker's own lock. How something is delivered is decided where it always is.
+With a running worker it asks the worker and watches. Without one it is the worker, in the foreground, under the
+worker's lock.
 """
 
 from __future__ import annotations
@@ -13,35 +13,48 @@ from dataclasses import dataclass
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.context import NONE_SET_UP, Context
-from stash_courier.plugin.text.report import count
-from stash_courier.plugin.text.snapshot import Named, Snapshot, read, standings, undecided
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.snapshot import Configured, Snapshot, read
+from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text.words import joined, sentence
 from stash_courier.queue import control, files
-from stash_courier.worker import VERSION, main, process
+from stash_courier.worker import heartbeat, main, process
+from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
 
-LOOK_SECONDS = 0.25  # between two looks at the queue
-LOOK_ROWS = 100_000  # a look reads every delivery: where so many wait, a second more between two
-CALM_SECONDS = 1.0  # so long nothing can go: what is left waits for something
-EMPTY_SECONDS = 0.5  # so long nothing is left
-STILL_SECONDS = 30.0  # so long nothing has changed although something could go
+LOOK_SECONDS = 0.25  # between two snapshots
+LOOK_ROWS = 100_000  # a snapshot reads every delivery: with this many, wait a second longer
+# The button ends when this time has passed and:
+CALM_SECONDS = 1.0  # nothing moved; what is left waits for something
+EMPTY_SECONDS = 0.5  # nothing was left
+STILL_SECONDS = 30.0  # nothing changed although something should have moved
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What happened between the first look and the last."""
+    """What happened while the button ran."""
 
     first: Snapshot
     last: Snapshot
-    stuck: bool = False  # something could go and didn't
+    stuck: bool = False  # something should have moved and didn't
+
+    @property
+    def ended(self) -> int:
+        """Deliveries that left the queue."""
+        return max(0, self.first.deliveries + self.last.added - self.first.added - self.last.deliveries)
+
+    @property
+    def progress(self) -> float:
+        """How much of the work is done, 0 to 1."""
+        return self.ended / max(1, self.ended + self.last.deliveries + self.last.inbox)
 
 
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
-    """Delivers what waits, whatever it waits for."""
+    """Delivers everything that waits, also what waits for a retry or a held destination."""
     began = time.time()
-    named = _named(context)
-    usable = named.usable if named else frozenset()
+    configured = _configured(context)
+    usable = configured.usable if configured else frozenset()
     lock = process.hold(str(context.folder)) if usable else None
     if not usable:
         with context.queue() as queue:
@@ -53,26 +66,33 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
         course = _work(context, usable, lock)
     with context.dead_letters() as dlq:
         dead = dlq.count_since(began)
-    facts = _tell(context, course, named, dead)
-    return {"worker": "foreground" if lock is not None else "background", **facts}
+    done = max(0, course.ended - dead)
+    _say_outcome(context, course, done, dead)
+    return {
+        "worker": "foreground" if lock is not None else "background",
+        "done": done,
+        "waiting": course.last.deliveries,
+        "dead_letters": dead,
+        "destinations": _say_what_waits(context, course.last, configured),
+    }
 
 
-def _named(context: Context) -> Named | None:
-    """The destinations that are set up, None if that isn't known; says so if there is none."""
+def _configured(context: Context) -> Configured | None:
+    """The configured destinations, with a warning if there are none; None if Stash can't be asked."""
     try:
         with context.setup() as setup:
             for problem in setup.problems:
                 context.report.warn(problem.message)
-            if setup.named.nobody:
+            if setup.configured.empty:
                 context.report.warn(NONE_SET_UP)
-            return setup.named
+            return setup.configured
     except StashUnavailable as error:
-        context.report.warn(f"Nothing can be delivered now: {error}.")
+        context.report.warn(f"Stash: not available, so nothing can be delivered now. {sentence(str(error))}")
         return None
 
 
 def _watch(context: Context, usable: Collection[str]) -> _Course:
-    """Asks the worker that runs, and watches it."""
+    """Asks the running worker, and watches it."""
 
     def look() -> Snapshot:
         with context.queue() as queue:
@@ -90,9 +110,9 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
 
 
 def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
-    """Works as the worker, then hands the lock back and lets a worker of its own go on."""
+    """Works as the worker, then releases the lock and starts a worker in the background."""
     opened: list[Runtime] = []
-    main.set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
+    set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
     began = time.time()
     try:
         with Runtime(context.folder) as session:
@@ -106,13 +126,19 @@ def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
             course = _Course(first, read(session.queue, time.time()), course.stuck)
     finally:
         os.close(lock)
-    # What came in after the last look, and what is due later, is the worker's.
+    # It delivers what arrived after the last snapshot and what is due later.
     process.start(str(context.folder), context.root)
     return course
 
 
 class _Foreground:
-    """The worker's loop, a turn at a time."""
+    """The worker's loop, one turn at a time.
+
+    Args:
+        context: the button's.
+        session: everything the worker has open.
+        began: wall time at which the button was pressed.
+    """
 
     def __init__(self, context: Context, session: Runtime, began: float) -> None:
         self._context = context
@@ -122,19 +148,19 @@ class _Foreground:
         self._expedited = False
 
     def begins(self) -> bool:
-        """Whether it still waits for Stash's first answer, or hasn't taken in what hooks kept beside the queue."""
-        unanswered = not self._expedited and self._session.dispatcher.stash_gone_seconds == 0.0
+        """Whether Stash's first answer or changes outside the queue are still to come."""
+        unanswered = not self._expedited and self._session.dispatcher.poller.available
         return unanswered or self._context.spooled() > 0
 
     def turn(self, seen: Snapshot) -> bool:
-        """Works for a moment; False when the stop button was pressed."""
+        """Works until the next snapshot is due; False if the worker was asked to stop."""
         session = self._session
         self._beat()
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
             if session.dispatcher.registry.pools and not self._expedited:
-                # Only now: the wish is forgotten once it was passed on to the destinations.
+                # Not before the destinations are loaded: the request is dropped once it was passed on to them.
                 with session.queue.transaction():
                     control.expedite(session.queue.connection)
                 self._expedited = True
@@ -146,17 +172,9 @@ class _Foreground:
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now - self._beat_at > main.HEARTBEAT_SECONDS:
+        if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
-            main.write_json(
-                self._context.folder / files.WORKER_STATUS,
-                {
-                    "pid": os.getpid(),
-                    "version": VERSION,
-                    "started_at": self._began,
-                    "heartbeat_at": time.time(),
-                },
-            )
+            heartbeat.beat(self._context.folder, self._began)
 
 
 def _follow(
@@ -167,31 +185,31 @@ def _follow(
     *,
     begins: Callable[[], bool],
 ) -> _Course:
-    """Looks on until nothing can go, or nothing does.
+    """Watches until nothing moves any more, or until what should move doesn't.
 
     Args:
         first: the queue before.
-        usable: the destinations that can be delivered to.
-        turn: lets some time go by after a look; False ends it.
-        look: the queue now.
+        usable: ids of the destinations that can be used.
+        turn: lets some time pass after a snapshot; False ends the watch.
+        look: takes a snapshot.
         begins: whether something that isn't in the queue yet is still to come.
     """
-    last = first
-    moved = going = time.monotonic()
-    while turn(last):
-        before, last = last, look()
-        now = time.monotonic()
+    course = _Course(first, first)
+    changed = moved = time.monotonic()
+    while turn(course.last):
+        before = course.last
+        course = _Course(first, look())
+        last, now = course.last, time.monotonic()
         if _marks(before) != _marks(last):
-            moved = now
+            changed = now
         if last.moves(usable) or begins():
-            going = now
-        ended = _ended(first, last)
-        log.progress(ended / max(1, ended + last.deliveries + last.inbox))
-        if now - going > (CALM_SECONDS if last.deliveries or last.inbox else EMPTY_SECONDS):
-            return _Course(first, last)
-        if now - moved > STILL_SECONDS:
+            moved = now
+        log.progress(course.progress)
+        if now - moved > (CALM_SECONDS if last.deliveries or last.inbox else EMPTY_SECONDS):
+            return course
+        if now - changed > STILL_SECONDS:
             return _Course(first, last, stuck=True)
-    return _Course(first, last)
+    return course
 
 
 def _look_seconds(seen: Snapshot) -> float:
@@ -199,43 +217,36 @@ def _look_seconds(seen: Snapshot) -> float:
 
 
 def _marks(seen: Snapshot) -> tuple[object, ...]:
-    """What changes when anything does."""
+    """A value that changes whenever something happens in the queue."""
     waits = sum(one.retrying + one.in_flight for one in seen.backlog.values())
     return seen.inbox, seen.deliveries, seen.added, seen.expedite, waits, seen.healths, seen.stash_away is None
 
 
-def _ended(first: Snapshot, last: Snapshot) -> int:
-    """Deliveries that have left the queue."""
-    return max(0, first.deliveries + last.added - first.added - last.deliveries)
-
-
-def _tell(context: Context, course: _Course, named: Named | None, dead: int) -> dict[str, object]:
-    report = context.report
-    first, last = course.first, course.last
-    done = max(0, _ended(first, last) - dead)
-    if not (first.deliveries or first.inbox or done or dead or last.deliveries):
-        report.say("Nothing waits to be delivered.")
-    else:
-        buried = f"; {count(dead, 'dead letter')} came of it, press «Review dead letters»" if dead else ""
-        left = last.deliveries + last.inbox
-        still = f"{left:,} still {'waits' if left == 1 else 'wait'}"
-        (report.warn if dead else report.say)(f"{count(done, 'delivery')} done, {still}{buried}.")
+def _say_outcome(context: Context, course: _Course, done: int, dead: int) -> None:
+    report, last = context.report, course.last
+    (report.warn if dead else report.say)(
+        joined(
+            f"Delivered: {done:,}. Waiting: {last.deliveries + last.inbox:,}.",
+            f'New dead letters: {dead:,}. Press "Review dead letters".' if dead else "",
+        )
+    )
     if course.stuck:
         report.warn(
-            f"Nothing has moved for {STILL_SECONDS:.0f} s: «Show status» says more, and {files.WORKER_LOG} in "
-            f"{context.folder}."
+            f'No progress for {STILL_SECONDS:.0f} s. Press "Show status", or read '
+            f"{context.folder / files.WORKER_LOG}."
         )
-    if last.blocked and (last.deliveries or last.inbox):
-        report.warn(last.blocked)
-    found = standings(last, named)
-    if held_back := undecided(last, named, found):
-        report.warn(held_back)
+
+
+def _say_what_waits(context: Context, last: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
+    """Reports why something still waits; returns the facts about each destination that it waits for."""
+    report = context.report
+    held = blocked(last)
+    if held and (last.deliveries or last.inbox):
+        report.warn(held)
+    found = standings(last, configured)
+    if hidden := undecided(last, configured, found):
+        report.warn(hidden)
     waiting = [one for one in found if one.backlog.total]
     for one in waiting:
-        (report.say if one.state == "well" else report.warn)(one.sentence)
-    return {
-        "done": done,
-        "waiting": last.deliveries,
-        "dead_letters": dead,
-        "destinations": [one.facts() for one in waiting],
-    }
+        (report.say if one.state == "well" else report.warn)(one.line(last))
+    return [one.facts() for one in waiting]

@@ -1,7 +1,7 @@
-"""The buttons that queue scenes which Stash has anyway: the whole library, or what changed lately.
+"""The buttons that queue scenes Stash already has: the whole library, or what changed recently.
 
-Ids come from Stash page by page and go into the inbox page by page, marked as bulk, so that they wait
-behind every edit. Nothing is fetched or filtered here: the worker does that when it delivers.
+Ids come from Stash and go into the inbox page by page, marked as bulk, so that every edit goes first. The worker
+fetches and filters the scenes when it delivers them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import time
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.context import NONE_SET_UP, Context
+from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.report import count, flat, span
+from stash_courier.plugin.text.standings import NONE_SET_UP
+from stash_courier.plugin.text.words import joined, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
-RECENT_DAYS = 7  # stash_plugin.yml says so to the owner
+RECENT_DAYS = 7  # also in stash_plugin.yml
 DAY = 86_400.0
 
 
@@ -29,12 +30,10 @@ def enqueue_all(context: Context, _: Arguments) -> dict[str, object]:
 def enqueue_recent(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues the scenes that changed in the last days."""
     days = arguments.days or RECENT_DAYS
-    since = time.time() - days * DAY
-    return {**_enqueue(context, since, f" that changed in the last {count(days, 'day')}"), "days": days}
+    return {**_enqueue(context, time.time() - days * DAY, f"Changed in the last days: {days}."), "days": days}
 
 
 def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[str, object]:
-    report = context.report
     targets = _targets(context)
     began = time.monotonic()
     queued = examined = total = 0
@@ -42,47 +41,50 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
             _put(context, page.ids)
             if page.ids and not queued:
-                context.rouse()
+                context.wake_worker()
             queued += len(page.ids)
             examined, total = page.examined, page.total
             log.progress(examined / total if total else 1.0)
     except StashUnavailable as error:
         raise BadInputError(
-            f"{count(queued, 'scene')} queued, then Stash could not be asked any more ({flat(str(error))}). They "
-            "go out; press the button again for the rest, a scene that still waits isn't sent twice"
+            f"Scenes queued: {queued:,}. Then Stash was not available any more: {sentence(str(error))} What is "
+            "queued will be delivered. Press this button again for the rest; a scene that still waits is not "
+            "sent twice."
         ) from error
-    if queued:
-        are, they_go = ("is", "it goes") if queued == 1 else ("are", "they go")
-        report.say(
-            f"{count(queued, 'scene')}{which} {are} queued for {', '.join(targets)} in "
-            f"{span(time.monotonic() - began)}; {they_go} out behind all edits."
+    context.report.say(
+        joined(
+            f"Scenes queued: {queued:,}.",
+            which,
+            f"Destinations: {', '.join(targets)}. Time taken: {span(time.monotonic() - began)}.",
+            "Edits are delivered before them." if queued else "",
         )
-        context.set_to_work()
-    else:
-        report.say(f"There is no scene{which}: nothing was queued.")
+    )
+    if queued:
+        context.start_work()
     return {"queued": queued, "examined": examined, "destinations": targets}
 
 
 def _targets(context: Context) -> list[str]:
-    """The destinations that the scenes will go to; without any they would go nowhere.
+    """The ids of the destinations that the scenes will go to, sorted.
 
     Raises:
-        BadInputError: there is none.
-        StashUnavailable: the settings can't be had.
+        BadInputError: there are none.
+        StashUnavailable: the settings can't be read.
     """
     with context.setup() as setup:
-        targets = set(setup.destinations)
+        configured = setup.configured
+        targets = set(configured.usable)
         for problem in setup.problems:
             context.report.warn(problem.message)
-        if setup.named.faults:
+        if configured.faults:
             with context.queue() as queue:
                 known = control.states(queue.connection)
-            targets.update(name for name in known if name.split(":", 1)[0] in setup.named.faults)
+            targets.update(name for name in known if name.partition(":")[0] in configured.faults)
+        if configured.empty:
+            raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
-            if setup.named.nobody:
-                raise BadInputError(f"{NONE_SET_UP} Nothing was queued")
             raise BadInputError(
-                f"There is no destination to queue for, since {setup.named.fault}. Nothing was queued"
+                f"No destination can be used. {to_correct(configured.faulty_settings)} Nothing was queued."
             )
     return sorted(targets)
 

@@ -1,6 +1,6 @@
-"""The button «Show status»: the worker, each destination, what waits, what is dead, what is wrong.
+"""The button "Show status": the worker, Stash, each destination, dead letters, and problems with settings.
 
-It works whatever is broken: each part that can't be read is said in a sentence, and the rest is shown.
+It works whatever is broken: for a part that can't be read a line says why, and the rest is shown.
 """
 
 from __future__ import annotations
@@ -11,151 +11,170 @@ from dataclasses import replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.context import NONE_SET_UP, Context
-from stash_courier.plugin.text.report import ago, count, flat, scene, span
-from stash_courier.plugin.text.snapshot import Named, Snapshot, Standing, read, standings, undecided
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.snapshot import Configured, Snapshot, read
+from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
 from stash_courier.queue import failures, files, repair, store
-from stash_courier.worker import VERSION, process
-from stash_courier.worker.main import HEARTBEAT_SECONDS
+from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.stash.client import StashUnavailable
 
-LATE_SECONDS = 6 * HEARTBEAT_SECONDS  # a heartbeat older than this is worth a word
-GROUPS = 5  # kinds of dead letters that are named; «Review dead letters» names all
+LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a warning
+GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" lists more
 
 
 def status(context: Context, _: Arguments) -> dict[str, object]:
-    """Shows how things stand."""
-    report = context.report
-    now = time.time()
-    named, problems, stash = _settings(context)
-    snapshot, trouble = _snapshot(context, now)
-    if snapshot is not None and named is None:
+    """Reports the state of everything. The order of the answer is the order of the lines."""
+    configured, problems, stash_error = _settings(context)
+    snapshot, queue_error = _snapshot(context, time.time())
+    if configured is None and snapshot is not None:
         problems = list(snapshot.problems)
-    found = [] if snapshot is None else standings(snapshot, named)
-    if named is not None and named.nobody:
-        report.warn(NONE_SET_UP)
-    spooled = context.spooled()
-    waiting = None if trouble else bool(spooled or (snapshot and (snapshot.inbox or snapshot.deliveries)))
-    worker = _worker(context, now, waiting)
-    if stash:
-        report.warn(
-            f"{stash.rstrip('.')}. Until Stash answers, «Show status» tells of destinations and settings what the "
-            "worker knew last."
-        )
-    if trouble:
-        report.warn(trouble)
-    elif snapshot is None:
-        report.say("The queue is empty: no change of a scene has come in yet. Save any scene to try it.")
-    if snapshot is not None:
-        held_back = undecided(snapshot, named, found)
-        _say_queue(context, snapshot, found, held_back, worker_runs=bool(worker["running"]))
-    if spooled:
-        report.warn(
-            f"{count(spooled, 'change')} could not be put into the queue and {'is' if spooled == 1 else 'are'} "
-            f"kept in {files.SPOOL}/: the worker takes them in when it runs."
-        )
-    dead = _dead_letters(context)
-    context.warn_of(problems)
-    last = None if snapshot is None else _last_delivery(context, snapshot)
+    if configured is not None and configured.empty:
+        context.report.warn(NONE_SET_UP)
+    worker = _worker(context, _work_left(context, snapshot, queue_error))
     return {
         "worker": worker,
-        "stash": stash,
-        "queue": trouble,
+        "stash": _stash(context, stash_error),
+        "queue": _queue(context, snapshot, queue_error, worker_runs=bool(worker["running"])),
         "paused_since": None if snapshot is None else snapshot.paused_since,
-        "destinations": [one.facts() for one in found],
+        "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),
         "inbox": 0 if snapshot is None else snapshot.inbox,
-        "spool": spooled,
-        "dead_letters": dead,
-        "problems": [{"setting": setting, "message": message} for setting, message in problems],
-        "notices": [] if snapshot is None else list(snapshot.notices),
-        "last_delivery": last,
+        "notices": [] if snapshot is None else _notices(context, snapshot),
+        "spool": _spool(context),
+        "dead_letters": _dead_letters(context),
+        "problems": _problems(context, problems),
+        "last_delivery": None if snapshot is None else _last_delivery(context, snapshot),
     }
 
 
-def _settings(context: Context) -> tuple[Named | None, list[tuple[str, str]], str]:
-    """The destinations that are set up (None: not known), problems, and why Stash can't be asked."""
+def _settings(context: Context) -> tuple[Configured | None, list[tuple[str, str]], str]:
+    """The configured destinations (None: unknown), problems with settings, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            return setup.named, [(problem.setting, problem.message) for problem in setup.problems], ""
+            return setup.configured, [(problem.setting, problem.message) for problem in setup.problems], ""
     except StashUnavailable as error:
         return None, [], str(error)
 
 
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
-    """The queue, and why it can't be read; neither if there is none yet."""
+    """The queue, and why it can't be read; None and "" if there is none yet."""
     if not (context.folder / files.QUEUE_DB).exists():
         return None, ""
     try:
         with context.queue() as queue:
             return read(queue, now), ""
-    except store.QueueUnavailable as error:
-        return None, f"The queue can't be read: {error}."
-    except sqlite3.DatabaseError as error:
-        if repair.is_damage(error):
-            return None, (
-                f"{files.QUEUE_DB} is damaged ({error}): the worker sets it aside and saves what can be read "
-                "when it starts, so press «Restart the worker»."
-            )
-        return None, f"{files.QUEUE_DB} can't be read now ({error}): nothing is lost, try again."
+    except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
+        return None, _unreadable(files.QUEUE_DB, error)
 
 
-def _worker(context: Context, now: float, waiting: bool | None) -> dict[str, object]:
-    """What the worker does; ``waiting`` is None where nobody can tell whether anything waits."""
-    report = context.report
-    note = context.worker_note()
+def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
+    """Why a database can't be read, and what to do."""
+    if isinstance(error, store.QueueUnavailable):
+        return f"{name} can't be read. {sentence(str(error))}"
+    if repair.is_damage(error):
+        return (
+            f"{name} is damaged ({error}). When the worker starts, it sets the file aside and saves what can be "
+            'read. Press "Restart the worker".'
+        )
+    return f"{name} can't be read now: {sentence(str(error))} Nothing is lost. Try again."
+
+
+def _work_left(context: Context, snapshot: Snapshot | None, queue_error: str) -> bool | None:
+    """Whether something waits; None if the queue can't be read."""
+    if queue_error:
+        return None
+    return bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
+
+
+def _worker(context: Context, work_left: bool | None) -> dict[str, object]:
     running = process.running(str(context.folder))
-    if not running:
-        if waiting is None:
-            report.warn(f"The worker doesn't run: {_how_to_start(context)}")
-        elif waiting:
-            report.warn(f"The worker doesn't run and deliveries wait: {_how_to_start(context)}")
-        else:
-            report.say(f"The worker doesn't run, and nothing waits: {_how_to_start(context)}")
-    elif note is None:
-        report.say("The worker runs and has just begun.")
-    elif now - note.heartbeat_at > LATE_SECONDS:
-        report.warn(
-            f"The worker (process {note.pid}) runs, but its last sign of life came {ago(now - note.heartbeat_at)}"
-            ": if that stays so, press «Restart the worker»."
-        )
+    last = heartbeat.read(context.folder)
+    if running:
+        _say_running(context, last)
     else:
-        other = "" if note.version == VERSION else f" This plugin is {VERSION}; the worker changes over by itself."
-        report.say(
-            f"The worker runs: version {note.version}, process {note.pid}, for {span(now - note.started_at)}, "
-            f"last sign of life {ago(now - note.heartbeat_at)}.{other}"
-        )
-    known = running and note is not None
+        _say_not_running(context, work_left)
+    known = last if running else None
     return {
         "running": running,
-        "pid": note.pid if known and note else None,
-        "version": note.version if known and note else None,
-        "started_at": note.started_at if known and note else None,
-        "heartbeat_at": note.heartbeat_at if note else None,
+        "pid": known.pid if known else None,
+        "version": known.version if known else None,
+        "started_at": known.started_at if known else None,
+        "heartbeat_at": last.heartbeat_at if last else None,
     }
 
 
-def _how_to_start(context: Context) -> str:
-    if context.may_start:
-        return "it starts with the next change of a scene, the next page of Stash, or «Restart the worker»."
-    return context.kept_off()
+def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
+    if last is None:
+        context.report.say("Worker: running. It has not reported yet.")
+        return
+    now = time.time()
+    late = now - last.heartbeat_at > LATE_SECONDS
+    (context.report.warn if late else context.report.say)(
+        joined(
+            f"Worker: running {since(last.started_at, now)}. Version: {last.version}. Process: {last.pid}. "
+            f"Last heartbeat: {ago(now - last.heartbeat_at)}.",
+            'The heartbeat is late. If this persists, press "Restart the worker".' if late else "",
+            "" if last.version == VERSION else f"Version on disk: {VERSION}; the worker switches to it by itself.",
+        )
+    )
 
 
-def _say_queue(
-    context: Context, snapshot: Snapshot, found: list[Standing], held_back: str, *, worker_runs: bool
-) -> None:
+def _say_not_running(context: Context, work_left: bool | None) -> None:
+    state = {None: "not running", True: "not running, but deliveries wait", False: "not running, nothing waits"}
+    start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
+    say = context.report.say if work_left is False else context.report.warn
+    say(f"Worker: {state[work_left]}. {start if context.may_start else context.start_by_hand}")
+
+
+def _stash(context: Context, error: str) -> str:
+    if error:
+        context.report.warn(
+            f"Stash: not available. {sentence(error)} "
+            "Destinations and settings are shown as the worker last knew them."
+        )
+    return error
+
+
+def _queue(context: Context, snapshot: Snapshot | None, error: str, *, worker_runs: bool) -> str:
+    """Why the queue can't be read; reports what holds all deliveries."""
+    if error:
+        context.report.warn(error)
+    elif snapshot is None:
+        context.report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
+    else:
+        # A worker that has ended says nothing about whether Stash can be reached now.
+        held = blocked(snapshot if worker_runs else replace(snapshot, stash_away=None))
+        if held:
+            context.report.warn(held)
+    return error
+
+
+def _destinations(context: Context, snapshot: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
     report = context.report
-    # What a worker that is gone thought of Stash says nothing about now.
-    blocked = snapshot.blocked if worker_runs else replace(snapshot, stash_away=None).blocked
-    if blocked:
-        report.warn(blocked)
+    found = standings(snapshot, configured)
     for one in found:
-        (report.say if one.state == "well" else report.warn)(one.sentence)
-    if held_back:
-        report.warn(held_back)
+        (report.say if one.state == "well" else report.warn)(one.line(snapshot))
+    if waiting := undecided(snapshot, configured, found):
+        report.warn(waiting)
     elif snapshot.inbox:
-        report.say(f"{count(snapshot.inbox, 'change')} came in and will be sorted to the destinations.")
+        report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")
+    return [one.facts() for one in found]
+
+
+def _notices(context: Context, snapshot: Snapshot) -> list[str]:
     for notice in snapshot.notices:
-        report.warn(notice)
+        context.report.warn(notice)
+    return list(snapshot.notices)
+
+
+def _spool(context: Context) -> int:
+    spooled = context.spooled()
+    if spooled:
+        context.report.warn(
+            f"Changes outside the queue: {spooled:,}. They could not be written to the queue and are kept in "
+            f"{files.SPOOL}/. The worker adds them to the queue when it runs."
+        )
+    return spooled
 
 
 def _dead_letters(context: Context) -> dict[str, object]:
@@ -164,36 +183,36 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        mend = isinstance(error, sqlite3.Error) and repair.is_damage(error)
-        how = (
-            f"{files.DLQ_DB} is damaged ({error}): the worker sets it aside and saves what can be read when it "
-            "starts, so press «Restart the worker»."
-        )
-        report.warn(how if mend else f"The dead letters can't be read: {error}.")
+        report.warn(_unreadable(files.DLQ_DB, error))
         return {"total": None, "groups": []}
     if total:
-        kinds = [
-            f"{n:,} {failures.label(kind)} at {where or 'no destination'}" for kind, where, n in groups[:GROUPS]
+        listed = [
+            f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in groups[:GROUPS]
         ]
-        more = ", …" if len(groups) > GROUPS else ""
-        report.warn(f"{count(total, 'dead letter')} ({', '.join(kinds)}{more}): press «Review dead letters».")
+        more = "; …" if len(groups) > GROUPS else ""
+        report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')
     else:
-        report.say("There are no dead letters.")
+        report.say("Dead letters: 0.")
     return {
         "total": total,
         "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
     }
 
 
+def _problems(context: Context, problems: list[tuple[str, str]]) -> list[dict[str, str]]:
+    context.warn_of_settings(problems)
+    return [{"setting": setting, "message": message} for setting, message in problems]
+
+
 def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | None:
     last = snapshot.last_success
     if last is None:
-        context.report.say("Nothing has been delivered yet.")
+        context.report.say("Last delivery: none yet.")
         return None
     scene_id = int(last["scene_id"])
     title = context.titles({scene_id}).get(scene_id, "")
     context.report.say(
-        f"The last delivery was {scene(scene_id, title)} to {flat(str(last['destination']))}, "
+        f"Last delivery: {scene(scene_id, title)} to {flat(str(last['destination']))}, "
         f"{ago(snapshot.at - float(last['at']))}."
     )
     return {**last, "title": title}

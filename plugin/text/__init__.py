@@ -1,1 +1,1 @@
-"""Turns facts into sentences for a person. Reads no network."""
+"""Turns facts into sentences for a person. No I/O."""

@@ -1,10 +1,10 @@
-// Wakes the worker once a page load, for Stash starts nothing by itself when it starts.
-// Silent whatever happens: an unreachable or disabled plugin is not this page's business.
+// Wakes the worker once per page load, because Stash starts no plugin when it starts.
+// Reports no errors: a disabled or unreachable plugin must not disturb the page.
 (() => {
-  const DELAY = 3000; // milliseconds: the page's own requests go first
+  const DELAY = 3000; // milliseconds, so that the page's own requests go first
   const MARK = "__stashCourierWake";
 
-  // Stash puts the scripts in again when its list of plugins changes.
+  // Stash inserts the scripts again when its list of plugins changes.
   if (window[MARK]) return;
   window[MARK] = true;
 
@@ -19,7 +19,7 @@
             'mutation StashCourierWake($args: Map) { runPluginOperation(plugin_id: "stash_plugin", args: $args) }',
           variables: { args: { mode: "wake" } },
         }),
-        keepalive: true, // goes through when the page is left meanwhile
+        keepalive: true, // the request survives leaving the page
       });
     } catch {
       // The next page load tries again.

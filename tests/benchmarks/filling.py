@@ -135,8 +135,8 @@ def values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> d
     try:
         job, error = dead_letter(number, destination, now)
         raise error
-    except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
-        return dlq._values(job, failed, 3, "", 0)
+    except DeliveryFailed as failed:  # raised for its traceback, as in a worker
+        return dlq._columns(job, failed, 3, "", 0)
 
 
 def _write(conn: sqlite3.Connection, statement: str, rows: Iterator[dict[str, object]]) -> None:

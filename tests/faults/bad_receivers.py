@@ -352,7 +352,7 @@ ROWS = [
         "bad_receivers",
         run_bad_receivers,
         [
-            [Mutation("worker/http/transport.py", "if a.deadline <= now]:", "if a.deadline <= 0]:")],
+            [Mutation("worker/http/transport.py", "if r.deadline <= now]:", "if r.deadline <= 0]:")],
             [
                 Mutation(
                     "worker/http/client.py",
@@ -371,7 +371,7 @@ ROWS = [
                     "        if not 200 <= answer.status < 300:\n",
                 )
             ],
-            [Mutation("worker/delivery/dispatcher.py", "        self.roster.let_go()\n", "")],
+            [Mutation("worker/delivery/dispatcher.py", "        self.registry.close_idle()\n", "")],
         ],
         missing=_missing,
     ),

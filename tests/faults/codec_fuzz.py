@@ -16,7 +16,8 @@ from typing import Any
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only in .build/fuzz/venv
 
 with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
-    from stash_courier.queue import codec, pickles
+    from stash_courier.queue import coalesce, codec, pickles
+    from stash_courier.queue.coalesce import Content
 
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 
@@ -61,7 +62,7 @@ def delivery(raw: bytes) -> None:
         else:
             assert isinstance(found, CorruptRow)
             found.destination.encode()
-    codec.joined(("update", "title", FACTS), ("destroy", "date", _text(raw)))
+    coalesce.joined(Content("update", "title", FACTS), Content("destroy", "date", _text(raw)))
 
 
 def history(raw: bytes) -> None:

@@ -79,11 +79,13 @@ ROWS = [
         "syscalls",
         run_syscalls,
         [
-            [  # the delivery goes before its dead letter is there
-                Mutation("queue/transfer.py", "    letter = dlq.add(delivery, error, retries, title=title)\n", ""),
+            [  # the delivery is removed before its dead letter exists
+                Mutation(
+                    "queue/transfer.py", "    dead_letter = dlq.add(delivery, error, retries, title=title)\n", ""
+                ),
                 Mutation(
                     "queue/transfer.py",
-                    "        queue.remove(row_id)\n    return letter\n",
+                    "        queue.remove(row_id)\n    return dead_letter\n",
                     "        queue.remove(row_id)\n    return dlq.add(delivery, error, retries, title=title)\n",
                 ),
             ]
@@ -108,7 +110,15 @@ ROWS = [
     Row(
         "outage",
         run_outage,
-        [[Mutation("worker/delivery/breaker.py", "ILL_AFTER = 3 ", "ILL_AFTER = 10**9 ")]],
+        [
+            [
+                Mutation(
+                    "queue/failures.py",
+                    'delivery="count",\n        hold_after=3,',
+                    'delivery="count",\n        hold_after=10**9,',
+                )
+            ]
+        ],
         own_test=True,
     ),
 ]

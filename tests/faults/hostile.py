@@ -307,8 +307,10 @@ def _bad_secret(testbed: HostileTestbed, report: Report) -> str:
     testbed.rouse()
     testbed.save([1])
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: "webhook_secret is not" in testbed.courier.log(), 10.0)
-    report.expect("webhook_secret is not" in testbed.courier.log(), "worker.log doesn't name the invalid setting")
+        wait_until(lambda: '"Webhook, signing secret" is not' in testbed.courier.log(), 10.0)
+    report.expect(
+        '"Webhook, signing secret" is not' in testbed.courier.log(), "worker.log doesn't name the invalid setting"
+    )
     offered = WHSEC.findall(testbed.run(None, mode="status").decode())
     report.expect(bool(offered), '"Show status" offers no new secret')
     testbed.courier.configure(**testbed.settings)
@@ -447,14 +449,14 @@ ROWS = [
         [
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     'return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)',
                     "return text",
                 )
             ],
             [
                 Mutation(
-                    "worker/main.py",
+                    "worker/log_file.py",
                     "text = redact(super().format(record), self._secrets())",
                     "text = super().format(record)",
                 )
@@ -462,7 +464,7 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/completer.py",
-                    "error.message = redact(error.message, self._roster.secrets)[:LONGEST_BUG]",
+                    "error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]",
                     "pass",
                 )
             ],
@@ -497,7 +499,7 @@ ROWS = [
             [
                 Mutation(
                     "queue/codec.py",
-                    '        fields = json.loads(data if isinstance(data, bytes | str) else "")\n',
+                    "        fields = parsed(data)\n",
                     "        fields = eval(data)\n",
                 )
             ],

@@ -30,10 +30,10 @@ KIND = "poisoned"
 
 
 class Poisoned(webhook.Webhook):
-    def deliver(self, delivery, scene):
+    def deliver(self, delivery, scene, *more):
         if delivery.scene_id == {poison}:
             os.kill(os.getpid(), signal.SIGKILL)
-        super().deliver(delivery, scene)
+        return super().deliver(delivery, scene, *more)
 
 
 def configure(raw, settings, _cover=None):
@@ -150,8 +150,8 @@ ROWS = [
         "poison",
         run_poison,
         [
-            [Mutation("worker/delivery/dispatcher.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
-            [  # what was in flight isn't sent one by one, and each death is counted for all
+            [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
+            [  # suspects are not delivered one at a time, and each death counts for all of them
                 Mutation(
                     "worker/delivery/claims.py", "        if self._watching():\n            return None\n", ""
                 ),

@@ -106,8 +106,8 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",
-                    "ended = []\n",
-                    "self._recorder.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n",
+                    "ended: list[Ended] = []\n",
+                    "self._completer.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n",
                 )
             ],
         ],

@@ -171,10 +171,10 @@ ROWS = [
         "power",
         run_power,
         [
-            [Mutation("queue/schema.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
+            [Mutation("queue/store.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
             [
                 Mutation(
-                    "queue/schema.py",
+                    "queue/spool.py",
                     "            os.fsync(fd)\n        finally",
                     "            pass\n        finally",
                 )

@@ -28,7 +28,7 @@ from stash_courier.queue import files, schema, store
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker import destinations, main
-from stash_courier.worker.destinations import TestReport, Unusable
+from stash_courier.worker.destinations import CheckReport, Unusable
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.settings import Problem, Settings
 from stash_courier.worker.stash.client import (
@@ -120,7 +120,7 @@ class FakeDestination:
         self._tried = bytearray(scenes + 1)
         self._lock = threading.Lock()
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Accepts a delivery, or fails as the current outage says."""
         outage, lot = self.outage, random.Random(delivery.seq).random()
         if outage is not None and outage.failure is not None and lot < outage.share:
@@ -133,10 +133,11 @@ class FakeDestination:
             number = DESTROY if scene is None else int(scene.title)
             self.newest[delivery.scene_id] = max(self.newest[delivery.scene_id], number)
             self.accepted += 1
+        return b""
 
-    def test(self, scene: Scene | None) -> TestReport:
+    def check(self, scene: Scene | None) -> CheckReport:
         """Is never called."""
-        return TestReport(True, ())
+        return CheckReport(True, ())
 
     def close(self) -> None:
         """Does nothing: there are no connections."""
@@ -163,7 +164,7 @@ class FakeStash(Stash):
 
     def sweep_page(self, question: SweepQuestion) -> SweepPage:
         """Finds no changes: other tests cover the sweep."""
-        return SweepPage((), True, None, None, self.plugin_state(), self._clock())
+        return SweepPage((), True, None, self.plugin_state(), self._clock())
 
     def keep_alive_in(self) -> float | None:
         """Returns None: there is no session."""
@@ -235,7 +236,7 @@ class Soak(FastForward):
                 if (file := self.folder / name).exists():
                     self.highest[name] = max(self.highest[name], file.stat().st_size)
             self.queue.tidy()
-        if self.dispatcher.knows_settings and self.ran >= self._next["purge"]:
+        if self.dispatcher.poller.knows_settings and self.ran >= self._next["purge"]:
             self._next["purge"] = self.ran + main.PURGE_SECONDS
             self._purge()
         return wait
@@ -487,17 +488,17 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",
-                    "        for lane in self.roster.configure(state.settings):\n"
-                    "            self._put_back(lane.take_back())\n",
-                    "        for lane in self.roster.configure(state.settings):\n            lane.take_back()\n",
+                    "        for pool in self.registry.configure(state.settings):\n"
+                    "            self._put_back(pool.take_back())\n",
+                    "        for pool in self.registry.configure(state.settings):\n            pool.take_back()\n",
                 )
             ],
-            [  # of each delivery as much as an answer is kept
-                Mutation("worker/delivery/pool.py", "HANDED = 2\n", "HANDED = 2\nKEPT: list[object] = []\n"),
+            [  # as much memory as an answer takes is kept for each delivery
+                Mutation("worker/delivery/pool.py", "SUBMITTED = 2\n", "SUBMITTED = 2\nKEPT: list[object] = []\n"),
                 Mutation(
                     "worker/delivery/pool.py",
-                    "    delivery, scene = job\n",
-                    "    delivery, scene = job\n    KEPT.append((job, bytes(2048)))\n",
+                    '    cover = b""\n    try:\n',
+                    '    cover = b""\n    KEPT.append((job, bytes(2048)))\n    try:\n',
                 ),
             ],
         ],

@@ -26,6 +26,12 @@ FREE = (1 << 18, 1 << 16, 1 << 15, 1 << 14, 12 << 10, 8 << 10, 4 << 10, 0)  # fr
 RECOVERY_SECONDS = 40.0  # from the end of the fault until all is delivered, without another edit
 
 
+# A hook that can't put its event into the queue says that it did.
+NOT_SPOOLED = Mutation(
+    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+)
+
+
 def run_locked(folder: Path, full: bool) -> Report:
     """Another process holds the write lock of queue.db while hooks run."""
     seconds, hooks = (30.0, 40) if full else (3.0, 8)
@@ -232,14 +238,18 @@ ROWS = [
         "locked",
         run_locked,
         [
-            [Mutation("queue/schema.py", 'raise QueueUnavailable(f"{QUEUE_DB}: {error}") from error', "return 0")],
+            [
+                Mutation(
+                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+                )
+            ],
             [
                 Mutation(
                     "worker/main.py",
-                    """        except sqlite3.OperationalError as error:
-            log.error("the data folder can't be written""",
-                    """        except ZeroDivisionError as error:
-            log.error("the data folder can't be written""",
+                    """            except sqlite3.OperationalError as error:
+                log.error("the data folder can't be written""",
+                    """            except ZeroDivisionError as error:
+                log.error("the data folder can't be written""",
                 )
             ],
         ],
@@ -267,7 +277,13 @@ ROWS = [
     Row(
         "io_error",
         run_io_error,
-        [[Mutation("queue/schema.py", 'raise QueueUnavailable(f"{QUEUE_DB}: {error}") from error', "return 0")]],
+        [
+            [
+                Mutation(
+                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+                )
+            ]
+        ],
         missing=_no_strace,
     ),
 ]

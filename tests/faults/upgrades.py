@@ -1,4 +1,4 @@
-"""Data folders of other schema versions: an earlier one is migrated in place, a newer one refused, untouched."""
+"""Data folders of other schema versions: an earlier one is upgraded, a newer one refused and not changed."""
 
 from __future__ import annotations
 
@@ -31,44 +31,63 @@ from tests.support import durable, kill
 from tests.support.harness import wait_until
 
 SAMPLES = ROOT / "tests" / "samples"
-# As plugins of version 1 made them: never from today's code.
-VERSION_1 = {name: (SAMPLES / f"{name[:-3]}-version-1.sql").read_text() for name in ("queue.db", "dlq.db")}
+DATABASES = (files.QUEUE_DB, files.DLQ_DB)
+EARLIER = (1, 2)  # schema versions of both files in one earlier plugin
+NEWEST = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
 REMOVED = "webhook:removed.example"
 DAY = 86_400.0
 FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
-NEXT = 3  # the schema version of the newer plugin
-PAUSE_SECONDS = 1.0  # looked at while deliveries are paused
-# What one scene of each kind has in the folder.
+# As plugins of version 2 made covers.db.
+COVERS = """
+CREATE TABLE IF NOT EXISTS covers (
+    destination TEXT NOT NULL, scene_id INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (destination, scene_id)
+) WITHOUT ROWID"""
+PAUSE_SECONDS = 1.0  # how long deliveries are watched while they are paused
+# What the folder has of a scene, by kind.
 KINDS = (
     *("inbox", "waiting", "backing_off", "bulk", "in_flight", "overtaken", "suspect", "removed"),
     *("dead", "asked", "back", "resolved", "sent", "filtered", "destroyed"),
 )
-# Not delivered: dead letters stay what they are, and what has ended has ended.
+# These must not be delivered.
 DEAD = {"dead", "removed"}
 ENDED = {"resolved", "sent", "filtered", "destroyed"}
 
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """A data folder of version 1."""
+    """The data folder of an earlier plugin."""
 
     destination: str
     each: int  # scenes of each kind
+    version: int  # one of EARLIER
+
+    @property
+    def covers(self) -> dict[int, bytes]:
+        """Digests of the covers that were sent, by scene."""
+        scenes = self.scenes("sent") if self.version == 2 else []
+        return {scene: hashlib.sha256(b"%d" % scene).digest() for scene in scenes}
 
     def scenes(self, *kinds: str) -> list[int]:
-        """The scenes of some kinds; each has its own."""
+        """The scenes of these kinds. No scene is of two kinds."""
         firsts = [KINDS.index(kind) * self.each + 1 for kind in kinds]
         return [scene for first in firsts for scene in range(first, first + self.each)]
 
     def make(self, data: Path) -> None:
-        """Writes both files, which don't exist."""
+        """Writes the files, none of which exists."""
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = time.time()
         seq = int((now - 3600) * 1e6)
-        with closing(_new(data / "queue.db")) as conn:
+        with closing(_new(data / files.QUEUE_DB, self.version)) as conn:
             self._fill_queue(conn, now, seq)
-        with closing(_new(data / "dlq.db")) as conn:
-            _insert(conn, "dead_letters", self._letters(now, seq))
+        with closing(_new(data / files.DLQ_DB, self.version)) as conn:
+            _insert(conn, "dead_letters", self._dead_letters(now, seq))
+        if self.covers:
+            with closing(sqlite3.connect(data / migrate.COVERS_DB)) as conn, conn:
+                conn.execute(COVERS)
+                rows = [(self.destination, scene, digest) for scene, digest in self.covers.items()]
+                conn.executemany(
+                    "INSERT INTO covers VALUES (?, ?, ?)", [*rows, (self.destination, 10**6, b"gone")]
+                )
 
     def _fill_queue(self, conn: sqlite3.Connection, now: float, seq: int) -> None:
         _insert(conn, "ack_queue_deliveries", self._deliveries(now, seq))
@@ -138,7 +157,7 @@ class Old:
                     **more,
                 }
 
-    def _letters(self, now: float, seq: int) -> Iterator[dict[str, object]]:
+    def _dead_letters(self, now: float, seq: int) -> Iterator[dict[str, object]]:
         generations = {"dead": 1, "asked": 2, "back": 3, "resolved": 1}
         for state, generation in generations.items():
             for scene in self.scenes(state):
@@ -164,10 +183,12 @@ class Old:
                 }
 
 
-def _new(path: Path) -> sqlite3.Connection:
+def _new(path: Path, version: int) -> sqlite3.Connection:
+    """An empty file as a plugin of this version made it: from its own SQL, never from today's."""
+    script = (SAMPLES / f"{path.stem}-version-{version}.sql").read_text()
     conn = sqlite3.connect(path, isolation_level=None)
     path.chmod(0o600)
-    conn.executescript(f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; {VERSION_1[path.name]}")
+    conn.executescript(f"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; {script}")
     return conn
 
 
@@ -181,13 +202,19 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files, by table."""
+    """Every row of both files by table, without the ledger's covers, which version 3 added."""
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for name in VERSION_1:
+    for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
             tables = conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
             found |= {table: sorted(conn.execute(f"SELECT * FROM {table}"), key=repr) for (table,) in tables}
-    return found
+    return {**found, "sent": [row[:7] for row in found["sent"]]}
+
+
+def covers(data: Path) -> dict[int, bytes]:
+    """The ledger's covers by scene."""
+    with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
+        return dict(conn.execute("SELECT scene_id, cover FROM sent WHERE cover IS NOT NULL"))
 
 
 def version(path: Path) -> int:
@@ -197,31 +224,46 @@ def version(path: Path) -> int:
 
 
 def run_upgrades(folder: Path, full: bool) -> Report:
-    """A folder of version 1 under a real worker, then one of the next version, then that plugin again."""
+    """Folders of earlier versions under a real worker. A newer plugin then uses one, and this one again."""
     each, hooks = (60, 40) if full else (2, 6)
-    report = Report()
-    with Testbed(folder / "field", len(KINDS) * each + 3 * hooks) as field:
-        old = Old(f"webhook:127.0.0.1:{field.receiver.port}", each)
-        interrupted = _interrupt(old, folder, report, full)
-        first = len(KINDS) * each + 1
-        _migrated(field, old, report, range(first, first + hooks))
-        newer = _newer_plugin(folder / "newer")
-        _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
-        field.check_integrity(report)
-        field.settle(report)
-    report.done = (
-        f"version 1 migrated under {hooks} hooks{interrupted}; version {NEXT} refused to {hooks - 1} hooks"
-    )
-    report.nothing_lost()
-    buried = len(DEAD) * each
-    report.expect(report.dead == buried, f"{report.dead} dead letters instead of {buried}")
-    return report
+    whole = Report()
+    done = []
+    for earlier in EARLIER:
+        report = Report()
+        place = folder / f"version-{earlier}"
+        place.mkdir(parents=True)
+        with Testbed(place / "field", len(KINDS) * each + 3 * hooks) as field:
+            old = Old(f"webhook:127.0.0.1:{field.receiver.port}", each, earlier)
+            interrupted = _interrupt(old, place, report, full)
+            first = len(KINDS) * each + 1
+            _upgraded(field, old, report, range(first, first + hooks))
+            done.append(f"version {earlier} upgraded under {hooks} hooks{interrupted}")
+            if earlier == EARLIER[-1]:
+                newer = _newer_plugin(folder / "newer")
+                _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
+                done.append(f"a newer version refused to {hooks - 1} hooks")
+            field.check_integrity(report)
+            field.settle(report)
+        buried = len(DEAD) * each
+        report.expect(report.dead == buried, f"{report.dead} dead letters instead of {buried}")
+        _add(whole, report)
+    whole.done = "; ".join(done)
+    whole.nothing_lost()
+    return whole
+
+
+def _add(whole: Report, part: Report) -> None:
+    whole.promised += part.promised
+    whole.delivered += part.delivered
+    whole.dead += part.dead
+    whole.duplicated += part.duplicated
+    whole.failures += part.failures
 
 
 # An earlier version
 
 
-def _migrated(field: Testbed, old: Old, report: Report, hooked: range) -> None:
+def _upgraded(field: Testbed, old: Old, report: Report, hooked: range) -> None:
     old.make(field.data)
     for kind in KINDS:
         if kind not in ENDED:
@@ -229,14 +271,15 @@ def _migrated(field: Testbed, old: Old, report: Report, hooked: range) -> None:
                 field.promise(scene, field.edit(scene))
     field.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
     said = str(press(field, "status").get("queue"))
-    report.expect("of an earlier plugin: the worker brings it" in said, f"status says of the old version: {said}")
-    field.hooks(hooked[1:], at_once=6)  # of which one starts the worker, and the others meet it
-    newest = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
-    wait_until(lambda: {name: version(field.data / name) for name in newest} == newest, STALL_SECONDS)
+    report.expect("of an earlier plugin: the worker upgrades it" in said, f"status says of the old file: {said}")
+    field.hooks(hooked[1:], at_once=6)  # one of them starts the worker
+    wait_until(lambda: {name: version(field.data / name) for name in NEWEST} == NEWEST, STALL_SECONDS)
     time.sleep(PAUSE_SECONDS)
     report.expect(not field.taken, "deliveries were paused, and some were made")
     status = press(field, "status")
-    report.expect(status.get("paused_since") is not None, f"nobody is told that deliveries are paused: {status}")
+    report.expect(
+        status.get("paused_since") is not None, f"status doesn't say that deliveries are paused: {status}"
+    )
     total = press(field, "review_dead_letters").get("total")
     open_now = len(old.scenes("dead", "asked"))
     report.expect(total in {open_now, open_now // 2}, f"{total} dead letters are open")
@@ -252,6 +295,8 @@ def _migrated(field: Testbed, old: Old, report: Report, hooked: range) -> None:
     ledger = {row[1]: row[-1] for row in kept["sent"]}
     wanted = dict.fromkeys(old.scenes("sent"), "sent") | dict.fromkeys(old.scenes("filtered"), "filtered")
     report.expect(wanted.items() <= ledger.items(), "the ledger has lost rows")
+    report.expect(covers(field.data) == old.covers, "the ledger has other covers than covers.db had")
+    report.expect(not (field.data / migrate.COVERS_DB).exists(), "covers.db is still there")
     with closing(sqlite3.connect(field.data / "dlq.db")) as conn:
         states = dict(conn.execute("SELECT scene_id, state FROM dead_letters"))
     ends = dict.fromkeys(old.scenes("asked", "back", "resolved"), "resolved")
@@ -269,7 +314,7 @@ def press(field: Testbed, mode: str) -> dict[str, Any]:
 
 
 def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
-    """The migration alone, killed and with power cuts: each leaves one version or the other, whole."""
+    """Upgrades with power cuts and kills: each leaves both files sound, in one version or the other."""
     if not kill.can_trace():
         return ""
     template, traced = folder / "template", folder / "traced"
@@ -280,7 +325,7 @@ def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
     ops = read(folder / "trace")
     moments = [number for number, op in enumerate(ops) if op.path.startswith(f"{traced}/")]
-    cuts = sorted(random.Random(20260105).choices(moments, k=1000 if full else 100))
+    cuts = sorted(random.Random(20260105).choices(moments, k=500 if full else 50))
     disk, at = Disk(traced), 0
     for op in _as_found(template, traced):
         disk.happen(op)
@@ -291,7 +336,7 @@ def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
             at = moment + 1
             target = Path(made) / "cut"
             disk.cut(target, random.Random(moment))
-            _whole(target, before, report, f"a power cut at call {moment}")
+            _whole(old, target, before, report, f"a power cut at call {moment}")
     killed = 0
     if full:
         work = folder / "killed"
@@ -299,8 +344,8 @@ def _interrupt(old: Old, folder: Path, report: Report, full: bool) -> str:
         with patch.object(kill, "FULL", True):
             for killing in kill.sweep(template, work, _alone):
                 killed += 1
-                _whole(killing.folder, before, report, f"a kill at {killing.call} {killing.number}")
-    return f", cut short {len(cuts)} times by the power and {killed} times by SIGKILL"
+                _whole(old, killing.folder, before, report, f"a kill at {killing.call} {killing.number}")
+    return f", {len(cuts)} power cuts and {killed} kills"
 
 
 def _alone(data: Path) -> list[str]:
@@ -308,7 +353,7 @@ def _alone(data: Path) -> list[str]:
 
 
 def _as_found(template: Path, data: Path) -> Iterator[Op]:
-    """What the disk held before, as calls."""
+    """The content of the disk before, as system calls."""
     for file in sorted(template.iterdir()):
         path = str(data / file.name)
         yield Op("make", 0.0, 0.0, 0, path)
@@ -320,7 +365,7 @@ def _as_found(template: Path, data: Path) -> Iterator[Op]:
 def indexes(data: Path) -> dict[str, list[str]]:
     """The columns of each index of both files."""
     found: dict[str, list[str]] = {}
-    for name in VERSION_1:
+    for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
             names = [row[0] for row in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")]
             found |= {index: [row[2] for row in conn.execute(f"PRAGMA index_info({index})")] for index in names}
@@ -329,28 +374,28 @@ def indexes(data: Path) -> dict[str, list[str]]:
 
 @cache
 def indexes_of_new_files() -> dict[str, list[str]]:
-    """Those of files that this plugin makes."""
+    """The columns of each index of files that this plugin makes."""
     with tempfile.TemporaryDirectory() as made:
         store.create(f"{made}/{files.QUEUE_DB}")
         store.make(f"{made}/{files.DLQ_DB}", dlq_statements.CREATE)
         return indexes(Path(made))
 
 
-def _whole(data: Path, before: Mapping[str, object], report: Report, after: str) -> None:
-    """Both files are sound, with all their rows, and the next start ends what was begun."""
+def _whole(old: Old, data: Path, before: Mapping[str, object], report: Report, after: str) -> None:
+    """Expects both files to be sound, with all their rows, and the next start to finish the upgrade."""
     if len(report.failures) > 3:
-        return  # one more of them says nothing new
+        return  # more failures would say nothing new
     try:
-        for name in VERSION_1:
+        for name in DATABASES:
             with closing(sqlite3.connect(data / name)) as conn:
                 said = conn.execute("PRAGMA integrity_check").fetchone()[0]
             report.expect(said == "ok", f"{after}: {name} is damaged: {said}")
         report.expect(content(data) == before, f"{after}: rows have changed")
         migrate.migrate(data)
-        report.expect(content(data) == before, f"{after}: rows have changed by the next start")
-        newest = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
-        report.expect({name: version(data / name) for name in newest} == newest, f"{after}: not migrated")
+        report.expect(content(data) == before, f"{after}: the next start has changed rows")
+        report.expect({name: version(data / name) for name in NEWEST} == NEWEST, f"{after}: not upgraded")
         report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
+        report.expect(covers(data) == old.covers, f"{after}: the ledger has other covers than covers.db had")
     except sqlite3.Error as error:
         report.expect(False, f"{after}: {error}")
 
@@ -359,46 +404,42 @@ def _whole(data: Path, before: Mapping[str, object], report: Report, after: str)
 
 
 def _newer_plugin(target: Path) -> Path:
-    """This plugin as it may be one day: each file has a version more."""
+    """A later version of this plugin, whose files have the next schema version."""
     root = copy_checkout(target)
-    for module, name in (("schema", "QUEUE_2_INDEXES"), ("dlq_schema", "DLQ_2_OPEN")):
-        Mutation(f"queue/{module}.py", f"VERSION = {NEXT - 1} ", f"VERSION = {NEXT} ").apply(root)
-        Mutation("queue/migrate.py", f"({name},)", f'({name}, "CREATE TABLE newer (x);")').apply(root)
+    for name, module, step in (
+        (files.QUEUE_DB, "schema", "QUEUE_3_NAMES)"),
+        (files.DLQ_DB, "dlq_statements", "(DLQ_2_OPEN,)"),
+    ):
+        number = NEWEST[name]
+        Mutation(f"queue/{module}.py", f"VERSION = {number} ", f"VERSION = {number + 1} ").apply(root)
+        longer = f'{step[:-1].rstrip(",")}, "CREATE TABLE newer (x);")'
+        Mutation("queue/migrate.py", step, longer).apply(root)
     return root
 
 
+def _refusal(name: str) -> str:
+    """What is said of a file of the newer plugin."""
+    known = NEWEST[name]
+    return f"has schema version {known + 1}, and this plugin knows only versions up to {known}: install the newer"
+
+
 def _refused(field: Testbed, report: Report, newer: Path, scenes: range) -> None:
-    """The newer plugin works, this one meets its files, and the newer one comes back."""
+    """The newer plugin works, then this one meets its files, then the newer one comes back."""
     hooks = len(scenes) // 2
     _end(field)
     field.receiver.down()
     field.root = newer
     field.hooks(scenes[:hooks])
-    databases = [field.data / name for name in VERSION_1]
-    wait_until(lambda: {version(file) for file in databases} == {NEXT}, STALL_SECONDS)
+    wait_until(lambda: all(version(field.data / name) == NEWEST[name] + 1 for name in DATABASES), STALL_SECONDS)
     wait_until(lambda: not list((field.data / files.SPOOL).glob("*.json")), STALL_SECONDS)
-    with closing(sqlite3.connect(databases[0])) as conn:
+    with closing(sqlite3.connect(field.data / files.QUEUE_DB)) as conn:
         wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10.0)
     field.hook(scenes[hooks], STASH_COURIER_WORKER="off").must_promise()  # this one is only in the log
     field.kill_worker()
     before = _digests(field.data)
     report.expect(f"{files.QUEUE_DB}-wal" in before, "the newer plugin left no log, so less is shown")
 
-    said_before = len(field.courier.log())
-    field.root = ROOT
-    field.hooks(scenes[hooks + 1 :])
-    wait_until(lambda: not field.workers(), 20.0)
-    kept = len(list((field.data / files.SPOOL).glob("*.json")))
-    report.expect(kept == len(scenes) - hooks - 1, f"{kept} changes are kept beside the newer file")
-    said = field.courier.log()[said_before:]
-    sentence = f"has schema version {NEXT} and this plugin knows {NEXT - 1}: install the plugin that wrote it"
-    report.expect(sentence in said, f"worker.log doesn't say that the version is newer: {said}")
-    report.expect("Traceback" not in said, f"worker.log has a traceback: {said}")
-    told = str(press(field, "status").get("queue"))
-    report.expect(sentence in told, f"status says of the newer version: {told}")
-    told = str(press(field, "review_dead_letters").get("error"))
-    report.expect(sentence in told, f"the dead letters' button says of the newer version: {told}")
-    wait_until(lambda: not field.workers(), 20.0)
+    _refuse(field, report, scenes[hooks + 1 :])
     report.expect(_digests(field.data) == before, "the newer plugin's files have changed")
 
     field.root = newer
@@ -407,11 +448,30 @@ def _refused(field: Testbed, report: Report, newer: Path, scenes: range) -> None
     give_up = time.monotonic() + 60.0
     while _waiting(field.data) and time.monotonic() < give_up:
         time.sleep(0.1)
-    report.expect(_waiting(field.data) == 0, "what waited for the newer plugin was not delivered by it")
+    report.expect(_waiting(field.data) == 0, "the newer plugin did not deliver what waited for it")
     _end(field)
-    for file in databases:  # for the books, which this checkout keeps
-        with closing(sqlite3.connect(file)) as conn:
-            conn.execute(f"PRAGMA user_version = {NEXT - 1}")
+    for name in DATABASES:  # so that this checkout can read them again
+        with closing(sqlite3.connect(field.data / name)) as conn:
+            conn.execute(f"PRAGMA user_version = {NEWEST[name]}")
+
+
+def _refuse(field: Testbed, report: Report, scenes: range) -> None:
+    """This plugin keeps events in the spool and says everywhere that the files are newer."""
+    logged_before = len(field.courier.log())
+    field.root = ROOT
+    field.hooks(scenes)
+    wait_until(lambda: not field.workers(), 20.0)
+    kept = len(list((field.data / files.SPOOL).glob("*.json")))
+    report.expect(kept == len(scenes), f"{kept} changes are in the spool")
+    logged = field.courier.log()[logged_before:]
+    refusal = _refusal(files.QUEUE_DB)
+    report.expect(refusal in logged, f"worker.log doesn't say that the version is newer: {logged}")
+    report.expect("Traceback" not in logged, f"worker.log has a traceback: {logged}")
+    said = str(press(field, "status").get("queue"))
+    report.expect(refusal in said, f"status says of the newer version: {said}")
+    said = str(press(field, "review_dead_letters").get("error"))
+    report.expect(_refusal(files.DLQ_DB) in said, f"the dead letters' button says of the newer version: {said}")
+    wait_until(lambda: not field.workers(), 20.0)
 
 
 def _end(field: Testbed) -> None:
@@ -421,8 +481,8 @@ def _end(field: Testbed) -> None:
 
 
 def _digests(data: Path) -> dict[str, str]:
-    """The files' bytes, of logs only those that aren't empty."""
-    found = [data / f"{name}{suffix}" for name in VERSION_1 for suffix in ("", "-wal")]
+    """The files' digests, without empty logs."""
+    found = [data / f"{name}{suffix}" for name in DATABASES for suffix in ("", "-wal")]
     return {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
         for file in found
@@ -446,14 +506,15 @@ ROWS = [
             [
                 Mutation(
                     "queue/migrate.py",
-                    "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT",
-                    "PRAGMA user_version = {version}; {step}",
+                    "BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT",
+                    "PRAGMA user_version = {number}; {step}",
                 )
             ],
-            [Mutation("queue/schema.py", "    if found != VERSION:\n", "    if found < VERSION:\n")],
+            [Mutation("queue/migrate.py", "_covers(path.with_name(COVERS_DB))", "[]")],
+            [Mutation("queue/store.py", "    if found != schema.VERSION:\n", "    if found < schema.VERSION:\n")],
             [
                 Mutation(
-                    "queue/schema.py", "            close_untouched(conn, path)\n", "            conn.close()\n"
+                    "queue/store.py", "            close_untouched(conn, path)\n", "            conn.close()\n"
                 )
             ],
         ],

@@ -1,4 +1,4 @@
-"""The button «Test destinations» with media servers: the real process, a Stash and three servers on sockets."""
+"""The button "Test destinations" with three media servers: the real process, a Stash, and sockets."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FOLDER = "/media/films"  # as Stash calls it; "/films" at the servers
 
 @dataclass
 class Servers:
-    """The three, with a library of films each."""
+    """The three servers, each with a library of films."""
 
     jellyfin: jellyfin.StandInJellyfin
     plex: plex.Plex
     emby: emby.Emby
 
     def scan(self, path: str) -> None:
-        """Has all three find a file."""
+        """Adds a file to all three servers."""
         self.jellyfin.add(path)
         self.plex.add(self.plex.libraries[0], path)
         self.emby.items.append(emby.Item(path, path))
@@ -47,7 +47,7 @@ class Servers:
 
     @property
     def untouched(self) -> bool:
-        """Whether nobody was asked to change anything."""
+        """Whether no server was asked to change anything."""
         received = (
             *self.jellyfin.receiver.received,
             *self.plex.receiver.received,
@@ -58,6 +58,7 @@ class Servers:
 
 @pytest.fixture
 def servers() -> Iterator[Servers]:
+    """The three servers, running."""
     with (
         jellyfin.StandInJellyfin(libraries={"Films": ["/films"]}) as one,
         plex.Plex(plex.Library("3", "Films", ("/films",))) as two,
@@ -68,7 +69,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def courier(tmp_path: Path, servers: Servers) -> Iterator[Courier]:
-    """A Stash with three scenes, whose plugin knows the three servers."""
+    """A Stash with three scenes, and the plugin configured for the three servers."""
     with Courier(tmp_path, servers.settings, scenes=3) as running:
         yield running
 
@@ -83,12 +84,12 @@ def press(courier: Courier) -> dict[str, Any]:
 
 
 def outcome(found: dict[str, Any]) -> dict[str, bool]:
-    """Which destination took the test."""
+    """Which destinations passed."""
     return {one["id"]: one["ok"] for one in found["destinations"]}
 
 
 def said_of(found: dict[str, Any], destination: str) -> str:
-    """All that was said of one destination."""
+    """The lines about one destination."""
     (one,) = [one for one in found["destinations"] if one["id"] == destination]
     return "\n".join(one["lines"])
 
@@ -97,7 +98,7 @@ ALL = dict.fromkeys(("emby", "jellyfin", "plex"), True)
 
 
 def test_each_server_is_tried_with_a_real_scene(courier: Courier, servers: Servers) -> None:
-    """Server, version, libraries, the newest scene's item and what would change are said; nothing is written."""
+    """Server, version, libraries, the newest scene's item and its changes are shown; nothing is written."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", title="The Last")
     servers.scan("/films/last.mkv")
     found = press(courier)
@@ -114,8 +115,8 @@ def test_each_server_is_tried_with_a_real_scene(courier: Courier, servers: Serve
     assert servers.untouched
 
 
-def test_a_scene_without_a_file_is_passed_over(courier: Courier, servers: Servers) -> None:
-    """The newest scene with a file is taken, since one without can't be found anywhere."""
+def test_a_scene_without_a_file_is_skipped(courier: Courier, servers: Servers) -> None:
+    """The check uses the newest scene with a file, since others can't be found on a server."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
     servers.scan("/films/last.mkv")
     for _ in range(30):
@@ -133,10 +134,10 @@ def test_a_scene_without_a_file_is_passed_over(courier: Courier, servers: Server
         ({"filter_paths": FOLDER}, {}),
     ],
 )
-def test_a_scene_that_is_never_sent_is_passed_over(
+def test_a_filtered_scene_is_skipped(
     courier: Courier, servers: Servers, filters: dict[str, object], fields: dict[str, Any]
 ) -> None:
-    """The newest scene that passes the owner's filters is taken."""
+    """The check uses the newest scene that passes the filters."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True)
     servers.scan("/films/last.mkv")
     courier.stash.add_scene("/other/newer.mkv", **{"organized": True, **fields})
@@ -146,21 +147,21 @@ def test_a_scene_that_is_never_sent_is_passed_over(
     assert outcome(found) == ALL
 
 
-def test_filters_that_let_nothing_through_are_said(courier: Courier, servers: Servers) -> None:
-    """If no scene passes the filters that is said, and the newest with a file is tried all the same."""
+def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None:
+    """If no scene passes the filters, a warning says so, and the newest scene with a file is used."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
     courier.stash.add_scene()
     servers.scan("/films/last.mkv")
     courier.configure(filter_paths="/nowhere")
     found = press(courier)
-    (warning,) = [line for line in found["lines"] if "«Filter, only these folders»" in line]
+    (warning,) = [line for line in found["lines"] if '"Filter, only these folders"' in line]
     assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
     assert found["scene"]["id"] == scene_id
     assert outcome(found) == ALL
 
 
 def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
-    """If no scene has a file that is said, and each server says that it can't be looked up."""
+    """If no scene has a file, a line says so, and each server fails."""
     for scene_id in (1, 2, 3):
         courier.stash.vanish(scene_id)
     scene_id = courier.stash.add_scene()
@@ -172,7 +173,7 @@ def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
 
 
 def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
-    """Without any scene the logins are proved."""
+    """Without any scene, addresses and keys are still checked."""
     for scene_id in (1, 2, 3):
         courier.stash.vanish(scene_id)
     found = press(courier)
@@ -182,7 +183,7 @@ def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
 
 
 def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers) -> None:
-    """Where the path isn't known, each server's own path of that file is shown with the rule that would help."""
+    """If the path isn't known, each server's path of the same file is shown with the missing rule."""
     courier.stash.add_scene(f"{FOLDER}/last.mkv")
     servers.scan("/films/last.mkv")
     courier.configure(path_map="")
@@ -190,6 +191,6 @@ def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers)
     assert outcome(found) == dict.fromkeys(ALL, False)
     for destination in ALL:
         text = said_of(found, destination)
-        assert f"{FOLDER}/last.mkv; no rule of «Path map» fits it" in text
-        assert "a file of that name at /films/last.mkv: the rule /media => / in «Path map» would" in text
+        assert f'{FOLDER}/last.mkv; no rule of "Path map" fits it' in text
+        assert 'a file of that name at /films/last.mkv: the rule /media => / in "Path map" would' in text
     assert servers.untouched

@@ -1,4 +1,4 @@
-"""The dispatcher when settings change, when a worker died, and when its owner says no. In fast-forward."""
+"""The dispatcher in fast-forward: changed settings, disabled and paused, and after a worker's death."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from stash_courier.queue import control, files, ledger
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
+from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
 from tests.standin.stash.server import StandInStash
 from tests.standin.stash.sessions import Session as StashSession
@@ -43,19 +45,19 @@ def courier(tmp_path: Path, stash: StandInStash) -> Iterator[FastForward]:
 
 
 def set_up(stash: StandInStash, **settings: object) -> None:
-    """The plugin's settings, all of them."""
+    """Replaces all of the plugin's settings."""
     stash.config.plugins[PLUGIN] = settings
 
 
 def arrived(receiver: Receiver) -> list[str]:
-    """The scenes of what a receiver got, in order."""
+    """The scene ids that a receiver got, in order."""
     return [received.json()["data"]["id"] for received in receiver.received]
 
 
 def taken_out_while_it_waits(
     courier: FastForward, stash: StandInStash, receiver: Receiver, other: Receiver
 ) -> str:
-    """The id of a second webhook that was down and is no more in the settings; one delivery waits for it."""
+    """Removes a second webhook while one delivery waits for it; returns its id."""
     set_up(stash, webhook_url=f"{receiver.url} {other.url}")
     other.down()
     courier.put(1)
@@ -78,7 +80,7 @@ def taken_out_while_it_waits(
 def test_a_mistake_at_the_first_set_up_loses_nothing(
     courier: FastForward, stash: StandInStash, receiver: Receiver, wrong: dict[str, object]
 ) -> None:
-    """Whatever is mistyped at the first set-up of the webhook, what is edited until it is mended arrives."""
+    """With a typo at the first set-up of the webhook, edits wait until it is corrected, and then arrive."""
     set_up(stash, **{"webhook_url": receiver.url, **wrong})
     courier.put(1)
     courier.run(seconds=600.0)
@@ -91,7 +93,7 @@ def test_a_mistake_at_the_first_set_up_loses_nothing(
 def test_a_mistake_in_one_url_keeps_what_is_edited_for_it(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """Of two webhooks one gets a typo: the other goes on, and once mended the first gets what it missed."""
+    """A typo in one of two webhook URLs doesn't stop the other; once corrected, the first gets what it missed."""
     with Receiver() as other:
         set_up(stash, webhook_url=f"{receiver.url} {other.url}")
         courier.put(1)
@@ -110,7 +112,7 @@ def test_a_mistake_in_one_url_keeps_what_is_edited_for_it(
 def test_a_second_url_on_a_host_strands_nothing(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """A destination that gets another name, since a second URL of its host came, keeps all that is known of it."""
+    """A destination whose id changes, because its host got a second URL, keeps its deliveries and history."""
     first = f"{receiver.url}first"
     set_up(stash, webhook_url=first)
     courier.put(1)
@@ -140,7 +142,7 @@ def test_a_second_url_on_a_host_strands_nothing(
 def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """What waits for a webhook that is taken out of the settings is a dead letter after 30 days, not before."""
+    """Deliveries to a webhook that was removed become dead letters after 30 days, not earlier."""
     with Receiver() as other:
         name = taken_out_while_it_waits(courier, stash, receiver, other)
         courier.jump(29 * DAY)
@@ -157,7 +159,7 @@ def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
 def test_another_mistake_takes_no_removed_destination_back(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """A webhook that its owner took out gets nothing queued because another one's URL is mistyped later."""
+    """A removed webhook gets no new deliveries when another one's URL is mistyped later."""
     with Receiver() as other:
         name = taken_out_while_it_waits(courier, stash, receiver, other)
         set_up(stash, webhook_url=f"{receiver.url} htp:/x")
@@ -170,7 +172,7 @@ def test_another_mistake_takes_no_removed_destination_back(
 def test_a_dead_letter_of_a_removed_destination_does_not_vanish(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """Re-sent to a webhook that was taken out, it waits for that, and after 30 days is a dead letter again."""
+    """A dead letter that is retried for a removed webhook waits, and after 30 days is a dead letter again."""
     with Receiver(Reply(400)) as other:
         set_up(stash, webhook_url=f"{receiver.url} {other.url}")
         courier.put(1)
@@ -193,14 +195,14 @@ def test_a_dead_letter_of_a_removed_destination_does_not_vanish(
         assert arrived(other) == ["1", "1"]
 
 
-# The owner says no
+# Disabled and paused
 
 
 @pytest.mark.parametrize("event", ["update", "destroy"])
 def test_what_was_claimed_when_the_plugin_was_disabled_stays(
     courier: FastForward, stash: StandInStash, receiver: Receiver, event: str
 ) -> None:
-    """A plugin that is switched off sends nothing from that moment on, deletions neither, and then all of it."""
+    """A disabled plugin sends nothing, not even deletions; once it is enabled again, everything is sent."""
     set_up(stash, webhook_url=receiver.url)
     courier.put(1)
     courier.run(courier.queue.empty)
@@ -218,7 +220,7 @@ def test_what_was_claimed_when_the_plugin_was_disabled_stays(
 
 
 def test_a_pause_holds_what_was_claimed(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
-    """Pressed while hundreds are on their way, pause lets those end that have begun and no other begin."""
+    """After "Pause" only the deliveries that have started end; no other starts."""
     set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
 
     def pause(_: object) -> Reply:
@@ -232,18 +234,18 @@ def test_a_pause_holds_what_was_claimed(courier: FastForward, stash: StandInStas
         courier.put(scene_id)
     courier.run(lambda: bool(receiver.received))
     courier.run(seconds=60.0)
-    assert len(receiver.received) <= 3  # one that ran, one behind it, and one that the loop had not heard of
+    assert len(receiver.received) <= 3  # one running, one behind it, and one whose end the loop hadn't seen yet
     assert courier.queue.size == SCENES - len(receiver.received)
     assert not courier.queue.in_flight()
 
 
-# A worker died
+# After a worker's death
 
 
-def test_what_a_dead_worker_left_holds_up_nobody_else(
+def test_what_a_dead_worker_left_delays_no_other_destination(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """After a kill, a destination that hangs delays what was in flight, and no edit for the others."""
+    """After a kill, a destination that hangs delays only what was in flight to it, not edits for the others."""
     with RawReceiver(never_answer) as hanging:
         set_up(stash, webhook_url=f"{hanging.url} {receiver.url}", delivery_timeout_seconds=5)
         for scene_id in range(1, 11):
@@ -252,16 +254,16 @@ def test_what_a_dead_worker_left_holds_up_nobody_else(
         courier.__exit__()
         courier.__enter__()
         courier.put(11)
-        began = time.monotonic()  # real time: that of the dispatcher stands still while requests run
+        began = time.monotonic()  # real time, since the dispatcher's stops while requests run
         courier.run(lambda: "11" in arrived(receiver))
         assert time.monotonic() - began < 3.0
-        assert courier.queue.in_flight()  # the hanging one's suspect is on its way meanwhile
+        assert courier.queue.in_flight()  # the suspect of the destination that hangs is still on its way
 
 
 def test_each_waiting_delivery_gets_its_turn_as_a_probe(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """One edit that the destination chokes on doesn't keep it closed for all that «Send all scenes» has queued."""
+    """One edit that the destination always refuses doesn't keep it paused for everything else that is queued."""
     set_up(stash, webhook_url=receiver.url)
     receiver.down()
     courier.queue.put_many(
@@ -280,7 +282,7 @@ def test_each_waiting_delivery_gets_its_turn_as_a_probe(
 def test_what_settles_is_not_hurried_by_a_recovery(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """A destination that comes back gets what it missed at once; an edit that is being typed still settles."""
+    """A destination that is back gets what it missed at once, but an edit that is still settling waits."""
     set_up(stash, webhook_url=receiver.url, delivery_settle_seconds=100)
     receiver.down()
     courier.put(1)
@@ -295,50 +297,69 @@ def test_what_settles_is_not_hurried_by_a_recovery(
 
 
 def test_an_edit_shows_that_stash_is_back(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
-    """After a long night without Stash the first edit is delivered at once: its hook shows that Stash answers."""
+    """After hours without Stash the first edit is delivered at once: its hook shows that Stash is running."""
     set_up(stash, webhook_url=receiver.url)
     courier.put(1)
     courier.run(courier.queue.empty)
     stash.stop()
     courier.run(seconds=3600.0)
-    courier.run(lambda: courier.dispatcher.stash_gone_seconds > 0)
+    courier.run(lambda: courier.dispatcher.poller.gone_seconds > 0)
     courier.run(seconds=300.0)
     stash.start()
     courier.put(2)
     assert courier.run(lambda: arrived(receiver) == ["1", "2"]) <= 2.0
 
 
-def mended(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
-    """A webhook for which an edit waits, since its secret was mistyped; it is good since now."""
+def corrected(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
+    """Queues an edit while the webhook's secret is mistyped, then corrects the secret."""
     set_up(stash, webhook_url=receiver.url, webhook_secret="hunter2")
     courier.put(1)
     courier.run(seconds=100.0)
     set_up(stash, webhook_url=receiver.url)
 
 
-def test_a_person_who_mends_a_setting_and_presses_a_button_waits_for_nothing(
+def test_a_button_uses_the_settings_of_this_moment(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """«Deliver now» and «Test destinations» go by the settings as they are now, not as they were a minute ago."""
-    mended(courier, stash, receiver)
+    """ "Deliver now" uses the settings as they are now, not as they were a minute ago."""
+    corrected(courier, stash, receiver)
     with courier.queue.transaction():
         control.expedite(courier.queue.connection)
     assert courier.run(lambda: arrived(receiver) == ["1"]) < 1.0
 
 
-def test_a_mended_setting_is_noticed_by_itself(
+def test_a_corrected_setting_is_noticed_by_itself(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """Whoever corrects a setting and does nothing else sees what waited arrive within a quarter of a minute."""
-    mended(courier, stash, receiver)
+    """After a setting is corrected, what waited arrives within 15 seconds, without another action."""
+    corrected(courier, stash, receiver)
     assert courier.run(lambda: arrived(receiver) == ["1"]) <= 15.0
+
+
+def test_a_cover_is_sent_once_whatever_restarts(tmp_path: Path, stash: StandInStash) -> None:
+    """A restarted worker knows which cover an item has: it neither sends nor compares it again."""
+    scene = stash.library.find(1)
+    assert scene is not None
+    stash.library.commit([replace(scene, cover=b"\xff\xd8\xff\xe0 a picture")])
+    with StandInJellyfin() as server:
+        server.add(scene.files[0].path)
+        set_up(stash, jellyfin_url=server.url, jellyfin_api_key=KEY, jellyfin_images=True)
+        for _ in range(3):
+            with FastForward(tmp_path / "data", stash) as courier:
+                courier.put(1, "create")
+                courier.run(courier.queue.empty)
+                courier.put(1)  # an edit of the title, which touches no cover
+                courier.run(courier.queue.empty)
+                assert courier.dlq.get_count() == 0
+        assert server.counts["POST /Items/{id}/Images/Primary"] == 1
+        assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 
 
 # While something is on its way
 
 
 class Slow:
-    """A receiver's answer that comes when the test says so."""
+    """A receiver's answer that comes when the test allows it."""
 
     def __init__(self, status: int) -> None:
         self.asked, self.may_answer = threading.Event(), threading.Event()
@@ -351,16 +372,35 @@ class Slow:
 
 
 def take_settings(courier: FastForward) -> None:
-    """Lets the dispatcher ask for the settings, while requests hang."""
+    """Has the dispatcher read the settings while requests hang."""
     before = courier.dispatcher.registry.settings
     courier.jump(61.0)
     wait_until(lambda: [courier.dispatcher.step(), courier.dispatcher.registry.settings is not before][1], 10.0)
 
 
-def test_what_is_on_its_way_when_its_webhook_is_taken_out_is_not_stranded(
+def test_a_disabled_plugin_starts_none_of_what_is_ready(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
-    """A request that fails after its webhook left the settings waits for its return, and ends as a dead letter."""
+    """When the plugin is disabled during a delivery, the deliveries that are ready behind it don't start."""
+    receiver.answer = slow = Slow(200)
+    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    for scene_id in range(1, SCENES + 1):
+        courier.put(scene_id)
+    courier.run(slow.asked.is_set)
+    stash.enable(PLUGIN, enabled=False)
+    courier.jump(61.0)
+    wait_until(lambda: [courier.step(), courier.dispatcher.poller.enabled is False][1], 10.0)
+    slow.may_answer.set()
+    courier.run(seconds=60.0)
+    assert len(receiver.received) == 1
+    assert courier.queue.size == SCENES - 1
+    assert not courier.queue.in_flight()
+
+
+def test_what_is_on_its_way_when_its_webhook_is_removed_is_not_stranded(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """A delivery that fails after its webhook was removed waits for 30 days and then becomes a dead letter."""
     slow = Slow(503)
     with Receiver(slow) as other:
         set_up(stash, webhook_url=f"{receiver.url} {other.url}")
@@ -378,10 +418,10 @@ def test_what_is_on_its_way_when_its_webhook_is_taken_out_is_not_stranded(
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_what_is_on_its_way_when_its_webhook_gets_another_name_is_known_by_that(
+def test_what_is_on_its_way_when_its_webhook_gets_another_id_is_recorded_under_that(
     courier: FastForward, stash: StandInStash, receiver: Receiver, status: int
 ) -> None:
-    """The end of a delivery that was begun under the old name is remembered under the new one."""
+    """A delivery that started under the old id is recorded under the new one."""
     receiver.answer = slow = Slow(status)
     set_up(stash, webhook_url=f"{receiver.url}first")
     courier.put(1)
@@ -399,8 +439,8 @@ def test_what_is_on_its_way_when_its_webhook_gets_another_name_is_known_by_that(
     assert not courier.queue.holds(old)
 
 
-def test_a_short_session_is_no_reason_to_run_in_circles(tmp_path: Path, receiver: Receiver) -> None:
-    """While Stash is away the worker sleeps, also where its session would have to be renewed by now."""
+def test_an_expiring_session_keeps_no_worker_busy(tmp_path: Path, receiver: Receiver) -> None:
+    """While Stash is away the worker sleeps, even if its session should have been renewed by now."""
     login = ("bob", "hunter2")
     with StandInStash(3, config_dir=tmp_path / "config", credentials=login, max_session_age=15) as stash:
         stash.install_plugin(ROOT)
@@ -413,8 +453,8 @@ def test_a_short_session_is_no_reason_to_run_in_circles(tmp_path: Path, receiver
             courier.put(1)
             courier.run(courier.queue.empty)
             stash.stop()
-            courier.run(lambda: courier.dispatcher.stash_gone_seconds > 20.0)
-            courier.run(lambda: not courier.dispatcher.asks_stash)
+            courier.run(lambda: courier.dispatcher.poller.gone_seconds > 20.0)
+            courier.run(lambda: not courier.dispatcher.poller.awaiting)
             courier.step()
-            wait_until(lambda: not courier.dispatcher.asks_stash or courier.step() < 0, 5.0)
+            wait_until(lambda: not courier.dispatcher.poller.awaiting or courier.step() < 0, 5.0)
             assert max(courier.step() for _ in range(20)) > 0.5

@@ -1,6 +1,6 @@
-"""Edits reach Emby as notices and refreshes: over real sockets, against a stand-in.
+"""The Emby destination against a stand-in: notices, refreshes, failures and the check.
 
-Nothing here was run against a real Emby.
+None of this was run against a real Emby server.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.destinations import load
 from stash_courier.worker.destinations.emby.destination import Emby, configure
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, parse
+from stash_courier.worker.settings import Settings, label, parse
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Receiver, Reply
+from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
 
 pytestmark = pytest.mark.timeout(30)
@@ -27,21 +28,20 @@ SCENE = scene("/data/a/one.mkv")
 UPDATE = delivery("emby", SCENE)
 DESTROY = delivery("emby", event="destroy", changed=(), path="/data/a/one.mkv")
 PATH = "/media/a/one.mkv"
-HTML = {"Content-Type": "text/html"}
 
 Make = Callable[..., Emby]
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Emby, empty."""
+    """An empty Emby server."""
     with Server() as running:
         yield running
 
 
 @pytest.fixture
 def emby(server: Server) -> Iterator[Make]:
-    """Makes destinations for the server, with path_map /data => /media and any settings."""
+    """Makes destinations for the server, with the path_map rule /data => /media and any settings."""
     made: list[Emby] = []
 
     def make(*, url: str | None = None, **raw: object) -> Emby:
@@ -65,7 +65,7 @@ def failure(destination: Emby, of: Scene | None = SCENE) -> DeliveryFailed:
 
 
 def test_the_stand_in_notices_a_key_in_a_url() -> None:
-    """A key in a URL fails any test that uses the stand-in."""
+    """The stand-in fails any test in which a key is in a URL."""
     running = Server()
     running.__enter__()
     client = Client(timeout=5)
@@ -79,7 +79,7 @@ def test_the_stand_in_notices_a_key_in_a_url() -> None:
 
 
 def test_emby_is_found_by_its_settings() -> None:
-    """Address and key are all it takes; without an address there is no Emby and nothing is said."""
+    """An address and a key make a destination; without an address there is none."""
     assert configure({}, Settings()) == ([], [])
     loaded = load({"emby_url": "http://127.0.0.1:8096/", "emby_api_key": KEY}, Settings())
     assert list(loaded.destinations) == ["emby"]
@@ -97,12 +97,12 @@ def test_emby_is_found_by_its_settings() -> None:
     ],
 )
 def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> None:
-    """A setting that can't be used costs Emby alone, is named, and shows no key."""
+    """An invalid setting stops only Emby, is named, and shows no key."""
     made, problems = configure({"emby_api_key": KEY, **raw}, Settings())
     assert made == []
     (problem,) = problems
     assert problem.setting == setting
-    assert problem.message.startswith(f"{setting} ")
+    assert problem.message.startswith(f"{label(setting)} ")
     assert KEY not in problem.message
 
 
@@ -110,8 +110,8 @@ def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> Non
 
 
 @pytest.mark.parametrize("below", ["", "/emby"])
-def test_an_edit_has_the_item_looked_at_again(server: Server, emby: Make, below: str) -> None:
-    """Emby is told that the file changed and refreshes its item, with three requests and nothing thrown away."""
+def test_an_edit_refreshes_the_item(server: Server, emby: Make, below: str) -> None:
+    """Emby gets a notice of the file and a refresh of its item, in three requests; nothing is discarded."""
     server.items += [Item("1", PATH), Item("2", "/media/b/one.mkv")]
     emby(url=server.url + below).deliver(UPDATE, SCENE)
     assert server.notices == [Notice(PATH, "Modified")]
@@ -126,14 +126,14 @@ def test_an_edit_has_the_item_looked_at_again(server: Server, emby: Make, below:
     "name", ["a, b & c; d.mkv", "100% #1? [x] 'é' \"ü\" +=&Recursive=false.mkv", "日本 🎬.mkv"]
 )
 def test_every_kind_of_name(server: Server, emby: Make, name: str) -> None:
-    """An item is found by its exact path whatever its name holds."""
+    """An item is found by its exact path with any characters in its name."""
     server.items += [Item("1", f"/media/a/{name}"), Item("2", f"/media/{name}")]
     emby().deliver(UPDATE, replace(SCENE, files=(SceneFile(f"/data/a/{name}", 1, 1.0, 1, 1),)))
     assert [item_id for item_id, _ in server.refreshes] == ["1"]
 
 
 def test_an_item_with_another_path_is_not_taken(server: Server, emby: Make) -> None:
-    """A server that ignores the path in the question, and lists everything, gets nothing refreshed."""
+    """If the server ignores the path in the query and lists everything, nothing is refreshed."""
     server.items.append(Item("1", "/media/other.mkv"))
     real = server.receiver.answer
     assert callable(real)
@@ -142,12 +142,12 @@ def test_an_item_with_another_path_is_not_taken(server: Server, emby: Make) -> N
     assert server.refreshes == []
 
 
-def test_a_new_file_is_told_of_and_then_found(server: Server, emby: Make) -> None:
-    """An item that isn't there yet is told of as created; the next attempt looks again and finds it."""
+def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> None:
+    """A missing item is reported as created, and the next attempt finds it."""
     destination = emby()
     failed = failure(destination)
     assert failed.failure is Failure.NOT_THERE_YET
-    assert f"{PATH} (in Stash /data/a/one.mkv; by path_map's rule /data => /media)" in failed.message
+    assert f'{PATH} (in Stash /data/a/one.mkv; by the rule /data => /media of "Path map")' in failed.message
     assert server.notices == [Notice(PATH, "Created")]
     server.items.append(Item("1", PATH))
     destination.deliver(UPDATE, SCENE)
@@ -155,7 +155,7 @@ def test_a_new_file_is_told_of_and_then_found(server: Server, emby: Make) -> Non
 
 
 def test_two_items_with_that_path(server: Server, emby: Make) -> None:
-    """Of two items with the path neither is touched: a dead letter names both."""
+    """If two items have the scene's path, neither is refreshed and the dead letter names both."""
     server.items += [Item("1", PATH, "One"), Item("2", PATH, "Two")]
     failed = failure(emby())
     assert failed.failure is Failure.ITEM_REFUSED
@@ -164,8 +164,8 @@ def test_two_items_with_that_path(server: Server, emby: Make) -> None:
     assert server.refreshes == []
 
 
-def test_files_none_and_several(server: Server, emby: Make) -> None:
-    """A scene without files is refused in a sentence; of several the first that Emby knows is meant."""
+def test_scenes_without_files_and_with_several(server: Server, emby: Make) -> None:
+    """A scene without files is refused; of several files the first that Emby knows is used."""
     assert failure(emby(), replace(SCENE, files=())).failure is Failure.ITEM_REFUSED
     server.items.append(Item("2", "/media/b/two.mkv"))
     emby().deliver(UPDATE, replace(SCENE, files=(*SCENE.files, SceneFile("/data/b/two.mkv", 1, 1.0, 1, 1))))
@@ -173,8 +173,8 @@ def test_files_none_and_several(server: Server, emby: Make) -> None:
     assert [item_id for item_id, _ in server.refreshes] == ["2"]
 
 
-def test_a_destroyed_scene_is_told_of_and_nothing_deleted(server: Server, emby: Make) -> None:
-    """A scene that is gone is told of by its last path; nothing else is asked for."""
+def test_a_deleted_scene_is_only_reported(server: Server, emby: Make) -> None:
+    """A deleted scene is reported by its last path; nothing else is requested."""
     server.items.append(Item("1", PATH))
     emby().deliver(DESTROY, None)
     assert server.notices == [Notice(PATH, "Deleted")]
@@ -184,7 +184,7 @@ def test_a_destroyed_scene_is_told_of_and_nothing_deleted(server: Server, emby: 
 
 
 def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
-    """An item that vanishes before its refresh is looked for again, not buried."""
+    """An item that vanishes before its refresh is looked up again and makes no dead letter."""
     server.items.append(Item("1", PATH))
     server.on_notice = lambda notice: server.items.clear()
     failed = failure(emby())
@@ -194,23 +194,16 @@ def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
 
 @pytest.mark.parametrize("part", ["/Library/Media/Updated", "/Refresh"])
 def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str) -> None:
-    """A notice or refresh that a login page answered with 200 stops Emby, and counts as not sent."""
+    """A notice or refresh that a login page answered stops Emby and counts as not sent."""
     server.items.append(Item("1", PATH))
-    real = server.receiver.answer
-    assert callable(real)
-
-    def answer(request: Received) -> Reply:
-        page = Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>")
-        return page if part in request.path else real(request)
-
-    server.receiver.answer = answer
+    intercept(server.receiver, LOGIN, part)
     failed = failure(emby())
     assert failed.failure is Failure.DESTINATION
     assert "login page" in failed.message
 
 
 def destroyed(destination: Emby) -> DeliveryFailed:
-    """How telling of a destroyed scene fails."""
+    """How the delivery of a deleted scene fails."""
     with pytest.raises(DeliveryFailed) as caught:
         destination.deliver(DESTROY, None)
     return caught.value
@@ -219,24 +212,24 @@ def destroyed(destination: Emby) -> DeliveryFailed:
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>"),
+        LOGIN,
         Reply(404, HTML, b"<html>"),
         Reply(405, HTML, b"<html>"),
     ],
 )
-def test_a_destroyed_scene_is_not_told_to_a_stranger(server: Server, emby: Make, reply: Reply) -> None:
-    """A login page, or an address that takes no notices, stops Emby: no scene is delivered or buried for it."""
+def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: Reply) -> None:
+    """A login page, or an address that accepts no notices, stops Emby; nothing counts as delivered."""
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "emby_url" in failed.message
+    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
 
 
-def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> None:
-    """The failure of a file outside all libraries' folders shows these beside its path."""
+def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
+    """The failure of a file outside all libraries lists the libraries' folders."""
     failed = failure(emby(path_map=""))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in failed.message
+    assert "None of the searched libraries contains that folder: Films (/media)." in failed.message
 
 
 @pytest.mark.parametrize(
@@ -245,12 +238,12 @@ def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> 
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "emby_api_key",
+            "Emby (experimental), API key",
         ),
-        (Reply(403), Failure.FORBIDDEN, "emby_api_key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "emby_url"),
+        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
-        (Reply(200, HTML, b"<!DOCTYPE html><form>Password</form>"), Failure.DESTINATION, "login page"),
+        (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
         (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Emby never does"),
         (Reply(200, {}, b'{"Items": 3}'), Failure.DESTINATION, "as Emby never does"),
@@ -260,7 +253,7 @@ def test_a_folder_in_no_library_is_said_to_be_so(server: Server, emby: Make) -> 
     ],
 )
 def test_what_emby_answers(server: Server, emby: Make, reply: Reply, expected: Failure, said: str) -> None:
-    """Each wrong answer has its class and a sentence with what to do, and shows no key."""
+    """Each unexpected answer has its failure class and a message with advice, and shows no key."""
     server.receiver.answer = reply
     failed = failure(emby())
     assert failed.failure is expected
@@ -268,7 +261,7 @@ def test_what_emby_answers(server: Server, emby: Make, reply: Reply, expected: F
 
 
 def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
-    """An address with a path and a login is used as it is; the key stays in its header."""
+    """An address with a path and a login is used as it is, and the key stays in its header."""
     with Receiver(Reply(200, {}, b'{"Items": []}')) as receiver:
         failure(emby(url=receiver.url.replace("http://", "http://me:pass-word@") + "media/"))
         paths = [request.path for request in receiver.received]
@@ -279,92 +272,86 @@ def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
     assert headers["authorization"].startswith("Basic ")
 
 
-# The test button
+# The check
 
 
-def test_a_test_looks_a_real_scene_up(server: Server, emby: Make) -> None:
-    """The test names server, version, libraries and the real scene's item, and tells Emby nothing."""
+def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
+    """The check names server, version, libraries and the scene's item, and reports nothing to Emby."""
     server.items.append(Item("1", PATH, "Film"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert "(Emby 4.9.1.80) takes emby_api_key. Emby is experimental" in text
+    assert '(Emby 4.9.1.80) accepts "Emby (experimental), API key". Emby is experimental' in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
-def test_a_test_shows_the_missing_rule(server: Server, emby: Make) -> None:
-    """Where the path isn't found, the test shows Emby's folders and file beside ours, and tells Emby nothing."""
+def test_the_check_shows_the_missing_rule(server: Server, emby: Make) -> None:
+    """If the path isn't found, the check shows Emby's folders and file, and the missing rule."""
     server.items.append(Item("1", PATH))
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert not report.ok
     text = "\n".join(report.lines)
     assert (
-        "Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of path_map fits it)"
+        'Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of "Path map" fits it)'
         in text
     )
-    assert "None of the libraries it is looked for in holds that folder: Films (/media)." in text
-    assert f"It has a file of that name at {PATH}: the rule /data => /media in path_map would make" in text
+    assert "None of the searched libraries contains that folder: Films (/media)." in text
+    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would map' in text
     assert {r.method for r in server.requests()} == {"GET"}
 
 
-def test_a_test_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
-    """Where the folder is right but the file unknown, the test says that."""
-    report = emby().test(SCENE)
+def test_the_check_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
+    """The check of an unknown file in a library's folder says so."""
+    report = emby().check(SCENE)
     assert not report.ok
     assert len(report.lines) == 4
-    assert "by path_map's rule /data => /media" in report.lines[2]
-    assert report.lines[3] == "That is in the library Films (/media), which has not scanned it yet."
+    assert "by the rule /data => /media of" in report.lines[2]
+    assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
 
 
-def test_a_test_shows_a_rule_that_leads_astray(server: Server, emby: Make) -> None:
-    """A file that Emby has elsewhere is shown with the rule that would help, however many files it has."""
+def test_the_check_shows_a_wrong_rule(server: Server, emby: Make) -> None:
+    """A file elsewhere in the same library shows with the right rule, however many files there are."""
     server.items += [Item(str(n), f"/media/{n}.mkv") for n in range(2500)]
     server.items.append(Item("x", "/media/films/a/one.mkv"))
-    report = emby().test(SCENE)
+    report = emby().check(SCENE)
     assert not report.ok
     assert report.lines[3:] == (
-        "It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in path_map, in "
-        "place of /data => /media, would make the two meet.",
+        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
+        "place of /data => /media, would map one to the other.",
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
 
 
-def test_a_test_whose_listing_fails_still_says_what_is_not_known(server: Server, emby: Make) -> None:
-    """If Emby doesn't list its files, the path that isn't known is shown all the same."""
-    real = server.receiver.answer
-    assert callable(real)
-    server.receiver.answer = lambda request: Reply(500) if "StartIndex" in request.path else real(request)
-    report = emby().test(SCENE)
+def test_the_check_with_a_listing_that_fails(server: Server, emby: Make) -> None:
+    """If Emby can't list its files, the check still shows the unknown path."""
+    intercept(server.receiver, Reply(500), "StartIndex")
+    report = emby().check(SCENE)
     assert not report.ok
     assert PATH in report.lines[2]
     assert "500" in report.lines[3]
 
 
-def test_a_test_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
-    """Where Emby has no such file, a folder that is called like one of ours shows the rule."""
+def test_the_check_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
+    """If Emby has no such file, a library's folder with the same name shows the missing rule."""
     server.libraries = {"Clips": ("/volume1/a",)}
-    report = emby(path_map="").test(SCENE)
+    report = emby(path_map="").check(SCENE)
     assert report.lines[-1] == (
-        "Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in path_map would "
-        "make the two meet."
+        'Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in "Path map" '
+        "would map one to the other."
     )
 
 
-def test_a_test_of_a_wrong_key(server: Server, emby: Make) -> None:
-    """A wrong key fails the test and names the setting; without a scene the login alone is proved."""
-
-    def refuses(request: Received) -> Reply:
-        return Reply(401, {}, b"Access token is invalid or expired.")
-
-    assert emby().test(None).ok
-    bare = emby().test(replace(SCENE, files=()))
+def test_the_check_of_a_wrong_key(server: Server, emby: Make) -> None:
+    """The check of a wrong key names the setting; without a scene it passes, without a file it fails."""
+    assert emby().check(None).ok
+    bare = emby().check(replace(SCENE, files=()))
     assert not bare.ok
     assert "has no file" in bare.lines[-1]
-    server.receiver.answer = refuses
-    report = emby().test(SCENE)
+    server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
+    report = emby().check(SCENE)
     assert not report.ok
-    assert "emby_api_key" in report.lines[0]
+    assert "Emby (experimental), API key" in report.lines[0]
     assert report.lines[1].startswith("It said: ")

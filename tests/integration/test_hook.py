@@ -1,4 +1,4 @@
-"""The hook as Stash starts it: a process that gets JSON on stdin. What it keeps, says and leaves behind."""
+"""The hook as Stash starts it: a process that reads JSON from stdin. What it queues, answers and logs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN = {
     for name, sample in json.loads((ROOT / "tests" / "samples" / "hooks.json").read_text()).items()
 }
 SHARED = ROOT.parent / "shared" / "stash" / "hooks.json"
-RUBBISH = {
+GARBAGE = {
     "nothing": b"",
     "white space": b" \n",
     "no JSON": b"hello",
@@ -26,10 +26,10 @@ RUBBISH = {
     "a list": b"[]",
     "null": b"null",
     "no args": b"{}",
-    "args of another kind": b'{"args": 5}',
+    "args that are a number": b'{"args": 5}',
     "no hookContext": json.dumps({"args": {"mode": "hook"}, "server_connection": {}}).encode(),
     "an unknown event": json.dumps(request({"id": 45, "type": "Scene.Merge.Post"})).encode(),
-    "another object's event": json.dumps(request({"id": 45, "type": "Image.Update.Post"})).encode(),
+    "an event of an image": json.dumps(request({"id": 45, "type": "Image.Update.Post"})).encode(),
     "a scene without id": json.dumps(request({"type": "Scene.Update.Post"})).encode(),
     "deep nesting": b"[" * 200_000,
     "an endless number": b'{"args": ' + b"9" * 10_000 + b"}",
@@ -38,7 +38,7 @@ RUBBISH = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_every_kind_of_hook_becomes_one_job(tmp_path: Path, name: str) -> None:
-    """Each way in which Stash's hook fires leaves one job: scene, event, changes, time and nothing else."""
+    """Every kind of hook that Stash sends becomes one row: scene, event, changes, time and nothing else."""
     sample, expected = OWN[name]
     before = time.time()
     ran = run_hook(tmp_path, json.dumps(sample).encode())
@@ -53,7 +53,7 @@ def test_every_kind_of_hook_becomes_one_job(tmp_path: Path, name: str) -> None:
     not SHARED.exists(), reason=f"{SHARED} is not beside this checkout; tests/samples has the shapes"
 )
 def test_the_shapes_that_stash_sends_are_those_of_our_samples(tmp_path: Path) -> None:
-    """Every sample that was taken from Stash is queued, as one job that holds no cover."""
+    """Every sample recorded from Stash is queued as one row without the cover."""
     for name, sample in json.loads(SHARED.read_text()).items():
         if "hookContext" not in sample["args"]:
             continue
@@ -72,7 +72,7 @@ def test_the_shapes_that_stash_sends_are_those_of_our_samples(tmp_path: Path) ->
 
 
 def test_a_cover_of_megabytes_stays_out(tmp_path: Path) -> None:
-    """A new cover costs the queue no more than any other edit."""
+    """A new cover takes no more space in the queue than any other edit."""
     cover = "data:image/jpeg;base64," + "A" * 8_000_000
     assert run_hook(tmp_path, change(45, cover_image=cover)).returncode == 0
     (row,) = inbox(tmp_path)
@@ -80,24 +80,24 @@ def test_a_cover_of_megabytes_stays_out(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in tmp_path.glob("queue.db*")) < 200_000
 
 
-@pytest.mark.parametrize("name", RUBBISH)
-def test_rubbish_is_one_clear_line(tmp_path: Path, name: str) -> None:
-    """Whatever Stash or a person sends instead of a hook is answered by one sentence, and exit code 1."""
-    ran = run_hook(tmp_path, RUBBISH[name])
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_refused_with_one_message(tmp_path: Path, name: str) -> None:
+    """Anything else than a hook is answered with one message and exit code 1."""
+    ran = run_hook(tmp_path, GARBAGE[name])
     failed(ran.returncode, ran.stdout, ran.stderr)
     assert inbox(tmp_path) == []
     assert spooled(tmp_path) == []
 
 
 @pytest.mark.parametrize("mode", ["no_such_button", "", None, 5, ["hook"], {"a": 1}])
-def test_an_unknown_mode_is_one_clear_line(tmp_path: Path, mode: object) -> None:
-    """A button that this version doesn't have is answered by one sentence, and exit code 1."""
+def test_an_unknown_mode_is_refused_with_one_message(tmp_path: Path, mode: object) -> None:
+    """A mode that this version doesn't have is answered with one message and exit code 1."""
     ran = run_hook(tmp_path, json.dumps(request(None, mode=mode)).encode())
     failed(ran.returncode, ran.stdout, ran.stderr)
 
 
 def test_six_hooks_at_once_in_a_missing_folder(tmp_path: Path) -> None:
-    """Where six changes come at once and nothing is there yet, none fails and none is lost."""
+    """Six first changes at once, in a folder that doesn't exist yet, are all kept."""
     for attempt in range(20):
         data = tmp_path / f"config {attempt}" / "stash_courier"
         hooks = [start_hook(data, change(scene)) for scene in range(1, 7)]

@@ -1,6 +1,6 @@
 """Hostile input on real sockets and in real processes; ``make torture`` runs these with larger numbers.
 
-What one function does with it is in the unit tests of the hook, the settings, the queue's rows and the pickles.
+The unit tests of the hook, the settings, the queue's rows and the pickles cover single functions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook import destination as webhook
@@ -70,13 +70,13 @@ BODIES = st.binary(max_size=300) | st.sampled_from(
 
 
 class Server:
-    """Says once to each who connects what it was told to say."""
+    """Sends one prepared answer to each client."""
 
     def __init__(self) -> None:
         self.answer = b""
 
     def serve(self, connection: Any, ended: threading.Event) -> None:
-        """One connection."""
+        """Answers one client."""
         read_request(connection)
         connection.sendall(self.answer)
 
@@ -92,7 +92,7 @@ def serving() -> Iterator[tuple[Server, str]]:
 @settings(max_examples=150 * TIMES, deadline=None)
 @given(HEADS, HEADERS, BODIES)
 def test_no_answer_of_a_receiver_is_a_bug(head: bytes, headers: list[bytes], body: bytes) -> None:
-    """Whatever a receiver answers, it took the delivery, or the failure is one that the table of them knows."""
+    """Whatever a receiver answers, the delivery succeeds or fails with a class of the failure table."""
     server, url = RECEIVER
     server.answer = b"\r\n".join([head, *headers, b"", body])
     (destination,) = webhook.configure({"webhook_url": url}, Settings(delivery_timeout_seconds=1))[0]
@@ -110,13 +110,13 @@ RECEIVER: tuple[Server, str]
 
 @pytest.fixture(scope="module", autouse=True)
 def _receiver() -> Iterator[None]:
-    global RECEIVER  # hypothesis and fixtures don't go together
+    global RECEIVER  # hypothesis doesn't reset fixtures between examples
     with serving() as RECEIVER:
         yield
 
 
 def answers() -> st.SearchStrategy[bytes]:
-    """Bodies of Stash's answers: JSON of any form, often that of an answer, or no JSON at all."""
+    """Bodies of Stash's answers: JSON of any shape, often that of an answer, or no JSON at all."""
     scene = st.dictionaries(st.sampled_from(["id", "title", "files", "tags", "studio", "updated_at"]), VALUES)
     plugins: st.SearchStrategy[Any] = st.fixed_dictionaries({"plugins": VALUES | st.just({"stash_plugin": {}})})
     data = st.fixed_dictionaries(
@@ -135,7 +135,7 @@ def answers() -> st.SearchStrategy[bytes]:
 @settings(max_examples=150 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers(), st.sampled_from([b"200 OK", b"204 None", b"401 No", b"302 Go\r\nLocation: /login", b"500 Oh"]))
 def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes) -> None:
-    """Whatever Stash answers, the worker waits for Stash or calls that one scene broken; it never dies of it."""
+    """Whatever Stash answers, the worker waits for Stash or treats that one scene as broken; it never crashes."""
     server, url = RECEIVER
     server.answer = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\n" % status
     server.answer += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -153,8 +153,8 @@ def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes)
 
 @settings(max_examples=15 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=100) | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_a_hook_process_refuses_rubbish_in_one_sentence(tmp_path: Path, raw: bytes) -> None:
-    """Whatever stands on a plugin process's stdin, Stash gets one JSON object and a sentence in its log."""
+def test_a_hook_process_refuses_garbage_with_one_message(tmp_path: Path, raw: bytes) -> None:
+    """For any garbage on stdin, Stash gets one JSON object and one message in its log."""
     ran = durable.run_hook(tmp_path / "stash_courier", raw)
     durable.failed(ran.returncode, ran.stdout, ran.stderr)
 
@@ -170,8 +170,8 @@ COLUMNS = st.dictionaries(
 
 @settings(max_examples=100 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(COLUMNS)
-def test_anything_can_stand_in_a_dead_letter(tmp_path: Path, values: dict[str, object]) -> None:
-    """Whatever somebody wrote into dlq.db, a person can list it, look at it and discard it; nothing of it runs."""
+def test_a_dead_letter_may_contain_anything(tmp_path: Path, values: dict[str, object]) -> None:
+    """Whatever is in dlq.db, the owner can list, review and discard it, and none of it is executed."""
     dead_letters = DeadLetterQueue(tmp_path)
     try:
         dead_letter = dead_letters.add(
@@ -186,6 +186,6 @@ def test_anything_can_stand_in_a_dead_letter(tmp_path: Path, values: dict[str, o
         assert (whole.job is None) == bool(whole.job_problem) or "history" in whole.job_problem
         json.dumps([str(whole.title), str(whole.error_message)])
         dead_letters.count_by_error()
-        assert dead_letters.discard(ids=[dead_letter]) == 1
+        assert dead_letters.discard(Selection([dead_letter])) == 1
     finally:
         dead_letters.close()

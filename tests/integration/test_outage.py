@@ -1,4 +1,4 @@
-"""Outages in fast-forward: they bury nothing, and everything goes out within a minute of their end."""
+"""Outages in fast-forward: they leave no dead letters, and everything is sent within a minute of their end."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HOUR = 3600.0
 FULL = bool(os.environ.get("COURIER_FULL"))  # 1000 jobs and every combination instead of a sample
 JOBS = 1000 if FULL else 150
 # What happens, how many attempts the owner allows, how long it lasts.
-OUTAGES = [("nobody listens", 1, 8), ("500", 1, 1), ("500", 3, 1), ("503", 10, 1), ("401", 1, 8)]
+OUTAGES = [("not listening", 1, 8), ("500", 1, 1), ("500", 3, 1), ("503", 10, 1), ("401", 1, 8)]
 if FULL:
-    OUTAGES = list(itertools.product(["nobody listens", "500", "503", "401"], [1, 3, 10], [8]))
+    OUTAGES = list(itertools.product(["not listening", "500", "503", "401"], [1, 3, 10], [8]))
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,10 @@ def stash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInStash]:
 def test_hours_of_outage_leave_no_dead_letters(
     tmp_path: Path, stash: StandInStash, outage: str, max_attempts: int, hours: int
 ) -> None:
-    """A receiver that is away overnight misses nothing, whatever number of attempts its owner allows."""
+    """A receiver that is down overnight misses nothing, however few attempts the owner allows."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": max_attempts}
-        if outage == "nobody listens":
+        if outage == "not listening":
             receiver.down()
         else:
             receiver.answer = Reply(int(outage))
@@ -50,11 +50,11 @@ def test_hours_of_outage_leave_no_dead_letters(
         courier.run(seconds=hours * HOUR)
         assert courier.dlq.get_count() == 0
         assert courier.queue.size == JOBS
-        if outage == "nobody listens":
+        if outage == "not listening":
             receiver.up()
         tried = len(receiver.received)
         receiver.answer = Reply()
-        limit = 16 * 60.0 if outage == "401" else 60.0  # a fault is probed every quarter of an hour at last
+        limit = 16 * 60.0 if outage == "401" else 60.0  # in the end a fault is probed every 15 minutes
         assert courier.run(courier.queue.empty) <= limit
         assert courier.dlq.get_count() == 0
         arrived = {received.json()["data"]["id"] for received in receiver.received[tried:]}
@@ -62,7 +62,7 @@ def test_hours_of_outage_leave_no_dead_letters(
 
 
 def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandInStash) -> None:
-    """While Stash itself is away deliveries wait, and they go out within a minute of its return."""
+    """While Stash itself is down deliveries wait, and they are sent within a minute of its return."""
     stash.config.plugins[PLUGIN] = {}
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
@@ -81,7 +81,7 @@ def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandI
 
 
 def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Path, stash: StandInStash) -> None:
-    """Retries end: a scene that the receiver can't digest becomes a dead letter with its whole history."""
+    """A scene that the receiver always refuses becomes a dead letter with its whole history."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 3}
         receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "7" else 200)
@@ -97,7 +97,7 @@ def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Pa
 
 
 def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash) -> None:
-    """However many attempts the owner allows, the dead letter tells of each, with what was answered to it."""
+    """However many attempts the owner allows, the dead letter lists each one with its answer."""
     said = itertools.count(1)
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {
@@ -122,7 +122,7 @@ def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash
 
 
 def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, stash: StandInStash) -> None:
-    """With one attempt allowed, two scenes are buried before a third shows an outage: then they return."""
+    """Scenes that became dead letters before the outage was recognized are sent after all."""
     with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
         for scene_id in (1, 2):
@@ -152,7 +152,7 @@ def test_a_waiting_retry_blocks_nothing_behind_it(tmp_path: Path, stash: StandIn
 
 @pytest.mark.parametrize("jump", [-HOUR, HOUR])
 def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: StandInStash, jump: float) -> None:
-    """A clock set by an hour changes when nothing is due: a retry still comes after its five minutes."""
+    """After a jump of the clock by an hour a retry still comes after its five minutes."""
     with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_retry_schedule": "5m"}
         courier.put(1)
@@ -166,7 +166,7 @@ def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: S
 def test_a_queue_that_is_locked_for_a_while_strands_nothing(
     tmp_path: Path, stash: StandInStash, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another program that locks the queue at any moment delays deliveries, and each still arrives."""
+    """A program that locks the queue at any moment only delays deliveries; each still arrives."""
     monkeypatch.setattr(scene_queue, "BUSY_SECONDS", 0.01)
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url}
@@ -190,10 +190,10 @@ def test_a_queue_that_is_locked_for_a_while_strands_nothing(
         assert courier.dlq.get_count() == 0
 
 
-def test_a_claim_that_could_not_be_put_back_is_taken_up_again(
+def test_a_claim_that_could_not_be_put_back_is_recovered(
     tmp_path: Path, stash: StandInStash, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stash fails in the very moment in which the queue is locked: the delivery isn't forgotten in flight."""
+    """If Stash fails while the queue is locked, the claimed delivery is still delivered."""
     monkeypatch.setattr(scene_queue, "BUSY_SECONDS", 0.01)
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "sweep_off": True}
@@ -206,7 +206,7 @@ def test_a_claim_that_could_not_be_put_back_is_taken_up_again(
         courier.run(courier.dispatcher.busy)
         intruder = sqlite3.connect(tmp_path / "data" / "queue.db", isolation_level=None)
         intruder.execute("BEGIN IMMEDIATE")
-        while courier.dispatcher.asks_stash:
+        while courier.dispatcher.poller.awaiting:
             courier.wakeup.wait(1.0)
             courier.dispatcher.step()
         intruder.close()

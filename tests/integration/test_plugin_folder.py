@@ -1,6 +1,4 @@
-"""The folder that ``make plugin`` makes works by itself, on each Python at hand: no pip, no network,
-no site-packages.
-"""
+"""The folder that ``make plugin`` builds works on each installed Python without pip, network or site-packages."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ WHEELS = ROOT / ".build" / "wheels"
 BUILD = [sys.executable, str(ROOT / "tools" / "build_plugin.py")]
 VERSIONS = ((3, 11), (3, 12), (3, 13))
 
-# Names the folder as plugin/main.py does, imports every module of ours and prints where all came from.
+# Names the package as plugin/main.py does, imports all our modules, and prints every module's file.
 IMPORT_ALL = """
 import importlib, json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
@@ -39,7 +37,7 @@ print(json.dumps({name: getattr(m, "__file__", None) for name, m in sys.modules.
 
 
 def interpreters() -> dict[str, str]:
-    """A Python of each version at hand: on the path, or beside ours as version managers lay them."""
+    """An installed Python of each version: on the path, or beside ours, where version managers put them."""
     beside = Path(sys.base_prefix).parent.glob("*/bin/python3")
     named = (shutil.which(f"python3.{minor}") for _, minor in VERSIONS)
     found: dict[str, str] = {}
@@ -58,22 +56,22 @@ PYTHONS = interpreters()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plugin folder, built once; its place has a space in its name, as a user's may have."""
+    """The plugin folder, built once, at a path with a space."""
     if not any(WHEELS.glob("*.whl")):
-        pytest.skip(f"the plugin's libraries are not in {WHEELS}; `make test` fetches them")
+        pytest.skip(f"the plugin's libraries are not in {WHEELS}; `make test` downloads them")
     target = tmp_path_factory.mktemp("stash plugins") / "stash_courier"
     subprocess.run([*BUILD, "--target", str(target)], check=True, stdout=subprocess.PIPE)
     return target
 
 
 def names(folder: Path) -> set[str]:
-    """All files of a folder, by their path in it."""
+    """The relative paths of all files in a folder."""
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_imports_from_the_folder_alone(folder: Path, version: str) -> None:
-    """Every module of the plugin loads where Python has no packages of its own, without a warning."""
+    """Every module of the plugin can be imported by a Python without packages, and without a warning."""
     command = [PYTHONS[version], "-I", "-S", "-B", "-W", "error", "-c", IMPORT_ALL, str(folder)]
     imported = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert imported.returncode == 0, imported.stderr
@@ -94,7 +92,7 @@ def test_imports_from_the_folder_alone(folder: Path, version: str) -> None:
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_takes_a_hook(folder: Path, tmp_path: Path, version: str) -> None:
-    """The folder, started as Stash starts it, puts a scene's event into the queue."""
+    """Started as Stash starts it, the folder's hook queues an event."""
     hook = {
         "server_connection": {"Scheme": "http", "Host": "127.0.0.1", "Port": 9, "Dir": "/nowhere"},
         "args": {
@@ -118,7 +116,7 @@ def test_takes_a_hook(folder: Path, tmp_path: Path, version: str) -> None:
 
 
 def test_holds_what_it_needs_and_no_more(folder: Path) -> None:
-    """The folder has manifest, code, libraries and texts; no tests, tools, scripts or byte code."""
+    """The folder has the manifest, code, libraries and texts, but no tests, tools, scripts or bytecode."""
     here = names(folder)
     assert {name.split("/", 1)[0] for name in here} == {
         *("LICENSE", "README.md", "stash_plugin.yml"),
@@ -131,7 +129,7 @@ def test_holds_what_it_needs_and_no_more(folder: Path) -> None:
 
 
 def test_fits_every_system(folder: Path) -> None:
-    """Nothing in the folder is compiled for one system or one Python."""
+    """Nothing in the folder is compiled for one system or one Python version."""
     assert not [n for n in names(folder) if n.endswith((".so", ".pyd", ".dll", ".dylib", ".pyc"))]
     for wheel in folder.glob("lib/*.dist-info/WHEEL"):
         text = wheel.read_text(encoding="utf-8")
@@ -139,12 +137,12 @@ def test_fits_every_system(folder: Path) -> None:
 
 
 def test_is_one_plugin(folder: Path) -> None:
-    """Stash, which loads every .yml under its plugins folder, finds one plugin in it."""
+    """The folder has one .yml file, so Stash finds one plugin in it."""
     assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_plugin.yml"]
 
 
-def test_licences_are_kept(folder: Path) -> None:
-    """Each library comes with the text of its licence and a line in the list."""
+def test_licenses_are_kept(folder: Path) -> None:
+    """Each library comes with its license text and a line in the list."""
     listed = (folder / "lib" / "LICENSES.md").read_text(encoding="utf-8")
     infos = list(folder.glob("lib/*.dist-info"))
     assert infos
@@ -154,8 +152,8 @@ def test_licences_are_kept(folder: Path) -> None:
         assert all(t.relative_to(folder / "lib").as_posix() in listed for t in texts)
 
 
-def test_same_again(folder: Path, tmp_path: Path) -> None:
-    """Built twice, the folder and its zip are the same to the byte."""
+def test_the_build_is_reproducible(folder: Path, tmp_path: Path) -> None:
+    """Two builds make the same zip, byte for byte."""
     archives = []
     for turn in ("first", "second"):
         target = tmp_path / turn / "stash_courier"
@@ -165,7 +163,7 @@ def test_same_again(folder: Path, tmp_path: Path) -> None:
 
 
 def test_refuses_other_wheels(folder: Path, tmp_path: Path) -> None:
-    """A library that differs from the locked one by a byte is not shipped; the builder is told."""
+    """A library that differs from the locked one by a byte stops the build with a message."""
     wheels = tmp_path / "wheels"
     shutil.copytree(WHEELS, wheels)
     changed = next(wheels.glob("requests-*.whl"))

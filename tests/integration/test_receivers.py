@@ -1,7 +1,7 @@
-"""Deliveries to receivers that we didn't write, and to those from hell, over real sockets and TLS.
+"""Deliveries over real sockets and TLS: to receivers that we didn't write, and to badly behaved ones.
 
-Debian's ``webhook`` checks signatures, ``nginx`` answers as servers in front of receivers do. Where one of
-them is missing, its tests say so and are skipped.
+Debian's ``webhook`` checks signatures, ``nginx`` is the usual proxy. If one is missing, its tests are
+skipped with that reason.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -129,7 +129,7 @@ def outcome(url: str, *, ca_file: str | None = None, timeout: float = DEADLINE) 
 
 @pytest.fixture
 def debian_webhook(tmp_path: Path) -> Iterator[str]:
-    """Debian's webhook: takes what X-Hub-Signature-256 proves, and touches a file named after the scene."""
+    """Debian's webhook: accepts a valid X-Hub-Signature-256 and touches a file named after the scene."""
     if shutil.which("webhook") is None:
         pytest.skip("webhook is not installed (apt-get install webhook)")
     signed = {"source": "header", "name": "X-Hub-Signature-256"}
@@ -149,7 +149,7 @@ def debian_webhook(tmp_path: Path) -> Iterator[str]:
 
 
 def test_debians_webhook_accepts_our_signature(debian_webhook: str, tmp_path: Path) -> None:
-    """Someone who pastes the secret into Debian's webhook has their command run for each event."""
+    """With our secret, Debian's webhook runs its command for each event."""
     destination = webhook_to(debian_webhook)
     destination.deliver(DELIVERY, None)
     destination.close()
@@ -157,7 +157,7 @@ def test_debians_webhook_accepts_our_signature(debian_webhook: str, tmp_path: Pa
 
 
 def test_debians_webhook_refuses_another_secret(debian_webhook: str, tmp_path: Path) -> None:
-    """With another secret nothing is run, and the failure says where to look."""
+    """With another secret no command runs, and the failure says where to look."""
     other = "whsec_" + base64.b64encode(bytes(32)).decode()
     failed = failure(debian_webhook, other)
     assert (failed.failure, failed.status) == (Failure.REFUSED, 500)
@@ -166,14 +166,14 @@ def test_debians_webhook_refuses_another_secret(debian_webhook: str, tmp_path: P
 
 
 def test_debians_webhook_without_that_hook(debian_webhook: str) -> None:
-    """A path that the receiver doesn't know holds the destination, for every event would get the same."""
+    """A path that the receiver doesn't know holds the destination: every event would fail the same way."""
     failed = failure(debian_webhook + "-not")
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 404)
 
 
 @pytest.fixture
 def behind_nginx(tmp_path: Path, pem: str) -> Iterator[tuple[str, str, Receiver]]:
-    """nginx, its http and its https address, and the receiver behind it."""
+    """nginx: its http and https addresses and the receiver behind it."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     plain, tls = free_port(), free_port()
@@ -230,7 +230,7 @@ def test_nginx_passes_our_events_on(behind_nginx: tuple[str, str, Receiver]) -> 
 
 
 def test_nginx_refuses_in_every_way(behind_nginx: tuple[str, str, Receiver]) -> None:
-    """What nginx answers is taken for what it means: gone, moved, too large, too many, nobody behind it."""
+    """nginx's answers are understood: gone, moved, too large, too many requests, bad gateway."""
     url, _, receiver = behind_nginx
     gone, moved, large = (failure(url + place) for place in ("gone", "moved", "small"))
     assert (gone.failure, gone.status) == (Failure.GONE, 410)
@@ -247,12 +247,12 @@ def test_nginx_refuses_in_every_way(behind_nginx: tuple[str, str, Receiver]) -> 
     assert "120 s" in many.message
 
     receiver.down()
-    nobody = failure(url + "taken")
-    assert (nobody.failure, nobody.status) == (Failure.BUSY, 502)
+    unavailable = failure(url + "taken")
+    assert (unavailable.failure, unavailable.status) == (Failure.BUSY, 502)
 
 
 def test_http_to_nginx_https_port_does_not_bury_scenes(behind_nginx: tuple[str, str, Receiver]) -> None:
-    """http:// to a port that speaks https holds the destination with the hint, instead of refusing each scene."""
+    """http:// to an https port holds the destination with a hint; it doesn't fail each scene."""
     _, tls, _ = behind_nginx
     failed = failure(tls.replace("https", "http"))
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 400)
@@ -263,7 +263,7 @@ def test_http_to_nginx_https_port_does_not_bury_scenes(behind_nginx: tuple[str, 
 
 
 def test_a_certificate_that_is_trusted_is_enough(behind_nginx: tuple[str, str, Receiver], pem: str) -> None:
-    """With a certificate that the machine trusts, events go over TLS on a connection that is kept."""
+    """With a trusted certificate, events go over TLS on one kept connection."""
     _, tls, receiver = behind_nginx
     client = Client(timeout=10, ca_file=pem)
     for _ in range(3):
@@ -273,7 +273,7 @@ def test_a_certificate_that_is_trusted_is_enough(behind_nginx: tuple[str, str, R
 
 
 def test_a_self_signed_certificate_is_refused_with_advice(pem: str) -> None:
-    """A certificate nobody vouches for holds the destination: nothing is sent, and it is said what to do."""
+    """A self-signed certificate holds the destination: nothing is sent, and the failure says what to do."""
     with Receiver(tls=pem) as receiver:
         failed = failure(receiver.url)
         assert receiver.received == ()
@@ -283,23 +283,23 @@ def test_a_self_signed_certificate_is_refused_with_advice(pem: str) -> None:
 
 
 def test_a_certificate_of_another_host_is_refused(pem: str) -> None:
-    """A trusted certificate that is another host's is refused too."""
+    """A trusted certificate of another host is refused too."""
     with Receiver(tls=pem) as receiver:
         failed, _ = outcome(receiver.url.replace("127.0.0.1", "localhost"), ca_file=pem, timeout=10)
     assert failed.failure is Failure.DESTINATION
     assert "localhost" in failed.message
 
 
-def test_https_to_a_plain_port_is_the_settings_fault() -> None:
-    """https:// to a port that speaks http holds the destination, and the sentence asks whether it is http://."""
+def test_https_to_a_plain_port_holds_the_destination() -> None:
+    """https:// to an http port holds the destination, and the failure suggests http://."""
     with Receiver() as receiver:
         failed, _ = outcome(receiver.url.replace("http://", "https://"), timeout=10)
     assert failed.failure is Failure.DESTINATION
     assert "http://" in failed.message
 
 
-def test_tls_that_is_cut_off_is_a_matter_of_time() -> None:
-    """A server that closes in the middle of the TLS handshake is busy, as one that resets is."""
+def test_tls_that_is_cut_off_is_retried() -> None:
+    """A server that closes the connection during the TLS handshake counts as busy."""
 
     def hang_up(connection: socket.socket, ended: threading.Event) -> None:
         connection.recv(65536)
@@ -309,7 +309,7 @@ def test_tls_that_is_cut_off_is_a_matter_of_time() -> None:
     assert failed.failure is Failure.BUSY
 
 
-# Receivers from hell: time
+# Bad receivers: time
 
 
 def _continue(connection: socket.socket, ended: threading.Event) -> None:
@@ -327,14 +327,14 @@ SLOW: dict[str, Script] = {
     "drips a body without an end": drip(HEAD + b"Connection: close\r\n\r\n", 0.05),
     "drips a chunk": drip(HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n", 0.05),
     "drips refusals": drip(b"HTTP/1.1 401 No\r\nContent-Length: 100000\r\n\r\n", 0.05),
-    "says 100 Continue for ever": _continue,
+    "says 100 Continue forever": _continue,
 }
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("name", SLOW)
 def test_a_slow_answer_ends_at_the_deadline(name: str, tls: bool, pem: str) -> None:
-    """However a receiver stretches its answer, over TLS too, the request ends at the deadline as a time-out."""
+    """However a receiver stretches its answer, also over TLS, the request times out at the deadline."""
     with RawReceiver(SLOW[name], tls=pem if tls else None) as receiver:
         failed, took = outcome(receiver.url, ca_file=pem)
     assert failed.failure is Failure.BUSY
@@ -342,8 +342,8 @@ def test_a_slow_answer_ends_at_the_deadline(name: str, tls: bool, pem: str) -> N
     assert DEADLINE * 0.9 <= took < PATIENCE
 
 
-def test_a_dripping_tls_handshake_ends_at_the_deadline() -> None:
-    """A receiver that drips in the TLS handshake is cut off at the deadline."""
+def test_a_slow_tls_handshake_ends_at_the_deadline() -> None:
+    """A receiver that sends its TLS handshake byte by byte is cut off at the deadline."""
 
     def handshake(connection: socket.socket, ended: threading.Event) -> None:
         connection.recv(65536)
@@ -359,7 +359,7 @@ def test_a_dripping_tls_handshake_ends_at_the_deadline() -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_receiver_that_reads_nothing_ends_at_the_deadline(tls: bool, pem: str) -> None:
-    """A large request that nobody reads is cut off at the deadline while it is being sent."""
+    """A large request that the receiver doesn't read is cut off at the deadline while it is being sent."""
     client = Client(timeout=DEADLINE, ca_file=pem)
     with RawReceiver(never_answer, tls=pem if tls else None) as receiver:
         started = time.monotonic()
@@ -373,7 +373,7 @@ def test_a_receiver_that_reads_nothing_ends_at_the_deadline(tls: bool, pem: str)
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """A port that lets connections wait for ever."""
+    """A port that never accepts connections."""
     with contextlib.ExitStack() as stack:
         deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # fill its queue, so that the next SYN is dropped
@@ -383,15 +383,15 @@ def deaf_port() -> Iterator[int]:
         yield deaf.getsockname()[1]
 
 
-def test_a_connect_that_nobody_accepts_ends_at_the_deadline(deaf_port: int) -> None:
-    """A host that lets connections wait for ever is a time-out at the deadline."""
+def test_a_connection_that_is_not_accepted_ends_at_the_deadline(deaf_port: int) -> None:
+    """A host that never accepts a connection is a time-out at the deadline."""
     failed, took = outcome(f"http://127.0.0.1:{deaf_port}/")
     assert failed.failure is Failure.BUSY
     assert DEADLINE * 0.9 <= took < PATIENCE
 
 
 def test_a_deaf_address_leaves_time_for_the_next(deaf_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host whose first address drops everything, as a broken IPv6 does, is reached at its second."""
+    """A host whose first address drops all packets, such as broken IPv6, is reached at its second address."""
     with Receiver() as receiver:
         found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port)) for port in (deaf_port, receiver.port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: found)
@@ -401,7 +401,7 @@ def test_a_deaf_address_leaves_time_for_the_next(deaf_port: int, monkeypatch: py
 
 
 def test_each_request_has_a_deadline_of_its_own(pem: str) -> None:
-    """Every request of a client ends at its own deadline: the first, the next, one on a kept connection."""
+    """Each request of a client has its own deadline: the first, the next, and one on a kept connection."""
 
     def once(connection: socket.socket, ended: threading.Event) -> None:
         if read_request(connection).endswith(b"good"):
@@ -426,7 +426,7 @@ def test_each_request_has_a_deadline_of_its_own(pem: str) -> None:
 
 
 def test_one_slow_receiver_leaves_the_others_of_a_client_alone() -> None:
-    """While some requests of a client hang, others go through, and all that hang end together."""
+    """While some requests of a client hang, others complete, and those that hang end at their deadline."""
     client = Client(timeout=ROOMY)
     failures: list[Failure] = []
 
@@ -435,9 +435,9 @@ def test_one_slow_receiver_leaves_the_others_of_a_client_alone() -> None:
             client.request("POST", url, body=b"{}")
         failures.append(caught.value.failure)
 
-    with RawReceiver(never_answer) as hell, Receiver() as good:
+    with RawReceiver(never_answer) as bad, Receiver() as good:
         started = time.monotonic()
-        threads = [threading.Thread(target=hang, args=(hell.url,)) for _ in range(8)]
+        threads = [threading.Thread(target=hang, args=(bad.url,)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for _ in range(20):
@@ -450,14 +450,14 @@ def test_one_slow_receiver_leaves_the_others_of_a_client_alone() -> None:
     assert took < PATIENCE
 
 
-# Receivers from hell: what they say
+# Bad receivers: content
 
 
 @pytest.mark.parametrize(
     "status", [b"200 OK", b"302 Found\r\nLocation: /", b"500 No", b"200 OK\r\nContent-Encoding: gzip"]
 )
 def test_a_huge_answer_is_not_read(status: bytes) -> None:
-    """Of an answer of 1 GB, of whatever status, only the beginning is read."""
+    """Only the beginning of an answer of 1 GB is read, whatever its status."""
     client = Client(timeout=10)
     sent: list[int] = []
     head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, 1 << 30)
@@ -471,7 +471,7 @@ def test_a_huge_answer_is_not_read(status: bytes) -> None:
 
 
 def test_a_gzip_bomb_stays_packed() -> None:
-    """An answer that is compressed unasked is kept as it came, never unpacked."""
+    """A compressed answer is never decompressed."""
     bomb = gzip.compress(bytes(20_000_000))
     client = Client(timeout=10)
     with Receiver(Reply(200, {"Content-Encoding": "gzip"}, bomb)) as receiver:
@@ -485,14 +485,14 @@ def test_a_gzip_bomb_stays_packed() -> None:
 
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-RUBBISH: dict[str, tuple[bytes, Failure]] = {
+GARBAGE: dict[str, tuple[bytes, Failure]] = {
     "no HTTP at all": (b"SSH-2.0-OpenSSH_9.2\r\n", Failure.DESTINATION),
     "no status": (b"HTTP/1.1 fine\r\n\r\n", Failure.DESTINATION),
     "a TLS alert": (b"\x15\x03\x01\x00\x02\x02\x16", Failure.DESTINATION),
     "a status line of 100 KB": (b"HTTP/1.1 200 " + b"x" * 100_000 + b"\r\n\r\n", Failure.DESTINATION),
     "a header of 100 KB": (OK + b"A: " + b"x" * 100_000 + b"\r\n\r\n", Failure.DESTINATION),
     "500 header lines": (OK + b"A: b\r\n" * 500 + b"\r\n", Failure.DESTINATION),
-    "a chunk size that is none": (CHUNKED + b"zz\r\nhello\r\n", Failure.BUSY),
+    "an invalid chunk size": (CHUNKED + b"zz\r\nhello\r\n", Failure.BUSY),
     "an endless chunk size": (CHUNKED + b"1" * 100_000 + b"\r\n", Failure.DESTINATION),
     "a negative chunk size": (CHUNKED + b"-5\r\nhello\r\n", Failure.BUSY),
     "half a chunk": (CHUNKED + b"ff\r\nhello", Failure.BUSY),
@@ -502,10 +502,10 @@ RUBBISH: dict[str, tuple[bytes, Failure]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUBBISH)
-def test_rubbish_is_told_from_an_answer_that_broke_off(name: str) -> None:
-    """What isn't HTTP holds the destination, what broke off is tried again, and neither is taken for a 200."""
-    said, expected = RUBBISH[name]
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_distinguished_from_a_truncated_answer(name: str) -> None:
+    """An answer that isn't HTTP holds the destination, a truncated one is retried; neither counts as success."""
+    said, expected = GARBAGE[name]
     with RawReceiver(say(said)) as receiver:
         failed, _ = outcome(receiver.url, timeout=10)
     assert failed.failure is expected
@@ -516,13 +516,13 @@ def test_rubbish_is_told_from_an_answer_that_broke_off(name: str) -> None:
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # urllib3 forgets to close that answer
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to count descriptors in")
-def test_rubbish_leaves_no_descriptor_open() -> None:
-    """However often a receiver answers with rubbish, no descriptor of the worker stays open."""
+def test_garbage_leaves_no_descriptor_open() -> None:
+    """However often a receiver answers with garbage, no descriptor stays open."""
     gc.collect()
     gc.disable()  # nothing may need it
     try:
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        for said in (OK + b"Content-Length: 1, 2\r\n\r\nxx", *(said for said, _ in RUBBISH.values())):
+        for said in (OK + b"Content-Length: 1, 2\r\n\r\nxx", *(said for said, _ in GARBAGE.values())):
             with RawReceiver(say(said)) as receiver:
                 outcome(receiver.url, timeout=10)
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
@@ -531,14 +531,14 @@ def test_rubbish_leaves_no_descriptor_open() -> None:
 
 
 def test_a_refusal_that_breaks_off_is_still_that_refusal() -> None:
-    """A 401 whose body is rubbish is a 401."""
+    """A 401 with a broken body is still a 401."""
     with RawReceiver(say(b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")) as receiver:
         failed, _ = outcome(receiver.url, timeout=10)
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 401)
 
 
 def test_a_receiver_may_answer_before_it_has_read_all() -> None:
-    """A receiver that refuses by the headers and closes is understood, however large the rest is."""
+    """A receiver that refuses after reading only the headers is understood, however large the body is."""
 
     def refuse(connection: socket.socket, ended: threading.Event) -> None:
         connection.recv(1000)

@@ -1,4 +1,4 @@
-"""queue/repair.py: a damaged file is set aside, what can be read in it is saved, and nothing promised is lost."""
+"""queue/repair.py: a damaged file is set aside, its readable rows are saved, and no promised event is lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, locks, repair, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control, files, ledger, locks, migrate, repair, schema, store
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
@@ -52,7 +52,7 @@ def bare(scene: int) -> bytes:
 
 
 def pages(folder: Path, table: str) -> list[int]:
-    """The pages of a table in order of its rows, from 1: the root and inner pages left out, if it has some."""
+    """The numbers of a table's leaf pages, from 1, in the order of its rows."""
     raw = (folder / files.QUEUE_DB).read_bytes()
     with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn:
         (root,) = conn.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
@@ -60,7 +60,7 @@ def pages(folder: Path, table: str) -> list[int]:
 
 
 def leaves(raw: bytes, number: int) -> list[int]:
-    """The leaf pages below a page, from SQLite's file format: inner pages name their children."""
+    """The leaf pages below a page, by SQLite's file format, where inner pages name their children."""
     start = (number - 1) * PAGE
     header = start + (100 if number == 1 else 0)
     if raw[header] in {13, 10}:
@@ -74,15 +74,15 @@ def leaves(raw: bytes, number: int) -> list[int]:
     return found + leaves(raw, int.from_bytes(raw[header + 8 : header + 12], "big"))
 
 
-def ruin(folder: Path, number: int) -> None:
-    """Overwrites a page with noise."""
+def damage(folder: Path, number: int) -> None:
+    """Overwrites a page with random bytes."""
     with (folder / files.QUEUE_DB).open("r+b") as file:
         file.seek((number - 1) * PAGE)
         file.write(random.Random(number).randbytes(PAGE))
 
 
 def scenes(folder: Path) -> tuple[set[int], set[int], set[int]]:
-    """Scenes of the events, of the deliveries and of the ledger that a queue has."""
+    """The scenes of a queue's events, deliveries and ledger."""
     with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn:
         waiting = {n for (n,) in conn.execute(f"SELECT scene_id FROM {schema.DELIVERIES}")}
         sent = {n for (n,) in conn.execute("SELECT scene_id FROM sent")}
@@ -95,7 +95,7 @@ def aside(folder: Path) -> list[Path]:
 
 
 def wal_of_hooks(folder: Path) -> list[int]:
-    """Has hooks write events that are only in the log while somebody holds the queue open."""
+    """Has hooks write events, which stay in the write-ahead log if the queue is open elsewhere."""
     for scene in (5000, 5001):
         assert run_hook(folder, change(scene)).returncode == 0
     assert (folder / "queue.db-wal").stat().st_size > 0
@@ -115,14 +115,14 @@ PLACES: dict[str, tuple[str, Callable[[list[int]], list[int]]]] = {
 
 @pytest.mark.parametrize("name", PLACES)
 def test_what_can_be_read_is_saved(tmp_path: Path, name: str) -> None:
-    """Wherever a page is ruined, the rows of all other pages are in the new file, and a person is told."""
+    """Whichever page is damaged, the rows of all other pages are in the new file, and the owner is told."""
     events = fill(tmp_path)
     table, choose = PLACES[name]
-    hurt = choose(pages(tmp_path, table))
+    damaged_pages = choose(pages(tmp_path, table))
     on_page = ROWS / len(pages(tmp_path, table))
     seqs = [row["seq"] for row in inbox(tmp_path)]
-    for page in hurt:
-        ruin(tmp_path, page)
+    for page in damaged_pages:
+        damage(tmp_path, page)
     damaged = (tmp_path / files.QUEUE_DB).read_bytes()
     said = repair.repair(tmp_path)
     (file,) = aside(tmp_path)
@@ -131,21 +131,21 @@ def test_what_can_be_read_is_saved(tmp_path: Path, name: str) -> None:
     assert file.name in said
     waiting, delivering, sent = scenes(tmp_path)
     assert sent == set(range(1, ROWS + 1))
-    whole, hurt_table = (delivering, waiting) if table == schema.INBOX else (waiting, delivering)
+    whole, damaged_table = (delivering, waiting) if table == schema.INBOX else (waiting, delivering)
     assert len(whole) == ROWS
-    assert len(hurt_table) >= ROWS - 2 * on_page * len(hurt) - 1
-    assert f"{len(waiting) + len(delivering) + len(sent)} rows" in said
+    assert len(damaged_table) >= ROWS - 2 * on_page * len(damaged_pages) - 1
+    assert f"Rows saved: {len(waiting) + len(delivering) + len(sent)}." in said
     assert waiting <= set(events)
     assert repair.repair(tmp_path) is None
     assert run_hook(tmp_path, change(1)).returncode == 0
     assert inbox(tmp_path)[-1]["seq"] > max(seqs)
 
 
-def test_the_header_ruined(tmp_path: Path) -> None:
-    """A file whose first page is lost is set aside; the queue works on, with ids that go on."""
+def test_a_damaged_first_page(tmp_path: Path) -> None:
+    """If the first page is damaged, a new queue works, and its ids are higher than the old ones."""
     fill(tmp_path)
     last = inbox(tmp_path)[-1]["seq"]
-    ruin(tmp_path, 1)
+    damage(tmp_path, 1)
     assert repair.repair(tmp_path) is not None
     assert len(aside(tmp_path)) == 1
     assert run_hook(tmp_path, change(1)).returncode == 0
@@ -157,7 +157,7 @@ def test_the_header_ruined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no database\n" * 1000], ids=["empty", "text"])
 @pytest.mark.parametrize("name", [files.QUEUE_DB, files.DLQ_DB])
 def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -> None:
-    """A file of zero length, or of another kind, is kept aside, and both databases work."""
+    """An empty file or one that is no database is set aside, and both databases work."""
     (tmp_path / name).write_bytes(content)
     assert repair.repair(tmp_path) is not None
     (file,) = aside(tmp_path)
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, name: str, content: bytes) -
 
 
 def test_two_damages_at_once_are_two_files(tmp_path: Path) -> None:
-    """A file that was set aside is never overwritten, not even within the same second."""
+    """A file that was set aside is never overwritten, even within the same second."""
     for n in range(3):
         (tmp_path / files.QUEUE_DB).write_bytes(b"broken %d" % n)
         assert repair.repair(tmp_path) is not None
@@ -178,7 +178,7 @@ def test_two_damages_at_once_are_two_files(tmp_path: Path) -> None:
 
 
 def test_sound_files_are_left_alone(tmp_path: Path) -> None:
-    """Where nothing is damaged nothing is done, whatever version the files have."""
+    """Files that aren't damaged are not changed, whatever version they have."""
     transfers.buried(tmp_path)
     assert repair.repair(tmp_path) is None
     with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn:
@@ -187,12 +187,49 @@ def test_sound_files_are_left_alone(tmp_path: Path) -> None:
     assert aside(tmp_path) == []
 
 
+def test_a_damaged_file_of_an_earlier_version(tmp_path: Path) -> None:
+    """The readable rows of a damaged version 2 file are saved, with the attempts that they had."""
+    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
+        conn.executescript((ROOT / "tests" / "samples" / "queue-version-2.sql").read_text())
+        conn.executemany(
+            f"INSERT INTO {schema.DELIVERIES} (data, timestamp, status, destination, scene_id, event, seq, due, "
+            "attempts, tries, absent) VALUES (?, 1.0, 0, ?, ?, 'update', 1, 1.0, 3, 7, 2)",
+            [(json.dumps({"path": "p" * 60, "oshash": "", "checksum": ""}), DEST, n) for n in range(1, ROWS + 1)],
+        )
+        conn.execute("INSERT INTO sent VALUES (?, 5, 1, '', 1.0, '/a', 'sent')", (DEST,))
+    damage(tmp_path, pages(tmp_path, schema.DELIVERIES)[3])
+    assert repair.repair(tmp_path) is not None
+    migrate.migrate(tmp_path)
+    queue = SceneQueue(tmp_path)
+    claimed = queue.claim(DEST, ROWS, START)
+    assert len(claimed) > ROWS / 2
+    counts = {(d.counted_attempts, d.attempts, d.not_found) for d in claimed if isinstance(d, Delivery)}
+    assert counts == {(3, 7, 2)}
+    assert ledger.find(queue.connection, DEST, 5) == Sent(DEST, 5, 1, "", 1.0, "/a", "sent")
+    queue.close()
+
+
+@pytest.mark.parametrize("covers", [None, b"", b"no database" * 100])
+def test_an_upgrade_without_readable_covers(tmp_path: Path, covers: bytes | None) -> None:
+    """If covers.db is missing or damaged, the queue is upgraded all the same, without covers."""
+    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
+        conn.executescript((ROOT / "tests" / "samples" / "queue-version-2.sql").read_text())
+        conn.execute("INSERT INTO sent VALUES (?, 5, 1, '', 1.0, '/a', 'sent')", (DEST,))
+    if covers is not None:
+        (tmp_path / migrate.COVERS_DB).write_bytes(covers)
+    migrate.migrate(tmp_path)
+    assert not (tmp_path / migrate.COVERS_DB).exists()
+    queue = SceneQueue(tmp_path)
+    assert ledger.find(queue.connection, DEST, 5) == Sent(DEST, 5, 1, "", 1.0, "/a", "sent")
+    queue.close()
+
+
 def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
-    """A damaged dead letter file keeps its readable letters, and its counts are right again."""
+    """The readable rows of a damaged dlq.db are saved, and the totals are correct."""
     dlq = DeadLetterQueue(tmp_path)
     for n in range(1, 200):
         dlq.add(Delivery(n, DEST, n, "update", (), n, START, path="x" * 200), ValueError("why"), 1)
-    dlq.discard(ids=[3])
+    dlq.discard(Selection([3]))
     dlq.close()
     with (tmp_path / files.DLQ_DB).open("r+b") as file:
         file.seek((tmp_path / files.DLQ_DB).stat().st_size // 2 // PAGE * PAGE)
@@ -205,12 +242,12 @@ def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:
     dlq.close()
 
 
-def test_a_text_that_is_none_is_saved_as_it_is(tmp_path: Path) -> None:
-    """A row with bytes that are no text is saved with them, and blocks no other row."""
+def test_a_text_that_is_not_utf8_is_saved_as_it_is(tmp_path: Path) -> None:
+    """A row with a text that isn't UTF-8 is saved with its bytes, and so are the other rows."""
     fill(tmp_path)
     with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
         conn.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT) WHERE scene_id = 2")
-    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    damage(tmp_path, pages(tmp_path, schema.INBOX)[3])
     assert repair.repair(tmp_path) is not None
     queue = SceneQueue(tmp_path)
     claimed = queue.claim(DEST, ROWS, START * 2)
@@ -219,21 +256,21 @@ def test_a_text_that_is_none_is_saved_as_it_is(tmp_path: Path) -> None:
     queue.close()
 
 
-def test_ids_go_on_although_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is replaced while the clock is wrong gives no event an id below one that was used."""
+def test_ids_continue_although_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the file is replaced while the clock is behind, ids still continue above the old ones."""
     fill(tmp_path)
     last = inbox(tmp_path)[-1]["seq"]
-    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    damage(tmp_path, pages(tmp_path, schema.INBOX)[3])
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000 * 86_400)
     repair.repair(tmp_path)
     assert run_hook(tmp_path, change(1)).returncode == 0
     assert inbox(tmp_path)[-1]["seq"] == last + 1
 
 
-def test_whoever_holds_the_file_open_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file isn't replaced under a button's hands; if that one never ends, it is said what to stop."""
+def test_a_repair_waits_until_the_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a button has open isn't replaced; if the button doesn't end, an error says to stop it."""
     fill(tmp_path)
-    ruin(tmp_path, pages(tmp_path, schema.INBOX)[3])
+    damage(tmp_path, pages(tmp_path, schema.INBOX)[3])
     monkeypatch.setattr(repair, "GATE_SECONDS", 0.05)
     gate = locks.taken(str(tmp_path / files.GATE), shared=True)
     assert gate is not None
@@ -249,9 +286,9 @@ def test_whoever_holds_the_file_open_is_waited_for(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("place", ["header", "inbox", "deliveries"])
 def test_twenty_hooks_write_while_it_is_replaced(tmp_path: Path, place: str) -> None:
-    """Of events that hooks promised while a damaged queue is repaired, each is in the queue or the spool."""
+    """Each event that a hook promised during a repair is in the queue or in the spool."""
     fill(tmp_path)
-    ruin(
+    damage(
         tmp_path,
         {"header": 1, "inbox": pages(tmp_path, schema.INBOX)[-1]}.get(
             place, pages(tmp_path, schema.DELIVERIES)[2]
@@ -270,20 +307,20 @@ def test_twenty_hooks_write_while_it_is_replaced(tmp_path: Path, place: str) -> 
 
 
 def with_log(folder: Path) -> None:
-    """A damaged queue whose last events are only in its log, as after a power cut."""
+    """Makes a damaged queue whose last events are only in its log, as after a power cut."""
     fill(folder)
-    hurt = pages(folder, schema.DELIVERIES)[2]
+    damaged_pages = pages(folder, schema.DELIVERIES)[2]
     with closing(sqlite3.connect(folder / files.QUEUE_DB)) as holder:
         holder.execute(f"SELECT count(*) FROM {schema.INBOX}").fetchone()
         wal_of_hooks(folder)
         kept = [(file, file.read_bytes()) for file in folder.glob("queue.db*") if not file.name.endswith("-shm")]
     for file, content in kept:
         file.write_bytes(content)
-    ruin(folder, hurt)
+    damage(folder, damaged_pages)
 
 
 def test_the_log_is_read_too(tmp_path: Path) -> None:
-    """Events that are only in the damaged file's log are saved, and the log is kept with the file."""
+    """Events that are only in the log of the damaged file are saved, and the log is kept."""
     with_log(tmp_path)
     log = (tmp_path / "queue.db-wal").read_bytes()
     assert repair.repair(tmp_path) is not None
@@ -294,8 +331,8 @@ def test_the_log_is_read_too(tmp_path: Path) -> None:
 
 @needs_strace
 @pytest.mark.parametrize("hooks", [False, True], ids=["alone", "with hooks"])
-def test_a_repair_that_is_killed_is_carried_on(tmp_path: Path, hooks: bool) -> None:
-    """Killed at any call of a repair, the next one ends it: what could be read is saved, the file kept aside."""
+def test_a_killed_repair_is_continued(tmp_path: Path, hooks: bool) -> None:
+    """After a kill at any call of a repair, the next repair saves all readable rows and keeps the file."""
     (folder := tmp_path / "before").mkdir()
     with_log(folder)
     content, log = ((folder / name).read_bytes() for name in ("queue.db", "queue.db-wal"))
@@ -324,7 +361,7 @@ def test_a_repair_that_is_killed_is_carried_on(tmp_path: Path, hooks: bool) -> N
     "cell", [b"\xff", "{", "1e999", "9" * 400, '"x"', "[5]", '{"at": 1e999}', '{"webhook": "x"}']
 )
 def test_damaged_notes_stop_no_worker(tmp_path: Path, cell: object) -> None:
-    """Whatever stands in the cells that a worker left to the next, that one delivers."""
+    """Damaged notes and states don't keep the next worker from delivering."""
     with StandInStash(9, config_dir=tmp_path / "config") as stash, Receiver() as receiver:
         stash.install_plugin(ROOT)
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url}

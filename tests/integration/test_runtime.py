@@ -1,4 +1,4 @@
-"""The worker's chores on real files: what is deleted after how long, and what lies in the spool."""
+"""The worker's chores on real files: when dead letters are deleted, and how the spool is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bury(folder: Path, scene_id: int, age_days: float) -> int:
-    """A dead letter of so many days ago."""
+    """Adds a dead letter of that age."""
     with opened(folder) as both:
         route(both.queue, event(scene_id, "update", "title"))
         (delivery,) = both.claim()
@@ -48,24 +48,24 @@ def dead_letters(runtime: Runtime) -> list[int]:
 
 
 def pass_days(runtime: Runtime, days: float) -> None:
-    """As if what was announced had been announced so much earlier."""
+    """Moves the announcement back by that many days."""
     said = control.get(runtime.queue.connection, control.UNSEEN_SAID)
     control.put(runtime.queue.connection, control.UNSEEN_SAID, {**said, "at": said["at"] - days * DAY})
 
 
 def test_no_unseen_dead_letter_is_deleted_unannounced(folder: Path, runtime: Runtime) -> None:
-    """However old, a dead letter that nobody was shown goes three days after the worker said so, not before."""
+    """A dead letter that was never shown is deleted three days after its announcement, however old it is."""
     seen, _, _ = bury(folder, 1, 400), bury(folder, 2, 400), bury(folder, 3, 28)
     runtime.dlq.mark_reviewed([seen])
     runtime.purge()
     assert dead_letters(runtime) == [2, 3]
     notice = control.get(runtime.queue.connection, control.UNSEEN)
-    assert notice.startswith("2 dead letters that nobody has looked at")
+    assert notice.startswith("Dead letters that were never reviewed: 2. They will be deleted from ")
     (date,) = re.findall(r"\d{4}-\d\d-\d\d", notice)
     assert date == time.strftime("%Y-%m-%d", time.localtime(time.time() + 3 * DAY))
     runtime.purge()
     assert dead_letters(runtime) == [2, 3]
-    bury(folder, 4, 400)  # comes to light after the announcement, such as by a clock that was wrong
+    bury(folder, 4, 400)  # appears after the announcement, for example because a clock was wrong
     pass_days(runtime, 2.9)
     runtime.purge()
     assert dead_letters(runtime) == [2, 3, 4]
@@ -77,7 +77,7 @@ def test_no_unseen_dead_letter_is_deleted_unannounced(folder: Path, runtime: Run
 
 
 def test_an_announcement_ends_with_what_it_is_about(folder: Path, runtime: Runtime) -> None:
-    """Once somebody has looked, the next round takes the notice back."""
+    """Once the dead letter was reviewed, the next purge removes the notice."""
     dead_letter = bury(folder, 1, 29)
     runtime.purge()
     assert control.get(runtime.queue.connection, control.UNSEEN)
@@ -89,7 +89,7 @@ def test_an_announcement_ends_with_what_it_is_about(folder: Path, runtime: Runti
 
 @pytest.mark.parametrize("stored", ["soon", {"at": 1e300, "before": 1e300}, {"at": None, "before": 3}, []])
 def test_a_damaged_announcement_deletes_nothing(folder: Path, runtime: Runtime, stored: object) -> None:
-    """Whatever stands there instead, the deletion is announced anew."""
+    """If the stored announcement is invalid, the deletion is announced again."""
     bury(folder, 1, 400)
     control.put(runtime.queue.connection, control.UNSEEN_SAID, stored)
     runtime.purge()
@@ -97,7 +97,7 @@ def test_a_damaged_announcement_deletes_nothing(folder: Path, runtime: Runtime, 
 
 
 def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: Runtime) -> None:
-    """A typo in the retention, which may have been a year, doesn't cost what is older than the default."""
+    """With a typo in the retention nothing is deleted, although the default would be shorter."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
     runtime.dispatcher.registry.configure({"dead_letter_retention_days": "1 year"})
@@ -114,7 +114,7 @@ def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: 
 def test_a_spool_file_that_cannot_be_read_stops_nothing(
     folder: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Something odd in the spool is named once in the log; what lies beside it is taken in, once."""
+    """A spool file that can't be read is logged once, and the others are taken in once."""
     (folder / files.SPOOL / "1.json").mkdir(parents=True)
     good = store.encode({"scene": 7, "event": "update", "changed": [], "at": 5.0})
     (folder / files.SPOOL / "2.json").write_bytes(good)
@@ -125,15 +125,15 @@ def test_a_spool_file_that_cannot_be_read_stops_nothing(
     assert "1.json" in caplog.text
 
 
-def test_a_request_that_ends_after_the_worker_disturbs_nobody(folder: Path) -> None:
-    """A thread whose receiver hung until now reports to a worker that is gone: no traceback in the log."""
+def test_a_request_that_ends_after_the_worker_causes_no_error(folder: Path) -> None:
+    """A thread whose request outlives the worker leaves no traceback in the log."""
     with Runtime(folder) as running:
         wakeup = running.wakeup
     wakeup.notify()
 
 
 def test_lost_settings_delete_nothing(folder: Path, runtime: Runtime) -> None:
-    """Where Stash's configuration was lost, what was to be kept for a year isn't measured by the default."""
+    """If Stash's configuration was lost, nothing is deleted by the default retention."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
     runtime.dispatcher.registry.configure({"dead_letter_retention_days": 365})
@@ -143,6 +143,6 @@ def test_lost_settings_delete_nothing(folder: Path, runtime: Runtime) -> None:
 
 
 def test_a_database_without_a_log_is_tidied_too(folder: Path, runtime: Runtime) -> None:
-    """A backup program that took the file out of WAL mode stops no worker."""
+    """A backup program that switched the file out of WAL mode doesn't stop the worker."""
     runtime.queue.connection.execute("PRAGMA journal_mode = DELETE")
     runtime.queue.tidy()

@@ -30,8 +30,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def kept_beside(data: Path) -> float:
-    """Runs a hook that must keep its event in the spool; returns how long it took."""
+def spooling_takes(data: Path) -> float:
+    """Runs a hook that must put its event into the spool. Returns how many seconds it took."""
     before = time.monotonic()
     ran = run_hook(data, change(45, "destroy", path="/media/a.mp4"))
     took = time.monotonic() - before
@@ -43,49 +43,49 @@ def kept_beside(data: Path) -> float:
     return took
 
 
-def test_a_locked_queue_keeps_nobody_waiting(data: Path) -> None:
-    """While somebody holds the write lock, for however long, Stash waits a moment and the event is kept."""
+def test_a_locked_queue_delays_no_hook(data: Path) -> None:
+    """However long another holds the write lock, Stash waits only a moment and the event is kept."""
     with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        assert kept_beside(data) < SOON
+        assert spooling_takes(data) < SOON
     assert [row["scene"] for row in inbox(data)] == [1]
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
 def test_a_damaged_queue_is_left_to_the_worker(data: Path, content: bytes) -> None:
-    """An event that meets a damaged queue is kept beside it, and the hook doesn't touch the file."""
+    """If queue.db is damaged, the hook puts its event into the spool and doesn't change the file."""
     for file in data.glob("queue.db-*"):
         file.unlink()
     (data / files.QUEUE_DB).write_bytes(content)
-    assert kept_beside(data) < SOON
+    assert spooling_takes(data) < SOON
     assert (data / files.QUEUE_DB).read_bytes() == content
 
 
 def test_a_newer_queue_is_left_alone(data: Path) -> None:
-    """After a downgrade the newer queue stays as it is, byte for byte, and events are kept beside it."""
+    """After a downgrade the newer queue.db isn't changed by a byte, and events go to the spool."""
     with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     before = (data / files.QUEUE_DB).read_bytes()
-    assert kept_beside(data) < SOON
+    assert spooling_takes(data) < SOON
     assert (data / files.QUEUE_DB).read_bytes() == before
-    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it again"):
+    with pytest.raises(store.QueueUnavailable, match="install the newer plugin again"):
         SceneQueue(data)
 
 
 def test_a_queue_that_is_being_replaced_is_not_opened(data: Path) -> None:
-    """While the worker replaces the queue, no event goes into the file that is on its way out."""
+    """While the worker replaces queue.db, no event goes into the old file."""
     gate = locks.taken(str(data / files.GATE))
     assert gate is not None
     with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         before = conn.execute("PRAGMA data_version").fetchone()
-        assert kept_beside(data) < SOON
+        assert spooling_takes(data) < SOON
         assert conn.execute("PRAGMA data_version").fetchone() == before
     os.close(gate)
     assert [row["scene"] for row in inbox(data)] == [1]
 
 
 def test_an_open_queue_keeps_the_worker_from_replacing_it(data: Path) -> None:
-    """Whoever has the queue open shares the gate, so that nobody renames the file under its hands."""
+    """As long as queue.db is open anywhere, the gate is shared and the worker can't replace the file."""
     conn, shared = store.open_queue(str(data), 0.1)
     assert locks.taken(str(data / files.GATE)) is None
     second = locks.taken(str(data / files.GATE), shared=True)
@@ -98,8 +98,8 @@ def test_an_open_queue_keeps_the_worker_from_replacing_it(data: Path) -> None:
     os.close(alone)
 
 
-def test_the_worker_waits_for_whom_a_hook_does_not_wait(data: Path) -> None:
-    """A worker that starts while the queue is being made or replaced waits for it instead of giving up."""
+def test_the_worker_waits_for_the_gate(data: Path) -> None:
+    """A worker that starts while queue.db is being made or replaced waits for it."""
     gate = locks.taken(str(data / files.GATE))
     assert gate is not None
     timer = threading.Timer(0.2, os.close, [gate])
@@ -111,7 +111,7 @@ def test_the_worker_waits_for_whom_a_hook_does_not_wait(data: Path) -> None:
 
 
 def test_nowhere_to_keep_it_is_one_clear_line(data: Path) -> None:
-    """Where neither the queue nor the spool can be written, the owner is told which change to save again."""
+    """If neither the queue nor the spool can be written, one sentence tells the owner to save the change again."""
     (data / files.SPOOL).write_text("a file in the folder's place")
     with contextlib.closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
@@ -123,7 +123,7 @@ def test_nowhere_to_keep_it_is_one_clear_line(data: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that is soon full."""
+    """A small file system that fills up soon."""
     where = tmp_path / "small"
     where.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(where)]
@@ -134,7 +134,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing_that_was_promised(small_disk: Path) -> None:
-    """On a disk that fills up, each hook either keeps its event or says that it could not."""
+    """On a disk that fills up, each hook either keeps its event or reports that it could not."""
     run_hook(small_disk, change(1))
     (small_disk / "filler").write_bytes(b"x" * (120 << 10))
     promised, refused = {1}, 0

@@ -31,10 +31,10 @@ SWEEP = 15 * 60.0
 
 
 class Bench:
-    """A dispatcher beside a stand-in Stash: both have one clock, which goes on by itself and can be moved."""
+    """A dispatcher and a stand-in Stash that share a clock, which runs in real time and can be moved."""
 
     def __init__(self, folder: Path, scenes: int = 20, zone: datetime.tzinfo | None = None) -> None:
-        self.ahead = -72 * HOUR  # the library is older than any margin
+        self.ahead = -72 * HOUR  # so that the library is older than the watermark
         self.receiver = Receiver()
         self.stash = StandInStash(
             scenes,
@@ -47,7 +47,7 @@ class Bench:
         self.ahead = 0.0
 
     def wall(self) -> float:
-        """The time everywhere but in hook processes."""
+        """The time everywhere except in hook processes."""
         return time.time() + self.ahead
 
     def __enter__(self) -> Self:
@@ -62,7 +62,7 @@ class Bench:
         return self
 
     def open(self) -> None:
-        """A worker starts."""
+        """Starts a worker."""
         self.wakeup = Wakeup(self.data)
         self.queue = SceneQueue(self.data, clock=self.wall)
         self.dlq = DeadLetterQueue(self.data, clock=self.wall)
@@ -80,7 +80,7 @@ class Bench:
         )
 
     def close(self) -> None:
-        """It ends, whatever it was about to do."""
+        """Stops it, whatever it is doing."""
         self.dispatcher.close()
         self.queue.close()
         self.dlq.close()
@@ -96,18 +96,18 @@ class Bench:
         self.ahead += seconds
 
     def rest(self, limit: float = 60.0) -> None:
-        """Works until there is nothing to do for a while."""
+        """Runs the worker until it is idle."""
         give_up = time.monotonic() + limit
         quiet = 0
         while quiet < 2:
             wait = self.dispatcher.step()
-            still = self.dispatcher.busy() or self.dispatcher.asks_stash or not self.queue.empty()
+            still = self.dispatcher.busy() or self.dispatcher.poller.awaiting or not self.queue.empty()
             quiet = 0 if still or wait < 0.5 else quiet + 1
             self.wakeup.wait(min(wait, 0.02))
-            assert time.monotonic() < give_up, "it doesn't come to rest"
+            assert time.monotonic() < give_up, "the worker doesn't become idle"
 
     def sweep(self) -> int:
-        """Lets the time for a sweep come; returns how many requests Stash got meanwhile."""
+        """Runs the next sweep; returns the number of requests to Stash."""
         self.jump(SWEEP)
         before = self.stash.requests.total
         self.rest()
@@ -115,11 +115,11 @@ class Bench:
 
     def got(self) -> Counter[tuple[int, str]]:
         """What the receiver got: (scene, event) → how often."""
-        told: Counter[tuple[int, str]] = Counter()
+        counts: Counter[tuple[int, str]] = Counter()
         for received in self.receiver.received:
             body = received.json()
-            told[int(body["data"]["id"]), body["type"]] += 1
-        return told
+            counts[int(body["data"]["id"]), body["type"]] += 1
+        return counts
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-def cancelled_bulk_edit(stash: StandInStash, scene_ids: list[int], hooks: int) -> None:
-    """bulkSceneUpdate of a browser that goes away once so many hooks have run."""
+def canceled_bulk_edit(stash: StandInStash, scene_ids: list[int], hooks: int) -> None:
+    """A bulk edit whose browser disconnects after this number of hooks."""
     before = len(stash.runs)
     query = "mutation($i: BulkSceneUpdateInput!) { bulkSceneUpdate(input: $i) { id } }"
     body = json.dumps({"query": query, "variables": {"i": {"ids": scene_ids, "title": "All the same"}}})
@@ -149,7 +149,7 @@ def cancelled_bulk_edit(stash: StandInStash, scene_ids: list[int], hooks: int) -
 
 
 def test_a_library_that_was_never_seen_sends_nothing(tmp_path: Path) -> None:
-    """The first sweeps after the installation deliver nothing that was there before."""
+    """The first sweeps after the installation send nothing of the existing library."""
     with Bench(tmp_path) as bench:
         bench.stash.change_without_hook(3, title="Just before")
         bench.rest()
@@ -159,8 +159,8 @@ def test_a_library_that_was_never_seen_sends_nothing(tmp_path: Path) -> None:
         assert not bench.got()
 
 
-def test_an_auto_tag_run_arrives_once(bench: Bench) -> None:
-    """What auto-tag changed, without any hook, is delivered by the next sweep and by none after it."""
+def test_auto_tag(bench: Bench) -> None:
+    """What auto-tag changed without hooks is sent by the next sweep, once."""
     for scene_id in range(1, 13):
         bench.stash.change_without_hook(scene_id, tags=["Found in its path"])
     for _ in range(4):
@@ -170,12 +170,12 @@ def test_an_auto_tag_run_arrives_once(bench: Bench) -> None:
     assert [tag["name"] for tag in tags] == ["Found in its path"]
 
 
-def test_a_bulk_edit_that_is_cancelled_in_the_middle_arrives_whole(tmp_path: Path) -> None:
-    """Of fifty edited scenes all fifty arrive, though the browser left and most hooks never ran, each once."""
+def test_a_canceled_bulk_edit(tmp_path: Path) -> None:
+    """Of fifty edited scenes each is sent once, though the browser disconnected and most hooks never ran."""
     with Bench(tmp_path, scenes=50) as bench:
         bench.rest()
         bench.jump(5.0)
-        cancelled_bulk_edit(bench.stash, list(range(1, 51)), hooks=10)
+        canceled_bulk_edit(bench.stash, list(range(1, 51)), hooks=10)
         bench.rest()
         hooked = len(bench.got())
         assert 9 <= hooked < 50
@@ -184,8 +184,8 @@ def test_a_bulk_edit_that_is_cancelled_in_the_middle_arrives_whole(tmp_path: Pat
         assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 51)})
 
 
-def test_the_last_hooks_of_a_long_bulk_edit_come_after_the_sweep(bench: Bench) -> None:
-    """A sweep in the middle of a bulk edit sends what the hooks haven't told yet; they don't send it again."""
+def test_hooks_that_run_after_the_sweep(bench: Bench) -> None:
+    """If hooks of a bulk edit run after the sweep found the changes, each change is still sent once."""
     for scene_id in range(1, 7):
         bench.stash.change_without_hook(scene_id, title="All at once")
     bench.sweep()
@@ -196,8 +196,8 @@ def test_the_last_hooks_of_a_long_bulk_edit_come_after_the_sweep(bench: Bench) -
     assert bench.got() == Counter({(i, "scene.updated"): 1 for i in range(1, 7)})
 
 
-def test_hooked_edits_are_never_sent_twice(bench: Bench) -> None:
-    """Edits, a scan's new scene and a deletion, each with its hook, arrive once, however often it sweeps."""
+def test_edits_with_hooks_are_sent_once(bench: Bench) -> None:
+    """Edits, a new scene and a deletion, each with its hook, are sent once, however many sweeps follow."""
     bench.stash.edit(1, title="One")
     bench.stash.edit_many([2, 3], title="Two")
     bench.stash.queue_scan("/media/films/new.mp4")
@@ -210,13 +210,13 @@ def test_hooked_edits_are_never_sent_twice(bench: Bench) -> None:
 
 
 def test_a_deletion_while_the_plugin_was_disabled(bench: Bench) -> None:
-    """Scenes that were deleted while the plugin was switched off are told when it is on again, with their path."""
+    """A deletion while the plugin was disabled is sent, with the path, once it is enabled again."""
     bench.stash.edit(7, title="Known")
     bench.rest()
     path = bench.stash.scene(7).path
     bench.stash.enable(PLUGIN, enabled=False)
     bench.stash.destroy(7)
-    bench.stash.destroy(8)  # never delivered, so that nobody misses it
+    bench.stash.destroy(8)  # was never delivered, so there is nothing to send
     bench.sweep()
     assert (7, "scene.destroyed") not in bench.got()
     bench.stash.enable(PLUGIN)
@@ -227,24 +227,24 @@ def test_a_deletion_while_the_plugin_was_disabled(bench: Bench) -> None:
 
 
 def test_a_new_scene_whose_hook_was_killed(bench: Bench) -> None:
-    """A scene whose creation nobody told arrives as created."""
+    """A new scene whose hook was killed is sent as created."""
     scene_id = bench.stash.add_scene("/media/films/silent.mp4")
     bench.sweep()
     assert bench.got() == Counter({(scene_id, "scene.created"): 1})
 
 
 class Autumn(datetime.tzinfo):
-    """A zone whose clocks go back by an hour at one moment."""
+    """A time zone whose clocks go back by an hour at one moment."""
 
     def __init__(self, before: int, moment: float) -> None:
         self.before = before  # hours
         self.moment = moment
 
     def dst(self, when: datetime.datetime | None) -> None:
-        """It tells none."""
+        """Not used."""
 
     def tzname(self, when: datetime.datetime | None) -> str:
-        """Nobody asks."""
+        """Not used."""
         return "Autumn"
 
     def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta:
@@ -259,8 +259,8 @@ class Autumn(datetime.tzinfo):
 
 
 @pytest.mark.parametrize("hours", [2, -4])
-def test_the_clocks_of_a_zone_go_back(tmp_path: Path, hours: int) -> None:
-    """In the hour that comes twice a change without a hook is found, though its time is behind others'."""
+def test_summer_time_ends(tmp_path: Path, hours: int) -> None:
+    """At the end of summer time a change is found, though the text of its time sorts before an older one."""
     zone = Autumn(hours, time.time() + 2 * HOUR)
     with Bench(tmp_path, zone=zone) as bench:
         bench.rest()
@@ -274,8 +274,8 @@ def test_the_clocks_of_a_zone_go_back(tmp_path: Path, hours: int) -> None:
         assert bench.got() == Counter({(1, "scene.updated"): 1, (2, "scene.updated"): 1})
 
 
-def test_an_idle_library_of_100000_scenes_takes_one_request(tmp_path: Path) -> None:
-    """A sweep that finds nothing asks once, however big the library is."""
+def test_an_idle_library_of_100000_scenes(tmp_path: Path) -> None:
+    """A sweep of an idle library takes one request, however big the library is."""
     with Bench(tmp_path, scenes=100_000) as bench:
         bench.rest()
         for _ in range(2):
@@ -283,8 +283,8 @@ def test_an_idle_library_of_100000_scenes_takes_one_request(tmp_path: Path) -> N
         assert bench.stash.requests.by_field["findScenes"] >= 2
 
 
-def test_a_restart_in_the_middle_of_a_sweep_skips_nothing(tmp_path: Path) -> None:
-    """A worker that ends between two pages leaves the rest of the sweep to the next; nothing goes out twice."""
+def test_a_restart_during_a_sweep(tmp_path: Path) -> None:
+    """If the worker ends between two pages of a sweep, each change is still sent once."""
     with Bench(tmp_path, scenes=1500) as bench:
         bench.rest()
         bench.jump(5.0)
@@ -303,23 +303,23 @@ def test_a_restart_in_the_middle_of_a_sweep_skips_nothing(tmp_path: Path) -> Non
 
 
 def test_stash_was_away(bench: Bench) -> None:
-    """When Stash is back, what changed without a hook goes out at once, not at the next quarter of an hour."""
+    """After an outage of Stash, changes without hooks are sent at once, not at the next regular sweep."""
     bench.stash.stop()
     bench.jump(70.0)
-    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
-    bench.stash.change_without_hook(4, title="While nobody could ask")
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.poller.gone_seconds > 0, 10.0)
+    bench.stash.change_without_hook(4, title="During the outage")
     bench.stash.start(bench.stash.config.port)
     bench.jump(30.0)
     bench.rest()
     assert bench.got() == Counter({(4, "scene.updated"): 1})
 
 
-def test_stash_goes_away_in_the_middle_of_a_sweep(bench: Bench) -> None:
-    """A sweep that Stash broke off is done again, and deliveries don't suffer."""
+def test_stash_fails_during_a_sweep(bench: Bench) -> None:
+    """A sweep that Stash failed is repeated, and deliveries go on meanwhile."""
     bench.stash.change_without_hook(4, title="Silent")
     bench.jump(SWEEP)
     bench.stash.faults.graphql_error = "database is locked"
-    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.stash_gone_seconds > 0, 10.0)
+    wait_until(lambda: bench.dispatcher.step() and bench.dispatcher.poller.gone_seconds > 0, 10.0)
     assert not bench.got()
     bench.stash.faults.clear()
     bench.stash.edit(5, title="Hooked")
@@ -331,8 +331,8 @@ def test_stash_goes_away_in_the_middle_of_a_sweep(bench: Bench) -> None:
     assert bench.got() == Counter({(4, "scene.updated"): 1, (5, "scene.updated"): 1})
 
 
-def test_deliveries_go_before_the_sweep(bench: Bench) -> None:
-    """While scenes wait to be fetched, the sweep doesn't ask."""
+def test_deliveries_come_before_the_sweep(bench: Bench) -> None:
+    """While scenes wait to be fetched, the sweep sends no request."""
     bench.jump(SWEEP)
     for scene_id in range(1, 4):
         event = {"scene": scene_id, "event": "update", "changed": ["title"], "at": bench.wall()}
@@ -348,7 +348,7 @@ def test_deliveries_go_before_the_sweep(bench: Bench) -> None:
 
 
 def test_a_receiver_that_refuses_gets_each_change_once(bench: Bench) -> None:
-    """A scene that became a dead letter isn't sent again by every sweep."""
+    """A scene that became a dead letter isn't sent again by later sweeps."""
     bench.receiver.answer = Reply(422)
     bench.stash.change_without_hook(6, title="Not wanted")
     for _ in range(4):
@@ -358,7 +358,7 @@ def test_a_receiver_that_refuses_gets_each_change_once(bench: Bench) -> None:
 
 
 def test_it_can_be_switched_off(bench: Bench) -> None:
-    """With sweep_off nothing but the settings is asked."""
+    """With sweep_off the worker asks Stash only for its settings."""
     bench.stash.configure(PLUGIN, {"webhook_url": bench.receiver.url, "sweep_off": True})
     bench.jump(70.0)
     bench.rest()
@@ -370,18 +370,18 @@ def test_it_can_be_switched_off(bench: Bench) -> None:
 
 
 def test_the_worker_that_a_hook_starts_sweeps(tmp_path: Path) -> None:
-    """The real worker: killed in its work and started by the next hook, it finds what happened meanwhile."""
+    """A real worker that was killed and started again by a hook finds what changed meanwhile."""
     with Receiver() as receiver, Courier(tmp_path, {"webhook_url": receiver.url}, scenes=5) as courier:
 
         def got() -> list[str]:
             return sorted(f"{r.json()['type']} {r.json()['data']['id']}" for r in receiver.received)
 
         courier.stash.edit(1, title="It begins")
-        wait_until(lambda: "Stash has 5 scenes" in courier.log(), 20.0)
-        courier.drained()  # what is in flight when a worker dies is sent again
+        wait_until(lambda: "Scenes in Stash: 5." in courier.log(), 20.0)
+        courier.drained()  # otherwise deliveries in flight would be sent again
         courier.kill_worker(signal.SIGKILL)
-        time.sleep(1.1)  # Stash's times are to the second, and what is told after the first look is promised
-        courier.stash.change_without_hook(2, title="Nobody told")
+        time.sleep(1.1)  # Stash's times are whole seconds, and only changes after the first sweep must be found
+        courier.stash.change_without_hook(2, title="Silent")
         courier.stash.edit(3, title="It is started again")
         wait_until(lambda: len(got()) == 3, 30.0)
         assert got() == ["scene.updated 1", "scene.updated 2", "scene.updated 3"]

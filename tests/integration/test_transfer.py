@@ -1,7 +1,7 @@
 """Invariant 2: a kill at any durable system call leaves each delivery in the queue or in the dead letters.
 
-Each case makes a data folder, has another process do one thing to it, kills that one at one call after
-another, starts anew as the worker does (heal, recover) and looks where the deliveries are.
+Each case makes a data folder and runs one act on it in another process, which is killed at one call after another.
+Then it starts like a worker (heal, recover) and checks where the deliveries are.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from tests.support.transfers import ERROR, SCENE, opened, route
 
 
 def copies(folder: Path) -> int:
-    """Starts anew and counts where the scene's delivery is; both files at once count as two."""
+    """Starts like a worker and counts the scene's deliveries and open dead letters."""
     transfers.do_heal(folder)
     with opened(folder) as both:
-        open_letters = [state for state, _ in both.dead_letters() if state in {"dead", "asked"}]
-        return both.queue.size + len(open_letters)
+        open_states = [state for state, _ in both.dead_letters() if state in {"dead", "asked"}]
+        return both.queue.size + len(open_states)
 
 
 @needs_strace
@@ -55,8 +55,8 @@ def copies(folder: Path) -> int:
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
-    """Killed at any call, a delivery is afterwards in the queue or a dead letter, once, and its newest state."""
+def test_a_killed_act_loses_and_doubles_nothing(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
+    """After a kill at any call, a delivery is in the queue or a dead letter, once, with its newest state."""
     (folder := tmp_path / "before").mkdir()
     before(folder)
     for kill in sweep(folder, tmp_path, doing(act)):
@@ -72,8 +72,8 @@ def test_it_is_somewhere_and_once(tmp_path: Path, before: Callable[[Path], None]
 
 
 @needs_strace
-def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
-    """Killed at any call of a redrive, an edit that waits is neither lost nor sent as an older state."""
+def test_a_redriven_dead_letter_joins_what_is_newer(tmp_path: Path) -> None:
+    """A kill during a redrive neither loses an edit that waits nor replaces it with the older event."""
     (folder := tmp_path / "before").mkdir()
     transfers.asked_and_newer(folder)
     for kill in sweep(folder, tmp_path, doing("redrive")):
@@ -88,7 +88,7 @@ def test_a_redriven_letter_joins_what_is_newer(tmp_path: Path) -> None:
 
 @needs_strace
 def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
-    """Killed at any call of an end, the delivery is there, or the ledger says that it was sent."""
+    """After a kill while a delivery ends, either it is there or the ledger says that it was sent."""
     (folder := tmp_path / "before").mkdir()
     transfers.flying(folder)
     for kill in sweep(folder, tmp_path, doing("done")):
@@ -100,7 +100,7 @@ def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
 
 @needs_strace
 def test_routed_or_still_an_event(tmp_path: Path) -> None:
-    """Killed at any call of routing, all events are still there, or all are deliveries."""
+    """After a kill during routing, all events are in the inbox or all are deliveries."""
     (folder := tmp_path / "before").mkdir()
     transfers.unrouted(folder)
     for kill in sweep(folder, tmp_path, doing("route")):
@@ -112,8 +112,8 @@ def test_routed_or_still_an_event(tmp_path: Path) -> None:
 
 @needs_strace
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
-def test_a_hook_that_is_killed_spoils_nothing(tmp_path: Path, first: bool) -> None:
-    """Stash kills hooks when a browser goes away: what is there stays, and the queue works."""
+def test_a_killed_hook_damages_nothing(tmp_path: Path, first: bool) -> None:
+    """A killed hook damages neither the queue nor other events. Stash kills hooks when a browser disconnects."""
     (folder := tmp_path / "before").mkdir()
     if not first:
         run_hook(folder, change(SCENE))
@@ -128,7 +128,7 @@ def test_a_hook_that_is_killed_spoils_nothing(tmp_path: Path, first: bool) -> No
 
 @needs_strace
 def test_a_hook_that_spools_is_killed(tmp_path: Path) -> None:
-    """Killed while it keeps its event beside the queue, a hook leaves a whole event there or none."""
+    """A hook that is killed while it writes to the spool leaves a complete event there or none."""
     (folder := tmp_path / "before").mkdir()
     (folder / files.QUEUE_DB).write_bytes(b"")
     seen = set()
@@ -144,14 +144,14 @@ def test_a_hook_that_spools_is_killed(tmp_path: Path) -> None:
     ("before", "act"), [(transfers.flying, "bury_wrongly"), (transfers.asked, "redrive_wrongly")]
 )
 def test_the_wrong_order_is_noticed(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
-    """In the order that clears the source before the target is written, these tests see the loss."""
+    """If a move clears its source before it writes its target, these tests notice the loss."""
     (folder := tmp_path / "before").mkdir()
     before(folder)
     assert 0 in {copies(kill.folder) for kill in sweep(folder, tmp_path, doing(act))}
 
 
-def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
-    """A delivery that fails again after its redrive is the same dead letter, with both attempts."""
+def test_burying_twice_is_one_dead_letter(tmp_path: Path) -> None:
+    """A delivery that fails again after its redrive is the same dead letter."""
     transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         both.redrive()
@@ -164,8 +164,8 @@ def test_burying_twice_is_one_letter(tmp_path: Path) -> None:
         assert both.queue.empty()
 
 
-def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
-    """What was sent since in a newer state is not sent again: the dead letter is resolved."""
+def test_a_superseded_dead_letter_is_resolved(tmp_path: Path) -> None:
+    """If the scene was sent since in a newer state, its dead letter is resolved and not sent again."""
     transfers.asked_and_newer(tmp_path)
     with opened(tmp_path) as both:
         (delivery,) = both.claim()
@@ -178,7 +178,7 @@ def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("letter", "row", "both_are"),
+    ("dead_letter", "row", "both_are"),
     [
         ("create", "destroy", "destroy"),
         ("update", "destroy", "destroy"),
@@ -186,8 +186,8 @@ def test_a_letter_that_was_overtaken_is_resolved(tmp_path: Path) -> None:
         ("destroy", "create", "create"),
     ],
 )
-def test_a_letter_is_older_than_what_waits(tmp_path: Path, dead_letter: str, row: str, both_are: str) -> None:
-    """A dead letter that is sent again doesn't bring back a scene that was destroyed since."""
+def test_a_dead_letter_is_older_than_what_waits(tmp_path: Path, dead_letter: str, row: str, both_are: str) -> None:
+    """A redriven dead letter counts as older than events that wait: it doesn't bring back a destroyed scene."""
     with opened(tmp_path) as both:
         route(both.queue, event(SCENE, dead_letter))
         both.bury()
@@ -199,8 +199,8 @@ def test_a_letter_is_older_than_what_waits(tmp_path: Path, dead_letter: str, row
         assert delivery.path == ("/media/a.mp4" if row == "destroy" else "")
 
 
-def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
-    """A dead letter of a row that could not be decoded stays one, whoever asks for it."""
+def test_an_unsendable_dead_letter_stays(tmp_path: Path) -> None:
+    """A dead letter whose scene is unknown stays one, even if it is asked for."""
     with opened(tmp_path) as both:
         both.queue.put_many([b"{"])
         (row,) = both.queue.inbox_rows()
@@ -212,8 +212,8 @@ def test_a_letter_that_nobody_understands_stays(tmp_path: Path) -> None:
         assert [summary.state for summary in both.dlq.get_recent()] == ["dead"]
 
 
-def test_what_waits_for_a_forgotten_destination_is_remembered(tmp_path: Path) -> None:
-    """What is sent again to a destination that left the settings long ago waits like all else that does."""
+def test_a_redrive_stores_a_forgotten_destination_as_removed(tmp_path: Path) -> None:
+    """A dead letter of a forgotten destination waits like other deliveries of removed destinations."""
     transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         assert control.states(both.queue.connection) == {}
@@ -221,8 +221,8 @@ def test_what_waits_for_a_forgotten_destination_is_remembered(tmp_path: Path) ->
         assert control.states(both.queue.connection) == {DEST: {"removed_at": START}}
 
 
-def test_a_redrive_says_nothing_about_a_known_destination(tmp_path: Path) -> None:
-    """What is known of a destination stays as it is when a dead letter goes back to it."""
+def test_a_redrive_keeps_the_state_of_a_known_destination(tmp_path: Path) -> None:
+    """A redrive doesn't change the state of a destination that is known."""
     transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         control.put_state(both.queue.connection, DEST, {"state": "ill", "since": START})
@@ -232,7 +232,7 @@ def test_a_redrive_says_nothing_about_a_known_destination(tmp_path: Path) -> Non
 
 
 def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
-    """Sent again to a destination that the settings no longer name, it is a dead letter again after a month."""
+    """A dead letter that was sent again to a removed destination is a dead letter again after 30 days."""
     (folder := tmp_path / "data").mkdir()
     transfers.asked(folder)
     with StandInStash(9, config_dir=tmp_path / "config") as stash:
@@ -251,8 +251,8 @@ def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
                 )
 
 
-def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
-    """A hundred thousand dead letters that are asked for or back are gone through a thousand at a time."""
+def test_a_start_takes_no_memory_for_dead_letters_in_transit(tmp_path: Path) -> None:
+    """A hundred thousand dead letters in transit are checked a thousand at a time."""
     many = 50_000
     numbers = "WITH RECURSIVE numbers (n) AS (VALUES (:first) UNION ALL SELECT n + 1 FROM numbers LIMIT :many)"
     with opened(tmp_path) as both:
@@ -289,8 +289,8 @@ def test_a_start_takes_no_memory_for_what_is_on_its_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("job", [{}, {"changed": 5, "path": 7}, {"changed": ["a b", "title", 3, "\ud800"]}, None])
-def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | None) -> None:
-    """Whatever plain data stands in a stored job, its dead letter can be sent again."""
+def test_the_job_of_a_dead_letter_is_not_trusted(tmp_path: Path, job: dict[str, object] | None) -> None:
+    """Whatever plain data is stored as the job, its dead letter can be sent again."""
     transfers.asked(tmp_path)
     with opened(tmp_path) as both:
         (dead_letter,) = both.dlq.asked()
@@ -301,7 +301,7 @@ def test_a_letters_job_is_not_trusted(tmp_path: Path, job: dict[str, object] | N
 
 
 def test_a_damaged_dead_letter_file_keeps_the_delivery(tmp_path: Path) -> None:
-    """Where no dead letter can be written, the delivery stays in the queue."""
+    """If the dead letter can't be written, the delivery stays in the queue."""
     transfers.flying(tmp_path)
     (tmp_path / files.DLQ_DB).write_bytes(b"no database")
     with opened(tmp_path) as both:

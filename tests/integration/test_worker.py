@@ -44,7 +44,7 @@ def scene(received: Received) -> str:
 
 
 def test_an_edit_reaches_the_webhook_signed(courier: Courier, receiver: Receiver) -> None:
-    """The first edit after the installation starts the worker and arrives, signed, with the scene as it is."""
+    """The first edit after the installation starts the worker and arrives, signed, with the current scene."""
     courier.stash.edit(7, title="A new title")
     (received,) = receiver.wait_for(1)
     Webhook(SECRET).verify(received.body, dict(received.headers))
@@ -55,7 +55,7 @@ def test_an_edit_reaches_the_webhook_signed(courier: Courier, receiver: Receiver
 
 
 def test_a_scan_arrives_as_created_and_a_deletion_as_destroyed(courier: Courier, receiver: Receiver) -> None:
-    """What Stash finds and what it forgets both arrive."""
+    """A scene that Stash finds and a scene that it deletes both arrive."""
     courier.stash.queue_scan("/media/new film.mp4")
     courier.stash.scan()
     created = receiver.wait_for(1)[0].json()
@@ -67,7 +67,7 @@ def test_a_scan_arrives_as_created_and_a_deletion_as_destroyed(courier: Courier,
 
 
 def test_an_edit_during_a_delivery_is_delivered_afterwards(courier: Courier, receiver: Receiver) -> None:
-    """A receiver that is slow never ends with an old state, and never gets two requests of a scene at once."""
+    """A slow receiver ends with the newest state and never gets two requests for a scene at once."""
     running = Counter[str]()
     most = Counter[str]()
 
@@ -88,7 +88,7 @@ def test_an_edit_during_a_delivery_is_delivered_afterwards(courier: Courier, rec
 
 
 def test_two_webhooks_are_two_destinations(courier: Courier, receiver: Receiver) -> None:
-    """One receiver that is down delays the other by nothing."""
+    """A receiver that is down doesn't delay the other."""
     with Receiver() as other:
         other.down()
         courier.configure(webhook_url=f"{other.url} {receiver.url}/hook")
@@ -147,7 +147,7 @@ def test_a_killed_worker_loses_nothing(courier: Courier, receiver: Receiver) -> 
 
 
 def test_sigterm_lets_the_delivery_end(courier: Courier, receiver: Receiver) -> None:
-    """A worker that is stopped while it delivers ends cleanly: delivered once, not counted as failed."""
+    """A worker that is stopped during a delivery completes it: it is delivered once and not counted as failed."""
     receiver.answer = Reply(delay=1.0)
     courier.stash.edit(1, title="Slowly")
     receiver.wait_for(1)
@@ -162,7 +162,7 @@ def test_sigterm_lets_the_delivery_end(courier: Courier, receiver: Receiver) -> 
 
 
 def test_sigterm_ends_within_the_grace_though_the_receiver_hangs(courier: Courier, receiver: Receiver) -> None:
-    """A receiver that never answers doesn't hold up the end; its delivery isn't counted as failed."""
+    """A receiver that never answers delays the end only by the grace; its delivery doesn't count as failed."""
     courier.configure(delivery_timeout_seconds=60)
     receiver.answer = Reply(delay=30.0)
     courier.stash.edit(1, title="Never")
@@ -179,7 +179,7 @@ def test_sigterm_ends_within_the_grace_though_the_receiver_hangs(courier: Courie
 
 
 def test_a_second_worker_refuses_to_run(courier: Courier, receiver: Receiver) -> None:
-    """Exactly one worker per data folder, whoever starts it."""
+    """There is exactly one worker per data folder, however it is started."""
     courier.stash.edit(1, title="Starts one")
     receiver.wait_for(1)
     second = subprocess.run(
@@ -224,7 +224,7 @@ def _a_log_of_others(folder: Path) -> None:
 )
 @pytest.mark.parametrize("spoil", [_a_file, _a_folder_as_lock, _not_writable, _closed, _a_log_of_others])
 def test_a_worker_by_hand_says_what_it_may_not_use(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Run by the wrong user, `main.py worker` ends with one sentence that says what to do."""
+    """Run by the wrong user, `main.py worker` exits with one sentence that says what to do."""
     spoil(folder := tmp_path / "data")
     as_others = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     ran = subprocess.run(
@@ -240,7 +240,7 @@ def test_a_worker_by_hand_says_what_it_may_not_use(tmp_path: Path, spoil: Callab
 
 
 def test_worker_off_starts_none_and_a_foreground_worker_delivers(tmp_path: Path, receiver: Receiver) -> None:
-    """With STASH_COURIER_WORKER=off hooks only queue; `main.py worker` under systemd does the rest."""
+    """With STASH_COURIER_WORKER=off hooks only queue, and `main.py worker` delivers, for example under systemd."""
     settings = {"webhook_url": receiver.url}
     with Courier(tmp_path, settings, env={"STASH_COURIER_WORKER": "off"}) as courier:
         courier.stash.edit(1, title="Queued")
@@ -255,7 +255,7 @@ def test_worker_off_starts_none_and_a_foreground_worker_delivers(tmp_path: Path,
 
 
 def test_new_code_takes_over_without_letting_go_of_the_lock(tmp_path: Path, receiver: Receiver) -> None:
-    """After an update the running worker becomes the new code by itself, and nothing is lost on the way."""
+    """After an update the running worker switches to the new code by itself, and nothing is lost."""
     plugin = tmp_path / "a plugin's folder"
     for part in ("plugin", "queue", "worker"):
         shutil.copytree(ROOT / part, plugin / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -274,7 +274,7 @@ def test_new_code_takes_over_without_letting_go_of_the_lock(tmp_path: Path, rece
 
 
 def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
-    """An update while a slow receiver takes a delivery sends nothing twice."""
+    """An update during a slow delivery sends nothing twice."""
     plugin = tmp_path / "plugin"
     for part in ("plugin", "queue", "worker"):
         shutil.copytree(ROOT / part, plugin / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -289,8 +289,8 @@ def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
         assert len(slow.received) == 1
 
 
-def test_nothing_is_deleted_by_the_default_before_stash_has_told_the_settings(courier: Courier) -> None:
-    """A worker that starts while Stash is away doesn't take thirty days for what its owner set to a year."""
+def test_nothing_is_deleted_before_the_retention_is_known(courier: Courier) -> None:
+    """A worker that starts while Stash is away doesn't delete by the default retention."""
     courier.configure(dead_letter_retention_days=365)
     courier.data.mkdir(parents=True)
     dlq = DeadLetterQueue(courier.data, clock=lambda: time.time() - 40 * 86_400)
@@ -310,7 +310,7 @@ def test_nothing_is_deleted_by_the_default_before_stash_has_told_the_settings(co
 
 
 def test_a_plugin_disabled_in_stash_delivers_nothing(courier: Courier, receiver: Receiver) -> None:
-    """Switched off means off: what waits goes out when the plugin is switched on again."""
+    """While the plugin is disabled nothing is delivered; what waits is sent when it is enabled again."""
     receiver.down()
     courier.stash.edit(1, title="Waits")
     wait_until(lambda: "gets nothing for now" in courier.log(), 10.0)
@@ -329,7 +329,7 @@ def test_a_plugin_disabled_in_stash_delivers_nothing(courier: Courier, receiver:
 
 
 def test_a_pause_holds_deliveries_and_loses_none(courier: Courier, receiver: Receiver) -> None:
-    """Paused, changes pile up; resumed, each scene arrives once with its newest state."""
+    """During a pause changes are queued; afterwards each scene arrives once with its newest state."""
     courier.stash.edit(1, title="Runs")
     receiver.wait_for(1)
     queue = SceneQueue(courier.data)
@@ -349,7 +349,7 @@ def test_a_pause_holds_deliveries_and_loses_none(courier: Courier, receiver: Rec
 
 
 def test_a_lost_wake_is_noticed_within_a_second(courier: Courier, receiver: Receiver) -> None:
-    """The pipe is the quick way; an event whose wake never came is found by looking."""
+    """An event whose wake-up was lost is found within a second."""
     courier.stash.edit(1, title="Starts it")
     receiver.wait_for(1)
     queue = SceneQueue(courier.data)
@@ -363,7 +363,7 @@ def test_a_lost_wake_is_noticed_within_a_second(courier: Courier, receiver: Rece
 
 
 def test_settings_that_change_are_followed(courier: Courier, receiver: Receiver) -> None:
-    """A new URL counts from the next edit on, without a restart and without a wait."""
+    """A new URL applies from the next edit on, without a restart or a wait."""
     courier.stash.edit(1, title="Old place")
     receiver.wait_for(1)
     with Receiver() as other:
@@ -374,12 +374,12 @@ def test_settings_that_change_are_followed(courier: Courier, receiver: Receiver)
 
 
 def test_a_broken_url_keeps_what_is_edited_meanwhile(courier: Courier, receiver: Receiver) -> None:
-    """A typo in the URL is said, and what is edited until it is mended still arrives."""
+    """A typo in the URL is logged, and what is edited until it is corrected still arrives."""
     courier.stash.edit(1, title="Good")
     receiver.wait_for(1)
     courier.configure(webhook_url="htp:/nonsense")
     courier.stash.edit(2, title="Meanwhile")
-    wait_until(lambda: "webhook_url" in courier.log(), 10.0)
+    wait_until(lambda: '"Webhook, URL"' in courier.log(), 10.0)
     courier.configure(webhook_url=f"{receiver.url}/hook")
-    courier.stash.edit(3, title="Mended")
+    courier.stash.edit(3, title="Corrected")
     assert {scene(r) for r in receiver.wait_for(3)} == {"1", "2", "3"}

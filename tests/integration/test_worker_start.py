@@ -1,4 +1,4 @@
-"""worker/process.py and the hooks that call it: waking, starting, and that there is never a second worker."""
+"""worker/process.py and the hooks that call it: waking, starting, and never a second worker."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from stash_courier.worker.wakeup import Wakeup
 from tests import ROOT
 from tests.support.durable import HOOK, change, inbox, run_hook, start_hook
 
-# A worker's entry that says that it was started, holds the lock that it was given until it is told
-# to end, and says what it inherited.
+# A worker's program that records its start and what it inherited, and holds the lock until the file "end" exists.
 STUB = """
 import json, os, sys, time
 sys.path[0:1] = []
 package = type(sys)("stash_courier")
 package.__path__ = [{root!r}]
 sys.modules["stash_courier"] = package
+from stash_courier.queue import files
 from stash_courier.worker import process
 folder = os.environ["STASH_COURIER_DATA"]
 try:
@@ -50,7 +50,7 @@ while not os.path.exists(os.path.join(folder, "end")) and time.monotonic() < giv
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    """A data folder whose workers have ended when the test has."""
+    """A data folder whose workers have ended after the test."""
     folder = tmp_path / "data"
     folder.mkdir()
     yield folder
@@ -60,7 +60,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A plugin folder whose worker only tells of itself."""
+    """A plugin folder whose worker only records its start."""
     folder = tmp_path / "plugin folder"
     (folder / "plugin").mkdir(parents=True)
     (folder / "plugin" / "main.py").write_text(STUB.format(root=str(ROOT)))
@@ -68,7 +68,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def wait_for(holds: object, seconds: float = 30.0) -> None:
-    """Waits until something holds; fails if it doesn't."""
+    """Waits until a condition holds; fails if it doesn't in time."""
     assert callable(holds)
     give_up = time.monotonic() + seconds
     while not holds():
@@ -77,7 +77,7 @@ def wait_for(holds: object, seconds: float = 30.0) -> None:
 
 
 def started(data: Path) -> list[dict[str, object]]:
-    """What the workers that were started say of themselves."""
+    """The records of the workers that were started."""
     return [json.loads(file.read_text()) for file in data.glob("started.*.json")]
 
 
@@ -92,7 +92,7 @@ def hook_of(root: Path) -> list[str]:
 
 
 def test_of_many_hooks_exactly_one_starts_a_worker(data: Path, root: Path) -> None:
-    """Twelve changes at once with no worker running start one worker, detached, that holds the lock."""
+    """Twelve simultaneous changes without a running worker start one worker, detached, that holds the lock."""
     hooks = [start_hook(data, change(n), hook_of(root), STASH_COURIER_WORKER="") for n in range(1, 13)]
     for hook in hooks:
         out, err = hook.communicate(timeout=60)
@@ -120,7 +120,7 @@ def test_a_hook_does_not_wait_for_the_worker_it_starts(data: Path, root: Path) -
 
 
 def test_after_the_worker_ended_the_next_hook_starts_one(data: Path, root: Path) -> None:
-    """A worker that is gone, however it went, is started by the next change."""
+    """After a worker has ended, for whatever reason, the next change starts another."""
     start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
     wait_for(lambda: len(started(data)) == 1)
     (data / "end").touch()
@@ -130,7 +130,7 @@ def test_after_the_worker_ended_the_next_hook_starts_one(data: Path, root: Path)
     wait_for(lambda: len(started(data)) == 2)
 
 
-def test_switched_off_no_hook_starts_a_worker(data: Path) -> None:
+def test_with_worker_off_no_hook_starts_a_worker(data: Path) -> None:
     """With STASH_COURIER_WORKER=off, as under systemd, hooks queue and start nothing."""
     assert run_hook(data, change(1)).returncode == 0
     assert not (data / files.WORKER_LOCK).exists()
@@ -138,7 +138,7 @@ def test_switched_off_no_hook_starts_a_worker(data: Path) -> None:
 
 
 def test_a_hook_wakes_the_worker(data: Path) -> None:
-    """A worker that sleeps is woken by the hook's byte, and no other worker is started."""
+    """A sleeping worker is woken by the hook, and no other worker is started."""
     wakeup = Wakeup(data)
     assert run_hook(data, change(1), STASH_COURIER_WORKER="").returncode == 0
     assert wakeup.wait(0.0)
@@ -147,8 +147,8 @@ def test_a_hook_wakes_the_worker(data: Path) -> None:
     wakeup.close()
 
 
-def test_a_worker_that_does_not_listen_holds_nobody_up(data: Path) -> None:
-    """However many calls the worker hasn't read, no hook waits for it."""
+def test_a_full_pipe_blocks_no_hook(data: Path) -> None:
+    """However many wake-ups the worker hasn't read, no hook waits for it."""
     wakeup = Wakeup(data)
     while select_writable(data):
         pass
@@ -158,7 +158,7 @@ def test_a_worker_that_does_not_listen_holds_nobody_up(data: Path) -> None:
 
 
 def select_writable(data: Path) -> bool:
-    """Fills the wake pipe; returns whether there was room."""
+    """Writes to the wake pipe; returns whether there was room."""
     fd = os.open(data / files.WAKE, os.O_WRONLY | os.O_NONBLOCK)
     try:
         os.write(fd, b"!" * 4096)
@@ -170,14 +170,14 @@ def select_writable(data: Path) -> bool:
 
 
 def test_a_file_in_the_pipes_place_is_no_worker(data: Path, root: Path) -> None:
-    """A data folder that was copied with a plain file for its pipe still gets a worker."""
+    """A copied data folder with a plain file in the pipe's place still gets a worker."""
     (data / files.WAKE).write_text("")
     start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
     wait_for(lambda: started(data))
 
 
-def test_a_look_at_the_lock_is_not_taken_for_a_worker(data: Path, root: Path) -> None:
-    """A status button that looks whether a worker runs just when a change comes in doesn't leave it without."""
+def test_a_status_button_is_not_mistaken_for_a_worker(data: Path, root: Path) -> None:
+    """A hook starts a worker even if a status button tests the lock at that moment."""
     real, glances = locks.taken, [None]
 
     def once_busy(path: str, *, shared: bool = False) -> int | None:
@@ -188,8 +188,8 @@ def test_a_look_at_the_lock_is_not_taken_for_a_worker(data: Path, root: Path) ->
     wait_for(lambda: started(data))
 
 
-def test_of_two_workers_one_leaves(data: Path) -> None:
-    """Exactly one process holds the worker's lock, and its end gives it back."""
+def test_of_two_workers_one_exits(data: Path) -> None:
+    """Exactly one process holds the worker's lock, and its end releases the lock."""
     lock = process.hold(str(data))
     assert lock is not None
     env = {**os.environ, "STASH_COURIER_DATA": str(data)}
@@ -205,7 +205,7 @@ def test_of_two_workers_one_leaves(data: Path) -> None:
 
 @pytest.mark.parametrize("handed", ["999", "0", "x", "-1", ""])
 def test_a_descriptor_that_is_no_lock_is_not_trusted(data: Path, handed: str) -> None:
-    """A number in the environment that isn't our lock is ignored, and the lock taken as anybody does."""
+    """A number in the environment that isn't the lock's descriptor is ignored, and the lock is taken as usual."""
     with mock.patch.dict(os.environ, {process.LOCK_FD: handed}):
         lock = process.hold(str(data))
         assert process.LOCK_FD not in os.environ

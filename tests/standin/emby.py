@@ -1,4 +1,4 @@
-"""A stand-in for Emby 4.9: finding by path, notifications and refreshes over HTTP.
+"""A stand-in for Emby 4.9: lookups by path, notices and refreshes over HTTP.
 
 Written from shared/DESTINATIONS.md and from dev.emby.media's REST reference. It knows nothing of Stash Courier.
 """
@@ -37,29 +37,29 @@ class Notice:
 
 
 class Emby:
-    """The server; a context manager that is up inside the block, and that fails if a URL held the key.
+    """One server. It listens inside its ``with`` block, which fails if a URL contained the key.
 
     Args:
-        items: what it knows.
-        libraries: folders by the library's name.
+        items: its items.
+        libraries: folders by name of the library.
     """
 
     def __init__(self, *items: Item, libraries: dict[str, tuple[str, ...]] | None = None) -> None:
         self.items = list(items)
         self.libraries = libraries if libraries is not None else {"Films": ("/media",)}
         self.notices: list[Notice] = []
-        self.refreshes: list[tuple[str, dict[str, str]]] = []  # item, parameters
+        self.refreshes: list[tuple[str, dict[str, str]]] = []  # item id and parameters
         self.on_notice: Callable[[Notice], None] = lambda notice: None
         self._lock = threading.Lock()
         self.receiver = Receiver(self._answer)
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """Its address, without a trailing slash."""
         return self.receiver.url.rstrip("/")
 
     def requests(self, method: str = "", path: str = "") -> list[Received]:
-        """The requests so far, of a method and with a path (a regular expression for all of it) if given."""
+        """The requests so far, filtered by method and by a regular expression for the whole path."""
         fits = re.compile(path or ".*")
         return [
             r
@@ -104,7 +104,7 @@ class Emby:
         return Reply(404, {"Content-Type": "text/plain"}, b"Not found")
 
     def _items(self, query: dict[str, str]) -> Reply:
-        if query.get("Recursive") != "true":  # without it the libraries themselves are listed
+        if query.get("Recursive") != "true":  # then only the libraries are listed
             return _page([])
         found = [item for item in self.items if query.get("Path", item.path) == item.path]
         start, size = int(query.get("StartIndex", 0)), int(query.get("Limit", len(found)))

@@ -1,8 +1,8 @@
-"""A stand-in for Jellyfin on loopback: its items, its answers, its ways to lose what it isn't sent.
+"""A stand-in for Jellyfin on loopback, which also loses the fields that an update leaves out.
 
-For tests and the demo. Written from Jellyfin's sources (ItemUpdateController, ItemsController, DtoService,
-ImageController, LibraryManager.GetNewItemId, AuthorizationContext), 10.8 to 12, not from our client; it knows
-nothing of Stash Courier. What no client of ours needs is left out.
+For tests and the demo. Written from Jellyfin's sources, 10.8 to 12 (ItemUpdateController, ItemsController,
+DtoService, ImageController, LibraryManager.GetNewItemId, AuthorizationContext), not from our client. It implements
+only what our client uses, and knows nothing of Stash Courier.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from tests.standin.receivers import Received, Receiver, Reply
 
-KEY = "0123456789abcdef0123456789abcdef"  # the API key it knows
-USER = "5f6d4e3c2b1a40998877665544332211"  # the user it knows
-LONGEST_REQUEST_LINE = 8192  # bytes; Kestrel's default, and that of the usual proxies
+KEY = "0123456789abcdef0123456789abcdef"  # the only valid API key
+USER = "5f6d4e3c2b1a40998877665544332211"  # the only user
+LONGEST_REQUEST_LINE = 8192  # bytes; the default of Kestrel and of common proxies
 
 CLASSES = {"Movie": "Movies.Movie", "Video": "Video", "MusicVideo": "MusicVideo", "Episode": "TV.Episode"}
 LOCKABLE = {
@@ -39,7 +39,7 @@ LOCKABLE = {
     "Runtime",
     "OfficialRating",
 }
-# Part of an item only if asked for, by the field that brings them.
+# Fields to request, and the parts of an item that are sent only then.
 ON_REQUEST = {
     "Path": ("Path",),
     "Settings": (
@@ -62,8 +62,8 @@ ON_REQUEST = {
     "DateCreated": ("DateCreated",),
     "SpecialEpisodeNumbers": ("AirsBeforeSeasonNumber", "AirsAfterSeasonNumber", "AirsBeforeEpisodeNumber"),
 }
-# What an update does, in the order of the server's code. "replace": null where it is missing; "keep": left as it
-# is then; "require": before 12 the request fails there, after what stands above it was changed.
+# What an update does with each field, in the order of the server's code. A missing field becomes null ("replace"),
+# is left alone ("keep"), or before version 12 fails the request after the fields above were changed ("require").
 UPDATE = {
     "People": "keep",
     "Name": "replace",
@@ -102,18 +102,16 @@ _IMAGE_MARKS = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "image/w
 
 @dataclass
 class StandInJellyfin:
-    """One server; a context manager that is up inside the block. Set its fields at any time.
+    """One server. It listens inside its ``with`` block, and its fields can be set at any time.
 
-    ``counts`` holds the requests by route, such as ``GET /Items?ids``, ``GET /Items``, ``POST /Items/{id}``.
+    ``counts`` has the number of requests by route, such as ``GET /Items?ids`` and ``POST /Items/{id}``.
     """
 
     version: str = "10.10.7"
     prefix: str = ""  # the path it is served below, such as "/jellyfin"
-    legacy_auth: bool | None = None  # the old headers and ?api_key=; None: as the version has it, off from 12
     starting: bool = False  # answers 503 to everything
-    retry_after: int | None = None  # sent with 503; only the set-up server of 10.11 does
-    computed_ids: bool = True  # False: ids that nobody can guess
-    case_sensitive_ids: bool = True
+    retry_after: int | None = None  # sent with 503; only the setup server of 10.11 does that
+    computed_ids: bool = True  # False: random ids
     libraries: dict[str, list[str]] = field(default_factory=lambda: {"Movies": ["/media/movies"]})
     items: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, whole
     images: dict[str, bytes] = field(default_factory=dict)  # primary images by item id
@@ -127,11 +125,11 @@ class StandInJellyfin:
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """Its address, without a trailing slash."""
         return f"{self.receiver.url.rstrip('/')}{self.prefix}"
 
     def add(self, path: str, kind: str = "Movie", **values: Any) -> str:
-        """Has a file scanned; returns the item's id."""
+        """Adds an item as a scan does; returns its id."""
         item_id = self._id_of(path, kind)
         stem = path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
         with self._lock:
@@ -157,7 +155,7 @@ class StandInJellyfin:
         return item_id
 
     def people(self, item_id: str, kind: str) -> list[str]:
-        """Names of an item's people of one kind."""
+        """The names of an item's people of one kind."""
         return [p["Name"] for p in self.items[item_id]["People"] if p["Type"] == kind]
 
     def __enter__(self) -> Self:
@@ -176,8 +174,9 @@ class StandInJellyfin:
     def _id_of(self, path: str, kind: str) -> str:
         if not self.computed_ids:
             return uuid.uuid4().hex
-        key = path if self.case_sensitive_ids else path.lower()
-        digest = hashlib.md5(f"MediaBrowser.Controller.Entities.{CLASSES[kind]}{key}".encode("utf-16-le")).digest()
+        digest = hashlib.md5(
+            f"MediaBrowser.Controller.Entities.{CLASSES[kind]}{path}".encode("utf-16-le")
+        ).digest()
         return uuid.UUID(bytes_le=digest).hex
 
     # Answering
@@ -214,13 +213,13 @@ class StandInJellyfin:
             case "GET /Items" | "GET /Users/{id}/Items":
                 return self._list(query)
             case "POST /Library/Media/Updated":
-                return self._take_notice(json.loads(request.body))
+                return self._notified(json.loads(request.body))
         return Reply(404)
 
     def _about_item(self, route: str, item_id: str, query: Mapping[str, str], request: Received) -> Reply:
         item = self.items.get(item_id)
         if route == "GET /Items/{id}" and query.get("userid") != USER:
-            return _failed(400)  # an API key is no user
+            return _failed(400)  # an API key has no user
         if item is None:
             return Reply(404)
         match route:
@@ -235,7 +234,7 @@ class StandInJellyfin:
         return Reply(404)
 
     def _token(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-        legacy = self._major < 12 if self.legacy_auth is None else self.legacy_auth
+        legacy = self._major < 12  # accepts the old headers and ?api_key=
         scheme, _, parts = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "mediabrowser" or (legacy and scheme.lower() == "emby"):
             found = {name.lower(): unquote_plus(value) for name, value in re.findall(r'(\w+)="([^"]*)"', parts)}
@@ -256,14 +255,14 @@ class StandInJellyfin:
 
     def _list(self, query: Mapping[str, str]) -> Reply:
         if query.get("ids"):
-            # Guid.Parse: with or without dashes; what can't be parsed is left out.
+            # Guid.Parse accepts ids with or without dashes. Invalid ids are ignored.
             wanted = {i.replace("-", "").lower() for i in query["ids"].split(",")}
             found = [item for item_id, item in self.items.items() if item_id in wanted]
         elif query.get("recursive") == "true":
             kinds = set(filter(None, query.get("includeitemtypes", "").split(",")))
             found = [item for item in self.items.values() if not kinds or item["Type"] in kinds]
         else:
-            found = []  # the root's folders
+            found = []  # the folders of the root
         if query.get("sortby", "").startswith("DateCreated"):
             found.sort(key=lambda item: item["DateCreated"])
         total = len(found)
@@ -276,7 +275,7 @@ class StandInJellyfin:
         return self._json({"Items": items, "TotalRecordCount": total if counted else 0, "StartIndex": start})
 
     def _shown(self, item: Mapping[str, Any], fields: set[str], *, images: bool = True) -> dict[str, Any]:
-        """An item as JSON has it: what wasn't asked for is missing, and so is what is null."""
+        """The JSON of an item, without fields that weren't requested and without nulls."""
         hidden = {key for name, keys in ON_REQUEST.items() if name.lower() not in fields for key in keys}
         shown = {key: value for key, value in item.items() if value is not None and key not in hidden}
         if images:
@@ -289,21 +288,21 @@ class StandInJellyfin:
     # Changing
 
     def _update(self, item: dict[str, Any], sent: dict[str, Any]) -> Reply:
-        """Replaces, in the order of the server's own code: what fails midway leaves a half-changed item."""
+        """Replaces the item in the order of the server's code, so a failure leaves a half-changed item."""
         self.posted.append(sent)
         if not set(sent.get("LockedFields") or ()) <= LOCKABLE:
-            return _failed(400)  # not of the type that the body must have
+            return _failed(400)  # the body has the wrong type
         for key, how in UPDATE.items():
             value = sent.get(key)
             if value is not None:
-                item[key] = _taken(key, value)
+                item[key] = _stored(key, value)
             elif how == "require" and self._major < 12:
                 return _failed(400)
             elif how == "replace":
                 item[key] = False if key == "LockData" else None
         return Reply(204)
 
-    def _take_notice(self, sent: dict[str, Any]) -> Reply:
+    def _notified(self, sent: dict[str, Any]) -> Reply:
         for update in sent["Updates"]:
             if not update.get("Path"):
                 return _failed(400)
@@ -328,8 +327,8 @@ class StandInJellyfin:
         return Reply(200, headers, json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
-def _taken(key: str, value: Any) -> Any:
-    """A value of an update, as the server keeps it."""
+def _stored(key: str, value: Any) -> Any:
+    """A value of an update, as the server stores it."""
     match key:
         case "People":
             return [

@@ -1,7 +1,7 @@
 """A stand-in for Plex Media Server: libraries, items, edits, scans and posters over HTTP.
 
-Written from shared/DESTINATIONS.md, from what plexapi sends and reads, and from what its users report of real
-servers (lists are cut in listings). It knows nothing of Stash Courier. JSON for who asks for it, else XML.
+Written from shared/DESTINATIONS.md, from what python-plexapi sends and reads, and from what its users report about
+real servers (listings cut lists). It knows nothing of Stash Courier. It answers in JSON on request, else in XML.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import re
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -18,9 +17,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.standin.receivers import Received, Receiver, Reply
 
-TOKEN = "plex-Token_7Yx"
-# Tag fields by the name that edits use, with the element and how many a listing shows: python-plexapi
-# issues 200 (collections), 249 (genres), 409 and 1194 (roles).
+TOKEN = "plex-Token_7Yx"  # the only valid X-Plex-Token
+# Lists by their names in edits, with the names of their elements and how many of them a listing shows
+# (python-plexapi issues 200 for collections, 249 for genres, 409 and 1194 for roles).
 TAGS = {
     "genre": ("Genre", 2),
     "actor": ("Role", 3),
@@ -31,60 +30,52 @@ SCALARS = ("title", "titleSort", "summary", "studio", "originallyAvailableAt", "
 _TAG = re.compile(r"(\w+)\[\d+\]\.tag\.tag")
 _REMOVAL = re.compile(r"(\w+)\[\]\.tag\.tag-")
 
-Row = dict[str, Any]  # scalars are attributes in XML, lists of rows are elements of the key's name
+Row = dict[str, Any]  # in XML, scalars are attributes and lists of rows are elements
 
 
 @dataclass
 class Item:
     """A movie or video."""
 
-    files: tuple[str, ...]  # one part each
-    key: int = 0  # ratingKey; given when it is added
-    values: dict[str, str] = field(default_factory=dict)  # by SCALARS
-    tags: dict[str, list[str]] = field(default_factory=dict)  # by TAGS
+    files: tuple[str, ...]  # one part per file
+    key: int = 0  # ratingKey; assigned by the server
+    values: dict[str, str] = field(default_factory=dict)  # by names in SCALARS
+    tags: dict[str, list[str]] = field(default_factory=dict)  # by names in TAGS
     locked: set[str] = field(default_factory=set)
     posters: list[bytes] = field(default_factory=list)
 
 
 @dataclass
 class Library:
-    """A section."""
+    """A library, which Plex's API calls a section."""
 
     key: str
     title: str
     locations: tuple[str, ...]
-    type: str = "movie"  # also of "other videos"
+    type: str = "movie"  # includes "other videos"
     items: list[Item] = field(default_factory=list)
 
 
 class Plex:
-    """The server; a context manager that is up inside the block, and that fails if a URL held the token.
+    """One server. It listens inside its ``with`` block, which fails if a URL contained the token.
 
     Args:
-        libraries: its sections.
-        token: what X-Plex-Token must be.
+        libraries: its libraries.
     """
 
-    def __init__(self, *libraries: Library, token: str = TOKEN) -> None:
+    def __init__(self, *libraries: Library) -> None:
         self.libraries = list(libraries)
-        self.token = token
         self.name = "Attic"
         self.version = "1.41.3.9314-a0bfb8370"
-        self.cuts_lists = True  # listings show the first of an item's tags only
-        self.one_removal = False  # a request's first removal is honoured, the others are ignored
-        self.replaces_tags = False  # tags in an edit are all tags afterwards; else they are added
-        self.needs_type = True  # a filter without type is a 500
-        self.on_scan: Callable[[Library, str], None] = lambda library, folder: None
-        self.scans: list[tuple[str, str]] = []  # library's key, folder; "" for all of it
+        self.one_removal = False  # only the first removal of a request is executed
+        self.replaces_tags = False  # the tags in an edit replace the item's; otherwise they are added
+        self.scans: list[tuple[str, str]] = []  # library's key and folder; "" for the whole library
         self._keys = iter(range(101, 1_000_000))
         self._lock = threading.Lock()
-        self._receiver = Receiver(self._answer)
-        for library in libraries:
-            for item in library.items:
-                item.key = next(self._keys)
+        self.receiver = Receiver(self._answer)
 
     def add(self, library: Library, *files: str, **values: str) -> Item:
-        """Adds an item as a scan does; the title is the file's stem unless given."""
+        """Adds an item as a scan does. The default title is the file's stem."""
         stem = re.split(r"[/\\]", files[0])[-1].rsplit(".", 1)[0]
         item = Item(files, next(self._keys), {"title": stem, **values})
         library.items.append(item)
@@ -92,56 +83,51 @@ class Plex:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        return self._receiver.url.rstrip("/")
-
-    @property
-    def receiver(self) -> Receiver:
-        """What is below: to answer something else for a while, to be down, to see all requests."""
-        return self._receiver
+        """Its address, without a trailing slash."""
+        return self.receiver.url.rstrip("/")
 
     def requests(self, method: str = "", path: str = "") -> list[Received]:
-        """The requests so far, of a method and with a path (a regular expression for all of it) if given."""
+        """The requests so far, filtered by method and by a regular expression for the whole path."""
         fits = re.compile(path or ".*")
         return [
             r
-            for r in self._receiver.received
+            for r in self.receiver.received
             if r.method == (method or r.method) and fits.fullmatch(urlsplit(r.path).path)
         ]
 
     @property
     def lookups(self) -> list[Received]:
-        """Listings that were asked for."""
+        """The requests for listings."""
         return self.requests("GET", r"/library/sections/\d+/all")
 
     @property
     def reads(self) -> list[Received]:
-        """Single items that were asked for."""
+        """The requests for items by key."""
         return self.requests("GET", r"/library/metadata/[\d,]+")
 
     @property
     def edits(self) -> list[Received]:
-        """Edits that were asked for."""
+        """The edits."""
         return self.requests("PUT", r"/library/sections/\d+/all")
 
     def __enter__(self) -> Self:
-        self._receiver.up()
+        self.receiver.up()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._receiver.down()
-        leaks = [r.path for r in self._receiver.received if self.token in unquote(r.path)]
+        self.receiver.down()
+        leaks = [r.path for r in self.receiver.received if TOKEN in unquote(r.path)]
         assert not leaks, f"the token was in a URL: {leaks}"
 
     def _answer(self, request: Received) -> Reply:
         parts = urlsplit(request.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         with self._lock:
-            if parts.path == "/identity":  # the only one that needs no token
+            if parts.path == "/identity":  # needs no token
                 return self._reply(request, {"machineIdentifier": "0123abcd", "version": self.version})
-            if request.headers.get("x-plex-token") != self.token:
+            if request.headers.get("x-plex-token") != TOKEN:
                 return error(401, "Unauthorized")
             return self._route(request, parts.path, query)
 
@@ -167,14 +153,13 @@ class Plex:
     def _section(self, request: Received, library: Library, action: str, query: dict[str, str]) -> Reply:
         match request.method, action:
             case "GET", "all":
-                if self.needs_type and "file" in query and "type" not in query:
+                if "file" in query and "type" not in query:
                     return error(500, "Internal Server Error")
                 return self._listing(request, library, query)
             case "PUT", "all":
                 return self._edit(library, query)
             case "GET", "refresh":
                 self.scans.append((library.key, query.get("path", "")))
-                self.on_scan(library, query.get("path", ""))
                 return Reply(200)
         return error(404, "Not Found")
 
@@ -182,7 +167,7 @@ class Plex:
         found = [
             item
             for item in library.items
-            # a comma parts alternatives, as in every filter
+            # a comma separates alternatives, as in every filter
             if any(
                 part.lower() in file.lower() for file in item.files for part in query.get("file", "").split(",")
             )
@@ -192,7 +177,7 @@ class Plex:
             int(query.get(name) or request.headers.get(name.lower()) or default)
             for name, default in (("X-Plex-Container-Start", 0), ("X-Plex-Container-Size", len(found)))
         )
-        rows = [metadata(library, item, cut=self.cuts_lists) for item in found[start : start + size]]
+        rows = [metadata(library, item, cut=True) for item in found[start : start + size]]
         return self._reply(request, {"totalSize": len(found), "offset": start, "Metadata": rows})
 
     def _metadata(self, request: Received, found: list[tuple[Library, Item]], rest: list[str]) -> Reply:
@@ -241,7 +226,7 @@ class Plex:
 
 
 def section(library: Library) -> Row:
-    """A library as ``/library/sections`` shows it."""
+    """A library in ``/library/sections``."""
     return {
         "key": library.key,
         "type": library.type,
@@ -251,7 +236,7 @@ def section(library: Library) -> Row:
 
 
 def metadata(library: Library, item: Item, *, cut: bool) -> Row:
-    """An item as a listing (``cut``) or its own page shows it: what isn't set is absent."""
+    """An item in a listing (``cut``) or on its own page. Unset values are absent."""
     row: Row = {
         "ratingKey": str(item.key),
         "key": f"/library/metadata/{item.key}",
@@ -282,6 +267,6 @@ def element(name: str, row: Row) -> ET.Element:
 
 
 def error(status: int, phrase: str) -> Reply:
-    """Plex's errors are pages."""
+    """An error, which Plex sends as an HTML page."""
     page = f"<html><head><title>{phrase}</title></head><body><h1>{status} {phrase}</h1></body></html>"
     return Reply(status, {"Content-Type": "text/html"}, page.encode())

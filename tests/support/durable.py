@@ -1,4 +1,4 @@
-"""What the tests of the durable state share: hook processes as Stash starts them, and looks into the files."""
+"""For tests of the durable state: starts hooks like Stash does, and reads the files that they write."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests import ROOT
 
 HOOK = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
 EVENTS = {"create": "Scene.Create.Post", "update": "Scene.Update.Post", "destroy": "Scene.Destroy.Post"}
-START = 1_700_000_000.0  # wall time at which tests with a clock of their own begin
+START = 1_700_000_000.0  # wall time at which tests with their own clock begin
 DEST = "webhook:example.org"
 
 
 class Clock:
-    """A wall clock that only the test moves."""
+    """A wall clock that the test sets."""
 
     def __init__(self, now: float = START) -> None:
         self.now = now
@@ -52,12 +52,12 @@ def change(scene_id: int, kind: str = "update", **source: object) -> bytes:
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
-    """The environment of a hook whose data folder is ``data`` and that starts no worker."""
+    """The environment of a hook with this data folder that starts no worker."""
     return {**os.environ, "STASH_COURIER_DATA": str(data), "STASH_COURIER_WORKER": "off", **more}
 
 
 def start_hook(data: Path, stdin: bytes, command: Sequence[str] = HOOK, **more: str) -> subprocess.Popen[bytes]:
-    """Starts the real hook process and writes its stdin."""
+    """Starts the real hook process and writes to its stdin."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(data, **more))
     assert process.stdin is not None
@@ -75,7 +75,7 @@ def run_hook(data: Path, stdin: bytes, **more: str) -> subprocess.CompletedProce
 
 
 def inbox(data: Path) -> list[dict[str, Any]]:
-    """The inbox's rows as the hook wrote them, each with its ``seq``, oldest first."""
+    """The events in the inbox as hooks wrote them, each with its ``seq``, oldest first."""
     if not (data / files.QUEUE_DB).exists():
         return []
     with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
@@ -84,17 +84,17 @@ def inbox(data: Path) -> list[dict[str, Any]]:
 
 
 def spooled(data: Path) -> list[dict[str, Any]]:
-    """What hooks have kept beside the queue, oldest first."""
+    """The events in the spool folder, oldest first."""
     return [json.loads(file.read_bytes()) for file in sorted((data / files.SPOOL).glob("*.json"))]
 
 
 def event(scene_id: int, kind: Any = "update", *changed: str, **more: Any) -> SceneEvent:
-    """An event of a scene, at START and with seq 0 if nothing else is given."""
+    """An event of a scene, by default at START and with seq 0."""
     return SceneEvent(**{"seq": 0, "scene_id": scene_id, "event": kind, "changed": changed, "at": START, **more})
 
 
 def log_lines(stderr: bytes) -> list[tuple[str, str]]:
-    """Level and text of each line; whatever isn't a line of Stash's log protocol fails."""
+    """Level and text of each line, all of which must follow Stash's log protocol."""
     lines = []
     for line in stderr.split(b"\n")[:-1]:
         assert (line[0], line[2]) == (1, 2), line
@@ -104,7 +104,7 @@ def log_lines(stderr: bytes) -> list[tuple[str, str]]:
 
 
 def failed(code: int, stdout: bytes, stderr: bytes) -> str:
-    """The one sentence of a process that failed as it promises to: on stdout and in the log, and nothing else."""
+    """The error of a process that failed properly: one sentence on stdout and one in the log, no traceback."""
     assert code == 1
     answer: Mapping[str, str] = json.loads(stdout)
     assert list(answer) == ["error"]

@@ -1,4 +1,4 @@
-"""The dispatcher in fast-forward: real files, and a clock that jumps to what is due next."""
+"""The dispatcher in fast-forward: real files and a clock that jumps to what is due next."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.standin.stash.server import StandInStash
 
 
 class FastForward:
-    """A dispatcher on a data folder, whose time is moved here.
+    """A dispatcher on a data folder, with clocks that the test moves.
 
     Args:
-        folder: for the data folder; it may hold one already.
-        stash: running, with the plugin's settings configured; or what is asked in its place, without HTTP.
+        folder: the data folder; created if it is missing.
+        stash: a running stand-in with the plugin's settings configured, or an object to ask instead of one.
     """
 
     def __init__(self, folder: Path, stash: StandInStash | Stash) -> None:
@@ -60,7 +60,7 @@ class FastForward:
         self.wakeup.close()
 
     def put(self, scene_id: int, event: str = "update") -> int:
-        """An event, as a hook puts it."""
+        """Queues an event as a hook does; returns its seq."""
         data = store.encode({"scene": scene_id, "event": event, "changed": ["title"], "at": self.wall})
         return store.put(str(self.folder), data, self.wall)
 
@@ -70,22 +70,22 @@ class FastForward:
         self.ran += seconds
 
     def step(self) -> float:
-        """One round of the loop; returns seconds of its time until there is something to do."""
+        """Runs one step of the dispatcher; returns the seconds until the next."""
         return self.dispatcher.step()
 
     def run(self, until: Callable[[], bool] = lambda: False, *, seconds: float = 0.0) -> float:
-        """Steps until a condition holds, or until so many seconds of its time have passed.
+        """Steps until a condition holds, or until ``seconds`` of the dispatcher's time have passed.
 
         Returns:
-            Seconds of its time that passed.
+            Seconds of the dispatcher's time that passed.
 
         Raises:
-            TimeoutError: the condition didn't come in 60 seconds of real time.
+            TimeoutError: the condition didn't hold within 60 seconds of real time.
         """
         began, give_up = self.ran, time.monotonic() + 60.0
         while not until():
             wait = self.step()
-            awaits = self.dispatcher.busy() or self.dispatcher.asks_stash
+            awaits = self.dispatcher.busy() or self.dispatcher.poller.awaiting
             if self.wakeup.wait(0.001 if wait and awaits else 0.0) or awaits:
                 if time.monotonic() > give_up:
                     raise TimeoutError("the condition didn't come")

@@ -1,6 +1,6 @@
-"""Stash Courier with all that is around it, on loopback: the stand-in Stash, receivers, a background worker.
+"""Stash Courier on loopback with a stand-in Stash and a background worker, for integration tests and the demo.
 
-For integration tests and the demo. Whatever it starts has ended when its block ends.
+Everything that it starts has ended when its block ends.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Courier:
         return self.data.exists() and process.running(str(self.data))
 
     def worker_pid(self) -> int:
-        """The running worker's pid, once it has written it."""
+        """The running worker's pid; waits until the worker has written it."""
         status = self.data / "worker.json"
 
         def known() -> int:
@@ -123,20 +123,20 @@ class Courier:
             dlq.close()
 
     def drained(self, timeout: float = 20.0) -> None:
-        """Waits until nothing waits any more."""
+        """Waits until the queue is empty."""
         wait_until(lambda: self.waiting() == 0, timeout)
 
 
 def wait_until(condition: Callable[[], T], timeout: float) -> T:
-    """Looks until the condition is true; returns what it returned.
+    """Waits until the condition is true; returns its value.
 
     Raises:
-        TimeoutError: it didn't become true in so many seconds.
+        TimeoutError: it didn't become true within ``timeout`` seconds.
     """
     give_up = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > give_up:
-            raise TimeoutError(f"not so within {timeout} s")
+            raise TimeoutError(f"the condition didn't hold within {timeout} s")
         time.sleep(0.01)
     return value
 

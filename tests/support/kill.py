@@ -1,7 +1,7 @@
-"""Kills a program at each durable system call it makes, one after another, and says where.
+"""Runs a program again and again and kills each run at another of its durable system calls.
 
-The tool is strace: it counts the calls of a first, undisturbed run, and then sends SIGKILL when a
-chosen one is about to be made. COURIER_FULL=1 takes every call; otherwise some of them, spread evenly.
+strace counts the calls of a first run without kills, and then sends SIGKILL just before a chosen call.
+COURIER_FULL=1 tries every call; otherwise a few that are spread evenly.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Kill:
 
 
 def can_trace() -> bool:
-    """Whether strace is there and may trace; both are usual on a developer's machine, not in a container."""
+    """Whether strace is installed and may trace, which containers often don't allow."""
     if sys.platform != "linux" or shutil.which("strace") is None:
         return False
     tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True, check=False)
@@ -49,12 +49,12 @@ needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or 
 
 
 def doing(act: str) -> Callable[[Path], list[str]]:
-    """The process that does one of tests/support/transfers.py's acts."""
+    """The command that runs one of the acts of tests/support/transfers.py on a folder."""
     return lambda folder: [sys.executable, "-m", "tests.support.transfers", act, str(folder)]
 
 
 def calls(command: Sequence[str], trace: Path, stdin: bytes, env: dict[str, str]) -> list[tuple[str, int]]:
-    """The durable calls of a run that isn't disturbed, each with its number among those of its name."""
+    """The durable calls of a run without kills, each with its number among the calls of its name."""
     strace = ["strace", "-f", "-o", str(trace), "-e", f"trace={DURABLE}", "-e", "signal=none"]
     subprocess.run([*strace, *command], input=stdin, env=env, check=True, capture_output=True, timeout=60)
     seen: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def sweep(
     *,
     stdin: bytes = b"",
 ) -> Iterator[Kill]:
-    """Runs a command on copies of a folder and kills each run at another durable call.
+    """Runs a command on copies of a folder, and kills each run at another durable call.
 
     Args:
         template: the data folder before the command.
@@ -110,7 +110,7 @@ def sweep(
         ran = subprocess.run(
             [*strace, *command(folder)], input=stdin, env=its_env, check=False, capture_output=True, timeout=60
         )
-        if ran.returncode != 0:  # else this run had a call less than the one that was counted
+        if ran.returncode != 0:  # else this run made fewer calls than the first one
             killed += 1
             yield Kill(call, number, folder)
     assert killed > len(points) / 2

@@ -1,4 +1,4 @@
-"""A scene and its deliveries, for tests of the media servers' destinations."""
+"""A scene, deliveries and a Jellyfin item, for tests of media servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SCENE = Scene(
 )
 
 
-# An item of Jellyfin's with a value in every field that an update could lose.
+# A Jellyfin item with a value in every field that an update could lose.
 DISTINCT: dict[str, Any] = {
     "Overview": "By hand.",
     "OriginalTitle": "Eins",
@@ -67,7 +67,7 @@ DISTINCT: dict[str, Any] = {
 
 
 def scene(*paths: str, **values: Any) -> Scene:
-    """A scene; with paths as its files, and tags and performers by their names alone."""
+    """A scene with these paths as its files. Tags, performers and groups are given by name."""
     for lists in {"tags", "performers", "groups"} & set(values):
         values[lists] = named(values[lists])
     if paths:
@@ -81,6 +81,6 @@ def named(names: Iterable[str]) -> tuple[Named, ...]:
 
 
 def delivery(destination: str, of: Scene | None = None, **values: Any) -> Delivery:
-    """A delivery: an update, unless said otherwise."""
+    """A delivery of an update, or of what ``values`` say."""
     known = {"row_id": 1, "scene_id": of.id if of else 17, "event": "update", "changed": ("title",), "seq": 1}
     return Delivery(destination=destination, at=1_767_225_600.0, **{**known, **values})

@@ -1,4 +1,4 @@
-"""For tests of the queue: events in, deliveries out, in a line each."""
+"""A driver for tests of the queue: each step takes one line."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ GONE = {"path": "/media/a.mp4", "oshash": "0f1e", "checksum": "d41d"}
 FAILED = Attempt(START + 1, "refused", "It answered 500.", 500, "oops")
 
 
-class Courier:
-    """Puts events through a queue with seqs that count up."""
+class QueueDriver:
+    """Routes events with increasing seqs, and claims and ends their deliveries."""
 
     def __init__(self, queue: SceneQueue) -> None:
         self.queue = queue
         self.seqs = itertools.count(1000)
 
     def route(self, *events: SceneEvent, settle: float = 0.0, to: tuple[str, ...] = (DEST,)) -> None:
-        """Routes events in this order."""
+        """Routes events in the given order."""
         self.queue.route([replace(e, seq=next(self.seqs)) for e in events], to, settle)
 
     def claim(self, now: float = START, limit: int = 10, destination: str = DEST) -> list[Delivery]:
-        """Claims deliveries, all of which can be decoded."""
+        """Claims deliveries; none may be corrupt."""
         claimed = self.queue.claim(destination, limit, now)
         assert all(isinstance(delivery, Delivery) for delivery in claimed)
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
@@ -37,21 +37,21 @@ class Courier:
         return delivery
 
     def done(self, delivery: Delivery) -> None:
-        """It was delivered."""
+        """Ends a delivery that succeeded."""
         with self.queue.transaction():
             self.queue.done(delivery)
 
     def back(self, delivery: Delivery, due: float | None = None, attempt: Attempt | None = None) -> None:
-        """It was not."""
+        """Puts a delivery back."""
         with self.queue.transaction():
             self.queue.back(delivery, due, attempt)
 
     def fail(self, delivery: Delivery, due: float) -> None:
-        """It failed, and the attempt counted."""
+        """Puts a delivery back after a failed attempt that counts."""
         counted = replace(delivery, counted_attempts=delivery.counted_attempts + 1, attempts=delivery.attempts + 1)
         self.back(counted, due, FAILED)
 
 
 def known(delivery: Delivery) -> dict[str, str]:
-    """What a delivery knows of a destroyed scene."""
+    """The facts of a destroyed scene in a delivery."""
     return {"path": delivery.path, "oshash": delivery.oshash, "checksum": delivery.checksum}

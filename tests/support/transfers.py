@@ -1,6 +1,6 @@
-"""Transfers as processes of their own, to be killed: ``python -m tests.support.transfers <act> <data folder>``.
+"""Transfers that run in their own process, so that it can be killed, and the data folders that they start from.
 
-Also the folders that they begin with. What is promised of the moves is tests/integration/test_transfer.py's.
+``python -m tests.support.transfers <act> <data folder>``. The tests are in tests/integration/test_transfer.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stash_courier.queue import ledger, repair, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
@@ -31,7 +31,7 @@ class Open:
     dlq: DeadLetterQueue
 
     def claim(self) -> list[Delivery]:
-        """All that waits, suspects too."""
+        """Claims everything that waits, suspects too."""
         claimed = self.queue.claim(DEST, 99, START * 2)
         while self.queue.suspect_due(DEST) is not None:
             claimed += self.queue.claim(DEST, 1, START * 2, suspects=True)
@@ -39,12 +39,12 @@ class Open:
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
 
     def redrive(self) -> None:
-        """Carries out what was asked for."""
+        """Redrives the dead letters that were asked for."""
         for dead_letter in self.dlq.asked():
             transfer.redrive(self.queue, self.dlq, dead_letter, START)
 
     def bury(self) -> None:
-        """Claims all that waits and buries it."""
+        """Claims everything that waits and buries it."""
         for delivery in self.claim():
             transfer.bury(self.queue, self.dlq, replace(delivery, history=(FAILED,)), ERROR)
 
@@ -56,7 +56,7 @@ class Open:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Open]:
-    """Opens a data folder as a worker that starts does, before it heals."""
+    """Opens a data folder as a starting worker does before it heals."""
     both = Open(SceneQueue(folder, clock=Clock(START + 1)), DeadLetterQueue(folder, clock=Clock(START + 1)))
     try:
         yield both
@@ -66,11 +66,11 @@ def opened(folder: Path) -> Iterator[Open]:
 
 
 def route(queue: SceneQueue, *events: SceneEvent) -> None:
-    """Puts events through the inbox, whose ids become their seqs."""
+    """Routes events with new seqs."""
     queue.route([replace(event, seq=queue.next_seq()) for event in events], [DEST], 0.0)
 
 
-# What folders look like before
+# Data folders to start from
 
 
 def waiting(folder: Path) -> None:
@@ -80,14 +80,14 @@ def waiting(folder: Path) -> None:
 
 
 def flying(folder: Path) -> None:
-    """One delivery is in flight; its worker is gone."""
+    """One delivery is in flight; its worker has died."""
     waiting(folder)
     with opened(folder) as both:
         both.claim()
 
 
 def overtaken(folder: Path) -> None:
-    """A newer event has come in during a delivery."""
+    """A newer event arrived during a delivery."""
     flying(folder)
     with opened(folder) as both:
         route(both.queue, event(SCENE, "update", "date"))
@@ -101,14 +101,14 @@ def buried(folder: Path) -> None:
 
 
 def asked(folder: Path) -> None:
-    """A person wants the dead letter re-sent."""
+    """A person asked for the dead letter to be sent again."""
     buried(folder)
     with opened(folder) as both:
         both.dlq.ask()
 
 
 def asked_and_newer(folder: Path) -> None:
-    """A person wants a dead letter re-sent whose scene was edited since."""
+    """A person asked for a dead letter whose scene was edited since."""
     asked(folder)
     with opened(folder) as both:
         route(both.queue, event(SCENE, "update", "date"))
@@ -122,7 +122,7 @@ def redriven(folder: Path) -> None:
 
 
 def half_buried(folder: Path) -> None:
-    """Killed in the middle of burying: it is in both files."""
+    """A worker was killed while it buried a delivery, which is in both files."""
     flying(folder)
     with opened(folder) as both:
         (delivery,) = both.queue.in_flight()
@@ -130,7 +130,7 @@ def half_buried(folder: Path) -> None:
 
 
 def half_redriven(folder: Path) -> None:
-    """Killed in the middle of a redrive: it is in both files."""
+    """A worker was killed during a redrive, so the scene is in both files."""
     asked(folder)
     with opened(folder) as both:
         (dead_letter,) = both.dlq.asked()
@@ -145,7 +145,7 @@ def unrouted(folder: Path) -> None:
         run_hook(folder, change(scene))
 
 
-# What is done to them
+# Acts
 
 
 def do_route(folder: Path) -> None:
@@ -161,7 +161,7 @@ def do_claim(folder: Path) -> None:
 
 
 def do_done(folder: Path) -> None:
-    """Ends what is in flight, as the recorder does: with the ledger's row, in one transaction."""
+    """Ends what is in flight like the completer: in one transaction with the ledger's row."""
     with opened(folder) as both:
         for delivery in both.queue.in_flight():
             assert isinstance(delivery, Delivery)
@@ -193,14 +193,14 @@ def do_redrive(folder: Path) -> None:
 
 
 def do_heal(folder: Path) -> None:
-    """Starts as a worker does."""
+    """Starts like a worker: heal, then recover."""
     with opened(folder) as both:
         transfer.heal(both.queue, both.dlq)
         both.queue.recover()
 
 
 def do_bury_wrongly(folder: Path) -> None:
-    """The mistake: the delivery goes before its dead letter is there."""
+    """The mistake: removes the delivery before its dead letter is written."""
     with opened(folder) as both:
         for delivery in both.queue.in_flight():
             assert isinstance(delivery, Delivery)
@@ -209,10 +209,10 @@ def do_bury_wrongly(folder: Path) -> None:
 
 
 def do_redrive_wrongly(folder: Path) -> None:
-    """The mistake: the dead letter goes before the delivery is there."""
+    """The mistake: removes the dead letter before the delivery is written."""
     with opened(folder) as both:
         for dead_letter in both.dlq.asked():
-            both.dlq.discard(ids=[dead_letter.id])
+            both.dlq.discard(Selection([dead_letter.id]))
             transfer.redrive(both.queue, both.dlq, dead_letter, START)
 
 

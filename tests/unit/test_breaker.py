@@ -1,4 +1,4 @@
-"""A destination's health: when it waits as a whole, how it is probed, what makes it well again."""
+"""A destination's health: when it is held, how it is probed, and when it is well again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ill(failure: Failure = Failure.UNREACHABLE) -> Health:
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.DESTINATION])
 def test_what_can_only_be_the_destination_holds_it_at_once(failure: Failure) -> None:
-    """Nobody listening, or a wrong key, concerns every scene."""
+    """A refused connection or a wrong key concerns every scene."""
     health, _ = after(Health(), failure)
     assert health.state == "ill"
     assert health.since == NOW
@@ -46,7 +46,7 @@ def test_what_can_only_be_the_destination_holds_it_at_once(failure: Failure) -> 
 
 
 def test_three_busy_answers_in_a_row_hold_it() -> None:
-    """A receiver that is overloaded is left alone, also when it is always the same scene."""
+    """An overloaded receiver is held, even if it is always the same scene that fails."""
     health = Health()
     for count in (1, 2, 3):
         health, _ = after(health, Failure.BUSY, 7)
@@ -54,7 +54,7 @@ def test_three_busy_answers_in_a_row_hold_it() -> None:
 
 
 def test_three_refused_scenes_hold_it_and_get_their_attempts_back() -> None:
-    """500 for one scene is that scene's; for three different ones it is the destination's."""
+    """A 500 for one scene is that scene's fault; for three different ones it is the destination's."""
     health = Health()
     for scene_id in (1, 1, 1, 1, 2):
         health, took = after(health, Failure.REFUSED, scene_id)
@@ -65,7 +65,7 @@ def test_three_refused_scenes_hold_it_and_get_their_attempts_back() -> None:
 
 
 def test_a_success_between_shows_that_it_is_the_scene() -> None:
-    """While other scenes are taken, refusals are those scenes' own."""
+    """While other scenes are accepted, refusals are the fault of the refused scenes."""
     health = Health()
     for scene_id in (1, 2, 3, 4, 5):
         health, _ = after(health, Failure.REFUSED, scene_id)
@@ -74,7 +74,7 @@ def test_a_success_between_shows_that_it_is_the_scene() -> None:
 
 
 def test_a_second_forbidden_scene_means_the_destination() -> None:
-    """403 for one scene is a dead letter; a second one means the destination, and the first comes back."""
+    """A 403 for one scene is a dead letter; a second one means the destination, and the first is taken back."""
     health, took = after(Health(), Failure.FORBIDDEN, 1)
     assert (health.state, took) == ("well", ())
     health, took = after(health, Failure.FORBIDDEN, 2)
@@ -84,7 +84,7 @@ def test_a_second_forbidden_scene_means_the_destination() -> None:
 
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.BUG, Failure.STASH])
 def test_one_item_never_takes_the_connection_down(failure: Failure) -> None:
-    """What concerns one item, or is our own bug, holds up nobody else."""
+    """A failure that concerns one item, or is our own bug, holds no other delivery."""
     health = Health()
     for scene_id in range(100):
         health, _ = after(health, failure, scene_id)
@@ -92,7 +92,7 @@ def test_one_item_never_takes_the_connection_down(failure: Failure) -> None:
 
 
 def test_an_outage_is_probed_at_least_every_minute() -> None:
-    """However long it lasts, everything goes out within a minute of its end."""
+    """However long an outage lasts, it is probed at least once a minute."""
     health, now, waits = ill(), NOW, []
     for _ in range(1000):
         waits.append(health.until - now)
@@ -104,7 +104,7 @@ def test_an_outage_is_probed_at_least_every_minute() -> None:
 
 
 def test_a_fault_is_probed_more_and_more_rarely() -> None:
-    """A wrong key isn't tried every few seconds: accounts get locked by that."""
+    """A wrong key isn't tried every few seconds, since that may lock the account."""
     health, now, waits = ill(Failure.DESTINATION), NOW, []
     for _ in range(10):
         waits.append(health.until - now)
@@ -115,13 +115,13 @@ def test_a_fault_is_probed_more_and_more_rarely() -> None:
 
 
 def test_late_failures_of_an_outage_change_nothing() -> None:
-    """Deliveries that were under way when it fell ill don't postpone the probe."""
+    """Failures of deliveries that were already on their way don't postpone the probe."""
     health = ill()
     assert after(health, Failure.UNREACHABLE, 9)[0] == health
 
 
 def test_a_success_makes_it_well() -> None:
-    """One delivery taken, and everything flows again."""
+    """After one accepted delivery everything is sent again."""
     health = breaker.after_success(ill(), NOW + 60)
     assert breaker.may_send(health, NOW + 60) == "all"
     assert health.last_success == NOW + 60
@@ -129,12 +129,12 @@ def test_a_success_makes_it_well() -> None:
 
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET])
 def test_a_probe_that_is_answered_about_its_item_makes_it_well(failure: Failure) -> None:
-    """A server that looked the item up works, whatever it says of the item."""
+    """A server that answers about the item works, whatever the answer is."""
     assert after(ill(), failure, probe=True)[0].state == "well"
 
 
 def test_retry_after_holds_the_whole_destination() -> None:
-    """429 with Retry-After is about the receiver's load, not about one scene."""
+    """A 429 with Retry-After holds the whole destination, since it is about the receiver's load."""
     health, _ = after(Health(), Failure.BUSY, retry_after=120.0)
     assert health.state == "well"
     assert breaker.may_send(health, NOW + 119) == "nothing"
@@ -142,7 +142,7 @@ def test_retry_after_holds_the_whole_destination() -> None:
 
 
 def test_gone_waits_for_new_settings() -> None:
-    """410 switches a destination off until its settings change."""
+    """A destination that answered 410 gets nothing until its settings change."""
     health, _ = after(replace(Health(), fingerprint="old"), Failure.GONE)
     assert breaker.may_send(health, NOW + 1e9) == "nothing"
     assert breaker.configured(health, "old").state == "gone"
@@ -150,7 +150,7 @@ def test_gone_waits_for_new_settings() -> None:
 
 
 def test_a_person_can_have_a_gone_destination_tried() -> None:
-    """«Deliver now» sends one delivery even to what said 410; only if that is taken do the others follow."""
+    """ "Deliver now" probes a destination that answered 410; the others follow only if the probe is accepted."""
     health, _ = after(Health(), Failure.GONE)
     assert breaker.may_send(breaker.expedited(health), NOW) == "probe"
     assert after(breaker.expedited(health), Failure.GONE, probe=True)[0].state == "gone"
@@ -164,7 +164,7 @@ def test_new_settings_are_a_new_start() -> None:
 
 
 def test_health_survives_a_restart() -> None:
-    """What status says is the same after the worker was restarted."""
+    """A destination's health is the same after a restart of the worker."""
     health, _ = after(Health(), Failure.REFUSED, 3)
     assert breaker.from_json(breaker.to_json(health)) == health
     assert breaker.from_json({"state": "ill", "of_a_newer_version": 1}).state == "ill"
@@ -172,7 +172,7 @@ def test_health_survives_a_restart() -> None:
 
 @pytest.mark.parametrize("between", [None, Failure.ITEM_REFUSED, Failure.NOT_THERE_YET])
 def test_a_wait_that_was_asked_for_outlasts_what_ran_beside(between: Failure | None) -> None:
-    """A receiver that says Retry-After gets nothing until then, whatever becomes of deliveries begun before."""
+    """A Retry-After stays in force, whatever happens to deliveries that started before it."""
     health, _ = after(Health(), Failure.BUSY, retry_after=600.0)
     if between is None:
         health = breaker.after_success(health, NOW + 1)
@@ -185,7 +185,7 @@ def test_a_wait_that_was_asked_for_outlasts_what_ran_beside(between: Failure | N
 
 
 def test_each_counted_attempt_of_an_outage_is_given_back() -> None:
-    """A scene that was tried twice before a third scene showed an outage gets both attempts back."""
+    """When an outage is recognized, each attempt that was counted before is given back."""
     health = Health()
     for scene_id in (1, 2, 1):
         health, took = after(health, Failure.REFUSED, scene_id)
@@ -196,7 +196,7 @@ def test_each_counted_attempt_of_an_outage_is_given_back() -> None:
 
 @pytest.mark.parametrize("failure", [Failure.STASH, Failure.BUG])
 def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure: Failure) -> None:
-    """What status says of an outage isn't replaced by a scene that Stash can't read."""
+    """The stored reason of an outage isn't replaced by a failure that says nothing about the destination."""
     before = ill()
     health, _ = after(before, failure, 99, now=before.until, probe=True)
     assert health == replace(before, until=health.until)
@@ -214,7 +214,7 @@ def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure:
     ],
 )
 def test_a_damaged_state_is_no_obstacle(stored: dict[str, object]) -> None:
-    """Whatever stands in queue.db for a destination, it is read as far as it makes sense."""
+    """Invalid stored health is read as far as it is valid."""
     health = breaker.from_json(stored)
     assert breaker.may_send(health, NOW) in {"all", "probe", "nothing"}
     assert breaker.from_json(breaker.to_json(health)) == health

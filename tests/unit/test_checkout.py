@@ -1,4 +1,4 @@
-"""The checkout itself: its folders' names do no harm, and nothing made is kept in it."""
+"""The checkout itself: its folders hide no standard module, its locks pin, and nothing generated is in git."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCKS = ("runtime.txt", "test.txt")
 
 
 def files(*selection: str) -> list[str]:
-    """What git lists of the checkout with these options of ls-files."""
+    """The files that git ls-files lists with these options."""
     if not (ROOT / ".git").exists():
         pytest.skip("this copy of the checkout has no git folder to ask")
     listed = subprocess.run(
@@ -27,21 +27,21 @@ def files(*selection: str) -> list[str]:
 
 
 def locked(name: str) -> dict[str, str]:
-    """Name and whole entry of each requirement in a lock."""
+    """Each requirement of a lock: its name and whole entry."""
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ")
     entries = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return {canonical(entry): entry for entry in entries}
 
 
 def canonical(requirement: str) -> str:
-    """The name that a requirement starts with, as registries compare it."""
+    """A requirement's name in the form that registries compare."""
     found = re.match(r"[\w.-]+", requirement)
     assert found, requirement
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
 def test_standard_queue_stays() -> None:
-    """Whatever is started in the checkout imports the standard library's queue, not our folder."""
+    """A program started in the checkout imports the standard library's queue, not our folder."""
     subprocess.run([sys.executable, "-c", "import queue; queue.SimpleQueue"], cwd=ROOT, check=True)
     assert not (ROOT / "queue" / "__init__.py").exists()
 
@@ -53,12 +53,12 @@ def test_one_manifest() -> None:
 
 
 def test_nothing_built_is_tracked() -> None:
-    """What can be made again is not in git."""
+    """No generated file is in git."""
     assert files("--cached", "--ignored", "--exclude-standard") == []
 
 
 def test_one_version() -> None:
-    """The manifest and the package say the same version."""
+    """The manifest and the package have the same version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     manifest = (ROOT / "stash_plugin.yml").read_text(encoding="utf-8")
     assert re.search(rf"""^version: ["']?{re.escape(project["version"])}["']?$""", manifest, re.MULTILINE)
@@ -66,14 +66,14 @@ def test_one_version() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_locks_pin(lock: str) -> None:
-    """Each requirement is locked to one version and to the hashes of its files, from no named host."""
+    """Each requirement is locked to one version and to the hashes of its files, without naming a host."""
     for entry in locked(lock).values():
         assert re.fullmatch(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", entry.rstrip()), entry
         assert "://" not in entry
 
 
 def test_locks_fit_the_project() -> None:
-    """Everything that pyproject.toml names is locked, and tests run on what the plugin ships."""
+    """Everything that pyproject.toml requires is locked, and tests run with what the plugin ships."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime, test = (locked(name) for name in LOCKS)
     assert {canonical(name) for name in project["dependencies"]} <= runtime.keys()
@@ -81,7 +81,7 @@ def test_locks_fit_the_project() -> None:
     assert {name: test.get(name) for name in runtime} == runtime
 
 
-@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="only the interpreter of .venv is ours to judge")
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="only the interpreter of .venv is checked")
 def test_interpreter_starts_bare() -> None:
     """The interpreter that the benchmarks start reads no .pth file."""
     assert list(Path(sysconfig.get_path("purelib")).glob("*.pth")) == []

@@ -1,8 +1,9 @@
-"""queue/dlq.py: dead letters are kept whole, counted right, found, asked for, and purged."""
+"""queue/dlq.py: dead letters are complete, counted, found, sent again on request, and purged."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import codec, files, store
+from stash_courier.queue import codec, dlq_statements, files, store
 from stash_courier.queue import dlq as dlq_module
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.dlq import DAY, DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock
@@ -49,28 +50,28 @@ def refused(text: str = "It answered 500.") -> DeliveryFailed:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Stands at START."""
+    """A clock at START."""
     return Clock()
 
 
 @pytest.fixture
 def dlq(tmp_path: Path, clock: Clock) -> Iterator[DeadLetterQueue]:
-    """Dead letters whose file doesn't exist yet."""
+    """A queue whose file doesn't exist yet."""
     opened = DeadLetterQueue(tmp_path, clock=clock, plugin_version="1.2.3")
     yield opened
     opened.close()
 
 
 def scenes(summaries: list[Summary]) -> list[int]:
-    """Which scenes a list shows."""
+    """The scenes of a list."""
     return [summary.scene_id for summary in summaries]
 
 
 def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """Where nothing has failed there is no file, and all questions have an empty answer."""
+    """As long as nothing has failed there is no file, and every method returns nothing."""
     assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.count_by_error()) == ([], None, 0, [])
     assert (dlq.ask(), dlq.discard(), dlq.delete_older_than(), dlq.count_unseen(3)) == (0, 0, 0, 0)
-    assert (dlq.asked(), list(dlq.on_the_way("back")), dlq.find(DEST, 5)) == ([], [], None)
+    assert (dlq.asked(), list(dlq.in_transit("back")), dlq.find(DEST, 5)) == ([], [], None)
     assert (dlq.recall(DEST, {5}, 0), dlq.count_unsendable()) == (0, 0)
     dlq.mark_reviewed([1])
     dlq.set_state(1, "dead")
@@ -79,7 +80,7 @@ def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> Non
 
 
 def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """Everything needed to understand a failure and to send it again is there, also for a newly opened file."""
+    """Everything needed to understand a failure and to send the scene again is stored and can be read."""
     dead_letter_id = dlq.add(JOB, refused(), 2, title="A film")
     assert (tmp_path / files.DLQ_DB).stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
@@ -123,14 +124,14 @@ def test_the_latest_come_first(dlq: DeadLetterQueue, clock: Clock) -> None:
         dlq.add(replace(JOB, scene_id=scene), refused(), 1)
     spoil(dlq, job_data=b"cos\nsystem\n.")
     assert scenes(dlq.get_recent(limit=2)) == [3, 2]
-    assert scenes(dlq.get_recent(destination="plex")) == []
-    assert scenes(dlq.get_recent(error_type="refused", destination=DEST)) == [3, 2, 1]
+    assert scenes(dlq.get_recent(selection=Selection(destination="plex"))) == []
+    assert scenes(dlq.get_recent(10, Selection(error_type="refused", destination=DEST))) == [3, 2, 1]
     assert [type(summary) for summary in dlq.get_recent()] == [Summary] * 3
     assert dlq.get_count() == 3
 
 
 def spoil(dlq: DeadLetterQueue, **columns: object) -> None:
-    """Writes something into all dead letters."""
+    """Overwrites columns of all dead letters."""
     with closing(sqlite3.connect(dlq.path)) as conn, conn:
         for column, value in columns.items():
             conn.execute(f"UPDATE dead_letters SET {column} = ?", (value,))
@@ -138,7 +139,7 @@ def spoil(dlq: DeadLetterQueue, **columns: object) -> None:
 
 @pytest.mark.parametrize("raw", [b"cos\nsystem\n(S'true'\ntR.", b"Nr\xff\xff\xff\x7f.", b"", "text", 5])
 def test_a_job_that_is_not_safe_is_not_loaded(dlq: DeadLetterQueue, raw: object) -> None:
-    """A job that somebody tampered with is not loaded; all else about the dead letter is there, and why."""
+    """A job that was tampered with is not loaded. The rest of the dead letter can be read, with the reason."""
     dead_letter_id = dlq.add(JOB, refused(), 2)
     spoil(dlq, job_data=raw)
     dead_letter = dlq.get_by_id(dead_letter_id)
@@ -150,7 +151,7 @@ def test_a_job_that_is_not_safe_is_not_loaded(dlq: DeadLetterQueue, raw: object)
 
 @pytest.mark.parametrize("history", ["", "{}", "[5]", '[{"at": "x"}]', b"\xff"])
 def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, history: object) -> None:
-    """A damaged history is said; the dead letter is shown, and a second burial goes on with a new one."""
+    """A damaged history is reported, and the next failure of the scene starts a new one."""
     dead_letter_id = dlq.add(JOB, refused(), 2)
     spoil(dlq, history=history)
     dead_letter = dlq.get_by_id(dead_letter_id)
@@ -163,8 +164,8 @@ def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, hi
     assert again.history == HISTORY
 
 
-def test_texts_that_are_none_stop_nothing(dlq: DeadLetterQueue) -> None:
-    """A scene's name that is no text can be buried, and bit rot in a text can be read."""
+def test_texts_that_are_not_utf8_stop_nothing(dlq: DeadLetterQueue) -> None:
+    """A title and a path with lone surrogates can be stored, and a damaged title can be read."""
     dead_letter_id = dlq.add(
         replace(JOB, path="/a\udcff.mp4"), refused("No item for /a\udcff.mp4"), 1, title="\ud800"
     )
@@ -179,7 +180,7 @@ def test_texts_that_are_none_stop_nothing(dlq: DeadLetterQueue) -> None:
 
 
 def test_a_row_that_could_not_be_decoded_keeps_its_bytes(dlq: DeadLetterQueue) -> None:
-    """A damaged row is a dead letter with its raw bytes and id; a second one of the inbox is another."""
+    """Each corrupt row becomes one dead letter with its bytes, even if no scene is known."""
     first = dlq.add(CorruptRow(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
     second = dlq.add(CorruptRow(71, "", 0, b"{", "why"), ValueError("why"), 0)
     again = dlq.add(CorruptRow(70, "", 0, b"\xff\x00", "why"), ValueError("why"), 0)
@@ -195,7 +196,7 @@ def test_a_row_that_could_not_be_decoded_keeps_its_bytes(dlq: DeadLetterQueue) -
 
 
 def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> None:
-    """A scene that fails again at a destination is one dead letter, unread again, with all its attempts."""
+    """A scene that fails again at a destination has one dead letter, not reviewed, with all its attempts."""
     first = dlq.add(JOB, refused(), 2)
     dlq.mark_reviewed([first])
     dlq.set_state(first, "back")
@@ -215,90 +216,88 @@ def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> 
 
 
 def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
-    """Joined again and again, a dead letter keeps its latest attempts, all hundred of the last time among them."""
+    """However often a scene fails, its dead letter keeps the latest attempts, and all of the last failure."""
     for n in range(5):
         attempts = tuple(Attempt(n + i / 1000, "refused", "It answered 500.") for i in range(100))
         dead_letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
     dead_letter = dlq.get_by_id(dead_letter_id)
     assert dead_letter is not None
-    assert len(dead_letter.history) == codec.BURNING_ATTEMPTS
+    assert len(dead_letter.history) == codec.COUNTED_KEPT
     assert dead_letter.history[-100:] == attempts
 
 
 def test_secrets_are_taken_out(tmp_path: Path) -> None:
-    """What the owner's secrets look like stands in no dead letter, not even in the traceback."""
+    """Secrets are removed from dead letters, from the traceback too."""
     dlq = DeadLetterQueue(tmp_path, redact=lambda text: text.replace("hunter2", "***"))
     dlq.add(JOB, refused("hunter2 was refused"), 1)
     dlq.close()
     assert b"hunter2" not in (tmp_path / files.DLQ_DB).read_bytes()
 
 
-def test_asked_for_by_choice(dlq: DeadLetterQueue) -> None:
-    """A person asks for some dead letters, by id, error or destination, or for all; each once."""
+def test_a_selection_is_asked_for(dlq: DeadLetterQueue) -> None:
+    """A person asks for dead letters by id, error or destination, or for all. Each is asked for once."""
     ids = [
         dlq.add(replace(JOB, scene_id=n, destination=where), error, 1)
         for n, (where, error) in enumerate(
             [(DEST, refused()), ("plex", refused()), (DEST, KeyError("x")), ("plex", KeyError("x"))], 1
         )
     ]
-    assert dlq.ask(ids=[ids[1], 999]) == 1
-    assert dlq.ask(error_type="KeyError", destination="plex") == 1
+    assert dlq.ask(Selection([ids[1], 999])) == 1
+    assert dlq.ask(Selection(error_type="KeyError", destination="plex")) == 1
     assert scenes(list(dlq.asked())) == [2, 4]
-    assert dlq.ask(destination=DEST) == 2
+    assert dlq.ask(Selection(destination=DEST)) == 2
     assert dlq.ask() == 0
     assert scenes(list(dlq.asked(limit=3))) == [1, 2, 3]
-    assert dlq.get_count() == 4  # they are open until they are on their way
+    assert dlq.get_count() == 4  # they are open until they are back in the queue
     dlq.set_state(ids[0], "back")
     assert dlq.get_count() == 3
-    assert [(moving.id, moving.scene_id) for moving in dlq.on_the_way("back")] == [(ids[0], 1)]
+    assert [(moving.id, moving.scene_id) for moving in dlq.in_transit("back")] == [(ids[0], 1)]
 
 
 def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
-    """What can't be sent again is counted, by choice as all else, and stays a dead letter."""
+    """Dead letters that can't be sent again are counted for any selection and stay dead letters."""
     ids = [
         dlq.add(CorruptRow(row, where, scene, b"x", "why"), ValueError("why"), 0)
         for row, where, scene in ((70, "", 0), (71, DEST, 0), (72, "", 5), (73, DEST, 5), (74, DEST, -1))
     ]
     assert dlq.count_unsendable() == 4
-    assert dlq.count_unsendable(ids=ids[2:]) == 2
-    assert dlq.count_unsendable(destination=DEST, error_type="ValueError") == 2
+    assert dlq.count_unsendable(Selection(ids[2:])) == 2
+    assert dlq.count_unsendable(Selection(destination=DEST, error_type="ValueError")) == 2
     assert dlq.ask() == 1
     assert scenes(list(dlq.asked())) == [5]
     assert dlq.count_unsendable() == 4
 
 
-def test_what_is_on_its_way_is_listed_whatever_is_done_to_it(
-    dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many dead letters are on their way, each comes once, also while their states are changed."""
-    monkeypatch.setattr(dlq_module, "LOOK_ROWS", 3)
+def test_in_transit_lists_each_while_states_change(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead letters in transit are listed once each, even while their states are changed."""
+    monkeypatch.setattr(dlq_module, "PAGE_ROWS", 3)
     for scene in range(1, 11):
         dlq.add(replace(JOB, scene_id=scene), refused(), 1)
     dlq.ask()
     seen = []
-    for moving in dlq.on_the_way("asked"):
+    for moving in dlq.in_transit("asked"):
         assert (moving.destination, moving.generation, moving.seq) == (DEST, 4, JOB.seq)
         seen.append(moving.scene_id)
         dlq.set_state(moving.id, "back" if moving.scene_id % 2 else "resolved")
     assert seen == list(range(1, 11))
-    assert [moving.scene_id for moving in dlq.on_the_way("back")] == [1, 3, 5, 7, 9]
+    assert [moving.scene_id for moving in dlq.in_transit("back")] == [1, 3, 5, 7, 9]
 
 
-def test_discarded_by_choice(dlq: DeadLetterQueue) -> None:
-    """A person discards some dead letters, or all; what is on its way back stays."""
+def test_a_selection_is_discarded(dlq: DeadLetterQueue) -> None:
+    """A person discards a selection of the open dead letters. Those back in the queue stay."""
     ids = [dlq.add(replace(JOB, scene_id=n), refused() if n < 4 else KeyError("x"), 1) for n in range(1, 7)]
     dlq.set_state(ids[0], "back")
-    dlq.ask(ids=[ids[1]])
-    assert dlq.discard(error_type="KeyError", ids=[ids[2], ids[3]]) == 1
-    assert dlq.discard(destination="plex") == 0
-    assert dlq.discard(ids=[]) == 0
+    dlq.ask(Selection([ids[1]]))
+    assert dlq.discard(Selection([ids[2], ids[3]], "KeyError")) == 1
+    assert dlq.discard(Selection(destination="plex")) == 0
+    assert dlq.discard(Selection([])) == 0
     assert dlq.discard() == 4
     assert dlq.get_by_id(ids[0]) is not None
     assert dlq.get_count() == 0
 
 
 def test_recalled_since(dlq: DeadLetterQueue, clock: Clock) -> None:
-    """When it was the destination's fault after all, its scenes since then are asked for, no older ones."""
+    """If the destination was at fault, the dead letters since then are asked for, but no older ones."""
     for scene in (1, 2, 3):
         clock.now = START + scene
         dlq.add(replace(JOB, scene_id=scene), refused(), 1)
@@ -308,7 +307,7 @@ def test_recalled_since(dlq: DeadLetterQueue, clock: Clock) -> None:
 
 
 def test_resolved_when_the_scene_arrived(dlq: DeadLetterQueue) -> None:
-    """A scene that reached the destination later needs nobody any more, and its history stays."""
+    """When the scene reaches the destination later, its dead letter is resolved and keeps its history."""
     first = dlq.add(JOB, refused(), 1)
     dlq.add(replace(JOB, destination="plex"), refused(), 1)
     dlq.resolve(DEST, 5)
@@ -322,7 +321,7 @@ def test_resolved_when_the_scene_arrived(dlq: DeadLetterQueue) -> None:
 def test_purged_past_retention(
     dlq: DeadLetterQueue, clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Old dead letters go, what is on its way doesn't, the log says how many, and the file shrinks."""
+    """Old dead letters are deleted except those in transit, the log says how many, and the file shrinks."""
     big = Attempt(START, "busy", "m", 503, "x" * 2048)
     count = 2 * dlq_module.PURGE_ROWS + 7
     for scene in range(1, count + 1):
@@ -346,8 +345,8 @@ def test_purged_past_retention(
     assert dlq.get_by_id(new) is not None
 
 
-def test_a_discard_gives_the_disk_back(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """After "Discard dead letters" the file is small again, and its log too."""
+def test_a_discard_shrinks_the_file(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """After "Discard dead letters" the file and its log are small again."""
     for scene in range(1, 300):
         dlq.add(replace(JOB, scene_id=scene), refused("x" * 2000), 1)
     assert (tmp_path / "dlq.db-wal").stat().st_size < 8 << 20
@@ -356,14 +355,14 @@ def test_a_discard_gives_the_disk_back(dlq: DeadLetterQueue, tmp_path: Path) -> 
 
 
 def test_the_log_is_bounded(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """However many dead letters come and go, the file's log is taken in as it grows."""
+    """However many dead letters are added, the write-ahead log doesn't grow without limit."""
     for n in range(800):
         dlq.add(replace(JOB, scene_id=n % 20 + 1), refused("x" * 4000), 1)
     assert (tmp_path / "dlq.db-wal").stat().st_size < 6 << 20
 
 
-def test_a_purge_in_a_busy_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While somebody else has the file, nothing is half done: the next try finds all as it was."""
+def test_a_change_of_a_locked_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another holds the write lock, a change fails and changes nothing."""
     monkeypatch.setattr(dlq_module, "BUSY_SECONDS", 0.0)
     dead_letter = dlq.add(JOB, refused(), 1)
     with closing(sqlite3.connect(dlq.path, isolation_level=None)) as holder:
@@ -383,14 +382,53 @@ def test_a_purge_in_a_busy_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: p
 
 
 def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """After a downgrade the newer file is not touched, and a file that is no dead letter queue is damage."""
+    """A file of a newer version is refused, and a database without a version is reported as damaged."""
     dlq.add(JOB, refused(), 1)
     dlq.close()
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 99")
-    with pytest.raises(store.QueueUnavailable, match="install the plugin that wrote it"):
+    with pytest.raises(store.QueueUnavailable, match="install the newer plugin again"):
         dlq.get_count()
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 0")
     with pytest.raises(sqlite3.DatabaseError, match="no dead letter queue"):
         dlq.get_count()
+
+
+# These serve people, or run once at the start and at a change of the settings.
+MAY_SCAN = {
+    "COUNT",
+    "COUNT_BY_ERROR",
+    "RECENT",
+    "UNSENDABLE",
+    "ASK",
+    "DISCARD",
+    "RENAME",
+    "RENAME_TOTALS",
+    "REMOVE_TOTALS",
+}
+NO_STATEMENTS = {"CREATE"}
+
+
+def statements() -> dict[str, str]:
+    """The statements of queue/dlq_statements.py by name."""
+    texts = {name: text for name, text in vars(dlq_statements).items() if name.isupper() and name[0] != "_"}
+    pages = {f"IN_TRANSIT {state}": text for state, text in dlq_statements.IN_TRANSIT.items()}
+    return pages | {n: t for n, t in texts.items() if isinstance(t, str) and n not in NO_STATEMENTS}
+
+
+@pytest.mark.parametrize("name", sorted(set(statements()) - MAY_SCAN))
+def test_no_statement_of_the_worker_scans(dlq: DeadLetterQueue, name: str) -> None:
+    """What the worker does with a dead letter costs the same however many there are."""
+    dlq.add(JOB, refused(), 1)
+    statement = statements()[name]
+    named = re.findall(r":(\w+)", statement)
+    values: object = dict.fromkeys(named, 1) if named else (1,) * statement.count("?")
+    with closing(sqlite3.connect(dlq.path)) as conn:
+        steps = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {statement}", values)]  # type: ignore[arg-type]
+    assert [
+        step
+        for step in steps
+        if re.match(r"SCAN (?!CONSTANT|dead_letters USING (COVERING )?INDEX dead_letters_(asked|back))", step)
+        or "B-TREE" in step
+    ] == []

@@ -1,4 +1,4 @@
-"""queue/dlq_statements.py: the counts that triggers keep, against counting."""
+"""queue/dlq_statements.py: the totals that triggers keep are what counting the rows gives."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support.durable import DEST, START, Clock
 
 
 class Totals(RuleBasedStateMachine):
-    """Whatever is done, the counts that are kept are those that counting gives."""
+    """Whatever is done, the totals are what counting gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class Totals(RuleBasedStateMachine):
 
     @rule(ids=st.none() | st.lists(st.integers(1, 8)), error=st.sampled_from([None, "refused", "KeyError"]))
     def ask(self, ids: list[int] | None, error: str | None) -> None:
-        self.dlq.ask(ids=ids, error_type=error)
+        self.dlq.ask(Selection(ids, error))
 
     @rule(ids=st.none() | st.lists(st.integers(1, 8)), where=st.sampled_from([None, DEST, "plex"]))
     def discard(self, ids: list[int] | None, where: str | None) -> None:
-        self.dlq.discard(ids=ids, destination=where)
+        self.dlq.discard(Selection(ids, destination=where))
 
     @rule(dead_letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
     def move(self, dead_letter: int, state: str) -> None:

@@ -1,4 +1,4 @@
-"""The owner's filters against the scene as it is now."""
+"""worker/filters.py: the owner's filters against the scene as it is now."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
 from stash_courier.queue.ledger import Sent
-from stash_courier.worker.filters import judge
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.filters import FILTERS, judge, passes
+from stash_courier.worker.settings import SETTINGS, Settings
 
 SCENE = Scene(
     *(7, "Title", "", "", "", "", None, True, (), "", "2026-01-01T00:00:00Z"),
@@ -43,12 +43,12 @@ NEVER_SENT = replace(SENT, outcome="filtered")
     ],
 )
 def test_filters_decide_about_the_scene_as_it_is(settings: Settings, kind: str) -> None:
-    """Each filter keeps out what its description says, and nothing else."""
+    """Each filter excludes what its description says, and nothing else."""
     assert judge(UPDATE, SCENE, None, settings).kind == kind
 
 
-def test_only_organized_keeps_out_the_others() -> None:
-    """A scene that isn't organized yet is none of the receiver's business, sent before or not."""
+def test_only_organized_excludes_the_others() -> None:
+    """A scene that isn't organized is not sent, even if it was sent before."""
     scene = replace(SCENE, organized=False)
     assert judge(UPDATE, scene, SENT, Settings(filter_only_organized=True)).kind == "filtered"
 
@@ -64,13 +64,13 @@ def test_only_organized_keeps_out_the_others() -> None:
         (SENT, Settings(filter_skip_events=frozenset({"destroy"})), "filtered"),
     ],
 )
-def test_a_destroy_is_sent_unless_the_scene_was_kept_out(sent: Sent | None, settings: Settings, kind: str) -> None:
-    """What was sent once is taken back; what the filters kept out is never mentioned."""
+def test_a_destroy_is_sent_unless_the_scene_was_filtered(sent: Sent | None, settings: Settings, kind: str) -> None:
+    """The deletion of a scene is sent if the scene was sent, and never if a filter excluded it."""
     assert judge(DESTROY, None, sent, settings).kind == kind
 
 
 def test_a_scene_that_vanished_without_a_hook_becomes_a_destroy() -> None:
-    """A merge destroys its sources silently: who knew them is told, with the last path."""
+    """A merge destroys scenes without an event: destinations that have them get a deletion with the last path."""
     verdict = judge(UPDATE, None, SENT, Settings())
     assert verdict.kind == "deliver"
     assert verdict.delivery.event == "destroy"
@@ -78,6 +78,25 @@ def test_a_scene_that_vanished_without_a_hook_becomes_a_destroy() -> None:
 
 
 @pytest.mark.parametrize("sent", [None, NEVER_SENT])
-def test_a_scene_that_vanished_before_anybody_knew_it_is_superseded(sent: Sent | None) -> None:
-    """Nobody hears of a scene that came and went unseen."""
+def test_a_scene_that_vanished_before_it_was_sent_is_superseded(sent: Sent | None) -> None:
+    """Nothing is sent for a scene that is gone before it was ever sent."""
     assert judge(UPDATE, None, sent, Settings()).kind == "superseded"
+
+
+def test_each_filter_has_a_setting() -> None:
+    """The message that no scene passes the filters names settings that exist."""
+    assert {row.setting for row in FILTERS} <= {setting.key for setting in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), True),
+        (Settings(filter_skip_events=frozenset({"create", "update", "destroy"})), True),
+        (Settings(filter_paths=("/media/other",)), False),
+        (Settings(filter_skip_tags=frozenset({"draft"})), False),
+    ],
+)
+def test_a_scene_passes_whatever_the_event(settings: Settings, expected: bool) -> None:
+    """A scene is tested with all filters on scenes, but not with the events to skip."""
+    assert passes(SCENE, settings) is expected

@@ -1,4 +1,4 @@
-"""plugin/hook.py in this process: whatever comes in, what it makes of it. Processes are in tests/integration."""
+"""plugin/hook.py in this process: what it makes of any input. The real process is in tests/integration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(raw: bytes, data: Path | None = None, worker: str = "off") -> tuple[int,
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that many inputs share."""
+    """A data folder shared by many inputs."""
     folder: Path = tmp_path_factory.mktemp("data")
     return folder
 
@@ -65,8 +65,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @st.composite
-def spoiled_requests(draw: st.DrawFn) -> bytes:
-    """A sample in which something was replaced by something else; the mode stays, for buttons have tests."""
+def changed_requests(draw: st.DrawFn) -> bytes:
+    """A sample with up to three values replaced; the mode stays, since the buttons have their own tests."""
     sample = request(SAMPLES[draw(st.sampled_from(sorted(SAMPLES)))]["hookContext"])
     document = json.loads(json.dumps(sample))
     for _ in range(draw(st.integers(1, 3))):
@@ -79,7 +79,7 @@ def spoiled_requests(draw: st.DrawFn) -> bytes:
 
 
 def is_kept_or_refused(raw: bytes, data: Path) -> None:
-    """Either the event is in the inbox, or one sentence says why it isn't; never a traceback."""
+    """Checks that the event is in the inbox, or that one message, and no traceback, says why it isn't."""
     before = len(inbox(data))
     code, out, err = run(raw, data)
     if code == 0:
@@ -92,16 +92,16 @@ def is_kept_or_refused(raw: bytes, data: Path) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(spoiled_requests())
-def test_a_spoiled_request_is_kept_or_refused_in_one_sentence(data: Path, raw: bytes) -> None:
-    """Whatever part of Stash's request is something else, the change is queued or one sentence says why not."""
+@given(changed_requests())
+def test_a_changed_request_is_stored_or_refused_with_a_message(data: Path, raw: bytes) -> None:
+    """Whatever parts of Stash's request are replaced, the change is queued or one message says why not."""
     is_kept_or_refused(raw, data)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_rubbish_is_refused_in_one_sentence(data: Path, raw: bytes) -> None:
-    """Whatever stands on stdin, there is no traceback: one sentence, in the log and on stdout."""
+def test_garbage_is_refused_with_a_message(data: Path, raw: bytes) -> None:
+    """Any other standard input is refused with one message, in the log and on stdout, and no traceback."""
     failed(*run(raw, data))
 
 
@@ -114,7 +114,7 @@ def test_rubbish_is_refused_in_one_sentence(data: Path, raw: bytes) -> None:
         {"id": 4.5},
         {"id": 0},
         {"id": -3},
-        {"id": "٣"},  # a digit, but none of ours
+        {"id": "٣"},  # a digit, but not an ASCII digit
         {"id": None},
         {"type": "Scene.Merge.Post"},
         {"type": ["Scene.Update.Post"]},
@@ -122,20 +122,20 @@ def test_rubbish_is_refused_in_one_sentence(data: Path, raw: bytes) -> None:
     ],
 )
 def test_an_unusable_context_is_refused(data: Path, spoil: dict[str, object]) -> None:
-    """A context that names no scene or no known event is refused, whatever form that takes."""
+    """A hook without a valid scene id or a known event is refused."""
     context = {"id": 45, "type": "Scene.Update.Post", "input": None, **spoil}
-    assert "nothing was queued" in failed(*run(json.dumps(request(context)).encode(), data))
+    assert "Nothing was queued" in failed(*run(json.dumps(request(context)).encode(), data))
 
 
 def test_an_id_in_quotes_is_an_id(tmp_path: Path) -> None:
-    """Stash's GraphQL writes ids as texts; an id in quotes is the same scene."""
+    """An id in quotes, as Stash's GraphQL writes it, is the same scene."""
     raw = json.dumps(request({"id": "45", "type": "Scene.Update.Post", "input": None})).encode()
     assert run(raw, tmp_path)[0] == 0
     assert [row["scene"] for row in inbox(tmp_path)] == [45]
 
 
 def test_names_of_changes_are_bounded(tmp_path: Path) -> None:
-    """A request can't fill the queue with names: odd, long and surplus ones are dropped, the event stays."""
+    """Names of changed fields that are odd, long or too many are dropped; the event is queued."""
     fields = ["id", "ids", "clientMutationId", "a b", "", 5, None, "x" * 65, *(f"f{n:03}" for n in range(100))]
     context = {"id": 1, "type": "Scene.Update.Post", "input": {}, "inputFields": [*fields, "f000"]}
     assert run(json.dumps(request(context)).encode(), tmp_path)[0] == 0
@@ -143,23 +143,23 @@ def test_names_of_changes_are_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["a\x00b", "/proc/none/here", "/dev/null/here", "\ud800"])
-def test_an_impossible_folder_is_said(place: str) -> None:
-    """Where the data folder can't be made, one sentence says so."""
+def test_an_impossible_folder_is_reported(place: str) -> None:
+    """If the data folder can't be created, one message says so."""
     spoiled = request({"id": 45, "type": "Scene.Update.Post"})
     spoiled["server_connection"]["Dir"] = place
-    assert "can't be made" in failed(*run(json.dumps(spoiled).encode()))
+    assert "can't be created" in failed(*run(json.dumps(spoiled).encode()))
 
 
 @pytest.mark.parametrize("server", [None, {}, {"Dir": ""}, {"Dir": 5}])
 def test_without_a_folder_nothing_is_guessed(server: object) -> None:
-    """Stash always names its folder; a request without one is refused, not put somewhere."""
+    """A request that doesn't name Stash's folder is refused."""
     spoiled = request({"id": 45, "type": "Scene.Update.Post"})
     spoiled["server_connection"] = server
     failed(*run(json.dumps(spoiled).encode()))
 
 
 def test_the_data_folder_is_private(tmp_path: Path) -> None:
-    """Only the user that runs Stash can look into the data folder, which lies beside Stash's configuration."""
+    """Only the user that runs Stash can read the data folder, which is in Stash's configuration folder."""
     ours = request({"id": 45, "type": "Scene.Update.Post"})
     ours["server_connection"]["Dir"] = str(tmp_path / "config")
     (tmp_path / "config").mkdir()
@@ -172,21 +172,21 @@ def test_the_data_folder_is_private(tmp_path: Path) -> None:
 
 
 def connection(data: Path) -> dict[str, Any]:
-    """The note that the hook leaves for the worker."""
+    """The content of connection.json."""
     found: dict[str, Any] = json.loads((data / "connection.json").read_bytes())
     return found
 
 
 def aged(data: Path, seconds: float, **changes: object) -> dict[str, Any]:
-    """Makes the note older, or otherwise different."""
+    """Makes connection.json older, or changes other values in it."""
     note = connection(data)
     note = {**note, "at": note["at"] - seconds, "cookie": "old", **changes}
     (data / "connection.json").write_text(json.dumps(note))
     return note
 
 
-def test_the_worker_is_told_how_to_reach_stash(tmp_path: Path) -> None:
-    """The first hook leaves all that is needed to reach Stash."""
+def test_the_worker_can_read_how_to_reach_stash(tmp_path: Path) -> None:
+    """The first hook writes everything that the worker needs to reach Stash."""
     run(change(1), tmp_path)
     note = connection(tmp_path)
     assert note.pop("at") > 0
@@ -200,8 +200,8 @@ def test_the_worker_is_told_how_to_reach_stash(tmp_path: Path) -> None:
     }
 
 
-def test_a_fresh_note_is_left_alone(tmp_path: Path) -> None:
-    """A new cookie alone is no reason to write: hooks of a bulk edit would do nothing else."""
+def test_a_recent_connection_file_is_not_rewritten(tmp_path: Path) -> None:
+    """A new cookie alone doesn't rewrite the file: every hook of a bulk edit would."""
     run(change(1), tmp_path)
     note = aged(tmp_path, 0)
     run(change(2), tmp_path)
@@ -220,8 +220,10 @@ def test_a_fresh_note_is_left_alone(tmp_path: Path) -> None:
         (0, {"at": 10**400}),
     ],
 )
-def test_an_old_or_foreign_note_is_replaced(tmp_path: Path, seconds: float, changes: dict[str, object]) -> None:
-    """A note over a second old, from the future, of another address or damaged is replaced."""
+def test_an_old_or_foreign_connection_file_is_replaced(
+    tmp_path: Path, seconds: float, changes: dict[str, object]
+) -> None:
+    """connection.json is replaced if it is over a second old, from the future, for another address, or damaged."""
     run(change(1), tmp_path)
     aged(tmp_path, seconds, **changes)
     run(change(2), tmp_path)
@@ -230,8 +232,8 @@ def test_an_old_or_foreign_note_is_replaced(tmp_path: Path, seconds: float, chan
     assert sorted(file.name for file in tmp_path.iterdir() if "connection" in file.name) == ["connection.json"]
 
 
-def test_a_note_that_cannot_be_written_costs_no_event(tmp_path: Path) -> None:
-    """Where the note can't be written the owner is told, the event is safe, and no draft is left."""
+def test_a_connection_file_that_cannot_be_written_loses_no_event(tmp_path: Path) -> None:
+    """If connection.json can't be written, a warning says so, the event is queued, and no draft is left."""
     (tmp_path / "connection.json").mkdir()
     code, out, err = run(change(1), tmp_path)
     assert (code, json.loads(out)) == (0, {"output": "queued"})
@@ -242,23 +244,23 @@ def test_a_note_that_cannot_be_written_costs_no_event(tmp_path: Path) -> None:
     assert [file for file in tmp_path.iterdir() if file.name.startswith("connection.json.")] == []
 
 
-def test_a_worker_that_cannot_be_started_costs_no_event(tmp_path: Path) -> None:
-    """Where the worker can't be started the owner is told and the event is safe."""
+def test_a_worker_that_cannot_be_started_loses_no_event(tmp_path: Path) -> None:
+    """If the worker can't be started, a warning says so and the event is queued."""
     (tmp_path / "worker.lock").mkdir()
     code, out, err = run(change(1), tmp_path, worker="")
     assert (code, json.loads(out)) == (0, {"output": "queued"})
     ((level, text),) = log_lines(err)
     assert level == "w"
-    assert "the worker can't be started" in text
+    assert "The worker can't be started" in text
     assert len(inbox(tmp_path)) == 1
 
 
-def test_a_wake_that_wakes_nobody_says_why(tmp_path: Path) -> None:
-    """Where the worker can't be started the answer says so; that none may be started is no error."""
+def test_a_wake_that_fails_says_why(tmp_path: Path) -> None:
+    """If the worker can't be started, waking it fails with a message; if it may not start, that is no error."""
     wake = json.dumps(request(None, mode="wake")).encode()
     code, out, err = run(wake, tmp_path)
     assert (code, json.loads(out), err) == (0, {"output": "off"}, b"")
     (tmp_path / "worker.lock").mkdir()
     said = failed(*run(wake, tmp_path, worker=""))
-    assert said.startswith("the worker can't be started")
+    assert said.startswith("The worker can't be started")
     assert str(tmp_path) in said

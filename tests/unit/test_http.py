@@ -1,4 +1,4 @@
-"""The HTTP policy: what is sent, what an answer means, and that nobody sees a secret."""
+"""worker/http: what is sent, what an answer or an error means, and that no text shows a secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import requests
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.http.client import KEPT, Client, classify, host_of, parse_retry_after
-from stash_courier.worker.http.redact import redact
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 from tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
 
@@ -24,7 +23,7 @@ NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 @pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
-    """Every thread that a test started has ended when it ends."""
+    """Every thread that a test started ends with the test."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
@@ -50,7 +49,7 @@ def in_tokyo() -> Iterator[None]:
 
 
 def failure(client: Client, url: str, **options: object) -> DeliveryFailed:
-    """The failure that a request ends with."""
+    """The failure of a request."""
     with pytest.raises(DeliveryFailed) as caught:
         client.request("POST", url, body=b"{}", fixed_url=True, **options)  # type: ignore[arg-type]
     return caught.value
@@ -60,7 +59,7 @@ def failure(client: Client, url: str, **options: object) -> DeliveryFailed:
 
 
 def test_a_request_arrives_as_it_was_given(client: Client) -> None:
-    """Method, path, query, headers and body arrive unchanged, and no answer is asked for compressed."""
+    """Method, path, query, headers and body arrive unchanged, and no compressed answer is requested."""
     with Receiver() as receiver:
         answer = client.request("PUT", receiver.url + "a/b?c=d", headers={"X-One": "1"}, body=b"\x00\xff")
     (got,) = receiver.received
@@ -71,7 +70,7 @@ def test_a_request_arrives_as_it_was_given(client: Client) -> None:
 
 
 def test_the_environment_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy named in the environment is not used: what is meant for the home network stays there."""
+    """A proxy in the environment is not used: requests to the home network stay in it."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
     with Receiver() as receiver:
@@ -79,7 +78,7 @@ def test_the_environment_changes_nothing(client: Client, monkeypatch: pytest.Mon
 
 
 def test_cookies_are_not_kept(client: Client) -> None:
-    """A receiver's cookie, however odd, is not sent back: one delivery can't change the next."""
+    """A receiver's cookie, even an invalid one, is not sent back: one delivery can't affect the next."""
     with Receiver(Reply(headers={"Set-Cookie": "a=b; Expires=Thu, 01 Foo 2030 00:00:00 GMT"})) as receiver:
         client.request("GET", receiver.url)
         assert client.request("GET", receiver.url).headers["Set-Cookie"].startswith("a=b")
@@ -88,7 +87,7 @@ def test_cookies_are_not_kept(client: Client) -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 207])
 def test_2xx_is_success_and_the_connection_is_kept(client: Client, status: int) -> None:
-    """Every 2xx is a success, and ten requests in a row cost one connection."""
+    """Every 2xx is a success, and ten requests in a row use one connection."""
     with RawReceiver(_serve_keeping(status)) as receiver:
         for _ in range(10):
             assert client.request("POST", receiver.url, body=b"{}").status == status
@@ -107,7 +106,7 @@ def _serve_keeping(status: int) -> Script:
 
 
 def test_several_threads_share_a_client(client: Client) -> None:
-    """Requests from several threads at once run side by side, each with its own answer."""
+    """Requests from several threads run in parallel, and each gets its own answer."""
 
     def echo(received: object) -> Reply:
         time.sleep(0.05)
@@ -130,8 +129,8 @@ def test_several_threads_share_a_client(client: Client) -> None:
 # Kept connections
 
 
-def test_kept_connections_that_died_are_no_failure(client: Client) -> None:
-    """A receiver that closes idle connections just as they are used again gets the request once, on a new one."""
+def test_dead_kept_connections_are_no_failure(client: Client) -> None:
+    """If a receiver closes idle connections as they are reused, it gets the request once, on a new connection."""
     together = threading.Barrier(3)
     bodies: list[bytes] = []
 
@@ -141,7 +140,7 @@ def test_kept_connections_that_died_are_no_failure(client: Client) -> None:
         if first.endswith(b"1"):
             together.wait(10)  # so that three connections are kept
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        read_request(connection)  # the second request comes, and the connection goes without a word
+        read_request(connection)  # the second request comes, and the connection closes without an answer
 
     with RawReceiver(script) as receiver:
         threads = [
@@ -157,8 +156,8 @@ def test_kept_connections_that_died_are_no_failure(client: Client) -> None:
     assert bodies == [b"1", b"1", b"1", b"2"]
 
 
-def test_many_dead_connections_cost_one_repetition(client: Client) -> None:
-    """After a receiver's restart the first request gets through, however many dead connections are kept."""
+def test_many_dead_connections_cost_one_retry(client: Client) -> None:
+    """After a receiver's restart the first request succeeds, however many dead connections are kept."""
     with Receiver(Reply(delay=0.2)) as receiver:
         threads = [threading.Thread(target=client.request, args=("GET", receiver.url)) for _ in range(4)]
         for thread in threads:
@@ -172,14 +171,14 @@ def test_many_dead_connections_cost_one_repetition(client: Client) -> None:
         assert len(receiver.received) == 5
 
 
-def test_a_fresh_attempt_uses_no_kept_connection() -> None:
-    """The repetition after a dead connection never lands on another kept one, which may be as dead."""
+def test_a_fresh_request_uses_no_kept_connection() -> None:
+    """The retry after a dead connection never uses another kept connection, which may be dead too."""
     watchdog, adapter = Watchdog(), GuardedAdapter(4)
     with RawReceiver(_serve_keeping(204)) as receiver:
         request = requests.Request("GET", receiver.url).prepare()
         for fresh in (False, False, True):
-            with watchdog.attempt(time.monotonic() + 5, fresh=fresh):
-                adapter.send(request, stream=True, timeout=5).content  # noqa: B018 - reads it to its end
+            with watchdog.timed(time.monotonic() + 5, fresh=fresh):
+                adapter.send(request, stream=True, timeout=5).content  # noqa: B018 - reads the whole body
         assert receiver.accepted == 2
         adapter.close()
         watchdog.close()
@@ -187,7 +186,7 @@ def test_a_fresh_attempt_uses_no_kept_connection() -> None:
 
 @pytest.mark.parametrize("script", [say(), reset], ids=["closed", "reset"])
 def test_a_new_connection_that_breaks_is_a_failure(client: Client, script: object) -> None:
-    """A receiver that closes or resets without an answer is busy, and does not get the request twice at once."""
+    """A receiver that closes or resets a new connection is busy, and doesn't get the request again at once."""
     with RawReceiver(script) as receiver:  # type: ignore[arg-type]
         failed = failure(client, receiver.url)
         assert receiver.accepted == 1
@@ -231,12 +230,12 @@ def test_a_new_connection_that_breaks_is_a_failure(client: Client, script: objec
     ],
 )
 def test_each_status_has_its_class(status: int, fixed: Failure, item: Failure) -> None:
-    """A status means what DESIGN's table says, where 404 and 405 depend on who chose the URL."""
+    """Each status belongs to its class; 404 and 405 depend on whether the owner entered the URL."""
     assert (classify(status, fixed_url=True), classify(status, fixed_url=False)) == (fixed, item)
 
 
 def test_a_refusal_says_what_and_what_to_do(client: Client) -> None:
-    """A failure names host and status, says what to do, and keeps what the receiver said."""
+    """A failure contains host, status and what to do, and the receiver's answer."""
     with Receiver(Reply(401, body=b"who are\x1b[31m you?")) as receiver:
         failed = failure(client, receiver.url + "path?token=abcdefgh")
     assert failed.failure is Failure.DESTINATION
@@ -248,17 +247,17 @@ def test_a_refusal_says_what_and_what_to_do(client: Client) -> None:
     )
 
 
-def test_a_destination_gives_its_own_advice() -> None:
-    """What to do is said in the words of the destination's settings, where it has some."""
-    client = Client(timeout=5, advice={401: "check jellyfin_api_key"})
+def test_a_destination_can_give_its_own_advice() -> None:
+    """A destination's advice, which can name its settings, replaces the general advice."""
+    client = Client(timeout=5, advice={401: 'check "API key"'})
     with Receiver(Reply(401)) as receiver:
-        assert failure(client, receiver.url).message.endswith("401 Unauthorized: check jellyfin_api_key.")
+        assert failure(client, receiver.url).message.endswith('401 Unauthorized: check "API key".')
     client.close()
 
 
 @pytest.mark.parametrize("location", ["{own}", "file:///etc/passwd", "http://169.254.169.254/", "//[", ""])
 def test_a_redirect_is_a_failure_and_leads_nowhere(client: Client, location: str) -> None:
-    """A redirect is not followed, wherever it leads, and its body of any size is not read."""
+    """A redirect is not followed, wherever it leads, and its body is not read beyond the limit."""
     with Receiver() as receiver:
         receiver.answer = Reply(302, {"Location": location.format(own=receiver.url)}, b"x" * 1_000_000)
         failed = failure(client, receiver.url)
@@ -268,8 +267,8 @@ def test_a_redirect_is_a_failure_and_leads_nowhere(client: Client, location: str
     assert "redirects are not followed" in failed.message
 
 
-def test_a_redirect_is_told_by_its_host_only(client: Client) -> None:
-    """The message shows where a redirect leads, but not the path and query, which may hold a token."""
+def test_a_redirect_is_shown_by_its_host_only(client: Client) -> None:
+    """The message shows where a redirect leads, but not its path and query, which may contain a token."""
     with Receiver(Reply(308, {"Location": "https://u:pw@new.example/secret-path?k=v"})) as receiver:
         message = failure(client, receiver.url).message
     assert "https://new.example" in message
@@ -278,7 +277,7 @@ def test_a_redirect_is_told_by_its_host_only(client: Client) -> None:
 
 
 def test_plain_http_on_a_tls_port_is_the_settings_fault(client: Client) -> None:
-    """A 400 that says "this is an HTTPS port" holds the destination instead of burying every scene."""
+    """A 400 that says "this is an HTTPS port" is the destination's fault, so no scene becomes a dead letter."""
     said = b"<h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS port"
     with Receiver(Reply(400, body=said)) as receiver:
         failed = failure(client, receiver.url)
@@ -308,20 +307,20 @@ def test_plain_http_on_a_tls_port_is_the_settings_fault(client: Client) -> None:
     ],
 )
 @pytest.mark.usefixtures("in_tokyo")
-def test_retry_after_is_read_as_the_rfc_has_it(value: str, seconds: float | None) -> None:
-    """Retry-After is taken as seconds or as a date, at most a day, and never as an order to hurry."""
+def test_retry_after_is_parsed_by_the_rfc(value: str, seconds: float | None) -> None:
+    """Retry-After is seconds or a date, at most a day ahead; 0 and the past are ignored."""
     assert parse_retry_after(value, NOW) == seconds
 
 
 @pytest.mark.parametrize(("status", "asked"), [(429, 120.0), (503, 120.0), (500, None), (401, None)])
 def test_retry_after_counts_for_a_busy_answer(client: Client, status: int, asked: float | None) -> None:
-    """A receiver that is busy says how long to wait; on any other answer the header says nothing."""
+    """Retry-After counts only if the receiver is busy."""
     with Receiver(Reply(status, {"Retry-After": "120"})) as receiver:
         assert failure(client, receiver.url).retry_after == asked
 
 
-def test_only_so_much_of_an_answer_is_kept(client: Client) -> None:
-    """2 KB of an answer are kept, or as much as was asked for, and it is known whether there was more."""
+def test_an_answer_is_kept_up_to_the_limit(client: Client) -> None:
+    """2 KB of an answer are kept, or as much as the caller asks for, and it is known whether there was more."""
     with Receiver(Reply(body=b"x" * 100_000)) as receiver:
         short = client.request("GET", receiver.url)
         exact = client.request("GET", receiver.url, limit=100_000)
@@ -332,11 +331,11 @@ def test_only_so_much_of_an_answer_is_kept(client: Client) -> None:
     assert 1000 < len(failed.answer.encode()) <= KEPT
 
 
-# Nobody there
+# No answer
 
 
 def test_a_refused_connection_is_unreachable(client: Client) -> None:
-    """A receiver that is down is unreachable, which burns no attempt."""
+    """A receiver that is down is unreachable, which doesn't count as an attempt."""
     with Receiver() as receiver:
         url = receiver.url
     failed = failure(client, url)
@@ -345,7 +344,7 @@ def test_a_refused_connection_is_unreachable(client: Client) -> None:
 
 
 def test_a_name_that_does_not_exist_is_unreachable(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host name that can't be looked up is unreachable, and the resolver's words are in the sentence."""
+    """A host name that can't be resolved is unreachable, and the message contains the resolver's error."""
 
     def getaddrinfo(*args: object, **kwargs: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -356,14 +355,14 @@ def test_a_name_that_does_not_exist_is_unreachable(client: Client, monkeypatch: 
     assert failed.message.startswith("nowhere.example:81 can't be found (Name or service not known): check")
 
 
-def test_a_name_that_is_none_is_a_failure_with_a_sentence(client: Client) -> None:
-    """A host name that no resolver can be asked for fails like any other, not with a traceback."""
+def test_an_invalid_name_is_a_failure_with_a_message(client: Client) -> None:
+    """An invalid host name fails like any other, not with a traceback."""
     failed = failure(client, f"http://{'a' * 70}.example/")
     assert failed.failure in {Failure.UNREACHABLE, Failure.DESTINATION}
 
 
 def test_a_resolver_that_hangs_does_not_hold_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look-up that hangs ends at the deadline, and five tries of the same host hold one thread."""
+    """A lookup that hangs ends at the deadline, and five tries of the same host use one thread."""
     real, hanging = socket.getaddrinfo, threading.Event()
 
     def getaddrinfo(host: str, port: int, *, type: int, flags: int = 0) -> object:  # noqa: A002
@@ -380,7 +379,7 @@ def test_a_resolver_that_hangs_does_not_hold_a_request(monkeypatch: pytest.Monke
             failed = failure(client, "http://slow.example/")
             assert failed.failure is Failure.BUSY
             assert "slow.example did not answer within 0.1 s" in failed.message
-        assert threading.active_count() - before == 2  # one look-up and the watchdog
+        assert threading.active_count() - before == 2  # one lookup and the watchdog
     finally:
         hanging.set()
         client.close()
@@ -401,14 +400,14 @@ def test_a_resolver_that_hangs_does_not_hold_a_request(monkeypatch: pytest.Monke
     ],
 )
 def test_link_local_is_refused_in_every_spelling(client: Client, host: str) -> None:
-    """Nothing is sent to a link-local address, in whatever form the URL writes it."""
+    """Nothing is sent to a link-local address, however the URL spells it."""
     failed = failure(client, f"http://{host}/latest/meta-data")
     assert failed.failure is Failure.DESTINATION
     assert "link-local" in failed.message
 
 
 def test_link_local_is_refused_behind_a_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that leads to link-local addresses only is refused; beside another address they are passed over."""
+    """A name with link-local addresses only is refused. If it has another address, that one is used."""
     with Receiver() as receiver:
         link_local = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", receiver.port, 0, 2))
         loopback = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))
@@ -425,8 +424,8 @@ def test_link_local_is_refused_behind_a_name(client: Client, monkeypatch: pytest
         assert len(receiver.received) == 1
 
 
-def test_the_next_address_is_tried_when_the_first_is_deaf(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with several addresses is reached when one of them answers, as localhost without IPv6 is."""
+def test_the_next_address_is_tried_if_the_first_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with several addresses is reached if one of them answers, as with localhost without IPv6."""
     with Receiver() as good, Receiver() as closed:
         closed.down()
         found = [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port)) for port in (closed.port, good.port)]
@@ -438,7 +437,7 @@ def test_the_next_address_is_tried_when_the_first_is_deaf(client: Client, monkey
 
 
 def test_an_answer_that_echoes_secrets_shows_none() -> None:
-    """A receiver that echoes the request can't bring a secret into the history or the message."""
+    """If a receiver echoes the request, no secret gets into the history or the message."""
     secret = "s3cr3t/with+signs=and&more"
     client = Client(timeout=5, secrets=(secret, "pass"))
     echoed = f'{secret} s3cr3t%2Fwith%2Bsigns%3Dand%26more s3cr3t/with+signs=and&amp;more "pass" passed '
@@ -452,7 +451,7 @@ def test_an_answer_that_echoes_secrets_shows_none() -> None:
 
 @pytest.mark.parametrize("offset", range(0, 60, 7))
 def test_a_secret_at_the_cut_is_not_shown_in_part(offset: int) -> None:
-    """Where the 2 KB end within a secret, its first part is not shown either."""
+    """If the 2 KB end inside a secret, its first part is not shown either."""
     secret = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     client = Client(timeout=5, secrets=(secret,))
     with Receiver(Reply(500, body=b"." * (KEPT - offset) + secret.encode() + b"." * 100)) as receiver:
@@ -461,7 +460,7 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(offset: int) -> None:
 
 
 def test_urllib3_logs_no_url(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """No library logs the URL of a receiver with odd headers, whose query may be a token."""
+    """No library logs the URL of a receiver with invalid headers; its query may contain a token."""
     caplog.set_level(logging.DEBUG)
     with RawReceiver(say(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n")) as receiver:
         client.request("GET", receiver.url + "hook?token=abcdefgh")
@@ -469,73 +468,18 @@ def test_urllib3_logs_no_url(client: Client, caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_invalid_url_is_not_shown(client: Client) -> None:
-    """A URL that can't be used fails with a sentence that doesn't repeat it."""
+    """An invalid URL fails with a message that doesn't repeat it."""
     failed = failure(client, "http://bob:hunter2@[::1/?token=abcdefgh")
     assert failed.failure is Failure.DESTINATION
     assert "hunter2" not in failed.message
     assert "abcdefgh" not in failed.message
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("at https://bob:p@ss@host:8/x?a=b&c#f", "at https://[removed]@host:8/x?[removed]"),
-        ('<a href="https://host/?TOKEN">', '<a href="https://host/?[removed]">'),
-        ("https://host/x?TOKEN", "https://host/x?[removed]"),
-        ("exceeded with url: /hook?token=abc (Caused by", "exceeded with url: /hook?[removed] (Caused by"),
-        ("Authorization: Bearer abc def\nnext", "Authorization: [removed]\nnext"),
-        ("{'Cookie': 'session=abc', 'A': 1}", "{'Cookie': [removed], 'A': 1}"),
-        ("X-Plex-Token: abc", "X-Plex-Token: [removed]"),
-        ('{"api_key": "abc", "n": 1}', '{"api_key": [removed], "n": 1}'),
-        ("apikey=abc&x=1 password=hunter2", "apikey=[removed]&x=1 password=[removed]"),
-        ("key eyJhbGciOiJIUzI1NiJ9.eyJ1aWQiOiJ4In0.abc-_", "key [removed]"),
-        ("Is it? Yes, token refused: see https://host/x.", "Is it? Yes, token refused: see https://host/x."),
-        ("webhook_secret is not whsec_", "webhook_secret is not whsec_"),
-    ],
-)
-def test_secrets_are_known_by_their_form(text: str, expected: str) -> None:
-    """Logins, queries, credentials and tokens go without being named; ordinary text stays."""
-    assert redact(text) == expected
+# Closing
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "a://",
-        "x-",
-        "eyJ-",
-        "eyJaaaaaaaa.",
-        "?",
-        "a?",
-        "cookie ",
-        "cookie\t",
-        "token",
-        "'cookie' ",
-        "a",
-        "@",
-        "://",
-    ],
-)
-def test_no_text_makes_redaction_slow(piece: str) -> None:
-    """A megabyte of text that was made to be slow to search is searched in a moment."""
-    started = time.process_time()
-    redact(piece * (1_000_000 // len(piece)), ("some-secret",))
-    assert time.process_time() - started < 5
-
-
-def test_named_secrets_go_wherever_they_stand() -> None:
-    """A named secret is removed, longest first, and what is too short to be one leaves the text whole."""
-    text = "key=longer-secret-2 longer-secret abc pass passing"
-    assert redact(text, ("longer-secret", "longer-secret-2", "abc", "pass", "")) == (
-        "key=[removed] [removed] abc [removed] passing"
-    )
-
-
-# The end
-
-
-def test_closing_ends_what_is_under_way() -> None:
-    """A client that is closed ends a waiting request at once, and takes no new one."""
+def test_closing_ends_requests_in_progress() -> None:
+    """Closing a client ends a waiting request at once, and later requests fail."""
     client = Client(timeout=20)
     failures: list[DeliveryFailed] = []
     with Receiver(Reply(delay=20)) as receiver:
@@ -549,7 +493,7 @@ def test_closing_ends_what_is_under_way() -> None:
         assert len(receiver.received) == 1
     assert time.monotonic() - started < 10
     assert [f.failure for f in failures] == [Failure.BUSY, Failure.BUSY]
-    assert "broken off" in failures[0].message
+    assert "canceled" in failures[0].message
 
 
 @pytest.mark.parametrize(
@@ -562,5 +506,5 @@ def test_closing_ends_what_is_under_way() -> None:
     ],
 )
 def test_a_host_is_named_without_the_rest(url: str, host: str) -> None:
-    """Messages name host and port, without login, path, query and the port that goes without saying."""
+    """Messages name host and port, without login, path, query and a default port."""
     assert host_of(url) == host

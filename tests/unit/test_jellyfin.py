@@ -1,4 +1,4 @@
-"""Jellyfin: the settings, the ids that a path may have, the fields laid over an item, the lookup's caches."""
+"""Jellyfin without a server: the settings, computed ids, the edit of an item, and the lookup's caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stash_courier.worker.destinations.jellyfin.items import (
     JellyfinEdit,
     JellyfinItem,
     computed_ids,
-    lay_over,
+    edit_for,
 )
 from stash_courier.worker.destinations.jellyfin.lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
 from stash_courier.worker.destinations.media.settings import Selection
@@ -57,19 +57,19 @@ ITEM: JellyfinItem = {
 ALL = Selection(frozenset(FIELDS) | {"rating"})
 
 
-def laid(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
-    """The edit, after a look that the item itself was not touched."""
+def edit(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
+    """The edit; also checks that the item itself isn't changed."""
     before = copy.deepcopy(item)
-    edit = lay_over(item, wanted, add_only=add_only)
+    made = edit_for(item, wanted, add_only=add_only)
     assert item == before
-    return edit
+    return made
 
 
 # Settings
 
 
 def problems_of(**raw: object) -> list[str]:
-    """The settings that have problems; none makes a destination then."""
+    """The settings with problems, which make no destination."""
     made, problems = configure({**SETUP, **raw}, Settings())
     assert made == []
     assert all(KEY not in p.message for p in problems)
@@ -77,7 +77,7 @@ def problems_of(**raw: object) -> list[str]:
 
 
 def test_a_url_and_a_key_make_a_destination() -> None:
-    """An address and a key set Jellyfin up; without an address there is none."""
+    """An address and a key make a destination; without an address there is none."""
     loaded = load(SETUP, Settings())
     assert list(loaded.destinations) == ["jellyfin"]
     assert isinstance(loaded.destinations["jellyfin"], Prepares)
@@ -97,14 +97,14 @@ def test_a_url_and_a_key_make_a_destination() -> None:
         ({"jellyfin_images": "maybe"}, "jellyfin_images"),
     ],
 )
-def test_a_bad_setting_stops_jellyfin_until_it_is_mended(raw: dict[str, object], setting: str) -> None:
-    """No bad setting is guessed at: nothing is written to Jellyfin, and the problem names the setting."""
+def test_an_invalid_setting_stops_jellyfin(raw: dict[str, object], setting: str) -> None:
+    """An invalid setting is named, and nothing is written to Jellyfin until it is corrected."""
     assert problems_of(**raw) == [setting]
     assert load({**SETUP, **raw}, Settings()).broken_kinds == {"jellyfin"}
 
 
 def test_each_setting_is_part_of_the_fingerprint() -> None:
-    """A destination that was off because of a setting starts afresh when that setting changes."""
+    """A change of any setting changes the fingerprint, so a stopped destination is tried again."""
     seen = set()
     for raw in ({}, {"jellyfin_api_key": "f" * 32}, {"jellyfin_add_only": True}, {"jellyfin_skip_fields": "tags"}):
         (made,), _ = configure({**SETUP, **raw}, Settings())
@@ -127,22 +127,22 @@ def test_the_known_pair_of_path_and_id() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
 def test_every_path_has_ids(path: str) -> None:
-    """No character of a path, be it half of a surrogate pair, stops the lookup."""
+    """No character in a path stops the lookup, not even half of a surrogate pair."""
     assert all(len(one) == 32 for one in computed_ids(path, lowered=False))
 
 
-# Fields laid over an item
+# Edits
 
 
 def test_nothing_wanted_changes_nothing() -> None:
-    """A field that isn't selected is left as it is."""
-    edit = laid(State())
-    assert edit == JellyfinEdit(ITEM, ())
+    """Fields that aren't selected are left alone."""
+    made = edit(State())
+    assert made == JellyfinEdit(ITEM, ())
 
 
-def test_the_wanted_fields_are_laid_over() -> None:
+def test_the_wanted_fields_are_written() -> None:
     """Each field of the scene reaches its place in the item."""
-    body = laid(wanted_state(scene(), ALL)).body
+    body = edit(wanted_state(scene(), ALL)).body
     assert body["Name"] == "A Title"
     assert body["Overview"] == "Some details."
     assert body["PremiereDate"] == "2024-05-06T00:00:00.0000000Z"
@@ -154,8 +154,8 @@ def test_the_wanted_fields_are_laid_over() -> None:
 
 
 def test_people_keep_their_roles_and_other_kinds_stay() -> None:
-    """A performer who is there already keeps the role, writers and others stay, who is no longer in Stash goes."""
-    assert laid(wanted_state(scene(), ALL)).body["People"] == [
+    """Performers who stay keep their roles, writers stay, and performers who aren't in Stash are removed."""
+    assert edit(wanted_state(scene(), ALL)).body["People"] == [
         {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
         {"Name": "anna", "Role": "The Queen", "Type": "Actor"},
         {"Name": "Zoë", "Role": "", "Type": "Actor"},
@@ -163,46 +163,46 @@ def test_people_keep_their_roles_and_other_kinds_stay() -> None:
     ]
 
 
-def test_who_is_of_two_kinds_goes_as_one_only() -> None:
-    """Who no longer performs in Stash stays as the writer."""
+def test_a_person_of_two_kinds_is_removed_from_one() -> None:
+    """A writer who no longer performs in Stash stays as the writer."""
     people = [{"Name": "Both", "Role": "", "Type": kind} for kind in ("Writer", "Actor")]
-    edit = laid(State(performers=("Anna",)), {**ITEM, "People": people})
-    assert [(p["Name"], p["Type"]) for p in edit.body["People"]] == [("Both", "Writer"), ("Anna", "Actor")]
+    made = edit(State(performers=("Anna",)), {**ITEM, "People": people})
+    assert [(p["Name"], p["Type"]) for p in made.body["People"]] == [("Both", "Writer"), ("Anna", "Actor")]
 
 
 def test_a_tag_whose_case_changed_is_renamed() -> None:
-    """A tag that is spelt anew in Stash is spelt so in Jellyfin."""
-    assert laid(State(tags=("Calm",)), {**ITEM, "Tags": ["calm"]}).body["Tags"] == ["Calm"]
+    """A tag whose case changed in Stash gets the new spelling in Jellyfin."""
+    assert edit(State(tags=("Calm",)), {**ITEM, "Tags": ["calm"]}).body["Tags"] == ["Calm"]
 
 
 def test_all_else_in_the_item_is_sent_back() -> None:
-    """What we don't know of is sent back as it came, since what is left out would become null."""
+    """Fields that we don't know are sent back unchanged, since a missing field would become null."""
     ours = {"Name", "Overview", "PremiereDate", "ProductionYear", "Studios", "Tags", "CommunityRating"}
     ours |= {"ProviderIds", "People", "LockedFields"}
-    body = laid(wanted_state(scene(), ALL)).body
+    body = edit(wanted_state(scene(), ALL)).body
     assert {key: body[key] for key in ITEM if key not in ours} == {k: v for k, v in ITEM.items() if k not in ours}
 
 
 def test_what_is_written_is_locked_and_nothing_else() -> None:
-    """Written fields that Jellyfin has a lock for are locked; the owner's locks stay."""
-    body = laid(State(title="T", rating=3.0, date="2020", ids="1")).body
+    """Only written fields that Jellyfin can lock are locked; the owner's locks stay."""
+    body = edit(State(title="T", rating=3.0, date="2020", ids="1")).body
     assert body["LockedFields"] == ["Genres", "Name"]
     assert body["LockData"] is True
-    body = laid(wanted_state(scene(), ALL)).body
+    body = edit(wanted_state(scene(), ALL)).body
     assert body["LockedFields"] == ["Genres", "Name", "Overview", "Studios", "Cast", "Tags"]
 
 
 def test_a_field_that_is_right_already_is_not_locked() -> None:
-    """A lock that the owner took away stays away as long as the value is right."""
-    assert laid(State(title="one", details="New.")).body["LockedFields"] == ["Genres", "Overview"]
+    """A lock that the owner removed isn't set again while the value is right."""
+    assert edit(State(title="one", details="New.")).body["LockedFields"] == ["Genres", "Overview"]
 
 
 def test_in_add_only_mode_nothing_is_lost() -> None:
-    """A tag, a studio and a performer added by hand survive."""
-    edit = laid(wanted_state(scene(), ALL), add_only=True)
-    assert edit.body["Tags"] == ["by hand", "calm", "loud"]
-    assert [s["Name"] for s in edit.body["Studios"]] == ["Old Studio", "Studio"]
-    assert [p["Name"] for p in edit.body["People"]] == [
+    """A tag, studio and performer that were added in Jellyfin survive in add-only mode."""
+    made = edit(wanted_state(scene(), ALL), add_only=True)
+    assert made.body["Tags"] == ["by hand", "calm", "loud"]
+    assert [s["Name"] for s in made.body["Studios"]] == ["Old Studio", "Studio"]
+    assert [p["Name"] for p in made.body["People"]] == [
         "Walter Writer",
         "anna",
         "Old Actor",
@@ -212,59 +212,59 @@ def test_in_add_only_mode_nothing_is_lost() -> None:
 
 
 def test_in_add_only_mode_a_director_added_by_hand_stays() -> None:
-    """A director who isn't in Stash stays in add-only mode, and goes without it."""
+    """A director who isn't in Stash stays in add-only mode, and is removed without it."""
     item = {**ITEM, "People": [{"Name": "By Hand", "Role": "", "Type": "Director"}]}
-    kept = laid(State(director="Dora Director"), item, add_only=True).body["People"]
+    kept = edit(State(director="Dora Director"), item, add_only=True).body["People"]
     assert [p["Name"] for p in kept] == ["By Hand", "Dora Director"]
-    mirrored = laid(State(director="Dora Director"), item).body["People"]
+    mirrored = edit(State(director="Dora Director"), item).body["People"]
     assert [p["Name"] for p in mirrored] == ["Dora Director"]
 
 
-def test_a_year_alone_makes_no_day_up() -> None:
-    """A date that Stash knows to the month changes the year and leaves the day."""
-    body = laid(State(date="2024-05")).body
+def test_a_year_alone_leaves_the_day() -> None:
+    """A date that Stash knows to the month changes the year and leaves the day alone."""
+    body = edit(State(date="2024-05")).body
     assert (body["ProductionYear"], body["PremiereDate"]) == (2024, ITEM["PremiereDate"])
 
 
 def test_emptying_empties() -> None:
-    """What was asked to be emptied is, and the other values stay."""
-    edit = laid(State(details="", date="", studio="", performers=(), tags=(), director="", rating=0.0))
-    body = edit.body
+    """Fields to be emptied are emptied, and other values stay."""
+    made = edit(State(details="", date="", studio="", performers=(), tags=(), director="", rating=0.0))
+    body = made.body
     assert (body["Overview"], body["PremiereDate"], body["ProductionYear"]) == ("", None, None)
     assert (body["Studios"], body["Tags"], body["CommunityRating"]) == ([], [], None)
     assert [p["Type"] for p in body["People"]] == ["Writer"]
-    assert laid(State(details="", date="", tags=(), rating=0.0), {**body}).changes == ()
+    assert edit(State(details="", date="", tags=(), rating=0.0), {**body}).changes == ()
 
 
 def test_a_rating_of_32_bits_is_the_same() -> None:
-    """A rating that came back as the nearest short number is no difference."""
-    assert laid(State(rating=8.3), {**ITEM, "CommunityRating": 8.300000190734863}).changes == ()
+    """A rating that Jellyfin rounded to 32 bits is no difference."""
+    assert edit(State(rating=8.3), {**ITEM, "CommunityRating": 8.300000190734863}).changes == ()
 
 
 def test_the_key_of_our_id_is_found_in_any_case() -> None:
-    """An id under another spelling of the key is changed, not doubled."""
-    assert laid(State(ids="2"), {**ITEM, "ProviderIds": {"stash": "1"}}).body["ProviderIds"] == {"stash": "2"}
+    """An id under another spelling of our key is changed, not duplicated."""
+    assert edit(State(ids="2"), {**ITEM, "ProviderIds": {"stash": "1"}}).body["ProviderIds"] == {"stash": "2"}
 
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 
 
 @given(TEXT.filter(str.strip), TEXT, st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=4), st.booleans())
-def test_what_was_laid_over_needs_no_second_edit(
+def test_an_edit_needs_no_second_edit(
     title: str, details: str, tags: list[str], performers: list[str], add_only: bool
 ) -> None:
-    """Whatever the characters: an item that was brought up to date is not edited again."""
+    """After an edit with any characters the item is not edited again."""
     one = scene(title=title, details=details, tags=tags, performers=performers, director=details)
     wanted = wanted_state(one, ALL)
-    once = laid(wanted, add_only=add_only)
-    assert laid(wanted, once.body, add_only=add_only).changes == ()
+    once = edit(wanted, add_only=add_only)
+    assert edit(wanted, once.body, add_only=add_only).changes == ()
 
 
 # The lookup
 
 
 class Clock:
-    """Seconds that a test sets."""
+    """Monotonic seconds that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -274,7 +274,7 @@ class Clock:
 
 
 class Api(JellyfinApi):
-    """Knows items by id and counts what it is asked; the listing in one page."""
+    """An API with items by id that counts requests; the listing has one page."""
 
     def __init__(self, *items: JellyfinItem, lowered: bool = False, computable: bool = True) -> None:
         self.asked: list[list[str]] = []
@@ -286,7 +286,7 @@ class Api(JellyfinApi):
             self.learn(item)
 
     def learn(self, item: JellyfinItem) -> None:
-        """Has an item from now on."""
+        """Adds an item."""
         if self.computable:
             item = {**item, "Id": computed_ids(item["Path"], lowered=self.lowered)[1]}
         self.known[item["Id"]] = item
@@ -306,15 +306,15 @@ def found(lookup: Lookup, *paths: str) -> list[JellyfinItem]:
 
 
 def numbered(count: int) -> list[JellyfinItem]:
-    """So many items."""
+    """Items with numbered paths."""
     return [{**ITEM, "Id": f"{n:032x}", "Path": f"/Media/{n}.mkv"} for n in range(count)]
 
 
 def test_one_request_looks_fifty_paths_up() -> None:
-    """Fifty scenes cost one request, and none more when they are delivered right behind it."""
+    """Fifty scenes cost one request, and their deliveries none."""
     items = numbered(50)
     lookup = Lookup(api := Api(*items), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     for item in items:
         assert [one["Path"] for one in found(lookup, item["Path"])] == [item["Path"]]
     assert len(api.asked) == 1
@@ -323,59 +323,59 @@ def test_one_request_looks_fifty_paths_up() -> None:
 
 
 def test_a_server_that_lower_cases_is_understood() -> None:
-    """After one find a server that lower-cases its ids costs one request for fifty scenes too."""
+    """A server that computes ids from lower-case paths costs one request for fifty scenes after its first find."""
     items = numbered(51)
     lookup = Lookup(api := Api(*items, lowered=True), Clock())
     assert found(lookup, items[0]["Path"])
-    lookup.ahead([item["Path"] for item in items[1:]])
+    lookup.prefetch([item["Path"] for item in items[1:]])
     assert all(found(lookup, item["Path"]) for item in items[1:])
     assert len(api.asked) == 2
 
 
-def test_what_was_looked_up_ahead_is_soon_too_old() -> None:
-    """An edit is never decided by what an item was seconds ago: a hand may have changed it meanwhile."""
+def test_a_prefetched_item_expires() -> None:
+    """A prefetched item isn't used after some seconds, as it may have been edited in Jellyfin."""
     lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
-    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    lookup.prefetch(["/Media/0.mkv", "/Media/1.mkv"])
     clock.now += FRESH_SECONDS
     assert found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2
 
 
-def test_what_was_looked_up_ahead_is_good_for_five_seconds() -> None:
-    """A batch that is delivered within five seconds costs no second lookup, and what comes later does."""
+def test_a_prefetched_item_is_used_for_five_seconds() -> None:
+    """Deliveries within five seconds of a lookup in advance cost no second lookup, later ones do."""
     lookup = Lookup(api := Api(*numbered(2)), clock := Clock())
-    lookup.ahead(["/Media/0.mkv", "/Media/1.mkv"])
+    lookup.prefetch(["/Media/0.mkv", "/Media/1.mkv"])
     clock.now += 4.9
-    assert lookup.find(["/Media/0.mkv"]).ahead is True
+    assert lookup.find(["/Media/0.mkv"]).prefetched is True
     clock.now += 0.1
-    assert lookup.find(["/Media/1.mkv"]).ahead is False
+    assert lookup.find(["/Media/1.mkv"]).prefetched is False
     assert len(api.asked) == 2
 
 
 def test_an_item_is_read_again_by_its_id() -> None:
-    """What was looked up ahead can be read as it is now; an item that moved or went away is none."""
+    """A prefetched item can be read again; an item that moved or vanished isn't returned."""
     lookup = Lookup(api := Api(*numbered(1)), Clock())
-    lookup.ahead(["/Media/0.mkv"])
+    lookup.prefetch(["/Media/0.mkv"])
     (item,) = found(lookup, "/Media/0.mkv")
     api.known[item["Id"]] = {**item, "Overview": "By hand."}
-    again = lookup.again(item)
+    again = lookup.reread(item)
     assert again is not None
     assert again["Overview"] == "By hand."
     assert api.asked[1] == [item["Id"]]
     api.known[item["Id"]] = {**item, "Path": "/Media/moved.mkv"}
-    assert lookup.again(item) is None
+    assert lookup.reread(item) is None
     api.known.clear()
-    assert lookup.again(item) is None
+    assert lookup.reread(item) is None
 
 
 @pytest.mark.parametrize("lowered", [False, True])
 def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> None:
-    """Once an item showed how the server makes ids, the other way isn't asked for, whatever is missing."""
+    """Once it is known how the server computes ids, a missing scene causes no request for other ids."""
     items = numbered(50)
     lookup = Lookup(api := Api(*items[:49], lowered=lowered), Clock())
     assert found(lookup, items[0]["Path"])
     asked = len(api.asked)
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert len(api.asked) == asked + 1
     api.learn({**items[49], "Path": "/media/all/lower.mkv"})
     assert found(lookup, "/media/all/lower.mkv")
@@ -383,25 +383,25 @@ def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> Non
 
 
 def test_the_first_find_settles_how_ids_are_made() -> None:
-    """Also in the very first batch the other way isn't asked for once an item of it was found."""
+    """Even in the first batch the other spelling isn't tried once an item was found."""
     items = numbered(50)
     lookup = Lookup(api := Api(*items[:49]), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize("lowered", [False, True])
 def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
-    """Sixty paths in small letters cost two requests, whichever way the server makes ids."""
+    """Sixty lower-case paths cost two requests, whichever way the server computes ids."""
     items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
     lookup = Lookup(api := Api(*items, lowered=lowered), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert all(found(lookup, item["Path"]) for item in items)
     assert (len(api.asked), api.pages) == (2, 0)
 
 
-def test_what_a_server_does_to_capitals_is_nothing_to_paths_without() -> None:
-    """When another thread learns how a server makes ids, no path is given up that has the same id either way."""
+def test_lower_case_paths_are_not_ruled_out() -> None:
+    """When another thread learns how ids are computed, lower-case paths aren't ruled out."""
     items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
     mixed = numbered(1)[0]
 
@@ -413,13 +413,13 @@ def test_what_a_server_does_to_capitals_is_nothing_to_paths_without() -> None:
             return super().items(ids)
 
     lookup = Lookup(api := Taught(*items, mixed, lowered=True), Clock())
-    lookup.ahead([item["Path"] for item in items])
+    lookup.prefetch([item["Path"] for item in items])
     assert all(found(lookup, item["Path"]) for item in items)
     assert api.pages == 0
 
 
-def test_a_server_that_changes_its_ways_is_understood_again() -> None:
-    """A server that begins to lower-case its ids is found by the listing once, and by its ids from then on."""
+def test_a_server_that_starts_to_lower_case() -> None:
+    """A server that starts to lower-case its ids costs one listing; then its ids are computed again."""
     items = numbered(3)
     lookup = Lookup(api := Api(items[0]), Clock())
     assert found(lookup, items[0]["Path"])
@@ -434,14 +434,14 @@ def test_a_server_that_changes_its_ways_is_understood_again() -> None:
     assert len(api.asked) == asked + 1
 
 
-def test_a_twin_with_another_id_is_not_overlooked() -> None:
-    """Where a listing is at hand, an item of the same file whose id can't be computed makes it ambiguous too."""
+def test_a_duplicate_with_another_id_is_found() -> None:
+    """While a listing is cached, another item with the same path makes the match ambiguous."""
     item = numbered(1)[0]
     lookup = Lookup(api := Api(item), clock := Clock())
     api.known["e" * 32] = {**item, "Id": "e" * 32}
     lookup.files()
     assert len(found(lookup, item["Path"])) == 2
-    lookup.ahead([item["Path"]])
+    lookup.prefetch([item["Path"]])
     assert len(found(lookup, item["Path"])) == 2
     clock.now += LISTING_SECONDS  # then it is a guess, which the README states
     assert len(found(lookup, item["Path"])) == 1
@@ -449,7 +449,7 @@ def test_a_twin_with_another_id_is_not_overlooked() -> None:
 
 @pytest.mark.parametrize("computable", [True, False])
 def test_a_file_on_windows_is_found_in_any_case(computable: bool) -> None:
-    """On a server that runs on Windows case and kind of separator make no other path."""
+    """On a Windows server, case and separators make no other path."""
     item = {**ITEM, "Path": "D:\\Media\\One.mkv"}
     lookup = Lookup(Api(item, computable=computable), Clock())
     for path in ("D:\\Media\\One.mkv", "d:/media/one.mkv"):
@@ -457,24 +457,24 @@ def test_a_file_on_windows_is_found_in_any_case(computable: bool) -> None:
     assert lookup.files() == ["D:\\Media\\One.mkv"]
 
 
-def test_what_was_looked_up_ahead_serves_once() -> None:
-    """A second delivery of the same scene sees the item as the first one left it."""
+def test_a_prefetched_item_is_used_once() -> None:
+    """A second delivery of the same scene reads the item as the first one left it."""
     lookup = Lookup(api := Api(*numbered(1)), Clock())
-    lookup.ahead(["/Media/0.mkv"])
+    lookup.prefetch(["/Media/0.mkv"])
     found(lookup, "/Media/0.mkv")
     found(lookup, "/Media/0.mkv")
     assert len(api.asked) == 2
 
 
 def test_an_id_counts_only_with_the_right_path() -> None:
-    """An item of a computed id is not taken for the scene's unless its path is."""
+    """An item with a computed id but another path isn't used."""
     api = Api()
     api.known[computed_ids("/Media/0.mkv", lowered=False)[0]] = {**ITEM, "Path": "/Media/other.mkv"}
     assert found(Lookup(api, Clock()), "/Media/0.mkv") == []
 
 
-def test_where_ids_cannot_be_computed_the_listing_serves() -> None:
-    """A server with other ids is understood through its listing, which is read once for many scenes."""
+def test_the_listing_is_used_if_ids_cannot_be_computed() -> None:
+    """On a server with other ids the listing is read once for many scenes."""
     items = numbered(30)
     lookup = Lookup(api := Api(*items, computable=False), Clock())
     assert all(found(lookup, item["Path"]) for item in items)
@@ -482,7 +482,7 @@ def test_where_ids_cannot_be_computed_the_listing_serves() -> None:
 
 
 def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
-    """A scene that is scanned between two tries is found by the second."""
+    """A scene that is scanned between two attempts is found by the second."""
     lookup = Lookup(api := Api(computable=False), clock := Clock())
     assert found(lookup, "/Media/0.mkv") == []
     assert found(lookup, "/Media/0.mkv") == []
@@ -493,8 +493,8 @@ def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
     assert found(lookup, "/Media/0.mkv")
 
 
-def test_a_listed_item_that_moved_is_looked_for_again() -> None:
-    """An old listing that leads to another path is read anew."""
+def test_an_old_listing_is_read_again() -> None:
+    """A listing that leads to an item with another path is read again."""
     item = numbered(1)[0]
     lookup = Lookup(api := Api(item, computable=False), clock := Clock())
     assert found(lookup, item["Path"])
@@ -504,13 +504,13 @@ def test_a_listed_item_that_moved_is_looked_for_again() -> None:
 
 
 def test_the_first_file_that_is_known_counts() -> None:
-    """Of a scene with several files the first that Jellyfin knows is the item."""
+    """Of several files, the first that Jellyfin knows is used."""
     lookup = Lookup(Api(*numbered(3)), Clock())
     assert found(lookup, "/Media/none.mkv", "/Media/2.mkv", "/Media/1.mkv")[0]["Path"] == "/Media/2.mkv"
 
 
 def test_two_items_with_one_path_are_both_given() -> None:
-    """Nothing chooses between two items that have the path."""
+    """Two items with the same path are both returned."""
     api = Api()
     for one in computed_ids("/Media/0.mkv", lowered=False)[:2]:
         api.known[one] = {**ITEM, "Id": one, "Path": "/Media/0.mkv"}
@@ -518,7 +518,7 @@ def test_two_items_with_one_path_are_both_given() -> None:
 
 
 def test_threads_that_miss_together_read_the_listing_once() -> None:
-    """Many scenes that are missing at once cost one reading of the listing."""
+    """Many scenes that are missing at the same time cost one reading of the listing."""
     lookup = Lookup(api := Api(computable=False), Clock())
     threads = [threading.Thread(target=lookup.find, args=([f"/Media/{n}.mkv"],)) for n in range(8)]
     for thread in threads:
@@ -528,8 +528,8 @@ def test_threads_that_miss_together_read_the_listing_once() -> None:
     assert api.pages == 1
 
 
-def test_a_lookup_ahead_that_fails_fails_nothing() -> None:
-    """A lookup ahead that finds nobody at home is no failure; the deliveries will say so themselves."""
+def test_a_lookup_in_advance_that_fails() -> None:
+    """A lookup in advance that fails raises nothing; the deliveries report the failure."""
     (made,), _ = configure({**SETUP, "jellyfin_url": "http://127.0.0.1:1"}, Settings())
     assert isinstance(made, Jellyfin)
     try:

@@ -1,4 +1,4 @@
-"""plugin/log.py: what reaches Stash's log, read the way Stash reads it."""
+"""plugin/log.py: what it writes, read as Stash reads it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from stash_courier.plugin import log
 
 
 def read_as_stash(written: bytes) -> list[tuple[str, str]]:
-    """Level and message of each line, as Stash's pkg/logger/plugin.go takes them apart.
+    """Level and message of each line, as Stash's pkg/logger/plugin.go reads them.
 
-    A line without a level, which Stash would log at ``errLog`` with its control characters, fails.
+    A line without a level, which Stash logs at ``errLog`` with its control characters, fails.
     """
     lines = []
     for line in written.removesuffix(b"\n").split(b"\n"):
@@ -51,7 +51,7 @@ def test_levels(level: str, capfd: pytest.CaptureFixture[str]) -> None:
     [(0, 0), (0.25, 0.25), (1, 1), (-3, 0), (7.5, 1), (1e-9, 0), (float("inf"), 1), (float("nan"), 0)],
 )
 def test_progress(fraction: float, shown: float, capfd: pytest.CaptureFixture[str]) -> None:
-    """A task's bar in Stash shows how much is done, never below nothing or beyond all."""
+    """A task's progress bar in Stash shows how much is done, always from 0 to 1."""
     log.progress(fraction)
     ((level, text),) = read_as_stash(capfd.readouterr().err.encode())
     assert (level, float(text)) == ("p", shown)
@@ -75,14 +75,14 @@ def test_progress(fraction: float, shown: float, capfd: pytest.CaptureFixture[st
     ],
 )
 def test_one_call_is_one_readable_line(text: str, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """A title can't break the log, forge a line or turn it around; ordinary text of any language passes."""
+    """A title can't break, forge or reverse a line of the log; ordinary text in any language is unchanged."""
     log.info(text)
     assert read_as_stash(capfd.readouterr().err.encode()) == [("i", shown)]
 
 
 @pytest.mark.parametrize("character", ["x", "é", "…", "🎬", "\x00", "\udce9", " "])
 def test_long_text_is_cut(character: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """A title of a megabyte is cut, visibly, so that Stash goes on reading the log."""
+    """A title of a megabyte is cut visibly, so that Stash keeps reading the log."""
     log.info(character * 1_000_000)
     written = capfd.readouterr().err.encode()
     ((_, text),) = read_as_stash(written)
@@ -91,7 +91,7 @@ def test_long_text_is_cut(character: str, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_longest_text_is_not_cut(capfd: pytest.CaptureFixture[str]) -> None:
-    """What fits into a line stays whole."""
+    """Text that fits into a line is not cut."""
     log.info("x" * log.LONGEST)
     assert read_as_stash(capfd.readouterr().err.encode()) == [("i", "x" * log.LONGEST)]
 
@@ -99,7 +99,7 @@ def test_longest_text_is_not_cut(capfd: pytest.CaptureFixture[str]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(write=st.sampled_from(list(LEVELS.values())), text=st.text(st.characters()))
 def test_any_text(write: Callable[[str], None], text: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whatever the text, it is one line of Stash's log."""
+    """Any text is one line of Stash's log."""
     write(text)
     assert len(read_as_stash(capfd.readouterr().err.encode())) == 1
 
@@ -115,8 +115,8 @@ def test_utf8_whatever_the_locale() -> None:
     assert read_as_stash(done.stderr) == [("i", "日 🎬")]
 
 
-def test_closed_log_stops_nobody() -> None:
-    """A plugin whose log nobody reads any more (Stash ended) goes on with its work."""
+def test_a_closed_log_stops_nothing() -> None:
+    """The plugin continues after Stash has ended and closed the log."""
     script = IMPORT_LOG + "log.error('lost')\nimport os\nos.close(2)\nlog.error('lost too')\nprint('went on')"
     reader, writer = os.pipe()
     os.close(reader)
@@ -126,7 +126,7 @@ def test_closed_log_stops_nobody() -> None:
 
 
 def test_import_is_cheap() -> None:
-    """A hook that has something to say doesn't pay for it with slow imports."""
+    """A hook that logs something imports only this module."""
     script = "import sys, os, types, __future__\nbefore = set(sys.modules)\n" + IMPORT_LOG
     script += "print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-S", "-E", "-c", script], stdout=subprocess.PIPE, check=True)

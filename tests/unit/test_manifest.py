@@ -1,4 +1,4 @@
-"""stash_plugin.yml and the page script: what Stash's strict loader and Stash's pages make of them.
+"""stash_plugin.yml and the page script, as Stash's strict loader and its pages read them.
 
 The rules are those of Stash's ``pkg/plugin/config.go`` and ``pkg/plugin/hook``, early 2026.
 """
@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.worker import settings
+from stash_courier.worker import destinations, settings
+from stash_courier.worker.destinations import ALL_SETTINGS
+from stash_courier.worker.paths import PathMap
 from tests import ROOT
 
 MANIFEST = ROOT / "stash_plugin.yml"
@@ -42,20 +43,26 @@ MODES = {
     "restart_worker",
     "stop_worker",
 }
-DESTINATIONS = (
-    "emby_",
-    "jellyfin_",
-    "plex_",
-    "webhook_",
-)  # prefixes of the settings that a destination parses itself
-TYPES = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER"}
+
+
+class RecordingMap(dict[str, object]):
+    """Stash's map of settings; remembers which were read."""
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, as the code reads it."""
+        self.read.add(key)
+        return super().get(key, default)
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key given twice, as Stash does."""
+    """Refuses a repeated key, as Stash does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, if each of its keys is there once."""
+        """The mapping, unless it repeats a key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
@@ -75,14 +82,8 @@ def manifest() -> dict[str, Any]:
     return load(MANIFEST.read_text("utf-8"))
 
 
-def default_in(description: str) -> str:
-    """What a description names as the default."""
-    (default,) = re.findall(r"Default: (.*)\.$", description)
-    return str(default)
-
-
 def test_strict_loader_is_strict() -> None:
-    """The loader used here refuses what Stash refuses, so passing it means something."""
+    """The loader used here refuses what Stash refuses."""
     with pytest.raises(yaml.YAMLError, match="twice"):
         load("settings: {a: {type: STRING}, a: {type: NUMBER}}")
     with pytest.raises(yaml.YAMLError):
@@ -90,7 +91,7 @@ def test_strict_loader_is_strict() -> None:
 
 
 def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
-    """Stash loads the plugin: it refuses one with a key that it doesn't know."""
+    """Stash loads the plugin: the manifest has no key that Stash doesn't know."""
     assert set(manifest) <= TOP
     assert set(manifest["ui"]) == {"javascript"}  # assets would serve the plugin's folder over HTTP
     for operation in manifest["tasks"]:
@@ -102,7 +103,7 @@ def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
 
 
 def test_texts_are_texts(manifest: dict[str, Any]) -> None:
-    """No name, version or argument is taken for a number or a switch by YAML."""
+    """YAML reads no name, version or argument as a number or a boolean."""
     operations = [*manifest["tasks"], *manifest["hooks"]]
     texts = [manifest[key] for key in ("name", "description", "version", "interface", "errLog")]
     texts += [text for operation in operations for text in (operation["name"], operation["description"])]
@@ -113,7 +114,7 @@ def test_texts_are_texts(manifest: dict[str, Any]) -> None:
 
 
 def test_identity(manifest: dict[str, Any]) -> None:
-    """The plugin appears as Stash Courier, in the version of the package."""
+    """The plugin appears as Stash Courier, with the version of the package."""
     assert manifest["name"] == "Stash Courier"
     assert f'version = "{manifest["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     assert manifest["interface"] == "raw"
@@ -121,7 +122,7 @@ def test_identity(manifest: dict[str, Any]) -> None:
 
 
 def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
-    """Stash starts Python without site-packages (half the time of a hook) on a file that is there."""
+    """Stash starts an existing file, with Python flags that halve the time of a hook."""
     assert manifest["exec"] == ["python3", "-S", "-E", "{pluginDir}/plugin/main.py"]
     assert (ROOT / "plugin" / "main.py").is_file()
     assert [ROOT / path for path in manifest["ui"]["javascript"]] == [WAKE]
@@ -129,7 +130,7 @@ def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
 
 
 def test_stash_finds_one_plugin_only() -> None:
-    """Stash takes every *.yml below the plugin's folder for a plugin; there is one."""
+    """Stash reads every *.yml below the plugin's folder as a plugin, so there is only one."""
     ours = [ROOT, *(ROOT / folder for folder in ("plugin", "queue", "worker", "tests", "docs"))]
     found = {
         path for folder in ours for path in (folder.glob("*.yml") if folder == ROOT else folder.rglob("*.yml"))
@@ -138,14 +139,14 @@ def test_stash_finds_one_plugin_only() -> None:
 
 
 def test_hooks(manifest: dict[str, Any]) -> None:
-    """Each way in which a scene comes, changes or goes reaches the hook, by Stash's own spelling."""
+    """The hook gets every scene that is created, changed or deleted."""
     (hook,) = manifest["hooks"]
     assert hook["triggeredBy"] == ["Scene.Create.Post", "Scene.Update.Post", "Scene.Destroy.Post"]
     assert hook["defaultArgs"] == {"mode": "hook"}
 
 
 def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
-    """All that the plugin can do has one button; waking is for Stash's pages alone."""
+    """Every mode has one button, except wake, which is for Stash's pages."""
     modes = [task["defaultArgs"]["mode"] for task in manifest["tasks"]]
     assert sorted(modes) == sorted(MODES)
     names = [task["name"] for task in manifest["tasks"]]
@@ -153,8 +154,8 @@ def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
     assert all(set(task["defaultArgs"]) == {"mode"} for task in manifest["tasks"])
 
 
-def test_buttons_are_called_as_texts_call_them(manifest: dict[str, Any]) -> None:
-    """A text that sends the owner to a button calls it by the name that stands on it."""
+def test_texts_name_buttons_that_exist(manifest: dict[str, Any]) -> None:
+    """A text that names a button uses the button's name."""
     names = {task["name"] for task in manifest["tasks"]}
     texts = [manifest["description"], *(task["description"] for task in manifest["tasks"])]
     quoted = {name for text in texts for name in re.findall(r'"([^"]+)"', text)}
@@ -163,21 +164,37 @@ def test_buttons_are_called_as_texts_call_them(manifest: dict[str, Any]) -> None
 
 
 def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """Every setting on the page is read by the code, and the code reads none that isn't on the page."""
-    common = {key for key in manifest["settings"] if not key.startswith(DESTINATIONS)}
-    assert common == {field.name for field in fields(settings.Settings)}
-    assert list(manifest["settings"]) == sorted(manifest["settings"])  # as Stash shows them
+    """Stash's page shows every setting of the code and no other: its name, type, description and default."""
+    expected = {
+        entry.key: {"displayName": entry.label, "description": entry.description, "type": entry.type}
+        for entry in ALL_SETTINGS
+    }
+    assert manifest["settings"] == expected
+    assert list(manifest["settings"]) == sorted(expected)  # Stash's order
 
 
-def test_settings_are_called_as_sentences_call_them(manifest: dict[str, Any]) -> None:
-    """What a button calls a setting is what stands on Stash's page, for every setting."""
-    assert {key: setting["displayName"] for key, setting in manifest["settings"].items()} == settings.LABELS
-    assert not [name for name in settings.LABELS.values() if "«" in name or "»" in name]
+def test_the_code_reads_every_setting_and_no_other(manifest: dict[str, Any]) -> None:
+    """Every setting on the page has an effect, and no setting that has one is missing there."""
+    raw = RecordingMap(
+        emby_url="http://emby:8096",
+        emby_api_key="key",
+        jellyfin_url="http://jellyfin:8096",
+        jellyfin_api_key="key",
+        plex_url="http://plex:32400",
+        plex_token="key",
+        webhook_url="http://a.example/",
+    )
+    common, _ = settings.parse(raw)
+    loaded = destinations.load(raw, common)
+    for destination in loaded.destinations.values():
+        destination.close()
+    assert len(loaded.destinations) == 4
+    assert raw.read == set(manifest["settings"])
 
 
-def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
+def test_the_docs_show_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
     """The table of settings has each one, by the name on Stash's page and by its key."""
-    table = (ROOT / "README.md").read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
+    table = (ROOT / "docs" / "settings.md").read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|`]+) \| `(\w+)` \|", table, re.MULTILINE)
     assert sorted((key, name) for name, key in rows) == sorted(
         (key, setting["displayName"]) for key, setting in manifest["settings"].items()
@@ -185,67 +202,45 @@ def test_readme_shows_each_setting_by_name_and_key(manifest: dict[str, Any]) -> 
 
 
 def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
-    """The first text that the owner reads names each destination, and where the webhook's settings are."""
+    """The plugin's description names each destination, and where the webhook's settings are."""
     for name in ("webhook", "Jellyfin", "Plex", "Emby"):
         assert name in manifest["description"]
-    assert "webhook's are at the end" in manifest["description"]
+    assert "the webhook is at the end" in manifest["description"]
     assert list(manifest["settings"])[-1] == "webhook_url"
 
 
-def test_settings_types_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """A number has a number's field on the page, a switch a switch."""
-    for field in fields(settings.Settings):
-        wanted = TYPES.get(type(field.default), "STRING")
-        assert manifest["settings"][field.name]["type"] == wanted, field.name
-    for key in ("webhook_url", "webhook_secret", "webhook_headers"):
-        assert manifest["settings"][key]["type"] == "STRING"
-
-
-def test_descriptions_state_the_default_of_the_code(manifest: dict[str, Any]) -> None:
-    """The default on the page is the one that holds: taken at its word it changes nothing."""
-    for key, setting in manifest["settings"].items():
-        default = default_in(setting["description"])
-        if key.startswith(DESTINATIONS):
-            assert default.startswith("off, " if setting["type"] == "BOOLEAN" else "empty, ")
-            continue
-        value = getattr(settings.Settings(), key)
-        if setting["type"] == "NUMBER":
-            assert float(default) == value
-        elif setting["type"] == "BOOLEAN":
-            assert default.startswith("off, ")
-            assert value is False
-        elif key == "delivery_retry_schedule":
-            assert settings.parse({key: default}) == (settings.Settings(), ())
+def test_defaults_on_the_page_are_those_of_the_code() -> None:
+    """The default on the page is the one that applies: entering it changes nothing."""
+    for entry in ALL_SETTINGS:
+        common = entry in settings.SETTINGS
+        if entry.type == "NUMBER" or entry.key == "delivery_retry_schedule":
+            assert settings.parse({entry.key: entry.default}) == (settings.Settings(), ())
         else:
-            assert default.startswith("empty, ")
+            assert entry.default.startswith("off, " if entry.type == "BOOLEAN" else "empty, ")
+            assert not common or getattr(settings.Settings(), entry.key) in (False, (), frozenset(), PathMap())
 
 
-def test_examples_on_the_page_work(manifest: dict[str, Any]) -> None:
-    """An example copied from a description into its field is a usable value that differs from the default."""
-    seen = 0
-    for key, setting in manifest["settings"].items():
-        for example in re.findall(r"Example: (.*?)\. ", setting["description"]):
-            seen += 1
-            if key.startswith(DESTINATIONS):
-                continue
-            parsed, problems = settings.parse({key: example})
-            assert problems == ()
-            assert parsed != settings.Settings()
-    assert seen >= 6
+def test_examples_on_the_page_work() -> None:
+    """An example copied from a description into its field is usable and differs from the default."""
+    examples = [entry for entry in settings.SETTINGS if entry.example]
+    for entry in examples:
+        parsed, problems = settings.parse({entry.key: entry.example})
+        assert problems == ()
+        assert parsed != settings.Settings()
+    assert len(examples) >= 5
 
 
-def test_ranges_on_the_page_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """A number's range in its description is the one that is obeyed, to the last."""
-    for key, setting in manifest["settings"].items():
-        if setting["type"] != "NUMBER":
-            continue
-        (high,) = re.findall(r"(?:1 to|up to) (\d+)", setting["description"])
-        assert settings.parse({key: int(high)})[1] == ()
-        assert settings.parse({key: int(high) + 1})[1] != ()
+def test_ranges_on_the_page_are_those_of_the_code() -> None:
+    """The range in a number's description is the range that is accepted."""
+    for entry in settings.SETTINGS:
+        if entry.type == "NUMBER":
+            ((low, high),) = re.findall(r"(\d+) to (\d+)", entry.description)
+            assert settings.parse({entry.key: int(low)})[1] == settings.parse({entry.key: int(high)})[1] == ()
+            assert settings.parse({entry.key: int(high) + 1})[1] != ()
 
 
-# What a page of Stash has, as far as the script may use it; runs the script twice, as Stash does when
-# its list of plugins changes, lets the timers run, and prints what was asked for and what went wrong.
+# The parts of a page that the script may use. Runs the script twice, as Stash does when its list of plugins
+# changes, lets the timers run, and prints the requests and errors.
 PAGE = """
 const vm = require("node:vm");
 const fs = require("node:fs");
@@ -273,10 +268,10 @@ setTimeout(() => console.log(JSON.stringify(seen)), 20);
 
 
 def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
-    """Loads a page with the script in Node and tells what the script did."""
+    """Loads a page with the script in Node and returns what the script did."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not on this machine, so the page script can't be run")
+        pytest.skip("node is not on this machine, so the page script can't run")
     page = tmp_path / "page.js"
     page.write_text(PAGE)
     done = subprocess.run(
@@ -288,7 +283,7 @@ def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("base", ["http://localhost:9999/", "https://host/stash/"])
 def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
-    """Opening a page of Stash wakes the worker with one late request, below a reverse proxy's path too."""
+    """Opening a page of Stash wakes the worker with one delayed request, also behind a reverse proxy's path."""
     seen = load_page(tmp_path, base, "answers")
     (request,) = seen["requests"]
     assert request["url"] == base + "graphql"
@@ -308,16 +303,16 @@ def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
     [("http://localhost/", "rejects", 1), ("http://localhost/", "throws", 1), ("", "answers", 0)],
 )
 def test_page_is_silent_when_waking_fails(tmp_path: Path, base: str, outcome: str, requests: int) -> None:
-    """A page of Stash shows nothing of a plugin that can't be reached, nor of a page without a base."""
+    """A plugin that can't be reached, or a page without a base, causes no error on Stash's page."""
     seen = load_page(tmp_path, base, outcome)
     assert len(seen["requests"]) == requests
     assert seen["rejections"] == seen["noise"] == 0
 
 
 def test_wake_request_fits_the_schema_of_stash(tmp_path: Path) -> None:
-    """Stash understands the page's request."""
+    """The page's request is valid in Stash's schema."""
     if not INTROSPECTION.is_file():
-        pytest.skip("Stash's schema is not beside the checkout, so the request can't be held against it")
+        pytest.skip("Stash's schema is not beside the checkout, so the request can't be checked")
     (request,) = load_page(tmp_path, "http://localhost/", "answers")["requests"]
     schema = build_client_schema(json.loads(INTROSPECTION.read_text("utf-8"))["data"])
     assert validate(schema, parse(json.loads(request["body"])["query"])) == []

@@ -1,4 +1,4 @@
-"""What media servers share: settings, paths, the state that is wanted, and what differs from it."""
+"""What media servers share: settings, paths, the wanted state, comparisons, answers and failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.libraries import Library, Recent, none_holds
+from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
+from stash_courier.worker.destinations.media.compare import (
+    Change,
+    list_change,
+    names,
+    same_name,
+    same_text,
+    would_change,
+)
+from stash_courier.worker.destinations.media.errors import ambiguous, not_there_yet, still_there
+from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
+from stash_courier.worker.destinations.media.places import (
+    Place,
+    file_name,
+    is_named,
+    places,
+    rule_between,
+    same_path,
+)
 from stash_courier.worker.destinations.media.settings import (
     ALL_FIELDS,
     Selection,
@@ -18,31 +36,10 @@ from stash_courier.worker.destinations.media.settings import (
     read_selection,
     read_server,
 )
-from stash_courier.worker.destinations.media.state import (
-    Change,
-    Place,
-    State,
-    advice,
-    ambiguous,
-    file_name,
-    is_named,
-    list_change,
-    names,
-    not_there_yet,
-    places,
-    read_json,
-    rule_between,
-    same_name,
-    same_path,
-    same_text,
-    still_there,
-    taken,
-    unlike,
-    wanted_state,
-    would_change,
-)
+from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.http.client import Answer
-from stash_courier.worker.settings import PathMap, Problem, parse
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Problem, parse
 from tests.support.media_samples import delivery, scene
 
 MAP = PathMap((("/data", "/media"),))
@@ -51,7 +48,7 @@ SERVER = Server("Jellyfin", "http://host:8096", KEY, kind="jellyfin", key_settin
 
 
 def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
-    """What the two settings make."""
+    """The server that these two settings make."""
     return read_server({"x_url": url, "x_key": key}, "x", "x_key", "Server X")
 
 
@@ -70,7 +67,7 @@ def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
     ],
 )
 def test_addresses_that_work(url: str, sent: str) -> None:
-    """An address works with a slash at its end, below a proxy's path, in any case and script."""
+    """An address works with a trailing slash, below a proxy's path, and in any case and script."""
     server, problems = server_of(url)
     assert problems == []
     assert server is not None
@@ -90,7 +87,7 @@ def test_addresses_that_work(url: str, sent: str) -> None:
     ],
 )
 def test_addresses_that_cannot_work(url: str, word: str) -> None:
-    """An address that can't work is a problem in words, and nothing is sent meanwhile."""
+    """An invalid address is a problem with a message that shows no secret, and nothing is sent."""
     server, (problem,) = server_of(url)
     assert server is None
     assert problem.setting == "x_url"
@@ -100,8 +97,8 @@ def test_addresses_that_cannot_work(url: str, word: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "two words", 'a"b', "schlüssel", "a,b", "a\nb"])
-def test_a_key_that_cannot_be_one(key: str) -> None:
-    """A missing or mangled key is told as such, without showing it."""
+def test_an_invalid_key(key: str) -> None:
+    """A missing or damaged key is reported without showing it."""
     server, (problem,) = server_of("http://host", key)
     assert server is None
     assert problem.setting == "x_key"
@@ -109,12 +106,12 @@ def test_a_key_that_cannot_be_one(key: str) -> None:
 
 
 def test_without_an_address_there_is_no_server() -> None:
-    """A key alone sets nothing up and is no problem."""
+    """A key alone makes no server and is no problem."""
     assert server_of("") == (None, [])
 
 
 def test_no_secret_is_shown() -> None:
-    """Neither key nor login appear where a server's settings are printed."""
+    """Key and login don't appear in the repr of a server's settings."""
     server, _ = server_of("http://user:hunter22@host/")
     assert server is not None
     assert "hunter22" not in repr(server)
@@ -124,12 +121,12 @@ def test_no_secret_is_shown() -> None:
 
 
 def selection_of(skip: object = "", add_only: object = "") -> tuple[Selection, list[Problem]]:
-    """What the two settings make, on a server that takes all fields."""
+    """The selection that these two settings make, on a server with all fields."""
     return read_selection({"x_skip_fields": skip, "x_add_only": add_only}, "x", ALL_FIELDS)
 
 
 def test_every_field_but_the_rating_is_on() -> None:
-    """Unset settings send all fields but the rating, mirror lists and empty nothing."""
+    """Unset settings send all fields except the rating, mirror lists and empty nothing."""
     selection, problems = selection_of()
     assert problems == []
     assert selection == Selection(frozenset(ALL_FIELDS) - {"rating"}, add_only=False, clear=False)
@@ -137,14 +134,14 @@ def test_every_field_but_the_rating_is_on() -> None:
 
 @pytest.mark.parametrize("text", ["title, tags", "title tags", " Title;TAGS,,title"])
 def test_fields_are_skipped(text: str) -> None:
-    """Names separated by spaces or commas are left alone, whatever their case."""
+    """Fields named in any case, separated by spaces or commas, are left alone."""
     selection, problems = selection_of(text)
     assert problems == []
     assert selection.fields == frozenset(ALL_FIELDS) - {"rating", "title", "tags"}
 
 
-def test_the_rating_and_emptying_can_be_asked_for() -> None:
-    """+rating sends the rating, +empty lets an empty value through."""
+def test_the_rating_and_emptying_can_be_switched_on() -> None:
+    """+rating sends the rating, +empty sends empty values."""
     selection, problems = selection_of("+rating +empty", True)
     assert problems == []
     assert selection == Selection(frozenset(ALL_FIELDS), add_only=True, clear=True)
@@ -152,7 +149,7 @@ def test_the_rating_and_emptying_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize("text", ["title tag", "+title", "hunter22", "groups"])
 def test_an_unknown_field_is_a_problem(text: str) -> None:
-    """A misspelt name stops the destination and says by its place which it is, without quoting it."""
+    """A misspelled name stops the destination; the problem gives its position without quoting it."""
     offered = [name for name in ALL_FIELDS if name != "groups"]
     _, (problem,) = read_selection({"x_skip_fields": text}, "x", offered)
     assert problem.setting == "x_skip_fields"
@@ -162,25 +159,25 @@ def test_an_unknown_field_is_a_problem(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", 2, [True]])
-def test_a_switch_that_is_none(value: object) -> None:
-    """What is neither on nor off is a problem, not a guess."""
+def test_an_invalid_switch(value: object) -> None:
+    """A value that is neither on nor off is a problem, not a guess."""
     _, (problem,) = selection_of("", value)
     assert problem.setting == "x_add_only"
 
 
 def test_the_fingerprint_is_of_the_own_settings() -> None:
-    """A destination's fingerprint changes with each of its settings and with no other."""
+    """A destination's fingerprint changes with each of its own settings and with no other."""
     raw = {"x_url": "http://a", "x_key": "1", "xy_key": "2", "path_map": "/a => /b"}
     assert fingerprint(raw, "x") == fingerprint({**raw, "path_map": "", "xy_key": ""}, "x")
     assert fingerprint(raw, "x") != fingerprint({**raw, "x_key": "3"}, "x")
     assert "http" not in fingerprint(raw, "x")
 
 
-# Where a scene is
+# Paths
 
 
 def test_places_are_the_files_the_primary_first() -> None:
-    """Each file of a scene has a place at the server, by the rule that fits it."""
+    """Each file of a scene has a place on the server, by the rule that fits its path."""
     where = places(None, scene("/data/a.mkv", "/other/b.mkv"), MAP)
     assert where == (
         Place("/data/a.mkv", "/media/a.mkv", ("/data", "/media")),
@@ -189,8 +186,8 @@ def test_places_are_the_files_the_primary_first() -> None:
     assert places(None, scene(files=()), MAP) == ()
 
 
-def test_a_scene_that_is_gone_was_at_its_last_path() -> None:
-    """A deleted scene is looked for where it was; one whose path nobody knows nowhere."""
+def test_a_deleted_scene_is_at_its_last_path() -> None:
+    """A deleted scene is looked up at its last path; without one it has no place."""
     assert places(delivery("x", path="/data/a.mkv"), None, MAP)[0].server == "/media/a.mkv"
     assert places(delivery("x"), None, MAP) == ()
 
@@ -207,7 +204,7 @@ def test_a_scene_that_is_gone_was_at_its_last_path() -> None:
     ],
 )
 def test_paths_are_compared_exactly(one: str, other: str, same: bool) -> None:
-    """Paths are the same to the letter, except on Windows, which doesn't care about case and separators."""
+    """Paths are compared exactly, except Windows paths, where case and separators don't matter."""
     assert same_path(one, other) is same
 
 
@@ -226,14 +223,14 @@ def test_paths_are_compared_exactly(one: str, other: str, same: bool) -> None:
     ],
 )
 def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
-    """A rule that a test suggests, pasted into path_map, maps the one path to the other."""
+    """A suggested rule, pasted into path_map, maps Stash's path to the server's."""
     settings, problems = parse({"path_map": rule_between(stash, server)})
     assert problems == ()
     assert same_path(settings.path_map.apply(stash), server)
 
 
 def test_a_rule_for_windows_is_as_short_as_can_be() -> None:
-    """Folders that differ in case alone are the same on Windows, so the rule ends before them."""
+    """Windows folders that differ only in case are the same, so the rule ends before them."""
     assert rule_between("/data/x/one.mkv", "D:\\v\\X\\One.mkv") == "/data => D:\\v"
 
 
@@ -249,13 +246,13 @@ def test_a_rule_for_windows_is_as_short_as_can_be() -> None:
     ],
 )
 def test_files_of_the_same_name(path: str, name: str, same: bool) -> None:
-    """A file has a name by its server's rules."""
+    """File names are compared by the rules of the server's system."""
     assert is_named(path, name) is same
     assert (file_name(path) == name) is (same and "One" not in path)
 
 
-def test_what_a_server_was_not_asked_is_not_claimed() -> None:
-    """Where no scan was asked for, the dead letter doesn't say so."""
+def test_a_scan_is_mentioned_only_if_it_was_started() -> None:
+    """If no scan was started, the dead letter doesn't mention one."""
     where = places(None, scene("/data/a.mkv"), MAP)
     assert "it was asked to look for it" in not_there_yet("Plex", 17, where).message
     unasked = not_there_yet("Plex", 17, where, "A hint.", asked=False).message
@@ -264,15 +261,15 @@ def test_what_a_server_was_not_asked_is_not_claimed() -> None:
 
 
 def test_that_no_library_holds_a_folder() -> None:
-    """The hint comes only where all libraries tell their folders and none has the path."""
+    """The hint appears only if all libraries list their folders and none contains the path."""
     where = places(None, scene("/data/a.mkv"), MAP)
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ())]).endswith("folder: A (/x); B (no folder).")
     assert none_holds(where, [Library("A", ("/x",)), Library("B", ("/media",))]) == ""
-    assert none_holds(where, [Library("A", ("/x",)), Library("B", (), told=False)]) == ""
+    assert none_holds(where, [Library("A", ("/x",)), Library("B", None)]) == ""
 
 
-def test_an_item_that_went_away_is_looked_for_again() -> None:
-    """A 404 on an item that was found is no dead letter; other failures stay what they are."""
+def test_an_item_that_vanished_is_looked_up_again() -> None:
+    """A 404 for an item that was found makes no dead letter; other failures are unchanged."""
     with (
         pytest.raises(DeliveryFailed, match="no longer has that item") as caught,
         still_there(SERVER, "that item"),
@@ -284,49 +281,49 @@ def test_an_item_that_went_away_is_looked_for_again() -> None:
             raise DeliveryFailed(failure, "x", status=status)
 
 
-def test_an_answer_is_believed_for_a_while() -> None:
-    """What a server said is asked again when it is old, doubted for as long as a negative answer, or wrong."""
+def test_an_answer_is_cached() -> None:
+    """An answer is requested again when it expires, sooner after a miss, and at once when it was wrong."""
     now, asked = [100.0], [0]
 
     def ask() -> int:
         asked[0] += 1
         return asked[0]
 
-    recent = Recent(ask, 300.0, lambda: now[0])
-    assert [recent.get(), recent.get()] == [1, 1]
+    cached = Cached(ask, 300.0, lambda: now[0])
+    assert [cached.get(), cached.get()] == [1, 1]
     now[0] += 299.0
-    assert recent.get() == 1
+    assert cached.get() == 1
     now[0] += 1.0
-    assert recent.get() == 2
-    recent.doubt()
+    assert cached.get() == 2
+    cached.expire_soon()
     now[0] += 19.0
-    assert recent.get() == 2
+    assert cached.get() == 2
     now[0] += 1.0
-    assert recent.get() == 3
-    recent.forget()
-    assert recent.get() == 4
+    assert cached.get() == 3
+    cached.forget()
+    assert cached.get() == 4
 
 
 def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
-    """An unknown item's error has Stash's path, the server's, and the rule, or that none fits."""
+    """The failure for an unknown item shows both paths and the rule, or that no rule fits."""
     failed = not_there_yet("Plex", 17, places(None, scene("/data/a.mkv", "/b.mkv"), MAP))
     assert failed.failure is Failure.NOT_THERE_YET
-    assert "/media/a.mkv (in Stash /data/a.mkv; by path_map's rule /data => /media)" in failed.message
-    assert "/b.mkv (in Stash /b.mkv; no rule of path_map fits it)" in failed.message
+    assert '/media/a.mkv (in Stash /data/a.mkv; by the rule /data => /media of "Path map")' in failed.message
+    assert '/b.mkv (in Stash /b.mkv; no rule of "Path map" fits it)' in failed.message
 
 
 def test_ambiguous_names_both() -> None:
-    """Two items with one path end as a refusal of this item that names both."""
+    """Two items with one path refuse the scene, and the failure names both items."""
     failed = ambiguous("Plex", 17, Place("/data/a", "/media/a", None), ['"A" (id 1)', '"B" (id 2)'])
     assert failed.failure is Failure.ITEM_REFUSED
     assert '2 items with the path /media/a: "A" (id 1); "B" (id 2)' in failed.message
 
 
-# What is wanted
+# The wanted state
 
 
 def test_the_state_of_a_scene() -> None:
-    """The selected fields carry the scene's values, others are left alone."""
+    """The selected fields have the scene's values, the others are None."""
     selection, _ = selection_of("details +rating")
     assert wanted_state(scene(), selection) == State(
         title="A Title",
@@ -343,7 +340,7 @@ def test_the_state_of_a_scene() -> None:
 
 
 def test_without_a_title_the_stem_is_the_title() -> None:
-    """A scene without a title is called by its file's name without the ending."""
+    """A scene without a title gets its file name without the extension."""
     selection, _ = selection_of()
     assert wanted_state(scene("/data/My film.v2.mkv", title=""), selection).title == "My film.v2"
 
@@ -354,13 +351,13 @@ EMPTY = scene(
 
 
 def test_what_is_empty_in_stash_leaves_the_server_alone() -> None:
-    """An empty value changes nothing at the server."""
+    """A value that is empty in Stash changes nothing on the server."""
     selection, _ = selection_of("+rating")
     assert wanted_state(EMPTY, selection) == State(title="one", ids="17")
 
 
 def test_what_is_empty_in_stash_empties_the_server_when_asked_to() -> None:
-    """With +empty an empty value is wanted as such; a title never is empty."""
+    """With +empty a value that is empty in Stash is emptied on the server, except the title."""
     selection, _ = selection_of("+rating +empty")
     assert wanted_state(EMPTY, selection) == State("one", "", "", "", (), (), (), "", 0.0, "17")
 
@@ -370,16 +367,16 @@ def test_what_is_empty_in_stash_empties_the_server_when_asked_to() -> None:
     [("2024-05-06", 2024, "2024-05-06"), ("2024-05", 2024, None), ("2024", 2024, None), ("", None, None)],
 )
 def test_a_date_without_a_day_is_a_year(date: str, year: int | None, day: str | None) -> None:
-    """A date that Stash knows to the month or year only makes no day up."""
+    """A date that Stash knows only to the month or year has no day."""
     state = State(date=date)
     assert (state.year, state.day) == (year, day)
 
 
-# What differs
+# Comparisons
 
 
-def test_names_are_told_apart_as_people_do() -> None:
-    """Blanks around a name, its case and the way its letters are composed make no other name."""
+def test_names_are_compared_as_people_do() -> None:
+    """Spaces around a name, its case and its Unicode composition don't make another name."""
     assert names([" Anna ", "ANNA", "", "  ", "Zoe\u0308", "Zo\u00eb"]) == ("Anna", "Zoe\u0308")
     assert same_name("Zoe\u0308", " zo\u00eb")
     assert not same_name("Anna", "Anne")
@@ -387,26 +384,26 @@ def test_names_are_told_apart_as_people_do() -> None:
 
 @given(st.text())
 def test_a_text_is_the_same_however_a_server_stores_it(text: str) -> None:
-    """No edit is sent for what a server does to a text: line ends, blanks at the ends, composed letters."""
+    """A server's changes to line ends, outer white space and Unicode composition cause no edit."""
     assert same_text(text, unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\n", "\r\n")))
     assert same_text(f"  {text}\n", text)
     assert not same_text(f"{text}x", text)
 
 
 def test_lists_are_mirrored() -> None:
-    """What is missing is added, what Stash doesn't have is removed, the order is nothing."""
+    """Missing names are added, names that Stash doesn't have are removed, and the order doesn't matter."""
     assert list_change(["B", "a"], ["A", "b"], add_only=False) == Change()
     assert list_change(["A", "hand"], ["b", "a"], add_only=False) == Change(("b",), ("hand",))
 
 
 def test_lists_that_are_only_added_to_lose_nothing() -> None:
-    """In add-only mode what was added by hand stays, and nothing comes twice."""
+    """In add-only mode names that were added on the server stay, and no name is added twice."""
     assert list_change(["A", "hand"], ["b", "a"], add_only=True) == Change(("b",))
     assert not list_change(["A", "hand"], ["a"], add_only=True, cased=True)
 
 
-def test_a_renamed_case_reaches_a_server_that_takes_it() -> None:
-    """Where spelling is taken over, another case is another spelling."""
+def test_a_changed_case_reaches_a_server_that_takes_it_over() -> None:
+    """In a list that takes over our spelling, another case is another name."""
     assert list_change(["a"], ["A"], add_only=False, cased=True) == Change(("A",), ("a",))
     assert not list_change(["Zoe\u0308"], ["Zo\u00eb"], add_only=False, cased=True)
 
@@ -415,20 +412,20 @@ def test_a_renamed_case_reaches_a_server_that_takes_it() -> None:
 def test_a_list_that_was_changed_needs_no_change(
     current: list[str], wanted: list[str], add_only: bool, cased: bool
 ) -> None:
-    """Once a change was carried out there is none to carry out."""
+    """After a change was carried out there is nothing left to change."""
     change = list_change(current, names(wanted), add_only=add_only, cased=cased)
     after = [name for name in current if name not in change.removed] + list(change.added)
     assert not list_change(after, names(wanted), add_only=add_only, cased=cased)
 
 
 def test_a_change_is_shown_in_one_line() -> None:
-    """A person sees before and after, cut and in one line."""
+    """A change is shown with before and after, shortened, in one line."""
     assert would_change("tags", ["a", "b"], ("c",)) == 'tags: "a, b" would become "c"'
     assert would_change("details", None, "x\n" * 100).count("\n") == 0
     assert len(would_change("details", None, "x\n" * 100)) < 150
 
 
-# What a server says
+# Answers
 
 
 @pytest.mark.parametrize(
@@ -443,7 +440,7 @@ def test_a_change_is_shown_in_one_line() -> None:
     ],
 )
 def test_answers_that_are_not_json(body: bytes, failure: Failure, word: str) -> None:
-    """A login page is the settings' fault, an answer that broke off a matter of time."""
+    """A web page means wrong settings, an answer that broke off is retried."""
     with pytest.raises(DeliveryFailed) as caught:
         read_json(Answer(200, {}, body, whole=True), SERVER)
     assert caught.value.failure is failure
@@ -451,7 +448,7 @@ def test_answers_that_are_not_json(body: bytes, failure: Failure, word: str) -> 
 
 
 def test_an_answer_that_was_cut_is_not_read() -> None:
-    """What is longer than we read is never taken for the whole."""
+    """An answer that is longer than the limit is never taken for a whole one."""
     with pytest.raises(DeliveryFailed, match="broke off"):
         read_json(Answer(200, {}, b"[]", whole=False), SERVER)
     assert read_json(Answer(200, {}, b"[]", whole=True), SERVER) == []
@@ -467,11 +464,11 @@ def test_an_answer_that_was_cut_is_not_read() -> None:
     ],
 )
 def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
-    """A login page that answers a write with 200 is the settings' fault, and nothing counts as delivered."""
+    """A login page that answers a write with 200 means wrong settings, and nothing counts as delivered."""
     with pytest.raises(DeliveryFailed) as caught:
-        taken(Answer(200, headers, body, whole=True), SERVER)
+        check_write(Answer(200, headers, body, whole=True), SERVER)
     assert caught.value.failure is Failure.DESTINATION
-    assert "login page is at that address; enter the one of Jellyfin itself" in caught.value.message
+    assert "login page is at this address. Enter the address of Jellyfin itself" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -485,29 +482,29 @@ def test_a_page_takes_no_change(headers: dict[str, str], body: bytes) -> None:
     ],
 )
 def test_what_servers_answer_to_a_write_counts(headers: dict[str, str], body: bytes) -> None:
-    """Nothing, XML, JSON or a word: what the servers themselves answer to a change is no page."""
-    taken(Answer(200, headers, body, whole=True), SERVER)
+    """The servers' own answers to a write, empty or XML or JSON or text, are accepted."""
+    check_write(Answer(200, headers, body, whole=True), SERVER)
 
 
 def test_wrong_settings_are_named() -> None:
-    """What is said to a wrong key or address names the setting."""
+    """The advice for a wrong key or address names the setting."""
     said = advice(SERVER, "make a key")
-    assert {status: "jellyfin_api_key" in text for status, text in said.items()} == {
+    assert {status: "Jellyfin, API key" in text for status, text in said.items()} == {
         401: True,
         403: True,
         404: False,
         405: False,
     }
-    assert all("jellyfin_url" in said[status] for status in (404, 405))
-    failed = unlike(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
+    assert all("Jellyfin, address" in said[status] for status in (404, 405))
+    failed = unexpected(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
     assert failed.failure is Failure.DESTINATION
     assert "as Jellyfin never does (no list)" in failed.message
-    assert "check jellyfin_url" in failed.message
+    assert 'Check "Jellyfin, address"' in failed.message
     assert failed.answer == "[]"
 
 
-def test_a_name_that_is_no_text_is_one_odd_name() -> None:
-    """A server that passes a file's name on as the bytes it is has answered; the same file is found by it."""
+def test_a_file_name_that_is_not_utf_8() -> None:
+    """An answer with a file name that isn't UTF-8 is read, and the same file is found by it."""
     found = read_json(Answer(200, {}, b'{"file": "/a\xff.mkv"}', whole=True), SERVER)
     assert isinstance(found, dict)
     assert same_path(found["file"], "/a\udcff.mkv")

@@ -1,4 +1,4 @@
-"""queue/pickles.py: what it wrote is read again, and nothing else is ever loaded."""
+"""queue/pickles.py: a job can be read again, and nothing else is ever loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JOB = Delivery(
     path="/media/ä \udcff.mp4",
     history=tuple(
         Attempt(n + 0.123, "refused", f"No answer {n}: {'ü' * 500}", 500, f"{n} {'ä' * 2048}")
-        for n in range(codec.BURNING_ATTEMPTS + codec.SPARED_ATTEMPTS + 1)
+        for n in range(codec.COUNTED_KEPT + codec.UNCOUNTED_KEPT + 1)
     ),
 )
 GOOD = pickles.dumps({**asdict(JOB), "changed": list(JOB.changed), "history": [asdict(a) for a in JOB.history]})
@@ -45,17 +45,17 @@ values = st.recursive(
 
 
 def text(value: str) -> bytes:
-    """A text as an opcode."""
+    """The opcode of a text."""
     return b"\x8c" + bytes([len(value)]) + value.encode()
 
 
 def within(value: bytes) -> bytes:
-    """A dict that holds a value, so that nothing but the value is wrong with it."""
+    """A valid dict around a value, so that only the value is wrong."""
     return PROTO + b"}" + text("job") + value + b"s."
 
 
 class Caller:
-    """Pickles as a call of its function."""
+    """An object that pickles as a call of a function."""
 
     def __init__(self, function: Any, *args: Any) -> None:
         self.call = function, args
@@ -65,7 +65,7 @@ class Caller:
 
 
 def test_a_job_comes_back_whole() -> None:
-    """A job with all attempts that are ever kept and any path comes back as it was, well below the limits."""
+    """The largest job that can be stored is read back unchanged and is far below the limits."""
     assert pickles.loads(GOOD) == {
         **asdict(JOB),
         "changed": ["title"],
@@ -75,8 +75,8 @@ def test_a_job_comes_back_whole() -> None:
     assert len(GOOD) < pickles.LARGEST_BYTES / 4
 
 
-def test_a_broken_rows_bytes_come_back() -> None:
-    """The raw bytes of a row that could not be decoded are in its dead letter, megabytes of them too."""
+def test_the_bytes_of_a_corrupt_row_come_back() -> None:
+    """The bytes of a corrupt row are read back, even megabytes of them."""
     for raw in (b"\x00\xff", b"\xff" * 3_000_000):
         assert pickles.loads(pickles.dumps(asdict(CorruptRow(1, "plex", 5, raw, "why"))))["raw"] == raw
 
@@ -84,14 +84,14 @@ def test_a_broken_rows_bytes_come_back() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_whatever_is_plain_comes_back(job: dict[str, Any]) -> None:
-    """Whatever plain data a job holds, reading gives what was written."""
+    """Any plain data is read back as it was written."""
     assert pickles.loads(pickles.dumps(job)) == job
 
 
 SYSTEM = b"cos\nsystem\n"
 MARKER = "touched"
 TOUCH = f"open({MARKER!r}, 'w').close()".encode()
-EVIL = {
+MALICIOUS = {
     "GLOBAL": PROTO + b"c__builtin__\neval\n.",
     "GLOBAL REDUCE": b"c__builtin__\nexec\n(V" + TOUCH + b"\ntR.",
     "os.system": SYSTEM + b"(S'touch " + MARKER.encode() + b"'\ntR.",
@@ -151,13 +151,13 @@ EVIL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", EVIL)
+@pytest.mark.parametrize("name", MALICIOUS)
 def test_anything_else_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever somebody wrote into dlq.db, nothing of it runs, no memory is taken, and a sentence says why."""
+    """Whatever is written into dlq.db, none of it runs or takes memory, and an error says why."""
     monkeypatch.chdir(tmp_path)
     tracemalloc.start()
     with pytest.raises(UnsafePickleError) as refused:
-        pickles.loads(EVIL[name])
+        pickles.loads(MALICIOUS[name])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 24 << 20
@@ -165,26 +165,26 @@ def test_anything_else_is_refused(name: str, tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
 
 
-def test_the_evil_ones_would_do_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pickles of this test that call something do call it when loaded without care."""
+def test_the_malicious_pickles_are_malicious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded with the standard unpickler, the malicious pickles of these tests do call something."""
     monkeypatch.chdir(tmp_path)
     for name in ("GLOBAL REDUCE", "os.system", "STACK_GLOBAL", "INST", "OBJ", "a call", "a call within"):
-        pickle.loads(EVIL[name])
+        pickle.loads(MALICIOUS[name])
         (tmp_path / MARKER).unlink()
 
 
-def test_the_second_line_holds_alone() -> None:
-    """Should the check of opcodes miss something, the unpickler itself still looks up no global."""
+def test_the_unpickler_refuses_globals_by_itself() -> None:
+    """Even without the check of opcodes, the unpickler looks up no global."""
     for name in ("GLOBAL", "GLOBAL REDUCE", "os.system", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "a dataclass"):
         with pytest.raises(UnsafePickleError, match="names"):
-            pickles._PlainUnpickler(io.BytesIO(EVIL[name])).load()
+            pickles._PlainUnpickler(io.BytesIO(MALICIOUS[name])).load()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pickletools on invalid escapes
 @settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda raw: PROTO + raw + b"."))
 def test_random_bytes_are_refused_or_plain(raw: bytes) -> None:
-    """Whatever bytes stand there, reading ends with plain data or with the one error that callers expect."""
+    """Random bytes are read as plain data or raise the error that callers expect."""
     load_or_refuse(raw)
 
 
@@ -194,8 +194,8 @@ SMALL = pickles.dumps(asdict(JOB) | {"history": [asdict(JOB.history[0])], "chang
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_a_spoilt_job_is_refused_or_plain(data: st.DataObject) -> None:
-    """A stored job with some bytes changed, lost or added is refused or still plain data, never an error."""
+def test_a_damaged_job_is_refused_or_plain(data: st.DataObject) -> None:
+    """A stored job with some bytes changed, lost or added is refused or still plain data."""
     raw = bytearray(SMALL)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(raw) - 1))
@@ -206,13 +206,13 @@ def test_a_spoilt_job_is_refused_or_plain(data: st.DataObject) -> None:
 
 
 def load_or_refuse(raw: bytes) -> None:
-    """Loads; only plain data or the one error may come out."""
+    """Loads the bytes; only plain data or the expected error may come out."""
     with contextlib.suppress(UnsafePickleError):
         assert plain(pickles.loads(raw))
 
 
 def plain(value: object) -> bool:
-    """Whether a value is of types that run no code."""
+    """Whether a value consists of types that run no code."""
     if isinstance(value, dict):
         return all(plain(key) and plain(inner) for key, inner in value.items())
     if isinstance(value, list | tuple):

@@ -13,17 +13,17 @@ from stash_courier.worker.destinations.plex.api import PlexItem, Section, split
 from stash_courier.worker.destinations.plex.destination import KIND, Plex, configure
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.settings import Settings, label
 
 TOKEN = "plex-Token_7Yx"
 RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
-FILMS = Section("3", "Films", "movie", ("/media",))
+FILMS = Section("Films", ("/media",), "3", "movie")
 NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
 ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
 
 
 def problem(**raw: object) -> str:
-    """What is said about settings that lead to no destination."""
+    """The message about settings that make no destination."""
     made, problems = configure({**RAW, **raw}, Settings())
     assert made == []
     (only,) = problems
@@ -36,7 +36,7 @@ def item(**lists: tuple[str, ...]) -> PlexItem:
 
 
 def edit(have: PlexItem, *, add_only: bool = False, **wanted: object) -> PlexEdit:
-    """The edit that makes an item as wanted."""
+    """The edit that turns an item into the wanted state."""
     return edit_for(have, State(**wanted), add_only=add_only)  # type: ignore[arg-type]
 
 
@@ -44,13 +44,13 @@ def edit(have: PlexItem, *, add_only: bool = False, **wanted: object) -> PlexEdi
 
 
 def test_without_an_address_there_is_no_plex() -> None:
-    """Who has no Plex fills in nothing, and nothing is said about it."""
+    """Without an address there is no destination and no problem."""
     assert configure({}, Settings()) == ([], [])
     assert configure({"plex_url": "  ", "plex_token": "", "plex_add_only": False}, Settings()) == ([], [])
 
 
-def test_plex_is_found_by_its_settings() -> None:
-    """Address and token are all it takes, and the destination is called plex."""
+def test_an_address_and_a_token_make_a_destination() -> None:
+    """An address and a token make a destination with the id plex."""
     loaded = load(RAW, Settings())
     assert list(loaded.destinations) == ["plex"]
     assert loaded.problems == ()
@@ -71,16 +71,16 @@ def test_plex_is_found_by_its_settings() -> None:
     ],
 )
 def test_a_bad_address_is_explained(url: str, said: str) -> None:
-    """An address that can't be one of Plex costs that destination alone, and the setting is named."""
+    """An invalid address stops only Plex and is named without showing a token in it."""
     message = problem(plex_url=url)
-    assert message.startswith("plex_url ")
+    assert message.startswith(f"{label('plex_url')} ")
     assert said in message
     assert "abc" not in message
 
 
 @pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "HTTP://h:1", " http://h:1 "])
 def test_a_slash_at_the_end_changes_nothing(url: str) -> None:
-    """An address is taken with and without a slash at its end."""
+    """An address works with and without a trailing slash."""
     made, problems = configure({**RAW, "plex_url": url}, Settings())
     assert problems == []
     assert made[0]._server.url == "http://h:1"
@@ -89,24 +89,24 @@ def test_a_slash_at_the_end_changes_nothing(url: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "   ", "two words", "tökén", 'quo"te', "line\nbreak"])
 def test_a_bad_token_is_explained(token: str) -> None:
-    """A token that is missing or damaged is said so, and never shown."""
+    """A missing or damaged token is reported without showing it."""
     message = problem(plex_token=token)
-    assert message.startswith("plex_token ")
+    assert message.startswith(f"{label('plex_token')} ")
     assert not token.strip() or token not in message
 
 
 def test_a_bad_choice_of_fields_stops_plex() -> None:
-    """A misspelt field sends nothing at all, since it was meant to protect something."""
+    """A misspelled field stops Plex, since its purpose was to protect a field."""
     message = problem(plex_skip_fields="title, detials")
     assert "word 2" in message
     assert "details" in message
-    assert problem(plex_skip_fields="ids").startswith("plex_skip_fields ")  # Plex can't hold them
-    assert problem(plex_images="perhaps").startswith("plex_images ")
-    assert problem(plex_add_only=3).startswith("plex_add_only ")
+    assert problem(plex_skip_fields="ids").startswith(f"{label('plex_skip_fields')} ")  # Plex can't hold them
+    assert problem(plex_images="perhaps").startswith(f"{label('plex_images')} ")
+    assert problem(plex_add_only=3).startswith(f"{label('plex_add_only')} ")
 
 
 def test_every_setting_is_in_the_fingerprint() -> None:
-    """Whatever is changed in Plex's settings, the destination starts afresh; others' settings don't count."""
+    """The fingerprint changes with every setting of Plex and with no other."""
 
     def fingerprint(**raw: object) -> str:
         ((made,), _) = configure({**RAW, **raw}, Settings())
@@ -127,7 +127,7 @@ def test_every_setting_is_in_the_fingerprint() -> None:
 
 
 def test_no_secret_in_a_repr() -> None:
-    """Whoever logs the destination's parts shows no token and no login."""
+    """The repr of a destination's parts shows no token and no login."""
     made, _ = configure({**RAW, "plex_url": "http://me:pass-word@h:1"}, Settings())
     assert isinstance(made[0], Plex)
     assert made[0].id == KIND
@@ -149,7 +149,7 @@ def test_no_secret_in_a_repr() -> None:
     ],
 )
 def test_names_of_libraries(names: str, known: list[str], split_up: list[str]) -> None:
-    """Libraries are separated by semicolons or commas, and one with a comma in its name can be named."""
+    """Libraries are separated by semicolons or commas, and a name may contain a comma."""
     assert split_names(names, known) == split_up
 
 
@@ -165,7 +165,7 @@ def test_names_of_libraries(names: str, known: list[str], split_up: list[str]) -
     ],
 )
 def test_folder_and_name(path: str, parts: tuple[str, str]) -> None:
-    """Folder and name are told apart as the server's system does."""
+    """A path is split as the server's system does."""
     assert split(path) == parts
 
 
@@ -173,7 +173,7 @@ def test_folder_and_name(path: str, parts: tuple[str, str]) -> None:
 
 
 def test_nothing_to_change_is_no_edit() -> None:
-    """An item that is as it should be gets no edit, whatever the case and order of its names."""
+    """An item that is up to date gets no edit, whatever the case and order of its names."""
     have = dataclasses.replace(
         item(genre=("Drama", "ZOË"), actor=("B", "A")),
         scalars={
@@ -196,7 +196,7 @@ def test_nothing_to_change_is_no_edit() -> None:
 
 
 def test_only_what_differs_is_sent_and_locked() -> None:
-    """An edit holds the fields that differ, each with its lock, and nothing else."""
+    """An edit has only the fields that differ, each with its lock."""
     made = edit(item(genre=("A",)), title="New", details="", tags=("A",), studio="S")
     assert made.parameters == {
         "title.value": "New",
@@ -211,7 +211,7 @@ def test_only_what_differs_is_sent_and_locked() -> None:
 
 
 def test_lists_are_sent_whole_with_real_removals() -> None:
-    """Names that are to stay are named too, those that are to go are removed by name, and the list is locked."""
+    """A list is sent with the names that stay, the names to remove, and its lock."""
     made = edit(item(genre=("Keep", "a, b", "c/d é")), tags=("Keep", "New"))
     assert made.parameters == {
         "genre[0].tag.tag": "Keep",
@@ -223,13 +223,13 @@ def test_lists_are_sent_whole_with_real_removals() -> None:
 
 
 def test_an_empty_list_is_emptied_when_that_is_wanted() -> None:
-    """With +empty a scene without tags takes the tags away in Plex, each by name."""
+    """With +empty a scene without tags removes all tags in Plex by name."""
     made = edit(item(genre=("A", "B")), tags=())
     assert made.parameters == {"genre[].tag.tag-": "A,B", "genre.locked": "1"}
 
 
 def test_add_only_takes_nothing_away() -> None:
-    """In add-only mode names that Stash doesn't have stay, and nothing is sent when all of Stash's are there."""
+    """In add-only mode names that Stash doesn't have stay, and nothing is sent if all of Stash's are there."""
     made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director="D")
     assert made.parameters == {
         "genre[0].tag.tag": "Hand",
@@ -243,7 +243,7 @@ def test_add_only_takes_nothing_away() -> None:
 
 
 def test_add_only_takes_no_person_away() -> None:
-    """In add-only mode actors and directors that Stash doesn't have stay; without it they go by name."""
+    """In add-only mode actors and directors that Stash doesn't have stay; otherwise they are removed by name."""
     have = item(actor=("Hand",), director=("Hand",))
     made = edit(have, add_only=True, performers=("P",), director="D")
     assert made.removals == []
@@ -253,7 +253,7 @@ def test_add_only_takes_no_person_away() -> None:
 
 
 def test_collections_are_only_added_to() -> None:
-    """A scene's groups become collections; other collections of the item stay in any mode."""
+    """A scene's groups become collections, and other collections of the item stay in any mode."""
     made = edit(item(collection=("Hand",)), groups=("G",))
     assert made.parameters == {
         "collection[0].tag.tag": "Hand",
@@ -264,13 +264,13 @@ def test_collections_are_only_added_to() -> None:
 
 @pytest.mark.parametrize("date", ["2024", "2024-05"])
 def test_no_day_is_made_up(date: str) -> None:
-    """Plex keeps whole days only, so a date without one is left out."""
+    """Plex stores full dates only, so a date without a day is left out."""
     assert not edit(ITEM, date=date)
     assert edit(ITEM, date="2024-05-06").parameters["originallyAvailableAt.value"] == "2024-05-06"
 
 
 def test_the_rating_is_of_ten() -> None:
-    """A rating is sent as Plex counts, and the same one isn't sent again."""
+    """A rating is sent on Plex's scale, and not sent again if it is the same."""
     assert edit(ITEM, rating=7.5).parameters == {"userRating.value": "7.5", "userRating.locked": "1"}
     rated = dataclasses.replace(ITEM, scalars={"title": "Old", "userRating": "8.0"})
     assert not edit(rated, rating=8.0)
@@ -279,7 +279,7 @@ def test_the_rating_is_of_ten() -> None:
 
 
 def test_no_edit_ever_unlocks() -> None:
-    """Whatever changes, locks are only set."""
+    """An edit only sets locks."""
     have = item(genre=("x",), actor=("x",), director=("x",), collection=("x",))
     everything = edit(
         have,
@@ -299,7 +299,7 @@ def test_no_edit_ever_unlocks() -> None:
 
 
 def test_a_listing_is_not_trusted_with_long_lists() -> None:
-    """A list that a listing may have cut is read whole first; one that it can't have cut isn't."""
+    """A list in a listing that may have been cut is read whole first, a shorter one isn't."""
     listed = dataclasses.replace(item(genre=("A", "B"), actor=("P",)), whole=False)
     assert needs_whole(listed, State(tags=("A", "B")))
     assert not needs_whole(listed, State(title="x", performers=("P",)))

@@ -1,6 +1,6 @@
-"""The queue against a model of it in plain Python: whatever happens, with crashes and clock steps.
+"""The queue against a model in plain Python, in random sequences with crashes and jumps of the clock.
 
-COURIER_FULL=1 looks ten times as long.
+COURIER_FULL=1 runs ten times as many.
 """
 
 from __future__ import annotations
@@ -29,52 +29,52 @@ Key = tuple[str, int]
 
 
 @dataclass
-class Share:
-    """Some events that one delivery stands for."""
+class Covered:
+    """The events that one delivery covers."""
 
     events: list[SceneEvent]
     due: float
 
-    def stands_for(self) -> tuple[str, tuple[str, ...], str]:
-        """Event, changed fields and path: the last create or destroy counts, else it is an update."""
+    def content(self) -> tuple[str, tuple[str, ...], str]:
+        """Event, changed fields and path. The last create or destroy counts; without one it is an update."""
         decisive = [event for event in self.events if event.event != "update"]
         last = decisive[-1] if decisive else self.events[-1]
         changed = tuple(sorted({name for event in self.events for name in event.changed}))
         return last.event, changed, last.path if last.event == "destroy" else ""
 
-    def add(self, event: SceneEvent, now: float, settle: float, afresh: bool) -> None:
-        """Another event joins; what backs off is due anew."""
+    def add(self, event: SceneEvent, now: float, settle: float, recomputed: bool) -> None:
+        """Adds an event. After a failed attempt the due time is computed again."""
         self.events.append(event)
-        due = due_of(event, now, settle, self.stands_for()[0])
-        self.due = due if afresh else min(self.due, due)
+        due = due_of(event, now, settle, self.content()[0])
+        self.due = due if recomputed else min(self.due, due)
 
 
 @dataclass
 class Row:
-    """What the queue should know of one scene at one destination."""
+    """The expected state of one scene at one destination."""
 
-    now: Share
-    later: Share | None = None  # what came in during the delivery
+    now: Covered
+    later: Covered | None = None  # events that arrived during the delivery
     in_flight: Delivery | None = None
     counted_attempts: int = 0
     attempts: int = 0
     history: list[Attempt] = field(default_factory=list)
-    bulk: bool = True  # no edit has come in since it is there
-    suspect: bool = False  # was in flight when a worker died, and no try has ended since
+    bulk: bool = True  # no edit among the events
+    suspect: bool = False  # was in flight when a worker died, and no attempt has ended since
 
     @property
     def order(self) -> tuple[bool, float]:
-        """Edits before bulk, oldest due first; what comes in while an edit is delivered follows as an edit."""
+        """Edits before bulk, oldest due time first."""
         return self.bulk, self.now.due
 
 
 def due_of(event: SceneEvent, now: float, settle: float, kind: str) -> float:
-    """When a first event is due."""
+    """The due time of a first event."""
     return min(event.at, now) + (0.0 if kind == "destroy" else settle)
 
 
 class Queue(RuleBasedStateMachine):
-    """Every rule does to the queue what it does to the model; claims and the end compare them."""
+    """Each rule does the same to the queue and to the model; claims and the end compare them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Queue(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def end(self) -> None:
-        """Nothing was lost: what is still there is delivered, and then each scene's newest event was."""
+        """Delivers what is left. Then each scene's newest event was delivered everywhere: nothing was lost."""
         self.crash()
         self.route(0.0)
         for destination in DESTINATIONS:
@@ -107,7 +107,7 @@ class Queue(RuleBasedStateMachine):
         wanted = {(name, scene): seq for scene, seq in self.newest.items() for name in DESTINATIONS}
         assert self.delivered == wanted
 
-    # What hooks and the clock do
+    # Hooks and the clock
 
     @rule(
         scene=st.integers(1, 3),
@@ -146,7 +146,7 @@ class Queue(RuleBasedStateMachine):
             if row.later:
                 row.later.due += seconds
 
-    # What the worker does
+    # The worker
 
     @rule(settle=st.sampled_from([0.0, 10.0]))
     def route(self, settle: float) -> None:
@@ -160,7 +160,7 @@ class Queue(RuleBasedStateMachine):
 
     def arrive(self, key: Key, event: SceneEvent, settle: float) -> None:
         row = self.rows.get(key)
-        fresh = Share([event], due_of(event, self.clock.now, settle, event.event))
+        fresh = Covered([event], due_of(event, self.clock.now, settle, event.event))
         if row is None:
             self.rows[key] = Row(fresh, bulk=event.bulk)
             return
@@ -171,7 +171,7 @@ class Queue(RuleBasedStateMachine):
         elif row.later is None:
             row.later = fresh
         else:
-            row.later.add(event, self.clock.now, settle, afresh=False)
+            row.later.add(event, self.clock.now, settle, recomputed=False)
 
     @rule(name=st.sampled_from(DESTINATIONS), limit=st.integers(1, 3))
     def claim_due(self, name: str, limit: int) -> None:
@@ -185,7 +185,7 @@ class Queue(RuleBasedStateMachine):
         self.take(claimed)
 
     def waiting(self, name: str, *, suspect: bool) -> dict[Key, Row]:
-        """Rows of a destination that can be claimed, as suspects or otherwise."""
+        """Rows of a destination that can be claimed, either suspects or others."""
         rows = self.rows.items()
         return {k: row for k, row in rows if k[0] == name and row.in_flight is None and row.suspect is suspect}
 
@@ -208,7 +208,7 @@ class Queue(RuleBasedStateMachine):
         for delivery in claimed:
             assert isinstance(delivery, Delivery)
             row = self.rows[delivery.destination, delivery.scene_id]
-            assert (delivery.event, delivery.changed, delivery.path) == row.now.stands_for()
+            assert (delivery.event, delivery.changed, delivery.path) == row.now.content()
             assert delivery.seq == row.now.events[-1].seq
             assert (delivery.counted_attempts, delivery.attempts) == (row.counted_attempts, row.attempts)
             assert list(delivery.history) == row.history[-50:]
@@ -277,7 +277,7 @@ class Queue(RuleBasedStateMachine):
     def back(self, row: Row) -> None:
         row.in_flight = None
         if row.later is not None:
-            row.now = Share(row.now.events + row.later.events, row.later.due)
+            row.now = Covered(row.now.events + row.later.events, row.later.due)
             row.later, row.counted_attempts, row.attempts = None, 0, 0
 
     @rule()

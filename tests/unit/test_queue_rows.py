@@ -1,4 +1,4 @@
-"""Rows of queue.db: what can't be decoded becomes Broken and blocks nothing; and no statement scans."""
+"""Rows of queue.db: what can't be decoded becomes a CorruptRow and blocks nothing; and no statement scans."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ SPOILT_EVENTS = [
 
 @pytest.mark.parametrize("raw", SPOILT_EVENTS, ids=range(len(SPOILT_EVENTS)))
 def test_an_event_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, raw: bytes) -> None:
-    """Whatever stands in a row of the inbox, it comes out with its bytes, and what is behind it is routed."""
+    """A corrupt row of the inbox keeps its bytes, and the events after it are routed."""
     queue.put_many([raw, GOOD])
-    broken, good = queue.inbox_rows()
-    assert isinstance(broken, CorruptRow)
-    assert (broken.raw, broken.destination, broken.scene_id) == (raw, "", 0)
-    assert str(broken.seq) in broken.reason
+    corrupt, good = queue.inbox_rows()
+    assert isinstance(corrupt, CorruptRow)
+    assert (corrupt.raw, corrupt.destination, corrupt.scene_id) == (raw, "", 0)
+    assert str(corrupt.seq) in corrupt.reason
     assert isinstance(good, SceneEvent)
-    queue.route([broken, good], [DEST], 0.0)
+    queue.route([corrupt, good], [DEST], 0.0)
     assert queue.inbox_empty()
 
 
 def test_an_event_that_is_a_text_is_read_or_refused(queue: SceneQueue) -> None:
-    """A row of another program, a text or bytes that are no text, is read if it can be and else refused."""
+    """A row that another program wrote, as text or as bytes that aren't UTF-8, is read or becomes a CorruptRow."""
     conn = queue.connection
     conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (?, 0)", (GOOD.decode(),))
     conn.execute(f"INSERT INTO {schema.INBOX} (data, status) VALUES (CAST(x'22ff22' AS TEXT), 0)")
@@ -113,24 +113,24 @@ SPOILT_COLUMNS = [
 
 @pytest.mark.parametrize(("column", "value"), SPOILT_COLUMNS, ids=range(len(SPOILT_COLUMNS)))
 def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, column: str, value: object) -> None:
-    """Whatever stands in a delivery's row, it comes out as broken, is recovered as such, and can be removed."""
+    """A corrupt delivery is claimed as a CorruptRow, is still one after a recovery, and can be removed."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET {column} = ?", (value,))
     queue.route([event(6, seq=2)], [DEST], 0.0)
     claimed = queue.claim(DEST, 10, START)
-    (broken,) = [row for row in claimed if isinstance(row, CorruptRow)]
-    assert broken.destination == DEST
+    (corrupt,) = [row for row in claimed if isinstance(row, CorruptRow)]
+    assert corrupt.destination == DEST
     assert [row.scene_id for row in claimed if isinstance(row, Delivery)] == [6]
     queue.recover()
     again = [*queue.claim(DEST, 1, START, suspects=True), *queue.claim(DEST, 1, START, suspects=True)]
-    assert broken in again
+    assert corrupt in again
     with queue.transaction():
-        queue.remove(broken.seq)
+        queue.remove(corrupt.seq)
     assert queue.size == 1
 
 
 @pytest.mark.parametrize("due", ["soon", b"\xff", None])
-def test_a_time_that_is_none_holds_up_nothing(queue: SceneQueue, due: object) -> None:
-    """Damage in the column that says when a delivery is due: others are found, and at the next start it too."""
+def test_an_invalid_due_time_holds_up_nothing(queue: SceneQueue, due: object) -> None:
+    """A delivery with a damaged due time delays no others, and is due after the next start."""
     queue.route([event(6, seq=2)], [DEST], 0.0)
     try:
         queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = ? WHERE scene_id = 5", (due,))
@@ -138,22 +138,38 @@ def test_a_time_that_is_none_holds_up_nothing(queue: SceneQueue, due: object) ->
         return
     assert queue.next_due(DEST) == START
     assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [6]
-    assert queue.next_due(DEST) is None  # what lies at no time is no reason to look again and again
+    assert queue.next_due(DEST) is None  # otherwise the loop would look for it again and again
     queue.recover()
     assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [5]
 
 
 @pytest.mark.parametrize("path", ["/media/a\ud83d.mp4", "/media/\udcff.mp4", "/media/ü.mp4"])
 def test_the_ledger_keeps_any_path(queue: SceneQueue, path: str) -> None:
-    """A file name that is no text is remembered as it is, for the day on which the scene is gone."""
+    """The ledger returns a path exactly as it was, even if it isn't valid UTF-8."""
     sent = ledger.Sent(DEST, 5, 1, "2026-01-05T10:00:00Z", START, path, "sent")
     with queue.transaction():
         ledger.write(queue.connection, sent)
     assert ledger.find(queue.connection, DEST, 5) == sent
 
 
+def test_the_ledger_keeps_a_cover_until_there_is_another(queue: SceneQueue) -> None:
+    """A delivery without a cover keeps the stored digest, one with a cover replaces it, a destroy removes it."""
+    conn = queue.connection
+    for written, kept in ((b"", b""), (b"one", b"one"), (b"", b"one"), (b"two", b"two")):
+        ledger.write(conn, ledger.Sent(DEST, 5, 1, "", START, "/a", "sent", written))
+        found = ledger.find(conn, DEST, 5)
+        assert found is not None
+        assert found.cover == kept
+    ledger.rename(conn, DEST, "plex")
+    found = ledger.find(conn, "plex", 5)
+    assert found is not None
+    assert found.cover == b"two"
+    ledger.forget(conn, "plex", 5)
+    assert ledger.find(conn, "plex", 5) is None
+
+
 def test_the_ledger_reads_what_a_repair_saved(queue: SceneQueue) -> None:
-    """A damaged text that a repair has kept as bytes is a path like any other."""
+    """A damaged path that a repair kept as bytes can be read."""
     sent = ledger.Sent(DEST, 5, 1, "2026-01-05T10:00:00Z", START, "/a", "sent")
     with queue.transaction():
         ledger.write(queue.connection, sent)
@@ -164,37 +180,44 @@ def test_the_ledger_reads_what_a_repair_saved(queue: SceneQueue) -> None:
 
 
 def test_a_damaged_generation_blocks_nothing(queue: SceneQueue) -> None:
-    """The next event of a scene is routed whatever stands in its row."""
+    """A new event of a scene is routed even if the generation in its row is damaged."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET generation = 'x'")
     queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
-    (mended,) = queue.claim(DEST, 10, START)
-    assert isinstance(mended, Delivery)
-    assert mended.changed == ("title",)
+    (delivery,) = queue.claim(DEST, 10, START)
+    assert isinstance(delivery, Delivery)
+    assert delivery.changed == ("title",)
 
 
-def test_bytes_that_are_no_text_block_nothing(queue: SceneQueue) -> None:
-    """Bit rot in a text column makes its row broken, with the bytes, and not the queue unreadable."""
+def test_a_damaged_due_time_does_not_block_routing(queue: SceneQueue) -> None:
+    """A new event of a scene is routed even if the due time in its row is damaged, and sets a new one."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = 'soon'")
+    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    assert queue.next_due(DEST) == START
+
+
+def test_bytes_that_are_not_utf8_block_nothing(queue: SceneQueue) -> None:
+    """Bytes in a text column that aren't UTF-8 make that row corrupt and leave the others readable."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
     queue.route([event(6, seq=2)], [DEST], 0.0)
-    broken, good = queue.claim(DEST, 10, START)
-    assert isinstance(broken, CorruptRow)
-    assert broken.raw == b"{\xff}"
+    corrupt, good = queue.claim(DEST, 10, START)
+    assert isinstance(corrupt, CorruptRow)
+    assert corrupt.raw == b"{\xff}"
     assert isinstance(good, Delivery)
 
 
-def test_a_newer_event_mends_a_broken_row(queue: SceneQueue) -> None:
+def test_a_newer_event_replaces_a_corrupt_row(queue: SceneQueue) -> None:
     """An edit of a scene whose row is damaged is delivered."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = 'x', event = 'y', attempts = 'z'")
     queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
-    (mended,) = queue.claim(DEST, 10, START)
-    assert isinstance(mended, Delivery)
-    assert (mended.event, mended.changed) == ("update", ("title",))
+    (delivery,) = queue.claim(DEST, 10, START)
+    assert isinstance(delivery, Delivery)
+    assert (delivery.event, delivery.changed) == ("update", ("title",))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60) | st.integers() | st.none() | st.floats())
-def test_anything_can_stand_in_a_row(value: object) -> None:
-    """Whatever type and bytes a column gives, decoding ends in a broken row, never in an error."""
+def test_anything_can_be_in_a_row(value: object) -> None:
+    """Whatever a column holds, decoding returns a delivery or a CorruptRow and never raises."""
     assert isinstance(codec.event(7, value), CorruptRow)
     for place in range(13):
         row: list[object] = [1, DEST, 5, "update", "", 9, 1.5, 0, 0, 0, f"{{{FACTS}}}", 0, 0]
@@ -228,7 +251,7 @@ KEYS = {
     control.SWEEP_MET: {DEST: START},
     control.PROBLEMS: [["sweep_off", "A sentence."]],
 }
-FITTING = {  # what somebody else might have written there too
+FITTING = {  # of these, the cells that are valid for a key
     (control.PAUSED, "5"),
     (control.STOP, "5"),
     (control.STOP, "-5"),
@@ -238,7 +261,7 @@ FITTING = {  # what somebody else might have written there too
 
 @pytest.mark.parametrize("cell", SPOILT_CELLS, ids=range(len(SPOILT_CELLS)))
 def test_a_cell_that_cannot_be_read_is_not_set(queue: SceneQueue, cell: object) -> None:
-    """Whatever stands in a cell of what worker and buttons tell each other, nobody gets it who can't use it."""
+    """A damaged note between worker and buttons, or a damaged state, counts as not set."""
     for key, value in KEYS.items():
         queue.connection.execute("INSERT INTO control VALUES (?, ?)", (key, cell))
         found = control.get(queue.connection, key)
@@ -258,15 +281,15 @@ def test_a_cell_that_cannot_be_read_is_not_set(queue: SceneQueue, cell: object) 
     assert control.states(conn) == {}
 
 
-def test_every_key_is_known_by_its_kind() -> None:
-    """No cell of what worker and buttons tell each other is taken as it comes."""
-    assert {value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)} - {
-        schema.DELIVERIES
-    } == set(KEYS)
+def test_every_key_has_a_check() -> None:
+    """Every note between worker and buttons is checked when it is read."""
+    assert {value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)} == set(
+        KEYS
+    )
 
 
-def test_a_wish_for_one_destination_makes_no_wish_for_others(queue: SceneQueue) -> None:
-    """Destinations tested one after the other are all hurried, and no others; a wish for all stays one."""
+def test_expediting_one_destination_expedites_no_others(queue: SceneQueue) -> None:
+    """Destinations expedited one after the other are all tried now, and no others; "all" stays "all"."""
     conn = queue.connection
     control.expedite(conn, "plex")
     control.expedite(conn, DEST)
@@ -278,15 +301,15 @@ def test_a_wish_for_one_destination_makes_no_wish_for_others(queue: SceneQueue) 
 
 
 def test_a_history_is_bounded() -> None:
-    """A delivery that fails for weeks keeps its latest attempts, not all."""
+    """A delivery that fails for weeks keeps its latest attempts only."""
     attempts = [Attempt(float(n), "refused", f"{n}") for n in range(500)]
     kept = codec.facts(event(5), attempts)["history"]
     assert isinstance(kept, list)
-    assert [attempt["message"] for attempt in kept] == [f"{n}" for n in range(500 - codec.BURNING_ATTEMPTS, 500)]
+    assert [attempt["message"] for attempt in kept] == [f"{n}" for n in range(500 - codec.COUNTED_KEPT, 500)]
 
 
 def test_an_outage_pushes_out_nothing_that_counted() -> None:
-    """The attempts before a long outage, and its latest, are all there when a delivery is given up."""
+    """After a long outage the history still has every counted attempt, and the latest of the outage."""
     most = 100
     assert (parse({"delivery_max_attempts": most})[1], bool(parse({"delivery_max_attempts": most + 1})[1])) == (
         (),
@@ -297,25 +320,27 @@ def test_an_outage_pushes_out_nothing_that_counted() -> None:
     outage = [Attempt(2000.0 + n, "unreachable", f"{n}") for n in range(960)]
     last = Attempt(9000.0, "refused", "the last")
     kept = codec.latest([*counted[:40], *outage, *absent, *counted[40:], last])
-    assert kept == [*counted[:40], *outage[-codec.SPARED_ATTEMPTS :], *absent, *counted[40:], last]
+    assert kept == [*counted[:40], *outage[-codec.UNCOUNTED_KEPT :], *absent, *counted[40:], last]
 
 
-# For people and for the whole file at once, or of one row.
+# These serve people, change the whole file, or touch one row.
 MAY_SCAN = {
     "BACKLOG",
     "COUNT",
     "INBOX_COUNT",
     "MAKE_DUE",
-    "MEND_DUE",
+    "RESET_DUE",
     "SHIFT",
     "ADD",
     "ANY",
     "INBOX_ANY",
     "INBOX_ROWS",
+    "STATES",
+    "EVER_ADDED",
 }
-# In the order of the rowid and with a limit: they stop after what they were asked for.
+# These read in the order of the rowid and stop at their limit.
 LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
-# Goes through the partial index of what is in flight, which is all that it wants.
+# These read the whole partial index of what is in flight.
 INDEXED = {"IN_FLIGHT": "deliveries_in_flight", "SUSPECT": "deliveries_in_flight"}
 
 
@@ -324,7 +349,7 @@ def statements() -> dict[str, str]:
     return {
         name: text
         for name, text in vars(sql).items()
-        if name.isupper() and name[0] != "_" and name not in {"COLUMNS", "DELIVERIES", "INBOX"}
+        if isinstance(text, str) and name.isupper() and name[0] != "_" and name not in {"DELIVERIES", "INBOX"}
     }
 
 
@@ -338,7 +363,7 @@ def plan(conn: sqlite3.Connection, statement: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(set(statements()) - MAY_SCAN))
 def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
-    """What the worker does for each event and delivery costs the same whatever waits."""
+    """The cost of an event and of a delivery doesn't grow with the backlog."""
     steps = [s for s in plan(queue.connection, statements()[name]) if not re.match(r"SCAN \(subquery", s)]
     if name in INDEXED:
         assert [step for step in steps if INDEXED[name] not in step] == []
@@ -358,19 +383,19 @@ def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
     ],
 )
 def test_what_is_due_is_found_by_its_index(queue: SceneQueue, name: str, index: str) -> None:
-    """The next delivery, or suspect, is found without looking at those that wait longer."""
+    """The next delivery or suspect is found by an index."""
     assert any(index in step for step in plan(queue.connection, statements()[name]))
 
 
 def test_limited_reads_stop(queue: SceneQueue) -> None:
-    """Looking whether there is anything looks at one row."""
+    """Checking whether there is a row reads one row."""
     for name in LIMITED:
         assert "LIMIT" in statements()[name]
         assert not any("TEMP B-TREE" in step for step in plan(queue.connection, statements()[name]))
 
 
 def test_the_hooks_insert_scans_nothing(queue: SceneQueue) -> None:
-    """A hook's insert goes to the end of one table and touches no index."""
+    """A hook's insert appends to one table and changes no index."""
     insert = schema.INSERT.format(table_name=schema.INBOX)
     assert plan(queue.connection, insert) == []
     with closing(
@@ -380,7 +405,7 @@ def test_the_hooks_insert_scans_nothing(queue: SceneQueue) -> None:
 
 
 def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
-    """After a big backlog was delivered, the disk is given back, the log's part too."""
+    """After a big backlog was delivered, queue.db and its log are small again."""
     queue.route([event(n, "destroy", seq=n, path="x" * 500) for n in range(10, 5000)], [DEST], 0.0)
     queue.tidy()
     full = (tmp_path / "queue.db").stat().st_size
@@ -393,8 +418,8 @@ def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
     assert (tmp_path / "queue.db-wal").stat().st_size <= LOG_BYTES
 
 
-def test_tidying_waits_for_nobody(queue: SceneQueue, tmp_path: Path) -> None:
-    """While a button reads for long, the worker's checkpoint keeps no hook from writing."""
+def test_tidying_does_not_wait_for_readers(queue: SceneQueue, tmp_path: Path) -> None:
+    """While a button reads for a long time, the worker's checkpoint returns at once."""
     with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute(f"SELECT count(*) FROM {schema.DELIVERIES}").fetchone()

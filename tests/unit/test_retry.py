@@ -1,4 +1,4 @@
-"""What becomes of a failed delivery: DESIGN's table of failures, row by row."""
+"""What happens to a failed delivery, for each row of the table in queue/failures.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def decided(
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.BUSY, Failure.STASH])
 @pytest.mark.parametrize("tries", [0, 5, 5000])
 def test_no_answer_burns_nothing(failure: Failure, tries: int) -> None:
-    """However long nobody answers, no attempt is counted and nothing is buried."""
+    """However long there is no answer, no attempt counts and there is no dead letter."""
     decision = decided(failure, delivery(attempts=tries), max_attempts=1)
     assert not decision.bury
     assert decision.delivery.counted_attempts == 0
@@ -48,7 +48,7 @@ def test_no_answer_burns_nothing(failure: Failure, tries: int) -> None:
 
 @pytest.mark.parametrize(("tries", "wait"), [(0, 5.0), (1, 300.0), (2, 1800.0), (3, 1800.0), (90, 1800.0)])
 def test_the_schedule_is_followed_and_its_last_step_repeats(tries: int, wait: float) -> None:
-    """The owner's schedule says when a delivery is tried again."""
+    """A delivery is retried on the owner's schedule, whose last step repeats."""
     assert decided(Failure.BUSY, delivery(attempts=tries)).due == pytest.approx(NOW + wait)
     refused = decided(Failure.REFUSED, delivery(counted_attempts=tries, attempts=tries), max_attempts=100)
     assert refused.due == pytest.approx(NOW + wait)
@@ -56,18 +56,18 @@ def test_the_schedule_is_followed_and_its_last_step_repeats(tries: int, wait: fl
 
 @pytest.mark.parametrize(("rng", "factor"), [(0.0, 0.8), (0.999999, 1.2)])
 def test_tries_are_spread_by_a_fifth(rng: float, factor: float) -> None:
-    """Deliveries that failed together don't come back all at once."""
+    """Deliveries that failed together are not retried all at once."""
     assert decided(Failure.BUSY, rng=rng).due == pytest.approx(NOW + 5.0 * factor, rel=1e-3)
 
 
 def test_retry_after_is_obeyed() -> None:
-    """A receiver that names a time isn't asked before."""
+    """A delivery isn't retried before the time that the receiver named."""
     assert decided(Failure.BUSY, retry_after=3600.0).due == NOW + 3600.0
 
 
 @pytest.mark.parametrize("failure", [Failure.REFUSED, Failure.BUG])
 def test_refusals_count_and_the_last_one_buries(failure: Failure) -> None:
-    """A scene that is refused again and again becomes a dead letter after the owner's number of attempts."""
+    """A scene that is always refused becomes a dead letter after the owner's number of attempts."""
     job = delivery()
     for attempt in range(1, 4):
         decision = decided(failure, job, max_attempts=3)
@@ -78,7 +78,7 @@ def test_refusals_count_and_the_last_one_buries(failure: Failure) -> None:
 
 @pytest.mark.parametrize("failure", [f for f in Failure if f not in {Failure.ITEM_REFUSED, Failure.NOT_THERE_YET}])
 def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failure) -> None:
-    """An outage leaves no dead letters, at any setting; only a bug counts, since it is ours."""
+    """An outage leaves no dead letters, whatever the settings; only our own bugs count."""
     decision = decided(failure, held=True, max_attempts=2)
     assert not decision.bury
     assert decision.delivery.counted_attempts == (1 if failure is Failure.BUG else 0)
@@ -86,12 +86,12 @@ def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failu
 
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.FORBIDDEN])
 def test_what_can_never_succeed_is_a_dead_letter_at_once(failure: Failure) -> None:
-    """A person hears at once of a scene that the destination will never take."""
+    """A scene that the destination will never accept is reported at once."""
     assert decided(failure).bury
 
 
 def test_an_item_that_is_not_there_yet_has_two_hours() -> None:
-    """A media server gets about two hours to scan a new file, then a person is told."""
+    """A media server has about two hours to scan a new file, then the scene becomes a dead letter."""
     job, waited = delivery(), 0.0
     while not (decision := decided(Failure.NOT_THERE_YET, job, max_attempts=1)).bury:
         waited += decision.due - NOW

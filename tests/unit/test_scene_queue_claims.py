@@ -1,4 +1,4 @@
-"""queue/scene_queue.py: who gets which delivery, what a dead worker leaves, and what persist-queue sees."""
+"""queue/scene_queue.py: the order of claims, recovery after a worker died, and persist-queue's interface."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stash_courier.queue import files, schema, store
 from stash_courier.queue.jobs import CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
-from tests.support.queue_driver import FAILED, GONE, OTHER, Courier, known
+from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Stands where every event of these tests is past."""
+    """A clock after every event of these tests."""
     return Clock(START + 1000)
 
 
@@ -33,196 +33,196 @@ def queue(tmp_path: Path, clock: Clock) -> Iterator[SceneQueue]:
 
 
 @pytest.fixture
-def courier(queue: SceneQueue) -> Courier:
-    """Works on the queue."""
-    return Courier(queue)
+def driver(queue: SceneQueue) -> QueueDriver:
+    """A driver of the queue."""
+    return QueueDriver(queue)
 
 
 # Claiming
 
 
-def test_claimed_in_order_of_their_time(courier: Courier) -> None:
-    """What is due first goes first, and only what is due."""
-    courier.route(*(event(scene, at=START + scene) for scene in (4, 1, 3, 2)))
-    assert [d.scene_id for d in courier.claim(START + 3, limit=2)] == [1, 2]
-    assert [d.scene_id for d in courier.claim(START + 3)] == [3]
-    assert courier.queue.next_due(DEST) == START + 4
-    assert courier.queue.next_due(OTHER) is None
+def test_claimed_in_order_of_their_time(driver: QueueDriver) -> None:
+    """Only what is due is claimed, in the order of the due times."""
+    driver.route(*(event(scene, at=START + scene) for scene in (4, 1, 3, 2)))
+    assert [d.scene_id for d in driver.claim(START + 3, limit=2)] == [1, 2]
+    assert [d.scene_id for d in driver.claim(START + 3)] == [3]
+    assert driver.queue.next_due(DEST) == START + 4
+    assert driver.queue.next_due(OTHER) is None
 
 
-def test_at_most_one_in_flight(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """A scene that is being delivered is claimed by nobody else, from whatever process; the schema says so."""
-    courier.route(event(5))
-    courier.only()
+def test_at_most_one_in_flight(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """A scene in flight can't be claimed again, by any process, and the schema allows no second row."""
+    driver.route(event(5))
+    driver.only()
     other = SceneQueue(tmp_path, clock=clock)
     assert other.claim(DEST, 10, START + 9) == []
     other.close()
-    courier.route(event(5))
-    assert courier.claim(START + 9) == []
+    driver.route(event(5))
+    assert driver.claim(START + 9) == []
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        courier.queue.connection.execute(
+        driver.queue.connection.execute(
             f"INSERT INTO {schema.DELIVERIES} (destination, scene_id, event, seq, due) "
             "VALUES (?, 5, 'update', 1, 0)",
             (DEST,),
         )
 
 
-def test_edits_go_before_a_hundred_thousand_others(courier: Courier) -> None:
-    """An edit doesn't wait behind «Send all scenes», and an edit of a scene in there goes to the front."""
-    courier.queue.route(
+def test_edits_go_before_a_hundred_thousand_others(driver: QueueDriver) -> None:
+    """Edits are delivered before the scenes of "Send all scenes", even an edit of one of those."""
+    driver.queue.route(
         [event(scene, seq=scene, bulk=True, at=START - 9) for scene in range(1, 100_001)], [DEST], 0.0
     )
-    courier.route(event(200_000), event(70_000, "update", "title"))
-    claimed = courier.claim(limit=3)
+    driver.route(event(200_000), event(70_000, "update", "title"))
+    claimed = driver.claim(limit=3)
     assert {d.scene_id for d in claimed[:2]} == {200_000, 70_000}
     assert claimed[2].scene_id < 70_000
-    courier.route(event(claimed[0].scene_id, bulk=True))
-    courier.done(claimed[0])
-    assert courier.queue.next_due(DEST) == START - 9
+    driver.route(event(claimed[0].scene_id, bulk=True))
+    driver.done(claimed[0])
+    assert driver.queue.next_due(DEST) == START - 9
 
 
-def test_a_bulk_event_does_not_push_an_edit_back(courier: Courier) -> None:
-    """«Send all scenes» doesn't make an edit that waits unimportant."""
-    courier.route(event(5), event(6, bulk=True, at=START - 50), event(5, bulk=True))
-    assert [d.scene_id for d in courier.claim(limit=1)] == [5]
+def test_a_bulk_event_does_not_push_an_edit_back(driver: QueueDriver) -> None:
+    """ "Send all scenes" doesn't delay an edit that waits already."""
+    driver.route(event(5), event(6, bulk=True, at=START - 50), event(5, bulk=True))
+    assert [d.scene_id for d in driver.claim(limit=1)] == [5]
 
 
 # After an unclean end
 
 
-def recovered(courier: Courier, tmp_path: Path, clock: Clock) -> Courier:
-    """Opens the queue anew after its worker died."""
-    courier.queue.close()
+def recovered(driver: QueueDriver, tmp_path: Path, clock: Clock) -> QueueDriver:
+    """Opens the queue again after its worker died."""
+    driver.queue.close()
     opened = SceneQueue(tmp_path, clock=clock)
     opened.recover()
-    after = Courier(opened)
-    after.seqs = courier.seqs
+    after = QueueDriver(opened)
+    after.seqs = driver.seqs
     return after
 
 
-def test_opening_takes_nothing_back(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """Whoever opens the queue, such as a button, leaves alone what the worker has in flight."""
-    courier.route(event(5))
-    first = courier.only()
+def test_opening_takes_nothing_back(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """Opening the queue, as buttons do, doesn't change what the worker has in flight."""
+    driver.route(event(5))
+    first = driver.only()
     other = SceneQueue(tmp_path, clock=clock)
     assert other.in_flight() == [first]
     other.close()
 
 
-def test_what_was_in_flight_alone_is_counted(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """A delivery that alone was in flight when the worker died is what it may have died of."""
-    courier.route(event(5))
-    courier.only()
+def test_what_was_in_flight_alone_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """If only one delivery was in flight when the worker died, the death counts for it."""
+    driver.route(event(5))
+    driver.only()
     for deaths in range(1, 4):
-        courier = recovered(courier, tmp_path, clock)
-        assert courier.queue.suspect_due(DEST) == START
-        (suspect,) = courier.queue.claim(DEST, 9, START, suspects=True)
+        driver = recovered(driver, tmp_path, clock)
+        assert driver.queue.suspect_due(DEST) == START
+        (suspect,) = driver.queue.claim(DEST, 9, START, suspects=True)
         assert isinstance(suspect, Delivery)
         assert suspect.deaths == deaths
-    courier.queue.close()
+    driver.queue.close()
 
 
 def test_of_several_in_flight_the_watched_suspect_is_counted(
-    courier: Courier, tmp_path: Path, clock: Clock
+    driver: QueueDriver, tmp_path: Path, clock: Clock
 ) -> None:
-    """A suspect goes beside others that are none; when the worker dies again, it was that one."""
-    courier.route(event(5), event(6))
-    courier.claim()
-    courier = recovered(courier, tmp_path, clock)
-    courier.route(event(7))
-    (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
-    assert [d.scene_id for d in courier.claim()] == [7]
-    courier = recovered(courier, tmp_path, clock)
+    """A suspect is delivered beside others; if the worker dies again, the death counts for the suspect only."""
+    driver.route(event(5), event(6))
+    driver.claim()
+    driver = recovered(driver, tmp_path, clock)
+    driver.route(event(7))
+    (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
+    assert [d.scene_id for d in driver.claim()] == [7]
+    driver = recovered(driver, tmp_path, clock)
     deaths = {}
     for _ in range(3):
-        (delivery,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        (delivery,) = driver.queue.claim(DEST, 1, START, suspects=True)
         assert isinstance(delivery, Delivery)
         deaths[delivery.scene_id] = delivery.deaths
     assert deaths == {5: 0, 6: 0, 7: 0} | {suspect.scene_id: 1}
-    courier.queue.close()
+    driver.queue.close()
 
 
-def test_of_several_in_flight_none_is_counted(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """Neighbours of a deadly delivery are not counted: each is watched first."""
-    courier.route(event(5), event(6), event(7, at=START + 50))
-    courier.claim()
-    courier = recovered(courier, tmp_path, clock)
+def test_of_several_in_flight_none_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """If several deliveries were in flight when the worker died, the death counts for none of them."""
+    driver.route(event(5), event(6), event(7, at=START + 50))
+    driver.claim()
+    driver = recovered(driver, tmp_path, clock)
     suspects = []
-    while courier.queue.suspect_due(DEST) is not None:
-        suspects += courier.queue.claim(DEST, 9, START, suspects=True)
+    while driver.queue.suspect_due(DEST) is not None:
+        suspects += driver.queue.claim(DEST, 9, START, suspects=True)
     assert [(d.scene_id, d.deaths) for d in suspects if isinstance(d, Delivery)] == [(5, 0), (6, 0)]
-    assert courier.queue.suspect_due(OTHER) is None
-    courier.queue.close()
+    assert driver.queue.suspect_due(OTHER) is None
+    driver.queue.close()
 
 
-def test_deaths_that_none_of_them_caused_are_spread(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """A machine that loses power three times doesn't make a dead letter of the one that came first each time."""
-    courier.route(event(5), event(6), event(7))
-    courier.claim()
+def test_deaths_are_spread_over_suspects(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """After three power cuts no suspect has three deaths: the one with the fewest is always tried next."""
+    driver.route(event(5), event(6), event(7))
+    driver.claim()
     for _ in range(3):
-        courier = recovered(courier, tmp_path, clock)
-        assert courier.queue.next_suspect(DEST, START) == (0, START)
-        courier.queue.claim(DEST, 1, START, suspects=True)
-    courier = recovered(courier, tmp_path, clock)
-    assert courier.queue.next_suspect(DEST, START) == (1, START)
-    courier.queue.close()
+        driver = recovered(driver, tmp_path, clock)
+        assert driver.queue.next_suspect(DEST, START) == (0, START)
+        driver.queue.claim(DEST, 1, START, suspects=True)
+    driver = recovered(driver, tmp_path, clock)
+    assert driver.queue.next_suspect(DEST, START) == (1, START)
+    driver.queue.close()
 
 
-def test_a_suspicion_stays_until_a_try_ends(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """A suspect that was put back untried is still one; a try that ended, well or badly, clears it."""
-    courier.route(event(5))
-    courier.only()
-    courier = recovered(courier, tmp_path, clock)
+def test_a_suspect_stays_one_until_an_attempt_ends(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """A suspect that was put back without an attempt stays one; any attempt that ends clears it."""
+    driver.route(event(5))
+    driver.only()
+    driver = recovered(driver, tmp_path, clock)
     for _ in range(2):
-        (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
         assert isinstance(suspect, Delivery)
         assert suspect.deaths == 1
-        courier.back(suspect)
-    (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        driver.back(suspect)
+    (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
     assert isinstance(suspect, Delivery)
-    courier.fail(suspect, START)
-    assert courier.queue.suspect_due(DEST) is None
-    assert courier.only().deaths == 0
-    courier.queue.close()
+    driver.fail(suspect, START)
+    assert driver.queue.suspect_due(DEST) is None
+    assert driver.only().deaths == 0
+    driver.queue.close()
 
 
-def test_recovery_keeps_counts_and_what_came_in(courier: Courier, tmp_path: Path, clock: Clock) -> None:
-    """A death of the worker burns no attempt and loses nothing that came in during the delivery."""
-    courier.route(event(5, "create", "title"), event(6))
-    first = next(d for d in courier.claim() if d.scene_id == 6)
-    courier.fail(first, START)
-    courier.only()
-    courier.route(event(5, "destroy", "date", **GONE))
-    courier = recovered(courier, tmp_path, clock)
+def test_recovery_keeps_counts_and_what_came_in(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """A death of the worker counts as no attempt, and events that arrived during the delivery are kept."""
+    driver.route(event(5, "create", "title"), event(6))
+    first = next(d for d in driver.claim() if d.scene_id == 6)
+    driver.fail(first, START)
+    driver.only()
+    driver.route(event(5, "destroy", "date", **GONE))
+    driver = recovered(driver, tmp_path, clock)
     both: dict[int, Delivery] = {}
     for _ in range(2):
-        (suspect,) = courier.queue.claim(DEST, 1, START, suspects=True)
+        (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
         assert isinstance(suspect, Delivery)
         both[suspect.scene_id] = suspect
-    assert courier.claim() == []
+    assert driver.claim() == []
     assert (both[5].event, both[5].changed, known(both[5])) == ("destroy", ("date", "title"), GONE)
     assert (both[6].counted_attempts, both[6].attempts, both[6].history) == (1, 1, (FAILED,))
-    courier.queue.close()
+    driver.queue.close()
 
 
-def test_late_ends_change_nothing(courier: Courier) -> None:
-    """An end that is reported twice, or after the delivery was put back, moves nothing."""
-    courier.route(event(5), event(6))
-    first, second = courier.claim()
-    courier.done(first)
-    courier.done(first)
-    courier.back(first, START + 5)
-    courier.back(second, START + 5)
-    courier.done(second)
-    courier.back(second, START + 500)
-    assert courier.only(START + 5).scene_id == 6
+def test_late_ends_change_nothing(driver: QueueDriver) -> None:
+    """An outcome that is reported twice, or after the delivery was put back, changes nothing."""
+    driver.route(event(5), event(6))
+    first, second = driver.claim()
+    driver.done(first)
+    driver.done(first)
+    driver.back(first, START + 5)
+    driver.back(second, START + 5)
+    driver.done(second)
+    driver.back(second, START + 500)
+    assert driver.only(START + 5).scene_id == 6
 
 
 # persist-queue
 
 
 def test_a_hooks_row_is_one_of_persist_queues(tmp_path: Path, queue: SceneQueue) -> None:
-    """What the hook wrote, persist-queue's own class reads; what that one puts, the worker routes."""
+    """persist-queue's own class reads the rows of hooks, and the worker routes the rows that it puts."""
     written: dict[str, Any] = {"scene": 5, "event": "update", "changed": ["title"], "at": START}
     seq = store.put(str(tmp_path), store.encode(written), START)
     plain = persistqueue.SQLiteAckQueue(
@@ -247,7 +247,7 @@ def test_a_hooks_row_is_one_of_persist_queues(tmp_path: Path, queue: SceneQueue)
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "method",
     [
         "get",
         "get_nowait",
@@ -267,22 +267,22 @@ def test_a_hooks_row_is_one_of_persist_queues(tmp_path: Path, queue: SceneQueue)
         "active_size",
     ],
 )
-def test_what_it_cannot_honour_is_refused(queue: SceneQueue, verb: str) -> None:
-    """Verbs of persist-queue that would lose or lie about deliveries are refused, by name."""
+def test_unsupported_methods_are_refused(queue: SceneQueue, method: str) -> None:
+    """Methods of persist-queue that would lose deliveries or miscount them raise an error."""
     with pytest.raises(NotImplementedError, match="route"):
-        getattr(queue, verb)()
+        getattr(queue, method)()
 
 
-def test_every_public_verb_of_persist_queue_was_thought_about() -> None:
-    """A new release of persist-queue can't bring in a verb that nobody looked at."""
-    honoured = {"close", "put", "size", "qsize", "empty", "full"}
+def test_every_public_method_of_persist_queue_is_supported_or_refused() -> None:
+    """A new release of persist-queue adds no method that works by accident."""
+    supported = {"close", "put", "size", "qsize", "empty", "full"}
     public = {name for name in dir(persistqueue.SQLiteAckQueue) if not name.startswith("_")}
-    ours = {name for name, member in vars(SceneQueue).items() if member is SceneQueue.__dict__["_refused"]}
-    assert public - ours == honoured
+    refused = {name for name, member in vars(SceneQueue).items() if member is SceneQueue.__dict__["_refused"]}
+    assert public - refused == supported
 
 
 def test_seq_never_runs_backwards(tmp_path: Path, queue: SceneQueue) -> None:
-    """Ids of events count on from the time of day, so that a replaced file can't repeat them."""
+    """In a new file ids start at the current time, so that they don't repeat those of an earlier file."""
     first = store.put(str(tmp_path), b"{}", 0.0)
     assert first > 1_700_000_000_000
     queue.route(queue.inbox_rows(), [], 0.0)

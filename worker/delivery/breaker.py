@@ -1,78 +1,77 @@
-"""A destination's health, pure: what a success or a failure makes of it, and when to send again.
+"""A destination's health: how a success or a failure changes it, and when to send again. Pure.
 
-Knows no clock but the one passed in, does no I/O. What becomes of the single delivery is in retry.py.
+Times are passed in. What happens to the single delivery is in retry.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from stash_courier.queue import control
+from stash_courier.queue.checks import or_default, text, time, whole
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.worker.delivery.retry import jitter
 
-# Seconds between probes. An outage is looked at often, so that everything goes out within a minute of
-# its end; what a person has to mend is looked at more and more rarely.
+# Seconds between probes. An outage is probed often, so that everything is sent within a minute of its end.
+# A fault that only a person can fix is probed less and less often.
 PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
 PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of a destination; kept in queue.db, so that status sees it and a restart keeps it."""
+    """What is known of a destination. Stored in queue.db for the status button and the next worker."""
 
     state: Literal["well", "ill", "gone"] = "well"
     failure: str = ""  # the Failure that made it ill
-    reason: str = ""  # the destination's last complaint, one sentence
+    reason: str = ""  # its last error message, one sentence
     since: float = 0.0  # wall time at which it became ill
     until: float = 0.0  # wall time before which nothing is sent
     probes: int = 0  # failed probes since it became ill
-    streak: tuple[tuple[str, int], ...] = ()  # (failure, scene id) in a row, without a success between
-    streak_since: float = 0.0  # wall time of the streak's first failure
-    fingerprint: str = ""  # of the settings that this is about
-    removed_at: float = 0.0  # wall time since which the settings no longer name it; 0: they do
+    streak: tuple[tuple[str, int], ...] = ()  # (failure, scene id), since the last success
+    streak_since: float = 0.0  # wall time of its first failure
+    fingerprint: str = ""  # of the settings that this is the health for
+    removed_at: float = 0.0  # wall time since which the settings don't name it; 0: they do
     last_success: float = 0.0  # wall time
 
 
 def to_json(health: Health) -> dict[str, Any]:
-    """Health as queue.db keeps it."""
+    """Health as queue.db stores it."""
     return asdict(health)
 
 
 def from_json(stored: dict[str, Any]) -> Health:
-    """The opposite of ``to_json``; fields that are missing, unknown or damaged are forgiven."""
+    """The inverse of ``to_json``; fields that are missing, unknown or damaged are ignored."""
     known: dict[str, Any] = {}
     for name, default in asdict(Health()).items():
-        value = stored.get(name)
-        match default:
-            case float() if control.is_time(value):
-                known[name] = value
-            case int() if control.is_whole(value):
-                known[name] = value
-            case str() if isinstance(value, str):
-                known[name] = value
-    if known.get("state") not in {"well", "ill", "gone"}:
-        known.pop("state", None)
+        check = _CHECKS.get(type(default))
+        known[name] = or_default(check, stored.get(name), default) if check else default
+    if known["state"] not in {"well", "ill", "gone"}:
+        known["state"] = "well"
     streak = stored.get("streak")
-    if isinstance(streak, list | tuple):
-        pairs = [pair for pair in streak if isinstance(pair, list | tuple) and len(pair) == 2]
-        known["streak"] = tuple(
-            (f, s) for f, s in pairs if isinstance(f, str) and f in CLASSES and control.is_whole(s)
-        )
+    pairs = [or_default(_streak_pair, pair, None) for pair in (streak if isinstance(streak, list | tuple) else ())]
+    known["streak"] = tuple(pair for pair in pairs if pair is not None)
     return Health(**known)
 
 
+_CHECKS: Mapping[type, Callable[[object], object]] = {float: time, int: whole, str: text}
+
+
+def _streak_pair(value: Any) -> tuple[str, int]:
+    failure, scene_id = value
+    return Failure(failure).value, whole(scene_id)
+
+
 def configured(health: Health, fingerprint: str) -> Health:
-    """Health of a destination that the settings name: new settings are a new start."""
+    """Health of a destination that the settings name; changed settings reset it."""
     if health.fingerprint != fingerprint:
         return Health(fingerprint=fingerprint, last_success=health.last_success)
     return replace(health, removed_at=0.0)
 
 
 def expedited(health: Health) -> Health:
-    """Health when a person wants it tried now; one that is gone is probed once."""
+    """Health when a person wants it tried now; a destination that is gone is probed once."""
     return replace(health, state="ill" if health.state == "gone" else health.state, until=0.0)
 
 
@@ -84,7 +83,7 @@ def may_send(health: Health, now: float) -> Literal["all", "probe", "nothing"]:
 
 
 def after_success(health: Health, now: float) -> Health:
-    """Health after a delivery was taken. A wait that the destination asked for still holds, unless this probed."""
+    """Health after a delivery was accepted. A Retry-After stays in force unless this was a probe."""
     well = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
     if health.state == "well" and health.until > now:
         return replace(well, until=health.until, reason=health.reason)
@@ -103,16 +102,16 @@ def after_failure(
     """Health after a delivery failed.
 
     Args:
-        health: as it was.
-        error: why.
-        scene_id: whose delivery it was.
-        now: wall time.
-        probe: whether this delivery was let through to try an ill destination.
+        health: before.
+        error: why it failed.
+        scene_id: the delivery's scene.
+        now: wall time, unix seconds.
+        probe: whether this delivery was sent to probe an ill destination.
         rng: gives numbers in [0, 1), for the jitter.
 
     Returns:
-        The new health, and the scenes whose counted attempts or dead letters it takes back, since the
-        fault turns out to be the destination's: each as often as an attempt of it was counted.
+        The new health, and the scenes whose counted attempts or dead letters are taken back because the fault
+        turned out to be the destination's. A scene appears once for each attempt that was counted.
     """
     failure = error.failure
     row = CLASSES[failure]
@@ -127,7 +126,7 @@ def after_failure(
     if health.state == "ill":
         if not probe:
             return health, ()
-        if row.hold_after is None:  # it says nothing about the destination; the next probe will
+        if row.hold_after is None:  # it says nothing about the destination; the next probe may
             return replace(health, until=_held(health, error, now, rng).until), ()
         ill = replace(health, reason=error.message, probes=health.probes + 1)
         return _held(ill, error, now, rng), ()

@@ -1,6 +1,6 @@
-"""What is claimed next: by each destination's health, suspects one at a time. And when there will be something.
+"""What is claimed next, by each destination's health and suspects one at a time, and when that will be.
 
-Knows the queue and the pools, and nothing of Stash or of what becomes of a delivery.
+Knows the queue and the pools, but not Stash and not what happens to a delivery.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from stash_courier.worker.delivery.registry import Registry
 
 FETCH_SCENES = 50  # in one request to Stash
 CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
-REMOVED_SECONDS = 30 * 86_400.0  # what waits for a destination that the settings no longer name is kept so long
-FOREVER = 1e12  # wall time: later than anything is due, and in seconds longer than anything waits
+REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
+FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
 
 Claimed = list[Delivery | CorruptRow]
 
@@ -40,14 +40,18 @@ class Claims:
         self._watched: int | None = None  # row id of the suspect that was claimed last
 
     def take(self, now: float) -> Iterator[tuple[Pool, Claimed]]:
-        """Claims what may be sent now, ``now`` being wall time. Take over each before the next is claimed."""
+        """Claims what may be sent now. Take over each result before asking for the next.
+
+        Args:
+            now: wall time, unix seconds.
+        """
         for name, pool in self._registry.pools.items():
             may = breaker.may_send(pool.health, now)
             pool.probe = may == "probe"
             if may == "probe" and not pool.on_its_way:
                 yield pool, self._queue.claim_probe(name)
             elif may == "all" and _has_room(pool) and _is_due(self._queue.next_due(name), now):
-                # Whole batches, for each costs a request to Stash, however few scenes it asks for.
+                # Only whole batches: each costs one request to Stash, even for a single scene.
                 batches = (CLAIM_AHEAD - pool.on_its_way) // FETCH_SCENES
                 yield pool, self._queue.claim(name, batches * FETCH_SCENES, now)
         if (suspected := self._suspected(now)) is not None:
@@ -59,15 +63,15 @@ class Claims:
     def _suspected(self, now: float) -> str | None:
         """The destination whose suspect is next, if one may be claimed.
 
-        Of all that may have killed the last worker one is on its way at a time: should it do so again, it is
-        known. What is no suspect goes on beside it.
+        Of all deliveries that may have killed the last worker, one is on its way at a time. If the worker dies
+        again, the culprit is known. Deliveries that aren't suspect continue beside it.
         """
         if self._watching():
             return None
         found = {}
         for name, pool in self._registry.pools.items():
             may = breaker.may_send(pool.health, now)
-            # One that is ill gets a suspect only if there is nothing else to try it with.
+            # An ill destination is probed with a suspect only if nothing else can serve as the probe.
             if may == "all" or (may == "probe" and not pool.on_its_way):
                 found[name] = self._queue.next_suspect(name, FOREVER if may == "probe" else now)
         return min((n for n in found if found[n] is not None), key=lambda n: found[n] or (), default=None)
@@ -75,15 +79,16 @@ class Claims:
     def _watching(self) -> bool:
         """Whether a suspect is on its way."""
         if self._watched is not None and not any(
-            self._watched in pool.row_ids() for pool in self._registry.everyone()
+            self._watched in pool.row_ids() for pool in self._registry.all_pools()
         ):
             self._watched = None
         return self._watched is not None
 
     def take_removed(self, now: float) -> Claimed:
-        """Claims what has waited too long for destinations that the settings no longer name.
+        """Claims what has waited too long for removed destinations, and forgets those for which nothing waits.
 
-        One for which nothing waits any more is forgotten.
+        Args:
+            now: wall time, unix seconds.
         """
         claimed: Claimed = []
         for name, since in list(self._registry.removed.items()):
@@ -95,7 +100,11 @@ class Claims:
         return claimed
 
     def due_in(self, now: float) -> float:
-        """Seconds until there is something to claim, as far as it is known; what is on its way reports itself."""
+        """Seconds until there is something to claim. What is on its way reports by itself.
+
+        Args:
+            now: wall time, unix seconds.
+        """
         watching = self._watching()
         return min((self._due_in(pool, now, watching) for pool in self._registry.pools.values()), default=FOREVER)
 

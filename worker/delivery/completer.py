@@ -1,7 +1,7 @@
-"""Makes outcomes durable: what was delivered, what waits for another try, what is buried.
+"""Makes outcomes durable: what was delivered, what waits for another attempt, what becomes a dead letter.
 
-It asks retry.py and breaker.py what an outcome means. Everything that fits one transaction of
-queue.db is in one; dead letters are written before their delivery goes.
+It asks retry.py and breaker.py what an outcome means. Everything that belongs together is one transaction
+of queue.db. A dead letter is written before its delivery is removed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,21 @@ from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.http.redact import redact
 
-LONGEST_BUG = 2048  # characters of a bug's message; its dead letter has the whole
+LONGEST_BUG = 2048  # characters of a bug's message in the history; its dead letter has all of it
+DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 
 log = logging.getLogger(__name__)
+
+# A delivery that ended without being sent, its scene, and why.
+Ended = tuple[Delivery, Scene | None, Literal["filtered", "superseded"]]
+
+
+class DeadlyDeliveryError(Exception):
+    """The worker died repeatedly while it delivered only this."""
+
+
+class RemovedDestinationError(Exception):
+    """The settings have not named this destination for 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +51,22 @@ class Burial:
     title: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Recall:
+    """Scenes whose failures turned out to be the destination's: their dead letters are taken back."""
+
+    destination: str
+    scenes: tuple[int, ...]
+    since: float  # wall time of the first of these failures
+
+
 class Completer:
     """Records for one dispatcher, in its thread.
 
     Args:
         queue: the deliveries.
         dlq: the dead letters.
-        registry: whose pools' health changes.
+        registry: the pools whose health changes.
         clock: wall time, unix seconds.
         rng: numbers in [0, 1), for jitter.
     """
@@ -63,19 +84,12 @@ class Completer:
         self._registry = registry
         self._clock = clock
         self._rng = rng
-        self._burials: list[Burial] = []  # of deliveries that are in flight until these are carried out
+        self._burials: list[Burial] = []  # not written yet; their deliveries stay in flight until then
 
-    def burying(self) -> set[int]:
-        """Row ids of deliveries whose dead letters could not be written so far."""
-        return {row_id(burial.delivery) for burial in self._burials}
-
-    @property
-    def burials_wait(self) -> bool:
-        """Whether dead letters could not be written so far."""
-        return bool(self._burials)
+    # Outcomes
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
-        """Records how tries ended.
+        """Records how attempts ended.
 
         Raises:
             sqlite3.Error: nothing was recorded; try again with the same outcomes.
@@ -83,7 +97,7 @@ class Completer:
         now = self._clock()
         healths: dict[str, Health] = {}
         burials: list[Burial] = []
-        recalls: list[tuple[str, tuple[int, ...], float]] = []
+        recalls: list[_Recall] = []
         delivered: list[Delivery] = []
         with self._queue.transaction():
             for outcome in outcomes:
@@ -97,59 +111,31 @@ class Completer:
                     health, took = self._failed(outcome, outcome.error, before, now, burials)
                     if took:
                         self._queue.give_back(name, took)
-                        recalls.append((name, took, before.streak_since or now))
-                if self._registry.pools.get(name) is outcome.pool:  # else the settings have changed since
-                    healths[name] = self._turned(outcome.pool, before, health, now)
+                        recalls.append(_Recall(name, took, before.streak_since or now))
+                if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
+                    healths[name] = self._store_health(outcome.pool, before, health, now)
             if delivered:
                 last = {"at": now, "destination": delivered[-1].destination, "scene_id": delivered[-1].scene_id}
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
         for name, health in healths.items():
             self._registry.pools[name].health = health
         self._burials += burials
-        self._tell_dlq(delivered, recalls)
-
-    def _turned(self, pool: Pool, before: Health, health: Health, now: float) -> Health:
-        """Stores a pool's health; one that fell ill gives back its claims, one that got well sends at once."""
-        name = pool.destination.id
-        if before.state != "well" and health.state == "well":
-            log.info("%s takes deliveries again", name)
-            self._queue.make_due(now, name, only_failed=True)
-        if before.state == "well" and health.state != "well":
-            log.warning("%s gets nothing for now: %s", name, health.reason)
-            for delivery in pool.take_back():
-                self._queue.back(delivery, None)
-        if health != before:
-            control.put_state(self._queue.connection, name, breaker.to_json(health))
-        return health
-
-    def _tell_dlq(
-        self, delivered: Iterable[Delivery], recalls: Iterable[tuple[str, tuple[int, ...], float]] = ()
-    ) -> None:
-        """What a success, or a destination that is ill after all, means for dead letters."""
-        self.bury(())
-        try:
-            for delivery in delivered:
-                self._dlq.resolve(delivery.destination, delivery.scene_id)
-            for name, scenes, since in recalls:
-                self._dlq.recall(name, scenes, since)
-        except sqlite3.OperationalError as error:
-            log.warning("dead letters can't be brought up to date (%s): a redrive will find them delivered", error)
+        self._update_dlq(delivered, recalls)
 
     def _delivered(self, outcome: Outcome) -> None:
         delivery, scene = outcome.delivery, outcome.scene
-        conn = self._queue.connection
         self._queue.done(delivery)
         if scene is None:
-            ledger.forget(conn, delivery.destination, delivery.scene_id)
+            ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
         else:
-            ledger.write(conn, sent(delivery, scene, "sent"))
+            ledger.write(self._queue.connection, _sent(delivery, scene, "sent", outcome.cover))
 
     def _failed(
         self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[Burial]
     ) -> tuple[Health, tuple[int, ...]]:
         delivery = outcome.delivery
         settings = self._registry.settings
-        if error.failure is Failure.BUG:  # nobody took care of what it says
+        if error.failure is Failure.BUG:  # its message may contain anything
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(
             before, error, delivery.scene_id, now, probe=outcome.probe, rng=self._rng
@@ -179,46 +165,93 @@ class Completer:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
 
-    def settle(self, ended: Sequence[tuple[Delivery, Scene | None, Literal["filtered", "superseded"]]]) -> None:
+    def _store_health(self, pool: Pool, before: Health, health: Health, now: float) -> Health:
+        """Stores a pool's health. A pool that became ill gives back its claims; one that is well again sends."""
+        name = pool.destination.id
+        if before.state != "well" and health.state == "well":
+            log.info("%s accepts deliveries again", name)
+            self._queue.make_due(now, name, only_failed=True)
+        if before.state == "well" and health.state != "well":
+            log.warning("%s gets nothing for now: %s", name, health.reason)
+            for delivery in pool.take_back():
+                self._queue.back(delivery, None)
+        if health != before:
+            control.put_state(self._queue.connection, name, breaker.to_json(health))
+        return health
+
+    def settle(self, ended: Sequence[Ended]) -> None:
         """Records deliveries that ended without being sent."""
         with self._queue.transaction():
             for delivery, scene, how in ended:
                 self._queue.done(delivery)
-                if scene is None:  # it is gone, and nobody is to be told
+                if scene is None:  # Stash doesn't have it any more, and the destination never got it
                     ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
                 elif how == "filtered":
-                    ledger.write(self._queue.connection, sent(delivery, scene, "filtered"))
-        self._tell_dlq(delivery for delivery, _, _ in ended)
+                    ledger.write(self._queue.connection, _sent(delivery, scene, "filtered"))
+        self._update_dlq([delivery for delivery, _, _ in ended])
+
+    def _update_dlq(self, ended: Iterable[Delivery], recalls: Iterable[_Recall] = ()) -> None:
+        """Resolves dead letters of scenes that were delivered since, and recalls those of an outage."""
+        self.bury(())
+        try:
+            for delivery in ended:
+                self._dlq.resolve(delivery.destination, delivery.scene_id)
+            for recall in recalls:
+                self._dlq.recall(recall.destination, recall.scenes, recall.since)
+        except sqlite3.OperationalError as error:
+            log.warning("dead letters can't be updated (%s): a redrive will find them delivered", error)
+
+    # Dead letters
+
+    @property
+    def burying(self) -> set[int]:
+        """Row ids of the deliveries whose dead letters wait to be written."""
+        return {row_id(burial.delivery) for burial in self._burials}
 
     def bury(self, burials: Iterable[Burial]) -> None:
-        """Makes dead letters of these and of those that could not be written before.
+        """Writes these dead letters and those that wait.
 
-        A file that is damaged is for the service to set aside, so that error is raised.
+        Raises:
+            sqlite3.DatabaseError: a file is damaged.
         """
         self._burials += burials
         while self._burials:
             burial = self._burials[0]
+            delivery = burial.delivery
             try:
-                dead_letter = transfer.bury(
-                    self._queue, self._dlq, burial.delivery, burial.error, title=burial.title
-                )
+                dead_letter = transfer.bury(self._queue, self._dlq, delivery, burial.error, title=burial.title)
             except sqlite3.OperationalError as error:
-                log.error("dead letters can't be written (%s): they stay in the queue until they can", error)
+                log.error("dead letters can't be written now (%s): the deliveries stay in the queue", error)
                 return
             del self._burials[0]
             if dead_letter is not None:
                 log.warning(
                     "dead letter %d: scene %d to %s: %s",
-                    *(
-                        dead_letter,
-                        burial.delivery.scene_id,
-                        burial.delivery.destination or "nobody yet",
-                        burial.error,
-                    ),
+                    dead_letter,
+                    delivery.scene_id,
+                    delivery.destination or "no destination yet",
+                    burial.error,
                 )
 
+    def bury_undeliverable(self, claimed: Sequence[Delivery | CorruptRow]) -> list[Delivery]:
+        """Buries rows that can't be decoded and deliveries that kill the worker; returns the others."""
+        deliveries = [job for job in claimed if isinstance(job, Delivery)]
+        error = DeadlyDeliveryError(DeadlyDeliveryError.__doc__)
+        self.bury([Burial(delivery, error) for delivery in deliveries if delivery.deaths >= DEADLY])
+        self.bury_corrupt(claimed)
+        return [delivery for delivery in deliveries if delivery.deaths < DEADLY]
 
-def sent(delivery: Delivery, scene: Scene, outcome: Literal["sent", "filtered"]) -> Sent:
+    def bury_corrupt(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
+        """Buries rows that can't be decoded."""
+        self.bury([Burial(row, ValueError(row.reason)) for row in claimed if isinstance(row, CorruptRow)])
+
+    def bury_removed(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
+        """Buries what waited for a destination that was removed long ago."""
+        error = RemovedDestinationError(RemovedDestinationError.__doc__)
+        self.bury([Burial(job, error) for job in claimed])
+
+
+def _sent(delivery: Delivery, scene: Scene, outcome: Literal["sent", "filtered"], cover: bytes = b"") -> Sent:
     """The ledger's row for a delivery that ended."""
     return Sent(
         delivery.destination,
@@ -228,4 +261,5 @@ def sent(delivery: Delivery, scene: Scene, outcome: Literal["sent", "filtered"])
         scene.fetched_at,
         scene.path,
         outcome,
+        cover,
     )

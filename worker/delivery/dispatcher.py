@@ -1,8 +1,8 @@
-"""The loop: routes events, claims deliveries, has scenes fetched and delivered, has the ends recorded.
+"""The loop: routes events, claims deliveries, has their scenes fetched, has them delivered, has outcomes recorded.
 
-No policy in it: filters.py, retry.py and breaker.py decide. One thread runs it and is the only one
-that touches the databases; Stash is asked by one other thread, each destination has its own threads,
-and all report back through one queue.
+No policy is in it: poller.py, filters.py, retry.py and breaker.py decide. One thread runs the loop, and only
+that thread touches the databases. One other thread asks Stash, each destination has threads of its own, and
+all of them report through one queue.
 """
 
 from __future__ import annotations
@@ -15,56 +15,45 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import CorruptRow, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery, Scene
+from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FETCH_SCENES, FOREVER, Claims, row_id
-from stash_courier.worker.delivery.completer import Burial, Completer
-from stash_courier.worker.delivery.pool import Outcome, Pool
+from stash_courier.worker.delivery.completer import Completer, Ended
+from stash_courier.worker.delivery.pool import Job, Outcome, next_batch
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.covers import covers_of
+from stash_courier.worker.stash.poller import Facts, Poller, Question
 from stash_courier.worker.stash.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
-STATE_IDLE_SECONDS = 60.0  # how often Stash is asked for its settings while nothing happens
-STATE_TROUBLED_SECONDS = (
-    15.0  # the same while its owner may be mending something there: nobody tells that it is done
-)
-STASH_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between tries while Stash can't be asked
-CLOCK_JUMP_SECONDS = 5.0  # wall against monotonic clock: more than this is no drift
-DEADLY = 3  # deaths of the worker that make a delivery a dead letter
-AGAIN_SECONDS = 1.0  # after a database could not be written
+CLOCK_JUMP_SECONDS = 5.0  # difference of wall and monotonic clock: more than this is no drift
+RETRY_SECONDS = 1.0  # after a database could not be written
 
 log = logging.getLogger(__name__)
 
 
-class DeadlyDeliveryError(Exception):
-    """The worker died while it delivered this alone, again and again."""
-
-
-class RemovedDestinationError(Exception):
-    """The settings have not named this destination for 30 days."""
-
-
-_Asked = Future[FetchedScenes] | Future[PluginState] | Future[SweepPage | Refusal]
+Answer = FetchedScenes | PluginState | SweepPage | Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What Stash said."""
+class _Answered:
+    """Stash answered, or failed to."""
 
-    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; none when it was asked for something else
-    future: _Asked
+    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; empty if it was asked for something else
+    future: Future[Answer]
 
 
 class Dispatcher:
-    """Call ``step`` again and again; it never waits for a network.
+    """Call ``step`` repeatedly; it never waits for a network.
 
     Args:
         scene_queue: open and recovered.
@@ -72,7 +61,7 @@ class Dispatcher:
         stash: asked only from this dispatcher's own thread.
         wakeup: notified when another thread has something to report.
         clock: wall time, unix seconds.
-        monotonic: seconds that nobody sets.
+        monotonic: monotonic seconds.
         rng: numbers in [0, 1), for the jitter of retries.
     """
 
@@ -97,61 +86,33 @@ class Dispatcher:
         self.registry = Registry(scene_queue, dlq, clock, covers_of(stash))
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry)
+        self.poller = Poller(monotonic)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
-        self._asker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
-        self._asking = False
-        self._reports: queue.SimpleQueue[Outcome | _Answer] = queue.SimpleQueue()
+        self._stash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
+        self._reports: queue.SimpleQueue[Outcome | _Answered] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
-        self._interrupted = False  # a step ended half-way: claims may have been dropped
-        self._enabled: bool | None = None  # not known yet
-        self._state_at = -FOREVER  # monotonic time at which the settings we have were asked for
-        self._asked_at = 0.0  # monotonic time of the question that is, or was last, on its way
-        self._wished_at: float | None = None  # monotonic time at which a person's wish was seen
-        self._asked_seq = 0  # newest event when Stash was asked last
-        self._known_seq = 0  # newest event that the settings we have are newer than
-        self._stash_failures = 0  # in a row
-        self._stash_until = 0.0  # monotonic time before which it isn't asked
-        self._stash_failed_at = -FOREVER  # monotonic
-        self._stash_gone_since: float | None = None  # monotonic
+        self._interrupted = False  # a step ended halfway: claims may have been dropped
         self._offset = clock() - monotonic()
-
-    # For the service
-
-    @property
-    def stash_gone_seconds(self) -> float:
-        """Seconds since Stash last answered; 0 while it does."""
-        since = self._stash_gone_since
-        return 0.0 if since is None else self._monotonic() - since
-
-    @property
-    def knows_settings(self) -> bool:
-        """Whether the settings that hold are Stash's of now."""
-        return self._enabled is not None and self._stash_gone_since is None
-
-    @property
-    def asks_stash(self) -> bool:
-        """Whether an answer of Stash is awaited."""
-        return self._asking
 
     def busy(self) -> bool:
         """Whether anything is in flight or waits to be recorded."""
-        return bool(self._unrecorded) or any(pool.on_its_way for pool in self.registry.everyone())
+        return bool(self._unrecorded) or any(pool.on_its_way for pool in self.registry.all_pools())
 
     def step(self, *, beginning: bool = True) -> float:
-        """Does all that can be done now.
+        """Does everything that can be done now.
 
         Args:
             beginning: False while the worker stops: what runs is finished, nothing new begins.
 
         Returns:
-            Seconds until there is something to do, if nobody wakes it before.
+            Seconds until there is something to do, unless it is woken earlier.
 
         Raises:
             sqlite3.DatabaseError: a file is damaged. What was not recorded will be delivered again.
         """
         try:
             self._follow_clock()
-            self._hear()
+            self._collect_reports()
             self._record()
             self._reconcile()
             if beginning:
@@ -161,57 +122,43 @@ class Dispatcher:
                 self._redrive()
                 self._begin()
         except sqlite3.OperationalError as error:
-            log.error("the queue can't be written now (%s): nothing is lost, it is tried again", error)
+            log.error("the queue can't be written now (%s): nothing is lost, retrying", error)
             self._interrupted = True
-            return AGAIN_SECONDS
+            return RETRY_SECONDS
         return self._idle_seconds()
 
-    def _begin(self) -> None:
-        held = self._held()
-        if held:
-            self.put_back(everything=False)
-        elif self._enabled and self._stash_gone_since is None:
-            self._claim()
-        self._ask_stash()
-        for pool in self.registry.pools.values() if not held else ():
-            pool.start_ready(self._report)
-
-    def _held(self) -> bool:
-        """Whether the owner wants nothing to be delivered: the plugin is disabled in Stash, or paused."""
-        return self._enabled is False or control.get(self._conn, control.PAUSED) is not None
-
     def put_back(self, *, everything: bool) -> None:
-        """Puts back what was claimed and hasn't begun; with ``everything`` also what hasn't ended."""
-        for pool in self.registry.everyone():
-            if given := pool.take_back(everything=everything):
-                self._put_back(given)
+        """Puts back what was claimed and hasn't started; with ``everything`` also what hasn't ended."""
+        for pool in self.registry.all_pools():
+            if taken := pool.take_back(everything=everything):
+                self._put_back(taken)
 
     def close(self) -> None:
-        """Lets go of threads and connections; what still runs is not waited for."""
-        self._asker.shutdown(wait=False, cancel_futures=True)
-        for pool in self.registry.everyone():
+        """Closes threads and connections; what still runs is not waited for."""
+        self._stash_thread.shutdown(wait=False, cancel_futures=True)
+        for pool in self.registry.all_pools():
             pool.close()
         self._stash.close()
 
     # What the other threads report
 
-    def _report(self, report: Outcome | _Answer) -> None:
+    def _report(self, report: Outcome | _Answered) -> None:
         self._reports.put(report)
         self._wakeup.notify()
 
-    def _hear(self) -> None:
+    def _collect_reports(self) -> None:
         while not self._reports.empty():
             report = self._reports.get()
             if isinstance(report, Outcome):
                 report.pool.running.pop(report.delivery.row_id, None)
-                self._unrecorded.append(replace(report, delivery=self.registry.as_named_now(report.delivery)))
+                self._unrecorded.append(replace(report, delivery=self.registry.renamed(report.delivery)))
             else:
-                self._asking = False
                 self._take_answer(report)
-        self.registry.let_go()
+        self.registry.close_idle()
 
-    def _take_answer(self, report: _Answer) -> None:
-        for pool in self.registry.everyone():
+    def _take_answer(self, report: _Answered) -> None:
+        self.poller.ended()
+        for pool in self.registry.all_pools():
             pool.fetching.clear()
         try:
             answer = report.future.result()
@@ -219,24 +166,19 @@ class Dispatcher:
             self._put_back(report.deliveries)
             self._stash_failed(error)
             return
-        self._stash_answered(answer if isinstance(answer, PluginState) else answer.state)
-        self._known_seq = self._asked_seq
+        self._take_state(answer if isinstance(answer, PluginState) else answer.state)
         if isinstance(answer, SweepPage | Refusal):
             self._sweep.hear(answer)
-        elif not self._enabled:
+        elif not self.poller.enabled:
             self._put_back(report.deliveries)
         else:
             self._judge(report.deliveries, answer if isinstance(answer, FetchedScenes) else None)
 
-    def _stash_answered(self, state: PluginState) -> None:
-        if self._stash_gone_since is not None:
+    def _take_state(self, state: PluginState) -> None:
+        if not self.poller.available:
             log.info("Stash answers again")
             control.put(self._conn, control.STASH, None)
-        self._stash_failures, self._stash_until, self._stash_gone_since = 0, 0.0, None
-        self._stash_failed_at = -FOREVER
-        self._state_at = self._asked_at
-        if self._enabled != state.enabled:
-            self._enabled = state.enabled
+        if self.poller.enabled != state.enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info(
                 "the plugin is enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered"
@@ -244,20 +186,14 @@ class Dispatcher:
         for pool in self.registry.configure(state.settings):
             self._put_back(pool.take_back())
         self._sweep.meet(self.registry.targets)
+        self.poller.answered(enabled=state.enabled)
 
     def _stash_failed(self, error: StashUnavailable) -> None:
-        now = self._monotonic()
-        if self._stash_gone_since is None:
-            self._stash_gone_since = now
+        if self.poller.available:
             log.warning("Stash can't be asked: %s", error)
-        control.put(
-            self._conn,
-            control.STASH,
-            {"since": self._clock() - (now - self._stash_gone_since), "reason": str(error)},
-        )
-        self._stash_failed_at = now
-        self._stash_until = now + STASH_WAITS[min(self._stash_failures, len(STASH_WAITS) - 1)]
-        self._stash_failures += 1
+        self.poller.failed()
+        since = self._clock() - self.poller.gone_seconds
+        control.put(self._conn, control.STASH, {"since": since, "reason": str(error)})
         self._sweep.stash_failed()
         for pool in self.registry.pools.values():
             self._put_back(pool.to_fetch)
@@ -269,43 +205,47 @@ class Dispatcher:
                 self._queue.back(delivery, None)
 
     def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes | None) -> None:
-        """Filters deliveries; what passes is ready, what doesn't has ended. Without a batch all are destroys."""
-        ended = []
-        homeless = []
+        """Filters deliveries: some are ready now, the others have ended. Without a batch all are destroys."""
+        ended: list[Ended] = []
+        homeless: list[Delivery] = []
         for delivery in deliveries:
             pool = self.registry.pools.get(delivery.destination)
             if pool is None:
                 homeless.append(delivery)
                 continue
             if batch is not None and delivery.scene_id in batch.broken:
-                reason = batch.broken[delivery.scene_id]
-                failed = DeliveryFailed(Failure.STASH, reason)
+                failed = DeliveryFailed(Failure.STASH, batch.broken[delivery.scene_id])
                 self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
                 continue
             scene = None
             if batch is not None and delivery.event != "destroy":
                 scene = batch.scenes.get(delivery.scene_id)
-            known = ledger.find(self._conn, delivery.destination, delivery.scene_id)
-            verdict = filters.judge(delivery, scene, known, self.registry.settings)
-            if self._sweep.was_first(delivery, scene, known):
-                verdict = filters.Verdict("superseded", delivery)
+            sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
+            verdict = self._verdict(delivery, scene, sent)
             if verdict.kind == "deliver":
-                pool.ready.append((verdict.delivery, None if verdict.delivery.event == "destroy" else scene))
+                known = sent.cover if sent else b""
+                to_send = None if verdict.delivery.event == "destroy" else scene
+                pool.ready.append(Job(verdict.delivery, to_send, known))
             else:
                 ended.append((delivery, scene, verdict.kind))
         if ended:
             self._completer.settle(ended)
         self._put_back(homeless)
 
+    def _verdict(self, delivery: Delivery, scene: Scene | None, sent: Sent | None) -> filters.Verdict:
+        if self._sweep.was_first(delivery, scene, sent):
+            return filters.Verdict("superseded", delivery)
+        return filters.judge(delivery, scene, sent, self.registry.settings)
+
     # What is done in each step
 
     def _follow_clock(self) -> None:
-        """A jump of the wall clock moves along what is due."""
+        """Moves all due times along when the wall clock jumps."""
         offset = self._clock() - self._monotonic()
         jump = offset - self._offset
         if abs(jump) < CLOCK_JUMP_SECONDS:
             return
-        log.warning("the clock jumped by %.0f s: what waits is moved along", jump)
+        log.warning("the clock jumped by %.0f s: due times are moved along", jump)
         with self._queue.transaction():
             self._queue.shift(jump)
             for name, pool in self.registry.pools.items():
@@ -317,42 +257,39 @@ class Dispatcher:
         if self._unrecorded:
             self._completer.record(self._unrecorded)
             self._unrecorded = []
-        elif self._completer.burials_wait:
+        elif self._completer.burying:
             self._completer.bury(())
 
     def _reconcile(self) -> None:
-        """After a step that ended half-way, takes up again what is in flight in the file and nowhere else."""
+        """After a step that ended halfway, puts back what is in flight in the file but not in this process."""
         if not self._interrupted:
             return
-        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying()
-        for pool in self.registry.everyone():
+        held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying
+        for pool in self.registry.all_pools():
             held |= pool.row_ids()
         lost = [job for job in self._queue.in_flight() if row_id(job) not in held]
         self._put_back(job for job in lost if isinstance(job, Delivery))
-        self._completer.bury([Burial(job, ValueError(job.reason)) for job in lost if isinstance(job, CorruptRow)])
+        self._completer.bury_corrupt(lost)
         self._interrupted = False
 
     def _expedite(self) -> None:
-        """A person wants everything tried now, or some destinations: by the settings as they are now."""
-        if self._enabled is None or (wish := control.get(self._conn, control.EXPEDITE)) is None:
+        """Makes everything due that a person wants sent now, after the current settings have been read."""
+        if self.poller.enabled is None or (wanted := control.get(self._conn, control.EXPEDITE)) is None:
             return
-        if self._wished_at is None:
-            self._wished_at, self._stash_until = self._monotonic(), 0.0
-        if self._state_at < self._wished_at:
-            return  # Stash is asked first
-        self._wished_at = None
+        if not self.poller.request_state():
+            return
         with self._queue.transaction():
             control.put(self._conn, control.EXPEDITE, None)
             for name, pool in self.registry.pools.items():
-                if not isinstance(wish, list) or name in wish:
+                if not isinstance(wanted, list) or name in wanted:
                     self._queue.make_due(self._clock(), name)
                     pool.health = breaker.expedited(pool.health)
 
     def _route(self) -> None:
-        """Moves events to deliveries, by settings read after them: the owner may just have changed them."""
+        """Turns events into deliveries, by settings that were read after the events."""
         if self.registry.undecided:
             return
-        while rows := self._queue.inbox_rows(up_to=self._known_seq):
+        while rows := self._queue.inbox_rows(up_to=self.poller.known_seq):
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
@@ -361,96 +298,68 @@ class Dispatcher:
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():
             if transfer.redrive(self._queue, self._dlq, dead_letter, self._clock()):
-                self.registry.meet_again(dead_letter.destination)
+                self.registry.note_removed(dead_letter.destination)
+
+    def _begin(self) -> None:
+        held = self._held()
+        if held:
+            self.put_back(everything=False)
+        elif self.poller.ready:
+            self._claim()
+        self._ask_stash()
+        if not held:
+            for pool in self.registry.pools.values():
+                pool.start_ready(self._report)
+
+    def _held(self) -> bool:
+        """Whether the owner wants nothing delivered: the plugin is disabled in Stash, or paused."""
+        return self.poller.enabled is False or control.get(self._conn, control.PAUSED) is not None
 
     def _claim(self) -> None:
         now = self._clock()
         for pool, claimed in self._claims.take(now):
-            self._take(pool, claimed)
-        if not self._completer.burials_wait and (removed := self._claims.take_removed(now)):
-            error = RemovedDestinationError(RemovedDestinationError.__doc__)
-            self._completer.bury([Burial(delivery, error) for delivery in removed])
+            pool.to_fetch += self._completer.bury_undeliverable(claimed)
+        if not self._completer.burying:
+            self._completer.bury_removed(self._claims.take_removed(now))
 
-    def _take(self, pool: Pool, claimed: Iterable[Delivery | CorruptRow]) -> None:
-        burials = []
-        for delivery in claimed:
-            if isinstance(delivery, CorruptRow):
-                burials.append(Burial(delivery, ValueError(delivery.reason)))
-            elif delivery.deaths >= DEADLY:
-                burials.append(Burial(delivery, DeadlyDeliveryError(DeadlyDeliveryError.__doc__)))
-            else:
-                pool.to_fetch.append(delivery)
-        self._completer.bury(burials)
+    # Asking Stash, and how long there is nothing to do
+
+    def _pending(self) -> list[Question]:
+        pools = self.registry.pools.values()
+        facts = Facts(
+            newest_seq=self._queue.newest_seq(),
+            scenes_wanted=any(pool.to_fetch for pool in pools),
+            troubled=self.registry.unusable or any(pool.health.state != "well" for pool in pools),
+            sweep_in=self._sweep.due_in(self.registry.settings),
+            renewal_in=self._stash.keep_alive_in(),
+        )
+        return self.poller.pending(facts)
 
     def _ask_stash(self) -> None:
-        """Has the next batch of scenes fetched, or the settings if they are needed; one request at a time."""
-        now, newest = self._monotonic(), self._queue.newest_seq()
-        # An event that came in since shows that Stash is there, and its hook has brought a session.
-        until = self._stash_until if newest <= self._asked_seq else self._stash_failed_at + STASH_WAITS[0]
-        if self._asking or now < until:
+        """Asks the first question that is due; one request runs at a time."""
+        question = next((question for question in self._pending() if question.wait <= 0), None)
+        if question is None:
             return
-        self._asked_seq = newest
-        waiting = [pool for pool in self.registry.pools.values() if pool.to_fetch]
-        if waiting:
-            batch = self._next_batch(waiting)
-            scene_ids = sorted({delivery.scene_id for delivery in batch if delivery.event != "destroy"})
+        deliveries: tuple[Delivery, ...] = ()
+        request: Callable[[], Answer] = self._stash.plugin_state
+        if question.topic == "scenes":
+            deliveries = tuple(next_batch(self.registry.pools.values(), FETCH_SCENES))
+            scene_ids = sorted({delivery.scene_id for delivery in deliveries if delivery.event != "destroy"})
+            # Destroys need no scenes, but nothing is sent before Stash has said that the plugin is enabled.
             if scene_ids:
-                self._await_answer(batch, self._asker.submit(self._stash.scenes, scene_ids))
-            else:  # nothing is sent before Stash has said, after the claim, that the plugin is enabled
-                self._await_answer(batch, self._asker.submit(self._stash.plugin_state))
-            return
-        keep_alive = self._stash.keep_alive_in()
-        sweeps = self._enabled and newest <= self._known_seq and self._stash_gone_since is None
-        if sweeps and self._sweep.due_in(self.registry.settings) <= 0:  # its answer brings the settings too
-            self._await_answer((), self._asker.submit(ask, self._stash, self._sweep.question()))
-        elif (
-            newest > self._known_seq
-            or now - self._state_at >= self._state_seconds()
-            or self._wished_at is not None
-            or self._stash_gone_since is not None
-            or (keep_alive is not None and keep_alive <= 0)
-        ):
-            self._await_answer((), self._asker.submit(self._stash.plugin_state))
-
-    def _state_seconds(self) -> float:
-        ill = any(pool.health.state != "well" for pool in self.registry.pools.values())
-        troubled = self._enabled is False or self.registry.unusable or ill
-        return STATE_TROUBLED_SECONDS if troubled else STATE_IDLE_SECONDS
-
-    def _await_answer(self, deliveries: tuple[Delivery, ...], future: _Asked) -> None:
-        self._asking, self._asked_at = True, self._monotonic()
-        future.add_done_callback(lambda done: self._report(_Answer(deliveries, done)))
-
-    def _next_batch(self, pools: list[Pool]) -> tuple[Delivery, ...]:
-        """Deliveries of at most FETCH_SCENES scenes, taken from the pools in turn."""
-        batch: list[Delivery] = []
-        scenes: set[int] = set()
-        while pools:
-            for pool in list(pools):
-                if not pool.to_fetch or (len(scenes) >= FETCH_SCENES and pool.to_fetch[0].scene_id not in scenes):
-                    pools.remove(pool)
-                    continue
-                delivery = pool.to_fetch.popleft()
-                pool.fetching[delivery.row_id] = delivery
-                scenes.add(delivery.scene_id)
-                batch.append(delivery)
-        return tuple(batch)
+                request = partial(self._stash.scenes, scene_ids)
+        elif question.topic == "sweep":
+            request = partial(ask, self._stash, self._sweep.question())
+        self.poller.asked(self._queue.newest_seq())
+        future = self._stash_thread.submit(request)
+        future.add_done_callback(lambda done: self._report(_Answered(deliveries, done)))
 
     def _idle_seconds(self) -> float:
-        """How long nothing will be due."""
         if self._unrecorded or not self._reports.empty():
             return 0.0
-        now, wall = self._monotonic(), self._clock()
-        waits = [self._state_seconds()]
-        if self._completer.burials_wait:
-            waits.append(AGAIN_SECONDS)
-        if not self._asking:
-            if self._stash_gone_since is not None:
-                waits.append(self._stash_until - now)
-            elif (keep_alive := self._stash.keep_alive_in()) is not None:
-                waits.append(keep_alive)
-            if self._enabled and self._stash_gone_since is None:
-                waits.append(self._sweep.due_in(self.registry.settings))
-        if self._enabled and self._stash_gone_since is None and not self._held():
-            waits.append(self._claims.due_in(wall))
-        return max(0.0, min(waits))
+        waits = [question.wait for question in self._pending()]
+        if self._completer.burying:
+            waits.append(RETRY_SECONDS)
+        if self.poller.ready and not self._held():
+            waits.append(self._claims.due_in(self._clock()))
+        return max(0.0, min(waits, default=FOREVER))

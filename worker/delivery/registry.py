@@ -1,8 +1,8 @@
-"""The registry: which destinations there are, from the settings, and what is remembered of each.
+"""The registry: which destinations there are according to the settings, and what is known of each.
 
-A destination that the settings no longer name keeps what waits for it; one whose setting is broken
-gets deliveries all the same, which wait until it is mended. Empty settings remove nobody. One that gets
-another name, since a second URL of its host came or went, takes along what waits for it.
+A destination that the settings no longer name keeps what waits for it. One with an invalid setting still
+gets deliveries, which wait until the setting is corrected. Empty settings remove no destination. A
+destination whose id changes, because a second URL of its host was added or removed, keeps its deliveries.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from stash_courier.queue import control, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
@@ -20,20 +20,63 @@ from stash_courier.worker import destinations
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool, open_pool
-from stash_courier.worker.destinations import Destination
+from stash_courier.worker.destinations import Destination, Loaded
 from stash_courier.worker.settings import Problem, Settings, parse
 from stash_courier.worker.stash.covers import Cover
 
-SECRET = {"secret", "key", "token", "headers"}  # how the names of such settings end
+SECRET = {"secret", "key", "token", "headers"}  # how the keys of settings with secrets end
 
 log = logging.getLogger(__name__)
 
 
-class Registry:
-    """Lanes by destination id.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The health of every known destination, by what the settings say of it."""
+
+    usable: dict[str, Health]
+    waiting: dict[str, Health]  # set up, but not usable until a setting is corrected
+    removed: dict[str, Health]  # not named any more
+
+    def states(self) -> dict[str, Health]:
+        """Health by destination id."""
+        return {**self.removed, **self.waiting, **self.usable}
+
+
+def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: float) -> Known:
+    """Sorts the destinations that were ever set up. Pure.
 
     Args:
-        queue: whose file keeps each destination's health.
+        stored: health as stored, by destination id.
+        loaded: what the settings name.
+        empty: Stash has no settings of ours, as when its configuration was lost: nothing counts as removed.
+        now: wall time, unix seconds.
+    """
+    usable = {
+        name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
+        for name, destination in loaded.destinations.items()
+    }
+    waiting: dict[str, Health] = {}
+    removed: dict[str, Health] = {}
+    for name, health in stored.items():
+        if name in usable:
+            continue
+        # An invalid setting hides which destinations of its kind are set up: all of them are kept.
+        hidden = empty or name.partition(":")[0] in loaded.broken_kinds
+        if name in loaded.unusable or (hidden and not health.removed_at):
+            waiting[name] = replace(health, removed_at=0.0)
+        else:
+            removed[name] = replace(health, removed_at=health.removed_at or now)
+    for name in loaded.unusable:
+        if name not in usable:
+            waiting.setdefault(name, Health())
+    return Known(usable, waiting, removed)
+
+
+class Registry:
+    """Pools by destination id.
+
+    Args:
+        queue: its file keeps each destination's health.
         dlq: the dead letters.
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the pools' threads.
@@ -46,58 +89,41 @@ class Registry:
         self._clock = clock
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
-        self._renamed: dict[str, str] = {}  # former name → the one since
+        self._renamed: dict[str, str] = {}  # former id → the one since
         self.settings = Settings()
         self.problems: tuple[Problem, ...] = ()
         self.pools: dict[str, Pool] = {}
         self.targets: tuple[str, ...] = ()  # ids that an event is routed to
         self.unusable = False  # a destination is set up and can't be used until a setting is corrected
-        self.undecided = False  # the only destinations are some that a broken setting doesn't tell
+        self.undecided = False  # an invalid setting hides which destinations are set up, and there are no others
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
     def configure(self, raw: Mapping[str, object]) -> list[Pool]:
-        """Takes the plugin's settings as Stash has them now: wholly, or not at all.
+        """Takes over the plugin's settings as Stash has them now: all of them, or none.
 
         Returns:
-            The pools that are no more: put back what they had claimed and not begun.
+            The pools of the previous settings: put back what they had claimed and not started.
 
         Raises:
-            sqlite3.Error: queue.db can't be written; the settings before hold on.
+            sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
         if self._raw == dict(raw):
             return []
         settings, problems = parse(raw)
         loaded = destinations.load(raw, settings, self._cover)
         problems = (*problems, *loaded.problems)
-        conn = self._queue.connection
-        stored = {name: breaker.from_json(state) for name, state in control.states(conn).items()}
-        self._take_along(stored, loaded.destinations)
-        healths = {
-            name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
-            for name, destination in loaded.destinations.items()
-        }
-        others = {name: health for name, health in stored.items() if name not in healths}
-        kept = {
-            name: health
-            for name, health in others.items()
-            if not health.removed_at and (not raw or name.partition(":")[0] in loaded.broken_kinds)
-        }
-        kept |= {name: others.get(name, Health()) for name in loaded.unusable}
-        removed = {name: h.removed_at or self._clock() for name, h in others.items() if name not in kept}
-        with self._queue.transaction():
-            for name, health in {**others, **kept, **healths}.items():
-                state = replace(health, removed_at=removed.get(name, 0.0))
-                control.put_state(conn, name, breaker.to_json(state))
-            control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
+        known = classify(self._stored(loaded.destinations), loaded, empty=not raw, now=self._clock())
+        self._store(known, problems)
 
         retired = list(self.pools.values())
         self._retired += retired
         self.pools = {
-            name: open_pool(destination, healths[name], settings.delivery_concurrency)
+            name: open_pool(destination, known.usable[name], settings.delivery_concurrency)
             for name, destination in loaded.destinations.items()
         }
-        self.settings, self.problems, self.removed = settings, problems, removed
-        self.targets = (*self.pools, *kept)
+        self.settings, self.problems = settings, problems
+        self.removed = {name: health.removed_at for name, health in known.removed.items()}
+        self.targets = (*self.pools, *known.waiting)
         self.unusable = bool(loaded.broken_kinds)
         self.undecided = not self.targets and self.unusable
         self._raw = dict(raw)
@@ -106,8 +132,10 @@ class Registry:
         log.info("destinations: %s", ", ".join(self.targets) or "none is set up")
         return retired
 
-    def _take_along(self, stored: dict[str, Health], named: Mapping[str, Destination]) -> None:
-        """Renames those that are set up as they were, under another name."""
+    def _stored(self, named: Mapping[str, Destination]) -> dict[str, Health]:
+        """The stored health of all destinations; those with a new id are renamed first."""
+        states = control.states(self._queue.connection)
+        stored = {name: breaker.from_json(state) for name, state in states.items()}
         for new in named.keys() - stored.keys():
             for old in stored.keys() - named.keys():
                 if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
@@ -117,40 +145,48 @@ class Registry:
                     self._renamed.pop(new, None)
                     log.info("%s is now %s", old, new)
                     break
+        return stored
 
-    def as_named_now(self, delivery: Delivery) -> Delivery:
-        """A delivery that was claimed before its destination got another name."""
+    def _store(self, known: Known, problems: tuple[Problem, ...]) -> None:
+        conn = self._queue.connection
+        with self._queue.transaction():
+            for name, health in known.states().items():
+                control.put_state(conn, name, breaker.to_json(health))
+            control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
+
+    def renamed(self, delivery: Delivery) -> Delivery:
+        """The delivery under its destination's current id, which may have changed since the claim."""
         name = self._renamed.get(delivery.destination)
         return delivery if name is None else replace(delivery, destination=name)
 
     @property
     def empty(self) -> bool:
-        """Whether Stash has no setting of ours, as when its configuration was lost."""
+        """Whether Stash has no settings of ours, as when its configuration was lost."""
         return not self._raw
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Words of the settings that must not be seen anywhere."""
+        """Words of the settings that must not appear anywhere."""
         values = [str(v) for k, v in (self._raw or {}).items() if k.rsplit("_", 1)[-1] in SECRET]
         return tuple(sorted({word for value in values for word in re.split(r"[\s;]+", value) if word}))
 
-    def meet_again(self, name: str) -> None:
-        """Something waits for a destination that the settings may no longer name, and that was forgotten."""
+    def note_removed(self, name: str) -> None:
+        """Notes that something waits for a destination that the settings may no longer name."""
         if self._raw is not None and name not in self.targets:
             self.removed.setdefault(name, self._clock())
 
     def forget(self, name: str) -> None:
-        """Drops a removed destination that nothing waits for any more."""
+        """Drops a removed destination for which nothing waits any more."""
         self.removed.pop(name, None)
         control.put_state(self._queue.connection, name, None)
 
-    def everyone(self) -> list[Pool]:
-        """All pools, those of old settings that still have something running included."""
-        self.let_go()
+    def all_pools(self) -> list[Pool]:
+        """All pools, including those of previous settings with something still running."""
+        self.close_idle()
         return [*self.pools.values(), *self._retired]
 
-    def let_go(self) -> None:
-        """Ends the threads of old settings' pools that have nothing running any more."""
+    def close_idle(self) -> None:
+        """Closes the pools of previous settings in which nothing runs any more."""
         for pool in [pool for pool in self._retired if not pool.on_its_way]:
             self._retired.remove(pool)
             pool.close()

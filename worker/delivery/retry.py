@@ -1,6 +1,6 @@
 """What happens to a delivery that failed: it waits or becomes a dead letter. Pure.
 
-The rules for each class of failure are in queue/failures.py; what happens to the destination is in breaker.py.
+The rules for each class of failure are in queue/failures.py. What happens to the destination is in breaker.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery
 
-# Seconds between attempts while a media server doesn't know the item. Either it is scanned within minutes, or the
-# path map is wrong.
+# Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
+# the path map is wrong.
 NOT_FOUND_SECONDS = (30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
 
 
@@ -21,8 +21,8 @@ class Decision:
     """What to do with a failed delivery."""
 
     bury: bool
-    delivery: Delivery  # with its counts as they are now
-    due: float  # wall time of the next try; without meaning when buried
+    delivery: Delivery  # with updated counts
+    due: float  # wall time of the next attempt; meaningless when buried
 
 
 def decide(
@@ -40,16 +40,16 @@ def decide(
     Args:
         delivery: as it was claimed.
         error: why it failed.
-        now: wall time.
-        held: the destination is ill or gone after this failure: it waits as a whole, this one too.
-        schedule: seconds between tries; the last repeats.
+        now: wall time, unix seconds.
+        held: the destination is ill or gone after this failure, so all of its deliveries wait.
+        schedule: seconds between attempts; the last repeats.
         max_attempts: counted attempts after which it is a dead letter.
         rng: gives numbers in [0, 1), for the jitter.
     """
     row = CLASSES[error.failure]
     tried = replace(delivery, attempts=delivery.attempts + 1)
     if held and row.hold_after is not None:
-        # Nothing counts while the whole destination waits. Due now puts a failed probe behind the others.
+        # Attempts don't count while the whole destination waits. Due now puts a failed probe behind the others.
         return Decision(False, tried, now)
 
     def later(job: Delivery, seconds: float) -> Decision:
@@ -73,7 +73,7 @@ def decide(
 
 
 def jitter(rng: Callable[[], float]) -> float:
-    """A factor that spreads waits by 20 percent to either side.
+    """A factor that spreads waits by 20 percent in both directions.
 
     Args:
         rng: numbers in [0, 1).

@@ -1,6 +1,6 @@
-"""Addresses in settings: an http URL, with the login it may hold taken out of it.
+"""Addresses in settings: http URLs, separated from the login they may contain.
 
-What the path of an address means, and in which setting it stands, is its destination's to know.
+What an address's path means is up to the destination.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from stash_courier.worker.http.client import host_of
 
 
 class BadSetting(ValueError):
-    """Part of a setting can't be used; the message says what is wrong and what to do."""
+    """A setting can't be used. The message says what is wrong and what to do; it follows the setting's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one destination sends: a URL without the login it may have held."""
+    """Where one destination sends."""
 
-    url: str = field(repr=False)  # as it goes out: punycode, escapes; path and query may hold a token
-    authorization: str = field(default="", repr=False)  # Basic, made of the URL's login
+    url: str = field(repr=False)  # encoded, without the login; path and query may contain a token
+    authorization: str = field(default="", repr=False)  # Basic, from the URL's login
 
     @property
     def host(self) -> str:
@@ -32,7 +32,7 @@ class Target:
 
     @property
     def password(self) -> str:
-        """That of the URL's login, "" without one."""
+        """The login's password; "" without a login."""
         login = base64.b64decode(self.authorization.removeprefix("Basic ")).decode()
         return login.partition(":")[2]
 
@@ -41,17 +41,17 @@ def read_target(url: str) -> Target:
     """Reads one URL.
 
     Raises:
-        BadSetting: it can't be used; the message goes on after the setting's name.
+        BadSetting: it can't be used.
     """
     scheme, mark, _ = url.partition("://")
     if not mark:
         raise BadSetting("has no http:// or https:// in front")
     if scheme.lower() not in {"http", "https"}:
-        raise BadSetting("starts with neither http:// nor https://, and nothing else is spoken here")
+        raise BadSetting("starts with neither http:// nor https://, and nothing else is supported")
     try:
         login, bare = _split_login(url)
         prepared = str(requests.Request("POST", bare).prepare().url)
-        # requests drops a port 0, and would send to another one then
+        # requests drops port 0 and would send to the default port
         usable = bool(urlsplit(prepared).hostname) and urlsplit(bare).port != 0
         authorization = _basic(login) if login else ""
     except (ValueError, requests.RequestException):
@@ -68,7 +68,7 @@ def _split_login(url: str) -> tuple[str, str]:
 
 
 def _basic(login: str) -> str:
-    """RFC 7617: the octets of ``user:password``; UTF-8 is what servers expect."""
+    """Basic authorization by RFC 7617: the bytes of ``user:password``, in UTF-8 as servers expect."""
     user, _, password = login.partition(":")
     octets = f"{unquote(user)}:{unquote(password)}".encode()
     return f"Basic {base64.b64encode(octets).decode()}"

@@ -1,7 +1,7 @@
-"""The HTTP policy that all destinations share: what is sent how, and what an answer or an error means.
+"""HTTP for all destinations: how a request is sent, and what an answer or an error means.
 
-Deadlines and addresses are transport.py's; what follows from a failure's class is retry.py's and breaker.py's.
-Knows no destination: they pass in their own advice for the owner.
+Deadlines and addresses are in transport.py; what follows from a failure's class is in queue/failures.py. Nothing
+here knows a destination: each passes in its own advice for the owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.worker.http.redact import longest_spelling, redact
 from stash_courier.worker.http.transport import GuardedAdapter, LinkLocalRefused, Watchdog
 
-KEPT = 2048  # bytes of an answer that a person gets to see
+KEPT = 2048  # bytes of an answer that are shown to the owner
 RETRY_AFTER_CAP = 24 * 3600.0  # seconds
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -34,12 +34,13 @@ _PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE
 
 _ADVICE = {
     401: "check the credentials in this destination's settings",
-    403: "it knows us but does not allow this; check its permissions and the credentials in the settings",
-    404: "it does not know this; check the address in the settings",
-    405: "it takes no such request here; check the address in the settings",
-    407: "a proxy in between wants a login, which Stash Courier does not do; enter an address that needs none",
-    410: "it says that it is gone for good; nothing is sent until the settings change",
-    413: "it takes nothing of this size; raise its limit",
+    403: "it accepts the credentials but does not allow this; check its permissions and the credentials in the "
+    "settings",
+    404: "it has nothing at this address; check the address in the settings",
+    405: "it does not accept this kind of request here; check the address in the settings",
+    407: "a proxy requires a login, which Stash Courier does not support; enter an address without that proxy",
+    410: "it is gone permanently; nothing is sent until the settings change",
+    413: "the request is larger than it accepts; raise its limit",
     429: "it asks for fewer requests, so we wait",
     502: "the server behind it is down or starting, so we wait",
     503: "it is overloaded or starting, so we wait",
@@ -49,45 +50,45 @@ _ADVICE = {
 _ERRORS_OF_TRANSPORT = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)  # requests' are OSErrors
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
-# The first that fits counts. What can't be read as HTTP isn't a matter of time: something else listens there, and
-# the owner has to look. What began as an answer and broke off usually is: a restart, a proxy, a network.
+# The first match is used. What isn't HTTP doesn't go away with time: another program is listening, and the owner
+# must fix it. An answer that breaks off usually does: a restart, a proxy, a network.
 _ERRORS: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
     (
         (LinkLocalRefused,),
         Failure.DESTINATION,
-        "is a link-local address, to which nothing is ever sent: enter the address it has in your network",
+        "is a link-local address, to which nothing is ever sent: enter its address in your network",
     ),
     (
         (socket.gaierror,),
         Failure.UNREACHABLE,
-        "can't be found ({detail}): check the name, and whether this machine can look names up",
+        "can't be found ({detail}): check the name, and whether this machine can resolve names",
     ),
     ((ConnectionRefusedError,), Failure.UNREACHABLE, "refuses connections: check that it runs, and the port"),
     (
         (ssl.SSLCertVerificationError,),
         Failure.DESTINATION,
-        "has a certificate that can't be trusted ({detail}): give it one of a known authority, add yours to this "
-        "system's certificates or name its file in SSL_CERT_FILE, or use http:// inside your own network",
+        "has a certificate that can't be trusted ({detail}): give it one from a known authority, add yours to "
+        "this system's certificates or put its file in SSL_CERT_FILE, or use http:// inside your own network",
     ),
     (
         _CLOSED,
         Failure.BUSY,
-        "closed the connection before it had answered: it is restarting or overloaded",
+        "closed the connection without an answer: it is restarting or overloaded",
     ),
     (
         (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
         Failure.BUSY,
-        "broke off in the middle of its answer, so it may not have taken this",
+        "broke off in the middle of its answer, so it may not have accepted this",
     ),
     (
         (ssl.SSLError,),
         Failure.DESTINATION,
-        "can't agree on TLS with us ({detail}): check the port, and whether it should be {other}://",
+        "can't agree on TLS ({detail}): check the port, and whether it should be {other}://",
     ),
     (
         (http.client.HTTPException, urllib3.exceptions.HTTPError, requests.RequestException),
         Failure.DESTINATION,
-        "answers with something that isn't proper HTTP: check the port, and whether it should be {other}://",
+        "sends something that isn't valid HTTP: check the port, and whether it should be {other}://",
     ),
     (
         (Exception,),
@@ -98,39 +99,40 @@ _ERRORS: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
 
 
 class _DeadConnection(Exception):
-    """A kept connection was closed by the other side before anything of an answer came."""
+    """The other side closed a kept connection before any part of an answer came."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Broken:
-    """What became of an exchange without an answer: plain data, for an exception would hold on to its frames."""
+class _NoAnswer:
+    """Why no answer came. Not an exception, which would keep its frames alive."""
 
     failure: Failure
     message: str
-    closed: bool = False  # the other side closed the connection, with nothing of an answer
+    closed: bool = False  # the other side closed the connection before any part of an answer came
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer's head, and its body as far as it was read."""
+    """An answer's status and headers, and as much of its body as was read."""
 
     status: int
-    headers: Mapping[str, str]  # names in any case
-    body: bytes  # as it came, still encoded if the server encoded it unasked; never longer than the limit
-    whole: bool  # False: it was longer than the limit, the rest was not read
+    headers: Mapping[str, str]  # names are case-insensitive
+    body: bytes  # undecoded, if the server encoded it anyway; never longer than the limit
+    whole: bool  # False: it was longer than the limit, and the rest was not read
 
 
 class Client:
     """Sends requests for one destination, from several threads at once.
 
-    No redirects, no proxies, no cookies, nothing from the environment; connections are kept alive.
+    Follows no redirects, uses no proxies, keeps no cookies and reads nothing from the environment. Connections
+    are kept open.
 
     Args:
-        timeout: wall seconds for one whole request, from looking the name up to the last byte.
+        timeout: wall-clock seconds for one whole request, from resolving the name to the last byte.
         concurrency: how many connections are kept.
-        secrets: strings that no error may hold, however the other side echoes them.
-        advice: for an HTTP status, what the owner can do: half a sentence that follows a colon.
-        ca_file: a PEM file of certificates to trust besides the system's and certifi's.
+        secrets: strings that no error may contain, however the other side echoes them.
+        advice: what the owner can do, by HTTP status: the part of a sentence that follows a colon.
+        ca_file: a PEM file of certificates to trust in addition to the system's and certifi's.
     """
 
     def __init__(
@@ -144,7 +146,8 @@ class Client:
     ) -> None:
         self._timeout = timeout
         self._secrets = secrets
-        # What may be left of a secret at the end of a text that was cut: 100 for one known by its form only.
+        # Removed from the end of a text that was cut, where a secret may be incomplete. Secrets that are known
+        # only by their form get 100 characters.
         self._cut_off = max(longest_spelling(secrets), 100)
         self._advice = _ADVICE | dict(advice or {})
         self._adapter = GuardedAdapter(concurrency, ca_file)
@@ -162,17 +165,17 @@ class Client:
     ) -> Answer:
         """Sends one request and returns its 2xx answer.
 
-        A kept connection that the server had closed in the meantime is no failure: if nothing of an answer
-        came, the request goes out once more on a fresh one, within the same deadline.
+        A kept connection that the server has closed meanwhile is no failure: if no part of an answer came, the
+        request is sent once more on a new connection, within the same deadline.
 
         Args:
-            headers: sent as they are; printable ASCII.
-            limit: bytes of the answer's body that are read; the rest never is.
-            fixed_url: True when the owner entered this URL, so that a 404 or 405 is the settings' fault and
-                not the item's.
+            headers: sent unchanged; printable ASCII.
+            limit: how many bytes of the answer's body are read.
+            fixed_url: True if the owner entered this URL, so that a 404 or 405 is the fault of the settings and
+                not of the item.
 
         Raises:
-            DeliveryFailed: for any other outcome.
+            DeliveryFailed: any other outcome.
         """
         deadline = time.monotonic() + self._timeout
         try:
@@ -184,7 +187,7 @@ class Client:
             ).prepare()
         except requests.RequestException:
             raise DeliveryFailed(
-                Failure.DESTINATION, "The address in the settings is not a valid URL: enter it anew."
+                Failure.DESTINATION, "The address in the settings is not a valid URL: enter it again."
             ) from None
         try:
             answer = self._try(request, deadline, limit)
@@ -195,7 +198,7 @@ class Client:
         return answer
 
     def excerpt(self, answer: Answer) -> str:
-        """What an answer said, for a person: at most 2 KB of text without secrets and control characters."""
+        """An answer's body for the owner: at most 2 KB of text without secrets and control characters."""
         text = redact(answer.body[:KEPT].decode("utf-8", errors="replace"), self._secrets)
         if len(answer.body) > KEPT or not answer.whole:
             text = text[: -self._cut_off]
@@ -203,26 +206,26 @@ class Client:
         return text.encode()[:KEPT].decode(errors="ignore").strip()
 
     def close(self) -> None:
-        """Closes all connections; a request that is under way ends as a time-out."""
+        """Closes all connections. A request in progress ends as a timeout."""
         self._watchdog.close()
         self._adapter.close()
 
     def _try(
         self, request: requests.PreparedRequest, deadline: float, limit: int, *, fresh: bool = False
     ) -> Answer:
-        """One exchange, on a connection of its own if ``fresh``."""
+        """One exchange; with ``fresh`` on a new connection."""
         url = str(request.url)
-        outcome: Answer | _Broken
-        with self._watchdog.attempt(deadline, fresh=fresh) as attempt:
+        outcome: Answer | _NoAnswer
+        with self._watchdog.timed(deadline, fresh=fresh) as timed:
             try:
                 outcome = self._exchange(request, deadline, limit)
             except _ERRORS_OF_TRANSPORT as error:
-                outcome = self._broken(url, _cause(error))
-        if attempt.fired:  # whatever came back
-            outcome = self._broken(url, TimeoutError())
+                outcome = self._no_answer(url, _cause(error))
+        if timed.fired:  # even if an answer came
+            outcome = self._no_answer(url, TimeoutError())
         if isinstance(outcome, Answer):
             return outcome
-        if outcome.closed and not attempt.connected and not fresh:
+        if outcome.closed and not timed.connected and not fresh:
             raise _DeadConnection
         raise DeliveryFailed(outcome.failure, outcome.message)
 
@@ -237,7 +240,7 @@ class Client:
             ):
                 body += piece
         except _ERRORS_OF_TRANSPORT:
-            if response.status_code < 300:  # it broke off, so nobody knows whether it was taken
+            if response.status_code < 300:  # it broke off, so it is unknown whether this was accepted
                 raise
         finally:
             response.close()
@@ -251,34 +254,33 @@ class Client:
         retry_after = None
         if failure is Failure.BUSY:
             retry_after = parse_retry_after(answer.headers.get("Retry-After", ""), time.time())
-        advice = self._advice.get(status)
         if 300 <= status < 400:
             advice = _redirect_advice(answer.headers.get("Location", ""))
         elif status == 400 and url.startswith("http://") and _PLAIN_ON_TLS.search(said):
             failure = Failure.DESTINATION
-            advice = "it speaks TLS on this port; write https:// in the settings"
-        elif advice is None:
-            advice = CLASSES[failure].hint
+            advice = "it uses TLS on this port; enter https:// in the settings"
+        else:
+            advice = self._advice.get(status, CLASSES[failure].hint)
         if retry_after is not None:
             advice += f", {retry_after:.0f} s as it asks"
         message = f"{host_of(url)} answered {_named(status)}: {advice}."
         message = redact(message, self._secrets)
         return DeliveryFailed(failure, message, status=status, answer=said, retry_after=retry_after)
 
-    def _broken(self, url: str, error: Exception) -> _Broken:
-        """What an error means that came instead of an answer."""
+    def _no_answer(self, url: str, error: Exception) -> _NoAnswer:
+        """What an error means that occurred instead of an answer."""
         where = host_of(url)
         if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
             if self._watchdog.closed:
-                return _Broken(Failure.BUSY, f"The request to {where} was broken off: the worker let go of it.")
+                return _NoAnswer(Failure.BUSY, f"The request to {where} was canceled: the worker is closing it.")
             words = f"did not answer within {self._timeout:g} s: it is down, busy or can't be reached from here"
-            return _Broken(Failure.BUSY, f"{where} {words}.")
+            return _NoAnswer(Failure.BUSY, f"{where} {words}.")
         failure, words = _explain(error, url)
-        return _Broken(failure, redact(f"{where} {words}.", self._secrets), isinstance(error, _CLOSED))
+        return _NoAnswer(failure, redact(f"{where} {words}.", self._secrets), isinstance(error, _CLOSED))
 
 
 def host_of(url: str) -> str:
-    """``host[:port]`` of a URL, as messages and ids name a destination: lower case, the default port left out."""
+    """``host[:port]`` of a URL for messages and ids: in lower case, without a default port."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if ":" in host:
@@ -287,9 +289,9 @@ def host_of(url: str) -> str:
 
 
 def classify(status: int, *, fixed_url: bool) -> Failure:
-    """The class of a status other than 2xx: DESIGN's table, and what it leaves open.
+    """The class of a status other than 2xx.
 
-    101 and anything outside 400..599 is the destination's fault, like a redirect; other 5xx are like 500.
+    Statuses that no class lists: 4xx is ITEM_REFUSED, 5xx REFUSED, and all others DESTINATION, like a redirect.
     """
     if status in {404, 405} and fixed_url:
         return Failure.DESTINATION
@@ -299,12 +301,10 @@ def classify(status: int, *, fixed_url: bool) -> Failure:
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header, at most 24 h; None if it says nothing that can be used.
-
-    RFC 9110, 10.2.3: seconds, or a date. One that has passed, or 0, says nothing: the schedule holds then.
+    """Seconds to wait by a ``Retry-After`` header, at most 24 h; None if it is unusable, 0 or in the past.
 
     Args:
-        value: the header's value.
+        value: the header's value: seconds or a date (RFC 9110, 10.2.3).
         now: wall time, unix seconds.
     """
     value = value.strip()
@@ -320,17 +320,17 @@ def parse_retry_after(value: str, now: float) -> float | None:
 
 
 def _cause(error: Exception) -> Exception:
-    """What requests and urllib3 wrapped; only what they name themselves, never an outer exception's context."""
+    """The error that requests and urllib3 wrapped, but never an outer exception's context."""
     while True:
-        named = (getattr(error, "reason", None), *error.args, error.__cause__)
-        inner = next((e for e in named if isinstance(e, Exception)), None)
+        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((e for e in wrapped if isinstance(e, Exception)), None)
         if inner is None:
             return error
         error = inner
 
 
 def _explain(error: Exception, url: str) -> tuple[Failure, str]:
-    """The class of a transport error, and what happened in words that follow the host's name."""
+    """The class of a transport error, and what happened; the text follows the host's name."""
     failure, words = next((f, w) for kinds, f, w in _ERRORS if isinstance(error, kinds))
     detail = getattr(error, "verify_message", "") or getattr(error, "reason", "") or getattr(error, "strerror", "")
     other = "https" if url.startswith("http://") else "http"
@@ -338,7 +338,7 @@ def _explain(error: Exception, url: str) -> tuple[Failure, str]:
 
 
 def _named(status: int) -> str:
-    """``404 Not Found``: never the server's own words, which may say anything."""
+    """``404 Not Found``: never the server's own reason, which may contain anything."""
     try:
         return f"{status} {http.HTTPStatus(status).phrase}"
     except ValueError:
@@ -346,10 +346,10 @@ def _named(status: int) -> str:
 
 
 def _redirect_advice(location: str) -> str:
-    """Where to a redirect points, without path and query, which may hold a token."""
+    """Where a redirect points, without path and query, which may contain a token."""
     try:
         target = urlsplit(location)
         origin = f" ({target.scheme}://{host_of(location)})" if target.scheme in DEFAULT_PORTS else ""
     except ValueError:
         origin = ""
-    return f"redirects are not followed; enter the address that it points to{origin} in the settings"
+    return f"redirects are not followed; enter the address it points to{origin} in the settings"

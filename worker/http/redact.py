@@ -1,7 +1,7 @@
-"""Takes secrets out of text that ends up in logs, errors and dead letters (invariant 11).
+"""Removes secrets from text that ends up in logs, errors and dead letters (invariant 11).
 
-Callers name the secrets they know; what is secret by its form (logins and queries in URLs, credentials in
-headers, keys in JSON) goes without being named. It rather removes too much than too little.
+Callers pass the secrets they know. What is secret by its form (logins and queries in URLs, credentials in headers,
+keys in JSON) is removed in any case. When in doubt, it removes too much.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 REMOVED = "[removed]"
-SHORTEST = 4  # characters; anything shorter can't be told from ordinary text
-WORD_ONLY = 8  # characters; anything shorter is removed as a whole word only, or "pass" would eat "passed"
+SHORTEST = 4  # characters; anything shorter is indistinguishable from ordinary text
+WORD_ONLY = 8  # characters; anything shorter is removed only as a whole word, so that "pass" leaves "passed"
 
 _QUOTED = r"""\"[^"\n]*"|'[^'\n]*'"""
 _HEADER = r"(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}(?:token|key)"
 _KEY = r"\w*(?:api[_-]?key|token|secret|passw(?:or)?d)|session(?:_?id)?"
 
-# Each is linear in the text, whatever the text: what repeats without a bound starts where its run starts only.
+# Each is linear in the length of any text: an unbounded repetition can match only from the start of its run.
 _QUERY = re.compile(r"""(?<![^\s"'<>?])([^\s"'<>?]+)\?([^\s"'<>]+)""")
 _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
-    # user:pass@ in a URL, up to the last @, since a password may hold one
+    # user:pass@ in a URL, up to the last @, since a password may contain one
     (re.compile(r"""(?<=://)[^\s/?#"'<>]*@"""), f"{REMOVED}@"),
     # a header with its value, as a line or in a dict
     (re.compile(rf"(?i)\b({_HEADER})(['\"]?\s*[:=]\s*)(?:{_QUOTED}|[^\n]+)"), rf"\1\2{REMOVED}"),
@@ -38,12 +38,12 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text with ``[removed]`` in the place of every secret.
+    """The text with ``[removed]`` in place of every secret.
 
     Args:
-        text: anything; a log line, an answer, a traceback.
-        secrets: strings to remove wherever they stand, also percent-encoded, JSON-escaped and HTML-escaped.
-            Those shorter than 4 characters are ignored, those shorter than 8 go as whole words only.
+        text: anything, such as a log line, an answer or a traceback.
+        secrets: strings to remove, also where they are percent-encoded, JSON-escaped or HTML-escaped. Those
+            shorter than 4 characters are ignored; those shorter than 8 are removed only as whole words.
     """
     named = _pattern(tuple(secrets))
     if named is not None:
@@ -55,13 +55,13 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _without_query(found: re.Match[str]) -> str:
-    """Any query of a URL with a scheme; of a bare path, as in "url: /hook?token=…", what looks like one."""
+    """Removes any query of a URL with a scheme; after a bare path, as in "/hook?token=…", only a key=value."""
     address, query = found.groups()
     return f"{address}?{REMOVED}" if "://" in address or "=" in query else found[0]
 
 
 def longest_spelling(secrets: Iterable[str]) -> int:
-    """Characters of the longest form in which one of these secrets may stand in a text."""
+    """Length of the longest form in which one of these secrets may appear in a text, in characters."""
     return max(map(len, _spellings(secrets)), default=0)
 
 

@@ -1,9 +1,9 @@
-"""Sockets with a wall deadline, under ``requests``: the part of the HTTP policy that lives below HTTP.
+"""Sockets with a wall-clock deadline, below ``requests``.
 
-A time-out on a socket counts from the last byte, so a server that drips holds a request for as long as it
-likes. Here one watchdog thread shuts the sockets of a request down when its time is over: while connecting,
-in a TLS handshake, sending, in the headers and in the body. Addresses are looked up in a thread of their own,
-because nothing interrupts the system's resolver. What an error means is said in http.py, not here.
+A socket's timeout starts again with every byte, so a server that sends slowly can hold a request for as long as it
+likes. Here one watchdog thread shuts down a request's sockets at its deadline: while it connects, during the TLS
+handshake, while it sends, and while it reads headers and body. Names are resolved in another thread, because
+nothing can interrupt the system's resolver. What an error means is in client.py.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
-# At WARNING urllib3 logs whole URLs, whose path and query may be a token.
+# At WARNING urllib3 logs whole URLs, whose path and query may contain a token.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # family and what connect() takes
 
 
 class LinkLocalRefused(OSError):
-    """The host's address is link-local: where clouds keep their credentials, and no media server lives."""
+    """The host's address is link-local: clouds serve credentials there, and no media server is there."""
 
 
 class TimedRequest:
-    """One request on the wire: when it must end, and the sockets that end with it."""
+    """One request in progress: its deadline, and the sockets to shut down then."""
 
     def __init__(self, deadline: float, fresh: bool, lock: threading.Condition) -> None:
         self.deadline = deadline  # monotonic seconds
-        self.fresh = fresh  # True: no kept connection may be used
-        self.connected = False  # it opened its connection itself
-        self.fired = False  # the deadline passed, so the outcome is a time-out whatever came back
+        self.fresh = fresh  # True: it must open a connection, not reuse one
+        self.connected = False  # it opened a connection
+        self.fired = False  # the deadline passed, so the outcome is a timeout even if an answer came
         self._lock = lock
         self._handles: list[socket.socket] = []
 
     def guard(self, sock: socket.socket) -> None:
-        """Ties the socket to the deadline.
+        """Adds a socket to shut down at the deadline.
 
-        Keeps a duplicate: urllib3 closes and wraps the original as it goes, and a shutdown through a
-        duplicate reaches the connection under any TLS layer without touching that layer's state.
+        Keeps a duplicate: urllib3 closes and wraps the original, and a shutdown through a duplicate reaches the
+        connection below any TLS layer without touching that layer's state.
 
         Raises:
-            TimeoutError: the deadline has passed already.
+            TimeoutError: the deadline has already passed.
         """
         with self._lock:
             if self.fired:
@@ -63,55 +63,57 @@ class TimedRequest:
             self._handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
 
     def fire(self) -> None:
-        """Shuts the sockets down; the caller holds the lock."""
+        """Shuts down the sockets. The caller holds the lock."""
         self.fired = True
         for handle in self._handles:
-            with contextlib.suppress(OSError):  # the other side was first
+            with contextlib.suppress(OSError):  # already closed by the other side
                 handle.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Lets go of the sockets; the caller holds the lock."""
+        """Closes the duplicates. The caller holds the lock."""
         for handle in self._handles:
             handle.close()
         self._handles.clear()
 
 
-_current: ContextVar[TimedRequest] = ContextVar("attempt")
+_current: ContextVar[TimedRequest] = ContextVar("timed request")
 
 
 class Watchdog:
-    """Ends attempts at their deadline: one thread, started with the first attempt, ended by ``close``."""
+    """Ends requests at their deadline, in one thread. The first request starts it; ``close`` ends it."""
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
-        self._attempts: set[TimedRequest] = set()
+        self._requests: set[TimedRequest] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @contextlib.contextmanager
-    def attempt(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
-        """Everything this thread sends through a ``GuardedAdapter`` inside the block ends at the deadline.
+    def timed(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
+        """Ends what this thread sends through a ``GuardedAdapter`` inside the block at the deadline.
 
-        After ``close`` an attempt has fired from the start.
+        Args:
+            deadline: monotonic seconds. After ``close`` it has passed from the start.
+            fresh: True: reuse no connection.
         """
-        attempt = TimedRequest(deadline, fresh, self._lock)
-        self._add(attempt)
-        token = _current.set(attempt)
+        request = TimedRequest(deadline, fresh, self._lock)
+        self._add(request)
+        token = _current.set(request)
         try:
-            yield attempt
+            yield request
         finally:
             _current.reset(token)
             with self._lock:
-                self._attempts.discard(attempt)
-                attempt.release()
+                self._requests.discard(request)
+                request.release()
 
     def close(self) -> None:
-        """Ends every attempt that is under way, and the thread."""
+        """Ends every request in progress, and the thread."""
         with self._lock:
             self._closed = True
-            for attempt in self._attempts:
-                attempt.fire()
+            for request in self._requests:
+                request.fire()
             self._lock.notify()
             thread = self._thread
         if thread is not None:
@@ -122,56 +124,56 @@ class Watchdog:
         """Whether ``close`` was called."""
         return self._closed
 
-    def _add(self, attempt: TimedRequest) -> None:
+    def _add(self, request: TimedRequest) -> None:
         with self._lock:
             if self._closed:
-                attempt.fire()
+                request.fire()
                 return
-            self._attempts.add(attempt)
+            self._requests.add(request)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="http deadline", daemon=True)
                 thread.start()
                 self._thread = thread
-            elif attempt.deadline < self._wakes_at:
+            elif request.deadline < self._wakes_at:
                 self._lock.notify()
 
     def _run(self) -> None:
         with self._lock:
             while not self._closed:
                 now = time.monotonic()
-                for attempt in [a for a in self._attempts if a.deadline <= now]:
-                    self._attempts.discard(attempt)
-                    attempt.fire()
-                self._wakes_at = min((a.deadline for a in self._attempts), default=math.inf)
+                for request in [r for r in self._requests if r.deadline <= now]:
+                    self._requests.discard(request)
+                    request.fire()
+                self._wakes_at = min((r.deadline for r in self._requests), default=math.inf)
                 self._lock.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
 
 
 class _GuardedConnection(HTTPConnection):
-    """A connection whose sockets belong to the attempt of the thread that uses it."""
+    """A connection whose sockets belong to the request of the thread that uses it."""
 
     def _new_conn(self) -> socket.socket:
-        attempt = _current.get()
-        sock = _connect(self._dns_host, self.port, attempt.deadline)
+        request = _current.get()
+        sock = _connect(self._dns_host, self.port, request.deadline)
         try:
             for option in self.socket_options or ():
                 sock.setsockopt(*option)
-            attempt.guard(sock)
+            request.guard(sock)
         except OSError:
             sock.close()
             raise
-        attempt.connected = True
+        request.connected = True
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        attempt = _current.get()
-        if self.sock is not None and not attempt.connected:
-            attempt.guard(self.sock)
+        request = _current.get()
+        if self.sock is not None and not request.connected:
+            request.guard(self.sock)
         super().request(*args, **kwargs)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
-        """Hides cookies from the jar that requests fills: it answers odd ones with a warning and a traceback.
+        """Hides cookies from the cookie jar of requests, which logs a traceback for invalid ones.
 
-        They stay in the response's headers.
+        They remain in the response's headers.
         """
         response = super().getresponse()
         del response._original_response.msg["Set-Cookie"]  # type: ignore[union-attr]
@@ -183,7 +185,7 @@ class _GuardedConnection(HTTPConnection):
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
-    """The same with TLS above the guarded socket."""
+    """The same, with TLS over the guarded socket."""
 
 
 class _Pool(HTTPConnectionPool):
@@ -195,11 +197,11 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Sends for ``requests``, inside a ``Watchdog.attempt`` only; verifies TLS always.
+    """Sends for ``requests``, only inside ``Watchdog.timed``. Always verifies TLS.
 
     Args:
-        connections: how many connections are kept alive.
-        ca_file: a PEM file of certificates to trust besides the system's and certifi's.
+        connections: how many connections are kept open.
+        ca_file: a PEM file of certificates to trust in addition to the system's and certifi's.
     """
 
     def __init__(self, connections: int, ca_file: str | None = None) -> None:
@@ -208,21 +210,21 @@ class GuardedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """As ``requests`` documents for a TLS context of one's own."""
+        """As ``requests`` documents it for a custom TLS context."""
         host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
         if host["scheme"] == "https":
             pool["ssl_context"] = _tls_context(self._ca_file)
         return host, pool
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing: the context verifies; the inherited one would read certifi's file for every connection."""
+        """Does nothing: the TLS context verifies. The inherited method reads certifi's file each time."""
 
 
 @functools.lru_cache(maxsize=8)
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """The system's certificates (or those of SSL_CERT_FILE, as OpenSSL has it) and certifi's.
+    """Trusts the system's certificates (or those of SSL_CERT_FILE, see OpenSSL) and certifi's.
 
-    Both, because an owner can add a certificate of their own to the first only, and a container's may be empty.
+    Both are needed: owners can add their own certificate only to the system's, which may be empty in a container.
     """
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
@@ -232,12 +234,12 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    """A TCP connection to the first address that answers; each gets its share of the time that is left.
+    """A TCP connection to the first address that answers; the remaining time is divided among the addresses.
 
     Raises:
-        LinkLocalRefused: the host has link-local addresses only. It is the address we connect to that counts,
-            not the URL's spelling, so integer forms, mapped IPv6 and names that point there are refused too.
-        OSError: what the last address failed with; socket.gaierror if there is none.
+        LinkLocalRefused: the host has link-local addresses only. What counts is the address, not how the URL
+            spells it, so integer forms, mapped IPv6 and names that point there are refused too.
+        OSError: the last address's error; socket.gaierror if there is no address.
         TimeoutError: the deadline passed.
     """
     found = _resolve(host.strip("[]"), port, deadline)
@@ -270,9 +272,9 @@ def _is_link_local(address: Address) -> bool:
 
 
 class _Lookup:
-    """One question to the system's resolver; all who ask the same meanwhile wait for the same answer.
+    """One query to the system's resolver, shared by all who ask for the same host meanwhile.
 
-    So a resolver that hangs holds one thread per host, however often the host is tried.
+    A resolver that hangs therefore holds one thread per host, however often the host is tried.
     """
 
     _running: ClassVar[dict[tuple[str, int], _Lookup]] = {}
@@ -282,11 +284,11 @@ class _Lookup:
         self._key = (host, port)
         self._done = threading.Event()
         self._found: list[Address] = []
-        self._why_not: tuple[object, ...] = (socket.EAI_FAIL, "the lookup failed")
+        self._error: tuple[object, ...] = (socket.EAI_FAIL, "the lookup failed")
 
     @classmethod
     def of(cls, host: str, port: int) -> _Lookup:
-        """The lookup that is running for this host, else a new one."""
+        """The lookup in progress for this host, or a new one."""
         with cls._lock:
             lookup = cls._running.get((host, port))
             if lookup is None:
@@ -296,20 +298,20 @@ class _Lookup:
             return lookup
 
     def wait(self, deadline: float) -> list[Address]:
-        """The host's addresses; TimeoutError or socket.gaierror if there are none."""
+        """The host's addresses. Raises TimeoutError or socket.gaierror if there are none."""
         if not self._done.wait(max(deadline - time.monotonic(), 0)):
             raise TimeoutError("the host name was not found in time")
         if not self._found:
-            raise socket.gaierror(*self._why_not)
+            raise socket.gaierror(*self._error)
         return self._found
 
     def _run(self) -> None:
         try:
-            self._found = _ask_system(*self._key)
-        except UnicodeError:  # a label that is empty or too long
-            self._why_not = (socket.EAI_NONAME, "not a host name")
+            self._found = _query_resolver(*self._key)
+        except UnicodeError:  # a part of the name is empty or too long
+            self._error = (socket.EAI_NONAME, "not a host name")
         except OSError as error:
-            self._why_not = error.args
+            self._error = error.args
         finally:
             with self._lock:
                 del self._running[self._key]
@@ -318,11 +320,11 @@ class _Lookup:
 
 def _resolve(host: str, port: int, deadline: float) -> list[Address]:
     try:
-        return _ask_system(host, port, socket.AI_NUMERICHOST)  # an address needs no thread
+        return _query_resolver(host, port, socket.AI_NUMERICHOST)  # an address needs no lookup
     except (OSError, UnicodeError):
         return _Lookup.of(host, port).wait(deadline)
 
 
-def _ask_system(host: str, port: int, flags: int = 0) -> list[Address]:
+def _query_resolver(host: str, port: int, flags: int = 0) -> list[Address]:
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in answers]

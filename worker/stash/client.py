@@ -1,18 +1,15 @@
-"""The only module that talks to Stash: settings, scenes and ids, over its GraphQL API.
+"""The only module that asks Stash: for settings, scenes and ids, through its GraphQL API.
 
-It reads and never changes anything in Stash. It doesn't wait and doesn't retry over time: when
-Stash can't be asked now, it says so (StashUnavailable), and the worker decides when to come back.
-What is asked and how answers read is in stash_queries.py, how Stash is reached in stash_wire.py.
+It changes nothing in Stash. It doesn't wait or retry: if Stash can't be asked now it raises StashUnavailable,
+and the worker decides when to try again. queries.py has the queries and decoders, wire.py the transport.
 """
 
 from __future__ import annotations
 
-import datetime
 import functools
-import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,92 +17,80 @@ from typing import TypeVar
 from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
-from stash_courier.worker.stash.queries import PluginState, SweepQuestion, WrongShape
-from stash_courier.worker.stash.wire import Connection, LoginRefused, StashUnavailable, UnusableAnswer, Wire
+from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
+from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
 
 __all__ = [
-    "Connection",
     "FetchedScenes",
     "Listed",
     "PluginState",
     "ScenePage",
     "Stash",
+    "StashAddress",
     "StashUnavailable",
     "SweepPage",
     "SweepQuestion",
     "UnusableAnswer",
 ]
 
-TITLES_AT_ONCE = 40  # scenes a request of titles(); each costs Stash some ten small queries
-ZONES_SECONDS = 12 * 3600  # how far a server's clock text can lie behind UTC (UTC-12)
+TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedScenes:
-    """The scenes of one call, each id in exactly one of the two, and the state seen with them."""
+    """The scenes of one call, each id in exactly one of the two mappings, and the state read with them."""
 
-    scenes: Mapping[int, Scene | None]  # None: Stash doesn't have it any more
-    broken: Mapping[int, str]  # Stash fails on this one while it answers for others; a sentence
+    scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
+    broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
     state: PluginState
 
 
 @dataclass(frozen=True, slots=True)
 class ScenePage:
-    """Some of the ids asked for, ascending, and how far the listing is."""
+    """Some of the ids asked for, ascending, and the progress of the listing."""
 
     ids: tuple[int, ...]
-    examined: int  # scenes looked at so far, this page included
-    total: int  # scenes to look at in all; with ``changed_since`` some of them don't qualify
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A scene as a sweep lists it."""
-
-    id: int
-    updated_at: str  # Stash's own text
-    moment: int  # the second it means, unix time
-    zone: int  # seconds east of UTC in which it is written
+    examined: int  # scenes looked at so far, including this page
+    total: int  # scenes to look at; with ``changed_since`` some of them don't qualify
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPage:
-    """Some scenes of a sweep, and the state seen with them."""
+    """Some scenes of a sweep, and the state read with them."""
 
     scenes: tuple[Listed, ...]  # ids ascending
-    last: bool  # nothing follows
-    known: int | None  # scenes up to the id that was asked for; None if it wasn't
-    zone: int | None  # Stash's own, seconds east of UTC, if it was asked and could be told
+    last: bool  # no page follows
+    known: int | None  # number of scenes up to the given id; None if that wasn't asked
     state: PluginState
-    asked_at: float  # wall time before it was asked, unix seconds
+    asked_at: float  # wall time before the request, unix seconds
 
 
 T = TypeVar("T")
 
 
 class Stash:
-    """Stash as the worker and the task buttons see it.
+    """A client for the worker and the task buttons.
 
-    May be used from several threads; requests go out one at a time, since Stash answers from one
-    SQLite file and each answer renews the session's only cookie.
+    Safe to use from several threads. Requests go out one at a time, because Stash answers from one SQLite
+    file and each answer renews the session's only cookie.
 
     Every method may raise StashUnavailable.
     """
 
     def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
-        """Reads nothing yet.
+        """Does no I/O.
 
         Args:
             data_dir: the folder with ``connection.json``.
-            timeout: wall seconds that one request may take in all.
-            clock: the wall time, unix seconds.
+            timeout: seconds for one request, up to the last byte of the answer.
+            clock: wall time, unix seconds.
         """
         self._path = data_dir / CONNECTION
         self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
         self._wire: Wire | None = None
-        self._told: Connection | None = None  # what connection.json said last
+        self._address: StashAddress | None = None  # the last content of connection.json
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
 
@@ -121,8 +106,8 @@ class Stash:
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state, in one request.
 
-        Where Stash answers with errors it is asked again in halves, so that one broken scene
-        stops no other; what comes beside errors is thrown away.
+        If Stash answers with errors, it is asked again for half of the scenes at a time, so that one broken
+        scene doesn't stop the others. Data that comes with errors is not used.
         """
         wanted = sorted(set(ids))
         try:
@@ -138,20 +123,20 @@ class Stash:
         return batch
 
     def titles(self, ids: Collection[int]) -> Mapping[int, str]:
-        """Titles, or file names without ending, for people; what Stash can't give is absent."""
+        """Titles for people, or file names without extension. Scenes that Stash can't give are absent."""
         wanted = sorted(set(ids))
         found: dict[int, str] = {}
-        for start in range(0, len(wanted), TITLES_AT_ONCE):
-            batch = self.scenes(wanted[start : start + TITLES_AT_ONCE])
+        for start in range(0, len(wanted), TITLES_PER_REQUEST):
+            batch = self.scenes(wanted[start : start + TITLES_PER_REQUEST])
             found.update((i, scene.title_or_stem()) for i, scene in batch.scenes.items() if scene)
         return found
 
     def newest_scene(self) -> Scene | None:
-        """The scene that was added last; None in an empty library."""
+        """The scene added last; None in an empty library."""
         return self._first_scene({}, "DESC")
 
     def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
-        """The scenes, those that were added last first; asked for page by page, as far as they are taken."""
+        """All scenes, newest first. A page is requested when the iteration reaches it."""
         where: dict[str, object] = {}
         while True:
             found = self._some_scenes(where, "DESC", page_size)
@@ -161,11 +146,11 @@ class Stash:
             where = {"id": {"value": found[-1].id, "modifier": "LESS_THAN"}}
 
     def cover(self, path: str) -> bytes:
-        """A scene's cover; b"" if it has none (some versions give a drawing in SVG then).
+        """A scene's cover; b"" if it has none (for which some versions of Stash send an SVG placeholder).
 
         Args:
-            path: path and query of the scene's ``cover_url``; it is asked of Stash alone, whatever host
-                stood before it, since the key goes with it.
+            path: path and query of the scene's ``cover_url``. The host is always Stash's own, because the
+                request carries the API key.
         """
         with self._lock:
             wire = self._current_wire()
@@ -175,82 +160,68 @@ class Stash:
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time, page by page, ascending.
 
-        Pages go by ``id > last``: a scene that is deleted or changed meanwhile makes none be
-        skipped or come twice.
+        Pages follow each other by ``id > last``, so no scene is skipped or listed twice when others are deleted or
+        changed meanwhile.
 
         Args:
-            changed_since: wall time, unix seconds; Stash knows changes to the second. Stash
-                compares ``updated_at`` as text in its own zone, so it is asked for 12 hours more
-                (enough for every zone), and what is older is left out here.
-            page_size: scenes a request.
+            changed_since: wall time, unix seconds, of which whole seconds count. Stash lists some scenes
+                that changed earlier (see ``queries.changed_after``); they are left out here.
+            page_size: scenes per request.
         """
         where: dict[str, object] = {}
         if changed_since is not None:
-            where["updated_at"] = {
-                "value": _utc_text(int(changed_since) - ZONES_SECONDS - 1),
-                "modifier": "GREATER_THAN",
-            }
+            where["updated_at"] = {"value": queries.changed_after(changed_since), "modifier": "GREATER_THAN"}
         last, examined, total = 0, 0, 0
         while True:
             variables = {
                 "where": {**where, "id": {"value": last, "modifier": "GREATER_THAN"}},
                 "how": {"per_page": page_size, "sort": "id", "direction": "ASC"},
             }
-            found, count = self._ask(
-                queries.scene_ids(count=examined == 0), variables, functools.partial(_read_page, last)
-            )
+            read = functools.partial(_read_ids, after=last)
+            found, count = self._ask(queries.scene_ids(count=examined == 0), variables, read)
             examined += len(found)
             total = max(total if count is None else count, examined)
-            yield ScenePage(
-                tuple(i for i, at in found if changed_since is None or at >= int(changed_since)),
-                examined,
-                total,
-            )
+            ids = (s.id for s in found if changed_since is None or s.moment >= int(changed_since))
+            yield ScenePage(tuple(ids), examined, total)
             if len(found) < page_size:
                 return
-            last = found[-1][0]
+            last = found[-1].id
 
     def sweep_page(self, question: SweepQuestion) -> SweepPage:
-        """The next scenes of a sweep by id, in one request."""
+        """The next page of a sweep, in one request."""
         asked_at = self._clock()
+        counts = question.known_up_to is not None
 
         def read(data: Mapping[str, object]) -> SweepPage:
-            found = tuple(_listed(*queries.read_listed(scene)) for scene in queries.read_found(data))
-            _check_ascending(question.after, (scene.id for scene in found))
-            return SweepPage(
-                found,
-                len(found) < question.scenes,
-                queries.read_known(data),
-                min((_zone(_time(text)) for text in queries.read_times(data)), default=None),
-                queries.read_state(data),
-                asked_at,
-            )
+            scenes = queries.read_listed(data, question.after)
+            known = queries.read_known(data) if counts else None
+            return SweepPage(scenes, len(scenes) < question.scenes, known, queries.read_state(data), asked_at)
 
-        counts = question.known_up_to is not None
-        text = queries.sweep_page(count=counts, times=question.times)
-        return self._ask(text, question.variables(), read)
+        return self._ask(queries.sweep_page(count=counts), question.variables(), read)
 
     def keep_alive_in(self) -> float | None:
-        """Seconds until Stash must be asked something, so that the session is renewed; 0.0 if it must now.
+        """Seconds until Stash must be asked something to renew the session; 0.0 if it is due.
 
-        Each answer carries a fresh cookie (Stash's pkg/session).
-        None with an API key, where Stash has no login, where its sessions don't expire, and
-        before it answered for the first time. Counts from the last request, answered or not, so
-        that a caller who pings whenever it is due doesn't hammer a Stash that is down.
+        Each answer carries a fresh cookie (Stash's pkg/session). Counts from the last request, answered or
+        not, so that pings don't hammer a Stash that is down.
+
+        Returns:
+            None if there is nothing to renew: an API key is in use, Stash has no login, its sessions don't
+            expire, or it hasn't answered yet.
         """
-        wire = self._wire  # without the lock, which a question holds as long as it waits
+        wire = self._wire  # without the lock, which is held while a request waits for its answer
         if wire is None or wire.api_key or not self._login_needed:
             return None
         if wire.max_age is None or self._asked_at is None:
             return None
-        # A third: after one lost ping there is time for another. A clock that was set back tells
-        # nothing about the session's age, so then it is due.
+        # A third of the session: after a lost ping there is time for another. After the clock was set back
+        # the age of the session is unknown, so a ping is due.
         waited = self._clock() - self._asked_at
         return max(0.0, wire.max_age / 3 - waited) if waited >= 0 else 0.0
 
     def close(self) -> None:
-        """Lets go of the connection; a question under way ends at once, a later one connects anew."""
-        wire, self._wire = self._wire, None  # without the lock, which that question holds
+        """Closes the connection. A request in progress ends at once; a later one connects again."""
+        wire, self._wire = self._wire, None  # without the lock, which that request holds
         if wire is not None:
             wire.close()
 
@@ -275,7 +246,7 @@ class Stash:
         return self._ask(queries.scenes_by_id(len(ids)), variables, read)
 
     def _in_halves(self, ids: Sequence[int]) -> FetchedScenes:
-        """One request a half, down to the scenes that fail alone."""
+        """One request per half, down to the single scenes that fail."""
         scenes: dict[int, Scene | None] = {}
         broken: dict[int, str] = {}
         state: PluginState | None = None
@@ -297,10 +268,10 @@ class Stash:
         return FetchedScenes(scenes, broken, state or self.plugin_state())
 
     def _answers_for_another(self, failed: Sequence[int]) -> bool | None:
-        """Whether Stash can give a scene beside these, so that the fault lies with them; None: it has none.
+        """Whether Stash can give a scene other than these, so that these are at fault; None: it has no other.
 
-        The state alone would prove too little: it comes from Stash's configuration file, also
-        when its database can't be read. Two neighbours are asked because one may be broken too.
+        A state would not prove that: it comes from Stash's configuration file, even when the database can't be
+        read. Two neighbors are asked for, because one may be broken too.
         """
         answers = None
         for edge, modifier, direction in (
@@ -324,7 +295,7 @@ class Stash:
         def read(data: Mapping[str, object]) -> list[Scene]:
             return [queries.read_scene(scene, fetched_at) for scene in queries.read_found(data)]
 
-        return self._ask(queries.FIRST_SCENE, variables, read)
+        return self._ask(queries.FIRST_SCENES, variables, read)
 
     # Asking
 
@@ -342,22 +313,22 @@ class Stash:
                 raise wire.wrong_shape(str(error)) from None
 
     def _current_wire(self) -> Wire:
-        """The connection to where connection.json says that Stash is now."""
+        """The connection to the Stash that connection.json names now."""
         try:
-            told = Connection.read(self._path)
+            address = StashAddress.read(self._path)
         except StashUnavailable:
             if self._wire is None:
                 raise
-            return self._wire  # the file went away or is being replaced; Stash needn't be
-        if self._wire is None or self._told is None or told.url != self._told.url:
+            return self._wire  # the file is gone or being replaced, but Stash may still be there
+        if self._wire is None or self._address is None or address.url != self._address.url:
             if self._wire is not None:
                 self._wire.close()
-            self._wire = Wire(told, self._timeout)
-        self._told = told
+            self._wire = Wire(address, self._timeout)
+        self._address = address
         return self._wire
 
     def _with_credentials(self, wire: Wire, ask: Callable[[], T]) -> T:
-        """Asks with the credentials in use, and once more with others if those are refused."""
+        """Asks with the credentials in use. If they are refused, asks once more with others."""
         try:
             return ask()
         except LoginRefused:
@@ -366,12 +337,11 @@ class Stash:
             return ask()
 
     def _change_credentials(self, wire: Wire) -> bool:
-        """Drops the key and takes the hook's cookie; False if that changes nothing.
+        """Drops the key and uses the hook's cookie; False if that changes nothing.
 
-        As long as the session in use is accepted it is kept: it is renewed by each answer, while
-        the one in connection.json ages.
+        A session is used until it is refused: each answer renews it, while the one in connection.json ages.
         """
-        cookie = "" if self._told is None else self._told.cookie
+        cookie = "" if self._address is None else self._address.cookie
         if not wire.api_key and wire.cookie == cookie:
             return False
         wire.api_key, wire.cookie = "", cookie
@@ -380,7 +350,7 @@ class Stash:
 
 def _outage(reason: str) -> StashUnavailable:
     return StashUnavailable(
-        f"Stash answers for none of its scenes ({reason}); deliveries wait until it does. Its own log may say more"
+        f"Stash can read none of its scenes ({reason}); deliveries wait until it can. Its own log may say more"
     )
 
 
@@ -395,37 +365,5 @@ def _read_one(data: Mapping[str, object], name: str, scene_id: int, fetched_at: 
     return scene
 
 
-def _read_page(after: int, data: Mapping[str, object]) -> tuple[list[tuple[int, int]], int | None]:
-    """Ids with the second of their last change, and the count if it was asked for."""
-    found = [(i, int(_time(at).timestamp())) for i, at in map(queries.read_listed, queries.read_found(data))]
-    _check_ascending(after, (i for i, _ in found))
-    return found, queries.read_count(data)
-
-
-def _check_ascending(after: int, ids: Iterable[int]) -> None:
-    """Ids that don't ascend from the last page's would make a listing skip some or never end."""
-    if any(one >= other for one, other in itertools.pairwise([after, *ids])):
-        raise WrongShape("the scenes don't come by ascending id")
-
-
-def _listed(scene_id: int, text: str) -> Listed:
-    when = _time(text)
-    return Listed(scene_id, text, int(when.timestamp()), _zone(when))
-
-
-def _zone(when: datetime.datetime) -> int:
-    offset = when.utcoffset()
-    if offset is None:
-        raise WrongShape("a time has no zone")
-    return int(offset.total_seconds())
-
-
-def _time(text: str) -> datetime.datetime:
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise WrongShape("a time is none") from error
-
-
-def _utc_text(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _read_ids(data: Mapping[str, object], after: int) -> tuple[tuple[Listed, ...], int | None]:
+    return queries.read_listed(data, after), queries.read_count(data)

@@ -1,160 +1,120 @@
-"""A sweep's way through Stash's scenes, pure: which page comes next, which scenes on it matter, where it ends.
+"""Which pages of Stash's scenes a sweep asks for, and what each page shows. No I/O, no clock.
 
-What is known of those scenes is sweep.py's concern. Facts it rests on (read in Stash's source,
-pkg/sqlite and internal/api): ``updated_at`` is kept as text in the server's zone, to the second, and
-compared as text; it is taken before the change's transaction begins and can be seen when that ends;
-scene ids grow and don't come again.
+sweep.py decides which of the changes need an event. What this relies on (Stash's source, pkg/sqlite and
+internal/api): ``updated_at`` is taken before the transaction of a change begins and is visible once that
+ends; scene ids grow and are never reused.
 """
 
 from __future__ import annotations
 
-import datetime
+import sys
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from stash_courier.worker.stash.client import Listed, SweepPage, SweepQuestion
+from stash_courier.worker.stash.client import SweepPage
+from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
 
-HOUR = 3600
-MARGIN_SECONDS = 2 * HOUR  # texts go back by an hour when a zone's clocks do
-UNSURE_MARGIN_SECONDS = 26 * HOUR  # and by so much from the easternmost zone to the westernmost
-COMMIT_SECONDS = 600  # a change can be seen so long after its updated_at at the latest
-HOOK_SECONDS = 10  # what is younger may have its hook under way: it is left for another look
+COMMIT_SECONDS = 600  # the longest time from a change's updated_at until the change is visible
+HOOK_SECONDS = 10  # the hook of a younger change may still be running, so the change is left for another look
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What one sweep leaves to the next."""
 
-    at: float  # wall time when it began, unix seconds
-    zone: int | None  # of Stash's texts, seconds east of UTC; None: not known so far
+    at: float  # wall time when the sweep began, unix seconds
     last_id: int  # scenes with higher ids are new
-    total: int | None  # scenes up to that id; None while the very first sweep counts them
+    total: int | None  # scenes up to that id; None before the first sweep
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a page means."""
+class Findings:
+    """What one page shows. Either ``run`` or ``mark`` is set."""
 
-    run: Run  # how the sweep stands after it
-    mark: Mark | None  # what it leaves if it is over
-    changed: tuple[Listed, ...]  # scenes that changed, or are new, since the last sweep
-    low: int  # no scene has an id above this …
-    high: int  # … and up to this, but those on the page
-    young: tuple[Listed, ...]  # scenes that changed so lately that their hooks may be under way
+    run: Run | None = None  # the state of the sweep after this page, if another page follows
+    mark: Mark | None = None  # for the next sweep, if this one is complete
+    changed: tuple[Listed, ...] = ()  # changed or added since the last sweep
+    young: tuple[Listed, ...] = ()  # changed or added so recently that their hooks may still be running
+    low: int = 0  # of the ids above this …
+    high: int = 0  # … and up to this, Stash has only those on the page
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A sweep under way.
+    """A sweep in progress.
 
-    First what changed or is new is listed, then, if fewer of the old scenes are left than there
-    were (or more: a backup was restored), all of them. The very first sweep only counts.
+    The first sweep only finds the newest scene and the number of scenes. Every other sweep lists what
+    changed or was added. If the number of older scenes differs from last time (some were deleted, or a
+    backup was restored), it then lists all of those.
     """
 
     began: float  # wall time
-    since: float  # wall time of the last sweep, by the clock of today
-    mark: Mark | None  # the last sweep's; None until the very first knows the newest scene
-    sure: bool  # that Stash still runs in the mark's zone
-    up_at: float  # wall time since which its zone is the same
-    known_to: int  # the highest id in the ledger when it began
-    again: frozenset[int] = frozenset()  # scenes that matter whenever they changed
-    stage: Literal["changed", "all"] = "changed"
-    after: int = 0  # the last id of the page before
-    last_id: int = 0  # up to here new scenes are dealt with
-    added: int = 0  # how many those are
-    known: int = 0  # scenes up to the mark's id that are still there
-    zones: frozenset[int] = frozenset()  # Stash's own since ``up_at``, by its log and by changes
-    held: bool = False  # a new scene was left for the next sweep, and with it those behind it
+    since: float  # wall time when the last sweep began, by the present clock
+    mark: Mark  # of the last sweep
+    known_to: int  # the highest id in the ledger when the sweep began
+    recheck: frozenset[int]  # scenes to look at whenever they changed
+    lists_all: bool = False  # lists all older scenes, after the changes
+    after: int = 0  # the last id of the previous page
+    last_id: int = 0  # new scenes up to this id are dealt with
+    added: int = 0  # the number of those
+    held_from: int = sys.maxsize  # the first new scene that is left to the next sweep, with all behind it
+    known: int = 0  # scenes up to the mark's id that still exist
 
     def question(self) -> SweepQuestion:
-        """The next page."""
-        mark = self.mark
-        if mark is None:
-            return SweepQuestion(scenes=1, newest=True)
-        if self.stage == "all":
-            return SweepQuestion(after=self.after, up_to=mark.last_id)
-        known_up_to = mark.last_id if self.after == 0 else None
-        if mark.total is None:
-            after = max(self.after, mark.last_id)
-            return SweepQuestion(after=after, known_up_to=known_up_to, times=self.after == 0)
+        """The next page to ask for."""
+        if self.mark.total is None:
+            return SweepQuestion(scenes=1, newest=True, known_up_to=HIGHEST_ID)
+        if self.lists_all:
+            return SweepQuestion(after=self.after, up_to=self.mark.last_id)
         return SweepQuestion(
             after=self.after,
-            changed_after=watermark(self.since, mark.zone, sure=self.sure),
-            added_after=mark.last_id,
-            known_up_to=known_up_to,
-            times=self.after == 0 and not self.sure,
+            changed_since=self.since,
+            added_after=self.mark.last_id,
+            known_up_to=self.mark.last_id if self.after == 0 else None,
         )
 
-    def step(self, page: SweepPage) -> Step:
-        """What the page that was asked for means."""
-        mark = self.mark
-        if mark is None:
+    def take(self, page: SweepPage) -> Findings:
+        """What the page shows that ``question`` asked for."""
+        if self.mark.total is None:
             newest = page.scenes[0].id if page.scenes else 0
-            first = replace(self, mark=Mark(self.began, None, newest, None), last_id=newest)
-            return Step(first, None, (), 0, 0, ())
-        if self.stage == "all":
-            return self._all(mark, page)
-        run, changed, young = self._sorted(mark, page)
-        low = max(self.after, mark.last_id)
-        high = self.known_to if page.last else page.scenes[-1].id
-        if page.last and mark.total not in {None, run.known}:
-            run = replace(run, stage="all", after=0, known=0)
-            return Step(run, None, changed, low, high, young)
-        return Step(*run._on(page), changed, low, high, young)
+            return Findings(mark=Mark(self.began, newest, page.known))
+        if self.lists_all:
+            high = self.mark.last_id if page.last else page.scenes[-1].id
+            run = replace(self, known=self.known + len(page.scenes))
+            return run._proceed(page, Findings(low=self.after, high=high))
+        return self._take_changes(page)
 
-    def _sorted(self, mark: Mark, page: SweepPage) -> tuple[Run, tuple[Listed, ...], tuple[Listed, ...]]:
-        """Tells the scenes that matter, and those that are left for another look, from those seen last time."""
-        changed, young = [], []
-        last_id, added, held = self.last_id, self.added, self.held
-        for scene in page.scenes:
-            new = scene.id > mark.last_id
-            if self.began - HOOK_SECONDS < scene.moment <= page.asked_at + HOOK_SECONDS:
-                young.append(scene)
-                held = held or new
-                continue
-            if new and not held:
-                last_id, added = scene.id, added + 1
-            if new or scene.moment >= self.since - COMMIT_SECONDS or scene.id in self.again:
-                changed.append(scene)
-        zones = {scene.zone for scene in page.scenes if self.up_at <= scene.moment <= page.asked_at}
-        if page.zone is not None:
-            zones.add(page.zone)
+    def _take_changes(self, page: SweepPage) -> Findings:
+        last_id = self.mark.last_id
+        young = tuple(scene for scene in page.scenes if self._is_young(scene, page))
+        findings = Findings(
+            changed=tuple(s for s in page.scenes if not self._is_young(s, page) and self._has_changed(s)),
+            young=young,
+            low=max(self.after, last_id),
+            high=self.known_to if page.last else page.scenes[-1].id,
+        )
+        held_from = min([self.held_from, *(scene.id for scene in young if scene.id > last_id)])
+        settled = [scene.id for scene in page.scenes if last_id < scene.id < held_from]
         run = replace(
             self,
-            last_id=last_id,
-            added=added,
-            held=held,
+            last_id=settled[-1] if settled else self.last_id,
+            added=self.added + len(settled),
+            held_from=held_from,
             known=self.known if page.known is None else page.known,
-            zones=self.zones | zones,
         )
-        return run, tuple(changed), tuple(young)
+        if page.last and run.known != self.mark.total:
+            return replace(findings, run=replace(run, lists_all=True, after=0, known=0))
+        return run._proceed(page, findings)
 
-    def _all(self, mark: Mark, page: SweepPage) -> Step:
-        high = mark.last_id if page.last else page.scenes[-1].id
-        run = replace(self, known=self.known + len(page.scenes))
-        return Step(*run._on(page), (), self.after, high, ())
+    def _is_young(self, scene: Listed, page: SweepPage) -> bool:
+        return self.began - HOOK_SECONDS < scene.moment <= page.asked_at + HOOK_SECONDS
 
-    def _on(self, page: SweepPage) -> tuple[Run, Mark | None]:
-        """Before the next page, or at the end."""
-        if not page.last:
-            return replace(self, after=page.scenes[-1].id), None
-        zones = self.zones
-        if self.mark is not None and self.mark.zone is not None and (self.sure or not zones):
-            zones |= {self.mark.zone}
-        # The lowest is the safest: the texts of all others come behind its own.
-        zone = min(zones, default=None)
-        return self, Mark(self.began, zone, self.last_id, self.known + self.added)
+    def _has_changed(self, scene: Listed) -> bool:
+        """Whether a listed scene is new, changed since the last sweep or must be looked at again."""
+        is_new = scene.id > self.mark.last_id
+        return is_new or scene.moment >= self.since - COMMIT_SECONDS or scene.id in self.recheck
 
-
-def watermark(since: float, zone: int | None, *, sure: bool) -> str:
-    """The text behind which everything stands that changed since then.
-
-    Args:
-        since: wall time, unix seconds.
-        zone: of Stash's texts, seconds east of UTC; None if it isn't known.
-        sure: whether Stash runs in that zone still, summer and winter time apart.
-    """
-    margin = MARGIN_SECONDS if sure and zone is not None else UNSURE_MARGIN_SECONDS
-    there = datetime.timezone(datetime.timedelta(seconds=zone or 0))
-    text = datetime.datetime.fromtimestamp(since - margin, there).isoformat("T", "seconds")
-    return text.replace("+00:00", "Z")
+    def _proceed(self, page: SweepPage, findings: Findings) -> Findings:
+        """Completes the findings with the next state: another page, or the end of the sweep."""
+        if page.last:
+            return replace(findings, mark=Mark(self.began, self.last_id, self.known + self.added))
+        return replace(findings, run=replace(self, after=page.scenes[-1].id))

@@ -1,11 +1,13 @@
-"""The questions put to Stash and how its answers read: GraphQL texts and their decoders.
+"""GraphQL queries for Stash and decoders for its answers.
 
-No request is made here (that is stash.py). Every text is validated against Stash's schema in
-tests/unit/test_stash_client.py.
+No request is made here (client.py does that). tests/unit/test_stash_queries.py validates every query against
+Stash's schema.
 """
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +16,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 
-SWEEP_SCENES = 1000  # a page: ids and times only
-PLUGIN_ID = "stash_plugin"  # the manifest's file name without its ending
+SWEEP_SCENES = 1000  # per page: ids and times only
+HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
+WATERMARK_MARGIN = datetime.timedelta(hours=26)  # see changed_after
+PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
 
-# The API key and whether there is a login at all come with every state, so that a key that the
-# owner makes or changes is known without a question of its own.
+# Every state includes the API key and the user name, so that a new or changed key is known without
+# another request.
 _STATE = """
   configuration { general { apiKey username } plugins(include: ["stash_plugin"]) }
   plugins { id enabled }
 """
 
-# paths.stream is left out on purpose: it contains the API key.
+# paths.stream is left out because it contains the API key.
 _SCENE = """
 fragment SceneFields on Scene {
   id title code details director date rating100 organized urls created_at updated_at
@@ -40,16 +44,16 @@ fragment SceneFields on Scene {
 
 PLUGIN_STATE = f"query PluginState {{{_STATE}}}"
 
-# One scene, the first in the given order, and the state beside it.
-FIRST_SCENE = f"""
-query FirstScene($where: SceneFilterType, $how: FindFilterType) {{{_STATE}
+# The first scenes in a given order, with the state.
+FIRST_SCENES = f"""
+query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{_STATE}
   findScenes(scene_filter: $where, filter: $how) {{ scenes {{ ...SceneFields }} }}
 }}
 {_SCENE}"""
 
 
 def scene_ids(*, count: bool) -> str:
-    """The query for one page of ids; ``count`` adds how many there are, which is a query of its own."""
+    """The query for one page of ids; ``count`` adds the number of all matching scenes, which costs a query."""
     return f"""
 query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
   findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""} scenes {{ id updated_at }} }}
@@ -57,29 +61,23 @@ query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
 """
 
 
-def sweep_page(*, count: bool, times: bool) -> str:
-    """The query for one page of a sweep.
-
-    Args:
-        count: adds how many of the scenes known before are still there. A page of none is enough for
-            that: Stash counts beside the listing.
-        times: adds the times of Stash's last log lines, the only ones in its present zone that it tells.
-    """
-    logged = "  logs { time }\n" if times else ""
+def sweep_page(*, count: bool) -> str:
+    """The query for one page of a sweep; ``count`` adds the number of scenes that match ``$known``."""
+    # Stash counts apart from the listing, so an empty page is enough for the count.
     counted = "  known: findScenes(scene_filter: $known, filter: { per_page: 0 }) { count }\n" if count else ""
     return f"""
 query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{_STATE}
   findScenes(scene_filter: $where, filter: $how) {{ scenes {{ id updated_at }} }}
-{counted}{logged}}}
+{counted}}}
 """
 
 
 def scenes_by_id(count: int) -> str:
     """The query for ``count`` scenes and the plugin's state in one request.
 
-    The ids are variables (``$s0``, ``$s1`` …) and the scenes come back as ``s0``, ``s1`` …, so
-    that batches of one size share one text: Stash keeps the last 1,000 parsed texts in memory.
-    ``findScenes(ids:)`` would fail as a whole when one scene is gone.
+    The ids are variables (``$s0``, ``$s1`` …) and the scenes come back as ``s0``, ``s1`` …, so that all
+    batches of one size share one text: Stash keeps the last 1,000 parsed queries in memory.
+    ``findScenes(ids:)`` would fail as a whole if one scene is gone.
     """
     names = [f"s{n}" for n in range(count)]
     variables = ", ".join(f"${name}: ID!" for name in names)
@@ -87,24 +85,37 @@ def scenes_by_id(count: int) -> str:
     return f"query Scenes({variables}) {{{_STATE}{scenes}\n}}\n{_SCENE}"
 
 
+def changed_after(moment: float) -> str:
+    """A text that sorts before the ``updated_at`` of every change since a moment.
+
+    Stash stores ``updated_at`` in the server's time zone and compares it as text, that is by local time.
+    Local time is at most 12 hours behind UTC, in which this text is written, so 26 hours are always enough,
+    also when the clocks change or Stash moves to another zone.
+
+    Args:
+        moment: wall time, unix seconds.
+    """
+    watermark = datetime.datetime.fromtimestamp(int(moment), datetime.UTC) - WATERMARK_MARGIN
+    return watermark.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass(frozen=True, slots=True)
 class SweepQuestion:
-    """Which scenes a page of a sweep lists, by id."""
+    """Which scenes a page of a sweep lists, by ascending id."""
 
-    after: int = 0  # the last id of the page before
+    after: int = 0  # the last id of the previous page
     scenes: int = SWEEP_SCENES  # at most
     up_to: int | None = None  # the highest id wanted
-    changed_after: str | None = None  # only with updated_at behind this text, as Stash compares: by character
-    added_after: int = 0  # … and whatever has a higher id than this
+    changed_since: float | None = None  # only what changed since this wall time (and some of what changed before)
+    added_after: int = 0  # … or has a higher id than this
     known_up_to: int | None = None  # also counts the scenes up to this id
-    newest: bool = False  # the other way round, the highest id first
-    times: bool = False  # also asks for times in Stash's present zone
+    newest: bool = False  # in descending order
 
     def variables(self) -> dict[str, object]:
-        """The variables of ``sweep_page``. Stash joins a filter and its AND or OR, of which it takes one."""
+        """The variables of ``sweep_page``. A filter of Stash takes one AND or one OR, so they are nested."""
         where: dict[str, object] = {"id": _above(self.after)}
-        if self.changed_after is not None:
-            changed = {"value": self.changed_after, "modifier": "GREATER_THAN"}
+        if self.changed_since is not None:
+            changed = {"value": changed_after(self.changed_since), "modifier": "GREATER_THAN"}
             where["AND"] = {"updated_at": changed, "OR": {"id": _above(self.added_after)}}
         elif self.up_to is not None:
             where["AND"] = {"id": _up_to(self.up_to)}
@@ -122,30 +133,39 @@ def _up_to(scene_id: int) -> dict[str, object]:
 
 
 class WrongShape(ValueError):
-    """An answer isn't what Stash's schema promises; the message says where."""
+    """An answer doesn't match Stash's schema; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class PluginState:
     """What Stash knows about this plugin."""
 
-    settings: Mapping[str, object]  # as stored; unset ones are absent
-    enabled: bool  # False also when Stash hasn't loaded the plugin
+    settings: Mapping[str, object]  # as stored; settings without a value are absent
+    enabled: bool  # also False if Stash hasn't loaded the plugin
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How Stash lets us in."""
+    """What Stash requires of its clients."""
 
-    api_key: str = field(repr=False)  # "" if none was made
-    needed: bool  # False: Stash has no user name and lets everybody in
+    api_key: str = field(repr=False)  # "" if there is none
+    needed: bool  # False: Stash has no user name, so it asks for no credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A scene in a listing."""
+
+    id: int
+    updated_at: str  # Stash's own text
+    moment: int  # the same, unix seconds
 
 
 def read_state(data: Mapping[str, object]) -> PluginState:
-    """The plugin's state out of an answer with ``_STATE``; WrongShape if it isn't all there."""
+    """The plugin's state from an answer with ``_STATE``; WrongShape if it isn't complete."""
     configuration = _object(data.get("configuration"), "configuration")
     settings = _object(configuration.get("plugins"), "configuration.plugins").get(PLUGIN_ID)
-    # null: Stash has loaded no plugin at all
+    # null: Stash has loaded no plugins
     loaded = [] if _is_null(data, "plugins", "answer") else _list(data["plugins"], "plugins")
     plugins = [_object(plugin, "plugins") for plugin in loaded]
     enabled = [plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID]
@@ -156,7 +176,7 @@ def read_state(data: Mapping[str, object]) -> PluginState:
 
 
 def read_login(data: Mapping[str, object]) -> Login:
-    """How to log in from now on, out of an answer with ``_STATE``."""
+    """The credentials to use from now on, from an answer with ``_STATE``."""
     configuration = _object(data.get("configuration"), "configuration")
     general = _object(configuration.get("general"), "configuration.general")
     return Login(
@@ -166,38 +186,52 @@ def read_login(data: Mapping[str, object]) -> Login:
 
 
 def read_found(data: Mapping[str, object]) -> Sequence[object]:
-    """The scenes of a ``findScenes``, not decoded."""
+    """The scenes of a ``findScenes``, not yet decoded."""
     return _list(_object(data.get("findScenes"), "findScenes").get("scenes"), "findScenes.scenes")
 
 
 def read_count(data: Mapping[str, object]) -> int | None:
-    """How many scenes fit the filter of a ``findScenes`` in all; None if it wasn't asked for."""
+    """How many scenes match the filter of a ``findScenes``; None if that wasn't asked."""
     found = _object(data.get("findScenes"), "findScenes")
     return _int(found, "count", "findScenes") if "count" in found else None
 
 
-def read_known(data: Mapping[str, object]) -> int | None:
-    """How many scenes a ``sweep_page`` counted; None if it wasn't asked to."""
-    return _int(_object(data["known"], "known"), "count", "known") if "known" in data else None
+def read_known(data: Mapping[str, object]) -> int:
+    """How many scenes a ``sweep_page`` counted."""
+    return _int(_object(data.get("known"), "known"), "count", "known")
 
 
-def read_times(data: Mapping[str, object]) -> Sequence[str]:
-    """Times of Stash's log, if a ``sweep_page`` asked for them."""
-    lines = _list(data["logs"], "logs") if "logs" in data else ()
-    return [_required_text(_object(line, "logs"), "time", "logs") for line in lines]
+def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
+    """The scenes of a page of ``scene_ids`` or ``sweep_page``.
+
+    Args:
+        data: the answer.
+        after: the last id of the previous page. Ids that don't ascend from it are WrongShape: a listing
+            would skip scenes or never end.
+    """
+    scenes = tuple(_listed(scene) for scene in read_found(data))
+    if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
+        raise WrongShape("the scenes aren't sorted by ascending id")
+    return scenes
 
 
-def read_listed(scene: object) -> tuple[int, str]:
-    """Id and ``updated_at`` of a scene from ``scene_ids``."""
-    listed = _object(scene, "findScenes.scenes")
-    return _id(listed, "scene"), _text(listed, "updated_at", "scene")
+def _listed(raw: object) -> Listed:
+    scene = _object(raw, "findScenes.scenes")
+    text = _text(scene, "updated_at", "scene")
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongShape("updated_at is not a time") from error
+    if when.tzinfo is None:
+        raise WrongShape("updated_at has no time zone")
+    return Listed(_id(scene, "scene"), text, int(when.timestamp()))
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:
     """Decodes ``SceneFields``.
 
-    What Stash may leave empty becomes "" or None; what its schema promises and isn't there, or
-    is of another type, is WrongShape: half a scene is never delivered as the whole.
+    What Stash may leave empty becomes "" or None. A promised field that is missing or has another type is
+    WrongShape: an incomplete scene is never delivered.
     """
     scene = _object(raw, "scene")
     scene_id = _id(scene, "scene")
@@ -258,16 +292,16 @@ def _named(item: object, where: str) -> Named:
 
 
 def _cover_url(url: str, where: str) -> str:
-    """The cover's URL without a key or login: it goes to other systems.
+    """The cover's URL without credentials, because it is sent to other systems.
 
-    ``t`` stays: it is the time of the scene's last change, so that caches notice a new cover. What
-    is no absolute http(s) URL, such as an external host set in Stash without its scheme, is of no
-    use to others: "".
+    ``t``, the time of the scene's last change, is kept so that caches notice a new cover. A URL that is not
+    absolute http(s) is useless to others and becomes "". That happens when the external host is set in
+    Stash without a scheme.
     """
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise WrongShape(f"{where}: paths.screenshot is no URL") from error
+        raise WrongShape(f"{where}: paths.screenshot is not a URL") from error
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return ""
     kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
@@ -289,7 +323,7 @@ def _texts(owner: Mapping[str, object], key: str, where: str) -> tuple[str, ...]
     found = _list(owner.get(key), f"{where}: {key}")
     texts = tuple(text for text in found if isinstance(text, str))
     if len(texts) != len(found):
-        raise WrongShape(f"{where}: {key} holds something else than texts")
+        raise WrongShape(f"{where}: {key} has an item that is not text")
     return texts
 
 
@@ -317,7 +351,7 @@ def _text(owner: Mapping[str, object], key: str, where: str) -> str:
 
 
 def _is_null(owner: Mapping[str, object], key: str, where: str) -> bool:
-    """Whether Stash says that there is none; an answer without the key says nothing."""
+    """Whether the value is null; a missing key is WrongShape, not null."""
     if key not in owner:
         raise WrongShape(f"{where}: {key} is missing")
     return owner[key] is None
@@ -331,7 +365,7 @@ def _int(owner: Mapping[str, object], key: str, where: str) -> int:
 
 
 def _id(owner: Mapping[str, object], where: str) -> int:
-    """An id: GraphQL sends it as text, and Stash's are row ids of SQLite."""
+    """An id. GraphQL sends it as text; in Stash it is a row id of SQLite."""
     text = str(owner.get("id"))
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise WrongShape(f"{where}: id is {_kind(owner.get('id'))}")
@@ -339,5 +373,5 @@ def _id(owner: Mapping[str, object], where: str) -> int:
 
 
 def _kind(value: object) -> str:
-    """What was found instead, without its content: it may be anything, secrets included."""
+    """What was found instead, without its content, which may be a secret."""
     return "missing or null" if value is None else f"of type {type(value).__name__}"

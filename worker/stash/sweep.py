@@ -1,16 +1,16 @@
-"""The sweep: finds changes that no hook told of, and puts them into the inbox.
+"""The sweep: finds changes that ran no hook, or whose hook was killed, and puts them into the inbox.
 
-Hooks get killed, and auto-tag, generated covers, merges and imports run none. So Stash is asked now
-and then what changed since the last time (listing.py knows how), and what is known here is left out.
-Nothing is delivered or judged here. It never says itself that a scene is gone: it puts an update, and
-the worker, which then gets no scene from Stash, makes a destroy of it.
+Auto-tag, generated covers, merges and imports run no hooks. So Stash is asked from time to time what changed
+since the last time (listing.py has the details), and what the ledger, the queue or the dead letters already
+know is left out. The sweep delivers nothing. For a deleted scene it puts an update; the worker gets no scene
+from Stash for it and sends a destroy.
 """
 
 from __future__ import annotations
 
-import datetime
 import logging
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 
 from stash_courier.queue import control, ledger, schema, store
@@ -20,11 +20,13 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Listed, PluginState, Stash, SweepPage, SweepQuestion, UnusableAnswer
-from stash_courier.worker.stash.listing import UNSURE_MARGIN_SECONDS, Mark, Run, Step
+from stash_courier.worker.stash.listing import Findings, Mark, Run
+from stash_courier.worker.stash.queries import HIGHEST_ID
 
-SOON_SECONDS = 10.0  # until another look at what was too young
-AGAIN_SECONDS = 60.0  # after Stash went away in the middle
-LAST_HOOK_SECONDS = 3600.0  # the last hook of a long bulk edit comes so long after the change
+RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running
+RESUME_SECONDS = 60.0  # until the next sweep after Stash failed during one
+LATE_HOOK_SECONDS = 3600.0  # the last hook of a long bulk edit comes at most this long after the change
+CLOCK_SET_BACK_SECONDS = 26 * 3600.0  # how far to look back if the mark is in the future
 NEVER = 1e12
 ALL_EVENTS = 1_000_000  # of the inbox
 
@@ -33,17 +35,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Stash answers, but not this question."""
+    """Stash is up but doesn't answer the sweep's question."""
 
     reason: str
     state: PluginState
 
 
 def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
-    """Asks Stash; for the thread that does.
+    """Asks Stash and waits for the answer; runs in the thread that talks to Stash.
 
     Raises:
-        StashUnavailable: it can't be asked at all.
+        StashUnavailable: Stash can't be asked at all.
     """
     try:
         return stash.sweep_page(question)
@@ -52,13 +54,13 @@ def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
 
 
 class Sweep:
-    """Sweeps for one dispatcher, in its thread: ``question``, and when the answer is there, ``hear`` and ``put``.
+    """The sweeps of one dispatcher, in its thread: ``question``, then ``hear`` the answer, then ``put``.
 
     Args:
-        queue: where events go, with the ledger and the mark beside them.
-        dlq: what could not be delivered is known too.
+        queue: where events go; its file holds the ledger and the mark, too.
+        dlq: the dead letters, whose scenes are known.
         clock: wall time, unix seconds.
-        monotonic: seconds that nobody sets.
+        monotonic: monotonic seconds.
     """
 
     def __init__(
@@ -73,38 +75,36 @@ class Sweep:
         self._dlq = dlq
         self._clock = clock
         self._monotonic = monotonic
-        self._met: dict[str, float] = {}  # destination → wall time since which it is there
-        self._run: Run | None = None
-        self._page: SweepPage | None = None  # heard and not yet put
-        self._found = (0, 0)  # changes and disappearances that this sweep has put
-        self._again: frozenset[int] = frozenset()  # for the next sweep, whenever they changed
-        self._waiting: set[int] = set()  # scenes of this sweep that need nothing since a delivery waits
-        self._up_at = clock()  # wall time since which Stash's zone is the same
-        self._sure = False  # it is known which that is
+        self._targets: dict[str, float] = {}  # destination → wall time since which it exists
+        self._run: Run | None = None  # the sweep in progress
+        self._page: SweepPage | None = None  # its last answer, until ``put``
+        self._changed = self._gone = 0  # scenes for which this sweep put events
+        self._recheck: frozenset[int] = frozenset()  # scenes that the next sweep looks at whenever they changed
+        self._pending: set[int] = set()  # scenes that this sweep left out because a delivery waits
         # Monotonic times:
-        self._began = 0.0  # of the sweep under way
-        self._marked: float | None = None  # when the mark's sweep began, if that was in this process
+        self._began = 0.0  # of the sweep in progress
+        self._marked: float | None = None  # when the sweep of the stored mark began, if in this process
         self._ended = -NEVER  # of the last sweep
-        self._wait: float | None = None  # seconds to the next, if the setting doesn't say
-        self._updates: dict[int, tuple[Listed, float]] = {}  # put lately: scene → as listed, when
-        self._destroys: dict[tuple[str, int], float] = {}  # (destination, scene) → when
-        self._refused = ""
+        self._wait: float | None = None  # seconds to the next sweep, if not as the settings say
+        # Put recently, so that a late hook for the same change can be recognized:
+        self._updates: dict[int, tuple[Listed, float]] = {}  # scene → as listed, monotonic time
+        self._destroys: dict[tuple[str, int], float] = {}  # (destination, scene) → monotonic time
+        self._refused = ""  # the last logged reason
 
     # When
 
     def meet(self, targets: tuple[str, ...]) -> None:
-        """Learns the destinations that there are now: what changed before one was there isn't its concern."""
-        if targets == tuple(self._met):
+        """Sets the present destinations. A destination gets no changes from before it was added."""
+        if targets == tuple(self._targets):
             return
-        known = control.get(self._conn, control.SWEEP_MET)
-        known = known if isinstance(known, dict) else {}
-        self._met = {target: _number(known.get(target), self._clock()) for target in targets}
-        if self._met:  # settings that can't be read for a while make nobody new
-            control.put(self._conn, control.SWEEP_MET, self._met)
+        stored = control.get(self._conn, control.SWEEP_MET) or {}
+        self._targets = {target: float(stored.get(target, self._clock())) for target in targets}
+        if self._targets:  # while the settings can't be read there are none, which makes none of them new
+            control.put(self._conn, control.SWEEP_MET, self._targets)
 
     def due_in(self, settings: Settings) -> float:
         """Seconds until the next question; 0 during a sweep."""
-        if settings.sweep_off or not self._met or self._page is not None:
+        if settings.sweep_off or not self._targets or self._page is not None:
             return NEVER
         if self._run is not None:
             return 0.0
@@ -112,18 +112,20 @@ class Sweep:
         return max(0.0, self._ended + wait - self._monotonic())
 
     def stash_failed(self) -> None:
-        """Stash can't be asked. Once it can, hooks may have been lost, and it may run in another zone."""
+        """Ends the sweep in progress because Stash can't be asked.
+
+        The next one is due as soon as Stash answers again, because hooks may have been lost meanwhile.
+        """
         if self._run is not None:
-            self._ended, self._wait = self._monotonic(), AGAIN_SECONDS
+            self._ended, self._wait = self._monotonic(), RESUME_SECONDS
         elif self._wait is None:
             self._ended = -NEVER
         self._run = self._page = None
-        self._up_at, self._sure = self._clock(), False
 
     # Asking
 
     def question(self) -> SweepQuestion:
-        """What to ask next; begins a sweep if none is under way."""
+        """What to ask Stash next; begins a sweep if none is in progress."""
         if self._run is None:
             self._run = self._begin()
         return self._run.question()
@@ -136,29 +138,32 @@ class Sweep:
         self._run = None
         self._ended, self._wait = self._monotonic(), None
         if answer.reason != self._refused:
-            log.warning("Stash doesn't tell what has changed, only its hooks do: %s", answer.reason)
+            log.warning("Stash doesn't list changes, so only changes with hooks are delivered: %s", answer.reason)
         self._refused = answer.reason
 
     def _begin(self) -> Run:
         wall, now = self._clock(), self._monotonic()
-        recent = now - LAST_HOOK_SECONDS
-        self._updates = {scene: put for scene, put in self._updates.items() if put[1] > recent}
-        self._destroys = {scene: at for scene, at in self._destroys.items() if at > recent}
-        self._began, self._found, self._wait, self._waiting = now, (0, 0), None, set()
-        mark = _mark(control.get(self._conn, control.SWEEP))
-        since = wall
-        if mark is not None and self._marked is not None:
+        oldest = now - LATE_HOOK_SECONDS
+        self._updates = {scene: put for scene, put in self._updates.items() if put[1] > oldest}
+        self._destroys = {key: at for key, at in self._destroys.items() if at > oldest}
+        self._began, self._wait = now, None
+        self._changed = self._gone = 0
+        self._pending = set()
+        mark = _stored_mark(self._conn) or Mark(wall, 0, None)
+        if self._marked is not None:  # the clock may have been set back since
             since = min(mark.at, wall - (now - self._marked))
-        elif mark is not None:
-            since = mark.at if mark.at <= wall else wall - UNSURE_MARGIN_SECONDS
-        known_to = max((ledger.highest(self._conn, target) for target in self._met), default=0)
-        last_id = 0 if mark is None else mark.last_id
-        return Run(wall, since, mark, self._sure, self._up_at, known_to, self._again, last_id=last_id)
+        else:
+            since = mark.at if mark.at <= wall else wall - CLOCK_SET_BACK_SECONDS
+        known_to = max((ledger.highest(self._conn, target) for target in self._targets), default=0)
+        return Run(wall, since, mark, known_to, self._recheck, last_id=mark.last_id)
 
     # Finding
 
     def put(self) -> bool:
-        """Puts what the answer shows and nobody here knows into the inbox; returns whether that was anything.
+        """Puts an event into the inbox for each change on the last page that isn't known yet.
+
+        Returns:
+            Whether there were any.
 
         Raises:
             sqlite3.Error: nothing was put; try again.
@@ -166,96 +171,95 @@ class Sweep:
         run, page = self._run, self._page
         if run is None or page is None:
             return False
-        step = run.step(page)
-        last_id = 0 if run.mark is None else run.mark.last_id
-        unknown = [scene for scene in step.changed if not self._known(run, page, scene)]
-        missing = self._missing(step, page)
+        findings = run.take(page)
+        changed = [scene for scene in findings.changed if not self._is_known(scene, run.mark, page)]
+        gone = self._find_gone(findings, page)
         with self._queue.transaction():
-            # Hooks may have told of some while this was worked out.
-            rows = self._queue.inbox_rows(ALL_EVENTS)
-            told = {row.scene_id for row in rows if isinstance(row, SceneEvent)}
-            unknown = [scene for scene in unknown if scene.id not in told]
-            missing = {(target, scene_id) for target, scene_id in missing if scene_id not in told}
-            events: dict[int, Event] = {scene_id: "update" for _, scene_id in sorted(missing)}
-            for scene in unknown:
-                created = scene.id > last_id and not self._ever_ended(scene.id)
-                events[scene.id] = "create" if created else "update"
+            hooked = self._scenes_in_inbox()  # read last: hooks put events at any time
+            changed = [scene for scene in changed if scene.id not in hooked]
+            gone = [(target, scene_id) for target, scene_id in gone if scene_id not in hooked]
+            events: dict[int, Event] = {scene_id: "update" for _, scene_id in gone}
+            events |= {scene.id: self._event_of(scene, run.mark) for scene in changed}
             self._insert(events)
-            if step.mark is not None:
-                control.put(self._conn, control.SWEEP, asdict(step.mark))
-        now = self._monotonic()
-        lately = run.began - LAST_HOOK_SECONDS
-        self._updates |= {scene.id: (scene, now) for scene in unknown if scene.moment > lately}
-        self._destroys |= dict.fromkeys(missing, now)
-        self._found = (self._found[0] + len(unknown), self._found[1] + len(events) - len(unknown))
-        if self._wait is None and any(not self._known(run, page, scene) for scene in step.young):
-            self._wait = SOON_SECONDS
-        self._run, self._page = (step.run, None) if step.mark is None else (None, None)
-        if step.mark is not None:
-            self._end(step.run, step.mark, first=run.mark is not None and run.mark.total is None)
+            if findings.mark is not None:
+                control.put(self._conn, control.SWEEP, asdict(findings.mark))
+        self._remember(run, changed, gone)
+        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
+            self._wait = RECHECK_SECONDS
+        self._run, self._page = findings.run, None
+        if findings.mark is not None:
+            self._end(findings.mark, first=run.mark.total is None)
         return bool(events)
 
-    def _end(self, run: Run, mark: Mark, *, first: bool) -> None:
+    def _remember(self, run: Run, changed: Collection[Listed], gone: Collection[tuple[str, int]]) -> None:
+        now = self._monotonic()
+        oldest = run.began - LATE_HOOK_SECONDS  # no late hooks follow on older changes, of which there may be many
+        self._updates |= {scene.id: (scene, now) for scene in changed if scene.moment > oldest}
+        self._destroys |= dict.fromkeys(gone, now)
+        self._changed += len(changed)
+        self._gone += len({scene_id for _, scene_id in gone})
+
+    def _end(self, mark: Mark, *, first: bool) -> None:
         self._marked, self._ended = self._began, self._monotonic()
-        self._sure = self._sure or bool(run.zones)
-        self._again = frozenset(self._waiting)
+        self._recheck = frozenset(self._pending)
         self._refused = ""
         if first:
-            log.info("Stash has %d scenes: what changes from now on is delivered", mark.total)
-        elif any(self._found):
-            log.info("found what no hook told: %d changed scenes, %d that are gone", *self._found)
+            log.info("Scenes in Stash: %d. Changes are delivered from now on.", mark.total)
+        elif self._changed or self._gone:
+            log.info("Changes without hooks: %d. Deletions without hooks: %d.", self._changed, self._gone)
 
-    def _known(self, run: Run, page: SweepPage, scene: Listed) -> bool:
-        """Whether a change needs no event: for every destination it was delivered, waits or is a dead letter."""
-        return all(self._known_for(target, run, page, scene) for target in self._met)
+    def _is_known(self, scene: Listed, mark: Mark, page: SweepPage) -> bool:
+        """Whether no destination needs an event for a change: it was delivered, waits or is a dead letter."""
+        return all(self._is_known_for(target, scene, mark, page) for target in self._targets)
 
-    def _known_for(self, target: str, run: Run, page: SweepPage, scene: Listed) -> bool:
-        row = ledger.find(self._conn, target, scene.id)
-        if row is None and run.mark is not None:
-            met = self._met[target]
-            came_since = scene.id > run.mark.last_id and met <= run.mark.at
-            if scene.moment < met and not came_since:
+    def _is_known_for(self, target: str, scene: Listed, mark: Mark, page: SweepPage) -> bool:
+        sent = ledger.find(self._conn, target, scene.id)
+        if sent is None:
+            added = self._targets[target]
+            is_new = scene.id > mark.last_id and added <= mark.at
+            if scene.moment < added and not is_new:
                 return True
-        elif row is not None:
-            # Fetched after the page was asked for: that was this change or a later one.
-            fetched_since = page.asked_at <= row.fetched_at <= self._clock()
-            if row.updated_at == scene.updated_at or fetched_since:
-                return True
+        elif sent.updated_at == scene.updated_at or page.asked_at <= sent.fetched_at <= self._clock():
+            return True  # delivered; a scene fetched after the page was asked for had this change or a later one
         if self._queue.generation(target, scene.id) is not None:
-            # Fetched before the change, maybe: then the ledger will say so at the next sweep.
-            self._waiting.add(scene.id)
+            # The scene may have been fetched before the change. Then the ledger shows that to the next sweep.
+            self._pending.add(scene.id)
             return True
-        dead_letter = self._letter(target, scene.id)
+        dead_letter = self._open_dead_letter(target, scene.id)
         return dead_letter is not None and (
             dead_letter.failed_at > scene.moment + 1 or scene.moment > page.asked_at
         )
 
-    def _missing(self, step: Step, page: SweepPage) -> set[tuple[str, int]]:
-        """Scenes that were delivered and are no more, with the destinations that have not been told."""
+    def _find_gone(self, findings: Findings, page: SweepPage) -> list[tuple[str, int]]:
+        """Scenes that were delivered and no longer exist, with each destination that hasn't been told."""
         listed = {scene.id for scene in page.scenes}
-        return {
+        return [
             (target, scene_id)
-            for target in self._met
-            for scene_id in ledger.between(self._conn, target, step.low, step.high)
-            if scene_id not in listed and not self._destroy_known(target, scene_id)
-        }
+            for target in self._targets
+            for scene_id in ledger.between(self._conn, target, findings.low, findings.high)
+            if scene_id not in listed and not self._is_destroy_known(target, scene_id)
+        ]
 
-    def _destroy_known(self, target: str, scene_id: int) -> bool:
+    def _is_destroy_known(self, target: str, scene_id: int) -> bool:
         if self._queue.generation(target, scene_id) is not None:
             return True
-        dead_letter = self._letter(target, scene_id)
+        dead_letter = self._open_dead_letter(target, scene_id)
         return dead_letter is not None and dead_letter.event == "destroy"
 
-    def _letter(self, target: str, scene_id: int) -> DeadLetter | None:
+    def _open_dead_letter(self, target: str, scene_id: int) -> DeadLetter | None:
         found = self._dlq.find(target, scene_id)
         dead_letter = None if found is None else self._dlq.get_by_id(found[0])
         return None if dead_letter is None or dead_letter.state == "resolved" else dead_letter
 
-    def _ever_ended(self, scene_id: int) -> bool:
-        return any(ledger.find(self._conn, target, scene_id) is not None for target in self._met)
+    def _event_of(self, scene: Listed, mark: Mark) -> Event:
+        was_sent = any(ledger.find(self._conn, target, scene.id) for target in self._targets)
+        return "create" if scene.id > mark.last_id and not was_sent else "update"
+
+    def _scenes_in_inbox(self) -> set[int]:
+        return {row.scene_id for row in self._queue.inbox_rows(ALL_EVENTS) if isinstance(row, SceneEvent)}
 
     def _insert(self, events: Mapping[int, Event]) -> None:
-        """Puts events behind all edits, as those of a button are. Within a transaction."""
+        """Puts events behind all edits, like those of a button. Within a transaction."""
         at = self._clock()
         rows = (
             store.encode({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
@@ -264,13 +268,13 @@ class Sweep:
         insert = schema.INSERT.format(table_name=schema.INBOX)
         self._conn.executemany(insert, ((row, at) for row in rows))
 
-    # Hooks that come later
+    # Late hooks
 
     def was_first(self, delivery: Delivery, scene: Scene | None, sent: Sent | None) -> bool:
-        """Whether a hook tells what the sweep found before it and this destination has got by now.
+        """Whether a hook reports a change that the sweep found first and this destination already got.
 
-        A bulk edit commits once and runs its hooks one after another; the sweep may see the change
-        before the last of them.
+        A bulk edit commits once and then runs its hooks one after another, so a sweep may see a change before
+        its hook runs.
 
         Args:
             delivery: as claimed.
@@ -286,20 +290,13 @@ class Sweep:
             and sent is not None
             and sent.outcome == "sent"
             and found.updated_at == scene.updated_at == sent.updated_at
-            and sent.fetched_at >= found.moment + 1  # no other edit of that second came after
-            and (delivery.event == "create" or bool(delivery.changed))  # what says no more is no edit's hook
+            and (delivery.event == "create" or bool(delivery.changed))  # hooks of edits name what changed
         )
 
 
-def _mark(stored: object) -> Mark | None:
-    """The last sweep's mark; None if there is none that can be read, so that the next is the first."""
-    try:
-        mark = Mark(**stored)  # type: ignore[arg-type]
-        datetime.timezone(datetime.timedelta(seconds=mark.zone or 0))
-        return mark if mark.at + mark.last_id + (mark.total or 0) >= 0 else None
-    except (TypeError, ValueError, OverflowError):
+def _stored_mark(conn: sqlite3.Connection) -> Mark | None:
+    """The last sweep's mark; None if there is none that can be used, so that the next sweep is the first."""
+    stored = control.get(conn, control.SWEEP)
+    if stored is None or not 0 <= stored["last_id"] <= HIGHEST_ID:
         return None
-
-
-def _number(value: object, default: float) -> float:
-    return float(value) if isinstance(value, int | float) else default
+    return Mark(stored["at"], stored["last_id"], stored["total"])

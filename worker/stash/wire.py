@@ -1,7 +1,7 @@
-"""How Stash is reached: where it is, how it lets us in, and what counts as an answer.
+"""The transport to Stash: its address, the credentials, and what counts as an answer.
 
-One request at a time goes through stashapi's GQLWrapper, with what that lacks: time limits, one
-session cookie, no proxy from the environment, errors that raise. What is asked is not decided here.
+Requests go through stashapi's GQLWrapper, one at a time. This module adds what that lacks: time limits, a single
+session cookie, no proxy from the environment, errors that raise.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 QUOTED_CHARACTERS = 300  # of Stash's own error texts
 COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
 
-
 T = TypeVar("T")
 
 
 class StashUnavailable(Exception):
-    """Stash can't be asked now; the message is a sentence for the owner, without secrets."""
+    """Stash can't be asked now. The message is a sentence for the owner, without secrets."""
 
 
 class UnusableAnswer(StashUnavailable):
-    """Stash answered, but with GraphQL errors or not what its schema promises.
+    """Stash answered with GraphQL errors, or its answer doesn't match its schema.
 
     Args:
-        message: as StashUnavailable's.
-        reason: only what was wrong, for a sentence about one scene.
+        message: as of StashUnavailable.
+        reason: only what is wrong, for a sentence about one scene.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -55,47 +54,47 @@ class LoginRefused(StashUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """What the hook wrote into ``connection.json``: where Stash is and a session for it."""
+class StashAddress:
+    """Stash's address and a session, as the hook wrote them into ``connection.json``."""
 
     scheme: str  # "http" or "https"
     host: str  # the address Stash listens on
     port: int
-    cookie: str = field(repr=False)  # value of the session cookie, "" if there was none
-    dir: str = ""  # the folder of Stash's configuration
-    plugin_dir: str = ""  # this plugin's folder as Stash names it
-    at: float = 0.0  # wall time of the writing, unix seconds
+    cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
+    dir: str = ""  # folder of Stash's configuration
+    plugin_dir: str = ""  # this plugin's folder, as Stash names it
+    at: float = 0.0  # wall time when it was written, unix seconds
 
     @classmethod
-    def read(cls, path: Path) -> Connection:
+    def read(cls, path: Path) -> StashAddress:
         """Reads the file.
 
         Raises:
-            StashUnavailable: it isn't there, can't be read or isn't what the hook writes.
+            StashUnavailable: it is missing, unreadable or not what the hook writes.
         """
         try:
             text = path.read_text("utf-8")
         except FileNotFoundError:
             raise StashUnavailable(
-                f"{path} isn't there yet, so it isn't known where Stash is; "
-                "edit any scene or reload a page of Stash, then the plugin writes it"
+                f"{path} doesn't exist yet, so Stash's address is unknown; "
+                "edit any scene or reload a page of Stash, and the plugin writes it"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise StashUnavailable(
-                f"{path} can't be read ({type(error).__name__}), so it isn't known where Stash is; "
+                f"{path} can't be read ({type(error).__name__}), so Stash's address is unknown; "
                 "check who owns the folder, or delete the file and edit any scene"
             ) from None
         try:
             return cls._parse(json.loads(text))
         except (ValueError, KeyError, TypeError, RecursionError):
-            # "from None": the parser's error would show the text, and the text holds the cookie.
+            # "from None": the parser's error would quote the text, which contains the cookie.
             raise StashUnavailable(
-                f"{path} is damaged, so it isn't known where Stash is; "
-                "delete it and edit any scene, then the plugin writes it anew"
+                f"{path} is damaged, so Stash's address is unknown; "
+                "delete it and edit any scene, and the plugin writes it again"
             ) from None
 
     @classmethod
-    def _parse(cls, raw: Mapping[str, object]) -> Connection:
+    def _parse(cls, raw: Mapping[str, object]) -> StashAddress:
         scheme, host, port = raw["scheme"], raw["host"], raw["port"]
         cookie, at = raw["cookie"], raw["at"]
         if scheme not in ("http", "https") or not isinstance(host, str) or set(host) & set("/@?#\\ "):
@@ -117,10 +116,10 @@ class Connection:
 
     @property
     def url(self) -> str:
-        """Stash's address without a path.
+        """The base URL, without a path.
 
-        Stash gives its *listening* address: 0.0.0.0, :: and none mean every interface, and this
-        machine's own is the one to ask (the worker runs beside Stash).
+        Stash gives the address on which it *listens*. 0.0.0.0, :: and none mean every interface; then the
+        loopback address is used, because the worker runs on Stash's machine.
         """
         host = self.host
         with contextlib.suppress(ValueError):
@@ -132,11 +131,12 @@ class Connection:
 
     @property
     def trusted_by_place(self) -> bool:
-        """True if the host is this machine: every one of its addresses can be listened on here.
+        """Whether the host is this machine, so that its certificate isn't checked.
 
-        There a certificate proves nothing: whoever could pretend to be Stash on its own machine
-        doesn't need to. And nearly every Stash with https has a self-signed one. Any other
-        host, which only a hand-written connection.json names, must have a valid certificate.
+        Here a certificate proves nothing: a program that could pose as Stash on Stash's machine has no need
+        to. And almost every Stash with https has a self-signed one. Any other host, which only a
+        connection.json edited by hand names, must have a valid certificate. A host is this machine if a
+        socket can be bound to each of its addresses.
         """
         try:
             found = socket.getaddrinfo(self.host or "127.0.0.1", 0, type=socket.SOCK_STREAM)
@@ -152,19 +152,19 @@ class Connection:
 
 
 class _Silent:
-    """Takes stashapi's log calls and keeps nothing: what matters is raised, not logged."""
+    """Discards stashapi's log calls: what matters is raised, not logged."""
 
     def error(self, message: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
     warning = debug = error
 
 
 class _OnThisMachine(GuardedAdapter):
-    """Speaks TLS without looking at the certificate; see Connection.trusted_by_place."""
+    """Uses TLS without checking the certificate; see StashAddress.trusted_by_place."""
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """With a context of its own: urllib3 writes into the one it gets, and the other is shared."""
+        """Gives each pool its own TLS context: urllib3 changes the one it gets, and the default is shared."""
         host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
         if host["scheme"] == "https":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -175,36 +175,33 @@ class _OnThisMachine(GuardedAdapter):
 
 
 class Wire(GQLWrapper):  # type: ignore[misc]
-    """One connection to one Stash, with the credentials in use.
-
-    Not for several threads at once.
-    """
+    """A connection to one Stash, with the credentials in use. Not thread-safe."""
 
     RAISE_GQL_ERRORS = True
     log = _Silent()
 
-    def __init__(self, connection: Connection, timeout: float) -> None:
-        """Connects to nothing yet and asks for no introspection (stashapi's own client would).
+    def __init__(self, address: StashAddress, timeout: float) -> None:
+        """Does no I/O. (stashapi's own client would ask for introspection.)
 
         Args:
-            connection: where Stash is; its cookie is used until Stash renews it.
-            timeout: wall seconds that one question may take, up to the last byte of the answer.
+            address: of Stash; its cookie is used until Stash renews it.
+            timeout: seconds for one request, up to the last byte of the answer.
         """
         super().__init__()
-        self.place = connection.url
-        self.url = f"{self.place}/graphql"
-        self.cookie = connection.cookie
+        self.base_url = address.url
+        self.url = f"{self.base_url}/graphql"
+        self.cookie = address.cookie
         self.api_key = ""  # in memory only
-        self.max_age: float | None = None  # seconds a session lives, as its last renewal said
+        self.max_age: float | None = None  # lifetime of a session in seconds, from its last renewal
         self._timeout = timeout
         self.s.trust_env = False
-        self.s.max_redirects = 0  # a redirect raises; Stash's own is the way to its login page
+        self.s.max_redirects = 0  # a redirect raises; Stash only redirects to its login page
         self.s.headers["Accept-Encoding"] = "identity"
-        # The jar would keep the renewed cookie beside the first one and send both; Stash reads
-        # the first of two, so that access would end with it. The one cookie is kept here.
+        # The jar would keep the renewed cookie in addition to the first one and send both. Stash reads the
+        # first of two, so access would end with the first session. So the cookie is kept here.
         self.s.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._adapter = GuardedAdapter(connections=1)
-        if connection.scheme == "https" and connection.trusted_by_place:
+        if address.scheme == "https" and address.trusted_by_place:
             self._adapter = _OnThisMachine(connections=1)
             self.s.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -213,40 +210,40 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         self._watchdog = Watchdog()
 
     def close(self) -> None:
-        """Closes the connection; a question that is under way ends as a time-out."""
+        """Closes the connection; a request in progress ends like a timeout."""
         self._watchdog.close()
-        # Session.close() only forgets the pools, and a socket lives on as long as anything, such
-        # as an error's traceback, holds on to an answer that came through it.
+        # Session.close() only forgets the pools. A socket would stay open while anything, such as an error's
+        # traceback, refers to a response that came through it.
         pools = self._adapter.poolmanager.pools
         for key in pools.keys():  # noqa: SIM118, the container can't be iterated
             pools[key].close()
         self.s.close()
 
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:
-        """Puts one question and returns the answer's ``data``.
+        """Sends one query and returns the answer's ``data``.
 
         Raises:
             LoginRefused: 401.
-            UnusableAnswer: GraphQL errors, or not what GraphQL answers look like.
-            StashUnavailable: anything else that kept Stash from answering.
+            UnusableAnswer: GraphQL errors, or not a GraphQL answer.
+            StashUnavailable: any other reason for which there is no answer.
         """
         return self._timed(lambda: cast(Mapping[str, object], self.call_GQL(query, dict(variables))))
 
     def cover(self, path: str) -> bytes:
-        """The picture that Stash shows at a path of its own (with its query); b"" if there is none.
+        """The picture at a path of Stash (including the query string); b"" if there is none.
 
-        Anything but a path is none: what stands before the first slash would become part of the
-        host, and the key goes with the request.
+        A value that doesn't start with a slash gives b"" without a request: it would become part of the host,
+        and the API key goes with the request.
 
         Raises:
             LoginRefused: 401.
-            StashUnavailable: anything else that kept Stash from answering.
+            StashUnavailable: any other reason for which there is no answer.
         """
         if not path.startswith("/"):
             return b""
 
         def fetch() -> bytes:
-            response = self.s.get(f"{self.place}{path}")
+            response = self.s.get(f"{self.base_url}{path}")
             self._accept(response)
             if response.status_code == 404:
                 return b""
@@ -257,22 +254,22 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         return self._timed(fetch)
 
     def _timed(self, action: Callable[[], T]) -> T:
-        """Does it with our credentials and within the time limit; says what went wrong."""
-        # With a key Stash doesn't look at the session, nor renew it.
+        """Runs a request with the credentials and the time limit; translates its errors."""
+        # With a key Stash neither checks nor renews the session.
         self.s.headers["ApiKey"] = cast(str, self.api_key or None)  # None: not sent
         self.s.headers["Cookie"] = cast(str, f"{COOKIE}={self.cookie}" if self._sends_cookie else None)
-        with self._watchdog.attempt(time.monotonic() + self._timeout) as attempt:
+        with self._watchdog.timed(time.monotonic() + self._timeout) as timed:
             try:
                 return action()
             except GQLException as error:
                 raise self._answered_with_errors(str(error)) from None
             except StashUnavailable:
-                if not attempt.fired:
+                if not timed.fired:
                     raise
-                problem = ""  # an answer that was cut off by our own deadline
+                problem = ""  # the answer was cut off by our own deadline
             except requests.RequestException as error:
                 problem = _problem(error)  # not chained: requests' errors can quote headers
-        if attempt.fired:
+        if timed.fired:
             problem = f"did not answer within {self._timeout:g} s"
         raise self._unavailable(problem)
 
@@ -281,42 +278,42 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         return bool(self.cookie) and not self.api_key
 
     def _handle_GQL_response(self, response: requests.Response) -> object:  # noqa: N802
-        """Lets stashapi see only what is a GraphQL answer; it takes everything else for ``{}``."""
+        """Passes only GraphQL answers on to stashapi, which treats everything else as ``{}``."""
         self._accept(response)
         try:
-            # Stash passes on paths that are no UTF-8 as the bytes they are; requests would replace those.
+            # Stash sends paths that aren't UTF-8 as raw bytes; requests would replace those.
             answer = json.loads(response.content.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError):
             raise self._unavailable(_not_json(response)) from None
-        vars(response)["json"] = lambda: answer  # stashapi reads it once more
+        vars(response)["json"] = lambda: answer  # stashapi parses it again
         if not isinstance(answer, dict):
-            raise self.wrong_shape("it is no object")
+            raise self.wrong_shape("it is not an object")
         errors = answer.get("errors", [])
         if not isinstance(errors, list) or not all(map(_is_error, errors)):
             raise self.wrong_shape("its errors can't be read")
         if response.status_code != 200:
-            said = f": {self._quote(errors[0]['message'])}" if errors else ""
-            raise self._unavailable(f"answered with status {response.status_code}{said}")
+            quoted = f": {self._quote(errors[0]['message'])}" if errors else ""
+            raise self._unavailable(f"answered with status {response.status_code}{quoted}")
         if not errors and (not isinstance(answer.get("data"), dict) or not answer["data"]):
             raise self.wrong_shape("there is no data")
         return super()._handle_GQL_response(response)
 
     def _accept(self, response: requests.Response) -> None:
-        """Takes note of what an answer says about our login.
+        """Renews the session from a response.
 
         Raises:
             LoginRefused: 401.
         """
         if response.status_code == 401:
             raise LoginRefused(
-                f"Stash at {self.place} doesn't accept the plugin's session (401); deliveries wait "
-                "until the next edit or page view in Stash, which hands over a new one. "
-                "An API key (Settings > Security) spares this"
+                f"Stash at {self.base_url} doesn't accept the plugin's session (401); deliveries wait until "
+                "the next edit or page view in Stash, which provides a new one. "
+                "An API key (Settings > Security) avoids this"
             )
         self._renew(response)
 
     def _renew(self, response: requests.Response) -> None:
-        """Takes the fresh cookie that Stash sends with each answer to a valid one."""
+        """Takes the fresh cookie that Stash sends with each answer to a valid session."""
         for header in response.raw.headers.getlist("Set-Cookie"):
             with contextlib.suppress(CookieError):
                 found = SimpleCookie(header).get(COOKIE)
@@ -326,37 +323,39 @@ class Wire(GQLWrapper):  # type: ignore[misc]
                     self.max_age = float(age) if age.isascii() and age.isdigit() and int(age) else None
 
     def wrong_shape(self, reason: str) -> UnusableAnswer:
-        """The error for an answer that isn't what the schema promises."""
+        """The error for an answer that doesn't match the schema."""
         return UnusableAnswer(
-            f"Stash at {self.place} gave an answer that can't be used ({reason}); deliveries wait. "
-            "Is it a Stash of version 0.30 or newer, and no other program?",
+            f"Stash at {self.base_url} gave an answer that can't be used ({reason}); deliveries wait. "
+            "Is that Stash, version 0.30 or newer?",
             reason,
         )
 
-    def _answered_with_errors(self, said: str) -> StashUnavailable:
-        quoted = self._quote(said)
-        if "database is locked" in said:
+    def _answered_with_errors(self, message: str) -> StashUnavailable:
+        quoted = self._quote(message)
+        if "database is locked" in message:
             return self._unavailable("is busy writing its database (database is locked)")
-        return UnusableAnswer(f"Stash at {self.place} answered with an error ({quoted}); deliveries wait", quoted)
+        return UnusableAnswer(
+            f"Stash at {self.base_url} answered with an error ({quoted}); deliveries wait", quoted
+        )
 
     def _unavailable(self, problem: str) -> StashUnavailable:
-        return StashUnavailable(f"Stash at {self.place} {problem}; deliveries wait until it answers")
+        return StashUnavailable(f"Stash at {self.base_url} {problem}; deliveries wait until it answers")
 
-    def _quote(self, said: str) -> str:
-        """Another program's text in one line, cut, and without secrets."""
-        said = redact(said, (self.api_key, self.cookie))
-        line = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+    def _quote(self, text: str) -> str:
+        """Another program's text on one line, shortened and without secrets."""
+        text = redact(text, (self.api_key, self.cookie))
+        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return line if len(line) <= QUOTED_CHARACTERS else f"{line[:QUOTED_CHARACTERS]}…"
 
 
 def _problem(error: requests.RequestException) -> str:
     match error:
         case requests.exceptions.TooManyRedirects():
-            return "sends us to another page; is a proxy's login in front of it?"
+            return "redirects to another page; does a proxy ask for a login?"
         case requests.exceptions.SSLError():
-            return "can't be reached over https: its certificate isn't valid, or it doesn't speak https"
+            return "can't be reached over https: its certificate isn't valid, or it doesn't use https"
         case requests.exceptions.ChunkedEncodingError():
-            return "broke off in the middle of its answer"
+            return "closed the connection before the end of its answer"
         case requests.exceptions.ConnectionError():
             return "can't be reached; is it running?"
         case _:
@@ -367,8 +366,8 @@ def _not_json(response: requests.Response) -> str:
     if response.status_code != 200:
         return f"answered with status {response.status_code}"
     if response.content.lstrip().startswith(b"<"):
-        return "answered with a web page; is another program at that address, or a proxy's login in front?"
-    return "gave an answer that is cut off or no JSON"
+        return "answered with a web page; is another program at that address, or does a proxy ask for a login?"
+    return "gave an answer that is cut off or not JSON"
 
 
 def _is_error(error: object) -> bool:
@@ -381,5 +380,5 @@ def _is_error(error: object) -> bool:
 
 
 def _fits_header(value: str) -> bool:
-    """Whether a cookie or key can be sent as it is; requests' error would quote one that can't."""
+    """Whether a cookie or key can be sent as a header; requests' error would quote one that can't."""
     return value.isascii() and value.isprintable() and not set(value) & set('; ,"')

@@ -1,1 +1,1 @@
-"""Tells an Emby server that a scene's file has changed. Experimental."""
+"""Reports changed files to an Emby server. Experimental."""

@@ -1,7 +1,7 @@
-"""The Jellyfin destination: an edit in Stash shows in Jellyfin, in the fields that the owner lets us write.
+"""The Jellyfin destination: writes a scene's selected fields to its item in Jellyfin.
 
-Which item, and when. How Jellyfin is spoken to is jellyfin_api.py's, where an item is jellyfin_lookup.py's, what
-is changed in it jellyfin_items.py's. It never deletes an item, and unlocks nothing.
+This module decides what is sent and when. The protocol is in api.py, the lookup of items in lookup.py, and the
+edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, known_as, lay_over
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
-from stash_courier.worker.destinations.media.check import Check
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Recent, described, hint
+from stash_courier.worker.destinations.media.check import check_server
+from stash_courier.worker.destinations.media.errors import ambiguous, no_file, not_there_yet, still_there, vanished
+from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, Library, described, hint
+from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.settings import (
     Selection,
     Server,
@@ -25,19 +27,9 @@ from stash_courier.worker.destinations.media.settings import (
     read_server,
     read_switches,
 )
-from stash_courier.worker.destinations.media.state import (
-    Place,
-    ambiguous,
-    no_file,
-    not_there_yet,
-    places,
-    same_path,
-    still_there,
-    vanished,
-    wanted_state,
-)
-from stash_courier.worker.settings import Problem, Settings
-from stash_courier.worker.stash.covers import Cover, image_type, may_have_changed, memory_of, no_cover
+from stash_courier.worker.destinations.media.state import wanted_state
+from stash_courier.worker.settings import Problem, Settings, label
+from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed, no_cover
 
 KIND = "jellyfin"
 NAME = "Jellyfin"
@@ -58,8 +50,8 @@ def configure(
         return [], problems
     if server.authorization:
         message = (
-            "jellyfin_url holds a login, which can't be sent: Jellyfin's own key takes its header. Let the proxy "
-            "admit this machine without one, or enter Jellyfin's own address."
+            f"{label('jellyfin_url')} contains a login, which can't be sent: Jellyfin's API key uses the same "
+            "header. Let the proxy admit this machine without a login, or enter Jellyfin's own address."
         )
         problems.append(Problem("jellyfin_url", message))
     selection, wrong = read_selection(raw, KIND, FIELDS)
@@ -95,83 +87,66 @@ class Jellyfin:
         self._server = server
         self._selection = selection
         self._path_map = settings.path_map
-        self._fingerprint = fingerprint
+        self.id = KIND
+        self.fingerprint = fingerprint
         self._refresh_only = refresh_only
         self._cover = cover
-        self._covers = memory_of(cover or no_cover, KIND, server.url)
         self._api = JellyfinApi(
             server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
         )
         self._lookup = Lookup(self._api)
-        self._libraries = Recent(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-
-    @property
-    def id(self) -> str:
-        """``jellyfin``."""
-        return KIND
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the settings that begin with ``jellyfin_``."""
-        return self._fingerprint
+        self._libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
-        """Looks up many scenes with one request."""
+        """Looks up the items of many scenes with few requests."""
         if self._refresh_only:
             return
         paths = [
             place.server for delivery, scene in jobs if scene for place in places(delivery, scene, self._path_map)
         ]
         try:
-            self._lookup.ahead(paths)
+            self._lookup.prefetch(paths)
         except DeliveryFailed:
-            pass  # each delivery looks up for itself then, and says what is wrong
+            pass  # each delivery makes its own lookup then, and reports what is wrong
 
-    def deliver(self, delivery: Delivery, scene: Scene | None) -> None:
-        """Brings the scene's item up to date, or tells the server that the file is gone.
+    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+        """Updates the scene's item, or reports that its file is gone.
 
         Raises:
-            DeliveryFailed: NOT_THERE_YET while Jellyfin has no item with the scene's path; ITEM_REFUSED where
-                several have it.
+            DeliveryFailed: NOT_THERE_YET while Jellyfin has no item with the scene's path; ITEM_REFUSED if
+                several items have it.
         """
         where = places(delivery, scene, self._path_map)
         paths = [place.server for place in where]
         if scene is None:
-            if paths:  # else nobody knows where it was
+            if paths:  # else its last path is unknown
                 self._api.notify("Deleted", paths)
-            return
+            return b""
         if not where:
             raise no_file(NAME, scene.id)
         if self._refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
-            return
+            return b""
         found = self._find(scene.id, where)
         if not found.items:
             self._api.notify("Created", paths)
             raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
         with still_there(self._server, known_as(found.items[0])):
             item = self._update(found, scene)
-            if self._cover is not None and may_have_changed(delivery):
-                self._show_cover(self._cover, item, scene)
+            if self._cover is None or not may_have_changed(delivery):
+                return b""
+            return self._show_cover(self._cover, item, scene, cover)
 
-    def test(self, scene: Scene | None) -> TestReport:
-        """Says who answers, whether it takes the key, and what a delivery would do. Changes nothing."""
-        return Check(
-            NAME,
-            self._path_map,
-            introduce=self._introduce,
-            look_up=self._would_do,
-            libraries=self._libraries.get,
-            files_named=lambda _name: self._lookup.files(),
-        ).run(scene)
+    def check(self, scene: Scene | None) -> CheckReport:
+        """Reports which server answers, whether it accepts the key, and what a delivery would change."""
+        return check_server(self, NAME, self._path_map, scene)
 
     def close(self) -> None:
-        """Lets go of connections."""
+        """Closes the connections."""
         self._api.close()
-        self._covers.close()
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
-        """The item with exactly that path, if there is one: of the first file that Jellyfin knows."""
+        """The item of the scene's first file that Jellyfin knows, by its exact path."""
         found = self._lookup.find([place.server for place in where])
         if len(found.items) > 1:
             place = next(place for place in where if same_path(place.server, found.items[0]["Path"]))
@@ -179,15 +154,15 @@ class Jellyfin:
         return found
 
     def _edit(self, item: JellyfinItem, scene: Scene) -> JellyfinEdit:
-        return lay_over(item, wanted_state(scene, self._selection), add_only=self._selection.add_only)
+        return edit_for(item, wanted_state(scene, self._selection), add_only=self._selection.add_only)
 
     def _update(self, found: Found, scene: Scene) -> JellyfinItem:
-        """Sends the item with what differs in it; gives it back as it was."""
+        """Sends the item if it has to change. Returns the item as it was read."""
         (item,) = found.items
         edit = self._edit(item, scene)
-        if edit.changes and found.ahead:
-            # The whole item goes back, so what a hand did to it since it was read would be undone.
-            now = self._lookup.again(item)
+        if edit.changes and found.prefetched:
+            # The whole item is sent back, which would undo any change that was made in Jellyfin since it was read.
+            now = self._lookup.reread(item)
             if now is None:
                 raise vanished(self._server, known_as(item))
             item, edit = now, self._edit(now, scene)
@@ -195,29 +170,41 @@ class Jellyfin:
             self._api.update(edit.body)
         return item
 
-    def _show_cover(self, cover: Cover, item: JellyfinItem, scene: Scene) -> None:
-        """Makes the scene's cover the item's primary image, unless it is that already."""
-        image = cover(scene.cover_url) if scene.cover_url else b""
+    def _show_cover(self, fetch: Cover, item: JellyfinItem, scene: Scene, known: bytes) -> bytes:
+        """Makes the scene's cover the item's primary image, unless it is already. Returns its digest."""
+        image = fetch(scene.cover_url) if scene.cover_url else b""
         media_type = image_type(image)
-        if media_type is None or self._covers.has(scene.id, item["Id"], image):
-            return
-        if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
+        if media_type is None:
+            return b""
+        digest = cover_digest(self._server.url, item["Id"], image)
+        if digest != known and ("Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image):
             self._api.set_image(item, image, media_type)
-        self._covers.note(scene.id, item["Id"], image)
+        return digest
 
-    # The test
+    # For the check
 
-    def _introduce(self) -> Iterator[str]:
-        yield f"{self._server.host} is {self._api.about()} and takes the key."
+    def introduce(self) -> Iterator[str]:
+        """Server and libraries."""
+        yield f"{self._server.host} is {self._api.about()} and accepts the key."
         yield f"Its libraries: {described(self._libraries.get())}."
 
-    def _would_do(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+    def preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+        """What a delivery would change; None if Jellyfin doesn't know the item."""
         items = self._find(scene.id, where).items
         if not items:
             return None
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if self._refresh_only:
-            return [found, "jellyfin_refresh_only is on: Jellyfin is told of changes, no field is written."]
-        locked = ["It is locked there as a whole; that lock stays."] if item["LockData"] else []
+            setting = label("jellyfin_refresh_only")
+            return [found, f"{setting} is on: changes are reported to Jellyfin, but no field is written."]
+        locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
+
+    def libraries(self) -> list[Library]:
+        """All libraries."""
+        return self._libraries.get()
+
+    def files_named(self, name: str) -> list[str]:  # noqa: ARG002  # Jellyfin can't be asked for a file name
+        """The paths of all videos."""
+        return self._lookup.files()

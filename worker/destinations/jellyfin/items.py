@@ -1,8 +1,8 @@
-"""What a Jellyfin item is: the ids it may have, and how a scene's fields are laid over it. Pure.
+"""Jellyfin's items: the ids that an item may have, and the edit that writes a scene's fields into an item. Pure.
 
-Facts are from Jellyfin's sources, 10.8 to 12 (LibraryManager.GetNewItemId, DtoService,
-ItemUpdateController). An update replaces: what is left out becomes null or unlocked, so an item is always read
-whole, changed and sent back whole.
+The facts are from Jellyfin's sources, 10.8 to 12 (LibraryManager.GetNewItemId, DtoService, ItemUpdateController).
+An update replaces the item: a field that is left out becomes null or is unlocked. So an item is always read whole,
+changed, and sent back whole.
 """
 
 from __future__ import annotations
@@ -13,26 +13,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stash_courier.worker.destinations.media.state import (
-    State,
-    list_change,
-    names,
-    same_name,
-    same_text,
-    would_change,
-)
+from stash_courier.worker.destinations.media.compare import list_change, names, same_name, same_text, would_change
+from stash_courier.worker.destinations.media.state import State
 
-JellyfinItem = dict[str, Any]  # as JSON has it; jellyfin_api.py has checked what is relied on here
+JellyfinItem = dict[str, Any]  # the JSON of an item, checked with wrong_in
 
 FIELDS = ("title", "details", "date", "studio", "performers", "tags", "director", "rating", "ids")
 
-# What an item is asked for. All that an update would set to null and that isn't sent unasked: "Settings" holds
-# the locks, the sort name and the metadata language, "SpecialEpisodeNumbers" where a special airs.
+# The fields to request. They are what an update would set to null and what isn't sent by default. "Settings" has
+# the locks, the sort name and the metadata language; "SpecialEpisodeNumbers" says where a special airs.
 READ = (
     "Path,Settings,Tags,Genres,Studios,People,ProviderIds,Overview,OriginalTitle,Taglines,CustomRating,"
     "ProductionLocations,DateCreated,SpecialEpisodeNumbers"
 )
-# Without these in it an item must not be sent back: it would be unlocked, or refused after half of the change.
+# An item without these must not be sent back: it would be unlocked, or refused after half of the change.
 REQUIRED: Mapping[str, type] = {
     "Path": str,
     "LockData": bool,
@@ -43,7 +37,7 @@ REQUIRED: Mapping[str, type] = {
     "People": list,
     "ProviderIds": dict,
 }
-# What the entries of its lists are, and what it may have besides.
+# Types of the entries of lists, and of optional fields.
 ENTRIES: Mapping[str, type] = {"LockedFields": str, "Tags": str, "Genres": str, "Studios": dict, "People": dict}
 OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "Name": str,
@@ -51,91 +45,92 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "CommunityRating": (int, float),
     "ImageTags": dict,
 }
-PROVIDER = "Stash"  # the key of the scene's id among an item's ProviderIds
+PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
-TYPES = ("Movies.Movie", "Video", "MusicVideo", "TV.Episode")  # most frequent first; see computed_ids
+TYPES = ("Movies.Movie", "Video", "MusicVideo", "TV.Episode")  # most frequent first
 
-RATING_STEP = 0.05  # smaller differences come from the server's 32 bit numbers
+RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
 
 
 def computed_ids(path: str, *, lowered: bool) -> tuple[str, ...]:
     """The ids that an item with this path may have.
 
-    Jellyfin makes an item's id of its type's full name and its path; lower-cased by servers whose
-    ``EnableCaseSensitiveItemIds`` is off. It is the server's own affair: an item counts only if its path is right.
+    Jellyfin hashes the full name of the item's type and its path (LibraryManager.GetNewItemId). The path is in
+    lower case if ``EnableCaseSensitiveItemIds`` is off. This is an internal detail of the server, so the caller
+    has to check the path of an item with such an id.
 
     Args:
-        path: as the server calls it.
-        lowered: for a server that lower-cases.
+        path: the server's path.
+        lowered: the server converts paths to lower case first.
     """
     key = path.lower() if lowered else path
-    return tuple(
-        uuid.UUID(
-            bytes_le=hashlib.md5(full.encode("utf-16-le", "surrogatepass"), usedforsecurity=False).digest()
-        ).hex
-        for full in (f"MediaBrowser.Controller.Entities.{name}{key}" for name in TYPES)
-    )
+    ids = []
+    for name in TYPES:
+        hashed = f"MediaBrowser.Controller.Entities.{name}{key}".encode("utf-16-le", "surrogatepass")
+        digest = hashlib.md5(hashed, usedforsecurity=False).digest()
+        ids.append(uuid.UUID(bytes_le=digest).hex)
+    return tuple(ids)
 
 
 def wrong_in(item: JellyfinItem) -> str:
-    """What keeps an item from being changed and sent back, in a few words; "" if nothing does."""
+    """Why an item can't be changed and sent back, in a few words; "" if it can."""
     for key, kind in REQUIRED.items():
         if not isinstance(item.get(key), kind):
             return f"an item without {key}"
     for key, kind in ENTRIES.items():
         if not all(isinstance(entry, kind) for entry in item[key]):
-            return f"an item with unknown {key}"
+            return f"an item with invalid {key}"
     for key, kinds in OPTIONAL.items():
         if item.get(key) is not None and not isinstance(item[key], kinds):
-            return f"an item with unknown {key}"
+            return f"an item with invalid {key}"
     return ""
 
 
 def known_as(item: JellyfinItem) -> str:
-    """An item as the owner finds it."""
+    """Name and id of an item, for the owner."""
     return f'"{item.get("Name") or ""}" (id {item["Id"]})'
 
 
 @dataclass(frozen=True, slots=True)
 class JellyfinEdit:
-    """What is to be sent for an item."""
+    """The update of an item."""
 
-    body: JellyfinItem  # the item, whole, as it should be
-    changes: tuple[str, ...]  # a line for each changed field; none: nothing to send
+    body: JellyfinItem  # the whole item with its new values
+    changes: tuple[str, ...]  # a line for each changed field; empty if there is nothing to send
 
 
-def lay_over(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
-    """Lays a scene's fields over an item, and locks those that it changes.
+def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
+    """The edit that writes a scene's fields into an item, and locks the fields that change.
 
     Args:
-        item: whole, as read.
+        item: whole.
         wanted: fields that are None are left alone.
-        add_only: lists get what is missing and lose nothing.
+        add_only: nothing is removed from lists.
     """
-    layer = _Layer(item)
+    editor = _Editor(item)
     if wanted.title is not None:
-        layer.text("title", "Name", wanted.title)
+        editor.text("title", "Name", wanted.title)
     if wanted.details is not None:
-        layer.text("details", "Overview", wanted.details)
+        editor.text("details", "Overview", wanted.details)
     if wanted.date is not None:
-        layer.date(wanted)
+        editor.date(wanted)
     if wanted.studio is not None:
-        layer.studios(names([wanted.studio]), add_only)
+        editor.studios(names([wanted.studio]), add_only)
     if wanted.performers is not None:
-        layer.people("performers", "Actor", wanted.performers, add_only)
+        editor.people("performers", "Actor", wanted.performers, add_only)
     if wanted.director is not None:
-        layer.people("director", "Director", names([wanted.director]), add_only)
+        editor.people("director", "Director", names([wanted.director]), add_only)
     if wanted.tags is not None:
-        layer.tags(wanted.tags, add_only)
+        editor.tags(wanted.tags, add_only)
     if wanted.rating is not None:
-        layer.rating(wanted.rating)
+        editor.rating(wanted.rating)
     if wanted.ids is not None:
-        layer.ids(wanted.ids)
-    return JellyfinEdit(layer.body, tuple(layer.changes))
+        editor.ids(wanted.ids)
+    return JellyfinEdit(editor.body, tuple(editor.changes))
 
 
-class _Layer:
-    """An item in the making."""
+class _Editor:
+    """Changes a copy of an item, field by field."""
 
     def __init__(self, item: JellyfinItem) -> None:
         self.body: JellyfinItem = {**item, "LockedFields": list(item["LockedFields"])}
@@ -148,7 +143,7 @@ class _Layer:
             self._lock(key)
 
     def date(self, wanted: State) -> None:
-        """A day, or only the year; Jellyfin has no lock for either."""
+        """Day and year, or only the year. Jellyfin has no lock for them."""
         before_day = str(self.body.get("PremiereDate") or "")[:10]
         before_year = self.body.get("ProductionYear")
         if not wanted.date:
@@ -168,18 +163,18 @@ class _Layer:
         if change := list_change(before, wanted, add_only=add_only):
             kept = [studio for studio in studios if _name_of(studio) not in change.removed]
             self.body["Studios"] = [*kept, *({"Name": name} for name in change.added)]
-            self._say("studio", before, _names_of(self.body["Studios"]))
+            self._note("studio", before, _names_of(self.body["Studios"]))
             self._lock("Studios")
 
     def people(self, field: str, kind: str, wanted: Sequence[str], add_only: bool) -> None:
-        """Those of one kind; the others, and the roles of those who stay, remain as they are."""
+        """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
         people = self.body["People"]
         before = _names_of(p for p in people if p.get("Type") == kind)
         if change := list_change(before, wanted, add_only=add_only):
             kept = [p for p in people if p.get("Type") != kind or _name_of(p) not in change.removed]
             self.body["People"] = [*kept, *({"Name": name, "Role": "", "Type": kind} for name in change.added)]
             after = _names_of(p for p in self.body["People"] if p.get("Type") == kind)
-            self._say(field, before, after)
+            self._note(field, before, after)
             self._lock("Cast")
 
     def tags(self, wanted: Sequence[str], add_only: bool) -> None:
@@ -198,18 +193,18 @@ class _Layer:
         ids = self.body["ProviderIds"]
         key = next((key for key in ids if same_name(key, PROVIDER)), PROVIDER)
         if ids.get(key) != wanted:
-            self._say("ids", ids.get(key), wanted)
+            self._note("ids", ids.get(key), wanted)
             self.body["ProviderIds"] = {**ids, key: wanted}
 
     def _set(self, field: str, key: str, before: object, after: object) -> None:
-        self._say(field, before, after)
+        self._note(field, before, after)
         self.body[key] = after
 
-    def _say(self, field: str, before: object, after: object) -> None:
+    def _note(self, field: str, before: object, after: object) -> None:
         self.changes.append(would_change(field, before, after))
 
     def _lock(self, name: str) -> None:
-        """Keeps the server's own refresh from undoing the field; LockData, the whole item's, is the owner's."""
+        """Protects the field from the server's own refresh. LockData, for the whole item, is left to the owner."""
         if name not in self.body["LockedFields"]:
             self.body["LockedFields"].append(name)
 

@@ -1,7 +1,7 @@
-"""Where a file is in Jellyfin: items by their exact path. Reads only.
+"""Finds Jellyfin's items by their exact path. Reads only.
 
-Jellyfin can't be asked for a path. An item's id can be computed from its path, so many are found with one
-request; where that finds nothing, the listing of all videos is read, and kept for a few seconds.
+Jellyfin can't be searched by path. But an item's id can be computed from its path, so one request finds many
+items. If that finds nothing, the listing of all videos is read, and cached for a few seconds.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from dataclasses import dataclass
 from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, computed_ids
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
-from stash_courier.worker.destinations.media.state import path_key
+from stash_courier.worker.destinations.media.places import path_key
 
-# Ids in one request: four for each of 50 scenes. 200 make a request line of 6.9 KB; servers and proxies end at 8.
+# Ids in one request: four for each of 50 scenes. They make a request line of 6.9 KB; servers and proxies accept 8.
 IDS_AT_ONCE = 200
-# What was looked up ahead decides about an edit no longer than this: the owner may edit there meanwhile.
+# How long a prefetched item is used. The owner may edit the item in Jellyfin meanwhile.
 FRESH_SECONDS = 5.0
-LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing that lacks a path is believed
+LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing is believed that lacks a path
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What was found for a scene."""
 
-    items: list[JellyfinItem]  # of one path: several make it ambiguous
-    ahead: bool = False  # they were read ahead, so they may be some seconds old
+    items: list[JellyfinItem]  # all items of one path; more than one is ambiguous
+    prefetched: bool = False  # the items may be some seconds old
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the computed ids of one path led to."""
+class _Prefetched:
+    """The items that the computed ids of one path led to."""
 
     items: list[JellyfinItem]
-    at: float  # monotonic
+    at: float  # monotonic seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,23 @@ class _Listed:
     """An item of the listing."""
 
     id: str
-    path: str  # as the server spells it
+    path: str  # spelled as on the server
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """An id that the item of a path may have."""
 
-    key: str  # the path's
+    key: str  # path_key of the path
     id: str
-    lowered: bool | None  # made of the lower-cased path; None: of one that is the same then
+    lowered: bool | None  # computed from the lower-cased path; None if the path has no capitals
 
 
 class Lookup:
-    """Looks paths up at one server; for several threads.
+    """Looks up paths on one server. Thread-safe.
 
     Args:
-        api: asked.
+        api: the server.
         clock: monotonic seconds.
     """
 
@@ -69,76 +69,76 @@ class Lookup:
         self._api = api
         self._clock = clock
         self._lock = threading.Lock()
-        self._ahead: dict[str, _Seen] = {}
-        self._lowers: bool | None = None  # whether it lower-cases paths before it makes ids; None: not known yet
+        self._prefetched: dict[str, _Prefetched] = {}  # by path key
+        self._lowers: bool | None = None  # whether the server lower-cases paths to compute ids; None: unknown
         self._listing_lock = threading.Lock()
         self._listing: dict[str, list[_Listed]] = {}  # by path key
         self._listed_at: float | None = None
 
-    def ahead(self, paths: Sequence[str]) -> None:
-        """Looks up what ``find`` will be asked for within the next seconds."""
+    def prefetch(self, paths: Sequence[str]) -> None:
+        """Looks up the paths that ``find`` will be asked for within the next seconds."""
         at = self._clock()
-        found = self._computed(paths)
+        found = self._by_computed_ids(paths)
         with self._lock:
-            kept = {key: seen for key, seen in self._ahead.items() if at - seen.at < FRESH_SECONDS}
-            self._ahead = {**kept, **{key: _Seen(items, at) for key, items in found.items()}}
+            kept = {key: one for key, one in self._prefetched.items() if at - one.at < FRESH_SECONDS}
+            self._prefetched = {**kept, **{key: _Prefetched(items, at) for key, items in found.items()}}
 
     def find(self, paths: Sequence[str]) -> Found:
-        """The items of the first of these paths that has any; more than one if several have it."""
-        seen = self._taken(paths)
-        found = self._computed(paths) if seen is None else seen
-        ahead = seen is not None and any(found.values())
+        """The items of the first of these paths that has an item."""
+        prefetched = self._take_prefetched(paths)
+        found = self._by_computed_ids(paths) if prefetched is None else prefetched
         if any(found.values()):
-            self._add_twins(found)
+            self._add_duplicates(found)
         else:
-            found = self._listed(paths)
-        return Found(next((items for path in paths if (items := found.get(path_key(path)))), []), ahead)
+            prefetched = None
+            found = self._by_listing(paths)
+        items = next((items for path in paths if (items := found.get(path_key(path)))), [])
+        return Found(items, prefetched is not None)
 
-    def again(self, item: JellyfinItem) -> JellyfinItem | None:
-        """An item as it is now; None if it is no longer there, or no longer at its path."""
+    def reread(self, item: JellyfinItem) -> JellyfinItem | None:
+        """The current state of an item; None if it is gone or has another path."""
         found: dict[str, list[JellyfinItem]] = {path_key(item["Path"]): []}
         return next(iter(self._read([item["Id"]], found)), None)
 
     def files(self) -> list[str]:
-        """All paths of the listing."""
+        """All paths of the listing, spelled as on the server."""
         with self._listing_lock:
             if not self._listing_fresh:
                 self._read_listing()
             return [one.path for listed in self._listing.values() for one in listed]
 
-    def _taken(self, paths: Iterable[str]) -> dict[str, list[JellyfinItem]] | None:
-        """What was looked up ahead, if it is still fresh and there for all paths; it serves once."""
+    def _take_prefetched(self, paths: Iterable[str]) -> dict[str, list[JellyfinItem]] | None:
+        """The prefetched items, if they are fresh and cover all paths. They can be taken once."""
         now = self._clock()
         with self._lock:
-            seen = {key: self._ahead.pop(key, None) for key in map(path_key, paths)}
-        fresh = {key: one.items for key, one in seen.items() if one is not None and now - one.at < FRESH_SECONDS}
-        return fresh if len(fresh) == len(seen) else None
+            taken = {key: self._prefetched.pop(key, None) for key in map(path_key, paths)}
+        fresh = {key: one.items for key, one in taken.items() if one is not None and now - one.at < FRESH_SECONDS}
+        return fresh if len(fresh) == len(taken) else None
 
-    def _computed(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
-        """Items by path key; an entry for every path, empty if its computed ids lead nowhere."""
+    def _by_computed_ids(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
+        """Items by path key. Every path has an entry, which is empty if no item has one of its computed ids."""
         found: dict[str, list[JellyfinItem]] = {path_key(path): [] for path in paths}
         waiting = list(self._candidates(paths))
         while waiting:
             batch, waiting = waiting[:IDS_AT_ONCE], waiting[IDS_AT_ONCE:]
             self._learn(self._read({one.id for one in batch}, found))
-            ruled_out = None if self._lowers is None else not self._lowers
-            waiting = [
-                one for one in waiting if not found[one.key] and (one.lowered is None or one.lowered != ruled_out)
-            ]
+            possible = {None, False, True} if self._lowers is None else {None, self._lowers}
+            waiting = [one for one in waiting if one.lowered in possible and not found[one.key]]
         return found
 
     def _candidates(self, paths: Sequence[str]) -> Iterator[_Candidate]:
-        """All ids that these paths may have; of both spellings, while it isn't known which the server uses."""
+        """All ids that these paths may have: in both spellings until it is known which one the server uses."""
         lowers = self._lowers
         for lowered in (False, True) if lowers is None else (lowers,):
             for path in dict.fromkeys(paths):
-                same = path == path.lower()
-                if not (same and lowered and lowers is None):
-                    for item_id in computed_ids(path, lowered=lowered):
-                        yield _Candidate(path_key(path), item_id, None if same else lowered)
+                has_capitals = path != path.lower()
+                if lowered and lowers is None and not has_capitals:
+                    continue  # the ids are the same in both spellings
+                for item_id in computed_ids(path, lowered=lowered):
+                    yield _Candidate(path_key(path), item_id, lowered if has_capitals else None)
 
     def _learn(self, items: Iterable[JellyfinItem]) -> None:
-        """Sees by items with capitals in their paths which spelling the server makes ids of."""
+        """Learns the spelling that the server computes ids from. Items with capitals in their paths show it."""
         for item in items:
             path, own = item["Path"], item["Id"].replace("-", "").lower()
             if path != path.lower():
@@ -147,29 +147,29 @@ class Lookup:
                         self._lowers = lowered
 
     def _read(self, ids: Iterable[str], found: dict[str, list[JellyfinItem]]) -> list[JellyfinItem]:
-        """Reads items and sorts those in whose path is one of those looked for; only these count."""
-        right = [item for item in self._api.items(sorted(ids)) if path_key(item["Path"]) in found]
-        for item in right:
+        """Reads items and adds those with one of the wanted paths to ``found``. Others are ignored."""
+        wanted = [item for item in self._api.items(sorted(ids)) if path_key(item["Path"]) in found]
+        for item in wanted:
             found[path_key(item["Path"])].append(item)
-        return right
+        return wanted
 
-    def _add_twins(self, found: dict[str, list[JellyfinItem]]) -> None:
-        """Adds items of those paths that have other ids, as far as a listing that is at hand shows them."""
+    def _add_duplicates(self, found: dict[str, list[JellyfinItem]]) -> None:
+        """Adds other items with those paths, if a cached listing has any."""
         if not self._listing_fresh:
             return
         known = {item["Id"] for items in found.values() for item in items}
-        twins = [
+        duplicates = [
             one.id
             for key, items in found.items()
             if items
             for one in self._listing.get(key, ())
             if one.id not in known
         ]
-        if twins:
-            self._read(twins, found)
+        if duplicates:
+            self._read(duplicates, found)
 
-    def _listed(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
-        """Items by path key, through the listing: read anew if what we have of it doesn't help and isn't fresh."""
+    def _by_listing(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
+        """Items by path key. If the cached listing doesn't lead to an item and isn't fresh, it is read again."""
         found: dict[str, list[JellyfinItem]] = {path_key(path): [] for path in paths}
         with self._listing_lock:
             for _ in range(2):
@@ -187,7 +187,7 @@ class Lookup:
         return self._listed_at is not None and self._clock() - self._listed_at < LISTING_SECONDS
 
     def _read_listing(self) -> None:
-        """Reads the listing of all videos; the caller holds its lock."""
+        """Reads the listing of all videos. The caller holds its lock."""
         at = self._clock()
         listing: dict[str, list[_Listed]] = {}
         seen: set[str] = set()

@@ -1,1 +1,1 @@
-"""What media servers share."""
+"""What the media servers share: settings, paths, the wanted state, answers, failures and the check."""

@@ -1,98 +1,106 @@
-"""What «Test destinations» says of a media server: the frame that all of them share.
+"""What "Test destinations" reports about a media server. Changes nothing.
 
-Asks through what it is given, and changes nothing. What matters most to the owner is the path: where it isn't
-known, the server's own paths are shown beside ours, with the rule that would make them meet.
+The usual mistake is a missing rule in path_map. So if the scene's path isn't known, the report shows the server's
+own paths beside ours, with the rule that would map one to the other.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations import TestReport
+from stash_courier.worker.destinations import CheckReport
+from stash_courier.worker.destinations.media.errors import no_file
 from stash_courier.worker.destinations.media.libraries import Library, none_holds
-from stash_courier.worker.destinations.media.state import (
+from stash_courier.worker.destinations.media.places import (
     Place,
     all_places,
     file_name,
     is_named,
-    no_file,
     places,
     rule_between,
     same_path,
 )
-from stash_courier.worker.settings import PathMap
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import label
 
-NAMESAKES = 3  # files of the same name that are shown
+NAMESAKES = 3  # files with the same name that are shown
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One server under test. What it is given may raise ``DeliveryFailed``."""
+class Checkable(Protocol):
+    """What each media server's destination implements for the check. Every method may raise ``DeliveryFailed``."""
 
-    name: str  # the server's
-    path_map: PathMap
-    introduce: Callable[[], Iterator[str]]  # sentences: who answers, which libraries there are
-    look_up: Callable[[Scene, Sequence[Place]], list[str] | None]  # what a delivery would do; None: not known
-    libraries: Callable[[], Sequence[Library]]
-    files_named: Callable[[str], Iterable[str]]  # paths of files that may have that name
+    def introduce(self) -> Iterator[str]:
+        """Sentences: which server answers, and which libraries it has."""
 
-    def run(self, scene: Scene | None) -> TestReport:
-        """Says who answers, and what a delivery of this scene would do."""
-        lines: list[str] = []
-        try:
-            lines.extend(self.introduce())  # those before a failure stay
-            ok = self._try(scene, lines)
-        except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return TestReport(False, (*lines, failed.message, *said))
-        return TestReport(ok, tuple(lines))
+    def preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+        """Sentences: what a delivery would do. None if the server doesn't know the item."""
 
-    def _try(self, scene: Scene | None, lines: list[str]) -> bool:
-        """Looks the scene up and says what came of it."""
+    def libraries(self) -> Sequence[Library]:
+        """The libraries that are searched."""
+
+    def files_named(self, name: str) -> Iterable[str]:
+        """The server's paths of files that may have this name."""
+
+
+def check_server(server: Checkable, name: str, path_map: PathMap, scene: Scene | None) -> CheckReport:
+    """Reports which server answers, and what a delivery of the scene would do.
+
+    Args:
+        server: the destination.
+        name: the server's name for the owner.
+        path_map: the setting.
+        scene: a real scene; None if Stash has none.
+    """
+    lines: list[str] = []
+    try:
+        lines.extend(server.introduce())  # the lines before a failure are kept
         if scene is None:
-            lines.append("Stash holds no scene, so no path was looked up.")
-            return True
-        where = places(None, scene, self.path_map)
+            return CheckReport(True, (*lines, "Stash has no scene, so no path was looked up."))
+        where = places(None, scene, path_map)
         if not where:
-            raise no_file(self.name, scene.id)
-        found = self.look_up(scene, where)
+            raise no_file(name, scene.id)
+        found = server.preview(scene, where)
         if found is not None:
-            lines.extend(found)
-            return True
+            return CheckReport(True, (*lines, *found))
         lines.append(f"Scene {scene.id} is not known under {all_places(where)}.")
-        lines.extend(self._why_not(where))
-        return False
+        lines.extend(_why_unknown(server, where))
+    except DeliveryFailed as failed:
+        said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
+        lines += (failed.message, *said)
+    return CheckReport(False, tuple(lines))
 
-    def _why_not(self, where: Sequence[Place]) -> list[str]:
-        """What the server calls its own paths; that a scan is pending only if it has no such file elsewhere."""
-        libraries = self.libraries()
-        nowhere = none_holds(where, libraries)
-        lines = [nowhere] if nowhere else []
-        namesakes = [line for place in where for line in self._namesakes(place)]
-        if namesakes:
-            return [*lines, *dict.fromkeys(namesakes)]
-        if nowhere:
-            return [*lines, *(line for place in where for line in _folders_alike(place, libraries))]
-        holder = next((one for one in libraries if any(one.holds(place.server) for place in where)), None)
-        return [f"That is in the library {holder}, which has not scanned it yet."] if holder else []
 
-    def _namesakes(self, place: Place) -> Iterator[str]:
-        name = file_name(place.server)
-        found = (
-            path for path in self.files_named(name) if is_named(path, name) and not same_path(path, place.server)
-        )
-        for path in itertools.islice(dict.fromkeys(found), NAMESAKES):
-            yield f"It has a file of that name at {path}: {_would_help(place, place.stash, path)}."
+def _why_unknown(server: Checkable, where: Sequence[Place]) -> list[str]:
+    """Files or folders with the same names elsewhere on the server. Without any, a scan may be pending."""
+    libraries = server.libraries()
+    outside = none_holds(where, libraries)
+    lines = [outside] if outside else []
+    if namesakes := [line for place in where for line in _namesakes(server, place)]:
+        return [*lines, *dict.fromkeys(namesakes)]
+    if outside:
+        return [*lines, *(line for place in where for line in _folders_alike(place, libraries))]
+    holder = next((one for one in libraries if any(one.holds(place.server) for place in where)), None)
+    return [f"That folder is in the library {holder}, which has not scanned it yet."] if holder else []
+
+
+def _namesakes(server: Checkable, place: Place) -> Iterator[str]:
+    """Files with the same name at other paths."""
+    name = file_name(place.server)
+    others = (
+        path for path in server.files_named(name) if is_named(path, name) and not same_path(path, place.server)
+    )
+    for path in itertools.islice(dict.fromkeys(others), NAMESAKES):
+        yield f"It has a file of that name at {path}: {_would_help(place, place.stash, path)}."
 
 
 def _folders_alike(place: Place, libraries: Sequence[Library]) -> Iterator[str]:
-    """Folders of libraries that are called like one of the path's."""
+    """Folders of libraries with the name of a folder in the path."""
     for library in libraries:
-        for folder in library.folders:
+        for folder in library.folders or ():
             if above := _part_to(file_name(folder), place.stash):
                 yield (
                     f"Its library {library.name} has a folder of that name at {folder}: "
@@ -101,14 +109,14 @@ def _folders_alike(place: Place, libraries: Sequence[Library]) -> Iterator[str]:
 
 
 def _part_to(name: str, path: str) -> str:
-    """The part of the path that ends in a folder of that name, "" if there is none."""
+    """The beginning of the path up to a folder of this name; "" if there is none."""
     components = path.replace("\\", "/").split("/")[:-1]
     return path[: len("/".join(components[: components.index(name) + 1]))] if name in components else ""
 
 
 def _would_help(place: Place, ours: str, theirs: str) -> str:
+    """The rule that maps our path to theirs. The longest prefix wins, so it has to replace a longer rule."""
     rule = rule_between(ours, theirs)
-    # The longest prefix wins, so a rule that isn't longer than the one in use has to take its place.
     replaces = place.rule is not None and len(rule.partition(" => ")[0]) <= len(place.rule[0])
     instead = f", in place of {place.rule[0]} => {place.rule[1]}," if place.rule and replaces else ""
-    return f"the rule {rule} in path_map{instead} would make the two meet"
+    return f"the rule {rule} in {label('path_map')}{instead} would map one to the other"

@@ -1,7 +1,7 @@
-"""The settings that media servers have in common: address, key, which fields are written and how.
+"""The settings that media servers share: address, key, which fields are written and how.
 
-Readers collect a ``Problem`` or raise ``BadSetting``. A destination whose setting can't be read sends nothing
-until it is mended, since what it would overwrite meanwhile is gone. What is written is media.py's.
+A destination with a setting that can't be read sends nothing until the setting is corrected, since a field that
+was overwritten by mistake can't be restored.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem
+from stash_courier.worker.settings import Problem, label
 
-# The fields that a media server can take, by the names that *_skip_fields knows. "ids" is the scene's own id.
+# The fields that a media server may have, as *_skip_fields calls them. "ids" is the scene's id.
 ALL_FIELDS = (
     "title",
     "details",
@@ -28,21 +28,21 @@ ALL_FIELDS = (
     "rating",
     "ids",
 )
-OFF_BY_DEFAULT = frozenset({"rating"})  # it is the household's, not the scene's; "+rating" sends it
-EMPTY = "empty"  # "+empty": what is empty in Stash is emptied at the server too
-PAGES = {"web", "index.html"}  # how the addresses of the servers' own pages end
+OFF_BY_DEFAULT = frozenset({"rating"})  # the household's rating, not the scene's; "+rating" sends it
+EMPTY = "empty"  # "+empty": a field that is empty in Stash is emptied on the server too
+PAGES = {"web", "index.html"}  # the last part of the address of a server's own page
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """A media server's address and key."""
 
-    name: str  # as people call it: "Jellyfin"
-    url: str = field(repr=False)  # with the path of a reverse proxy, without a slash at the end
+    name: str  # for the owner: "Jellyfin"
+    url: str = field(repr=False)  # includes the path of a reverse proxy; no trailing slash
     key: str = field(repr=False)
-    authorization: str = field(default="", repr=False)  # Basic, made of the URL's login; "" without one
-    password: str = field(default="", repr=False)  # the login's
-    kind: str = ""  # what its settings begin with: "jellyfin"
+    authorization: str = field(default="", repr=False)  # Basic, from the login in the URL; "" without one
+    password: str = field(default="", repr=False)  # of that login
+    kind: str = ""  # the prefix of its settings: "jellyfin"
     key_setting: str = ""  # the setting that holds the key
 
     @property
@@ -57,7 +57,7 @@ class Server:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """What no message may show."""
+        """The secrets, which no message may show."""
         return tuple(filter(None, (self.key, self.authorization, self.password)))
 
 
@@ -66,23 +66,23 @@ class Selection:
     """Which fields are written, and how."""
 
     fields: frozenset[str]
-    add_only: bool = False  # lists get what is missing and lose nothing
-    clear: bool = False  # an empty value in Stash empties the server's
+    add_only: bool = False  # nothing is removed from lists
+    clear: bool = False  # a value that is empty in Stash is emptied on the server
 
 
 def read_server(
     raw: Mapping[str, object], kind: str, key_setting: str, name: str
 ) -> tuple[Server | None, list[Problem]]:
-    """Reads ``<kind>_url`` and the key that goes with it.
+    """Reads ``<kind>_url`` and the key.
 
     Args:
         raw: the plugin's map as Stash stores it.
-        kind: what the settings begin with, such as ``jellyfin``.
+        kind: the prefix of the settings, such as ``jellyfin``.
         key_setting: such as ``jellyfin_api_key``.
-        name: the server's name for people.
+        name: the server's name for the owner.
 
     Returns:
-        The server, None without a URL or if something is wrong; and what is wrong.
+        The server, or None without a URL or with a problem; and the problems.
     """
     url_setting = f"{kind}_url"
     url = text(raw, url_setting)
@@ -94,7 +94,8 @@ def read_server(
         setting = key_setting
         key = _key(text(raw, key_setting))
     except BadSetting as error:
-        return None, [Problem(setting, f"{setting} {error}; nothing is sent to {name} until it is corrected.")]
+        message = f"{label(setting)} {error}; nothing is sent to {name} until it is corrected."
+        return None, [Problem(setting, message)]
     return Server(name, target.url, key, target.authorization, target.password, kind, key_setting), []
 
 
@@ -103,33 +104,34 @@ def read_selection(
 ) -> tuple[Selection, list[Problem]]:
     """Reads ``<kind>_skip_fields`` and ``<kind>_add_only``.
 
-    Names are separated by spaces or commas. One with ``+`` in front is sent although it is off by default;
-    ``+empty`` lets what is empty in Stash empty the server's value too.
+    Names are separated by spaces, commas or semicolons. ``+name`` sends a field that is off by default. ``+empty``
+    empties fields on the server that are empty in Stash.
 
     Args:
         raw: the plugin's map as Stash stores it.
-        kind: what the settings begin with.
-        offered: which of ALL_FIELDS this server can take.
+        kind: the prefix of the settings.
+        offered: the names of ALL_FIELDS that this server has.
     """
     problems = []
     setting = f"{kind}_skip_fields"
     words = text(raw, setting).lower().replace(",", " ").replace(";", " ").split()
     off = sorted(OFF_BY_DEFAULT.intersection(offered))
     extra = {f"+{name}" for name in (*off, EMPTY)}
-    bad = [str(place) for place, word in enumerate(words, 1) if word not in {*offered, *extra}]
+    bad = [str(position) for position, word in enumerate(words, 1) if word not in {*offered, *extra}]
     if bad:
         known = ", ".join([*(n for n in ALL_FIELDS if n in offered), *sorted(extra)])
         which = f"word {bad[0]}" if len(bad) == 1 else f"words {', '.join(bad[:5])}"
         problems.append(
             Problem(
                 setting,
-                f"{setting} holds an unknown name: {which} must be one of {known}; "
-                "nothing is sent there until it is corrected, so that no field is overwritten that was meant.",
+                f"{label(setting)} contains an unknown name: {which} must be one of {known}; "
+                "nothing is sent there until it is corrected, so that no protected field is overwritten.",
             )
         )
     switches, wrong = read_switches(raw, f"{kind}_add_only")
     problems += wrong
-    chosen = (set(offered) - OFF_BY_DEFAULT | {n for n in off if f"+{n}" in words}) - set(words)
+    switched_on = {name for name in off if f"+{name}" in words}
+    chosen = (set(offered) - OFF_BY_DEFAULT | switched_on) - set(words)
     return Selection(frozenset(chosen), switches[f"{kind}_add_only"], f"+{EMPTY}" in words), problems
 
 
@@ -143,7 +145,7 @@ def read_switches(raw: Mapping[str, object], *settings: str) -> tuple[dict[str, 
     """Which of these settings are on; one that is neither on nor off is a problem."""
     values = {setting: text(raw, setting).lower() for setting in settings}
     problems = [
-        Problem(setting, f"{setting} must be on or off; nothing is sent there until it is corrected.")
+        Problem(setting, f"{label(setting)} must be on or off; nothing is sent there until it is corrected.")
         for setting, value in values.items()
         if value not in {"", "0", "false", "true"}
     ]
@@ -161,7 +163,7 @@ def _base_url(url: str) -> Target:
     parts = urlsplit(target.url)
     path = parts.path.rstrip("/")
     if "#" in url or "?" in url or path.rpartition("/")[2] in PAGES:
-        raise BadSetting("is the address of a page; enter what stands before /web, such as http://host:8096")
+        raise BadSetting("is the address of a page; enter the part before /web, such as http://host:8096")
     return Target(urlunsplit((parts.scheme, parts.netloc, path, "", "")), target.authorization)
 
 
@@ -169,5 +171,5 @@ def _key(key: str) -> str:
     if not key:
         raise BadSetting("is empty")
     if not key.isascii() or not key.isprintable() or set(key) & set(' "\\,'):
-        raise BadSetting("holds a space or a character that no key has; copy it anew")
+        raise BadSetting("contains a space or a character that no key has; copy it again")
     return key

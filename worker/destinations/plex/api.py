@@ -1,8 +1,8 @@
-"""Plex Media Server's HTTP API, as far as the Plex destination needs it. JSON in, our own plain data out.
+"""The part of Plex Media Server's HTTP API that the destination uses. Decides nothing.
 
-Decides nothing: which item is meant, and what it should be, is destinations/plex.py's and plex_edit.py's. The
-token travels in a header, never in a URL. plexapi turns 429, 500, 502, 503 and 504 alike into one error, so it is
-not used here; it drives the stand-in in the tests.
+The token is sent in a header, never in a URL. The parameters of edits are those that python-plexapi sends. That
+library itself isn't used because it turns 429, 500, 502, 503 and 504 into the same error; in the tests it drives
+the stand-in.
 """
 
 from __future__ import annotations
@@ -11,40 +11,39 @@ import ntpath
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
 from urllib.parse import quote
 
+from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import advice, read_json, taken, unlike
 from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.paths import is_windows
 
-MOVIE = 1  # Plex's number of the type; "other videos" are movies too
-LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of that
-PAGE = 100  # items of a listing at once: enough for all files of nearly any name …
-NEXT_PAGE = 1000  # … and for a name that many files have
-# Real servers' listings show the first two or three of an item's genres, roles and collections only
-# (python-plexapi issues 200, 249, 1194), so there a list that long may have been cut.
+MOVIE = 1  # Plex's number for the type "movie", which includes "other videos"
+LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of it
+PAGE = 100  # items in the first request for a listing: enough for nearly any file name
+NEXT_PAGE = 1000  # items in further requests, for a file name that many files have
+# Listings of real servers show only the first two or three genres, roles and collections of an item
+# (python-plexapi issues 200, 249, 1194), so a list of this length in a listing may have been cut.
 SHOWN = 2
 
 SCALARS = ("title", "summary", "originallyAvailableAt", "studio", "userRating")
-# What an edit calls a list, and what an item calls it.
+# The names of lists in edits, and in items.
 LISTS = {"actor": "Role", "genre": "Genre", "director": "Director", "collection": "Collection"}
 
 _HOW = "enter the token of the server's owner"
 _ADVICE = {
-    414: "the texts of this scene are longer than it takes",
+    414: "the texts of this scene are longer than it accepts",
     503: "it is starting or in maintenance, so we wait",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A library."""
+class Section(Library):
+    """A library, which Plex's API calls a section."""
 
     key: str
-    title: str
-    type: str  # "movie" also for other videos
-    locations: tuple[str, ...]  # its folders, as the server calls them; empty if it doesn't tell
+    type: str  # "movie" includes other videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +52,23 @@ class PlexItem:
 
     key: str  # Plex's ratingKey
     section: Section
-    files: tuple[str, ...]  # whole paths, as the server calls them
-    scalars: Mapping[str, str]  # by SCALARS; those that aren't set are absent
-    lists: Mapping[str, tuple[str, ...]]  # by LISTS
-    whole: bool = False  # False: from a listing, which may show the beginning of the lists only
+    files: tuple[str, ...]  # the server's full paths
+    scalars: Mapping[str, str]  # by names in SCALARS; unset ones are absent
+    lists: Mapping[str, tuple[str, ...]]  # by names in LISTS
+    whole: bool = False  # False: from a listing, which may have cut the lists
 
     def __str__(self) -> str:
-        """As the owner finds it."""
-        return f'"{self.scalars.get("title", "")}" in {self.section.title} (id {self.key})'
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a server says of itself."""
-
-    name: str
-    version: str
+        """Title, library and id, for the owner."""
+        return f'"{self.scalars.get("title", "")}" in {self.section.name} (id {self.key})'
 
 
 class PlexApi:
-    """One server. Every method raises ``DeliveryFailed`` for any answer but the right one.
+    """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
 
     Args:
-        server: where, and its token.
-        timeout: seconds for one request.
-        concurrency: connections that are kept.
+        server: address and token.
+        timeout: wall seconds for one request.
+        concurrency: connections that are kept open.
     """
 
     def __init__(self, server: Server, *, timeout: float, concurrency: int) -> None:
@@ -93,32 +84,32 @@ class PlexApi:
         )
 
     def close(self) -> None:
-        """Lets go of connections."""
+        """Closes the connections."""
         self._client.close()
 
-    def about(self) -> About:
-        """Name and version; proves the token too, which ``/identity`` would not ask for."""
+    def about(self) -> tuple[str, str]:
+        """Name and version. This also checks the token, which ``/identity`` would not."""
         found = self._container(self._get("/", fixed_url=True))
-        return About(_text(found.get("friendlyName")), _text(found.get("version")))
+        return _text(found.get("friendlyName")), _text(found.get("version"))
 
     def sections(self) -> tuple[Section, ...]:
         """All libraries."""
         found = self._container(self._get("/library/sections", fixed_url=True))
         return tuple(
             Section(
-                _text(row.get("key")),
-                _text(row.get("title")),
-                _text(row.get("type")),
-                tuple(_text(place.get("path")) for place in _rows(row.get("Location"))),
+                name=_text(row.get("title")),
+                folders=tuple(_text(place.get("path")) for place in _rows(row.get("Location"))) or None,
+                key=_text(row.get("key")),
+                type=_text(row.get("type")),
             )
             for row in _rows(found.get("Directory"))
         )
 
     def files_named(self, section: Section, name: str) -> Iterator[PlexItem]:
-        """Items with a file that has this in its path, as the listing shows them.
+        """Items of a listing with a file whose path may contain the name.
 
-        A comma parts alternatives in Plex's filters, so the longest part of the name between commas is asked
-        for: whoever has the whole name has that too. Without ``type`` some servers answer 500.
+        A comma separates alternatives in Plex's filters, so the longest part of the name between commas is
+        searched for. Without ``type`` some servers answer 500.
         """
         wanted = quote(max(name.split(","), key=len), safe="", errors="replace")
         start, total = 0, 1
@@ -131,11 +122,11 @@ class PlexApi:
             for row in rows:
                 yield _item(row, section, whole=False)
             start += len(rows)
-            said = found.get("totalSize")
-            total = said if isinstance(said, int) and rows else 0
+            size_of_all = found.get("totalSize")
+            total = size_of_all if isinstance(size_of_all, int) and rows else 0
 
     def read(self, items: Collection[PlexItem]) -> dict[str, PlexItem]:
-        """The items that are still there, by key, as their own pages show them: whole lists. One request."""
+        """The items that still exist, by key, with whole lists. One request."""
         sections = {item.key: item.section for item in items}
         found = self._container(self._get(f"/library/metadata/{','.join(sections)}"))
         rows = {_text(row.get("ratingKey")): row for row in _rows(found.get("Metadata"))}
@@ -145,16 +136,16 @@ class PlexApi:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
         path = f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}"
-        taken(self._send("PUT", path), self._server)
+        check_write(self._send("PUT", path), self._server)
 
     def scan(self, section: Section, folder: str) -> None:
-        """Has one folder of a library scanned."""
+        """Starts a scan of one folder of a library."""
         wanted = quote(folder, safe="", errors="replace")
-        taken(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
+        check_write(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
 
     def upload_poster(self, item: PlexItem, image: bytes) -> None:
-        """Gives an item a poster, which becomes the chosen one."""
-        taken(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
+        """Uploads a poster, which becomes the item's selected one."""
+        check_write(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
 
     def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
         return self._send("GET", path, fixed_url=fixed_url)
@@ -168,13 +159,13 @@ class PlexApi:
         found = read_json(answer, self._server)
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
-            raise unlike(self._server, answer, self._client.excerpt(answer))
+            raise unexpected(self._server, answer, self._client.excerpt(answer))
         return container
 
 
 def split(path: str) -> tuple[str, str]:
-    r"""Folder and name of a path as a server calls it, with ``\`` or ``/`` as it is written."""
-    return ntpath.split(path) if PureWindowsPath(path).drive else posixpath.split(path)
+    r"""Folder and file name of a server's path, which may be a Windows path with ``\`` or ``/``."""
+    return ntpath.split(path) if is_windows(path) else posixpath.split(path)
 
 
 def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> PlexItem:

@@ -1,7 +1,4 @@
-"""What one edit of a Plex item has to say, pure: only what differs, with real removals, locked.
-
-Asks nobody and sends nothing.
-"""
+"""The edit that writes a scene's fields to a Plex item: only what differs, with removals, locked. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
+from stash_courier.worker.destinations.media.compare import Change, list_change, same_text, would_change
+from stash_courier.worker.destinations.media.state import State
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
 
-# Which of State's fields Plex can take, and what an edit calls them.
+# The fields of State that Plex has, and their names in edits.
 SCALARS = {
     "title": "title",
     "details": "summary",
@@ -22,35 +20,35 @@ SCALARS = {
 }
 LISTS = {"performers": "actor", "tags": "genre", "groups": "collection", "director": "director"}
 FIELDS = (*SCALARS, *LISTS)
-ADDED_ONLY = {"groups"}  # a collection in Plex holds more than Stash knows of
+ADDED_ONLY = {"groups"}  # the owner may have put the item into other collections
 
 
 @dataclass
 class PlexEdit:
-    """One edit; false if there is nothing to change."""
+    """One edit. False if there is nothing to change."""
 
-    parameters: dict[str, str] = field(default_factory=dict)  # as Plex calls them, in the order they are sent
-    changes: list[str] = field(default_factory=list)  # one sentence each, for a person
-    removals: list[str] = field(default_factory=list)  # names that shall go, of all lists
+    parameters: dict[str, str] = field(default_factory=dict)  # in the order in which they are sent
+    changes: list[str] = field(default_factory=list)  # a line for each changed field
+    removals: list[str] = field(default_factory=list)  # names to remove, from all lists
 
     def __bool__(self) -> bool:
         return bool(self.parameters)
 
 
 def needs_whole(item: PlexItem, wanted: State) -> bool:
-    """Whether a listing may have cut a list that counts here."""
+    """Whether a listing may have cut a list of the item that is compared."""
     return not item.whole and any(
         len(item.lists[name]) >= SHOWN for what, name in LISTS.items() if getattr(wanted, what) is not None
     )
 
 
 def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
-    """What makes the item as it should be.
+    """The edit that turns an item into the wanted state.
 
     Args:
         item: with whole lists.
-        wanted: None in a field leaves it alone.
-        add_only: lists lose nothing.
+        wanted: fields that are None are left alone.
+        add_only: nothing is removed from lists.
     """
     edit = PlexEdit()
     for what, name in SCALARS.items():
@@ -66,9 +64,9 @@ def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
 
 
 def _text(what: str, wanted: State) -> str | None:
-    """A scalar as Plex spells it; None: leave it alone."""
+    """A scalar as Plex writes it; None to leave it alone."""
     if what == "date":
-        # Plex keeps whole days only, and a made-up one would be wrong.
+        # Plex stores full dates only, and a made-up day would be wrong.
         return wanted.date if not wanted.date else wanted.day
     if what == "rating":
         return None if wanted.rating is None else f"{wanted.rating:g}" if wanted.rating else ""
@@ -92,11 +90,11 @@ def _same_number(one: str, other: str) -> bool:
 
 def _change_list(edit: PlexEdit, what: str, current: Sequence[str], change: Change) -> None:
     name = LISTS[what]
-    # All names, not the new ones alone: a server that takes them for the whole list loses nothing then.
+    # All names, not only the new ones: a server that takes them for the whole list loses nothing.
     after = [*(tag for tag in current if tag not in change.removed), *change.added]
     edit.parameters |= {f"{name}[{n}].tag.tag": tag for n, tag in enumerate(after)}
     if change.removed:
-        # As plexapi does: each name quoted, joined by commas, then quoted again as a parameter.
+        # As python-plexapi does: each name is quoted, joined by commas, and later quoted again as a parameter.
         edit.parameters[f"{name}[].tag.tag-"] = ",".join(quote(tag, errors="replace") for tag in change.removed)
     edit.parameters[f"{name}.locked"] = "1"
     edit.removals += change.removed

@@ -1,7 +1,7 @@
-"""Finds the item of a scene in Plex: by its exact path, in the libraries that the owner named.
+"""Finds a scene's item in Plex: by its exact path, in the libraries that the owner named. Reads only.
 
-Changes nothing. One lookup a scene, in the library in whose folder the path is; a batch of scenes that comes
-together is looked up in advance, and what listings may have cut is read in one request for all of them.
+A scene costs one lookup, in the library that contains its path. A batch of scenes is looked up in advance, and
+items that a listing may have cut are read together in one request.
 """
 
 from __future__ import annotations
@@ -9,85 +9,77 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.libraries import Library, Recent
-from stash_courier.worker.destinations.media.state import Place, ambiguous, same_name, same_path
+from stash_courier.worker.destinations.media.compare import same_name
+from stash_courier.worker.destinations.media.errors import ambiguous
+from stash_courier.worker.destinations.media.libraries import Cached
+from stash_courier.worker.destinations.media.places import Place, same_path
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
+from stash_courier.worker.settings import label
 
 NAME = "Plex"
-SECTIONS_SECONDS = 300.0  # how long the list of libraries is believed while everything is found
-PREPARED_SECONDS = 10.0  # how long a lookup in advance may wait for its delivery
-READ_AT_ONCE = 50  # items in one request; some 20 KB each
+SECTIONS_SECONDS = 300.0  # how long the list of libraries is valid while everything is found
+PREPARED_SECONDS = 10.0  # how long a prepared item is used
+READ_AT_ONCE = 50  # items in one request; about 20 KB each
 
 
-class Libraries:
-    """The libraries that scenes are looked for in; remembered for a while, unless something isn't found.
+class Libraries(Cached[tuple[Section, ...]]):
+    """The libraries that are searched: those that ``plex_libraries`` names, or all of movies and other videos.
+
+    ``get`` raises ``DeliveryFailed`` with DESTINATION if there is none, or none with one of the names.
 
     Args:
         api: the server.
-        host: its name in messages.
+        host: the server's host, for messages.
         names: ``plex_libraries``.
-        clock: seconds that nobody sets.
+        clock: monotonic seconds.
     """
 
     def __init__(self, api: PlexApi, host: str, names: str, clock: Callable[[], float]) -> None:
+        super().__init__(self._choose, SECTIONS_SECONDS, clock)
         self._api = api
         self._host = host
         self._names = names
-        self._known = Recent(self._choose, SECTIONS_SECONDS, clock)
-
-    def forget(self) -> None:
-        """The next who needs the libraries asks for them."""
-        self._known.forget()
-
-    def doubt(self) -> None:
-        """A scene wasn't found, so the next attempt asks for the libraries; many missing scenes ask once."""
-        self._known.doubt()
-
-    def chosen(self) -> tuple[Section, ...]:
-        """The libraries that ``plex_libraries`` names, or all of movies and other videos.
-
-        Raises:
-            DeliveryFailed: there is none, or none of a name.
-        """
-        return self._known.get()
-
-    def shown(self) -> list[Library]:
-        """The same, for people."""
-        return [Library(s.title, s.locations, told=bool(s.locations)) for s in self.chosen()]
-
-    def covering(self, path: str) -> list[Section]:
-        """Those in whose folders this path is: one, as a rule. A library that doesn't tell its folders counts."""
-        libraries = zip(self.chosen(), self.shown(), strict=True)
-        return [section for section, library in libraries if not library.told or library.holds(path)]
 
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
-            raise self._failed("has no library of movies or other videos: add one, or check plex_token")
-        names = split_names(self._names, [s.title for s in usable])
+            raise self._failed(
+                f"has no library of movies or other videos. Add one, or check {label('plex_token')}"
+            )
+        titles = [s.name for s in usable]
+        names = split_names(self._names, titles)
         for name in names:
-            if not any(same_name(name, s.title) for s in usable):
-                there = ", ".join(s.title for s in usable)
+            if not any(same_name(name, title) for title in titles):
+                there = ", ".join(titles)
                 raise self._failed(
-                    f'has no library "{name}" of movies or other videos, which plex_libraries names; it has '
-                    f"{there}: correct plex_libraries"
+                    f'has no library "{name}" of movies or other videos. Correct {label("plex_libraries")}: '
+                    f"it has {there}"
                 )
-        return tuple(s for s in usable if not names or any(same_name(name, s.title) for name in names))
+        return tuple(s for s in usable if not names or any(same_name(name, s.name) for name in names))
 
     def _failed(self, what: str) -> DeliveryFailed:
         return DeliveryFailed(Failure.DESTINATION, f"{NAME} at {self._host} {what}.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The result of a lookup in advance."""
+
+    at: float  # monotonic seconds
+    item: PlexItem | None  # None: Plex doesn't know it
+
+
 class Finder:
-    """Looks scenes up, for several threads at once.
+    """Looks up the items of scenes. Thread-safe.
 
     Args:
         api: the server.
-        libraries: where to look.
-        concurrency: lookups at once in a batch.
-        clock: seconds that nobody sets.
+        libraries: the libraries to search.
+        concurrency: simultaneous lookups of a batch.
+        clock: monotonic seconds.
     """
 
     def __init__(self, api: PlexApi, libraries: Libraries, concurrency: int, clock: Callable[[], float]) -> None:
@@ -96,18 +88,19 @@ class Finder:
         self._concurrency = concurrency
         self._clock = clock
         self._lock = threading.Lock()
-        self._prepared: dict[int, tuple[float, PlexItem | None]] = {}  # row id → when, what was found
+        self._prepared: dict[int, _Prepared] = {}  # by row id of the delivery
 
     def find(self, scene_id: int, where: Sequence[Place]) -> PlexItem | None:
-        """The item with exactly that path: of the first of these files that Plex knows.
+        """The item of the first of these files that Plex knows, by its exact path.
 
         Raises:
-            DeliveryFailed: several have it, or Plex did not answer.
+            DeliveryFailed: several items have the path, or Plex did not answer.
         """
         for place in where:
             found = {
                 item.key: item
-                for section in self._libraries.covering(place.server)
+                for section in self._libraries.get()
+                if section.may_hold(place.server)
                 for item in self._api.files_named(section, split(place.server)[1])
                 if any(same_path(file, place.server) for file in item.files)
             }
@@ -120,36 +113,45 @@ class Finder:
     def prepare(
         self, jobs: Mapping[int, tuple[int, Sequence[Place]]], may_be_cut: Callable[[int, PlexItem], bool]
     ) -> None:
-        """Looks a batch up and keeps what it found for a few seconds; a lookup that fails is left to ``find``.
+        """Looks up a batch and keeps the results for a few seconds. Lookups that fail are left to ``find``.
 
         Args:
-            jobs: by row id of the delivery: scene id, and where to look.
-            may_be_cut: whether an item that a listing showed has to be read before it can be compared.
+            jobs: scene id and places to look at, by row id of the delivery.
+            may_be_cut: whether an item from a listing has to be read before it can be compared.
         """
-        broken = threading.Event()
+        server_failed = threading.Event()  # the remaining lookups are skipped
+        found: dict[int, PlexItem | None] = {}
 
-        def look(row_id: int) -> tuple[int, PlexItem | None] | None:
+        def look_up(row_id: int) -> None:
+            if server_failed.is_set():
+                return
             try:
-                return None if broken.is_set() else (row_id, self.find(*jobs[row_id]))
+                found[row_id] = self.find(*jobs[row_id])
             except DeliveryFailed as failed:
                 if failed.failure is not Failure.ITEM_REFUSED:
-                    broken.set()
-                return None
+                    server_failed.set()
 
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="plex lookup") as threads:
-            found = dict(filter(None, threads.map(look, jobs)))
-        cut = {row_id: item for row_id, item in found.items() if item is not None and may_be_cut(row_id, item)}
-        whole = {} if broken.is_set() else self._read(list(cut.values()))
+            list(threads.map(look_up, jobs))  # list() raises what a thread raised
+        cut = [item for row_id, item in found.items() if item is not None and may_be_cut(row_id, item)]
+        whole = {} if server_failed.is_set() else self._read(cut)
         at = self._clock()
         with self._lock:
-            self._prepared = {row: known for row, known in self._prepared.items() if self._is_fresh(known[0])}
-            self._prepared |= {row: (at, item and whole.get(item.key, item)) for row, item in found.items()}
+            self._prepared = {row: one for row, one in self._prepared.items() if self._is_fresh(one)}
+            for row, item in found.items():
+                self._prepared[row] = _Prepared(at, item and whole.get(item.key, item))
 
-    def prepared(self, row_id: int) -> tuple[PlexItem | None] | None:
-        """What ``prepare`` found for a delivery, once; None if it wasn't looked up, or too long ago."""
+    def find_prepared(self, row_id: int, scene_id: int, where: Sequence[Place]) -> PlexItem | None:
+        """The result of ``prepare`` for this delivery, once and for a few seconds; otherwise that of ``find``.
+
+        Raises:
+            DeliveryFailed: as ``find``.
+        """
         with self._lock:
-            at, item = self._prepared.pop(row_id, (-PREPARED_SECONDS, None))
-        return (item,) if self._is_fresh(at) else None
+            prepared = self._prepared.pop(row_id, None)
+        if prepared is not None and self._is_fresh(prepared):
+            return prepared.item
+        return self.find(scene_id, where)
 
     def _read(self, items: Sequence[PlexItem]) -> dict[str, PlexItem]:
         whole: dict[str, PlexItem] = {}
@@ -157,15 +159,15 @@ class Finder:
             for start in range(0, len(items), READ_AT_ONCE):
                 whole |= self._api.read(items[start : start + READ_AT_ONCE])
         except DeliveryFailed:
-            pass  # each delivery reads its own then
+            pass  # each delivery reads its own item then
         return whole
 
-    def _is_fresh(self, at: float) -> bool:
-        return self._clock() - at < PREPARED_SECONDS
+    def _is_fresh(self, prepared: _Prepared) -> bool:
+        return self._clock() - prepared.at < PREPARED_SECONDS
 
 
 def split_names(names: str, known: Sequence[str]) -> list[str]:
-    """Names separated by semicolons or commas; a known name may hold commas itself."""
+    """Names separated by semicolons or commas. A known name may contain commas itself."""
     found = []
     for part in names.split(";"):
         whole = any(same_name(part, title) for title in known)

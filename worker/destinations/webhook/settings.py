@@ -1,7 +1,8 @@
-"""The webhook's settings: URLs, secrets and headers, parsed; problems in plain words that show no secret.
+"""The webhook's settings: entries for Stash's page, and how URLs, secrets and headers are parsed.
 
-A bad URL costs that URL's destination. A bad secret or header costs all of them until it is mended: events
-that are unsigned, or lack the header that lets them in, are worse than events that wait.
+A bad URL stops only that URL's destination. A bad secret or header stops all of them until it is corrected:
+events that are unsigned, or lack the header that admits them, are worse than events that wait. No problem
+contains a secret.
 """
 
 from __future__ import annotations
@@ -14,13 +15,43 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem
+from stash_courier.worker.settings import Problem, Setting, declare, label
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - Standard Webhooks' mark of a secret, none itself
+SETTINGS = declare(
+    Setting(
+        "webhook_headers",
+        "STRING",
+        "Webhook, extra headers",
+        "Sent with every webhook request, in the form name, colon, value, separated by semicolons. Stash shows "
+        "them in plain text.",
+        default="empty, none",
+        example="Authorization: Bearer abc; X-Source: stash",
+    ),
+    Setting(
+        "webhook_secret",
+        "STRING",
+        "Webhook, signing secret",
+        "Signs each request by Standard Webhooks, so that receivers can verify the sender. Enter whsec_ followed "
+        "by 24 to 64 random bytes in base64. While you change it, enter both secrets separated by a space. Stash "
+        "shows it in plain text.",
+        default="empty, not signed",
+    ),
+    Setting(
+        "webhook_url",
+        "STRING",
+        "Webhook, URL",
+        "Where each change is sent, by http or https. Several URLs are separated by spaces, and each is a "
+        "destination of its own.",
+        default="empty, no webhook",
+        example="http://192.168.1.5:5678/webhook/stash",
+    ),
+)
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin by Standard Webhooks, not a secret
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
-LONG_SEGMENT = 16  # characters; a part of a path that long is likely a token
+LONG_SEGMENT = 16  # characters; a path segment of this length is likely a token
 
-# Ours, or HTTP's own; a header of the owner's must not change what they say. So is all of webhook-*.
+# Set by us or by HTTP itself, so the owner can't override them. The same holds for webhook-*.
 RESERVED = frozenset(
     {
         "accept-encoding",
@@ -37,7 +68,7 @@ RESERVED = frozenset(
         "x-hub-signature-256",
     }
 )
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([ -~]*)")  # RFC 9110's token; printable ASCII
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([ -~]*)")  # a token of RFC 9110; printable ASCII
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +76,29 @@ class Secret:
     """One signing secret."""
 
     text: str = field(repr=False)  # as configured, ``whsec_…``
-    key: bytes = field(repr=False)  # what it stands for
+    key: bytes = field(repr=False)  # decoded
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the three settings ask for."""
+    """The three settings, parsed."""
 
     targets: tuple[Target, ...] = ()
-    signing: tuple[Secret, ...] = ()  # one signature each; none: unsigned
+    signing: tuple[Secret, ...] = ()  # one signature each; empty: unsigned
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     usable: bool = True  # False: secret or headers must be corrected first
-    unread: bool = False  # there are URLs that can't be used
+    bad_urls: bool = False  # some URLs can't be used
 
 
 def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
-    """Parses ``webhook_url``, ``webhook_secret`` and ``webhook_headers``; never raises on their content."""
+    """Parses ``webhook_url``, ``webhook_secret`` and ``webhook_headers``; never raises on their content.
+
+    All problems are reported at once, so that the owner doesn't find them one by one.
+    """
     targets, problems = _targets(_text(raw, "webhook_url"))
-    unread = bool(problems)
-    if not targets and not unread:
+    bad_urls = bool(problems)
+    if not targets and not bad_urls:
         return Wanted(), []
-    # All that is wrong is told at once, whatever else is: who mends one of these shouldn't find the next then.
     signing: tuple[Secret, ...] = ()
     headers: Mapping[str, str] = {}
     usable = True
@@ -73,30 +106,29 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
         signing = _signing(_text(raw, "webhook_secret"))
     except BadSetting as error:
         usable = False
-        problems.append(Problem("webhook_secret", f"webhook_secret {error}."))
+        problems.append(Problem("webhook_secret", f"{label('webhook_secret')} {error}."))
     try:
-        headers, left_out = _headers(_text(raw, "webhook_headers"))
-        if "authorization" in map(str.lower, headers) and any(t.authorization for t in targets):
-            raise BadSetting("holds Authorization while webhook_url holds a login; leave one of them")  # noqa: TRY301
+        login = any(target.authorization for target in targets)
+        headers, left_out = _headers(_text(raw, "webhook_headers"), login=login)
     except BadSetting as error:
         usable = False
-        message = f"webhook_headers {error}; nothing is sent until it is corrected."
+        message = f"{label('webhook_headers')} {error}; nothing is sent until it is corrected."
         problems.append(Problem("webhook_headers", message))
     else:
         problems += map(_left_out, left_out)
-    return Wanted(tuple(targets), signing, headers, usable=usable, unread=unread), problems
+    return Wanted(tuple(targets), signing, headers, usable=usable, bad_urls=bad_urls), problems
 
 
-def _left_out(header: str) -> Problem:
-    message = f"webhook_headers holds {header}, which Stash Courier sets itself: it is left out, delete it there."
-    return Problem("webhook_headers", message, minor=True)
+def fresh_secret() -> str:
+    """A new random secret. Show it to the owner only; never log or store it."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What a receiver may echo and nobody may see.
+    """What a receiver may echo but no text may show.
 
-    The secrets, the login, the values of headers (also without "Bearer" and the like), the URL's query and
-    each of its values, and the parts of its path that look like a token.
+    The secrets, the login, the values of headers (with and without a scheme such as "Bearer"), the URL's query
+    and each of its values, and those segments of its path that look like a token.
     """
     parts = urlsplit(target.url)
     values = [*headers.values(), target.authorization]
@@ -110,6 +142,12 @@ def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, st
     )
 
 
+def _left_out(header: str) -> Problem:
+    name = label("webhook_headers")
+    message = f"{name} contains {header}, which Stash Courier sets itself. It is not used; delete it there."
+    return Problem("webhook_headers", message, minor=True)
+
+
 def _text(raw: Mapping[str, object], setting: str) -> str:
     value = raw.get(setting)
     return "" if value is None else str(value).strip()
@@ -119,24 +157,30 @@ def _targets(text: str) -> tuple[list[Target], list[Problem]]:
     found: dict[str, Target] = {}
     problems = []
     for place, url in enumerate(dict.fromkeys(text.split()), start=1):
+        wrong = ""
         try:
             target = _target(url)
-            if found.setdefault(target.url, target) != target:
-                raise BadSetting("is there twice with different logins; leave one")  # noqa: TRY301
         except BadSetting as error:
-            message = f"URL {place} in webhook_url {error}; nothing is sent there until it is corrected."
-            problems.append(Problem("webhook_url", message))
+            wrong = str(error)
+        else:
+            if found.setdefault(target.url, target) != target:
+                wrong = "is entered twice with different logins; delete one"
+        if wrong:
+            which = f"URL {place} in {label('webhook_url')}"
+            problems.append(
+                Problem("webhook_url", f"{which} {wrong}; nothing is sent there until it is corrected.")
+            )
     return list(found.values()), problems
 
 
 def _target(url: str) -> Target:
     if "://" not in url:
         raise BadSetting(
-            "has no http:// or https:// in front (URLs are separated by spaces, a space inside one is written %20)"
+            "has no http:// or https:// in front (URLs are separated by spaces; write a space in a URL as %20)"
         )
     target = read_target(url)
     if "#" in url:
-        raise BadSetting("holds a #, which is never sent: it is likely the address of a page, not of a webhook")
+        raise BadSetting("contains a #, which is never sent: it is likely the address of a page, not of a webhook")
     return target
 
 
@@ -150,35 +194,39 @@ def _signing(text: str) -> tuple[Secret, ...]:
         if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
             raise BadSetting(
                 "is not whsec_ followed by 24 to 64 bytes in base64, so nothing is sent until it is corrected; "
-                "«Show status» and «Test destinations» offer one that nobody has used yet"
+                'press "Show status" or "Test destinations" to get a new one'
             )
         found.append(Secret(secret, key))
     return tuple(found)
 
 
-def fresh_secret() -> str:
-    """A secret that nobody has used yet, for a person only: it belongs into no log of ours and no problem."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+def _headers(text: str, *, login: bool) -> tuple[dict[str, str], list[str]]:
+    """The headers, and the names of those that are not used.
 
-
-def _headers(text: str) -> tuple[dict[str, str], list[str]]:
-    """The headers, and the names of those that are left out."""
+    Args:
+        text: the setting.
+        login: whether a URL contains a login, so that there must be no other.
+    """
     found: dict[str, str] = {}
+    seen: set[str] = set()  # their names in lower case
     left_out = []
     parts = filter(None, (part.strip() for part in text.split(";")))
     for place, part in enumerate(parts, start=1):
         match = _HEADER.fullmatch(part)
         if match is None:
             raise BadSetting(
-                f"holds at place {place} what isn't Name: value in plain ASCII (headers are separated by ;, "
-                "which can't be part of one)"
+                f"is invalid: entry {place} must be Name: value in plain ASCII (headers are separated by ;, "
+                "so they can't contain one)"
             )
         name, value = match.groups()
         lower = name.lower()
         if lower in RESERVED or lower.startswith("webhook-"):
             left_out.append(name)
-        elif lower in map(str.lower, found):
-            raise BadSetting(f"holds {name} twice")
-        else:
-            found[name] = value
+            continue
+        if lower in seen:
+            raise BadSetting(f"contains {name} twice")
+        if lower == "authorization" and login:
+            raise BadSetting(f"contains {name} while {label('webhook_url')} contains a login; delete one of them")
+        seen.add(lower)
+        found[name] = value
     return found, left_out

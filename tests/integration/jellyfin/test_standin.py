@@ -1,4 +1,4 @@
-"""The stand-in for Jellyfin, driven by a client that isn't ours: it must not be our mirror image."""
+"""The stand-in for Jellyfin, driven by jellyfin-apiclient-python, which knows nothing of our client."""
 
 from __future__ import annotations
 
@@ -13,23 +13,15 @@ from jellyfin_apiclient_python import JellyfinClient
 from jellyfin_apiclient_python.exceptions import HTTPException
 
 from tests.standin.jellyfin import KEY, USER, StandInJellyfin
+from tests.support.jellyfin import JPEG, VERSIONS
 from tests.support.media_samples import DISTINCT
 
 pytestmark = pytest.mark.timeout(60)
 
-VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
-JPEG = b"\xff\xd8\xff\xe0 a picture"
-
-
-@pytest.fixture
-def server() -> Iterator[StandInJellyfin]:
-    with StandInJellyfin() as running:
-        yield running
-
 
 @pytest.fixture
 def other(server: StandInJellyfin) -> Iterator[Any]:
-    """jellyfin-apiclient-python, with a token of the user's."""
+    """jellyfin-apiclient-python with the user's token."""
     client = JellyfinClient()
     client.config.app("Other", "1", "device", "device-id")
     client.config.data.update(
@@ -42,7 +34,7 @@ def other(server: StandInJellyfin) -> Iterator[Any]:
 
 
 def test_another_client_updates_an_item(server: StandInJellyfin, other: Any) -> None:
-    """A client that sends an item back whole changes what it means to and nothing else."""
+    """A client that sends an item back whole changes only what it means to."""
     item_id = server.add("/media/movies/one.mkv", "Episode", **DISTINCT)
     before = copy.deepcopy(server.items[item_id])
     other.update_item(item_id, {"Overview": "New."})
@@ -56,7 +48,7 @@ def test_another_client_updates_an_item(server: StandInJellyfin, other: Any) -> 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_not_sent_is_lost(server: StandInJellyfin, other: Any, version: str) -> None:
-    """The stand-in nulls and unlocks what an update leaves out, and keeps what Jellyfin keeps."""
+    """Like Jellyfin, the stand-in nulls and unlocks some fields that an update leaves out, and keeps others."""
     server.version = version
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
     lists = {"Tags": [], "Genres": ["Drama"], "ProviderIds": {}}
@@ -71,7 +63,7 @@ def test_what_is_not_sent_is_lost(server: StandInJellyfin, other: Any, version: 
 
 @pytest.mark.parametrize("missing", ["Tags", "Genres", "ProviderIds"])
 def test_a_missing_list_fails_halfway(server: StandInJellyfin, other: Any, missing: str) -> None:
-    """Before 12 a missing list is a 400 after half of the change; 12 keeps it."""
+    """Before version 12 a missing list is a 400 after half of the change; version 12 keeps the list."""
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
     lists: dict[str, Any] = {"Tags": ["t"], "Genres": ["g"], "ProviderIds": {"a": "b"}}
     del lists[missing]
@@ -86,7 +78,7 @@ def test_a_missing_list_fails_halfway(server: StandInJellyfin, other: Any, missi
 
 
 def test_an_item_by_its_id_needs_a_user(server: StandInJellyfin, other: Any) -> None:
-    """GET /Items/{id} is a 400 with a bare key, and an item with a user."""
+    """GET /Items/{id} answers 400 to an API key, and with the item to a user."""
     item_id = server.add("/media/movies/one.mkv")
     with pytest.raises(HTTPException) as caught:
         other.items(f"/{item_id}")
@@ -95,7 +87,7 @@ def test_an_item_by_its_id_needs_a_user(server: StandInJellyfin, other: Any) -> 
 
 
 def test_fields_are_given_when_asked_for(server: StandInJellyfin, other: Any) -> None:
-    """Path, lists and locks are only part of an answer that was asked for them."""
+    """Path, lists and locks are only sent on request."""
     item_id = server.add("/media/movies/one.mkv", **DISTINCT)
     (bare,) = other.items(params={"ids": item_id})["Items"]
     assert bare["Name"] == "one"
@@ -106,7 +98,7 @@ def test_fields_are_given_when_asked_for(server: StandInJellyfin, other: Any) ->
 
 
 def test_the_listing_comes_in_pages(server: StandInJellyfin, other: Any) -> None:
-    """The listing is paged, by kind, and an empty question is answered with the root alone."""
+    """The listing has pages and can be limited to a kind; without a query it is empty."""
     for n in range(5):
         server.add(f"/media/movies/{n}.mkv")
     server.add("/media/clips/a.mkv", "MusicVideo")
@@ -118,7 +110,7 @@ def test_the_listing_comes_in_pages(server: StandInJellyfin, other: Any) -> None
 
 
 def test_images_are_base64(server: StandInJellyfin, other: Any) -> None:
-    """An image is taken in base64 under its own type, and given back as it was."""
+    """An image is uploaded in base64 under its own type, and returned as it was."""
     item_id = server.add("/media/movies/one.mkv")
     picture = {"data": base64.b64encode(JPEG).decode(), "headers": {"Content-type": "image/jpeg"}}
     other.items(f"/{item_id}/Images/Primary", action="POST", **picture)
@@ -132,8 +124,8 @@ def test_images_are_base64(server: StandInJellyfin, other: Any) -> None:
     assert raw.status_code == 500
 
 
-def test_who_is_let_in(server: StandInJellyfin, other: Any) -> None:
-    """The old headers end with 12; no key or another one is a 401; the public information is for everyone."""
+def test_authentication(server: StandInJellyfin, other: Any) -> None:
+    """Version 12 rejects the old headers, a wrong or missing key is a 401, public information needs no key."""
     assert other.virtual_folders() == [{"Name": "Movies", "Locations": ["/media/movies"]}]
 
     def status(**headers: str) -> int:

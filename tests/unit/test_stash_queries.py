@@ -1,11 +1,11 @@
-"""What is asked of Stash, how its answers read, and what connection.json means. No network."""
+"""The queries for Stash and the decoders of its answers, without a network."""
 
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,20 +16,19 @@ import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
 from stash_courier.worker.stash import queries
-from stash_courier.worker.stash.client import Connection, StashUnavailable
 from stash_courier.worker.stash.queries import Login, PluginState, WrongShape
 from tests import ROOT
 
 INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared/stash/introspection.json"))
 TEXTS = {
     "plugin state": queries.PLUGIN_STATE,
-    "first scene": queries.FIRST_SCENE,
+    "first scenes": queries.FIRST_SCENES,
     "scene ids": queries.scene_ids(count=False),
     "scene ids and count": queries.scene_ids(count=True),
     "one scene": queries.scenes_by_id(1),
     "forty scenes": queries.scenes_by_id(40),
-    "first page of a sweep": queries.sweep_page(count=True, times=True),
-    "page of a sweep": queries.sweep_page(count=False, times=False),
+    "first page of a sweep": queries.sweep_page(count=True),
+    "page of a sweep": queries.sweep_page(count=False),
 }
 SECRET = "MTc2ODI-very-secret"
 
@@ -66,28 +65,14 @@ RAW: dict[str, Any] = {
 
 
 def raw(**changes: Any) -> dict[str, Any]:
-    """The sample scene with other values at the top."""
+    """The sample scene with other top-level values."""
     return {**copy.deepcopy(RAW), **changes}
-
-
-def written(tmp_path: Path, **changes: Any) -> Path:
-    """A connection.json as the hook writes it, with other values."""
-    path = tmp_path / "connection.json"
-    place = {
-        "scheme": "http",
-        "host": "0.0.0.0",
-        "port": 9999,
-        "dir": "/config",
-        "plugin_dir": "/config/plugins/x",
-    }
-    path.write_text(json.dumps({**place, "cookie": SECRET, "at": 1000.5, **changes}))
-    return path
 
 
 class TestQueries:
     @pytest.mark.parametrize("name", TEXTS)
     def test_a_real_stash_understands_every_query(self, name: str) -> None:
-        """Every question is valid in the schema of a Stash server."""
+        """Every query is valid in the schema of a Stash server."""
         if not INTROSPECTION.exists():
             pytest.skip(f"Stash's schema isn't at {INTROSPECTION}: set STASH_INTROSPECTION to its path")
         schema = graphql.build_client_schema(json.loads(INTROSPECTION.read_text())["data"])
@@ -95,11 +80,11 @@ class TestQueries:
 
     @pytest.mark.parametrize("name", TEXTS)
     def test_no_query_asks_for_the_stream(self, name: str) -> None:
-        """The stream's address, which contains the API key, is never fetched."""
+        """The stream's URL, which contains the API key, is never requested."""
         assert "stream" not in TEXTS[name].lower()
 
-    def test_batches_of_one_size_share_a_text(self) -> None:
-        """Asking for other scenes doesn't fill Stash's cache of parsed queries: ids are variables."""
+    def test_batches_of_one_size_share_a_query(self) -> None:
+        """Ids are variables, so that requests for other scenes don't fill Stash's cache of parsed queries."""
         text = queries.scenes_by_id(2)
         assert text == queries.scenes_by_id(2)
         assert "findScene(id: $s0)" in text
@@ -108,7 +93,7 @@ class TestQueries:
 
 class TestScene:
     def test_everything_arrives(self) -> None:
-        """A scene has all that Stash says of it, the primary file first, characters intact."""
+        """A scene has all that Stash gives, with the primary file first and its characters intact."""
         scene = queries.read_scene(raw(), 1234.5)
         assert scene.id == 45
         assert scene.title == "A “title”\nof two lines 🎬"
@@ -129,8 +114,8 @@ class TestScene:
         assert scene.cover_url == "http://127.0.0.1:9999/scene/45/screenshot?t=1767258000"
         assert scene.fetched_at == 1234.5
 
-    def test_what_stash_leaves_out_is_empty(self) -> None:
-        """A scene that was only scanned is a whole scene: optional values are empty or None."""
+    def test_what_stash_leaves_empty(self) -> None:
+        """A scene that was only scanned is complete: optional values are empty or None."""
         lists: dict[str, Any] = {k: [] for k in ("urls", "files", "performers", "tags", "groups", "stash_ids")}
         nothing = dict.fromkeys(("title", "code", "details", "director", "date", "rating100", "studio"))
         scene = queries.read_scene(raw(**lists, **nothing, organized=False, paths={"screenshot": None}), 0.0)
@@ -168,14 +153,14 @@ class TestScene:
             ({"paths": {"screenshot": "http://[::1/cover"}}, "screenshot"),
         ],
     )
-    def test_half_a_scene_is_refused(self, changes: dict[str, Any], where: str) -> None:
-        """A scene that isn't what Stash's schema promises is refused, and the error says at which field."""
+    def test_an_incomplete_scene_is_refused(self, changes: dict[str, Any], where: str) -> None:
+        """A scene that doesn't match Stash's schema is refused, and the error names the field."""
         with pytest.raises(WrongShape, match=where):
             queries.read_scene(raw(**changes), 0.0)
 
     @pytest.mark.parametrize("field", ["title", "rating100", "studio", "files", "paths"])
     def test_a_missing_field_is_not_an_empty_one(self, field: str) -> None:
-        """A field that is absent from the answer doesn't pass for one that the owner left empty."""
+        """A field that is missing in the answer doesn't count as empty."""
         scene = raw()
         del scene[field]
         with pytest.raises(WrongShape, match=field):
@@ -196,8 +181,43 @@ class TestScene:
         ],
     )
     def test_the_cover_carries_no_key(self, given: str, kept: str) -> None:
-        """A cover's URL goes to other systems without API key or password, otherwise unchanged."""
+        """A cover's URL, which is sent to other systems, has no API key or password and is otherwise unchanged."""
         assert queries.read_scene(raw(paths={"screenshot": given}), 0.0).cover_url == kept
+
+
+class TestListed:
+    @staticmethod
+    def data(*texts: object) -> dict[str, Any]:
+        scenes = [{"id": str(n), "updated_at": text} for n, text in enumerate(texts, 1)]
+        return {"findScenes": {"scenes": scenes}}
+
+    def test_the_moment_of_a_change(self) -> None:
+        """A change has the same moment whatever the server's time zone."""
+        found = queries.read_listed(self.data("2026-01-05T10:00:00Z", "2026-01-04T22:00:00-12:00"), 0)
+        assert [scene.moment for scene in found] == [1_767_607_200] * 2
+
+    @pytest.mark.parametrize("text", [None, "", "yesterday", "2026-01-05T10:00:00", 5])
+    def test_an_invalid_time(self, text: object) -> None:
+        """A time that is invalid or has no time zone makes the answer unusable."""
+        with pytest.raises(WrongShape, match="updated_at"):
+            queries.read_listed(self.data(text), 0)
+
+
+class TestChangedAfter:
+    @pytest.mark.parametrize("hours", range(-12, 15))
+    def test_it_sorts_before_every_later_change(self, hours: int) -> None:
+        """A change since a moment, or stamped ten minutes earlier, is listed whatever Stash's time zone."""
+        zone = datetime.timezone(datetime.timedelta(hours=hours))
+        moment = 1_792_900_000.5
+        change = datetime.datetime.fromtimestamp(moment - 600, zone).isoformat("T", "seconds")
+        assert queries.changed_after(moment) < change
+
+    def test_a_change_long_before_is_not_listed(self) -> None:
+        """A change of more than 41 hours ago isn't listed again, whatever Stash's time zone."""
+        zone = datetime.timezone(datetime.timedelta(hours=14))
+        moment = 1_792_900_000.5
+        change = datetime.datetime.fromtimestamp(moment - 41 * 3600, zone).isoformat("T", "seconds")
+        assert change < queries.changed_after(moment)
 
 
 class TestState:
@@ -216,105 +236,25 @@ class TestState:
         ],
     )
     def test_only_an_enabled_plugin_delivers(self, plugins: object, enabled: bool) -> None:
-        """The plugin counts as enabled only where Stash says so; without plugins Stash answers null."""
+        """The plugin counts as enabled only if Stash says so; without plugins Stash answers null."""
         assert queries.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
 
     @pytest.mark.parametrize("data", [{}, {"configuration": None, "plugins": []}, {"configuration": {}}])
     def test_unreadable_settings_are_not_empty_ones(self, data: dict[str, Any]) -> None:
-        """A state that isn't all there is an error and never looks like a plugin without settings."""
+        """An incomplete state is an error and never counts as a plugin without settings."""
         with pytest.raises(WrongShape):
             queries.read_state(data)
 
     def test_the_key_is_in_no_repr(self) -> None:
-        """The API key can't get into a log by way of an object's text."""
+        """The API key can't get into a log through the repr of an object."""
         configuration = {"general": {"apiKey": SECRET, "username": "me"}}
         login = queries.read_login(self.data(configuration=configuration))
         assert login == Login(SECRET, needed=True)
         assert SECRET not in repr(login)
 
 
-class TestConnection:
-    def test_what_the_hook_wrote(self, tmp_path: Path) -> None:
-        """The worker finds Stash where the hook said it is."""
-        found = Connection.read(written(tmp_path))
-        assert found == Connection("http", "0.0.0.0", 9999, SECRET, "/config", "/config/plugins/x", 1000.5)
-        assert SECRET not in repr(found)
-
-    @pytest.mark.parametrize(
-        ("host", "url"),
-        [
-            ("0.0.0.0", "http://127.0.0.1:9999"),
-            ("::", "http://[::1]:9999"),
-            ("0:0:0:0:0:0:0:0", "http://[::1]:9999"),
-            ("", "http://127.0.0.1:9999"),
-            ("127.0.0.1", "http://127.0.0.1:9999"),
-            ("fd00::5", "http://[fd00::5]:9999"),
-            ("192.168.1.5", "http://192.168.1.5:9999"),
-            ("stash.lan", "http://stash.lan:9999"),
-        ],
-    )
-    def test_the_listening_address_becomes_one_to_connect_to(self, tmp_path: Path, host: str, url: str) -> None:
-        """Whatever Stash listens on is asked at an address that works from its own machine."""
-        assert Connection.read(written(tmp_path, host=host)).url == url
-
-    def test_a_missing_file_says_what_to_do(self, tmp_path: Path) -> None:
-        """Before the first hook the owner is told that any edit or page view is enough."""
-        with pytest.raises(StashUnavailable, match=r"isn't there yet.*edit any scene") as caught:
-            Connection.read(tmp_path / "connection.json")
-        assert str(tmp_path) in str(caught.value)
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"scheme": "file"},
-            {"host": None},
-            {"host": "me@elsewhere.example/"},
-            {"port": "9999"},
-            {"port": 0},
-            {"port": True},
-            {"cookie": None},
-            {"cookie": f"{SECRET}\r\nX-Evil: 1"},
-            {"cookie": f"{SECRET}; other=1"},
-            {"at": "now"},
-        ],
-    )
-    def test_nonsense_is_refused_without_quoting_it(self, tmp_path: Path, changes: dict[str, Any]) -> None:
-        """A damaged file is a sentence for the owner, and the session in it is not part of it."""
-        path = written(tmp_path, **changes)
-        with pytest.raises(StashUnavailable, match=r"is damaged.*delete it") as caught:
-            Connection.read(path)
-        assert SECRET not in str(caught.value)
-        assert caught.value.__suppress_context__
-
-    @pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"scheme": "ht', b"\xff\xfe", b"[" * 100_000])
-    def test_rubbish_is_refused(self, tmp_path: Path, content: bytes) -> None:
-        """Whatever stands in the file, the outcome is one sentence."""
-        path = tmp_path / "connection.json"
-        path.write_bytes(content)
-        with pytest.raises(StashUnavailable):
-            Connection.read(path)
-
-    @pytest.mark.parametrize(
-        ("host", "trusted"), [("127.0.0.1", True), ("0.0.0.0", True), ("", True), ("192.0.2.7", False)]
-    )
-    def test_only_this_machine_needs_no_certificate(self, tmp_path: Path, host: str, trusted: bool) -> None:
-        """A self-signed certificate is good enough on this machine and nowhere else."""
-        assert Connection.read(written(tmp_path, host=host)).trusted_by_place is trusted
-
-    def test_a_name_that_is_not_found_is_not_this_machine(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Where the resolver knows no address, a certificate is asked for."""
-
-        def unknown(*_args: object, **_kwargs: object) -> list[object]:
-            raise socket.gaierror
-
-        monkeypatch.setattr(socket, "getaddrinfo", unknown)
-        assert not Connection.read(written(tmp_path, host="stash.lan")).trusted_by_place
-
-
-def test_stashapi_brings_no_logging_of_its_own() -> None:
-    """Talking to Stash loads neither stashapi's log protocol nor its client, which asks for introspection."""
+def test_no_unused_part_of_stashapi_is_imported() -> None:
+    """The client imports neither stashapi's logging nor its client, which asks for introspection."""
     code = (
         "import sys; import tests; import stash_courier.worker.stash.client; "
         "print([m for m in ('stashapi.log', 'stashapi.stashapp') if m in sys.modules])"

@@ -1,0 +1,120 @@
+"""Facts for the buttons: queue.db at one moment, and which destinations the settings name.
+
+Decides nothing that the worker decides. The sentences about these facts are in text/standings.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stash_courier.queue import control
+from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery import breaker
+from stash_courier.worker.delivery.breaker import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The queue at one moment."""
+
+    at: float  # wall time of this moment, unix seconds
+    inbox: int  # events not yet assigned to destinations
+    backlog: Mapping[str, Backlog]  # by destination id
+    healths: Mapping[str, Health]  # by destination id
+    paused_since: float | None  # wall time
+    disabled: bool  # the plugin is disabled in Stash
+    expedite: bool  # a person pressed "Deliver now", and the worker hasn't acted on it yet
+    stash_away: Mapping[str, Any] | None  # {"since", "reason"} while the worker can't reach Stash
+    problems: tuple[tuple[str, str], ...]  # (setting, message), as the worker last saw them
+    notices: tuple[str, ...]  # sentences that the worker left for a person
+    last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
+    added: int  # deliveries ever added: the difference of two snapshots is what was added between them
+
+    @property
+    def deliveries(self) -> int:
+        """Deliveries that wait or are in flight."""
+        return sum(waits.total for waits in self.backlog.values())
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the worker begins no delivery at all."""
+        return self.paused_since is not None or self.disabled or self.stash_away is not None
+
+    def moves(self, usable: Collection[str] | None = None) -> bool:
+        """Whether something is in flight or will begin at once.
+
+        Args:
+            usable: ids of the destinations that the settings name and that can be used; None if unknown.
+        """
+        if self.expedite or (self.inbox and self.stash_away is None):
+            return True
+        if any(waits.in_flight for waits in self.backlog.values()):
+            return True
+        return not self.blocked and any(self._is_due(name, usable) for name in self.backlog)
+
+    def _is_due(self, name: str, usable: Collection[str] | None) -> bool:
+        """Whether a delivery to this destination would begin now."""
+        health = self.healths.get(name)
+        if health is None or health.removed_at or (usable is not None and name not in usable):
+            return False
+        may = breaker.may_send(health, self.at)
+        return may == "probe" or (may == "all" and self.backlog[name].next_due <= self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The destinations that Stash's settings name."""
+
+    usable: frozenset[str] = frozenset()  # ids
+    unusable: frozenset[str] = frozenset()  # ids of those with an invalid setting, as far as the settings tell
+    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # kind → keys of its invalid settings
+
+    @property
+    def empty(self) -> bool:
+        """Whether no destination is set up at all."""
+        return not self.usable and not self.faults
+
+    @property
+    def faulty_settings(self) -> list[str]:
+        """The keys of all settings that make a destination unusable."""
+        return [key for keys in self.faults.values() for key in keys]
+
+    def faults_of(self, name: str, health: Health | None) -> tuple[str, ...]:
+        """The keys of the settings that make a destination unusable; none if it is usable or not set up."""
+        set_up = name in self.unusable or (health is not None and not health.removed_at)
+        return self.faults.get(name.partition(":")[0], ()) if set_up and name not in self.usable else ()
+
+
+def read(queue: SceneQueue, at: float) -> Snapshot:
+    """Reads the queue. The cost grows with the number of waiting deliveries.
+
+    Args:
+        queue: the open queue.
+        at: wall time of the snapshot, unix seconds.
+    """
+    conn = queue.connection
+
+    def stored(key: str) -> Any:
+        return control.get(conn, key)
+
+    notices = [stored(control.UNSEEN)]
+    # The repair is mentioned until the owner deletes the damaged file.
+    if any(queue.folder.glob("*.damaged-*")):
+        notices.insert(0, stored(control.REPAIRED))
+    return Snapshot(
+        at=at,
+        inbox=queue.inbox_count(),
+        backlog=queue.backlog(),
+        healths={name: breaker.from_json(state) for name, state in control.states(conn).items()},
+        paused_since=stored(control.PAUSED),
+        disabled=bool(stored(control.DISABLED)),
+        expedite=stored(control.EXPEDITE) is not None,
+        stash_away=stored(control.STASH),
+        problems=tuple((setting, message) for setting, message in stored(control.PROBLEMS) or ()),
+        notices=tuple(notice for notice in notices if notice),
+        last_success=stored(control.LAST_SUCCESS),
+        added=control.deliveries_added(conn),
+    )

@@ -1,0 +1,207 @@
+"""The state of each destination, for a person: one line with state, reason, advice and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stash_courier.plugin.snapshot import Configured, Snapshot
+from stash_courier.plugin.text.words import ago, ahead, flat, joined, sentence, since, span, to_correct
+from stash_courier.queue.failures import CLASSES, Failure
+from stash_courier.queue.jobs import Backlog
+from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.claims import REMOVED_SECONDS
+
+DAY = 86_400.0
+EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
+NONE_SET_UP = (
+    "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "
+    'Stash Courier, then press "Test destinations".'
+)
+ALWAYS_503 = (
+    "This has lasted more than a day. A media server whose IP filter rejects this machine answers 503 "
+    "to every request, so check its network settings."
+)
+
+State = Literal["well", "waiting", "held", "off", "broken", "removed"]
+
+HEADLINES: Mapping[State, str] = {
+    "well": "working",
+    "waiting": "asked to wait",
+    "held": "waiting",
+    "off": "switched off",
+    "broken": "unusable",
+    "removed": "inactive",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of one destination."""
+
+    destination: str  # its id
+    state: State
+    backlog: Backlog
+    last_success: float | None  # wall time
+    since: float | None = None  # wall time at which it stopped taking deliveries
+    reason: str = ""  # its last complaint, or what is wrong with it
+    advice: str = ""  # what to do
+    next_try: float | None = None  # wall time
+
+    def facts(self) -> dict[str, object]:
+        """This destination in a button's answer."""
+        waits = self.backlog
+        return {
+            "id": self.destination,
+            "state": self.state,
+            "waiting": waits.total - waits.in_flight,
+            "retrying": waits.retrying,
+            "in_flight": waits.in_flight,
+            "oldest": waits.oldest or None,
+            "since": self.since,
+            "reason": self.reason,
+            "advice": self.advice,
+            "next_try": self.next_try,
+            "last_success": self.last_success,
+        }
+
+    def line(self, snapshot: Snapshot) -> str:
+        """This destination in a button's report."""
+        now, well = snapshot.at, self.state == "well"
+        headline = HEADLINES[self.state]
+        if self.since is not None:
+            headline = f"{headline} {since(self.since, now)}"
+        advice, next_try = self.advice, self.next_try
+        if snapshot.paused_since is not None and self.state not in {"broken", "removed"}:
+            headline = "paused" if well else f"paused, {headline}"
+            # Nothing is tried while paused, so only what a person must do is worth mentioning.
+            advice = joined('Press "Resume deliveries".', advice if self.state == "off" else "")
+            next_try = None
+        return joined(
+            f"{self.destination}: {headline}.",
+            "" if well else sentence(self.reason),
+            advice,
+            counts(self.backlog, now),
+            "" if next_try is None else f"Next try: {ahead(next_try - now)}.",
+            f"Last error: {sentence(self.reason)}" if well and self.backlog.retrying and self.reason else "",
+            f"Last delivery: {ago(now - self.last_success)}." if well and self.last_success is not None else "",
+        )
+
+
+def counts(waits: Backlog, now: float) -> str:
+    """``Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min.``"""
+    return joined(
+        f"Waiting: {waits.total - waits.in_flight:,}.",
+        f"Retrying: {waits.retrying:,}." if waits.retrying else "",
+        f"In flight: {waits.in_flight:,}." if waits.in_flight else "",
+        f"Oldest: {span(now - waits.oldest)}." if waits.total else "",
+    )
+
+
+def blocked(snapshot: Snapshot) -> str:
+    """Why the worker begins no delivery at all, and what to do; "" if it does."""
+    if snapshot.paused_since is not None:
+        return f'Deliveries: paused {since(snapshot.paused_since, snapshot.at)}. Press "Resume deliveries".'
+    if snapshot.disabled:
+        return "Stash Courier is disabled, so nothing is delivered. Enable it in Stash's Settings → Plugins."
+    if snapshot.stash_away is not None:
+        began, reason = float(snapshot.stash_away["since"]), flat(str(snapshot.stash_away["reason"]))
+        return f"Stash: not reached by the worker {since(began, snapshot.at)}. {sentence(reason)}"
+    return ""
+
+
+def undecided(snapshot: Snapshot, configured: Configured | None, found: Collection[Standing]) -> str:
+    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do.
+
+    Args:
+        snapshot: the queue.
+        configured: what the settings name; None if unknown.
+        found: the state of each destination.
+    """
+    if configured is None or configured.usable or not configured.faults or not snapshot.inbox:
+        return ""
+    if any(one.state == "broken" for one in found):
+        return ""  # they wait for that one, and its line says so
+    return joined(
+        f"Waiting for a destination: {snapshot.inbox:,}.",
+        to_correct(configured.faulty_settings),
+        "What waits is delivered afterwards.",
+    )
+
+
+def standings(snapshot: Snapshot, configured: Configured | None) -> list[Standing]:
+    """The state of each destination that is set up or has waiting deliveries, by id.
+
+    Args:
+        snapshot: the queue.
+        configured: what the settings name; None if unknown: then what the worker last knew counts.
+    """
+    names = {*snapshot.healths, *snapshot.backlog}
+    if configured is None:
+        return [standing(snapshot, name, usable=_was_usable(snapshot, name)) for name in sorted(names)]
+    found = []
+    for name in sorted({*names, *configured.usable, *configured.unusable}):
+        faults = configured.faults_of(name, snapshot.healths.get(name))
+        usable = name in configured.usable
+        if usable or faults or name in snapshot.backlog:
+            found.append(standing(snapshot, name, usable=usable, faults=faults))
+    return found
+
+
+def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[str] = ()) -> Standing:
+    """The state of one destination.
+
+    Args:
+        snapshot: the queue.
+        name: its id.
+        usable: the settings name it, and it can be used.
+        faults: keys of the settings that make it unusable.
+    """
+    health = snapshot.healths.get(name, Health())
+    waits = snapshot.backlog.get(name, EMPTY)
+    last = health.last_success or None
+    if faults:
+        return Standing(name, "broken", waits, last, reason=to_correct(faults))
+    if not usable:
+        return _removed(name, health, waits, snapshot.at)
+    if health.state == "gone":
+        advice = _advice(health, snapshot.at)
+        return Standing(name, "off", waits, last, health.since or None, health.reason, advice)
+    if health.state == "ill":
+        advice = _advice(health, snapshot.at)
+        return Standing(name, "held", waits, last, health.since or None, health.reason, advice, health.until)
+    if snapshot.at < health.until:
+        return Standing(name, "waiting", waits, last, reason=health.reason, next_try=health.until)
+    due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
+    return Standing(
+        name, "well", waits, last, reason=health.reason, next_try=waits.next_due if due_later else None
+    )
+
+
+def _was_usable(snapshot: Snapshot, name: str) -> bool:
+    """Whether the destination was in the settings when the worker last saw them."""
+    health = snapshot.healths.get(name)
+    return health is not None and not health.removed_at
+
+
+def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
+    left = REMOVED_SECONDS - (now - health.removed_at) if health.removed_at else REMOVED_SECONDS
+    return Standing(
+        name,
+        "removed",
+        waits,
+        health.last_success or None,
+        since=health.removed_at or None,
+        reason="It is not in the settings.",
+        advice=f"Enter it again to deliver what waits, or it becomes dead letters in {span(left)}."
+        if waits.total
+        else "",
+    )
+
+
+def _advice(health: Health, now: float) -> str:
+    """What to do about a destination that is held or gone."""
+    if health.failure == Failure.BUSY and " 503 " in health.reason and health.since and now - health.since > DAY:
+        return ALWAYS_503
+    return CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION].advice

@@ -1,0 +1,92 @@
+"""How several events of a scene become one delivery. Pure: no I/O, and no clock but the time passed in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from stash_courier.queue import codec
+from stash_courier.queue.checks import DAMAGE, number, or_default, parsed, typed, whole
+from stash_courier.queue.jobs import Event, SceneEvent
+
+
+class Content(NamedTuple):
+    """What a delivery says, as three columns hold it."""
+
+    event: Any  # one of EVENTS, unless the row is damaged
+    changed: Any  # field names, separated by spaces
+    data: Any  # JSON: path, oshash, checksum, history
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What already waits in the scene's row when a new event arrives. Nothing in it is checked yet."""
+
+    row_id: int
+    in_flight: bool  # then the rest is about what came in during the delivery
+    content: Content | None  # None: nothing came in during the delivery
+    due: object  # wall time at which it is due; None if a new due time is to be computed
+    generation: object
+
+
+def content_of(event: SceneEvent) -> Content:
+    """An event as the columns hold it."""
+    return Content(event.event, " ".join(event.changed), json.dumps(codec.facts(event)))
+
+
+def merged(older: str, newer: str) -> Event:
+    """One kind of event for two: create stays create, and destroy beats all but a later create."""
+    if newer == "destroy" or (older == "destroy" and newer != "create"):
+        return "destroy"
+    return "create" if "create" in (older, newer) else "update"
+
+
+def joined(older: Content, newer: Content) -> Content:
+    """One content for two. Damaged columns of either count as empty."""
+    changed = {*str(older.changed or "").split(), *str(newer.changed or "").split()}
+    first, second = _facts(older.data), _facts(newer.data)
+    data = {**first, **second}
+    if older.event == "destroy" and newer.event == "update":
+        # The scene is gone: only the older event knows where its file was.
+        data |= {name: first[name] for name in ("path", "oshash", "checksum") if name in first}
+    return Content(merged(older.event, newer.event), " ".join(sorted(changed)), json.dumps(data))
+
+
+def delivery_columns(
+    event: SceneEvent, pending: Pending | None, now: float, settle_seconds: float, generation: int
+) -> dict[str, object]:
+    """The columns of the delivery that covers a new event and what waits already.
+
+    Args:
+        event: the new event.
+        pending: what waits for the same destination and scene; None if nothing does.
+        now: wall time.
+        settle_seconds: how long the first event of a scene waits for others.
+        generation: above 0 for a dead letter's event, which is older than anything that waits.
+    """
+    content = content_of(event)
+    if pending is not None and pending.content is not None:
+        waiting = pending.content
+        content = joined(content, waiting) if generation else joined(waiting, content)
+    # If the clock was set back, an older event may lie in the future. A destroy doesn't wait for others.
+    due = min(event.at, now) + (0.0 if content.event == "destroy" else settle_seconds)
+    if pending is not None:
+        due = min(due, or_default(number, pending.due, due))
+        generation = max(generation, or_default(whole, pending.generation, 0))
+    return {
+        **content._asdict(),
+        "scene_id": event.scene_id,
+        "at": event.at,
+        "seq": event.seq,
+        "due": due,
+        "priority": int(event.bulk),
+        "generation": generation,
+    }
+
+
+def _facts(data: object) -> dict[str, Any]:
+    try:
+        return typed(dict, parsed(data))
+    except DAMAGE:
+        return {}

@@ -1,0 +1,105 @@
+"""Rows of dlq.db to dataclasses and back.
+
+A damaged row is still shown to a person, so whatever of it can't be read is replaced and reported.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stash_courier.queue import codec, pickles
+from stash_courier.queue.checks import or_default, whole
+from stash_courier.queue.dlq_statements import LETTER_COLUMNS
+from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
+
+TRACE_CHARACTERS = 16_000  # of a stack trace's end
+
+
+def job_columns(job: Delivery | CorruptRow, seq: int, plugin_version: str) -> dict[str, Any]:
+    """The columns that describe a job.
+
+    Args:
+        job: the delivery, or the row that could not be decoded.
+        seq: the newest event that the job covers, if the job doesn't say.
+        plugin_version: this plugin's.
+    """
+    content = {**_fields(job), "plugin_version": plugin_version}
+    columns = {
+        "job_id": f"{job.destination or 'inbox'}:{job.seq}",
+        "scene_id": job.scene_id,
+        "destination": job.destination,
+        "event": "unknown",
+        "history": "[]",
+        "generation": 1,
+        "seq": seq,
+        "plugin_version": plugin_version,
+    }
+    if isinstance(job, Delivery):
+        attempts = [_fields(attempt) for attempt in job.history]
+        content |= {"history": attempts, "changed": list(job.changed)}
+        columns |= {
+            "job_id": job.job_id,
+            "event": job.event,
+            "history": json.dumps(attempts),
+            "generation": job.generation + 1,
+            "seq": job.seq,
+        }
+    return {**columns, "job_data": pickles.dumps(content)}
+
+
+def error_columns(error: BaseException, redact: Callable[[str], str]) -> dict[str, str]:
+    """The columns that describe why a job failed.
+
+    Args:
+        error: its ``failure`` attribute, else its class, is the error type.
+        redact: removes secrets from a text.
+    """
+    trace = stack_trace(error)[-TRACE_CHARACTERS:]
+    return {
+        "error_type": str(getattr(error, "failure", type(error).__name__)),
+        "error_message": codec.storable(redact(str(error))),
+        "stack_trace": codec.storable(redact(trace)),
+    }
+
+
+def joined_history(older: object, newer: object) -> str:
+    """One history as JSON for two. A delivery's history includes what it had before its redrive."""
+    attempts = *(codec.history(older) or ()), *(codec.history(newer) or ())
+    return json.dumps([_fields(attempt) for attempt in codec.latest(list(dict.fromkeys(attempts)))])
+
+
+def dead_letter(row: Sequence[Any]) -> DeadLetter:
+    """Reads a row whose columns are ``dlq_statements.LETTER_COLUMNS``."""
+    columns = dict(zip(LETTER_COLUMNS, row, strict=True))
+    for name in ("scene_id", "generation", "seq"):
+        columns[name] = or_default(whole, columns[name], 0)
+    problems, job = [], None
+    data = columns.pop("job_data")
+    try:
+        job = pickles.loads(data if isinstance(data, bytes) else b"")
+    except pickles.UnsafePickleError as error:
+        problems.append(f"the stored job was not loaded: {error}")
+    history = codec.history(columns.pop("history"))
+    if history is None:
+        history = ()
+        problems.append("the stored history can't be decoded")
+    return DeadLetter(**columns, job=job, job_problem="; ".join(problems), history=history)
+
+
+def stack_trace(error: BaseException) -> str:
+    """An error and its causes as Python prints them, without the markers below the lines, which are slow."""
+    walked = traceback.walk_tb(error.__traceback__)
+    frames = [(frame.f_code.co_filename, line, frame.f_code.co_name, None) for frame, line in walked]
+    text = "".join(traceback.StackSummary.from_list(frames).format() + traceback.format_exception_only(error))
+    if frames:
+        text = f"Traceback (most recent call last):\n{text}"
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return text if cause is None else f"{stack_trace(cause)}\nwhich led to:\n\n{text}"
+
+
+def _fields(row: Delivery | CorruptRow | Attempt) -> dict[str, Any]:
+    """The fields of a dataclass by name, without the deep copies of ``asdict``."""
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}

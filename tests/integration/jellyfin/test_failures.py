@@ -1,0 +1,236 @@
+"""Failed deliveries to Jellyfin: unexpected answers, invalid items, missing items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.settings import Settings
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.standin.receivers import Receiver, Reply
+from tests.support.intercept import LOGIN, intercept
+from tests.support.jellyfin import jellyfin, refused
+from tests.support.media_samples import DISTINCT, delivery, scene
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize(
+    ("refresh_only", "values", "there"),
+    [
+        (False, {}, True),  # an update of the item
+        (False, {}, False),  # a notice of a file that isn't known
+        (True, {}, True),
+        (True, {"event": "create"}, True),
+        (False, {"event": "destroy", "path": "/data/movies/one.mkv"}, True),
+        (True, {"event": "destroy", "path": "/data/movies/one.mkv"}, True),
+    ],
+)
+def test_a_login_page_takes_no_change(
+    server: StandInJellyfin, refresh_only: bool, values: dict[str, Any], there: bool
+) -> None:
+    """A proxy's login page that answers a write with 200 stops Jellyfin, and nothing counts as delivered."""
+    if there:
+        server.add("/media/movies/one.mkv")
+    intercept(server.receiver, LOGIN, "POST ")
+    one = scene()
+    with jellyfin(server, jellyfin_refresh_only=refresh_only) as ours, pytest.raises(DeliveryFailed) as caught:
+        ours.deliver(delivery("jellyfin", one, **values), None if values.get("path") else one)
+    assert caught.value.failure is Failure.DESTINATION
+    assert "login page" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("path", ["", "/data/movies/one.mkv"])
+def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
+    """An address that accepts no notices stops Jellyfin, and no scene becomes a dead letter."""
+    one = scene()
+    values: dict[str, Any] = {"event": "destroy", "path": path} if path else {}
+    with (
+        Receiver(Reply(status, {}, b"page not found")) as receiver,
+        jellyfin(receiver.url, jellyfin_refresh_only=True) as ours,
+        pytest.raises(DeliveryFailed) as caught,
+    ):
+        ours.deliver(delivery("jellyfin", one, **values), None if path else one)
+    assert caught.value.failure is Failure.DESTINATION
+    assert "Jellyfin, address" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"People": [None]}, "People"),
+        ({"Studios": ["a"]}, "Studios"),
+        ({"Tags": [None]}, "Tags"),
+        ({"Genres": [{}]}, "Genres"),
+        ({"LockedFields": [None]}, "LockedFields"),
+        ({"CommunityRating": "8"}, "CommunityRating"),
+        ({"Name": 5}, "Name"),
+        ({"Overview": ["x"]}, "Overview"),
+    ],
+)
+def test_an_invalid_item_is_not_sent_back(server: StandInJellyfin, values: dict[str, Any], wrong: str) -> None:
+    """An item with invalid fields is from another program: nothing is sent back, and nothing crashes."""
+    server.add("/media/movies/one.mkv", **values)
+    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+        failed = refused(ours, scene())
+        report = ours.check(scene())
+    assert failed.failure is Failure.DESTINATION
+    assert f"as Jellyfin never does (an item with invalid {wrong}" in failed.message
+    assert server.posted == []
+    assert not report.ok
+    assert failed.message in report.lines
+
+
+def test_an_item_without_optional_values(server: StandInJellyfin) -> None:
+    """Values that are null in Jellyfin are valid."""
+    item_id = server.add("/media/movies/one.mkv", Name=None, Overview=None, CommunityRating=None)
+    one = scene()
+    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["CommunityRating"] == 8.0
+
+
+@pytest.mark.parametrize("body", [b'[{"Name":"x","Locations":5}]', b"[5]", b"{}"])
+def test_invalid_libraries(server: StandInJellyfin, body: bytes) -> None:
+    """Invalid libraries fail the check with a message, but no delivery."""
+    intercept(server.receiver, Reply(200, {}, body), "/Library/VirtualFolders")
+    with jellyfin(server) as ours:
+        report = ours.check(scene())
+        assert refused(ours, scene()).failure is Failure.NOT_THERE_YET
+    assert not report.ok
+    assert "as Jellyfin never does (no libraries" in report.lines[1]
+
+
+def test_an_unknown_item_is_scanned_and_not_there_yet(server: StandInJellyfin) -> None:
+    """Jellyfin is asked to scan an unknown path, and the failure shows both paths and the rule."""
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene())
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert "/media/movies/one.mkv" in failed.message
+    assert "/data/movies/one.mkv" in failed.message
+    assert "/data => /media" in failed.message
+    assert "None of the searched libraries" not in failed.message
+    assert server.notified == [{"Path": "/media/movies/one.mkv", "UpdateType": "Created"}]
+    assert server.posted == []
+
+
+def test_a_path_outside_all_libraries(server: StandInJellyfin) -> None:
+    """The failure of a file outside all libraries lists the libraries' folders."""
+    with jellyfin(server, Settings()) as ours:
+        failed = refused(ours, scene("/elsewhere/a.mkv"))
+    assert failed.failure is Failure.NOT_THERE_YET
+    assert "None of the searched libraries contains that folder: Movies (/media/movies)." in failed.message
+
+
+def test_an_item_that_came_meanwhile_is_found(server: StandInJellyfin) -> None:
+    """An item that was scanned since the last attempt is found."""
+    one = scene()
+    with jellyfin(server) as ours:
+        refused(ours, one)
+        item_id = server.add("/media/movies/one.mkv")
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"
+
+
+@pytest.mark.parametrize("computed_ids", [True, False])
+def test_two_items_with_the_path_change_neither(server: StandInJellyfin, computed_ids: bool) -> None:
+    """If two items have the scene's path, neither is changed and the failure names both."""
+    server.computed_ids = computed_ids
+    ids = [server.add("/media/movies/one.mkv", kind, Name=kind) for kind in ("Movie", "Video")]
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene())
+    assert failed.failure is Failure.ITEM_REFUSED
+    assert all(item_id in failed.message for item_id in ids)
+    assert server.posted == []
+
+
+def test_a_scene_without_files_is_refused(server: StandInJellyfin) -> None:
+    """A scene without files is refused without a request."""
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene(files=()))
+    assert failed.failure is Failure.ITEM_REFUSED
+    assert "no file" in failed.message
+    assert server.counts == {}
+
+
+def test_an_item_that_vanished_before_its_edit(server: StandInJellyfin) -> None:
+    """An item that vanishes between lookup and edit is looked up again and makes no dead letter."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.prepare([(delivery("jellyfin", one), one), (delivery("jellyfin", one), one)])
+        server.items.clear()
+        failed = refused(ours, one)
+        assert failed.failure is Failure.REFUSED
+        assert "look again" in failed.message
+        assert refused(ours, one).failure is Failure.NOT_THERE_YET
+
+
+def test_a_wrong_key_names_its_setting(server: StandInJellyfin) -> None:
+    """A 401 stops the destination and names the setting."""
+    with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
+        failed = refused(ours, scene())
+    assert (failed.failure, failed.status) == (Failure.DESTINATION, 401)
+    assert "Jellyfin, API key" in failed.message
+
+
+def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
+    """503 means busy, for as long as Retry-After says."""
+    server.starting = True
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene())
+        assert (failed.failure, failed.retry_after) == (Failure.BUSY, None)
+        server.retry_after = 7
+        assert refused(ours, scene()).retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure", "word"),
+    [
+        (Reply(200, {}, b"<!DOCTYPE html><title>Log in</title>"), Failure.DESTINATION, "web page"),
+        (Reply(200, {}, b'{"Items": [{"Id": "00'), Failure.BUSY, "broke off"),
+        (Reply(200, {}, b'{"MediaContainer": {"size": 0}}'), Failure.DESTINATION, "as Jellyfin never does"),
+        (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Jellyfin never does"),
+        (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "as Jellyfin never does"),
+        (Reply(302, {"Location": "https://login.example/?to=/"}), Failure.DESTINATION, "login.example"),
+        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "Jellyfin, address"),
+        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "Jellyfin, API key"),
+        (Reply(500, {}, b"Error processing request."), Failure.REFUSED, "log"),
+        (Reply(500, {}, f"unknown {KEY}".encode()), Failure.REFUSED, "log"),
+        (Reply(502, {}, b"<html>Bad Gateway</html>"), Failure.BUSY, "wait"),
+    ],
+)
+def test_unexpected_answers(reply: Reply, failure: Failure, word: str) -> None:
+    """Each unexpected answer has its failure class and a message, and nothing is written."""
+    with Receiver(reply) as receiver, jellyfin(receiver.url) as ours:
+        failed = refused(ours, scene())
+        assert {r.method for r in receiver.received} == {"GET"}
+    assert failed.failure is failure
+    assert word in failed.message
+
+
+@pytest.mark.parametrize(
+    "missing", ["Path", "LockData", "LockedFields", "Tags", "Genres", "Studios", "People", "ProviderIds"]
+)
+def test_an_item_that_is_not_whole_is_not_sent_back(server: StandInJellyfin, missing: str) -> None:
+    """An item is not updated if a field is missing that the update would lose."""
+    item_id = server.add("/media/movies/one.mkv", **DISTINCT)
+    del server.items[item_id][missing]
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene())
+    assert failed.failure is Failure.DESTINATION
+    assert missing in failed.message
+    assert server.posted == []
+
+
+def test_a_refused_edit_is_a_refused_item(server: StandInJellyfin) -> None:
+    """A 400 to an edit refuses that scene, with Jellyfin's answer."""
+    server.add("/media/movies/one.mkv")
+    intercept(server.receiver, Reply(400, {}, b"Error processing request."), "POST ")
+    with jellyfin(server) as ours:
+        failed = refused(ours, scene())
+    assert (failed.failure, failed.status) == (Failure.ITEM_REFUSED, 400)
+    assert failed.answer == "Error processing request."

@@ -1,0 +1,211 @@
+"""What an update changes in a Jellyfin item, what it leaves alone, and how the item is found."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.support.jellyfin import VERSIONS, ids_asked, jellyfin
+from tests.support.media_samples import DISTINCT, delivery, scene
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_update_changes_its_fields_and_loses_nothing(server: StandInJellyfin, version: str) -> None:
+    """An update keeps unselected fields, foreign locks and everything else in the item."""
+    server.version = version
+    item_id = server.add("/media/movies/one.mkv", "Episode", **DISTINCT)
+    before = copy.deepcopy(server.items[item_id])
+    one = scene()
+    with jellyfin(server, jellyfin_skip_fields="details, date") as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    item = server.items[item_id]
+    changed = {"Name", "Tags", "Studios", "People", "ProviderIds", "LockedFields"}
+    assert {k: v for k, v in item.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
+    assert item["Name"] == "A Title"
+    assert item["Tags"] == ["calm", "loud"]
+    assert [s["Name"] for s in item["Studios"]] == ["Studio"]
+    assert server.people(item_id, "Actor") == ["Anna", "Zoë"]
+    assert server.people(item_id, "Writer") == ["Walter Writer"]
+    assert server.people(item_id, "Director") == ["Dora Director"]
+    assert item["ProviderIds"] == {"Imdb": "tt1", "Stash": "17"}
+    assert item["LockedFields"] == ["Genres", "Runtime", "Name", "Studios", "Cast", "Tags"]
+    assert item["LockData"] is True
+
+
+def test_one_lookup_and_one_edit(server: StandInJellyfin) -> None:
+    """An update costs two requests on one connection."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+        assert server.receiver.connections == 1
+    assert server.counts == {"GET /Items?ids": 1, "POST /Items/{id}": 1}
+
+
+def test_where_nothing_differs_nothing_is_sent(server: StandInJellyfin) -> None:
+    """An item that is up to date gets no edit."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.counts == {"GET /Items?ids": 2, "POST /Items/{id}": 1}
+
+
+def test_an_edit_made_since_the_lookup_survives(server: StandInJellyfin) -> None:
+    """An edit that is made in Jellyfin between the lookup in advance and the update isn't undone."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    job = (delivery("jellyfin", one), one)
+    with jellyfin(server, jellyfin_skip_fields="details performers") as ours:
+        ours.prepare([job, job])
+        by_hand = {
+            "Overview": "Typed by hand just now.",
+            "LockData": True,
+            "LockedFields": ["OfficialRating"],
+            "Taglines": ["By hand"],
+        }
+        server.items[item_id].update(by_hand)
+        ours.deliver(*job)
+    item = server.items[item_id]
+    assert (item["Name"], item["Tags"]) == ("A Title", ["calm", "loud"])
+    assert {key: item[key] for key in by_hand if key != "LockedFields"} == {
+        key: value for key, value in by_hand.items() if key != "LockedFields"
+    }
+    assert "OfficialRating" in item["LockedFields"]
+
+
+def test_an_item_that_became_right_since_the_lookup_is_not_sent(server: StandInJellyfin) -> None:
+    """Nothing is sent if an edit in Jellyfin after the lookup in advance already made the change."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    job = (delivery("jellyfin", one), one)
+    with jellyfin(server, jellyfin_skip_fields="date studio performers tags director ids details") as ours:
+        ours.prepare([job, job])
+        server.items[item_id]["Name"] = "A Title"
+        ours.deliver(*job)
+    assert server.posted == []
+    assert ids_asked(server) == [4, 1]
+
+
+def test_a_tag_added_by_hand_survives_in_add_only_mode(server: StandInJellyfin) -> None:
+    """Tags that were added in Jellyfin survive with jellyfin_add_only, and are removed without it."""
+    item_id = server.add("/media/movies/one.mkv", Tags=["by hand"])
+    one = scene()
+    with jellyfin(server, jellyfin_add_only=True) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Tags"] == ["by hand", "calm", "loud"]
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Tags"] == ["calm", "loud"]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "ünïcödé 標題 🎬",
+        "quotes \" ' ` and \\ backslashes",
+        "<b>&amp;</b> % %20 + ? # ; , | =",
+        "\u202eright to left\u202c",
+        "tabs\tand  blanks",
+        "nul \x00 and bell \x07",
+        "x" * 5000,
+    ],
+)
+def test_titles_with_every_kind_of_character(server: StandInJellyfin, title: str) -> None:
+    """Titles and names arrive unchanged with any characters, and no second edit follows."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene(title=title, details=title, tags=[title], performers=[title])
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+        ours.deliver(delivery("jellyfin", one), one)
+    item = server.items[item_id]
+    assert item["Name"] == title
+    assert item["Overview"] == title
+    assert item["Tags"] == server.people(item_id, "Actor") == [" ".join(title.split())]
+    assert len(server.posted) == 1
+
+
+@pytest.mark.parametrize("name", ["a & b #1 100%.mkv", "été 🎬.mkv", "a,b;c|d.mkv", "quote\"'.mkv", "no ending"])
+def test_paths_with_every_kind_of_character(server: StandInJellyfin, name: str) -> None:
+    """A file is found with any characters in its name."""
+    item_id = server.add(f"/media/movies/{name}")
+    one = scene(f"/data/movies/{name}")
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"
+
+
+@pytest.mark.parametrize("kind", ["Movie", "Video", "MusicVideo", "Episode"])
+@pytest.mark.parametrize("computed_ids", [True, False])
+def test_every_kind_of_item_is_found(server: StandInJellyfin, kind: str, computed_ids: bool) -> None:
+    """An item of every kind is found, even if ids can't be computed."""
+    server.computed_ids = computed_ids
+    item_id = server.add("/media/movies/one.mkv", kind)
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"
+    assert server.counts["GET /Items"] == (0 if computed_ids else 1)
+
+
+def test_a_listing_of_many_pages(server: StandInJellyfin) -> None:
+    """The listing is read to its end, with a thousand items in a request."""
+    server.computed_ids = False
+    for n in range(2001):
+        server.add(f"/media/movies/{n}.mkv")
+    one = scene("/data/movies/2000.mkv")
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.counts == {"GET /Items?ids": 2, "GET /Items": 3, "POST /Items/{id}": 1}
+
+
+def test_of_several_files_the_first_that_is_known(server: StandInJellyfin) -> None:
+    """A scene with several files updates only the item of the first file that Jellyfin knows."""
+    first = server.add("/media/movies/b.mkv")
+    second = server.add("/media/movies/c.mkv")
+    one = scene("/data/movies/a.mkv", "/data/movies/b.mkv", "/data/movies/c.mkv")
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert (server.items[first]["Name"], server.items[second]["Name"]) == ("A Title", "c")
+
+
+def test_a_server_below_a_path(server: StandInJellyfin) -> None:
+    """Jellyfin below a reverse proxy's path works, even with a trailing slash in the address."""
+    server.prefix = "/jellyfin"
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(f"{server.url}/") as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"
+
+
+def test_the_key_is_only_in_its_header(server: StandInJellyfin) -> None:
+    """The key is in no URL, and only in the header that version 12 accepts."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+        ours.check(one)
+    for received in server.receiver.received:
+        assert KEY not in received.path
+        holding = [name for name, value in received.headers.items() if KEY in value]
+        assert holding == ["authorization"]
+
+
+def test_a_server_on_windows(server: StandInJellyfin) -> None:
+    """An item on a Windows server is found by its Windows path in any case."""
+    item_id = server.add("D:\\Media\\Movies\\One.mkv")
+    windows = Settings(path_map=PathMap((("/data", "d:\\media"),)), delivery_timeout_seconds=5.0)
+    one = scene()
+    with jellyfin(server, windows) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+    assert server.items[item_id]["Name"] == "A Title"

@@ -1,0 +1,61 @@
+"""The stand-in for Plex, driven by python-plexapi, which knows nothing of our client."""
+
+from __future__ import annotations
+
+import pytest
+from plexapi.exceptions import BadRequest, Unauthorized
+from plexapi.server import PlexServer
+
+from stash_courier.worker.http.client import Client
+from tests.standin.plex import TOKEN, Library
+from tests.standin.plex import Plex as Server
+from tests.support.plex import PATH
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_the_stand_in_is_a_plex_for_plexapi(server: Server, films: Library) -> None:
+    """python-plexapi connects to the stand-in, finds and edits items, adds and removes tags, rates and scans."""
+    item = server.add(films, PATH)
+    item.tags["genre"] = ["Drama", "a, b", "c/d é%"]
+    client = PlexServer(server.url, TOKEN)
+    assert (client.friendlyName, client.version) == (server.name, server.version)
+    assert [s.title for s in client.library.sections()] == ["Films", "Shows"]
+    section = client.library.section("Films")
+    assert section.locations == ["/media"]
+    (movie,) = client.fetchItems("/library/sections/3/all?type=1&file=ONE")
+    assert movie.locations == [PATH]
+    assert [g.tag for g in movie.genres] == ["Drama", "a, b"]  # listings are cut
+    movie.reload()
+    assert len(movie.genres) == 3
+    movie.editTitle('New & "é"').addGenre("More").removeGenre(["a, b", "c/d é%"]).editUserRating(7.5).reload()
+    assert movie.title == 'New & "é"'
+    assert [g.tag for g in movie.genres] == ["Drama", "More"]
+    assert movie.userRating == 7.5
+    assert movie.isLocked("genre")
+    section.update("/media/a")
+    assert server.scans == [("3", "/media/a")]
+    other = server.add(films, "/media/two.mkv")
+    assert [m.ratingKey for m in client.fetchItems([item.key, other.key])] == [item.key, other.key]
+    client._session.close()
+
+
+def test_the_stand_in_refuses_as_plex_does(server: Server, films: Library) -> None:
+    """The stand-in answers 401 to a wrong token and 500 to a filter without a type, both as HTML pages."""
+    with pytest.raises(Unauthorized, match="<h1>401"):
+        PlexServer(server.url, "wrong")
+    client = PlexServer(server.url, TOKEN)
+    with pytest.raises(BadRequest, match="500"):
+        client.fetchItems("/library/sections/3/all?file=one")
+    client._session.close()
+
+
+def test_the_stand_in_notices_a_token_in_a_url() -> None:
+    """The stand-in fails any test in which a token is in a URL."""
+    running = Server()
+    running.__enter__()
+    client = Client(timeout=5)
+    client.request("GET", f"{running.url}/identity?X-Plex-Token={TOKEN}")
+    client.close()
+    with pytest.raises(AssertionError, match="token was in a URL"):
+        running.__exit__(None, None, None)

@@ -1,0 +1,124 @@
+"""The task buttons as Stash presses them: a real process, with a Stash on a socket and real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.scene_queue import SceneQueue
+from tests import ROOT
+from tests.standin.receivers import Receiver
+
+COMMAND = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
+LEVELS = {"i": "info", "w": "warning", "e": "error", "p": "progress"}
+COOKIE = "SECRET-SESSION-COOKIE"
+SECRET = "whsec_" + "c2VjcmV0" * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """What a button did."""
+
+    code: int
+    stdout: str
+    logged: list[tuple[str, str]]  # (level, text), without progress
+    progress: list[float]
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """The answer's ``output``, after a run without an error."""
+        assert self.code == 0, self.stdout
+        found: dict[str, Any] = json.loads(self.stdout)["output"]
+        return found
+
+    @property
+    def error(self) -> str:
+        """The answer's ``error``, after a run that ended with one."""
+        assert self.code == 1, self.stdout
+        return str(json.loads(self.stdout)["error"])
+
+    @property
+    def text(self) -> str:
+        """Everything that it wrote."""
+        return "\n".join([self.stdout, *(text for _, text in self.logged)])
+
+
+class Buttons:
+    """The buttons of a plugin in a Stash at a port.
+
+    Args:
+        config: Stash's configuration folder.
+        port: where Stash listens.
+        worker: whether the plugin may start a worker.
+    """
+
+    def __init__(self, config: Path, port: int, *, worker: bool = False) -> None:
+        self.folder = config / "stash_courier"
+        self._config = config
+        self.port = port
+        self._worker = worker
+        self.pid = 0  # of the button pressed last
+
+    def press(self, mode: str, **args: object) -> Pressed:
+        """Presses a button and waits until it has ended."""
+        given = {
+            "server_connection": {
+                "Scheme": "http",
+                "Host": "0.0.0.0",
+                "Port": self.port,
+                "SessionCookie": {"Name": "session", "Value": COOKIE},
+                "Dir": str(self._config),
+                "PluginDir": str(ROOT),
+            },
+            "args": {"mode": mode, **args},
+        }
+        env = {name: value for name, value in os.environ.items() if not name.startswith("STASH_COURIER")}
+        if not self._worker:
+            env["STASH_COURIER_WORKER"] = "off"
+        with subprocess.Popen(
+            COMMAND,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            self.pid = child.pid
+            out, err = child.communicate(json.dumps(given).encode(), timeout=60)
+        logged, progress = [], []
+        for line in err.decode().split("\n")[:-1]:
+            match = re.fullmatch("\x01(.)\x02(.*)", line)
+            assert match, f"not a line of Stash's log protocol: {line!r}"
+            if match[1] == "p":
+                progress.append(float(match[2]))
+            else:
+                logged.append((LEVELS[match[1]], match[2]))
+        return Pressed(child.returncode, out.decode(), logged, progress)
+
+    def seed(
+        self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0
+    ) -> int:
+        """Makes a dead letter; its id."""
+        job = Delivery(1, destination, scene_id, "update", (), 1_700_000_000_000 + scene_id, time.time())
+        with closing(DeadLetterQueue(self.folder, clock=lambda: time.time() - age_days * 86_400)) as dlq:
+            return dlq.add(job, DeliveryFailed(failure, f"{failure} it was."), 3, title=title)
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """Events in the inbox, and deliveries by destination."""
+        with closing(SceneQueue(self.folder)) as queue:
+            return queue.inbox_count(), {name: waits.total for name, waits in queue.backlog().items()}
+
+
+def webhook(receiver: Receiver) -> str:
+    """The receiver's id as a destination."""
+    return f"webhook:127.0.0.1:{receiver.port}"

@@ -1,0 +1,51 @@
+"""Helpers for the tests of the Jellyfin destination."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.covers import Cover, no_cover
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.support.media_samples import delivery
+
+PATHS = Settings(path_map=PathMap((("/data", "/media"),)), delivery_timeout_seconds=5.0)
+JPEG = b"\xff\xd8\xff\xe0 a picture"
+PNG = b"\x89PNG\r\n\x1a\n another picture"
+VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
+
+
+@contextlib.contextmanager
+def jellyfin(
+    server: StandInJellyfin | str, settings: Settings = PATHS, cover: Cover = no_cover, **raw: object
+) -> Iterator[Jellyfin]:
+    """Our destination for a server or an address."""
+    url = server if isinstance(server, str) else server.url
+    made, problems = configure({"jellyfin_url": url, "jellyfin_api_key": KEY, **raw}, settings, cover)
+    assert problems == []
+    try:
+        yield made[0]
+    finally:
+        made[0].close()
+
+
+def refused(ours: Jellyfin, one: Scene, **values: Any) -> DeliveryFailed:
+    """How a delivery fails."""
+    with pytest.raises(DeliveryFailed) as caught:
+        ours.deliver(delivery("jellyfin", one, **values), one)
+    assert KEY not in caught.value.message + caught.value.answer
+    return caught.value
+
+
+def ids_asked(server: StandInJellyfin) -> list[int]:
+    """The number of ids in each request by ids."""
+    asked = [r.path for r in server.receiver.received if "ids=" in r.path]
+    return [path.partition("ids=")[2].partition("&")[0].count(",") + 1 for path in asked]

@@ -1,0 +1,61 @@
+"""Presses task buttons in this process, where no worker may start, and makes dead letters for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from stash_courier.plugin import tasks
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.queue import files
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.jobs import Delivery
+from tests import ROOT
+
+HOOK = "webhook:nas:5678"  # a destination's id
+
+
+def press(folder: Path, mode: str, **args: object) -> dict[str, Any]:
+    """Presses a button; the answer as Stash gets it."""
+    with mock.patch.dict(os.environ, STASH_COURIER_WORKER="off"):
+        found = tasks.run(mode, {"mode": mode, **args}, str(folder), str(ROOT))
+    answer: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    return answer
+
+
+def refusal(folder: Path, mode: str, **args: object) -> str:
+    """Presses a button that fails; its message."""
+    with pytest.raises(BadInputError) as caught:
+        press(folder, mode, **args)
+    return str(caught.value)
+
+
+def bury(folder: Path, scene_id: int, failure: Failure, title: str = "", message: str = "", **fields: Any) -> int:
+    """Makes a dead letter of a delivery with these fields; its id."""
+    values = {"destination": HOOK, **fields}
+    job = Delivery(
+        row_id=1,
+        scene_id=scene_id,
+        event="update",
+        changed=("title",),
+        seq=1_700_000_000_000 + scene_id,
+        at=time.time(),
+        **values,
+    )
+    with closing(DeadLetterQueue(folder)) as dlq:
+        return dlq.add(job, DeliveryFailed(failure, message or f"{failure} it was"), 3, title=title)
+
+
+def states(folder: Path) -> dict[int, str]:
+    """The state of every dead letter, by scene id."""
+    with closing(sqlite3.connect(folder / files.DLQ_DB)) as conn:
+        return dict(conn.execute("SELECT scene_id, state FROM dead_letters").fetchall())

@@ -1,0 +1,207 @@
+"""The state of a destination as the owner reads it, and when "Deliver now" has nothing left to wait for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stash_courier.plugin.snapshot import Configured, Snapshot
+from stash_courier.plugin.text import standings
+from stash_courier.plugin.text.words import since
+from stash_courier.queue.jobs import Backlog
+from stash_courier.worker.delivery.breaker import Health
+from tests.support.press import HOOK
+
+NOW = 1_800_000_000.0
+HOUR, DAY = 3600.0, 86_400.0
+WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
+WAITING = Backlog(total=12, retrying=3, in_flight=2, oldest=NOW - 300, next_due=NOW + 180)
+COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
+SECRET = '"Webhook, signing secret"'
+URL = '"Webhook, URL"'
+
+
+def line(health: Health, waits: Backlog = NOTHING, *, usable: bool = True, **fields: Any) -> str:
+    """The line about the destination."""
+    moment = seen(health, waits, **fields)
+    return standings.standing(moment, HOOK, usable=usable).line(moment)
+
+
+def by_id(moment: Snapshot, configured: Configured | None) -> dict[str, standings.Standing]:
+    """The destinations that are shown."""
+    return {one.destination: one for one in standings.standings(moment, configured)}
+
+
+def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snapshot:
+    """The queue with one destination."""
+    moment: dict[str, Any] = {
+        "at": NOW,
+        "inbox": 0,
+        "backlog": {HOOK: waits} if waits.total else {},
+        "healths": {HOOK: health},
+        "paused_since": None,
+        "disabled": False,
+        "expedite": False,
+        "stash_away": None,
+        "problems": (),
+        "notices": (),
+        "last_success": None,
+        "added": 0,
+    }
+    return Snapshot(**moment | fields)
+
+
+def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
+    """The owner reads what waits, what failed before, what is in flight, and when the next delivery begins."""
+    assert line(Health(last_success=NOW - 60), WAITING) == (
+        f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last delivery: 60 s ago."
+    )
+    assert line(Health(reason="no answer"), WAITING) == (
+        f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last error: no answer."
+    )
+    assert line(WELL) == f"{HOOK}: working. Waiting: 0."
+
+
+def test_a_held_destination_shows_since_when_why_what_to_do_and_the_next_try() -> None:
+    """A destination that gets nothing for now explains itself in one line."""
+    reason = "nas:5678 answered 401 Unauthorized: check the login."
+    health = Health("ill", "destination", reason, since=NOW - 2 * HOUR, until=NOW + 40, probes=4)
+    shown = line(health, WAITING)
+    assert shown.startswith(f"{HOOK}: waiting {since(NOW - 2 * HOUR, NOW)}. {reason} ")
+    assert shown.endswith(f" {COUNTS} Next try: in 40 s.")
+    assert "Test destinations" in shown
+
+
+def test_a_day_of_503_points_to_the_ip_filter() -> None:
+    """After a day of 503 the owner reads that a media server's IP filter answers like this."""
+    reason = "nas:8096 answered 503 Service Unavailable: it is overloaded or starting, so we wait."
+    recent = Health("ill", "busy", reason, since=NOW - HOUR, until=NOW + 40)
+    old = Health("ill", "busy", reason, since=NOW - 2 * DAY, until=NOW + 40)
+    assert "IP filter" not in line(recent)
+    assert "IP filter" in line(old)
+
+
+def test_a_destination_that_is_gone_waits_for_its_settings() -> None:
+    """After a 410 there is no next try, and the owner reads what to change."""
+    shown = line(Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR))
+    assert shown.startswith(f"{HOOK}: switched off {since(NOW - HOUR, NOW)}. nas answered 410 Gone. ")
+    assert "Next try" not in shown
+    assert "Enter its new address" in shown
+
+
+def test_a_destination_that_asked_to_wait_shows_until_when() -> None:
+    """A Retry-After of a working destination is shown with its reason."""
+    shown = line(Health(reason="slow down", until=NOW + 600))
+    assert shown == f"{HOOK}: asked to wait. slow down. Waiting: 0. Next try: in 10 min."
+
+
+def test_a_removed_destination_shows_how_long_its_deliveries_are_kept() -> None:
+    """What waits for a destination that left the settings is shown with its end and the way back."""
+    shown = line(Health(removed_at=NOW - 2 * DAY), WAITING, usable=False)
+    assert shown.startswith(f"{HOOK}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the settings. ")
+    assert "it becomes dead letters in 28 days" in shown
+    assert shown.endswith(COUNTS)
+
+
+def test_a_broken_destination_names_the_settings_and_what_waits() -> None:
+    """A destination with invalid settings shows which ones, and that what waits is kept."""
+    configured = Configured(unusable=frozenset({HOOK}), faults={"webhook": ("webhook_secret",)})
+    moment = seen(waits=WAITING)
+    found = by_id(moment, configured)[HOOK]
+    assert found.state == "broken"
+    assert found.line(moment) == f"{HOOK}: unusable. Settings to correct: {SECRET}. {COUNTS}"
+    two = Configured(faults={"webhook": ("webhook_url", "webhook_secret")})
+    shown = by_id(seen(), two)[HOOK].line(seen())
+    assert shown == f"{HOOK}: unusable. Settings to correct: {URL}, {SECRET}. Waiting: 0."
+
+
+def test_a_new_destination_with_an_invalid_setting_is_shown() -> None:
+    """At first set-up a destination with a bad secret is shown before the worker has stored anything about it."""
+    configured = Configured(unusable=frozenset({"webhook:new"}), faults={"webhook": ("webhook_secret",)})
+    assert by_id(seen(), configured)["webhook:new"].state == "broken"
+
+
+def test_a_destination_that_is_not_set_up_any_more_is_not_shown() -> None:
+    """A destination that the settings don't name is shown only while something waits for it."""
+    other = Configured(usable=frozenset({"plex"}))
+    assert set(by_id(seen(), other)) == {"plex"}
+    assert set(by_id(seen(), Configured())) == set()
+    assert by_id(seen(waits=WAITING), other)[HOOK].state == "removed"
+    removed = seen(Health(removed_at=NOW - DAY), WAITING)
+    assert by_id(removed, Configured(faults={"webhook": ("webhook_url",)}))[HOOK].state == "removed"
+    assert by_id(seen(), None)[HOOK].state == "well"  # Stash can't be asked: what was known last
+
+
+def test_changes_for_an_unknown_destination_are_shown() -> None:
+    """If the only URL is invalid, one line shows how many changes wait for a destination, and why."""
+    configured = Configured(faults={"webhook": ("webhook_url",)})
+    moment = seen(inbox=3, healths={})
+    shown = standings.undecided(moment, configured, standings.standings(moment, configured))
+    assert shown == (
+        f"Waiting for a destination: 3. Settings to correct: {URL}. What waits is delivered afterwards."
+    )
+    known = seen(inbox=3)
+    assert standings.undecided(known, configured, standings.standings(known, configured)) == ""
+    assert standings.undecided(moment, Configured(frozenset({HOOK}), faults=configured.faults), []) == ""
+    assert standings.undecided(moment, None, []) == standings.undecided(moment, Configured(), []) == ""
+    assert standings.undecided(seen(healths={}), configured, []) == ""
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        Health(last_success=NOW - 60),
+        Health(reason="slow down.", until=NOW + 600),
+        Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40),
+        Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR),
+    ],
+)
+def test_while_paused_each_destination_waits_for_resume(health: Health) -> None:
+    """During a pause no destination shows a next try, but why it got nothing before stays visible."""
+    shown = line(health, WAITING, paused_since=NOW - 5)
+    assert shown.startswith(f"{HOOK}: paused")
+    assert 'Press "Resume deliveries".' in shown
+    assert COUNTS in shown
+    assert "working" not in shown
+    assert "Next try" not in shown
+    assert health.reason in shown
+
+
+def test_what_holds_all_deliveries_is_shown() -> None:
+    """A pause, a disabled plugin and an unreachable Stash each have a line that says what to do or why."""
+    assert standings.blocked(seen()) == ""
+    paused = standings.blocked(seen(paused_since=NOW - HOUR))
+    assert paused == f'Deliveries: paused {since(NOW - HOUR, NOW)}. Press "Resume deliveries".'
+    assert "Enable it" in standings.blocked(seen(disabled=True))
+    away = seen(stash_away={"since": NOW - HOUR, "reason": "no answer"})
+    assert standings.blocked(away) == f"Stash: not reached by the worker {since(NOW - HOUR, NOW)}. no answer."
+
+
+@pytest.mark.parametrize(
+    ("moves", "moment"),
+    [
+        (False, seen()),
+        (False, seen(waits=Backlog(3, 3, 0, 1, NOW + 9))),
+        (True, seen(waits=Backlog(3, 0, 0, 1, NOW - 1))),
+        (True, seen(waits=Backlog(3, 0, 1, 1, NOW + 9))),
+        (True, seen(Health("ill", until=NOW - 1), Backlog(3, 3, 0, 1, NOW + 9))),
+        (False, seen(Health("ill", until=NOW + 5), Backlog(3, 3, 0, 1, NOW - 1))),
+        (False, seen(Health("gone"), Backlog(3, 3, 0, 1, NOW - 1))),
+        (False, seen(Health(removed_at=1.0), Backlog(3, 3, 0, 1, NOW - 1))),
+        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), paused_since=1.0)),
+        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), disabled=True)),
+        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), stash_away={"since": 1.0, "reason": "gone"})),
+        (True, seen(inbox=1)),
+        (False, seen(inbox=1, stash_away={"since": 1.0, "reason": "gone"})),
+        (True, seen(expedite=True)),
+    ],
+)
+def test_deliver_now_knows_what_it_waits_for(moves: bool, moment: Snapshot) -> None:
+    """It waits for what is in flight or due, and for nothing that is held, paused or due later."""
+    assert moment.moves({HOOK}) is moves
+
+
+def test_deliver_now_does_not_wait_for_broken_settings() -> None:
+    """The button doesn't wait for a destination with invalid settings."""
+    assert not seen(waits=Backlog(3, 0, 0, 1, NOW - 1)).moves(set())

@@ -1,0 +1,209 @@
+"""The webhook's messages: their bodies and their signatures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook as Judge
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from stash_courier.worker.destinations.webhook.destination import Webhook
+from stash_courier.worker.destinations.webhook.messages import LARGEST_BODY, serialize
+from tests.standin.receivers import Receiver
+from tests.support.webhook_samples import (
+    DESTROY,
+    MAPPED,
+    OLD_SECRET,
+    SCENE,
+    SECRET,
+    UPDATE,
+    delivered,
+    destinations,
+)
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def test_an_edit_arrives_with_all_its_fields() -> None:
+    """An update contains the scene as it is now: every field, mapped paths, what changed and its sequence."""
+    got = delivered({})
+    assert (got.method, got.path) == ("POST", "/hook?token=abc")
+    assert got.headers["content-type"] == "application/json"
+    assert got.json() == {
+        "type": "scene.updated",
+        "timestamp": "2026-01-01T00:00:00.500Z",
+        "data": {
+            "id": "17",
+            "title": "one",
+            "code": "C-1",
+            "details": SCENE.details,
+            "director": "",
+            "date": "2024-05",
+            "rating100": 80,
+            "organized": True,
+            "urls": ["https://example.org/1"],
+            "created_at": "2024-05-01T10:00:00+02:00",
+            "updated_at": "2024-05-02T10:00:00+02:00",
+            "path": "/media/a/one.mkv",
+            "files": [
+                {
+                    "path": "/media/a/one.mkv",
+                    "size": 1234,
+                    "duration": 61.5,
+                    "width": 1920,
+                    "height": 1080,
+                    "fingerprints": [{"type": "oshash", "value": "0123456789abcdef"}],
+                },
+                {
+                    "path": "/elsewhere/two.mp4",
+                    "size": 99,
+                    "duration": 1.0,
+                    "width": 640,
+                    "height": 480,
+                    "fingerprints": [],
+                },
+            ],
+            "performers": [{"id": "1", "name": "Anna"}, {"id": "2", "name": "Zoë"}],
+            "tags": [{"id": "5", "name": "tag"}],
+            "studio": {"id": "7", "name": "Studio"},
+            "groups": [{"id": "8", "name": "Group"}],
+            "stash_ids": [{"endpoint": "https://box.example/graphql", "stash_id": "1-2-3"}],
+            "cover_url": "http://stash:9999/scene/17/screenshot",
+            "changed": ["tags", "title"],
+            "sequence": 1_767_225_600_123,
+        },
+    }
+
+
+def test_a_scene_without_anything_arrives() -> None:
+    """A new scene without file, studio, date or cover is delivered with nulls for what it lacks."""
+    bare = dataclasses.replace(SCENE, files=(), studio=None, date="", cover_url="", rating100=None, title="T")
+    got = delivered({}, dataclasses.replace(UPDATE, event="create"), bare).json()
+    assert got["type"] == "scene.created"
+    assert [got["data"][k] for k in ("path", "files", "studio", "date", "cover_url", "rating100", "title")] == [
+        None,
+        [],
+        None,
+        None,
+        None,
+        None,
+        "T",
+    ]
+
+
+def test_a_deletion_arrives_with_what_is_left() -> None:
+    """A deletion contains the scene's id, its last path as the receiver knows it, and its hashes."""
+    got = delivered({}, DESTROY, None).json()
+    assert got["type"] == "scene.destroyed"
+    assert got["data"] == {
+        "id": "17",
+        "path": "/media/a/one.mkv",
+        "oshash": "ab",
+        "checksum": None,
+        "sequence": 1_767_225_600_123,
+    }
+
+
+def test_a_path_that_is_not_utf8_arrives_intact() -> None:
+    """A file name that isn't valid UTF-8 arrives and can be converted back into the same bytes."""
+    path = b"/data/\xff\xfe.mkv".decode("utf-8", "surrogateescape")
+    scene = dataclasses.replace(SCENE, files=(dataclasses.replace(SCENE.files[0], path=path),))
+    got = delivered({"webhook_secret": SECRET}, UPDATE, scene)
+    assert got.body.isascii()
+    assert got.json()["data"]["path"].encode("utf-8", "surrogateescape") == b"/media/\xff\xfe.mkv"
+
+
+@given(st.text(st.characters(codec=None), max_size=200))
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_any_text_survives(text: str) -> None:
+    """Any text arrives as it is in Stash, including control characters and lone surrogates."""
+    body = serialize("scene.updated", 0.0, {"id": "1", "details": text})
+    assert json.loads(body.decode("utf-8"))["data"]["details"] == text
+
+
+def test_a_huge_scene_is_identified_but_not_sent() -> None:
+    """Above 256 KiB only what identifies the scene is sent, and the body says so. 256 KiB are sent whole."""
+    fits = dataclasses.replace(SCENE, details="")
+    room = LARGEST_BODY - len(delivered({}, UPDATE, fits).body)
+    whole = delivered({}, UPDATE, dataclasses.replace(SCENE, details="x" * room)).json()
+    cut = delivered({"webhook_secret": SECRET}, UPDATE, dataclasses.replace(SCENE, details="x" * (room + 1)))
+    assert len(whole["data"]["details"]) == room
+    assert "truncated" not in whole["data"]
+    data = cut.json()["data"]
+    message = data.pop("message")
+    assert data == {
+        "id": "17",
+        "path": "/media/a/one.mkv",
+        "updated_at": "2024-05-02T10:00:00+02:00",
+        "changed": ["tags", "title"],
+        "sequence": 1_767_225_600_123,
+        "truncated": True,
+    }
+    assert str(LARGEST_BODY) in message
+    Judge(SECRET).verify(cut.body.decode(), dict(cut.headers))
+
+
+# Signatures
+
+
+def test_the_signature_is_what_standard_webhooks_verifies() -> None:
+    """A receiver with the same secret verifies each message, and rejects a changed one or another secret."""
+    got = delivered({"webhook_secret": SECRET})
+    body = got.body.decode()
+    assert Judge(SECRET).verify(body, dict(got.headers)) == got.json()
+    with pytest.raises(WebhookVerificationError):
+        Judge(SECRET).verify(body.replace("Anna", "Anne"), dict(got.headers))
+    with pytest.raises(WebhookVerificationError):
+        Judge(OLD_SECRET).verify(body, dict(got.headers))
+    for header in ("webhook-id", "webhook-timestamp"):
+        with pytest.raises(WebhookVerificationError):
+            Judge(SECRET).verify(body, {**got.headers, header: str(int(time.time()) - 100)})
+
+
+def test_a_retry_has_the_same_id_and_its_own_time() -> None:
+    """A retry has the id of the first attempt and is signed with the time at which it is sent."""
+    times = iter([1_767_225_700.0, 1_767_229_300.9])
+    with Receiver() as receiver:
+        made = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})[0]
+        destination = Webhook(made.id, made._target, made._signing, {}, MAPPED, clock=lambda: next(times))
+        destination.deliver(UPDATE, SCENE)
+        destination.deliver(dataclasses.replace(UPDATE, counted_attempts=1, attempts=1), SCENE)
+        made.close()
+        destination.close()
+    first, second = receiver.received
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == UPDATE.job_id
+    assert "." not in UPDATE.job_id
+    assert [r.headers["webhook-timestamp"] for r in (first, second)] == ["1767225700", "1767229300"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    assert first.body == second.body
+
+
+def test_both_secrets_verify_while_one_is_rotated() -> None:
+    """With two secrets, a receiver that has either of them verifies the message."""
+    got = delivered({"webhook_secret": f"{SECRET}  {OLD_SECRET}"})
+    for secret in (SECRET, OLD_SECRET):
+        Judge(secret).verify(got.body.decode(), dict(got.headers))
+    assert got.headers["webhook-signature"].count("v1,") == 2
+
+
+def test_github_style_receivers_use_the_secret_as_written() -> None:
+    """The key of X-Hub-Signature-256 is the first secret as it is in the settings, including whsec_."""
+    got = delivered({"webhook_secret": f"{SECRET} {OLD_SECRET}"})
+    expected = hmac.new(SECRET.encode(), got.body, hashlib.sha256).hexdigest()
+    assert got.headers["x-hub-signature-256"] == f"sha256={expected}"
+
+
+def test_without_a_secret_messages_are_not_signed() -> None:
+    """Without a secret the message has an id and a time but no signature, and no problem is reported."""
+    got = delivered({})
+    assert "webhook-signature" not in got.headers
+    assert "x-hub-signature-256" not in got.headers
+    assert got.headers["webhook-id"] == UPDATE.job_id

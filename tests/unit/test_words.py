@@ -1,0 +1,100 @@
+"""The words of buttons: durations, lines as the log shows them, and what all sentences keep to."""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stash_courier.plugin.report import Report
+from stash_courier.plugin.text import words
+from stash_courier.queue import failures
+from stash_courier.queue.failures import Failure
+from tests import ROOT
+
+HOUR, DAY = 3600.0, 86_400.0
+NOON = time.mktime((2026, 5, 4, 12, 0, 0, 0, 0, -1))
+
+
+def texts() -> dict[Path, list[str]]:
+    """Every text in the plugin's modules, with the parts of an f-string as texts of their own."""
+    return {
+        path: [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        for path in (ROOT / "plugin").rglob("*.py")
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "0.2 s"), (40, "40 s"), (180, "3 min"), (5 * HOUR, "5 h"), (2 * DAY, "2 days"), (-5, "0 s")],
+)
+def test_durations_read_like_a_person_says_them(seconds: float, said: str) -> None:
+    """A duration has one unit that fits its size."""
+    assert words.span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two\nlines",
+        "\x1b[31mred\x1b[0m",
+        "  led by blanks",
+        "\u202egnp.exe",
+        "byte \udcff",
+        "long " * 2000,
+        "a" + "\n" * 2000 + "b",
+        "🎬" * 3000,
+    ],
+)
+def test_the_answer_holds_exactly_what_the_log_got(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever a text contains, it is one line of the log, and the answer has the same line."""
+    said = Report()
+    said.say(f'"{text}" and text')
+    said.warn(text)
+    logged = capfd.readouterr().err.split("\n")
+    assert logged == [f"\x01i\x02{said.lines[0]}", f"\x01w\x02{said.lines[1]}", ""]
+    assert all(line == line.strip() for line in said.lines)
+
+
+def test_sentences_name_buttons_that_exist() -> None:
+    """Every button that a text names in quotes exists under this name."""
+    manifest = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
+    names = {task["name"] for task in manifest["tasks"]}
+    quoted = {name for found in texts().values() for text in found for name in re.findall(r'"([A-Z][^"]*)"', text)}
+    assert len(quoted) > 5
+    assert quoted - {"Film", "Webhook, URL"} <= names
+
+
+def test_every_failure_has_words() -> None:
+    """No sentence shows the name of a class: every failure has a label, and an unknown error is a bug."""
+    assert all(failures.label(failure) != failure or failure == "bug" for failure in Failure)
+    assert not any("_" in failures.label(failure) for failure in Failure)
+    assert failures.label("KeyError") == "bug"
+
+
+def test_no_sentence_needs_another() -> None:
+    """Stash's page of logs shows the newest line first, so no line refers to the one before or after it."""
+    for phrase in ("see below", "see above", "said above", "as follows", "What follows is", "The latest:"):
+        assert [path.name for path, found in texts().items() if phrase in " ".join(found)] == [], phrase
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(60, "since 11:59 (60 s)"), (3 * HOUR, "since 09:00 (3 h)"), (2 * DAY, "since 2026-05-02 12:00 (2 days)")],
+)
+def test_a_moment_is_a_time_of_day_and_a_duration(seconds: float, shown: str) -> None:
+    """The owner reads when something began and how long ago that was, with the date if it was another day."""
+    assert words.since(NOON - seconds, NOON) == shown
+
+
+def test_any_stored_moment_can_be_shown() -> None:
+    """A time far in the future, from a damaged file, is shown too."""
+    assert words.since(9e10, NOON).endswith("(0 s)")

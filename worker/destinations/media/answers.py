@@ -1,0 +1,102 @@
+"""Reads the answers of media servers, and recognizes those of other programs and of login pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.http.client import Answer
+from stash_courier.worker.settings import label
+
+
+def read_json(answer: Answer, server: Server) -> object:
+    """The content of an answer that must be JSON.
+
+    Raises:
+        DeliveryFailed: BUSY for JSON that broke off. DESTINATION for anything else, which comes from another
+            program or from a login page in front of the server.
+    """
+    body = answer.body.strip()
+    try:
+        if answer.whole:
+            # One file name that isn't UTF-8 doesn't make the answer invalid.
+            return json.loads(body.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        pass
+    if body[:1] in {b"{", b"["}:
+        raise DeliveryFailed(
+            Failure.BUSY,
+            f"{server.host} broke off in the middle of its answer, or the answer was too long. We will try again.",
+            status=answer.status,
+        )
+    page = " with a web page" if body[:1] == b"<" else ""
+    raise _from_another(server, answer, f"{page} where {server.name} answers with JSON")
+
+
+def check_write(answer: Answer, server: Server) -> None:
+    """Checks the 2xx answer to a write, which counts unless it is a web page.
+
+    What the servers answer to a write differs between versions and is mostly empty. A web page comes from a
+    proxy's login or from another program.
+
+    Raises:
+        DeliveryFailed: DESTINATION for a web page: the server didn't get the change.
+    """
+    begin = answer.body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_html = "text/html" in answer.headers.get("Content-Type", "").lower()
+    if begin.startswith((b"<!doctype", b"<html")) or (is_html and begin):
+        raise _from_another(server, answer, f" with a web page where {server.name} accepts changes")
+
+
+def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> DeliveryFailed:
+    """The failure for JSON that this kind of server doesn't send.
+
+    Args:
+        server: the server.
+        answer: the answer.
+        said: the answer, cut and without secrets, for a person.
+        what: what is wrong with it, in a few words.
+    """
+    return DeliveryFailed(
+        Failure.DESTINATION,
+        f"{server.host} answers as {server.name} never does{what and f' ({what})'}: it is another program, or a "
+        f"version that we don't know. Check {label(server.url_setting)}.",
+        status=answer.status,
+        answer=said,
+    )
+
+
+def advice(server: Server, how: str) -> dict[int, str]:
+    """Advice for the statuses that mean wrong settings.
+
+    Args:
+        server: the server.
+        how: how to get a key that works.
+    """
+    return {
+        401: f"it rejects {label(server.key_setting)}; {how}",
+        403: f"{label(server.key_setting)} has no right to do this; {how}",
+        404: f"{server.name} has nothing at this address; check {label(server.url_setting)}",
+        405: f"{server.name} accepts no such request at this address; check {label(server.url_setting)}",
+    }
+
+
+def library_updated(kind: str, paths: Iterable[str]) -> bytes:
+    """The body of ``POST /Library/Media/Updated``, which Jellyfin and Emby share.
+
+    Args:
+        kind: ``Created``, ``Modified`` or ``Deleted``.
+        paths: the server's paths.
+    """
+    return json.dumps({"Updates": [{"Path": path, "UpdateType": kind} for path in paths]}).encode("ascii")
+
+
+def _from_another(server: Server, answer: Answer, how: str) -> DeliveryFailed:
+    return DeliveryFailed(
+        Failure.DESTINATION,
+        f"{server.host} answers{how}: another program or a proxy's login page is at this address. Enter the "
+        f"address of {server.name} itself.",
+        status=answer.status,
+    )

@@ -1,0 +1,90 @@
+"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.paths import PathMap, is_windows
+from stash_courier.worker.settings import label
+
+_SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The path of one file of a scene on both sides."""
+
+    stash: str
+    server: str
+    rule: tuple[str, str] | None  # the rule of path_map that was applied; None if no rule matches
+
+    def __str__(self) -> str:
+        """Both paths and the rule, for the middle of a sentence."""
+        how = (
+            f"by the rule {self.rule[0]} => {self.rule[1]} of {label('path_map')}"
+            if self.rule
+            else f"no rule of {label('path_map')} fits it"
+        )
+        return f"{self.server} (in Stash {self.stash}; {how})"
+
+
+def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) -> tuple[Place, ...]:
+    """Where to look for a scene: its files, primary file first. A deleted scene's path is in its delivery."""
+    if scene is not None:
+        paths = [file.path for file in scene.files]
+    else:
+        paths = [delivery.path] if delivery is not None else []
+    return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
+
+
+def all_places(where: Sequence[Place]) -> str:
+    """Places as a list that follows the word "under"."""
+    return "; nor under ".join(map(str, where))
+
+
+def same_path(one: str, other: str) -> bool:
+    """Whether two paths of a server are the same. On Windows neither case nor the kind of separator matters."""
+    return path_key(one) == path_key(other)
+
+
+def path_key(path: str) -> str:
+    """A key that is equal for equal paths. Some servers show bytes that aren't UTF-8 as U+FFFD."""
+    path = _SURROGATES.sub("\ufffd", path)
+    return path.replace("\\", "/").casefold() if is_windows(path) else path
+
+
+def file_name(path: str) -> str:
+    """The last component of a path."""
+    return _components(path)[-1]
+
+
+def is_named(path: str, name: str) -> bool:
+    """Whether a file on a server has this name. On Windows case doesn't matter."""
+    own = file_name(path)
+    return own == name or (is_windows(path) and own.casefold() == name.casefold())
+
+
+def rule_between(stash: str, server: str) -> str:
+    """The path_map rule that turns one path into the other, such as ``/data => /mnt``.
+
+    Args:
+        stash: the path of a file or folder in Stash.
+        server: the path of the same file or folder on the server.
+    """
+    ours, theirs = _components(stash), _components(server)
+    key = str.casefold if is_windows(server) else str
+    while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):
+        ours, theirs = ours[:-1], theirs[:-1]
+    return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
+
+
+def _components(path: str) -> list[str]:
+    return path.rstrip("/\\").replace("\\", "/").split("/") if is_windows(path) else path.rstrip("/").split("/")
+
+
+def _joined(components: list[str], path: str) -> str:
+    separator = "\\" if is_windows(path) and "/" not in path else "/"
+    return separator.join(components) or "/"

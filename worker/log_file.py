@@ -1,0 +1,70 @@
+"""worker.log: one line a record, rotated, without secrets."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from stash_courier.queue import files
+from stash_courier.worker.http.redact import redact
+
+LOG_BYTES, LOG_FILES = 1 << 20, 3
+LONGEST_LINE = 16_000  # characters: room for a traceback, but not for a title of a megabyte
+
+log = logging.getLogger("stash_courier")
+
+
+class Line(logging.Formatter):
+    """Formats each record as one line, whatever foreign text it contains, and removes secrets.
+
+    Args:
+        secrets: gives the words to remove; whatever looks like a secret is removed anyway.
+    """
+
+    def __init__(self, secrets: Callable[[], Iterable[str]]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, without the newline."""
+        text = redact(super().format(record), self._secrets())
+        if len(text) > LONGEST_LINE:
+            text = f"{text[:LONGEST_LINE]}…"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]]) -> None:
+    """Sends the log to worker.log, which is rotated, and to the terminal if there is one.
+
+    Args:
+        folder: the data folder.
+        secrets: gives the words of the settings that must not appear.
+
+    Raises:
+        OSError: worker.log can't be opened.
+    """
+    file = logging.handlers.RotatingFileHandler(
+        folder / files.WORKER_LOG,
+        maxBytes=LOG_BYTES,
+        backupCount=LOG_FILES,
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
+    handlers: list[logging.Handler] = [file]
+    if sys.stderr.isatty():
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(Line(secrets))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    threading.excepthook = _log_bug
+
+
+def _log_bug(bug: threading.ExceptHookArgs) -> None:
+    """Logs the bug that ended a thread. Python would write it to stderr, which is this log, unformatted."""
+    error = bug.exc_value
+    log.error("a thread died of a bug", exc_info=(bug.exc_type, error, bug.exc_traceback) if error else None)
