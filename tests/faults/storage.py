@@ -26,7 +26,7 @@ FREE = (1 << 18, 1 << 16, 1 << 15, 1 << 14, 12 << 10, 8 << 10, 4 << 10, 0)  # fr
 RECOVERY_SECONDS = 40.0  # from the end of the fault until all is delivered, without another edit
 
 
-# A hook that can't put its event into the queue says that it did.
+# A hook that can't put its event into the queue reports success instead of spooling it.
 NOT_SPOOLED = Mutation(
     "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
 )
@@ -238,11 +238,7 @@ ROWS = [
         "locked",
         run_locked,
         [
-            [
-                Mutation(
-                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
-                )
-            ],
+            [NOT_SPOOLED],
             [
                 Mutation(
                     "worker/main.py",
@@ -277,13 +273,7 @@ ROWS = [
     Row(
         "io_error",
         run_io_error,
-        [
-            [
-                Mutation(
-                    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
-                )
-            ]
-        ],
+        [[NOT_SPOOLED]],
         missing=_no_strace,
     ),
 ]
