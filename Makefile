@@ -1,5 +1,5 @@
-# What a person calls: demo, test, lint, plugin. Needs Python 3.11 or newer and make; sets up the rest itself.
-# Everything made is in .venv, .build and dist; `make clean` removes it.
+# Commands for people: demo, test, lint, plugin. Needs make and Python 3.11 or newer; it installs everything else.
+# All output is in .venv, .build and dist; `make clean` removes it.
 
 SOURCES := plugin queue worker tools tests
 MYPY_PACKAGES := stash_courier.plugin stash_courier.queue stash_courier.worker tools tests
@@ -12,16 +12,16 @@ TORTURE_ARGS ?=
 .NOTPARALLEL:
 
 help:
-	@echo "make demo     shows the plugin at work, on this machine only"
-	@echo "make test     runs all tests (make test PYTEST_ARGS='-k hook' runs some)"
-	@echo "make torture  breaks everything around it (make torture TORTURE_ARGS='hell --reduced' runs a row, smaller)"
-	@echo "make bench    measures what it costs, beside its targets (make bench BENCH_ARGS='--quick' shows that it runs)"
-	@echo "make lint     ruff, mypy and the import contract"
-	@echo "make format   lets ruff lay out the code"
-	@echo "make plugin   puts dist/stash_courier together, to be dropped into Stash's plugins folder"
-	@echo "make zip      the same folder as dist/stash_courier.zip"
-	@echo "make lock     locks the newest versions that pyproject.toml admits"
-	@echo "make clean    removes all of this"
+	@echo "make demo     show the plugin at work, on this machine only"
+	@echo "make test     run all tests, or some: make test PYTEST_ARGS='-k hook'"
+	@echo "make torture  run the fault suite, or one row: make torture TORTURE_ARGS='bad_receivers --reduced'"
+	@echo "make bench    run the benchmarks; a quick check that they work: make bench BENCH_ARGS='--quick'"
+	@echo "make lint     check with ruff, mypy and the import contract"
+	@echo "make format   format the code with ruff"
+	@echo "make plugin   build dist/stash_courier, the folder to copy into Stash's plugins folder"
+	@echo "make zip      build the same folder as dist/stash_courier.zip"
+	@echo "make lock     lock the newest versions that pyproject.toml allows"
+	@echo "make clean    remove all output"
 
 demo: .venv/.installed
 	.venv/bin/python -m tests.demo
@@ -32,15 +32,15 @@ test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/f
 torture: .venv/.installed .build/fuzz/.installed
 	.venv/bin/python -m tests.faults $(TORTURE_ARGS)
 
-# Where it can't be had, the file says so in a sentence, and the row that needs it is skipped with that sentence.
+# If atheris can't be installed, the file contains the reason, and the row that needs it is skipped with that text.
 .build/fuzz/.installed: requirements/fuzz.txt | .venv/.installed
 	@mkdir -p $(@D)
 	.venv/bin/python -m venv --clear $(@D)/venv
 	@if $(@D)/venv/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
 		--require-hashes --requirement $<; then : >$@; \
-	else echo "atheris can't be installed for this system and interpreter: the codec is not fuzzed" | tee $@; fi
+	else echo "atheris can't be installed for this system and interpreter, so the codec is not fuzzed" | tee $@; fi
 
-# The others' queues stand beside ours in an environment of their own, so that .venv stays as it is locked.
+# The queues that ours is compared with have their own environment, so that .venv contains only what is locked.
 bench: .venv/.installed .build/bench/venv/.installed
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
 
@@ -49,7 +49,7 @@ bench: .venv/.installed .build/bench/venv/.installed
 	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --requirement $<
 	@touch $@
 
-# Without a cache: mypy's doesn't notice a module that is new in a package, and calls it missing.
+# Without a cache: with one, mypy reports a new module of a package as missing.
 lint: .venv/.installed .build/mypy/stash_courier
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
@@ -73,7 +73,7 @@ zip: .venv/.installed .build/wheels/.fetched
 	tools/set_up.sh
 	@touch $@
 
-# Wheels for every system and interpreter: whatever would need a compiled part is refused here.
+# Only wheels for every system and interpreter; this fails for a package with compiled parts.
 .build/wheels/.fetched: requirements/runtime.txt | .venv/.installed
 	@mkdir -p $(@D)
 	.venv/bin/python -m pip --quiet --disable-pip-version-check download --require-hashes --no-deps \
@@ -81,12 +81,12 @@ zip: .venv/.installed .build/wheels/.fetched
 		--requirement $< --dest $(@D)
 	@touch $@
 
-# mypy knows the checkout by the name that the code imports.
+# Lets mypy find the checkout under the name that the code imports.
 .build/mypy/stash_courier:
 	@mkdir -p $(@D)
 	ln -sfn ../.. $@
 
-# For developers. --universal: one lock for every system and every Python from 3.11 on.
+# For developers. --universal: one lock for all systems and all Python versions from 3.11.
 LOCK := .build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml
 lock: .venv/.installed

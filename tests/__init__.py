@@ -1,4 +1,4 @@
-"""Tests, benchmarks and the demo. Importing this names the checkout ``stash_courier``, as plugin/main.py does."""
+"""Tests, benchmarks and the demo. Importing this registers the checkout as ``stash_courier``."""
 
 from __future__ import annotations
 

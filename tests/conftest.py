@@ -1,3 +1,3 @@
-"""Makes ``stash_courier`` importable before any test module is."""
+"""Makes ``stash_courier`` importable before pytest imports any test module."""
 
 import tests  # noqa: F401

@@ -1,1 +1,1 @@
-"""``make bench``: what Stash Courier costs, beside its targets and a peer measured in the same run."""
+"""``make bench``: the costs of Stash Courier against targets, and against peers measured in the same run."""

@@ -1,7 +1,7 @@
-"""``make bench``: runs the rows, prints the table, keeps it in .build/bench, draws docs/bench.svg.
+"""``make bench``: runs the rows, prints the table, saves it in .build/bench and draws docs/bench.svg.
 
-``python -m tests.benchmarks [row …] [--quick]``. Ends with 1 if a target is missed. ``--quick`` runs everything
-small, in order to see that it runs; its figures mean nothing, and the plot is left alone.
+``python -m tests.benchmarks [row …] [--quick]`` exits with 1 if a target is missed. ``--quick`` uses small sizes,
+to check that everything runs; its figures mean nothing, and it doesn't draw the plot.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.benchmarks import dead_letters, delivery, hooks, plot, queues, sweeping, timing
-from tests.benchmarks.data_folders import FULL, QUICK, Workshop
 from tests.benchmarks.table import KEYS, Figure, as_json, markdown
+from tests.benchmarks.workspace import FULL, QUICK, Workspace
 
 OUT = ROOT / ".build" / "bench"
 PLOT = ROOT / "docs" / "bench.svg"
 
-ROWS: dict[str, Callable[[Workshop], list[Figure]]] = {
+ROWS: dict[str, Callable[[Workspace], list[Figure]]] = {
     "hook": hooks.hook,
     "backlog": hooks.backlog,
     "enqueue": queues.enqueue,
@@ -43,11 +43,11 @@ ROWS: dict[str, Callable[[Workshop], list[Figure]]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what was asked for; returns the exit code."""
+    """Runs the chosen rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(KEYS)}; all if none is named")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--out", type=Path, default=OUT, help="where results go")
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"one of {', '.join(KEYS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that everything runs")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
     asked = parser.parse_args(arguments)
     unknown = set(asked.rows) - set(KEYS)
     if unknown:
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str]) -> int:
     rows = [key for key in KEYS if key in asked.rows or not asked.rows]
     results: dict[str, list[Figure]] = {}
     began = time.monotonic()
-    with Workshop(asked.out, QUICK if asked.quick else FULL, say) as shop:
+    with Workspace(asked.out, QUICK if asked.quick else FULL, say) as workspace:
         for key in rows:
             since = time.monotonic()
-            results[key] = ROWS[key](shop)
+            results[key] = ROWS[key](workspace)
             met = "pass" if all(figure.passes for figure in results[key]) else "FAIL"
             say(f"{key}: {met} ({time.monotonic() - since:.0f} s)")
-        points = shop.points
-    text = f"{markdown(results)}\n\n{machine()} {time.monotonic() - began:.0f} s in all.\n"
+        points = workspace.points
+    text = f"{markdown(results)}\n\n{machine()} Total time: {time.monotonic() - began:.0f} s.\n"
     if asked.quick:
         text += "\nRun with --quick: these figures mean nothing.\n"
     (asked.out / "results.md").write_text(text)
@@ -75,12 +75,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def say(text: str) -> None:
-    """Tells a person how far it is."""
+    """Prints progress."""
     sys.stderr.write(f"bench: {text}\n")
 
 
 def machine() -> str:
-    """What it ran on."""
+    """Describes this machine."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

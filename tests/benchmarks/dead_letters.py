@@ -1,4 +1,4 @@
-"""Rows about dead letters: what burying costs, and that looking, counting and purging stay cheap at a million."""
+"""Rows about dead letters: the cost of adding one, and of reading, counting and purging a million of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from stash_courier.queue import files, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed
 from tests.benchmarks import filling, timing
-from tests.benchmarks.data_folders import DESTINATION, Workshop
-from tests.benchmarks.stand import stand
+from tests.benchmarks.helpers import start_helper
 from tests.benchmarks.table import Figure, cost, faster
+from tests.benchmarks.workspace import DESTINATION, Workspace
 
 FEW = 1000
 HALF_DAYS = filling.AGE_DAYS / 2
 
 
-def bury(shop: Workshop) -> list[Figure]:
-    """``add`` against an INSERT of the same values into the same columns, with the two indexes agreed upon."""
-    folder, raw = shop.new("bury"), sqlite3.connect(shop.new("raw") / "raw.db", isolation_level=None)
+def bury(workspace: Workspace) -> list[Figure]:
+    """``add`` against an INSERT of the same values into the same columns, with two indexes."""
+    folder, raw = workspace.new("bury"), sqlite3.connect(workspace.new("raw") / "raw.db", isolation_level=None)
     now = time.time()
-    count = shop.sizes.operations // 2
+    count = workspace.sizes.operations // 2
     dlq = DeadLetterQueue(folder)
     values = filling.values(dlq, 0, DESTINATION, now)
     raw.execute("PRAGMA journal_mode = WAL")
@@ -64,7 +64,7 @@ def bury(shop: Workshop) -> list[Figure]:
     add(), insert()
     own = store.connect(str(folder / files.DLQ_DB), 1.0)
     own.execute("PRAGMA wal_autocheckpoint = 1000")
-    taken = timing.alternating({"raw": insert, "ours": add, "own": insert_own}, shop.sizes.batches)
+    taken = timing.alternating({"raw": insert, "ours": add, "own": insert_own}, workspace.sizes.batches)
     dlq.close()
     raw.close()
     own.close()
@@ -75,17 +75,17 @@ def bury(shop: Workshop) -> list[Figure]:
 
 
 def failed(error: DeliveryFailed) -> DeliveryFailed:
-    """The error as a worker has it: raised, and so with a traceback."""
+    """The error with a traceback, as a worker has it."""
     try:
         raise error
     except DeliveryFailed as caught:
         return caught
 
 
-def recent(shop: Workshop) -> list[Figure]:
-    """The latest ten, of many and of few."""
-    few = DeadLetterQueue(shop.filled(FEW))
-    many = DeadLetterQueue(shop.filled(shop.sizes.most))
+def recent(workspace: Workspace) -> list[Figure]:
+    """Reads the latest ten of many and of few."""
+    few = DeadLetterQueue(workspace.filled(FEW))
+    many = DeadLetterQueue(workspace.filled(workspace.sizes.most))
     taken = timing.alternating(
         {"few": _each(lambda: few.get_recent(10)), "many": _each(lambda: many.get_recent(10))}, 21
     )
@@ -94,9 +94,9 @@ def recent(shop: Workshop) -> list[Figure]:
     return [cost("", *timing.paired(taken, "many", "few"), 2.0)]
 
 
-def grouped(shop: Workshop) -> list[Figure]:
-    """Errors with their counts, against counting the table."""
-    folder = shop.filled(shop.sizes.most)
+def grouped(workspace: Workspace) -> list[Figure]:
+    """Errors with their counts, against GROUP BY on the table."""
+    folder = workspace.filled(workspace.sizes.most)
     dlq = DeadLetterQueue(folder)
     with closing(sqlite3.connect(folder / files.DLQ_DB)) as conn:
         plain = "SELECT error_type, count(*) FROM dead_letters GROUP BY error_type"
@@ -112,25 +112,25 @@ def grouped(shop: Workshop) -> list[Figure]:
     return [cost("", *timing.paired(taken, "ours", "plain"), 0.1)]
 
 
-def purge(shop: Workshop) -> list[Figure]:
-    """Deletes the older half; somebody else wants to write meanwhile, and times how long they can't."""
-    ours, plain = shop.new("purge"), shop.new("delete")
+def purge(workspace: Workspace) -> list[Figure]:
+    """Deletes the older half while another process measures for how long it can't write."""
+    ours, plain = workspace.new("purge"), workspace.new("delete")
     for folder in (ours, plain):
-        shutil.copy(shop.filled(shop.sizes.most) / files.DLQ_DB, folder)
+        shutil.copy(workspace.filled(workspace.sizes.most) / files.DLQ_DB, folder)
     before = (ours / files.DLQ_DB).stat().st_size
-    with stand("neighbour", plain / files.DLQ_DB) as other:
+    with start_helper("writer", plain / files.DLQ_DB) as other:
         conn = store.connect(str(plain / files.DLQ_DB), 10.0)
         other.ask("watch")
         conn.execute("DELETE FROM dead_letters WHERE failed_at < ?", (time.time() - HALF_DAYS * filling.DAY,))
         one_delete = other.ask("longest")
         left = conn.execute("SELECT count(*) FROM dead_letters").fetchone()[0]
         conn.close()
-    with stand("neighbour", ours / files.DLQ_DB) as other:
+    with start_helper("writer", ours / files.DLQ_DB) as other:
         dlq = DeadLetterQueue(ours)
         other.ask("watch")
         dlq.delete_older_than(HALF_DAYS)
         longest = other.ask("longest")
-        if abs(dlq.get_count() - left) > shop.sizes.most // 100:
+        if abs(dlq.get_count() - left) > workspace.sizes.most // 100:
             raise RuntimeError("the two deleted different numbers")
         dlq.close()
     after = (ours / files.DLQ_DB).stat().st_size

@@ -1,4 +1,4 @@
-"""Rows about the worker: draining a backlog beside a plain loop, its questions to Stash, its cost when idle."""
+"""Rows about the worker: draining a backlog against a plain loop, requests to Stash, cost when idle."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from pathlib import Path
 from stash_courier.queue import store
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.benchmarks import timing
-from tests.benchmarks.data_folders import Workshop
-from tests.benchmarks.stand import Helper, Worker, stand, tell
+from tests.benchmarks.helpers import Helper, Worker, start_helper, write_connection
 from tests.benchmarks.table import Figure, faster
+from tests.benchmarks.workspace import Workspace
 
 CONCURRENCY = 4  # the default
 MEBIBYTE = 1 << 20
 
 
 class Drain:
-    """Drains a backlog some times, and sends the same with a plain loop each time; once for two rows."""
+    """Drains a backlog repeatedly, and each time sends the same messages with a plain loop; used by two rows."""
 
-    def __init__(self, shop: Workshop) -> None:
-        self.questions = 0
-        folder, data = shop.new("drain"), shop.new("drain-data")
+    def __init__(self, workspace: Workspace) -> None:
+        self.requests = 0
+        folder, data = workspace.new("drain"), workspace.new("drain-data")
         with (
-            stand("stash", folder, shop.sizes.drained) as stash,
-            stand("receiver") as receiver,
-            stand("sender") as sender,
+            start_helper("stash", folder, workspace.sizes.drained) as stash,
+            start_helper("receiver") as receiver,
+            start_helper("sender") as sender,
         ):
             url = f"http://127.0.0.1:{receiver.ask('port')}/"
             stash.ask("configure", settings={"webhook_url": url, "sweep_off": True})
-            tell(data, stash.ask("port"))
+            write_connection(data, stash.ask("port"))
             with Worker(data) as worker:
                 self._arrived = 0
-                self._drain(shop, data, worker, receiver)  # the stand-in learns its answers
+                self._drain(workspace, data, worker, receiver)  # fills the stand-in's cache
                 self.taken: dict[str, list[float]] = {"ours": [], "plain": []}
-                for _ in range(shop.sizes.drains):
+                for _ in range(workspace.sizes.drains):
                     before = stash.ask("requests")
-                    self.taken["ours"].append(self._drain(shop, data, worker, receiver))
-                    self.questions = max(self.questions, stash.ask("requests") - before)
-                    self.taken["plain"].append(self._plain(shop, folder / "messages", url, receiver, sender))
+                    self.taken["ours"].append(self._drain(workspace, data, worker, receiver))
+                    self.requests = max(self.requests, stash.ask("requests") - before)
+                    self.taken["plain"].append(self._plain(workspace, folder / "messages", url, receiver, sender))
 
-    def _drain(self, shop: Workshop, data: Path, worker: Worker, receiver: Helper) -> float:
-        count = shop.sizes.drained
+    def _drain(self, workspace: Workspace, data: Path, worker: Worker, receiver: Helper) -> float:
+        count = workspace.sizes.drained
         queue = SceneQueue(data)
         at = time.time() - 1.0
         queue.put_many(
@@ -57,9 +57,9 @@ class Drain:
         time.sleep(0.2)
         return seconds
 
-    def _plain(self, shop: Workshop, file: Path, url: str, receiver: Helper, sender: Helper) -> float:
-        receiver.ask("messages", count=shop.sizes.drained, file=str(file))
-        self._arrived += shop.sizes.drained
+    def _plain(self, workspace: Workspace, file: Path, url: str, receiver: Helper, sender: Helper) -> float:
+        receiver.ask("messages", count=workspace.sizes.drained, file=str(file))
+        self._arrived += workspace.sizes.drained
         seconds: float = sender.ask("send", url=url, file=str(file), threads=CONCURRENCY)
         return seconds
 
@@ -67,28 +67,28 @@ class Drain:
 _drains: dict[int, Drain] = {}
 
 
-def _drained(shop: Workshop) -> Drain:
-    if id(shop) not in _drains:
-        _drains[id(shop)] = Drain(shop)
-    return _drains[id(shop)]
+def _drained(workspace: Workspace) -> Drain:
+    if id(workspace) not in _drains:
+        _drains[id(workspace)] = Drain(workspace)
+    return _drains[id(workspace)]
 
 
-def drain(shop: Workshop) -> list[Figure]:
-    """From waking the worker to the last request at the receiver, against the loop."""
-    return [faster("", *timing.paired(_drained(shop).taken, "ours", "plain"), 0.7)]
+def drain(workspace: Workspace) -> list[Figure]:
+    """The time from waking the worker to the last request at the receiver, against the plain loop."""
+    return [faster("", *timing.paired(_drained(workspace).taken, "ours", "plain"), 0.7)]
 
 
-def requests(shop: Workshop) -> list[Figure]:
-    """The most that one of those drains asked."""
-    return [Figure("", str(_drained(shop).questions), "", _drained(shop).questions, 125)]
+def requests(workspace: Workspace) -> list[Figure]:
+    """The highest number of requests to Stash in one drain."""
+    return [Figure("", str(_drained(workspace).requests), "", _drained(workspace).requests, 125)]
 
 
-def idle(shop: Workshop) -> list[Figure]:
-    """After some deliveries, with nothing to do: a sweep is due now and then, and Stash is asked every minute."""
-    data = shop.new("idle")
-    with stand("stash", shop.new("stash"), 200) as stash, stand("receiver") as receiver:
+def idle(workspace: Workspace) -> list[Figure]:
+    """A worker without deliveries, which still sweeps at intervals and asks Stash every minute."""
+    data = workspace.new("idle")
+    with start_helper("stash", workspace.new("stash"), 200) as stash, start_helper("receiver") as receiver:
         stash.ask("configure", settings={"webhook_url": f"http://127.0.0.1:{receiver.ask('port')}/"})
-        tell(data, stash.ask("port"))
+        write_connection(data, stash.ask("port"))
         with Worker(data) as worker:
             queue = SceneQueue(data)
             queue.put_many(
@@ -98,11 +98,11 @@ def idle(shop: Workshop) -> list[Figure]:
             queue.close()
             worker.wake()
             receiver.ask("arrivals", count=200)
-            time.sleep(shop.sizes.settle_seconds)
+            time.sleep(workspace.sizes.settle_seconds)
             memory = []
             used, began = worker.cpu_seconds(), time.monotonic()
-            while time.monotonic() - began < shop.sizes.idle_seconds:
-                time.sleep(shop.sizes.idle_seconds / 10)
+            while time.monotonic() - began < workspace.sizes.idle_seconds:
+                time.sleep(workspace.sizes.idle_seconds / 10)
                 memory.append(worker.memory())
             share = 100 * (worker.cpu_seconds() - used) / (time.monotonic() - began)
     resident = statistics.median(memory) / MEBIBYTE

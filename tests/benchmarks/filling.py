@@ -1,4 +1,4 @@
-"""Fills the data folder's files in big transactions, with rows as the product writes them."""
+"""Fills the databases of a data folder in large transactions, with rows like those of the product."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 
-FAR = 1_000_000_000  # scene ids of rows that are only there: no Stash asked here has them
+FAR = 1_000_000_000  # lowest scene id of rows that are never delivered; no Stash here has such scenes
 DAY = 86_400.0
-AGE_DAYS = 20  # the oldest dead letter; younger than the retention, so that no worker purges it
+AGE_DAYS = 20  # age of the oldest dead letter; below the retention, so that no worker purges it
 ERRORS = (Failure.REFUSED, Failure.ITEM_REFUSED, Failure.FORBIDDEN, Failure.NOT_THERE_YET)
 
 
 def deliveries(folder: Path, count: int, destination: str, *, first: int = FAR, due: float | None = None) -> None:
-    """Deliveries that wait, one a scene."""
+    """Inserts waiting deliveries, one per scene."""
     conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     now = time.time()
 
@@ -49,7 +49,7 @@ def deliveries(folder: Path, count: int, destination: str, *, first: int = FAR, 
 
 
 def history(folder: Path, count: int, destination: str) -> None:
-    """Deliveries that were made: what stays of each is its row in the ledger."""
+    """Inserts finished deliveries, of which only the row in the ledger remains."""
     conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     now = time.time()
     statement = (
@@ -72,7 +72,7 @@ def history(folder: Path, count: int, destination: str) -> None:
 
 
 def pause(folder: Path) -> None:
-    """Lets a worker route events and deliver none."""
+    """Pauses deliveries; a worker still routes events."""
     conn, gate = store.open_queue(str(folder), 10.0, patient=True)
     control.put(conn, control.PAUSED, time.time())
     conn.close()
@@ -80,7 +80,7 @@ def pause(folder: Path) -> None:
 
 
 def dead_letter(number: int, destination: str, now: float) -> tuple[Delivery, DeliveryFailed]:
-    """A delivery that failed three times, and why."""
+    """A delivery that failed three times, and its last error."""
     error = DeliveryFailed(
         ERRORS[number % len(ERRORS)],
         f"the receiver refused scene {FAR + number} with HTTP status 422: title is not allowed here",
@@ -105,7 +105,7 @@ def dead_letter(number: int, destination: str, now: float) -> tuple[Delivery, De
 
 
 def dead_letters(folder: Path, count: int, destination: str) -> None:
-    """Dead letters, their failures spread over AGE_DAYS; the values are those that ``add`` would write."""
+    """Inserts dead letters with times spread over AGE_DAYS; the values are those that ``add`` would write."""
     now = time.time()
     dlq = DeadLetterQueue(folder)
     made = dlq.add(*dead_letter(0, destination, now), retry_count=3)
@@ -131,6 +131,7 @@ def dead_letters(folder: Path, count: int, destination: str) -> None:
 
 
 def values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> dict[str, object]:
+    """The columns that ``add`` writes for a dead letter."""
     try:
         job, error = dead_letter(number, destination, now)
         raise error

@@ -1,4 +1,4 @@
-"""Rows about the hook process: what it costs Stash, also with a full queue, and how soon its event arrives."""
+"""Rows about the hook process: its cost, its cost with a large backlog, and the latency of its event."""
 
 from __future__ import annotations
 
@@ -6,57 +6,59 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks import filling, timing
-from tests.benchmarks.data_folders import Workshop
-from tests.benchmarks.stand import MAIN, Helper, Worker, stand, tell
+from tests.benchmarks.helpers import MAIN, Helper, Worker, start_helper, write_connection
 from tests.benchmarks.table import Figure, cost
+from tests.benchmarks.workspace import Workspace
 from tests.support.durable import environment, request
 
 HOOK = (sys.executable, "-S", "-E", str(MAIN))  # as the manifest starts it
-REST_SECONDS = 0.03  # between two processes: the worker that was woken goes back to sleep
+REST_SECONDS = 0.03  # between two processes, so that the worker can go back to sleep
 SETTINGS = {"sweep_off": True, "delivery_concurrency": 4}
 
 
-def hook(shop: Workshop) -> list[Figure]:
-    """The hook against a bare interpreter, while a worker that delivers nothing holds the database open."""
-    with _workers(shop, {"hook": shop.new("hook")}) as (stash, folders):
+def hook(workspace: Workspace) -> list[Figure]:
+    """The hook against a bare interpreter, while a paused worker has the database open."""
+    with _workers(workspace, {"hook": workspace.new("hook")}) as (stash, folders):
         taken = timing.alternating(
-            {"bare": _bare, "hook": _hooks(stash, folders["hook"])}, shop.sizes.processes, REST_SECONDS
+            {"bare": _bare, "hook": _hooks(stash, folders["hook"])}, workspace.sizes.processes, REST_SECONDS
         )
     return [cost("", *timing.paired(taken, "hook", "bare"), 2.0)]
 
 
-def backlog(shop: Workshop) -> list[Figure]:
-    """The same with waiting jobs and dead letters against empty files."""
-    sizes = (shop.sizes.many, shop.sizes.most)
-    named = {f"{count:,}": shop.filled(count) for count in (0, *sizes)}
-    with _workers(shop, named) as (stash, folders):
+def backlog(workspace: Workspace) -> list[Figure]:
+    """The hook with many waiting jobs and dead letters against empty files."""
+    sizes = (workspace.sizes.many, workspace.sizes.most)
+    named = {f"{count:,}": workspace.filled(count) for count in (0, *sizes)}
+    with _workers(workspace, named) as (stash, folders):
         runs: dict[str, Callable[[], float]] = {name: _hooks(stash, folder) for name, folder in folders.items()}
-        taken = timing.alternating(runs, 2 * shop.sizes.processes, REST_SECONDS)
-    shop.points["hook"] = [(int(name.replace(",", "")), statistics.median(times)) for name, times in taken.items()]
+        taken = timing.alternating(runs, 2 * workspace.sizes.processes, REST_SECONDS)
+    workspace.points["hook"] = [
+        (int(name.replace(",", "")), statistics.median(times)) for name, times in taken.items()
+    ]
     return [cost(f"{count:,}", *timing.paired(taken, f"{count:,}", "0"), 1.05) for count in sizes]
 
 
-def latency(shop: Workshop) -> list[Figure]:
-    """From before the hook's start until the receiver has the request, one edit after another."""
-    data = shop.new("latency")
+def latency(workspace: Workspace) -> list[Figure]:
+    """The time from the start of a hook until the receiver has the request, one edit after another."""
+    data = workspace.new("latency")
     delays, bare = [], []
-    with stand("stash", shop.new("stash"), 50) as stash, stand("receiver") as receiver:
+    with start_helper("stash", workspace.new("stash"), 50) as stash, start_helper("receiver") as receiver:
         url = f"http://127.0.0.1:{receiver.ask('port')}/"
         stash.ask("configure", settings={**SETTINGS, "webhook_url": url})
-        tell(data, stash.ask("port"))
+        write_connection(data, stash.ask("port"))
         with Worker(data):
             run = _hooks(stash, data)
-            for number in range(2 * shop.sizes.processes + 1):
+            for number in range(2 * workspace.sizes.processes + 1):
                 began = time.time()
                 run()
                 arrived = receiver.ask("arrivals", count=number + 1)[-1]
                 time.sleep(REST_SECONDS)
-                if number:  # the first one opens connections
+                if number:  # the first edit opens connections
                     delays.append(arrived - began)
                     bare.append(_bare())
     base = statistics.median(bare)
@@ -71,7 +73,7 @@ def _bare() -> float:
 
 
 def _hooks(stash: Helper, data: Path) -> Callable[[], float]:
-    """A function that runs a hook for the next scene and returns its seconds."""
+    """A function that runs a hook for the next scene and returns its duration in seconds."""
     port = stash.ask("port")
     count = iter(range(1, 1_000_000))
 
@@ -86,27 +88,17 @@ def _hooks(stash: Helper, data: Path) -> Callable[[], float]:
     return run
 
 
-class _workers:  # noqa: N801  # used like a function
-    """A stand-in Stash, and a paused worker on each data folder: it takes events in and delivers none."""
-
-    def __init__(self, shop: Workshop, folders: Mapping[str, Path]) -> None:
-        self._shop = shop
-        self._folders = folders
-        self._stack = ExitStack()
-
-    def __enter__(self) -> tuple[Helper, Mapping[str, Path]]:
-        with self._stack:
-            stash = self._stack.enter_context(stand("stash", self._shop.new("stash"), 50))
-            stash.ask("configure", settings={**SETTINGS, "webhook_url": "http://127.0.0.1:9/"})
-            for folder in self._folders.values():
-                tell(folder, stash.ask("port"))
-                filling.pause(folder)
-                self._stack.enter_context(Worker(folder))
-            for folder in self._folders.values():  # the first hook of each isn't like the others
-                _hooks(stash, folder)()
-            time.sleep(self._shop.sizes.settle_seconds / 5)
-            self._stack = self._stack.pop_all()
-            return stash, self._folders
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+@contextmanager
+def _workers(workspace: Workspace, folders: Mapping[str, Path]) -> Iterator[tuple[Helper, Mapping[str, Path]]]:
+    """A stand-in Stash, and on each data folder a paused worker, which routes events and delivers none."""
+    with ExitStack() as stack:
+        stash = stack.enter_context(start_helper("stash", workspace.new("stash"), 50))
+        stash.ask("configure", settings={**SETTINGS, "webhook_url": "http://127.0.0.1:9/"})
+        for folder in folders.values():
+            write_connection(folder, stash.ask("port"))
+            filling.pause(folder)
+            stack.enter_context(Worker(folder))
+        for folder in folders.values():  # the first hook is slower than the others
+            _hooks(stash, folder)()
+        time.sleep(workspace.sizes.settle_seconds / 5)
+        yield stash, folders

@@ -1,6 +1,6 @@
-"""The plot of the benchmark, as SVG: what taking and finishing a job costs against history and against backlog.
+"""Draws the benchmark's plot as SVG: the time per job over the size of the history and of the backlog.
 
-Both axes are logarithmic. Written by hand: three panels of lines need no library.
+Both axes are logarithmic. Three panels of lines need no library.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from html import escape
 Point = tuple[int, float]  # rows, seconds
 
 OURS = "Stash Courier"
-COLOURS = {OURS: "#1668b8", "persist-queue": "#d1495b", "huey": "#8a8d91", "litequeue": "#c98a00"}
+COLORS = {OURS: "#1668b8", "persist-queue": "#d1495b", "huey": "#8a8d91", "litequeue": "#c98a00"}
 PANELS = (
-    ("a job, taken and finished", "finished jobs before it", "history: "),
-    ("a job, taken and finished", "jobs that wait behind it", "backlog: "),
-    ("a hook, whole process", "waiting jobs, and as many dead letters", "hook"),
+    ("take and finish a job", "finished jobs in the history", "history: "),
+    ("take and finish a job", "waiting jobs in the backlog", "backlog: "),
+    ("hook, whole process", "waiting jobs, and as many dead letters", "hook"),
 )
-WIDTH, HEIGHT = 330, 240  # of a panel's drawing
+WIDTH, HEIGHT = 330, 240  # of a panel's plot area
 LEFT, TOP, GAP = 62, 52, 84
 TICK = 'font-size="11" fill="#57606a"'
 
 
 def draw(points: Mapping[str, Sequence[Point]]) -> str:
-    """The whole picture.
+    """Draws the whole plot.
 
     Args:
-        points: by series: ``history: NAME``, ``backlog: NAME`` and ``hook``.
+        points: by series, which are ``history: NAME``, ``backlog: NAME`` and ``hook``.
     """
     width = LEFT + len(PANELS) * (WIDTH + GAP) - GAP + 24
     height = TOP + HEIGHT + 84
@@ -70,30 +70,30 @@ def _panel(left: int, title: str, axis: str, series: Mapping[str, Sequence[Point
         yield f'<text x="{across:.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle" {TICK}>{label}</text>'
     middle = left + WIDTH / 2
     yield f'<text x="{middle}" y="{TOP + HEIGHT + 38}" text-anchor="middle" font-size="12">{escape(axis)}</text>'
-    for name in sorted(series, key=lambda name: name == OURS):  # ours lies on top
+    for name in sorted(series, key=lambda name: name == OURS):  # draw ours last, on top
         line = " ".join(f"{x(count):.1f},{y(seconds):.1f}" for count, seconds in series[name])
-        colour = COLOURS.get(name, "black")
+        color = COLORS.get(name, "black")
         stroke = 3 if name == OURS else 2
-        yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{stroke}"/>'
+        yield f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="{stroke}"/>'
         for count, seconds in series[name]:
-            yield f'<circle cx="{x(count):.1f}" cy="{y(seconds):.1f}" r="{stroke + 1}" fill="{colour}"/>'
+            yield f'<circle cx="{x(count):.1f}" cy="{y(seconds):.1f}" r="{stroke + 1}" fill="{color}"/>'
 
 
 def _legend(y: int) -> Iterable[str]:
     x = LEFT
-    for name, colour in COLOURS.items():
-        yield f'<path d="M{x} {y - 4}h22" stroke="{colour}" stroke-width="{3 if name == OURS else 2}"/>'
+    for name, color in COLORS.items():
+        yield f'<path d="M{x} {y - 4}h22" stroke="{color}" stroke-width="{3 if name == OURS else 2}"/>'
         yield f'<text x="{x + 30}" y="{y}" font-size="12" fill="#1f2328">{escape(name)}</text>'
         x += 150
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around these."""
+    """The powers of ten that enclose these values."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return low, max(high, low + 1)
 
 
 def _seconds(power: int) -> str:
-    """A power of ten of seconds, as people write it."""
+    """Formats a power of ten in seconds."""
     unit, shift = ("s", 0) if power >= 0 else ("ms", 3) if power >= -3 else ("µs", 6)
     return f"{10 ** (power + shift):,} {unit}"

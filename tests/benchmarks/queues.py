@@ -1,4 +1,4 @@
-"""Rows about the queue in one process: enqueue, claim and done, beside SQLite alone and beside others' queues."""
+"""Rows about the queue in one process: enqueue, claim and done, against plain SQLite and other queues."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.benchmarks import filling, timing
-from tests.benchmarks.contestants import DATA, OTHERS, Raw
-from tests.benchmarks.data_folders import DESTINATION, Workshop
-from tests.benchmarks.stand import Helper
+from tests.benchmarks.helpers import Helper
+from tests.benchmarks.peers import DATA, PEERS, Raw
 from tests.benchmarks.table import Figure, faster
+from tests.benchmarks.workspace import DESTINATION, Workspace
 
 CLAIM = 100  # the dispatcher's CLAIM_AHEAD
-AT_ONCE = 4  # deliveries that end in one transaction of the recorder: the default concurrency
+AT_ONCE = 4  # deliveries that end in one transaction of the completer; the default concurrency
 VENV = ROOT / ".build" / "bench" / "venv"
 
 
 class Ours:
-    """SceneQueue, one statement at a time as SQLite alone is asked, or in the worker's strides."""
+    """SceneQueue, used one job at a time like plain SQLite, or in batches like the worker."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,33 +34,33 @@ class Ours:
         self._next = 1
 
     def fill(self, waiting: int, history: int) -> None:
-        """Waiting deliveries, and the ledger's rows of those that were made."""
+        """Inserts waiting deliveries, and the ledger's rows of finished ones."""
         filling.deliveries(self._folder, waiting, DESTINATION, first=self._next)
         filling.history(self._folder, history, DESTINATION)
         self._next += waiting
 
     def put(self, count: int) -> None:
-        """persist-queue's put, as a hook's row is made."""
+        """Calls put, which writes the same row as a hook."""
         event = json.loads(DATA)
         for _ in range(count):
             self.queue.put(event)
 
     def take_singly(self, count: int) -> None:
-        """Claims one and ends it, each in a transaction of its own."""
+        """Claims and finishes one job at a time, each in its own transaction."""
         for _ in range(count):
             (delivery,) = self.queue.claim(DESTINATION, 1, time.time())
             assert isinstance(delivery, Delivery)
             self.queue.done(delivery)
 
     def take_bare(self, count: int) -> None:
-        """The same two statements on the same tables, without our code around them: what the tables cost."""
+        """Runs the same two statements on the same tables without our code, to show the cost of the tables."""
         for _ in range(count):
             values = {"destination": DESTINATION, "limit": 1, "now": time.time()}
             (row,) = self.queue.connection.execute(sql.CLAIM, values).fetchall()
             self.queue.connection.execute(sql.DONE, (row[0],))
 
     def take(self, count: int) -> None:
-        """As the worker: claims many, ends those together that end together."""
+        """Works like the worker: claims many, and finishes several in one transaction."""
         while count:
             claimed = self.queue.claim(DESTINATION, min(CLAIM, count), time.time())
             count -= len(claimed)
@@ -71,31 +71,31 @@ class Ours:
                         self.queue.done(delivery)
 
     def checkpoint(self) -> None:
-        """Moves the log into the file, as the worker does every half minute."""
+        """Moves the WAL into the database file, as the worker does every half minute."""
         self.queue.tidy()
 
 
-def enqueue(shop: Workshop) -> list[Figure]:
-    """Inserts of the same bytes, each durable before the next."""
-    count = shop.sizes.operations
-    raw, ours = Raw(str(shop.new("raw"))), Ours(shop.new("enqueue"))
+def enqueue(workspace: Workspace) -> list[Figure]:
+    """Inserts the same bytes, each durable before the next."""
+    count = workspace.sizes.operations
+    raw, ours = Raw(str(workspace.new("raw"))), Ours(workspace.new("enqueue"))
     taken = timing.alternating(
-        {"raw": _timed(raw.put, count), "ours": _timed(ours.put, count)}, shop.sizes.batches
+        {"raw": _timed(raw.put, count), "ours": _timed(ours.put, count)}, workspace.sizes.batches
     )
     ours.queue.close()
     return [faster("", *timing.paired(taken, "ours", "raw"), 0.85)]
 
 
-def claim(shop: Workshop) -> list[Figure]:
-    """Claim and done, one at a time, with few jobs waiting and with many."""
-    count, batches = shop.sizes.operations, shop.sizes.batches
+def claim(workspace: Workspace) -> list[Figure]:
+    """Claim and done, one at a time, with few and with many waiting jobs."""
+    count, batches = workspace.sizes.operations, workspace.sizes.batches
     few = count * batches
-    raw, ours = Raw(str(shop.new("raw"))), Ours(shop.new("claim"))
-    full = Ours(shop.new("claim-full"))
+    raw, ours = Raw(str(workspace.new("raw"))), Ours(workspace.new("claim"))
+    full = Ours(workspace.new("claim-full"))
     raw.fill(few, 0)
     ours.fill(2 * few, 0)
-    shop.say(f"filling {shop.sizes.half:,} deliveries")
-    full.fill(shop.sizes.half + few, 0)
+    workspace.say(f"filling {workspace.sizes.half:,} deliveries")
+    full.fill(workspace.sizes.half + few, 0)
     taken = timing.alternating(
         {
             "raw": _timed(raw.take, count),
@@ -112,48 +112,50 @@ def claim(shop: Workshop) -> list[Figure]:
         faster(
             "the same statements on the same tables, without our code", *timing.paired(taken, "bare", "raw"), None
         ),
-        faster(f"with {shop.sizes.half:,} waiting ÷ with {few:,}", *timing.paired(taken, "full", "ours"), 0.9),
+        faster(
+            f"with {workspace.sizes.half:,} waiting ÷ with {few:,}", *timing.paired(taken, "full", "ours"), 0.9
+        ),
     ]
 
 
-def peers(shop: Workshop) -> list[Figure]:
-    """Taking and finishing jobs, each queue in its own way, after a history; for the plot after shorter ones."""
-    count = shop.sizes.operations
+def peers(workspace: Workspace) -> list[Figure]:
+    """Take and finish jobs with a long history, each queue in its own way; and with shorter ones for the plot."""
+    count = workspace.sizes.operations
     python = VENV / "bin" / "python"
     if not python.exists():
-        raise SystemExit("The others' queues are not installed: make bench does it.")
-    largest = shop.sizes.history
+        raise SystemExit("The other queues are not installed. `make bench` installs them.")
+    largest = workspace.sizes.history
     figures = []
     for history in (largest // 100, largest // 10, largest):
         for kind, waiting, past in (("history", 0, history), ("backlog", history, 0)):
             with ExitStack() as stack:
-                ours = Ours(shop.new("ours"))
+                ours = Ours(workspace.new("ours"))
                 stack.callback(ours.queue.close)
                 jobs = waiting + 20 * count
                 ours.fill(jobs, past)
                 runs: dict[str, Callable[[], float]] = {"Stash Courier": _timed(ours.take, count)}
-                for name in OTHERS:
-                    command = (str(python), "-m", "tests.benchmarks.contestants", name, str(shop.new(name)))
+                for name in PEERS:
+                    command = (str(python), "-m", "tests.benchmarks.peers", name, str(workspace.new(name)))
                     helper = stack.enter_context(Helper(*command))
                     helper.ask("fill", waiting=jobs, history=past)
                     runs[name] = partial(_asked, helper, count // 5 or 1)
                 taken = timing.alternating(runs, 5)
                 each = {name: statistics.median(times) for name, times in taken.items()}
                 for name, seconds in each.items():
-                    shop.points.setdefault(f"{kind}: {name}", []).append((history, seconds))
+                    workspace.points.setdefault(f"{kind}: {name}", []).append((history, seconds))
                 if kind == "history" and history == largest:
-                    figures = [faster(name, each["Stash Courier"], each[name], 1.0) for name in OTHERS]
+                    figures = [faster(name, each["Stash Courier"], each[name], 1.0) for name in PEERS]
     return figures
 
 
 def _asked(helper: Helper, count: int) -> float:
-    """Seconds per job of another process that takes so many."""
+    """Seconds per job of another process that takes this many."""
     seconds: float = helper.ask("take", count=count)
     return seconds / count
 
 
 def _timed(run: Callable[[int], None], count: int) -> Callable[[], float]:
-    """Seconds per operation, of a batch of so many."""
+    """A function that returns the seconds per operation of a batch."""
 
     def timed() -> float:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Row about the sweep: what it asks Stash when nothing has changed."""
+"""The row about the sweep: its requests to Stash when nothing has changed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.sweep import Sweep, ask
-from tests.benchmarks.data_folders import DESTINATION, Workshop
-from tests.benchmarks.stand import tell
+from tests.benchmarks.helpers import write_connection
 from tests.benchmarks.table import Figure
+from tests.benchmarks.workspace import DESTINATION, Workspace
 from tests.standin.stash import StandInStash
 
 SETTINGS = Settings()
-LONG_AGO = 30 * 86_400.0  # when the library was last changed, and all of it sent
+LONG_AGO = 30 * 86_400.0  # when the library last changed and was sent
 
 
-def sweep(shop: Workshop) -> list[Figure]:
-    """The sweep after the first, which only learns what there is."""
-    data = shop.new("sweep")
+def sweep(workspace: Workspace) -> list[Figure]:
+    """Counts the requests of later sweeps; the first one only records the state of the library."""
+    data = workspace.new("sweep")
     wall = time.time() - LONG_AGO
-    with StandInStash(shop.sizes.library, config_dir=shop.new("library"), clock=lambda: wall) as standin:
-        tell(data, standin.config.port)
+    with StandInStash(workspace.sizes.library, config_dir=workspace.new("library"), clock=lambda: wall) as standin:
+        write_connection(data, standin.config.port)
         queue, dlq, stash = SceneQueue(data), DeadLetterQueue(data), Stash(data)
         with queue.transaction():
             for scene in standin.library.all():
@@ -52,5 +52,5 @@ def sweep(shop: Workshop) -> list[Figure]:
         queue.close()
         dlq.close()
     if found:
-        raise RuntimeError(f"the sweep took {found} scenes that nobody touched for changed")
+        raise RuntimeError(f"the sweep reported {found} unchanged scenes as changed")
     return [Figure("", f"{asked[-1]} in {seconds:.2g} s", "", asked[-1], 1)]

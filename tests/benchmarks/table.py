@@ -1,14 +1,11 @@
-"""The benchmark's table: its rows as they were set, what was measured for each, and how that is written down.
-
-Measures nothing.
-"""
+"""The benchmark's table: targets, figures and their formats. Measures nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-# Key, measure, target: word for word what was agreed upon.
+# Key, measure, target.
 TARGETS = (
     ("hook", "hook, whole process ÷ `python3 -c pass` (an interpreter without `.pth` files)", "≤ 2.0"),
     (
@@ -24,7 +21,7 @@ TARGETS = (
     ),
     (
         "peers",
-        "beside: persist-queue's own SQLiteAckQueue, huey (SQLite, fsync), litequeue (FULL)",
+        "against peers: persist-queue's own SQLiteAckQueue, huey (SQLite, fsync), litequeue (FULL)",
         "ahead of each at 100,000 rows of history",
     ),
     (
@@ -58,14 +55,14 @@ KEYS = tuple(key for key, _, _ in TARGETS)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that is held against one limit."""
+    """One measured value and its limit."""
 
-    what: str  # which part of the row it is; "" if the row has only one
+    what: str  # the part of the row; "" if the row has only one figure
     measured: str  # with its unit
-    peer: str  # with its unit; "" if it is held against a fixed limit
+    peer: str  # with its unit; "" if the limit is fixed
     value: float
-    limit: float | None  # None: shown for comparison, such as what SQLite alone takes for the same
-    at_least: bool = False  # the value mustn't be below the limit; else not above
+    limit: float | None  # None: shown for comparison only
+    at_least: bool = False  # whether the limit is a minimum; else it is a maximum
 
     @property
     def passes(self) -> bool:
@@ -76,24 +73,24 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """The limit as people write it."""
+        """The limit as text."""
         if self.limit is None:
             return ""
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
 
 
 def faster(what: str, ours: float, peer: float, limit: float | None) -> Figure:
-    """A figure for two seconds-per-operation of which ours, as a speed, is at least ``limit`` of the peer's."""
+    """A figure for two times per operation: our speed must be at least ``limit`` times the peer's."""
     return Figure(what, time(ours), time(peer), peer / ours, limit, at_least=True)
 
 
 def cost(what: str, ours: float, peer: float, limit: float) -> Figure:
-    """A figure for two times of which ours is at most ``limit`` times the peer's."""
+    """A figure for two times: ours must be at most ``limit`` times the peer's."""
     return Figure(what, time(ours), time(peer), ours / peer, limit)
 
 
 def time(seconds: float) -> str:
-    """Seconds in a unit that reads well."""
+    """Formats seconds with a suitable unit."""
     for factor, unit in ((1, "s"), (1e3, "ms")):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
@@ -101,9 +98,9 @@ def time(seconds: float) -> str:
 
 
 def markdown(results: Mapping[str, Iterable[Figure]]) -> str:
-    """The table of what was measured, in the order of TARGETS."""
+    """The table of results, in the order of TARGETS."""
     lines = [
-        "| measure | measured | beside it | ratio | target | |",
+        "| measure | measured | peer | ratio | target | |",
         "|---|--:|--:|--:|--:|---|",
     ]
     for key, name, _ in TARGETS:
@@ -120,5 +117,5 @@ def markdown(results: Mapping[str, Iterable[Figure]]) -> str:
 
 
 def as_json(results: Mapping[str, Iterable[Figure]]) -> dict[str, object]:
-    """The same for programs."""
+    """The results as JSON data."""
     return {key: [{**asdict(figure), "passes": figure.passes} for figure in row] for key, row in results.items()}

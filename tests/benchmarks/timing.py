@@ -1,4 +1,4 @@
-"""How times are taken: contestants in turn, so that a busy moment falls on all of them, and medians."""
+"""How times are measured: candidates take turns, so that a busy moment affects all of them; medians count."""
 
 from __future__ import annotations
 
@@ -15,33 +15,28 @@ BARE = (sys.executable, "-c", "pass")
 
 
 def alternating(
-    contestants: Mapping[str, Callable[[], float]], rounds: int, pause: float = 0.0
+    candidates: Mapping[str, Callable[[], float]], rounds: int, pause: float = 0.0
 ) -> dict[str, list[float]]:
-    """Lets each take a time ``rounds`` times, one after another in turn, the order turned round every second time.
+    """Runs all candidates ``rounds`` times, in turn, in reverse order every second time.
 
     Args:
-        contestants: by name; each returns the seconds it took.
-        rounds: how often.
-        pause: seconds between two, in which what the last one set off comes to rest.
+        candidates: by name; each returns the seconds it took.
+        rounds: how often each runs.
+        pause: seconds between two runs, for background work to finish.
     """
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds):
-        names = list(contestants)
+        names = list(candidates)
         for name in names if number % 2 == 0 else reversed(names):
-            taken[name].append(contestants[name]())
+            taken[name].append(candidates[name]())
             time.sleep(pause)
     return taken
 
 
-def medians(taken: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The median of each."""
-    return {name: statistics.median(times) for name, times in taken.items()}
-
-
 def paired(taken: Mapping[str, Sequence[float]], ours: str, peer: str) -> tuple[float, float]:
-    """Our median, and the peer's time that stands to it as the median of the rounds' ratios.
+    """Our median, and the peer's time such that their ratio is the median of the ratios of all rounds.
 
-    Two times of one round were taken in the same moment of the machine, two medians were not.
+    The two times of a round are measured close together, so their ratio is more reliable than that of two medians.
     """
     ratio = statistics.median(a / b for a, b in zip(taken[ours], taken[peer], strict=True))
     median = statistics.median(taken[ours])
@@ -49,7 +44,7 @@ def paired(taken: Mapping[str, Sequence[float]], ours: str, peer: str) -> tuple[
 
 
 def process(command: Sequence[str], stdin: bytes, environment: Mapping[str, str]) -> float:
-    """Seconds from before a process's start until it has ended, its standard input waiting in a pipe."""
+    """Seconds from before the start of a process until its end; its standard input is already in a pipe."""
     reading, writing = os.pipe()
     try:
         os.write(writing, stdin)
@@ -67,12 +62,12 @@ def process(command: Sequence[str], stdin: bytes, environment: Mapping[str, str]
 
 
 def refuse_pth_files() -> None:
-    """Stops where ``python3 -c pass`` would be slowed down by other people's files, which makes us look good."""
+    """Exits if .pth files slow down ``python3 -c pass``, which would make our ratios look better."""
     found = list(Path(sysconfig.get_path("purelib")).glob("*.pth"))
     if found:
-        raise SystemExit(f"{found[0]} slows each start of this interpreter down: use one without .pth files")
+        raise SystemExit(f"{found[0]} slows down each start of this interpreter. Use one without .pth files.")
 
 
 def percentile(times: Sequence[float], share: float) -> float:
-    """The time that this share of them doesn't exceed."""
+    """The time that this share of all times doesn't exceed."""
     return sorted(times)[min(len(times) - 1, int(share * len(times)))]

@@ -1,8 +1,8 @@
-"""``make demo``: Stash Courier at work, for a person to watch. Ends with a table that must be as promised.
+"""``make demo``: shows Stash Courier at work and ends with a table of results, which it checks.
 
-Without ``STASH_URL`` it edits scenes in the stand-in Stash. With ``STASH_URL`` and ``STASH_API_KEY`` the
-scenes come from that Stash, which is only read: its hooks are played here, and the plugin's settings
-are this demo's. Everything runs on this machine, in a folder of its own that is deleted at the end.
+Without ``STASH_URL`` it edits scenes in the stand-in Stash. With ``STASH_URL`` and ``STASH_API_KEY`` the scenes
+come from that Stash, which is only read: the demo runs the hooks itself and uses its own settings. Everything runs
+on this machine, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tests.support.harness import SECRET, wait_until
 
 
 class Demo:
-    """The acts of the demo and what they promised."""
+    """The steps of the demo, and a record of all events."""
 
     def __init__(self, source: Source, receiver: Receiver) -> None:
         self.source = source
         self.receiver = receiver
         self.events: list[tuple[int, float]] = []  # scene id, wall time before the edit
-        self.refused: list[Received] = []  # by the receiver, for good
+        self.refused: list[Received] = []  # by the receiver
 
     def edit(self, scene_ids: Sequence[int]) -> None:
         """Edits scenes one after another."""
@@ -39,7 +39,7 @@ class Demo:
             self.source.edit(scene_id, f"Edited {len(self.events)} times so far")
 
     def arrived(self, event: tuple[int, float]) -> Received | None:
-        """The first request that tells of an event's scene after the event, taken by the receiver."""
+        """The first accepted request about the event's scene after the event."""
         scene_id, at = event
         for received in self.receiver.received:
             if received.at >= at and scene(received) == str(scene_id) and self.taken(received):
@@ -47,16 +47,16 @@ class Demo:
         return None
 
     def taken(self, received: Received) -> bool:
-        """Whether the receiver answered that it took it."""
+        """Whether the receiver accepted the request."""
         return received not in self.refused
 
     def wait(self, timeout: float = 20.0) -> None:
-        """Waits until every event so far has arrived."""
+        """Waits until all events so far have arrived."""
         wait_until(lambda: all(self.arrived(event) for event in self.events), timeout)
 
     def ordinary_edits(self, scene_ids: Sequence[int]) -> None:
-        """Latency from the edit to the receiver."""
-        say("1. Edits arrive. From the start of the hook to the receiver:")
+        """Shows the latency from the edit to the receiver."""
+        say("1. Edits arrive. Time from the start of the hook to the receiver:")
         for scene_id in scene_ids:
             self.edit([scene_id])
             self.wait()
@@ -65,34 +65,34 @@ class Demo:
             say(f"   scene {scene_id}: {(received.at - self.events[-1][1]) * 1000:6.1f} ms, signature verified")
 
     def outage(self, scene_ids: Sequence[int]) -> None:
-        """The receiver goes down and comes back."""
-        say(f"2. The receiver goes down; {len(scene_ids)} scenes are edited meanwhile.")
+        """Takes the receiver down and up again."""
+        say(f"2. The receiver is down while {len(scene_ids)} scenes are edited.")
         self.receiver.down()
         self.edit(scene_ids)
         time.sleep(1.0)
         self.say_status()
         self.receiver.up()
-        back = time.monotonic()
+        restored = time.monotonic()
         self.wait(60.0)
-        waited = time.monotonic() - back
-        say(f"   It is back: all {len(scene_ids)} arrived {waited:.1f} s later, none is a dead letter.")
+        waited = time.monotonic() - restored
+        say(f"   The receiver is up again. All {len(scene_ids)} arrived within {waited:.1f} s. Dead letters: 0.")
 
-    def murder(self, scene_ids: Sequence[int]) -> None:
-        """The worker dies in the middle of deliveries."""
-        say(f"3. {len(scene_ids)} edits, and the worker is killed (SIGKILL) while it delivers them.")
+    def worker_crash(self, scene_ids: Sequence[int]) -> None:
+        """Kills the worker during deliveries."""
+        say(f"3. The worker is killed (SIGKILL) while it delivers {len(scene_ids)} edits.")
         self.receiver.answer = slowly
         self.edit(scene_ids[:-1])
         pid = self.source.kill_worker()
-        say(f"   Worker {pid} is dead. The next edit starts another:")
+        say(f"   Worker {pid} is dead. The next edit starts a new one.")
         self.edit(scene_ids[-1:])
         self.wait(30.0)
-        wait_until(lambda: self.source.waiting() == 0, 30.0)  # what the killed one sent is sent again
+        wait_until(lambda: self.source.waiting() == 0, 30.0)  # unrecorded requests are sent again
         self.receiver.answer = verified
-        say(f"   worker {self.source.worker_pid()} delivered the rest: all arrived.")
+        say(f"   Worker {self.source.worker_pid()} delivered the rest. All {len(scene_ids)} arrived.")
 
     def dead_letter(self, scene_id: int) -> None:
-        """A delivery that can't succeed, its review and its redrive."""
-        say(f"4. The receiver refuses scene {scene_id} for good (422).")
+        """Shows a delivery that fails permanently, its review and its redrive."""
+        say(f"4. The receiver refuses scene {scene_id} permanently (422).")
 
         def refuse(received: Received) -> Reply:
             self.refused.append(received)
@@ -101,18 +101,18 @@ class Demo:
         self.receiver.answer = refuse
         self.edit([scene_id])
         wait_until(lambda: self.source.dead() == 1, 20.0)
-        say('   It is a dead letter now. The button "Review dead letters" says:')
+        say('   It is a dead letter now. The button "Review dead letters" shows:')
         self.say_lines("review_dead_letters")
         self.receiver.answer = verified
-        say('   The receiver is fixed. The button "Retry dead letters" says:')
+        say('   The receiver is fixed. The button "Retry dead letters" shows:')
         self.say_lines("retry_dead_letters")
         self.wait(20.0)
         wait_until(lambda: self.source.dead() == 0, 10.0)
-        say("   Delivered; no dead letter is left.")
+        say("   Delivered. Dead letters: 0.")
 
     def media_servers(self, scene_id: int) -> None:
-        """One edit that reaches the webhook, Jellyfin and Plex."""
-        say("5. Jellyfin and Plex (stand-ins) are set up beside the webhook; one scene is edited.")
+        """Shows one edit that reaches the webhook, Jellyfin and Plex."""
+        say("5. Jellyfin and Plex (stand-ins) are added to the settings, and one scene is edited.")
         path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
         films = plex.Library("1", "Films", (path.rpartition("/")[0],))
         with jellyfin.StandInJellyfin() as server, plex.Plex(films) as other:
@@ -125,25 +125,26 @@ class Demo:
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
             wait_until(lambda: server.posted and other.edits, 20.0)
-            say(f"   All three have it {(time.monotonic() - began) * 1000:.0f} ms later: webhook: {title},")
-            say(f"   Jellyfin: {item['Name']}, tags {item['Tags']}, locked {item['LockedFields']},")
-            say(f"   Plex: {movie.values['title']}, genres {movie.tags.get('genre', [])}.")
+            say(f"   All three have it after {(time.monotonic() - began) * 1000:.0f} ms.")
+            say(f'   Webhook: title "{title}"')
+            say(f'   Jellyfin: title "{item["Name"]}", tags {item["Tags"]}, locked fields {item["LockedFields"]}')
+            say(f'   Plex: title "{movie.values["title"]}", genres {movie.tags.get("genre", [])}')
             wait_until(lambda: self.source.waiting() == 0, 20.0)
             if not title == item["Name"] == movie.values["title"]:
-                raise SystemExit("The media servers did not get the scene's title.")
+                raise SystemExit("The media servers didn't get the scene's title.")
 
     def say_status(self) -> None:
-        """What the status button says."""
-        say('   The button "Show status" says:')
+        """Prints what the button "Show status" shows."""
+        say('   The button "Show status" shows:')
         self.say_lines("status")
 
     def say_lines(self, mode: str) -> None:
-        """What a button writes to Stash's log."""
+        """Prints what a button writes to Stash's log."""
         for line in self.source.operation({"mode": mode})["lines"]:
             say(f"     | {line}")
 
     def table(self) -> bool:
-        """Prints the result; returns whether it is as promised."""
+        """Prints the results; returns whether they are as promised."""
         wait_until(lambda: self.source.waiting() == 0, 20.0)
         lost = sum(1 for event in self.events if self.arrived(event) is None)
         ids = Counter(r.headers["webhook-id"] for r in self.receiver.received if self.taken(r))
@@ -159,9 +160,7 @@ class Demo:
         say("")
         for name, value in rows:
             say(f"  {name:<18} {value:>5}")
-        say(
-            "  (a duplicate is a request that the killed worker had sent and not yet recorded; it has the same id)"
-        )
+        say("  (A duplicate is a request that the killed worker had sent but not recorded. It has the same id.)")
         return lost == 0 and dead == 0 and duplicates <= 4
 
 
@@ -171,19 +170,19 @@ def scene(received: Received) -> str:
 
 
 def verified(received: Received) -> Reply:
-    """Checks the signature with the reference library, then takes the event."""
+    """Checks the signature with the reference library, then accepts the event."""
     Webhook(SECRET).verify(received.body, dict(received.headers))
     return Reply()
 
 
 def slowly(received: Received) -> Reply:
-    """As ``verified``, but it takes its time."""
+    """Like ``verified``, but slower."""
     verified(received)
     return Reply(delay=0.1)
 
 
 def say(text: str) -> None:
-    """A line for the person who watches."""
+    """Prints a line."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -200,16 +199,16 @@ def main() -> int:
         url, key = os.environ.get("STASH_URL"), os.environ.get("STASH_API_KEY", "")
         source = RealSource(Path(folder), settings, url, key) if url else StandInSource(Path(folder), settings)
         with source:
-            say(f"Stash: {source.name}. Receiver: {receiver.url}. Plugin: started as its manifest says.")
+            say(f"Stash: {source.name}. Receiver: {receiver.url}. The plugin is started as its manifest says.")
             demo = Demo(source, receiver)
             scenes = source.scene_ids(60)
             demo.ordinary_edits(scenes[:5])
             demo.outage(scenes[5:15])
-            demo.murder(scenes[15:40])
+            demo.worker_crash(scenes[15:40])
             demo.dead_letter(scenes[0])
             demo.media_servers(scenes[1])
             good = demo.table()
-    say(f"{'As promised' if good else 'NOT AS PROMISED'}, after {time.monotonic() - began:.0f} s.")
+    say(f"{'As promised' if good else 'NOT AS PROMISED'}. Duration: {time.monotonic() - began:.0f} s.")
     return 0 if good else 1
 
 

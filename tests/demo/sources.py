@@ -1,4 +1,4 @@
-"""Where the demo's scenes come from: the stand-in Stash, or a real one that is only read."""
+"""The source of the demo's scenes: the stand-in Stash, or a real one, which is only read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.harness import PLUGIN, Courier
 
 
 class Source(Protocol):
-    """What the demo needs of a Stash."""
+    """What the demo needs from a Stash."""
 
     name: str
 
@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 class StandInSource(Courier):
-    """The stand-in Stash: edits are edits, hooks are its hooks."""
+    """The stand-in Stash, with real edits and hooks."""
 
     name = "the stand-in, on this machine"
 
@@ -43,23 +43,23 @@ class StandInSource(Courier):
         super().__init__(folder, settings, scenes=60)
 
     def scene_ids(self, limit: int) -> list[int]:
-        """Scenes to play with."""
+        """Ids of scenes."""
         return list(range(1, limit + 1))
 
     def edit(self, scene_id: int, title: str) -> None:
-        """Edits a scene; Stash runs the hook inside."""
+        """Edits a scene; the stand-in runs the hook within the request."""
         self.stash.edit(scene_id, title=title)
 
     def operation(self, args: Mapping[str, Any]) -> Any:
-        """What a button would say, through runPluginOperation."""
+        """Runs a button through runPluginOperation; returns its output."""
         return self.stash.operation(args)
 
 
 class RealSource(Courier):
-    """A real Stash, read-only: the worker reads its scenes, the hooks are played here.
+    """A real Stash, read-only: the worker reads its scenes, and the demo runs the hooks.
 
-    Between the worker and Stash stands a relay that adds the API key, lets queries through and nothing
-    else, and answers for the plugin's settings, so that Stash needs no plugin and keeps its own.
+    A relay between the worker and Stash adds the API key, passes only queries, and answers with the demo's
+    settings, so the plugin need not be installed in Stash, and its settings there don't matter.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object], url: str, api_key: str) -> None:
@@ -80,26 +80,26 @@ class RealSource(Courier):
             self._relay.stop()
 
     def scene_ids(self, limit: int) -> list[int]:
-        """Scenes that this Stash has."""
+        """Ids of scenes of this Stash."""
         query = "query ($n: Int) { findScenes(filter: {per_page: $n}) { scenes { id } } }"
         answer = self._relay.ask({"query": query, "variables": {"n": limit}})
         found = [int(scene["id"]) for scene in answer["data"]["findScenes"]["scenes"]]
         if len(found) < 40:
-            raise SystemExit(f"The demo needs 40 scenes, this Stash has {len(found)}.")
+            raise SystemExit(f"The demo needs 40 scenes. This Stash has {len(found)}.")
         return found
 
     def edit(self, scene_id: int, title: str) -> None:
-        """Plays the hook of an edit; nothing in Stash changes, the title stays."""
+        """Runs the hook of an edit; nothing changes in Stash."""
         del title
         context = {"id": scene_id, "type": "Scene.Update.Post", "input": None, "inputFields": ["title"]}
         self._plugin({"mode": "hook", "hookContext": context})
 
     def configure(self, **settings: object) -> None:
-        """Changes some of the demo's settings; Stash's own stay."""
+        """Changes settings of the demo, not of Stash."""
         self._relay.settings.update(settings)
 
     def operation(self, args: Mapping[str, Any]) -> Any:
-        """What a button would say."""
+        """Runs a button; returns its output."""
         return self._plugin(args)
 
     def _plugin(self, args: Mapping[str, Any]) -> Any:
@@ -125,7 +125,7 @@ class _Relay:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # head and body leave in one piece
+            wbufsize = -1  # send head and body in one packet
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -137,7 +137,7 @@ class _Relay:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Says nothing: the demo speaks for itself."""
+                """Logs nothing."""
 
         self._url = url
         self._key = api_key
@@ -154,9 +154,9 @@ class _Relay:
         self._server.server_close()
 
     def ask(self, asked: Mapping[str, Any]) -> Any:
-        """Asks Stash itself; queries only."""
+        """Sends a query to Stash; refuses mutations."""
         if "mutation" in asked["query"]:
-            raise PermissionError("the demo changes nothing in a real Stash")
+            raise PermissionError("the demo must not change a real Stash")
         request = urllib.request.Request(
             self._url,
             json.dumps(asked).encode(),
@@ -166,7 +166,7 @@ class _Relay:
             return json.loads(response.read())
 
     def answer(self, asked: Mapping[str, Any]) -> Any:
-        """Stash's answer, with this demo's settings for the plugin."""
+        """Stash's answer with the demo's settings."""
         answer = self.ask(asked)
         data = answer.get("data") or {}
         if "plugins" in (data.get("configuration") or {}):

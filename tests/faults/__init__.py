@@ -1,5 +1,5 @@
-"""The fault suite: every promise of DESIGN.md's "How it is proved", against real processes, files and sockets.
+"""The fault suite: the plugin's promises under faults, with real processes, files and sockets.
 
-``python -m tests.faults`` runs it; each module holds the rows of one kind of fault. Ordinary behaviour is
-tested elsewhere.
+``python -m tests.faults`` runs it. Each module has the rows of one kind of fault. Ordinary behavior is tested
+elsewhere.
 """

@@ -1,6 +1,6 @@
-"""``python -m tests.faults [row …] [--full | --reduced] [--prove]``: one line a fault, exit code 1 if one fails.
+"""``python -m tests.faults [row …] [--full | --reduced] [--prove]``: a line per row; exits with 1 if one fails.
 
-``--prove`` makes each row's mistake in a copy of the checkout, runs the row there and demands that it fails.
+``--prove`` makes the mistakes of each row in copies of the checkout and checks that the row fails there.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from pathlib import Path
 from tests.faults.row import Mutation, Report, Row, copy_checkout
 from tests.faults.rows import ROWS
 
-FAILED, BROKEN = 1, 2  # exit codes: a criterion failed; the suite itself did
+FAILED, BROKEN = 1, 2  # exit codes: a criterion failed; the suite has a bug
+NAME_WIDTH = 13
 PROOF_SECONDS = 900.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what was asked for; returns the exit code."""
+    """Runs the chosen rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="The fault suite.")
-    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; all if none is named")
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"one of {', '.join(ROWS)} (default: all)")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="as often as DESIGN.md says (the default)")
-    size.add_argument("--reduced", action="store_true", help="fewer of each, as in make test")
-    parser.add_argument("--prove", action="store_true", help="show that each row notices its mistake")
+    size.add_argument("--full", action="store_true", help="the full number of repetitions (the default)")
+    size.add_argument("--reduced", action="store_true", help="fewer repetitions, as in make test")
+    parser.add_argument("--prove", action="store_true", help="check that each row notices its mistakes")
     given = parser.parse_args(arguments)
     if unknown := set(given.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     chosen = [ROWS[name] for name in given.rows or ROWS]
-    logging.getLogger("stash_courier").addHandler(logging.NullHandler())  # of dispatchers in this process
+    logging.getLogger("stash_courier").addHandler(logging.NullHandler())  # for dispatchers in this process
     began = time.monotonic()
     worst = 0
     for row in chosen:
@@ -51,41 +52,41 @@ def main(arguments: Sequence[str]) -> int:
 def carry_out(row: Row, *, full: bool) -> int:
     """Runs a row and prints its line; returns its exit code."""
     if reason := row.missing():
-        print(f"{row.name:<12} skipped: {reason}", flush=True)
+        print(f"{row.name:<{NAME_WIDTH}} skipped: {reason}", flush=True)
         return 0
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix=f"torture-{row.name}-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"faults-{row.name}-", ignore_cleanup_errors=True) as folder:
         try:
             report = row.run(Path(folder), full)
         except TimeoutError:
-            # What was waited for is a promise of the product, so this is no fault of the suite.
+            # The row waited for something the product promises, so this is a failure and no bug of the suite.
             report = Report(failures=[traceback.format_exc(limit=-3)])
         except Exception:  # noqa: BLE001  # one broken row must not keep the others from running
-            print(f"{row.name:<12} BROKEN: {traceback.format_exc()}", flush=True)
+            print(f"{row.name:<{NAME_WIDTH}} BROKEN: {traceback.format_exc()}", flush=True)
             return BROKEN
     print(line(row, report, time.monotonic() - began), flush=True)
     for failure in report.failures:
-        print(f"             {failure}", flush=True)
+        print(f"{'':<{NAME_WIDTH}} {failure}", flush=True)
     return FAILED if report.failures else 0
 
 
 def line(row: Row, report: Report, seconds: float) -> str:
-    """A row's result in one line."""
+    """The result of a row, as one line."""
     verdict = "FAILED" if report.failures else "passed"
     counts = (
         f"promised {report.promised} delivered {report.delivered} dead {report.dead} lost {report.lost} "
         f"duplicated {report.duplicated}"
     )
-    return f"{row.name:<12} {verdict} in {seconds:.0f} s: {report.done} | {counts}"
+    return f"{row.name:<{NAME_WIDTH}} {verdict} in {seconds:.0f} s: {report.done} | {counts}"
 
 
 def prove(row: Row, mistake: Sequence[Mutation]) -> int:
-    """Whether a row fails where the product makes a mistake; prints its line, returns an exit code."""
+    """Runs a row in a copy of the checkout with a mistake; returns 0 if the row failed there."""
     if reason := row.missing():
-        print(f"{row.name:<12} not proved: {reason}", flush=True)
+        print(f"{row.name:<{NAME_WIDTH}} not proved: {reason}", flush=True)
         return 0
     what = " + ".join(f"{edit.file}: {edit.old.strip().splitlines()[0].strip()!r}" for edit in mistake)
-    with tempfile.TemporaryDirectory(prefix="torture-mutant-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="faults-mutant-", ignore_cleanup_errors=True) as folder:
         checkout = copy_checkout(Path(folder) / "checkout")
         for edit in mistake:
             edit.apply(checkout)
@@ -99,8 +100,10 @@ def prove(row: Row, mistake: Sequence[Mutation]) -> int:
             check=False,
             timeout=PROOF_SECONDS,
         )
-    noticed = ran.returncode == FAILED and f"{row.name:<12} FAILED" in ran.stdout
-    print(f"{row.name:<12} {'noticed' if noticed else 'DID NOT NOTICE'} the mistake at {what}", flush=True)
+    noticed = ran.returncode == FAILED and f"{row.name:<{NAME_WIDTH}} FAILED" in ran.stdout
+    print(
+        f"{row.name:<{NAME_WIDTH}} {'noticed' if noticed else 'DID NOT NOTICE'} the mistake at {what}", flush=True
+    )
     if not noticed:
         print(ran.stdout + ran.stderr[-4000:], flush=True)
     return 0 if noticed else FAILED if ran.returncode in {0, FAILED} else BROKEN
@@ -109,4 +112,4 @@ def prove(row: Row, mistake: Sequence[Mutation]) -> int:
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(code)  # the threads of a row that broke would keep it from ending
+    os._exit(code)  # threads of a broken row would keep the process alive

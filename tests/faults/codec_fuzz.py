@@ -1,6 +1,6 @@
-"""What atheris runs, in .build/fuzz/venv: ``python -m tests.faults.codec_fuzz TARGET CORPUS [its options]``.
+"""Fuzz targets for atheris: ``.build/fuzz/venv/bin/python -m tests.faults.codec_fuzz TARGET CORPUS [options]``.
 
-Each target gives the bytes to one function that reads rows, and demands what its callers rely on.
+Each target passes the bytes to one function that reads rows and checks what its callers rely on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # it has an environment of its own
+import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only in .build/fuzz/venv
 
 with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
     from stash_courier.queue import coalesce, codec, pickles
@@ -26,7 +26,7 @@ ATTEMPT = asdict(Attempt(1.5, "busy", "HTTP status 503", 503, "later"))
 EVENT = {"scene": 5, "event": "destroy", "changed": ["title", "date"], "at": 1.5, "path": "/a", "bulk": True}
 ROW = (1, "webhook:example.org", 5, "update", "title", 9, 1.5, 0, 0, 0, FACTS, 0, 0)
 JOB = {"scene_id": 5, "event": "update", "changed": ["title"], "history": [ATTEMPT], "raw": b"\x00", "at": 1.5}
-# Where libFuzzer begins, beside nothing at all.
+# The initial corpus; libFuzzer adds the empty input.
 SEEDS = {
     "event": [json.dumps(EVENT).encode()],
     "delivery": [FACTS.encode(), json.dumps({**json.loads(FACTS), "history": [ATTEMPT]}).encode()],
@@ -36,7 +36,7 @@ SEEDS = {
 
 
 def event(raw: bytes) -> None:
-    """A row of the inbox is an event that can be stored as a delivery, or it is broken."""
+    """An inbox row is either an event that can be stored as a delivery, or corrupt."""
     for data in (raw, _text(raw)):
         found = codec.event(7, data)
         if isinstance(found, SceneEvent):
@@ -48,7 +48,7 @@ def event(raw: bytes) -> None:
 
 
 def delivery(raw: bytes) -> None:
-    """A row of the deliveries is one or is broken, whatever stands in whichever column."""
+    """A row of the deliveries is either valid or corrupt, whatever value is in any column."""
     given = atheris.FuzzedDataProvider(raw)
     place, kind = given.ConsumeIntInRange(1, len(ROW) - 1), given.ConsumeIntInRange(0, 3)
     rest = given.ConsumeBytes(len(raw))
@@ -66,14 +66,14 @@ def delivery(raw: bytes) -> None:
 
 
 def history(raw: bytes) -> None:
-    """A dead letter's history is attempts, or None."""
+    """The history of a dead letter is a list of attempts, or None."""
     for stored in (raw, raw.decode("utf-8", "replace")):
         found = codec.history(stored)
         assert found is None or all(isinstance(attempt, Attempt) for attempt in found)
 
 
 def unpickled(raw: bytes) -> None:
-    """A dead letter's job is plain data, or is refused with the one error."""
+    """The job of a dead letter is plain data, or it is refused with UnsafePickleError."""
     with contextlib.suppress(pickles.UnsafePickleError):
         assert _plain(pickles.loads(raw))
 

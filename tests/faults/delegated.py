@@ -1,4 +1,4 @@
-"""Rows that are ordinary tests with larger numbers: they are run by pytest, in full with COURIER_FULL=1."""
+"""Rows that run ordinary tests through pytest, with larger numbers (COURIER_FULL=1) in the full size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.kill import can_trace
 LONGEST_SECONDS = 3600.0
 
 
-def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
+def run_tests(folder: Path, full: bool, done: str, *tests: str) -> Report:
     report = Report(done)
     log = folder / "pytest.txt"
     command = [
@@ -38,34 +38,40 @@ def _run(folder: Path, full: bool, done: str, *tests: str) -> Report:
     passed = re.search(r"(\d+) passed", text)
     report.done = f"{done}: {passed[1] if passed else 0} tests passed"
     report.expect(bool(passed) or ran.returncode == 1, f"no test ran: {text[-2000:]}")
-    wrong = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR", "E   "))]
-    report.expect(ran.returncode == 0, "; ".join(wrong[:8]) or text[-2000:])
+    errors = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR", "E   "))]
+    report.expect(ran.returncode == 0, "; ".join(errors[:8]) or text[-2000:])
     return report
 
 
 def run_syscalls(folder: Path, full: bool) -> Report:
-    """A kill at every durable system call of put, route, claim, done, retry, bury, redrive and heal."""
-    every = "every" if full else "some"
-    return _run(
-        folder, full, f"SIGKILL at {every} durable system calls of each move", "tests/integration/test_transfer.py"
+    """SIGKILL at every durable system call of put, route, claim, done, retry, bury, redrive and heal."""
+    calls = "every durable system call" if full else "some durable system calls"
+    return run_tests(
+        folder,
+        full,
+        f"SIGKILL at {calls} of each operation",
+        "tests/integration/test_transfer.py",
     )
 
 
 def run_model(folder: Path, full: bool) -> Report:
-    """The queue against a model of it."""
+    """Compares the queue with a model of it over random steps."""
     size = "1000 × 50" if full else "100 × 40"
-    return _run(
-        folder, full, f"{size} steps of a model with crashes and clock steps", "tests/unit/test_queue_model.py"
+    return run_tests(
+        folder,
+        full,
+        f"{size} random steps with crashes and clock jumps, compared with a model",
+        "tests/unit/test_queue_model.py",
     )
 
 
 def run_outage(folder: Path, full: bool) -> Report:
-    """Hours of outage, in fast-forward."""
-    return _run(folder, full, "8 h of outage in fast-forward", "tests/integration/test_outage.py")
+    """Hours of an outage, in fast-forward."""
+    return run_tests(folder, full, "8 h of an outage in fast-forward", "tests/integration/test_outage.py")
 
 
 def _no_strace() -> str:
-    return "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)"
+    return "" if can_trace() else "strace is missing or not allowed to trace (apt-get install strace)"
 
 
 ROWS = [

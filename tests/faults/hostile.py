@@ -1,8 +1,7 @@
 """Hostile input: in scenes, in Stash's answers, in the rows of both databases, on the hook's stdin, in settings.
 
-``texts`` drives a real worker through it. What single programs do with it is fuzzed in
-tests/integration/test_hostile.py and in the unit tests, which ``hostile`` runs with larger numbers; the codec is
-fuzzed by atheris, guided by what its code does with the bytes.
+``texts`` feeds it to a real worker. ``hostile`` runs the fuzz tests of tests/integration/test_hostile.py and of
+the unit tests with larger numbers. ``codec`` fuzzes the codec with atheris, guided by coverage.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests import ROOT
-from tests.faults.delegated import _run as run_tests
-from tests.faults.field import ALL, Field
+from tests.faults.delegated import run_tests
 from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
+from tests.faults.testbed import ALL, QUEUED, Testbed
 from tests.standin.receivers import Received
 from tests.standin.stash.server import StandInStash
 from tests.standin.stash.web import Response
@@ -41,6 +40,7 @@ GATE = "open-sesame-0123456789"
 PASSWORD = "correct-horse-battery"
 SECRETS = (SECRET, SECRET.removeprefix("whsec_"), COOKIE, TOKEN, GATE, PASSWORD)
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) ")
+INVALID = '"Webhook, signing secret" is not'
 WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
 
 FORGED = "\r\n2026-01-01 00:00:00,000 ERROR forged"
@@ -52,16 +52,16 @@ TITLES = {
     "right to left": "\u202eעברית\u202c \u2066العربية\u2069 \u200f",
     "half a surrogate pair": "half \ud83d of a pair",
     "JSON": '{"data": {"id": 1}, "__proto__": []} null',
-    "whole": "ß" * 20_000,  # 120 KB as JSON: below what a webhook carries
+    "whole": "ß" * 20_000,  # 120 KB as JSON, below the limit of a webhook
 }
 PATH = "/media/\udcff\udcfe \"ä'\n/scene {0}.mkv"  # a name that isn't UTF-8
-# What no text in the stand-in's library can hold, what stands for it there, and how it comes: Stash sends a path's
-# bytes as they are (gqlgen's writeQuotedString checks none), and half a pair only as an escape.
+# Text that the stand-in's library can't hold, its placeholder there, and the bytes on the wire. Stash sends a
+# path's bytes unchanged (gqlgen's writeQuotedString doesn't check them), and half a pair only as an escape.
 RAW = (("\udcff", "\ufdd0", b"\xff"), ("\udcfe", "\ufdd1", b"\xfe"), ("\ud83d", "\ufdd2", b"\\ud83d"))
 FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
 MEGABYTE = "1 MB " + "x" * 1_000_000
 
-# A destination like any other, in a copy of the plugin, that fails with all it knows.
+# A destination in a copy of the plugin whose error message contains everything it knows.
 DESTINATION = """
 from stash_courier.worker.destinations.webhook import destination as webhook
 
@@ -83,7 +83,7 @@ def configure(raw, settings, _cover=None):
 
 
 class Touch:
-    """A pickle that makes a file when it is loaded without care."""
+    """Pickles to a call that creates a file when it is loaded without checks."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -92,35 +92,35 @@ class Touch:
         return Path.touch, (self._marker,)
 
 
-class Spoiling:
-    """Stash's site, except that its answers are spoilt while ``spoils``; all but the plugin's settings."""
+class CorruptingSite:
+    """Stash's site with answers that are corrupted while ``active``, except for the plugin's settings."""
 
     def __init__(self, stash: StandInStash, rng: random.Random) -> None:
         self._site: Any = stash._site
         self._rng = rng
-        self.spoils = False
-        self.spoilt = 0
+        self.active = False
+        self.corrupted = 0
         stash._site = self  # type: ignore[assignment]
 
     def __call__(self, request: Any) -> Response | None:
-        """One answer."""
+        """Answers one request."""
         response: Response | None = self._site(request)
         if response is None or response.content_type != "application/json":
             return response
-        if not self.spoils:
+        if not self.active:
             return replace(response, body=_raw(response.body))
-        self.spoilt += 1
-        body = self._spoil(response.body)
+        self.corrupted += 1
+        body = self._corrupt(response.body)
         status = self._rng.choice([200, 200, 200, 200, 204, 401, 403, 500, 503])
         return Response(status, body, response.content_type, response.headers)
 
     def await_more(self) -> None:
-        """Waits until a few more answers are spoilt, for a moment at most."""
-        seen = self.spoilt
+        """Waits briefly for a few more corrupted answers."""
+        seen = self.corrupted
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: self.spoilt > seen + 3, 0.7)
+            wait_until(lambda: self.corrupted > seen + 3, 0.7)
 
-    def _spoil(self, body: bytes) -> bytes:
+    def _corrupt(self, body: bytes) -> bytes:
         kind = self._rng.randrange(5)
         if kind == 0:
             return body[: self._rng.randrange(len(body))]
@@ -129,10 +129,10 @@ class Spoiling:
         if kind == 2:
             return self._rng.choice([b"[]", b"null", b"{}", b'{"data": null}', b"[" * 50_000, b'{"errors": [5]}'])
         answer = json.loads(body)
-        nodes = [node for node in _nodes(answer) if not _means_something(node)]
+        nodes = [node for node in _nodes(answer) if not _is_instruction(node)]
         for *path, last in self._rng.sample(nodes, min(len(nodes), 3)):
             parent = answer
-            with contextlib.suppress(LookupError, TypeError):  # what it was in has gone already
+            with contextlib.suppress(LookupError, TypeError):  # an earlier replacement removed it
                 for key in path:
                     parent = parent[key]
                 parent[last] = self._rng.choice([5, -1.5, True, [], {}, [[]], "\x00\udcff", "9" * 5000])
@@ -140,14 +140,14 @@ class Spoiling:
 
 
 def _raw(body: bytes) -> bytes:
-    for _, stands, comes in RAW:
-        body = body.replace(stands.encode(), comes)
+    for _, placeholder, wire in RAW:
+        body = body.replace(placeholder.encode(), wire)
     return body
 
 
-def _held(text: str) -> str:
-    for odd, stands, _ in RAW:
-        text = text.replace(odd, stands)
+def _with_placeholders(text: str) -> str:
+    for odd, placeholder, _ in RAW:
+        text = text.replace(odd, placeholder)
     return text
 
 
@@ -159,13 +159,13 @@ def _nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-def _means_something(path: tuple[Any, ...]) -> bool:
-    """Whether another value there is an order that is to be obeyed: other settings, or the plugin switched off."""
+def _is_instruction(path: tuple[Any, ...]) -> bool:
+    """Whether another value here would be obeyed: it changes settings or disables the plugin."""
     return "stash_plugin" in path or path[:3] == ("data", "configuration", "plugins")
 
 
-class Site(Field):
-    """The field with a destination that leaks all it knows, and hooks that bring along whole scenes."""
+class HostileTestbed(Testbed):
+    """A testbed with a destination that leaks everything it knows, and hooks whose input has whole scenes."""
 
     def __init__(self, folder: Path, full: bool) -> None:
         root = copy_checkout(folder / "plugin")
@@ -180,213 +180,227 @@ class Site(Field):
             "leaky_token": TOKEN,
         }
         self.cookie = COOKIE
-        self.said = b""  # all that plugin processes wrote
+        self.output = b""  # everything that plugin processes wrote
         stash = self.courier.stash
         self.expected: dict[int, dict[str, str]] = {}
         for name, title in {**TITLES, "1 MB": MEGABYTE}.items():
             path = PATH.format(title if name == "half a surrogate pair" else name)
-            scene = stash.add_scene(_held(path), title=_held(title), details=_held(title))
+            scene = stash.add_scene(
+                _with_placeholders(path), title=_with_placeholders(title), details=_with_placeholders(title)
+            )
             self.expected[scene] = {"title": title, "details": title, "path": path}
         (self.huge,) = [scene for scene, known in self.expected.items() if known["title"] == MEGABYTE]
 
     def save(self, scenes: list[int]) -> int:
-        """A hook for each scene, which brings along the whole input; returns how many promised."""
+        """Runs a hook with the whole input for each scene; returns how many promised."""
         promised = 0
         for scene in scenes:
             known = self.expected.get(scene, {})
             given = {"id": scene, "title": known.get("title"), "details": known.get("details")}
             context = {"id": scene, "type": "Scene.Update.Post", "input": given, "inputFields": ["id", "title"]}
-            promised += self.run(context) == durable_queued()
+            promised += self.run(context) == QUEUED
         return promised
 
     def run(self, context: object, **args: object) -> bytes:
-        """Runs a plugin process; its stdout."""
+        """Runs a plugin process; returns its stdout."""
         stdin = json.dumps(self.request(context, **args)).encode()
         process = durable.start_hook(self.data, stdin, self._command, STASH_COURIER_WORKER="on")
         out, err = process.communicate(timeout=60)
-        self.said += out + err
+        self.output += out + err
         durable.log_lines(err)
         return out
 
     def latest(self) -> dict[int, Received]:
-        """The last request of each scene at the good receiver."""
+        """The last request for each scene at the good receiver."""
         return {int(r.json()["data"]["id"]): r for r in self.receiver.received}
 
     def logs(self) -> list[str]:
-        """The worker's log, line by line, rotated files included."""
+        """The lines of the worker's log, including rotated files."""
         text = ""
         for file in sorted(self.data.glob("worker.log*"), reverse=True):
             text += file.read_bytes().decode("utf-8")
         return text.split("\n")[:-1]
 
 
-def durable_queued() -> bytes:
-    """What a hook says that promised."""
-    return b'{"output": "queued"}'
-
-
 def run_texts(folder: Path, full: bool) -> Report:
-    """Hostile scenes, then a Stash that answers rubbish, then hostile rows in both databases, for one worker."""
+    """One worker gets hostile scenes, then corrupted answers from Stash, then hostile rows in both databases."""
     report = Report()
     rng = random.Random(20260106)
     marker = folder / "touched"
-    with Site(folder, full) as site:
-        scenes = sorted(site.expected)
-        site.courier.configure(**site.settings)
-        spoiling = Spoiling(site.courier.stash, rng)
-        site.courier.stash.restart()  # takes the site that spoils
-        report.promised = site.save(scenes)
-        pid = site.worker()
-        site.drain(30.0, expedite=True)
-        _judge_texts(site, report)
-        report.delivered = len(set(site.latest()) & set(scenes))
-        buried = set(site.dead())
-        report.expect(buried == set(scenes), f"the leaky destination's bugs are no dead letters: {sorted(buried)}")
+    with HostileTestbed(folder, full) as testbed:
+        scenes = sorted(testbed.expected)
+        testbed.courier.configure(**testbed.settings)
+        corrupting = CorruptingSite(testbed.courier.stash, rng)
+        testbed.courier.stash.restart()  # now it uses the corrupting site
+        report.promised = testbed.save(scenes)
+        pid = testbed.worker()
+        testbed.drain(30.0, expedite=True)
+        _check_texts(testbed, report)
+        report.delivered = len(set(testbed.latest()) & set(scenes))
+        dead = sorted(testbed.dead())
+        report.expect(dead == scenes, f"dead letters from the leaky destination: {dead}, expected {scenes}")
 
-        spoiling.spoils = True
+        corrupting.active = True
         for _ in range(60 if full else 8):
-            site.save(rng.sample(scenes, 2))
-            spoiling.await_more()
-            site.expedite()
-        spoiling.spoils = False
-        count = len(site.receiver.received)
-        again = site.save(scenes)
-        site.expedite()
-        site.drain(45.0, expedite=True)
-        report.expect(again == len(scenes), f"of {len(scenes)} hooks {again} promised")
-        report.expect(
-            len(site.receiver.received) >= count + len(scenes), "after the rubbish not all scenes arrived"
-        )
-        _judge_texts(site, report)
-        report.expect(site.workers() == [pid], f"the worker died of it: {pid} became {site.workers()}")
+            testbed.save(rng.sample(scenes, 2))
+            corrupting.await_more()
+            testbed.expedite()
+        corrupting.active = False
+        _check_all_arrive_again(testbed, report, scenes)
+        report.expect(testbed.workers() == [pid], f"the worker was restarted: {pid} became {testbed.workers()}")
 
-        fresh = _bad_secret(site, report)
-        rows = _hostile_rows(site, marker)
-        count = len(site.receiver.received)
-        site.save(scenes[:2])
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: len(site.receiver.received) >= count + 2, 30.0)
-        report.expect(len(site.receiver.received) >= count + 2, "hostile rows keep good ones from being delivered")
-        for mode in ("status", "review_dead_letters"):
-            answer = json.loads(site.run(None, mode=mode))
-            report.expect("output" in answer, f"{mode}: {answer}")
-        report.expect(not marker.exists(), "code ran from a pickle")
-        _judge_logs(site, report, fresh)
+        fresh = _bad_secret(testbed, report)
+        rows = _hostile_rows(testbed, marker)
+        _check_good_rows(testbed, report, scenes[:2])
+        report.expect(not marker.exists(), "a pickle ran code")
+        _check_logs(testbed, report, fresh)
     report.done = (
-        f"{len(scenes)} hostile scenes, {spoiling.spoilt} spoilt answers of Stash, {rows} hostile rows; "
-        f"{len(site.receiver.received)} requests"
+        f"{len(scenes)} hostile scenes, {corrupting.corrupted} corrupted answers from Stash, {rows} hostile rows; "
+        f"{len(testbed.receiver.received)} requests"
     )
     report.nothing_lost()
     return report
 
 
-def _judge_texts(site: Site, report: Report) -> None:
-    latest = site.latest()
-    for scene, known in site.expected.items():
+def _check_all_arrive_again(testbed: HostileTestbed, report: Report, scenes: list[int]) -> None:
+    """After the corrupted answers all scenes are delivered again, with the right texts."""
+    before = len(testbed.receiver.received)
+    promised = testbed.save(scenes)
+    testbed.expedite()
+    testbed.drain(45.0, expedite=True)
+    arrived = len(testbed.receiver.received) - before
+    report.expect(promised == len(scenes), f"{promised} of {len(scenes)} hooks promised")
+    report.expect(arrived >= len(scenes), "not all scenes arrived after the corrupted answers")
+    _check_texts(testbed, report)
+
+
+def _check_good_rows(testbed: HostileTestbed, report: Report, scenes: list[int]) -> None:
+    """Beside hostile rows, good ones are delivered and buttons answer."""
+    wanted = len(testbed.receiver.received) + len(scenes)
+    testbed.save(scenes)
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: len(testbed.receiver.received) >= wanted, 30.0)
+    report.expect(len(testbed.receiver.received) >= wanted, "hostile rows block good ones")
+    for mode in ("status", "review_dead_letters"):
+        answer = json.loads(testbed.run(None, mode=mode))
+        report.expect("output" in answer, f"{mode}: {answer}")
+
+
+def _check_texts(testbed: HostileTestbed, report: Report) -> None:
+    latest = testbed.latest()
+    for scene, known in testbed.expected.items():
         if scene not in latest:
             report.expect(False, f"scene {scene} never arrived: {known['title'][:30]!r}")
             continue
         data = latest[scene].json()["data"]
-        wanted = {"path": known["path"]} if scene == site.huge else known
+        wanted = {"path": known["path"]} if scene == testbed.huge else known
         for name, text in wanted.items():
             same = data.get(name) == text
             report.expect(same, f"scene {scene}'s {name} arrived as {str(data.get(name))[:60]!r}")
-        if scene == site.huge:  # DESTINATIONS.md: above 256 KiB what identifies the scene, and the body says so
-            report.expect(data.get("truncated") is True, "a body that is cut doesn't say so")
+        if scene == testbed.huge:  # a body above 256 KiB is reduced to what identifies the scene
+            report.expect(data.get("truncated") is True, "a truncated body isn't marked")
             report.expect(len(latest[scene].body) < 256 << 10, "1 MB was sent")
 
 
-def _bad_secret(site: Site, report: Report) -> str:
-    """Has a fresh secret offered; the button alone shows it, in Stash's log, for the owner to copy."""
-    site.courier.configure(webhook_secret=f"hunter2 {TOKEN}")
-    site.rouse()
-    site.save([1])
+def _bad_secret(testbed: HostileTestbed, report: Report) -> str:
+    """Sets an invalid secret; returns the new one that the button, and only the button, offers in Stash's log."""
+    testbed.courier.configure(webhook_secret=f"hunter2 {TOKEN}")
+    testbed.rouse()
+    testbed.save([1])
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: '"Webhook, signing secret" is not' in site.courier.log(), 10.0)
-    report.expect(
-        '"Webhook, signing secret" is not' in site.courier.log(), "worker.log doesn't name the bad setting"
-    )
-    offered = WHSEC.findall(site.run(None, mode="status").decode())
-    report.expect(bool(offered), "«Show status» offers no fresh secret")
-    site.courier.configure(**site.settings)
+        wait_until(lambda: INVALID in testbed.courier.log(), 10.0)
+    report.expect(INVALID in testbed.courier.log(), "worker.log doesn't name the invalid setting")
+    offered = WHSEC.findall(testbed.run(None, mode="status").decode())
+    report.expect(bool(offered), '"Show status" offers no new secret')
+    testbed.courier.configure(**testbed.settings)
     return offered[0] if offered else ""
 
 
-def _hostile_rows(site: Site, marker: Path) -> int:
-    """Stops the worker and puts rows of all kinds of rubbish into both databases; returns how many."""
-    pid = site.worker()
-    site.signal(pid, signal.SIGTERM)
-    wait_until(lambda: pid not in site.workers(), 30.0)
-    evil = pickle.dumps({"job": Touch(marker)}, protocol=4)
-    inbox = [b"\x00", b"[" * 10_000, evil, b'{"scene": "\xff"}', "text\udcff".encode("utf-8", "surrogateescape")]
-    rows = len(inbox)
-    with site.queue() as queue:
-        conn = queue.connection
-        conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
-        destination = next(name for (name,) in conn.execute("SELECT destination FROM destinations ORDER BY 1"))
-        for scene, column, value in (
-            (900, "data", evil),
-            (901, "event", b"\xff"),
-            (902, "timestamp", "soon"),
-            (903, "changed", FORGED),
-            (904, "data", json.dumps({**FACTS, "history": [FORGED]})),
-            (905, "attempts", "x"),
-            (906, "seq", "x"),
-            (907, "due", 0.0),
-            (908, "due", "soon"),
-            (909, "due", b"\xff"),
-        ):
-            values = {"data": json.dumps(FACTS), "event": "update", "timestamp": 1.0, "changed": "", "attempts": 0}
-            values |= {"seq": 1, "due": 1.0, "status": 0, "destination": destination, "scene_id": scene}
-            values[column] = value
-            conn.execute(
-                f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
-            )
-            rows += 1
-    dead_letters = DeadLetterQueue(site.data)
-    try:
+def _hostile_rows(testbed: HostileTestbed, marker: Path) -> int:
+    """Stops the worker and inserts hostile rows into both databases; returns how many."""
+    pid = testbed.worker()
+    testbed.signal(pid, signal.SIGTERM)
+    wait_until(lambda: pid not in testbed.workers(), 30.0)
+    hostile_pickle = pickle.dumps({"job": Touch(marker)}, protocol=4)
+    with testbed.queue() as queue:
+        rows = _fill_queue(queue.connection, hostile_pickle)
+    rows += _fill_dead_letters(testbed.data, hostile_pickle)
+    testbed.rouse()
+    return rows
+
+
+def _fill_queue(conn: sqlite3.Connection, hostile_pickle: bytes) -> int:
+    torn = "text\udcff".encode("utf-8", "surrogateescape")
+    inbox = [b"\x00", b"[" * 10_000, hostile_pickle, b'{"scene": "\xff"}', torn]
+    conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
+    (destination,) = conn.execute("SELECT destination FROM destinations ORDER BY 1").fetchone()
+    deliveries = (
+        (900, "data", hostile_pickle),
+        (901, "event", b"\xff"),
+        (902, "timestamp", "soon"),
+        (903, "changed", FORGED),
+        (904, "data", json.dumps({**FACTS, "history": [FORGED]})),
+        (905, "attempts", "x"),
+        (906, "seq", "x"),
+        (907, "due", 0.0),
+        (908, "due", "soon"),
+        (909, "due", b"\xff"),
+    )
+    for scene, column, value in deliveries:
+        values = {"data": json.dumps(FACTS), "event": "update", "timestamp": 1.0, "changed": "", "attempts": 0}
+        values |= {"seq": 1, "due": 1.0, "status": 0, "destination": destination, "scene_id": scene}
+        values[column] = value
+        conn.execute(
+            f"INSERT INTO {schema.DELIVERIES} ({', '.join(values)}) VALUES (:{', :'.join(values)})", values
+        )
+    return len(inbox) + len(deliveries)
+
+
+def _fill_dead_letters(data: Path, hostile_pickle: bytes) -> int:
+    with closing(DeadLetterQueue(data)) as dead_letters:
         for scene in (910, 911):
             job = Delivery(1, f"webhook:{FORGED}", scene, "update", (), 1, 1.0)
             dead_letters.add(job, DeliveryFailed(Failure.ITEM_REFUSED, FORGED), 1, title=codec.storable(FORGED))
-    finally:
-        dead_letters.close()
-    with closing(sqlite3.connect(site.data / files.DLQ_DB, isolation_level=None)) as conn:
-        conn.execute("UPDATE dead_letters SET job_data = ?, state = 'asked' WHERE scene_id >= 910", (evil,))
+    with closing(sqlite3.connect(data / files.DLQ_DB, isolation_level=None)) as conn:
+        conn.execute(
+            "UPDATE dead_letters SET job_data = ?, state = 'asked' WHERE scene_id >= 910", (hostile_pickle,)
+        )
         conn.execute("UPDATE dead_letters SET history = x'ff' WHERE scene_id = 911")
-    site.rouse()
-    return rows + 2
+    return 2
 
 
-def _judge_logs(site: Site, report: Report, fresh: str) -> None:
-    lines = site.logs()
+def _check_logs(testbed: HostileTestbed, report: Report, fresh: str) -> None:
+    lines = testbed.logs()
     odd = [line for line in lines if not LINE.match(line) or not line.isprintable()]
-    report.expect(not odd, f"{len(odd)} of {len(lines)} lines of worker.log are none of its own: {odd[:2]}")
-    dead_letters = DeadLetterQueue(site.data)
-    try:
+    report.expect(not odd, f"{len(odd)} of {len(lines)} lines of worker.log are malformed: {odd[:2]}")
+    with closing(DeadLetterQueue(testbed.data)) as dead_letters:
         dead = len(dead_letters.get_recent(ALL))
-    finally:
-        dead_letters.close()
-    said = site.said.decode("utf-8", "replace")
-    report.expect("Traceback" not in "\n".join(lines) + said, "a traceback reached worker.log or Stash")
-    argv = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in site.workers())
-    report.expect(bool(argv), "no worker is left")
-    dlq = b"".join(file.read_bytes() for file in site.data.glob(f"{files.DLQ_DB}*"))
-    places = {"worker.log": "\n".join(lines).encode(), "a plugin's output": site.said, "argv": argv, "dlq.db": dlq}
+    output = testbed.output.decode("utf-8", "replace")
+    report.expect("Traceback" not in "\n".join(lines) + output, "a traceback reached worker.log or Stash")
+    argv = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in testbed.workers())
+    report.expect(bool(argv), "no worker is running")
+    dlq = b"".join(file.read_bytes() for file in testbed.data.glob(f"{files.DLQ_DB}*"))
+    places = {
+        "worker.log": "\n".join(lines).encode(),
+        "a plugin's output": testbed.output,
+        "argv": argv,
+        "dlq.db": dlq,
+    }
     for place, content in places.items():
         offered = [fresh] if fresh and place != "a plugin's output" else []
         for secret in (*SECRETS, *offered):
-            report.expect(secret.encode() not in content, f"{place} holds the secret {secret[:6]}…")
+            report.expect(secret.encode() not in content, f"{place} contains the secret {secret[:6]}…")
     report.dead = 0
-    report.expect(dead > 0, "nothing was buried, so nothing was shown about dead letters")
+    report.expect(dead > 0, "there are no dead letters, so the row proved nothing about them")
 
 
 def run_hostile(folder: Path, full: bool) -> Report:
-    """Fuzz of the hook, the settings, the answers and the rows, each against the code that reads it."""
+    """Fuzzes the hook, the settings, the answers and the rows, each through the code that reads it."""
     unit = "tests/unit/"
     return run_tests(
         folder,
         full,
-        "fuzz of stdin, settings, answers and rows",
+        "fuzzing of stdin, settings, answers and rows",
         "tests/integration/test_hostile.py",
         *(f"{unit}{name}.py" for name in ("test_pickles", "test_queue_rows", "test_settings")),
         f"{unit}test_webhook.py::test_no_setting_is_too_odd",
@@ -396,7 +410,7 @@ def run_hostile(folder: Path, full: bool) -> Report:
 
 # atheris
 
-FUZZ = Path(sys.prefix).parent / ".build" / "fuzz"  # of the checkout whose .venv runs this, also for a copy of it
+FUZZ = Path(sys.prefix).parent / ".build" / "fuzz"  # of the checkout whose .venv runs this, even in a copy
 
 
 def _no_atheris() -> str:
@@ -406,7 +420,7 @@ def _no_atheris() -> str:
 
 
 def run_codec(folder: Path, full: bool) -> Report:
-    """atheris against the codec of both databases."""
+    """Fuzzes the codec of both databases with atheris."""
     report = Report()
     runs = 2_000_000 if full else 40_000
     done = 0
@@ -423,7 +437,7 @@ def run_codec(folder: Path, full: bool) -> Report:
         found = re.search(r"Uncaught Python exception.*?\n(\w[\w.]*: [^\n]*)", ran.stderr, re.DOTALL)
         why = found[1] if found else ran.stderr[-600:]
         report.expect(ran.returncode == 0, f"{target}: {why}")
-    report.done = f"{done} inputs that atheris made for the codec of queue.db and dlq.db"
+    report.done = f"{done} inputs from atheris for the codec of queue.db and dlq.db"
     return report
 
 

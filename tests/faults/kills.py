@@ -1,4 +1,4 @@
-"""Processes that are killed at random: hooks and workers, under a calm receiver and under one that flaps."""
+"""Hooks and workers that are killed at random, with a stable receiver and with one that comes and goes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import threading
 import time
 from pathlib import Path
 
-from tests.faults.field import Field, Hook
 from tests.faults.row import Mutation, Report, Row
+from tests.faults.testbed import Hook, Testbed
 from tests.standin.receivers import Reply
 
-IN_FLIGHT = 4  # deliveries of one destination that run at once, by default
-WAVE_SECONDS = 0.45  # between kills of a worker, at most: some die while they start, some at work
-BUSY_SHARE = 0.2  # of the requests that a flapping receiver answers with 503
+IN_FLIGHT = 4  # parallel deliveries per destination, by default
+WAVE_SECONDS = 0.45  # at most between two kills of a worker: some die at their start, some during deliveries
+BUSY_SHARE = 0.2  # share of the requests that the unstable receiver answers with 503
 
 
 def run_kills(folder: Path, full: bool) -> Report:
-    """SIGKILL to hooks and workers at random moments of their lives."""
+    """SIGKILL to hooks and workers at random moments."""
     kills = 200 if full else 24
     rng = random.Random(20260101)
     report = Report()
     hooks_killed = workers_killed = scene = 0
-    with Field(folder, kills * 8) as field:
-        field.answer = lambda _: Reply(delay=0.02)
-        field.hooks([scene := scene + 1])
+    with Testbed(folder, kills * 8) as testbed:
+        testbed.answer = lambda _: Reply(delay=0.02)
+        testbed.hooks([scene := scene + 1])
         while hooks_killed + workers_killed < kills:
             scene += 4
-            hooks = [field.hook(n) for n in range(scene - 3, scene + 1)]
+            hooks = [testbed.hook(n) for n in range(scene - 3, scene + 1)]
             if rng.random() < 0.5:
                 victim = rng.choice(hooks)
                 time.sleep(rng.uniform(0.0, 0.12))
@@ -35,42 +35,42 @@ def run_kills(folder: Path, full: bool) -> Report:
                 hooks_killed += 1
             else:
                 time.sleep(rng.uniform(0.0, WAVE_SECONDS))
-                workers_killed += field.kill_worker()
+                workers_killed += testbed.kill_worker()
             for hook in hooks:
                 hook.end()
             scene = scene if scene + 8 < kills * 8 else 0
-        field.drain(120.0)
-        field.sound(report)
-        field.settle(report)
+        testbed.drain(120.0)
+        testbed.check_integrity(report)
+        testbed.settle(report)
     report.done = f"{hooks_killed} hooks and {workers_killed} workers killed with SIGKILL"
     report.nothing_lost()
     most = workers_killed * IN_FLIGHT
-    report.expect(report.duplicated <= most, f"{report.duplicated} duplicates, where kills explain {most}")
+    report.expect(report.duplicated <= most, f"{report.duplicated} duplicates, but the kills explain only {most}")
     return report
 
 
 def run_fire(folder: Path, full: bool) -> Report:
-    """Many hooks at once while the worker dies again and again and the receiver comes and goes."""
+    """Many hooks in parallel while the worker is killed repeatedly and the receiver comes and goes."""
     hooks, at_once = (500, 20) if full else (60, 20)
     rng = random.Random(20260102)
     report = Report()
     ended = threading.Event()
     kills = flaps = 0
-    with Field(folder, hooks) as field:
-        field.answer = lambda _: Reply(503 if rng.random() < BUSY_SHARE else 200)
+    with Testbed(folder, hooks) as testbed:
+        testbed.answer = lambda _: Reply(503 if rng.random() < BUSY_SHARE else 200)
 
         def flap() -> None:
             nonlocal flaps
             while not ended.wait(rng.uniform(0.1, 0.6)):
-                field.receiver.down()
+                testbed.receiver.down()
                 ended.wait(rng.uniform(0.1, 0.4))
-                field.receiver.up()
+                testbed.receiver.up()
                 flaps += 1
 
         def kill() -> None:
             nonlocal kills
             while not ended.wait(rng.uniform(0.1, 0.8)):
-                kills += field.kill_worker()
+                kills += testbed.kill_worker()
 
         others = [threading.Thread(target=flap), threading.Thread(target=kill)]
         for thread in others:
@@ -78,7 +78,7 @@ def run_fire(folder: Path, full: bool) -> Report:
         running: list[Hook] = []
         try:
             for scene in range(1, hooks + 1):
-                running.append(field.hook(scene))
+                running.append(testbed.hook(scene))
                 if len(running) == at_once:
                     running.pop(0).must_promise()
             for hook in running:
@@ -87,13 +87,13 @@ def run_fire(folder: Path, full: bool) -> Report:
             ended.set()
             for thread in others:
                 thread.join()
-        field.drain(120.0, expedite=True)
-        field.sound(report)
-        field.settle(report)
-    report.done = f"{hooks} hooks, {at_once} at a time; worker killed {kills} times, receiver gone {flaps} times"
+        testbed.drain(120.0, expedite=True)
+        testbed.check_integrity(report)
+        testbed.settle(report)
+    report.done = f"{hooks} hooks, {at_once} in parallel; worker killed {kills} times, receiver down {flaps} times"
     report.nothing_lost()
     report.expect(report.promised == hooks, f"{hooks - report.promised} hooks promised nothing")
-    report.expect(kills > 0 and flaps > 0, "nothing was killed, or the receiver never went away")
+    report.expect(kills > 0 and flaps > 0, "no worker was killed, or the receiver was never down")
     return report
 
 

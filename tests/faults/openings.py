@@ -1,12 +1,12 @@
-"""Hooks that meet: at the first opening of a missing folder, and at a queue with a delivery in flight."""
+"""Hooks that open the queue at the same time: in a missing folder, and while a delivery is in flight."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
 
-from tests.faults.field import QUEUED, Field
 from tests.faults.row import Mutation, Report, Row
+from tests.faults.testbed import QUEUED, Testbed
 from tests.standin.receivers import Reply
 from tests.support import durable
 from tests.support.harness import wait_until
@@ -15,7 +15,7 @@ TOGETHER = 6
 
 
 def run_first_open(folder: Path, full: bool) -> Report:
-    """Six hooks at once in a folder that isn't there yet, again and again."""
+    """Six hooks in parallel in a folder that doesn't exist yet."""
     rounds = 100 if full else 8
     report = Report()
     for number in range(rounds):
@@ -28,18 +28,18 @@ def run_first_open(folder: Path, full: bool) -> Report:
         kept = [*durable.inbox(data), *durable.spooled(data)]
         report.delivered += len({event["scene"] for event in kept})
         report.duplicated += len(kept) - len({event["scene"] for event in kept})
-    report.done = f"{TOGETHER} processes first-opened a missing folder {rounds} times (delivered: kept)"
+    report.done = f"{TOGETHER} processes opened a missing folder in parallel, {rounds} times (delivered: stored)"
     report.nothing_lost()
-    report.expect(report.duplicated == 0, "an event is there twice")
+    report.expect(report.duplicated == 0, "an event was stored twice")
     return report
 
 
 def run_in_flight(folder: Path, full: bool) -> Report:
-    """Hooks open the queue while a delivery is in flight; it isn't sent twice for that."""
+    """Hooks open the queue while a delivery is in flight, which must not be sent twice."""
     hooks = 100 if full else 12
     report = Report()
     go_on = threading.Event()
-    with Field(folder, hooks + 1, settings={"delivery_timeout_seconds": 120}) as field:
+    with Testbed(folder, hooks + 1, settings={"delivery_timeout_seconds": 120}) as testbed:
 
         def answer(received: object) -> Reply:
             if received.json()["data"]["id"] == "1":  # type: ignore[attr-defined]
@@ -47,22 +47,22 @@ def run_in_flight(folder: Path, full: bool) -> Report:
             return Reply()
 
         def firsts() -> int:
-            return sum(received.json()["data"]["id"] == "1" for received in field.receiver.received)
+            return sum(received.json()["data"]["id"] == "1" for received in testbed.receiver.received)
 
-        field.answer = answer
+        testbed.answer = answer
         try:
-            field.hooks([1])
-            wait_until(lambda: len(field.receiver.received) == 1, 15.0)
-            field.hooks(range(2, hooks + 2))
-            # All of them, or the first once more, which then is what this row is about.
-            wait_until(lambda: len(field.taken) >= hooks or firsts() > 1, 60.0)
+            testbed.hooks([1])
+            wait_until(lambda: len(testbed.receiver.received) == 1, 15.0)
+            testbed.hooks(range(2, hooks + 2))
+            # Either all arrive, or the first is sent again, which is the failure that this row looks for.
+            wait_until(lambda: len(testbed.taken) >= hooks or firsts() > 1, 60.0)
         finally:
             go_on.set()
-        field.drain()
-        field.settle(report)
+        testbed.drain()
+        testbed.settle(report)
     report.done = f"{hooks} hooks opened the queue while a delivery was in flight"
     report.nothing_lost()
-    report.expect(report.duplicated == 0, f"{report.duplicated} deliveries were sent again")
+    report.expect(report.duplicated == 0, f"{report.duplicated} deliveries were sent twice")
     return report
 
 
@@ -71,7 +71,7 @@ ROWS = [
         "first_open",
         run_first_open,
         [
-            [  # the first creation isn't behind the gate
+            [  # the creation of the file is not protected by the gate
                 Mutation(
                     "queue/store.py", "taken(gate_path, shared=not missing)", "taken(gate_path, shared=True)"
                 ),

@@ -1,4 +1,4 @@
-"""Power cuts: real hooks and a real worker run under strace, and the disk is rebuilt as cuts may leave it."""
+"""Power cuts: hooks and a worker run under strace, and the disk is rebuilt as a cut may leave it."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from stash_courier.queue.jobs import SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
 from tests import ROOT
-from tests.faults.field import ALL, QUEUED, Field, fast_folder
 from tests.faults.row import Mutation, Report, Row
+from tests.faults.testbed import ALL, QUEUED, Testbed, fast_folder
 from tests.faults.trace import STRACE, Disk, read
 from tests.standin.receivers import Reply
 from tests.support import durable, transfers
 from tests.support.harness import wait_until
 from tests.support.kill import can_trace
 
-REFUSED = 3  # the receiver refuses this scene, which is then a dead letter
+REFUSED = 3  # the receiver refuses this scene, so it becomes a dead letter
 AT_ONCE = 4
-SPOOLED = 3  # hooks that find the gate held
+SPOOLED = 3  # hooks that find the queue locked
 
 
 def run_power(folder: Path, full: bool) -> Report:
-    """Cuts the power at random moments between any two calls and looks for each promise."""
+    """Cuts the power at random system calls and checks every promise that was made by then."""
     cuts, hooks = (1200, 40) if full else (150, 14)
     report = Report()
-    with Field(folder, hooks) as field:
-        field.answer = lambda received: Reply(400 if received.json()["data"]["id"] == str(REFUSED) else 200)
-        scenes = _record(field, folder / "trace", hooks)
-        accepted = {scene: at for at, scene, *_ in reversed(field.taken)}
+    with Testbed(folder, hooks) as testbed:
+        testbed.answer = lambda received: Reply(400 if received.json()["data"]["id"] == str(REFUSED) else 200)
+        scenes = _record(testbed, folder / "trace", hooks)
+        accepted = {scene: at for at, scene, *_ in reversed(testbed.taken)}
     ops = read(folder / "trace")
     promised = {
         scenes[op.pid]: op.began for op in ops if op.kind == "say" and op.data == QUEUED and op.pid in scenes
     }
     report.promised = len(promised)
-    moments = [n for n, op in enumerate(ops) if op.path.startswith(f"{field.data}/") or op.data == QUEUED]
-    report.expect(len(moments) > hooks, "the trace shows hardly any call")
+    moments = [n for n, op in enumerate(ops) if op.path.startswith(f"{testbed.data}/") or op.data == QUEUED]
+    report.expect(len(moments) > hooks, "the trace has hardly any calls")
     report.expect(len(promised) == hooks, f"{hooks - len(promised)} hooks promised nothing")
     rng = random.Random(20260103)
     chosen = sorted(rng.choices(moments, k=cuts))
-    disk, at, lost = Disk(field.data), 0, set[int]()
+    disk, at, lost = Disk(testbed.data), 0, set[int]()
     damaged = 0
     with fast_folder(folder) as place:
         target = place / "cut"
@@ -65,7 +65,7 @@ def run_power(folder: Path, full: bool) -> Report:
                 damaged += 1
                 report.failures += [f"cut {moment}: {found}"] if damaged <= 3 else []
                 continue
-            due = {scene for scene, said in promised.items() if said <= now and accepted.get(scene, now) >= now}
+            due = {scene for scene, at in promised.items() if at <= now and accepted.get(scene, now) >= now}
             lost |= due - found
     report.dead = int(REFUSED in promised and REFUSED not in lost)
     report.delivered = report.promised - report.dead - len(lost)
@@ -75,8 +75,8 @@ def run_power(folder: Path, full: bool) -> Report:
     return report
 
 
-def _record(field: Field, prefix: Path, hooks: int) -> dict[int, int]:
-    """Runs the scenario under strace; returns the scene of each hook's pid."""
+def _record(testbed: Testbed, prefix: Path, hooks: int) -> dict[int, int]:
+    """Runs the scenario under strace; returns the scene of each hook by its pid."""
     command = [
         *STRACE,
         "-o",
@@ -84,46 +84,46 @@ def _record(field: Field, prefix: Path, hooks: int) -> dict[int, int]:
         sys.executable,
         "-m",
         "tests.faults.power",
-        str(field.data),
+        str(testbed.data),
         str(hooks),
     ]
-    given = json.dumps(field.request(None))
+    given = json.dumps(testbed.request(None))
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=field.environment()
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=testbed.environment()
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(given + "\n")
         child.stdin.flush()
         scenes = {int(pid): scene for pid, scene in json.loads(child.stdout.readline()).items()}
-        # Nobody but the traced may open the files, so the receiver is what can be looked at.
+        # Only traced processes may open the files, so progress is taken from the receiver.
         wanted = set(range(1, hooks + 1)) - {REFUSED}
         with suppress(TimeoutError):
-            wait_until(lambda: wanted <= {scene for _, scene, *_ in field.taken}, 60.0)
-        time.sleep(1.0)  # the last is recorded, the refused one buried
+            wait_until(lambda: wanted <= {scene for _, scene, *_ in testbed.taken}, 60.0)
+        time.sleep(1.0)  # so that the last outcomes are recorded
         child.stdin.close()
         child.wait(timeout=60)
     return scenes
 
 
 def _found(folder: Path) -> set[int] | str:
-    """The scenes that a worker which starts after the cut knows of; a sentence if it can't start."""
+    """The scenes that a worker knows after the cut, or a sentence if it can't start."""
     try:
         scenes = {event["scene"] for event in durable.spooled(folder)}
     except ValueError as error:
-        return f"an event that was kept beside the queue is torn: {error}"
-    queue_there, letters_there = ((folder / name).exists() for name in repair.FILES)
-    if letters_there and not queue_there:
-        return "there are dead letters and no queue"
-    if not queue_there:
+        return f"a spooled event is incomplete: {error}"
+    has_queue, has_dlq = ((folder / name).exists() for name in repair.FILES)
+    if has_dlq and not has_queue:
+        return "there is dlq.db but no queue.db"
+    if not has_queue:
         return scenes
     try:
         for name in repair.FILES:
             if (folder / name).exists():
                 with closing(sqlite3.connect(folder / name)) as conn:
-                    said = conn.execute("PRAGMA integrity_check").fetchone()[0]
-                if said != "ok":
-                    return f"{name}: {said}"
+                    result = conn.execute("PRAGMA integrity_check").fetchone()[0]
+                if result != "ok":
+                    return f"{name}: {result}"
         transfers.do_heal(folder)
         store.put(str(folder), store.encode({"scene": ALL, "event": "update", "changed": [], "at": 0.0}), 0.0)
         with closing(SceneQueue(folder)) as queue, closing(DeadLetterQueue(folder)) as dead_letters:
@@ -137,7 +137,7 @@ def _found(folder: Path) -> set[int] | str:
 
 
 def scenario(data: Path, hooks: int) -> None:
-    """The traced part: hooks at once, hooks that find the gate held, a worker that delivers, its end."""
+    """The traced part: parallel hooks, hooks that find the queue locked, a worker that delivers and ends."""
     given = json.loads(sys.stdin.readline())
     pids: dict[int, int] = {}
 
@@ -153,7 +153,7 @@ def scenario(data: Path, hooks: int) -> None:
         running.append(start(scene))
     for hook in running:
         hook.communicate(timeout=60)
-    # While somebody writes, hooks keep their events beside the queue.
+    # While another process holds the write lock, hooks spool their events.
     for scene in range(hooks - SPOOLED + 1, hooks + 1):
         with closing(sqlite3.connect(data / files.QUEUE_DB, isolation_level=None, timeout=5.0)) as holder:
             holder.execute("BEGIN IMMEDIATE")
@@ -180,7 +180,9 @@ ROWS = [
                 )
             ],
         ],
-        missing=lambda: "" if can_trace() else "strace is missing or may not trace here (apt-get install strace)",
+        missing=lambda: (
+            "" if can_trace() else "strace is missing or not allowed to trace (apt-get install strace)"
+        ),
         cheap=True,
     ),
 ]

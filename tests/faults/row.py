@@ -1,4 +1,4 @@
-"""What every row of the fault suite is: a fault, its criterion, and a mutation that the criterion notices."""
+"""A row of the fault suite: a fault, its criteria, and mutations that the criteria must notice."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ NOT_COPIED = (".venv", ".build", ".git", "dist", "__pycache__", ".*_cache", ".hy
 
 @dataclass
 class Report:
-    """What a run saw. A failure is a sentence; a run without one has passed."""
+    """The result of a run, which has passed if there are no failures."""
 
-    done: str = ""  # what was done, and how often
+    done: str = ""  # what was done and how often
     promised: int = 0  # events whose hook exited 0
-    delivered: int = 0  # of those: their scene reached the receiver in this state or a newer one
-    dead: int = 0  # of those: dead letters
-    duplicated: int = 0  # requests beyond the first with the same webhook-id that the receiver took
-    failures: list[str] = field(default_factory=list)
+    delivered: int = 0  # of those: the receiver has the scene in this state or a newer one
+    dead: int = 0  # of those: became dead letters
+    duplicated: int = 0  # accepted requests that repeat a webhook-id
+    failures: list[str] = field(default_factory=list)  # a sentence per criterion that failed
 
     @property
     def lost(self) -> int:
-        """Promised events that are neither delivered nor a dead letter."""
+        """Promised events that were neither delivered nor became dead letters."""
         return self.promised - self.delivered - self.dead
 
     def expect(self, holds: bool, sentence: str) -> None:
-        """Notes a failure unless the criterion holds."""
+        """Adds a failure unless the criterion holds."""
         if not holds:
             self.failures.append(sentence)
 
     def nothing_lost(self) -> None:
-        """The criterion of most rows."""
-        self.expect(self.promised > 0, "nothing was promised, so nothing was shown")
+        """The criterion of most rows: each promised event was delivered or is a dead letter."""
+        self.expect(self.promised > 0, "no hook promised anything, so the row proved nothing")
         self.expect(self.lost == 0, f"{self.lost} promised events were lost")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mistake in the product that the row must notice: a text of a source file, replaced."""
+    """A mistake in the product that the row must notice: one text of a source file, replaced."""
 
     file: str  # relative to the checkout
     old: str
@@ -51,12 +51,14 @@ class Mutation:
         """Makes the mistake.
 
         Raises:
-            ValueError: the product no longer has this text, so the mutation proves nothing.
+            ValueError: the text is not in the file exactly once, so the mutation would prove nothing.
         """
         path = checkout / self.file
         source = path.read_text(encoding="utf-8")
         if source.count(self.old) != 1:
-            raise ValueError(f"{self.file} has this {source.count(self.old)} times instead of once: {self.old!r}")
+            raise ValueError(
+                f"{self.file} contains this {source.count(self.old)} times instead of once: {self.old!r}"
+            )
         path.write_text(source.replace(self.old, self.new), encoding="utf-8")
 
 
@@ -65,16 +67,16 @@ class Row:
     """One fault of the suite."""
 
     name: str
-    run: Callable[[Path, bool], Report]  # an empty folder, and whether in full
-    mutations: Sequence[Sequence[Mutation]]  # each: edits that make one mistake
-    missing: Callable[[], str] = lambda: ""  # why it can't be run here; "" if it can
-    own_test: bool = False  # pytest runs it under its own name too
-    cheap: bool = False  # its proof is quick enough for ``make test``
-    proof_full: bool = False  # its mutation only shows in the full run
+    run: Callable[[Path, bool], Report]  # takes an empty folder and whether to run in full
+    mutations: Sequence[Sequence[Mutation]]  # per mistake: the edits that make it
+    missing: Callable[[], str] = lambda: ""  # why it can't run on this machine; "" if it can
+    own_test: bool = False  # it consists of ordinary tests, which make test runs anyway
+    cheap: bool = False  # its proof is fast enough for ``make test``
+    proof_full: bool = False  # only the full run notices its mutations
 
 
 def copy_checkout(target: Path) -> Path:
-    """A copy of the checkout, to be changed, whose programs run from it alone."""
+    """Copies the checkout so that a test can change it; programs in the copy use the copy only."""
     return Path(shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True))
 
 

@@ -1,4 +1,4 @@
-"""All rows of the fault suite, in the order in which they run."""
+"""All rows of the fault suite, in the order they run."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""A week in fast-forward: events, outages, restarts and changes of settings; nothing is lost, nothing grows.
+"""A week in fast-forward with events, outages, restarts and changes of settings: no event is lost, nothing grows.
 
-Files, queue, dead letters, dispatcher, recorder and lanes are the worker's own, in a process of their own
-whose memory is looked at. Stash and the destinations stand in that process too, without HTTP, and time jumps
-to what is due next: else a week would last a week. Single edits are put by the hook's own function; those of
-bulk edits by its statement alone, on a connection that stays open. With real processes and sockets, but for
-minutes, the rows ``kills`` and ``fire`` do the same.
+Files, queue, dead letters, dispatcher, completer and pools are the real ones, in a separate process whose memory
+is measured. Stash and the destinations are fakes in that process, without HTTP, and the clock jumps to whatever is
+due next. Single edits go through the hook's function; bulk edits use its statement on a connection that stays
+open. The rows ``kills`` and ``fire`` do the same for minutes, with real processes and sockets.
 """
 
 from __future__ import annotations
@@ -41,138 +40,138 @@ from stash_courier.worker.stash.client import (
     SweepQuestion,
 )
 from tests import ROOT
-from tests.faults.field import ALL, fast_folder
 from tests.faults.row import Mutation, Report, Row
+from tests.faults.testbed import ALL, fast_folder
 from tests.support.fast_forward import FastForward
 
 DAY = 86_400.0
 HOUR = 3600.0
 NIGHT = 12 * HOUR
-BULKS, SINGLES = 3, 12  # bulk edits and single ones in an hour
-IN_THE_MIDDLE = 150  # edits just before a change of settings: more than are fetched at once
-DESTROYED = 0.005  # of the events
-HICCUPS = 0.01  # of the deliveries are answered with 500 once
-DESTROY = 1 << 40  # the number of an edit after which there is no other
-GROWN = 2.0  # a file's size over its live size, at the end
-MEMORY_MIB = 6.0  # that the process may grow by, after a first third of warm-up
+BULK_EDITS, SINGLE_EDITS = 3, 12  # per hour
+EDITS_BEFORE_CHANGE = 150  # just before a change of settings; more than one request fetches
+DESTROYED = 0.005  # share of the events
+FAILED_ONCE = 0.01  # share of the deliveries that fail once with 500
+DESTROY = 1 << 40  # the edit number of a delete, higher than any other
+GROWTH = 2.0  # at most, at the end: size of a file ÷ size of its used pages
+MEMORY_MIB = 6.0  # growth of the process at most, after a warm-up of one third
 LONGEST_SECONDS = 1500.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Trouble:
-    """Something that goes on for a while: who is hit, and how."""
+class Outage:
+    """An outage of a destination or of Stash."""
 
-    begins: float  # share of the whole time
+    begins: float  # as a share of the whole time
     ends: float
-    who: str  # a destination, or "stash"
+    target: str  # a destination's id, or "stash"
     failure: Failure | None = None
-    share: float = 1.0  # of the deliveries
+    share: float = 1.0  # of the deliveries that fail
     retry_after: float | None = None
 
 
-TROUBLES = (
-    Trouble(0.04, 0.10, "near:a", Failure.UNREACHABLE),
-    Trouble(0.12, 0.20, "stash"),
-    Trouble(0.22, 0.27, "near:b", Failure.BUSY, retry_after=900.0),
-    Trouble(0.23, 0.32, "near:a", Failure.ITEM_REFUSED, 0.9),
-    Trouble(0.34, 0.42, "near:a", Failure.REFUSED),
-    Trouble(0.36, 0.44, "near:b", Failure.DESTINATION),
-    Trouble(0.47, 0.55, "stash"),
-    Trouble(0.50, 0.58, "near:a", Failure.UNREACHABLE),
-    Trouble(0.50, 0.60, "near:b", Failure.BUSY),
-    Trouble(0.62, 0.66, "near:c", Failure.FORBIDDEN),
-    Trouble(0.68, 0.72, "near:b", Failure.GONE),
-    Trouble(0.76, 0.80, "near:a", Failure.NOT_THERE_YET, 0.3),
-    Trouble(0.82, 0.88, "stash"),
-    Trouble(0.86, 0.90, "near:a", Failure.BUSY),
-    Trouble(0.93, 0.98, "near:b", Failure.ITEM_REFUSED, 0.05),
+OUTAGES = (
+    Outage(0.04, 0.10, "fake:a", Failure.UNREACHABLE),
+    Outage(0.12, 0.20, "stash"),
+    Outage(0.22, 0.27, "fake:b", Failure.BUSY, retry_after=900.0),
+    Outage(0.23, 0.32, "fake:a", Failure.ITEM_REFUSED, 0.9),
+    Outage(0.34, 0.42, "fake:a", Failure.REFUSED),
+    Outage(0.36, 0.44, "fake:b", Failure.DESTINATION),
+    Outage(0.47, 0.55, "stash"),
+    Outage(0.50, 0.58, "fake:a", Failure.UNREACHABLE),
+    Outage(0.50, 0.60, "fake:b", Failure.BUSY),
+    Outage(0.62, 0.66, "fake:c", Failure.FORBIDDEN),
+    Outage(0.68, 0.72, "fake:b", Failure.GONE),
+    Outage(0.76, 0.80, "fake:a", Failure.NOT_THERE_YET, 0.3),
+    Outage(0.82, 0.88, "stash"),
+    Outage(0.86, 0.90, "fake:a", Failure.BUSY),
+    Outage(0.93, 0.98, "fake:b", Failure.ITEM_REFUSED, 0.05),
 )
-A, B, C = "near:a", "near:b", "near:c"
-COMMON = {"near_a": "1", "near_b": "1", "dead_letter_retention_days": 1, "sweep_off": True}
-# What the owner does on the page, and when: each replaces the settings before.
+A, B, C = "fake:a", "fake:b", "fake:c"
+COMMON = {"fake_a": "1", "fake_b": "1", "dead_letter_retention_days": 1, "sweep_off": True}
+# When the owner saves which settings; each entry replaces the previous one.
 CHANGES: Sequence[tuple[float, Mapping[str, object]]] = (
     (0.00, COMMON),
     (0.06, {**COMMON, "delivery_concurrency": 8}),
-    (0.15, {**COMMON, "near_c": "1", "delivery_settle_seconds": 30}),  # while Stash is away
-    (0.29, {}),  # as after a page that was saved empty
-    (0.30, {**COMMON, "near_c": "1"}),
-    (0.38, {**COMMON, "near_a": "2", "near_c": "1", "delivery_max_attempts": 3}),
-    (0.46, {**COMMON, "near_b": "broken", "near_a": "broken", "near_c": "broken"}),
-    (0.57, {**COMMON, "near_c": "1", "delivery_retry_schedule": "1m 10m"}),
-    (0.64, {**COMMON, "near_c": "2", "delivery_concurrency": "many"}),
-    (0.68, COMMON),  # c is removed, with what waits for it
-    (0.73, {**COMMON, "near_b": "2", "near_c": "2"}),  # c is back, and b, which had said that it is gone
-    (0.85, {**COMMON, "near_b": "2", "near_c": "2", "delivery_settle_seconds": 5}),
-    (0.97, {**COMMON, "near_b": "2", "near_c": "2"}),
+    (0.15, {**COMMON, "fake_c": "1", "delivery_settle_seconds": 30}),  # while Stash is down
+    (0.29, {}),  # the page was saved empty
+    (0.30, {**COMMON, "fake_c": "1"}),
+    (0.38, {**COMMON, "fake_a": "2", "fake_c": "1", "delivery_max_attempts": 3}),
+    (0.46, {**COMMON, "fake_b": "broken", "fake_a": "broken", "fake_c": "broken"}),
+    (0.57, {**COMMON, "fake_c": "1", "delivery_retry_schedule": "1m 10m"}),
+    (0.64, {**COMMON, "fake_c": "2", "delivery_concurrency": "many"}),
+    (0.68, COMMON),  # c is removed while deliveries wait for it
+    (0.73, {**COMMON, "fake_b": "2", "fake_c": "2"}),  # c is back, and so is b, which had answered 410
+    (0.85, {**COMMON, "fake_b": "2", "fake_c": "2", "delivery_settle_seconds": 5}),
+    (0.97, {**COMMON, "fake_b": "2", "fake_c": "2"}),
 )
-RESTARTS = 20  # every other one is a crash
-RETRIES = (0.33, 0.45)  # the owner presses «Retry dead letters»
+RESTARTS = 20  # every other restart follows a crash
+REDRIVES = (0.33, 0.45)  # when the owner presses "Retry dead letters"
 
 
-class Near:
-    """A destination in this process, with the books on what it took."""
+class FakeDestination:
+    """A destination in this process that records what it accepted."""
 
     def __init__(self, name: str, scenes: int) -> None:
         self.id = name
         self.fingerprint = ""
-        self.newest = array("q", bytes(8 * (scenes + 1)))  # by scene: the number of the newest edit it took
-        self.trouble: Trouble | None = None
-        self.took = 0
+        self.newest = array("q", bytes(8 * (scenes + 1)))  # by scene: the newest edit that it accepted
+        self.outage: Outage | None = None
+        self.accepted = 0
         self._tried = bytearray(scenes + 1)
         self._lock = threading.Lock()
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
-        """Takes it, or has the trouble of now."""
-        trouble, lot = self.trouble, random.Random(delivery.seq).random()
-        if trouble is not None and trouble.failure is not None and lot < trouble.share:
-            raise DeliveryFailed(trouble.failure, "It is in trouble.", retry_after=trouble.retry_after)
+        """Accepts a delivery, or fails as the current outage says."""
+        outage, lot = self.outage, random.Random(delivery.seq).random()
+        if outage is not None and outage.failure is not None and lot < outage.share:
+            raise DeliveryFailed(outage.failure, "It has an outage.", retry_after=outage.retry_after)
         with self._lock:
-            if lot > 1 - HICCUPS and not self._tried[delivery.scene_id]:
+            if lot > 1 - FAILED_ONCE and not self._tried[delivery.scene_id]:
                 self._tried[delivery.scene_id] = 1
-                raise DeliveryFailed(Failure.REFUSED, "It has the hiccups.", status=500)
+                raise DeliveryFailed(Failure.REFUSED, "It fails once.", status=500)
             self._tried[delivery.scene_id] = 0
             number = DESTROY if scene is None else int(scene.title)
             self.newest[delivery.scene_id] = max(self.newest[delivery.scene_id], number)
-            self.took += 1
+            self.accepted += 1
         return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
-        """Never asked."""
+        """Is never called."""
         return CheckReport(True, ())
 
     def close(self) -> None:
-        """Has no connections."""
+        """Does nothing: there are no connections."""
 
 
-class NearStash(Stash):
-    """Stash in this process: scenes by the numbers of their edits."""
+class FakeStash(Stash):
+    """A Stash in this process whose scenes are numbers of edits."""
 
     def __init__(self, folder: Path, scenes: int) -> None:
         super().__init__(folder)
         self.edits = array("q", bytes(8 * (scenes + 1)))
         self.settings: Mapping[str, object] = {}
-        self.away = False
+        self.down = False
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
-        """The scenes as they are now."""
+        """The current state of scenes."""
         return FetchedScenes({scene: self._scene(scene) for scene in ids}, {}, self.plugin_state())
 
     def plugin_state(self) -> PluginState:
-        """The settings as they are now."""
-        if self.away:
-            raise StashUnavailable("it is away")
+        """The current settings."""
+        if self.down:
+            raise StashUnavailable("it is down")
         return PluginState(self.settings, True)
 
     def sweep_page(self, question: SweepQuestion) -> SweepPage:
-        """Nothing has changed: what the sweep finds is shown elsewhere."""
+        """Finds no changes: other tests cover the sweep."""
         return SweepPage((), True, None, self.plugin_state(), self._clock())
 
     def keep_alive_in(self) -> float | None:
-        """There is no session."""
+        """Returns None: there is no session."""
         return None
 
     def close(self) -> None:
-        """Has no connection."""
+        """Does nothing: there is no connection."""
 
     def _scene(self, scene: int) -> Scene | None:
         number = self.edits[scene]
@@ -186,50 +185,50 @@ class NearStash(Stash):
         )  # fmt: skip
 
 
-class Week(FastForward):
-    """The worker, its chores, its owner and its troubles; a context manager.
+class Soak(FastForward):
+    """Worker, owner, edits and outages of the whole time; a context manager.
 
     Args:
         folder: empty.
-        events: how many in all.
+        events: total number.
         scenes: how many Stash has.
-        hours: how long, in its own time.
+        hours: duration in simulated time.
     """
 
     def __init__(self, folder: Path, events: int, scenes: int, hours: int) -> None:
-        self.stash = NearStash(folder / "data", scenes)
+        self.stash = FakeStash(folder / "data", scenes)
         super().__init__(folder / "data", self.stash)
-        self.near = {name: Near(name, scenes) for name in (A, B, C)}
-        self.expected = {name: array("q", bytes(8 * (scenes + 1))) for name in self.near}
+        self.destinations = {name: FakeDestination(name, scenes) for name in (A, B, C)}
+        self.expected = {name: array("q", bytes(8 * (scenes + 1))) for name in self.destinations}
         self.last_seq = array("q", bytes(8 * (scenes + 1)))  # by scene
-        self.purged: dict[tuple[str, int], int] = {}  # (destination, scene) → seq: dead letters past retention
-        self.memory: list[float] = []  # MiB, again and again
-        self.highest = dict.fromkeys((files.QUEUE_DB, files.DLQ_DB), 0)  # bytes of the files at most
+        self.purged: dict[tuple[str, int], int] = {}  # (destination, scene) → seq of purged dead letters
+        self.memory: list[float] = []  # MiB, measured at each restart
+        self.highest = dict.fromkeys((files.QUEUE_DB, files.DLQ_DB), 0)  # peak size of each file in bytes
         self.crashes = self.restarts = self.put_events = self.stranded = 0
         self._events, self._scenes, self._hours = events, scenes, hours
         self._rng = random.Random(20260107)
-        self._next = {"tidy": 0.0, "purge": 0.0}  # by its own clock
-        destinations.modules = lambda: [cast(Any, SimpleNamespace(KIND="near", configure=self._configure))]
+        self._next = {"tidy": 0.0, "purge": 0.0}  # in simulated time
+        destinations.modules = lambda: [cast(Any, SimpleNamespace(KIND="fake", configure=self._configure))]
 
     def _configure(
         self, raw: Mapping[str, object], _settings: Settings, _cover: object
-    ) -> tuple[list[Near | Unusable], list[Problem]]:
-        made: list[Near | Unusable] = []
-        wrong = []
-        for name, near in self.near.items():
+    ) -> tuple[list[FakeDestination | Unusable], list[Problem]]:
+        made: list[FakeDestination | Unusable] = []
+        problems = []
+        for name, destination in self.destinations.items():
             key = _key(name)
             if raw.get(key) == "broken":
                 made.append(Unusable(name))
-                wrong.append(Problem(key, "It can't be used."))
+                problems.append(Problem(key, "It can't be used."))
             elif raw.get(key):
-                near.fingerprint = f"{key} {raw[key]}"
-                made.append(near)
-        return made, wrong
+                destination.fingerprint = f"{key} {raw[key]}"
+                made.append(destination)
+        return made, problems
 
     # The worker
 
     def step(self) -> float:
-        """One round of the worker's loop, with its chores."""
+        """One round of the worker's loop, with its maintenance."""
         wait = super().step()
         if self.ran >= self._next["tidy"]:
             self._next["tidy"] = self.ran + main.TIDY_SECONDS
@@ -255,7 +254,7 @@ class Week(FastForward):
         self.dlq.delete_older_than(days)
 
     def restart(self, *, crash: bool, off: float = 0.0) -> None:
-        """Ends the worker, as it ends or as a kill does, and after ``off`` seconds starts another on its files."""
+        """Stops or crashes the worker, and starts another on the same files after ``off`` seconds."""
         self.memory.append(_memory_mib())
         if not crash:
             Runtime.finish(cast(Runtime, self), main.GRACE_SECONDS)
@@ -266,73 +265,73 @@ class Week(FastForward):
         self.jump(off)
         self.__enter__()
 
-    # The week
+    # The timeline
 
-    def live(self) -> None:
-        """All of it; at the end nothing waits any more."""
+    def run_all(self) -> None:
+        """Runs the whole time, then waits until the queue is empty."""
         hours = self._hours
         each = self._events // hours
-        happenings = self._happenings()
+        schedule = self._schedule()
         for hour in range(hours):
-            while happenings and happenings[0][0] <= hour / hours:
-                happenings.pop(0)[1]()
+            while schedule and schedule[0][0] <= hour / hours:
+                schedule.pop(0)[1]()
             events = each if hour + 1 < hours else self._events - each * (hours - 1)
             self._hour(events, (hour + 1) * HOUR)
-        while happenings:
-            happenings.pop(0)[1]()
+        while schedule:
+            schedule.pop(0)[1]()
         self.run(lambda: self.queue.empty() and not self.dispatcher.busy(), seconds=DAY)
         self.stranded = self.queue.size
         self.restart(crash=False, off=NIGHT)
         self.run(seconds=HOUR)
         self.memory.append(_memory_mib())
 
-    def _happenings(self) -> list[tuple[float, Callable[[], object]]]:
+    def _schedule(self) -> list[tuple[float, Callable[[], object]]]:
         found: list[tuple[float, Callable[[], object]]] = []
-        for trouble in TROUBLES:
-            found.append((trouble.begins, partial(self._trouble, trouble.who, trouble)))
-            found.append((trouble.ends, partial(self._trouble, trouble.who, None)))
+        for outage in OUTAGES:
+            found.append((outage.begins, partial(self._set_outage, outage.target, outage)))
+            found.append((outage.ends, partial(self._set_outage, outage.target, None)))
         found += [(at, partial(self._change, settings)) for at, settings in CHANGES]
         found += [(n / (RESTARTS + 1), partial(self.restart, crash=n % 2 == 1)) for n in range(1, RESTARTS)]
-        found += [(at, self._retry_dead_letters) for at in RETRIES]
+        found += [(at, self._retry_dead_letters) for at in REDRIVES]
         return sorted(found, key=lambda one: one[0])
 
     def _retry_dead_letters(self) -> None:
         self.dlq.ask()
 
-    def _trouble(self, who: str, trouble: Trouble | None) -> None:
-        if who == "stash":
-            self.stash.away = trouble is not None
+    def _set_outage(self, target: str, outage: Outage | None) -> None:
+        if target == "stash":
+            self.stash.down = outage is not None
         else:
-            self.near[who].trouble = trouble
+            self.destinations[target].outage = outage
 
     def _change(self, settings: Mapping[str, object]) -> None:
-        """Changes the settings in the middle of deliveries.
+        """Changes the settings during deliveries.
 
-        Where a destination comes or goes the worker takes in before what there is, so that it is certain which
-        events are its concern.
+        If the set of destinations changes, the worker first routes all events, so that it is known which
+        destinations each event goes to.
         """
         changed = (self.stash.settings, settings)
-        before, now = ({name for name in self.near if given.get(_key(name))} for given in changed)
-        comes_or_goes = bool(before) and bool(now) and before != now and not self.stash.away
+        before, now = ({name for name in self.destinations if given.get(_key(name))} for given in changed)
+        comes_or_goes = bool(before) and bool(now) and before != now and not self.stash.down
         if comes_or_goes:
             self.run(self.queue.inbox_empty)
         else:
-            self._edit(IN_THE_MIDDLE)
+            self._edit(EDITS_BEFORE_CHANGE)
             self.run(self.dispatcher.busy, seconds=1.0)
         self.stash.settings = settings
         if comes_or_goes:
             self.run(lambda: set(self.dispatcher.registry.targets) == now)
 
     def _hour(self, events: int, ends: float) -> None:
-        bulk = max(0, events - SINGLES) // BULKS
-        sizes = [bulk] * BULKS + [1] * min(events, SINGLES)
+        bulk = max(0, events - SINGLE_EDITS) // BULK_EDITS
+        sizes = [bulk] * BULK_EDITS + [1] * min(events, SINGLE_EDITS)
         sizes[0] += events - sum(sizes)
         self._rng.shuffle(sizes)
         for number, size in enumerate(sizes):
             until = ends - HOUR * (len(sizes) - number - 1) / len(sizes)
             self._edit(size)
             if self._rng.random() < 0.5:
-                for _ in range(self._rng.randrange(20)):  # and something may happen in the middle
+                for _ in range(self._rng.randrange(20)):  # so that the next change can come in the middle
                     self.step()
             self.run(seconds=until - self.ran)
 
@@ -369,10 +368,10 @@ class Week(FastForward):
     def _targets(self) -> Iterable[str]:
         return self.dispatcher.registry.targets
 
-    # The books
+    # The outcome
 
-    def judge(self) -> dict[str, object]:
-        """What became of all of it."""
+    def outcome(self) -> dict[str, object]:
+        """Counts and sizes of everything at the end."""
         dead = {(one.destination, one.scene_id): one.id for one in self.dlq.get_recent(ALL)}
         promised = delivered = buried = 0
         lost = []
@@ -381,26 +380,26 @@ class Week(FastForward):
                 promised += number > 0
                 if number == 0:
                     continue
-                if self.near[name].newest[scene] >= number:
+                if self.destinations[name].newest[scene] >= number:
                     delivered += 1
                 elif (name, scene) in dead or self.purged.get((name, scene), 0) >= self.last_seq[scene]:
                     buried += 1
                 else:
-                    lost.append(f"{name} {scene}: {self.near[name].newest[scene]} of {number}")
+                    lost.append(f"{name} {scene}: {self.destinations[name].newest[scene]} of {number}")
         return {
             "promised": promised,
             "delivered": delivered,
             "dead": buried,
             "lost": lost[:5],
-            "took": sum(near.took for near in self.near.values()),
+            "accepted": sum(destination.accepted for destination in self.destinations.values()),
             "events": self.put_events,
             "waiting": self.stranded + self.queue.size,
             "memory": self.memory,
             "restarts": self.restarts,
             "crashes": self.crashes,
             "highest": self.highest,
-            "files": {name: (_size(self.folder / name), _live(self.folder / name)) for name in self.highest},
-            "problems": [_sound(self.folder / name) for name in self.highest],
+            "files": {name: (_size(self.folder / name), _used(self.folder / name)) for name in self.highest},
+            "problems": [_integrity(self.folder / name) for name in self.highest],
         }
 
 
@@ -409,13 +408,13 @@ def _key(name: str) -> str:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a database with its log."""
+    """Size of a database including its WAL, in bytes."""
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def _live(path: Path) -> int:
-    """Bytes of the pages that hold something."""
+def _used(path: Path) -> int:
+    """Size of the used pages, in bytes."""
     with closing(sqlite3.connect(path)) as conn:
         pages, free, size = (
             int(conn.execute(f"PRAGMA {name}").fetchone()[0])
@@ -424,7 +423,7 @@ def _live(path: Path) -> int:
     return (pages - free) * size
 
 
-def _sound(path: Path) -> str:
+def _integrity(path: Path) -> str:
     with closing(sqlite3.connect(path)) as conn:
         return str(conn.execute("PRAGMA integrity_check").fetchone()[0])
 
@@ -434,8 +433,8 @@ def _memory_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def run_week(folder: Path, full: bool) -> Report:
-    """The whole week in a process of its own; a shorter one in the reduced size."""
+def run_soak(folder: Path, full: bool) -> Report:
+    """A whole week in a separate process, or 26 hours in the reduced size."""
     events, scenes, hours = (200_000, 10_000, 7 * 24) if full else (4_000, 400, 26)
     report = Report()
     with fast_folder(folder) as place:
@@ -444,39 +443,39 @@ def run_week(folder: Path, full: bool) -> Report:
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
         )
     if ran.returncode != 0:
-        report.failures.append(f"it ended in the middle: {ran.stderr[-3000:]}")
+        report.failures.append(f"the process failed: {ran.stderr[-3000:]}")
         return report
-    saw = json.loads(ran.stdout)
-    report.promised, report.delivered, report.dead = (saw[name] for name in ("promised", "delivered", "dead"))
+    result = json.loads(ran.stdout)
+    report.promised, report.delivered, report.dead = (result[name] for name in ("promised", "delivered", "dead"))
     sizes = ", ".join(
-        f"{name} {saw['highest'][name] / 1e6:.1f} MB at most, {size / 1e6:.1f} at the end, {live / 1e6:.1f} live"
-        for name, (size, live) in saw["files"].items()
+        f"{name} peak {result['highest'][name] / 1e6:.1f} MB, {size / 1e6:.1f} at the end, {used / 1e6:.1f} used"
+        for name, (size, used) in result["files"].items()
     )
-    memory = saw["memory"]
+    memory = result["memory"]
     warm = max(memory[: len(memory) // 3 + 1])
     report.done = (
-        f"{hours} h, {saw['events']} events of {scenes} scenes, {saw['took']} deliveries; "
-        f"{len(TROUBLES)} outages, {len(CHANGES)} changes of settings, {saw['restarts']} restarts of which "
-        f"{saw['crashes']} crashes; "
+        f"{hours} h, {result['events']} events of {scenes} scenes, {result['accepted']} deliveries; "
+        f"{len(OUTAGES)} outages, {len(CHANGES)} changes of settings, {result['restarts']} restarts including "
+        f"{result['crashes']} crashes; "
         f"{sizes}; memory {warm:.0f} MiB after a third, {max(memory):.0f} at most, {memory[-1]:.0f} at the end"
     )
     report.nothing_lost()
-    report.expect(not saw["lost"], f"lost, for example: {'; '.join(saw['lost'])}")
-    report.expect(saw["waiting"] == 0, f"{saw['waiting']} deliveries wait for ever")
-    report.expect(saw["problems"] == ["ok", "ok"], f"a database is damaged: {saw['problems']}")
-    report.expect(report.dead > 0, "nothing was buried, so nothing was shown about dead letters")
-    for name, (size, live) in saw["files"].items():
-        report.expect(size <= GROWN * live, f"{name} has {size} bytes of which {live} are live")
-        peak = saw["highest"][name]
-        report.expect(peak > GROWN * live, f"{name} never had more than {peak} bytes, so nothing was shown")
-    report.expect(max(memory) <= warm + MEMORY_MIB, f"memory grows: {[round(mib, 1) for mib in memory]}")
+    report.expect(not result["lost"], f"lost, for example: {'; '.join(result['lost'])}")
+    report.expect(result["waiting"] == 0, f"deliveries that never end: {result['waiting']}")
+    report.expect(result["problems"] == ["ok", "ok"], f"a database is damaged: {result['problems']}")
+    report.expect(report.dead > 0, "there are no dead letters, so the row proved nothing about them")
+    for name, (size, used) in result["files"].items():
+        report.expect(size <= GROWTH * used, f"{name} has {size} bytes, of which {used} are used")
+        peak = result["highest"][name]
+        report.expect(peak > GROWTH * used, f"{name} had {peak} bytes at most, so the row proved nothing about it")
+    report.expect(max(memory) <= warm + MEMORY_MIB, f"memory grows (MiB): {[round(mib, 1) for mib in memory]}")
     return report
 
 
 ROWS = [
     Row(
-        "week",
-        run_week,
+        "soak",
+        run_soak,
         [
             [Mutation("queue/scene_queue.py", "        transactions.shrink(self._conn, FREE_PAGES)\n", "")],
             [
@@ -508,6 +507,6 @@ ROWS = [
 
 
 if __name__ == "__main__":
-    with Week(Path(sys.argv[1]), *map(int, sys.argv[2:])) as week:
-        week.live()
-        sys.stdout.write(json.dumps(week.judge()))
+    with Soak(Path(sys.argv[1]), *map(int, sys.argv[2:])) as soak:
+        soak.run_all()
+        sys.stdout.write(json.dumps(soak.outcome()))

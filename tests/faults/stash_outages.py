@@ -1,4 +1,4 @@
-"""Stash away, in every way in which it is: deliveries wait or resolve, and nothing is buried for it."""
+"""Stash outages of every kind: deliveries wait or resolve, and none becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.faults.field import Field
 from tests.faults.row import Mutation, Report, Row
+from tests.faults.testbed import Testbed
 from tests.standin.stash.server import StandInStash
 from tests.standin.stash.sessions import Session
 from tests.standin.stash.web import Response
 from tests.support.harness import wait_until
 
-AWAY_SECONDS = 1.0
-# Faults of the stand-in, by what Stash does from the first request for scenes on.
+OUTAGE_SECONDS = 1.0
+# Faults of the stand-in by name; each begins with the first request for scenes.
 FAULTS: Mapping[str, tuple[str, object]] = {
     "hangs": ("hang", True),
     "500": ("status", 500),
@@ -30,17 +31,17 @@ FAULTS: Mapping[str, tuple[str, object]] = {
 }
 
 
-class Tampering:
-    """Answers as Stash's site does, except that it fails once it is asked for scenes, or that they are others."""
+class TamperingSite:
+    """Stash's site, but it can begin to fail at a request for scenes, or answer with other scenes."""
 
     def __init__(self, stash: StandInStash) -> None:
         self._site: Callable[[Any], Response | None] = stash._site
         self.scene: Callable[[Any], Any] | None = None
-        self.trip: Callable[[], None] | None = None  # called at the next request for scenes, before the answer
+        self.trip: Callable[[], None] | None = None  # called once, before the next request for scenes is answered
         stash._site = self  # type: ignore[assignment]
 
     def __call__(self, request: Any) -> Response | None:
-        """One answer."""
+        """Answers one request."""
         if self.trip is not None and b"$s0" in request.body:
             self.trip()
             self.trip = None
@@ -55,78 +56,88 @@ class Tampering:
         return Response(response.status, body, response.content_type, response.headers)
 
 
-def run_stash_away(folder: Path, full: bool) -> Report:
-    """Each kind of absence while scenes are edited."""
+def run_stash_outages(folder: Path, full: bool) -> Report:
+    """Every kind of outage while scenes are edited."""
     each = 10 if full else 2
     report = Report()
-    first = 1
     kinds = [kind for kind in (*FAULTS, "empty") if full or kind != "late"]
-    with Field(
+    batches = (range(first, first + each) for first in count(1, each))  # of scenes
+    with Testbed(
         folder, each * (len(kinds) + 4) + 1, credentials=("owner", "secret-word"), api_key="first-key"
-    ) as field:
-        stash = field.courier.stash
-        tampering = Tampering(stash)
+    ) as testbed:
+        stash = testbed.courier.stash
+        tampering = TamperingSite(stash)
         stash.restart()
-        field.cookie = _cookie(stash)
+        testbed.cookie = stash.sessions.make(Session("owner"))
         for kind in kinds:
-            if kind == "empty":
-                tampering.scene = lambda _: {}
-            else:
-                tampering.trip = partial(setattr, stash.faults, *FAULTS[kind])
-            field.hooks([first])
-            with suppress(TimeoutError):
-                wait_until(lambda: tampering.trip is None, 10.0)
-            report.expect(tampering.trip is None, f"{kind}: Stash was never asked for scenes")
-            field.hooks(range(first + 1, first + each))
-            time.sleep(40.0 if kind == "late" else AWAY_SECONDS)
-            stash.faults.clear()
-            tampering.scene = None
-            first += each
-            if kind == "hangs":
-                stash.restart()  # what hangs, hangs for 30 s: Stash's end ends that
-            field.expedite()
-            _arrived(field, report, kind)
+            _fail_while_fetching(testbed, tampering, report, kind, next(batches))
         stash.restart(_another_port())
-        field.hooks(range(first, first + each))
-        first += each
-        _arrived(field, report, "another port")
+        testbed.hooks(next(batches))
+        _check_arrived(testbed, report, "another port")
         stash.config.api_key = "second-key"
-        field.hooks(range(first, first + each))
-        first += each
-        _arrived(field, report, "a new API key")
-        # Gone in the middle of fetching: the answer never comes.
-        tampering.trip = partial(setattr, stash.faults, "hang", True)
-        field.hooks(range(first, first + each))
-        time.sleep(AWAY_SECONDS)
-        stash.stop()
-        stash.faults.clear()
-        time.sleep(0.5)
-        stash.start()
-        first += each
-        field.expedite()
-        _arrived(field, report, "gone in the middle")
-        stash.vanish(first)
-        with field.queue() as queue:
-            queue.put({"scene": first, "event": "update", "changed": [], "at": time.time()})
-        field.drain(30.0)
-        report.expect(field.waiting() == 0, "a scene that is gone is not resolved")
-        report.expect(not field.dead(), f"buried because Stash was away: {field.dead()}")
-        field.settle(report)
-    report.done = f"Stash away in {len(kinds) + 3} ways with {each} edits each, and a scene that is gone"
+        testbed.hooks(next(batches))
+        _check_arrived(testbed, report, "a new API key")
+        _stop_while_fetching(testbed, tampering, next(batches))
+        _check_arrived(testbed, report, "stopped during a request")
+        _delete_scene(testbed, report, next(batches)[0])
+        report.expect(not testbed.dead(), f"dead letters because of the outage: {testbed.dead()}")
+        testbed.settle(report)
+    report.done = f"{len(kinds) + 3} kinds of outages with {each} edits each, and a deleted scene"
     report.nothing_lost()
     report.expect(report.dead == 0, f"{report.dead} dead letters")
     return report
 
 
-def _arrived(field: Field, report: Report, kind: str) -> None:
+def _fail_while_fetching(
+    testbed: Testbed, tampering: TamperingSite, report: Report, kind: str, scenes: range
+) -> None:
+    """A fault begins at the first request for scenes, and ends after further edits."""
+    stash = testbed.courier.stash
+    if kind == "empty":
+        tampering.scene = lambda _: {}
+    else:
+        tampering.trip = partial(setattr, stash.faults, *FAULTS[kind])
+    testbed.hooks(scenes[:1])
+    with suppress(TimeoutError):
+        wait_until(lambda: tampering.trip is None, 10.0)
+    report.expect(tampering.trip is None, f"{kind}: Stash got no request for scenes")
+    testbed.hooks(scenes[1:])
+    time.sleep(40.0 if kind == "late" else OUTAGE_SECONDS)
+    stash.faults.clear()
+    tampering.scene = None
+    if kind == "hangs":
+        stash.restart()  # ends requests that would hang for 30 s
+    testbed.expedite()
+    _check_arrived(testbed, report, kind)
+
+
+def _stop_while_fetching(testbed: Testbed, tampering: TamperingSite, scenes: range) -> None:
+    """Stash stops during a request, so the answer never comes, and starts again."""
+    stash = testbed.courier.stash
+    tampering.trip = partial(setattr, stash.faults, "hang", True)
+    testbed.hooks(scenes)
+    time.sleep(OUTAGE_SECONDS)
+    stash.stop()
+    stash.faults.clear()
+    time.sleep(0.5)
+    stash.start()
+    testbed.expedite()
+
+
+def _delete_scene(testbed: Testbed, report: Report, scene: int) -> None:
+    """The event of a scene that is deleted without a hook is resolved."""
+    testbed.courier.stash.vanish(scene)
+    with testbed.queue() as queue:
+        queue.put({"scene": scene, "event": "update", "changed": [], "at": time.time()})
+    testbed.drain(30.0)
+    report.expect(testbed.waiting() == 0, "the delivery of a deleted scene is still waiting")
+
+
+def _check_arrived(testbed: Testbed, report: Report, kind: str) -> None:
     try:
-        wait_until(lambda: set(field.promised) <= {scene for _, scene, *_ in field.taken}, 45.0)
+        wait_until(lambda: set(testbed.promised) <= {scene for _, scene, *_ in testbed.taken}, 45.0)
     except TimeoutError:
-        report.expect(False, f"{kind}: not delivered within 45 s of Stash's return")
-
-
-def _cookie(stash: StandInStash) -> str:
-    return stash.sessions.make(Session("owner"))
+        report.expect(False, f"{kind}: not delivered within 45 s after the outage")
 
 
 def _another_port() -> int:
@@ -136,8 +147,8 @@ def _another_port() -> int:
 
 ROWS = [
     Row(
-        "stash_away",
-        run_stash_away,
+        "stash_outages",
+        run_stash_outages,
         [
             [
                 Mutation(

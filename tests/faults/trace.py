@@ -1,7 +1,7 @@
-"""What a program did to the files of one folder, from strace; and the folder as a power cut may leave it.
+"""Reads system calls on a folder from strace output, and rebuilds the folder as a power cut may leave it.
 
-A file's bytes are certain once they were synced, a name once its folder or its file was; of the rest a disk
-may have kept any sectors, and of the names any first part, since file systems write those in order.
+Bytes of a file are durable once the file was synced, and a name once its folder was. Of all later writes any
+sectors may survive, and of all later changes of names any prefix, since file systems write those in order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-SECTOR = 512  # bytes that a disk writes whole
+SECTOR = 512  # bytes that a disk writes atomically
 CALLS = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,mkdir,mkdirat"
 STRACE = ("strace", "-ff", "-ttt", "-T", "-y", "-xx", "-s", "9999999", "--seccomp-bpf", "-e", f"trace={CALLS}")
 
@@ -25,7 +25,7 @@ _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 @dataclass(frozen=True)
 class Op:
-    """One call that changed something, or made it certain."""
+    """One system call that changed something or made it durable."""
 
     kind: Literal["make", "write", "truncate", "sync", "rename", "unlink", "mkdir", "say"]
     began: float  # wall time
@@ -34,12 +34,12 @@ class Op:
     path: str = ""
     to: str = ""  # of a rename
     data: bytes = b""
-    offset: int = -1  # -1: behind what this open file wrote before
+    offset: int = -1  # -1: after the previous write to this open file
     size: int = 0
 
 
 def read(prefix: Path) -> list[Op]:
-    """All calls of all processes, in the order in which they began."""
+    """All calls of all processes, in the order they began."""
     ops: list[Op] = []
     for file in prefix.parent.glob(prefix.name + ".*"):
         pid = int(file.suffix[1:])
@@ -90,32 +90,32 @@ def _bytes(text: str) -> bytes:
 
 @dataclass
 class _File:
-    """A file's bytes: what is certain, and what was done since."""
+    """The durable bytes of a file, and its later changes."""
 
-    certain: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
     since: list[Op] = field(default_factory=list)  # writes with their offsets, truncations
     end: int = 0  # where the next write without an offset goes
 
 
 class Disk:
-    """The folder, as far as it is certain and beyond, while the calls happen one after another.
+    """The folder with its durable and its later state, while calls happen one after another.
 
     Args:
-        folder: only what is below it counts; it exists and is empty at first.
+        folder: only calls on paths below it count; it exists and is empty at first.
     """
 
     def __init__(self, folder: Path) -> None:
         self._root = str(folder) + "/"
-        self._names: dict[str, _File | None] = {}  # as programs see them; None: a folder
-        self._certain: dict[str, _File | None] = {}
-        self._since: list[tuple[Op, _File | None]] = []  # changes of names that are not certain
+        self._names: dict[str, _File | None] = {}  # as programs see them; None for a folder
+        self._durable: dict[str, _File | None] = {}
+        self._since: list[tuple[Op, _File | None]] = []  # changes of names that are not durable
         self._syncs: list[tuple[float, Op, int, int]] = []
 
     def happen(self, op: Op) -> None:
-        """One call happens; it is in the folder."""
+        """Applies one call."""
         path = op.path
         if not f"{path}/".startswith(self._root) or path.endswith("-shm"):
-            return  # SQLite makes the -shm file anew
+            return  # SQLite creates the -shm file again
         if op.kind == "make":
             if path not in self._names:
                 self._rename_or_make(op, _File())
@@ -141,27 +141,27 @@ class Disk:
         file.since.append(op)
 
     def _sync(self, op: Op) -> None:
-        """What had ended before this began is certain."""
+        """Makes everything durable that had ended before this call began."""
         file = self._names.get(op.path)
-        if file is None:  # the folder: names are certain up to here
+        if file is None:  # a folder: its names are durable up to here
             folder = op.path.rstrip("/")
-            certain = [n for n, (change, _) in enumerate(self._since) if _folder(change) == folder]
-            for change, made in self._since[: max(certain, default=-1) + 1]:
-                _name(self._certain, change, made)
-            del self._since[: max(certain, default=-1) + 1]
+            durable = [n for n, (change, _) in enumerate(self._since) if _folder(change) == folder]
+            for change, made in self._since[: max(durable, default=-1) + 1]:
+                _name(self._durable, change, made)
+            del self._since[: max(durable, default=-1) + 1]
             return
-        # A thread's own calls follow each other, whatever the clock's last digit says.
+        # Calls of the same thread are in order even if their rounded times overlap.
         later = [change for change in file.since if change.pid != op.pid and change.ended > op.began]
         for change in file.since:
             if all(change is not other for other in later):
-                _apply(file.certain, change)
+                _apply(file.durable, change)
         file.since = later
 
     def cut(self, target: Path, rng: random.Random) -> None:
-        """Writes the folder as it may be found after a power cut at this moment."""
+        """Writes the folder as a power cut at this moment may leave it."""
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        names = dict(self._certain)
+        names = dict(self._durable)
         for change, made in self._since[: rng.randint(0, len(self._since))]:
             _name(names, change, made)
         for path, file in names.items():
@@ -203,13 +203,13 @@ def _apply(content: bytearray, op: Op, sectors: Sequence[int] | None = None) -> 
 
 
 def _survivor(file: _File, rng: random.Random) -> bytes:
-    """What is certain, and of each later change nothing, all, or some of its sectors."""
-    content = bytearray(file.certain)
-    mood = rng.choice(("nothing", "all", "any", "any"))  # of a disk that lies dead, or was nearly done
+    """The durable bytes, and of each later change none, all or some sectors."""
+    content = bytearray(file.durable)
+    kept = rng.choice(("nothing", "all", "any", "any"))  # how much the disk wrote before the cut
     for change in file.since:
-        if mood == "nothing" or (mood == "any" and rng.random() < 0.3):
+        if kept == "nothing" or (kept == "any" and rng.random() < 0.3):
             continue
-        if change.kind == "truncate" or mood == "all" or rng.random() < 0.5:
+        if change.kind == "truncate" or kept == "all" or rng.random() < 0.5:
             _apply(content, change)
             continue
         sectors = range(change.offset // SECTOR, -(-(change.offset + len(change.data)) // SECTOR))

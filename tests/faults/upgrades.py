@@ -24,8 +24,8 @@ from unittest.mock import patch
 
 from stash_courier.queue import dlq_statements, files, migrate, schema, store
 from tests import ROOT
-from tests.faults.field import STALL_SECONDS, Field
 from tests.faults.row import Mutation, Report, Row, copy_checkout
+from tests.faults.testbed import STALL_SECONDS, Testbed
 from tests.faults.trace import STRACE, Disk, Op, read
 from tests.support import durable, kill
 from tests.support.harness import wait_until
@@ -232,18 +232,18 @@ def run_upgrades(folder: Path, full: bool) -> Report:
         report = Report()
         place = folder / f"version-{earlier}"
         place.mkdir(parents=True)
-        with Field(place / "field", len(KINDS) * each + 3 * hooks) as field:
-            old = Old(f"webhook:127.0.0.1:{field.receiver.port}", each, earlier)
+        with Testbed(place / "testbed", len(KINDS) * each + 3 * hooks) as testbed:
+            old = Old(f"webhook:127.0.0.1:{testbed.receiver.port}", each, earlier)
             interrupted = _interrupt(old, place, report, full)
             first = len(KINDS) * each + 1
-            _upgraded(field, old, report, range(first, first + hooks))
+            _upgraded(testbed, old, report, range(first, first + hooks))
             done.append(f"version {earlier} upgraded under {hooks} hooks{interrupted}")
             if earlier == EARLIER[-1]:
                 newer = _newer_plugin(folder / "newer")
-                _refused(field, report, newer, range(first + hooks, first + 3 * hooks))
+                _refused(testbed, report, newer, range(first + hooks, first + 3 * hooks))
                 done.append(f"a newer version refused to {hooks - 1} hooks")
-            field.sound(report)
-            field.settle(report)
+            testbed.check_integrity(report)
+            testbed.settle(report)
         buried = len(DEAD) * each
         report.expect(report.dead == buried, f"{report.dead} dead letters instead of {buried}")
         _add(whole, report)
@@ -263,51 +263,54 @@ def _add(whole: Report, part: Report) -> None:
 # An earlier version
 
 
-def _upgraded(field: Field, old: Old, report: Report, hooked: range) -> None:
-    old.make(field.data)
+def _upgraded(testbed: Testbed, old: Old, report: Report, hooked: range) -> None:
+    old.make(testbed.data)
     for kind in KINDS:
         if kind not in ENDED:
             for scene in old.scenes(kind):
-                field.promise(scene, field.edit(scene))
-    field.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
-    said = str(press(field, "status").get("queue"))
+                testbed.promise(scene, testbed.edit(scene))
+    testbed.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
+    said = str(press(testbed, "status").get("queue"))
     report.expect("of an earlier plugin: the worker upgrades it" in said, f"status says of the old file: {said}")
-    field.hooks(hooked[1:], at_once=6)  # one of them starts the worker
-    wait_until(lambda: {name: version(field.data / name) for name in NEWEST} == NEWEST, STALL_SECONDS)
+    testbed.hooks(hooked[1:], at_once=6)  # one of them starts the worker
+    wait_until(lambda: {name: version(testbed.data / name) for name in NEWEST} == NEWEST, STALL_SECONDS)
     time.sleep(PAUSE_SECONDS)
-    report.expect(not field.taken, "deliveries were paused, and some were made")
-    status = press(field, "status")
+    report.expect(not testbed.taken, "deliveries were paused, and some were made")
+    status = press(testbed, "status")
     report.expect(
         status.get("paused_since") is not None, f"status doesn't say that deliveries are paused: {status}"
     )
-    total = press(field, "review_dead_letters").get("total")
+    total = press(testbed, "review_dead_letters").get("total")
     open_now = len(old.scenes("dead", "asked"))
     report.expect(total in {open_now, open_now // 2}, f"{total} dead letters are open")
-    press(field, "resume")
-    field.drain(120.0)
+    press(testbed, "resume")
+    testbed.drain(120.0)
     destroyed = {
-        int(r.json()["data"]["id"]) for r in field.receiver.received if r.json()["type"] == "scene.destroyed"
+        int(r.json()["data"]["id"]) for r in testbed.receiver.received if r.json()["type"] == "scene.destroyed"
     }
     report.expect(destroyed == set(old.scenes("destroyed")), f"destroyed: {sorted(destroyed)}")
-    idle = {scene for _, scene, *_ in field.taken} & set(old.scenes("resolved", "sent", "filtered", *DEAD))
+    idle = {scene for _, scene, *_ in testbed.taken} & set(old.scenes("resolved", "sent", "filtered", *DEAD))
     report.expect(not idle, f"what had ended was delivered again: {sorted(idle)}")
-    kept = content(field.data)
+    kept = content(testbed.data)
     ledger = {row[1]: row[-1] for row in kept["sent"]}
     wanted = dict.fromkeys(old.scenes("sent"), "sent") | dict.fromkeys(old.scenes("filtered"), "filtered")
     report.expect(wanted.items() <= ledger.items(), "the ledger has lost rows")
-    report.expect(covers(field.data) == old.covers, "the ledger has other covers than covers.db had")
-    report.expect(not (field.data / migrate.COVERS_DB).exists(), "covers.db is still there")
-    with closing(sqlite3.connect(field.data / "dlq.db")) as conn:
+    report.expect(covers(testbed.data) == old.covers, "the ledger has other covers than covers.db had")
+    report.expect(not (testbed.data / migrate.COVERS_DB).exists(), "covers.db is still there")
+    with closing(sqlite3.connect(testbed.data / "dlq.db")) as conn:
         states = dict(conn.execute("SELECT scene_id, state FROM dead_letters"))
     ends = dict.fromkeys(old.scenes("asked", "back", "resolved"), "resolved")
     ends |= dict.fromkeys(old.scenes(*DEAD), "dead")
     report.expect(states == ends, f"states of the dead letters: {states}")
 
 
-def press(field: Field, mode: str) -> dict[str, Any]:
+def press(testbed: Testbed, mode: str) -> dict[str, Any]:
     """Presses a button; its output, or its error."""
     started = durable.start_hook(
-        field.data, json.dumps(field.request(None, mode=mode)).encode(), field._command, STASH_COURIER_WORKER="on"
+        testbed.data,
+        json.dumps(testbed.request(None, mode=mode)).encode(),
+        testbed._command,
+        STASH_COURIER_WORKER="on",
     )
     answer = json.loads(started.communicate(timeout=60)[0])
     return dict(answer.get("output") or answer)
@@ -423,61 +426,61 @@ def _refusal(name: str) -> str:
     return f"has schema version {known + 1}, and this plugin knows only versions up to {known}: install the newer"
 
 
-def _refused(field: Field, report: Report, newer: Path, scenes: range) -> None:
+def _refused(testbed: Testbed, report: Report, newer: Path, scenes: range) -> None:
     """The newer plugin works, then this one meets its files, then the newer one comes back."""
     hooks = len(scenes) // 2
-    _end(field)
-    field.receiver.down()
-    field.root = newer
-    field.hooks(scenes[:hooks])
-    wait_until(lambda: all(version(field.data / name) == NEWEST[name] + 1 for name in DATABASES), STALL_SECONDS)
-    wait_until(lambda: not list((field.data / files.SPOOL).glob("*.json")), STALL_SECONDS)
-    with closing(sqlite3.connect(field.data / files.QUEUE_DB)) as conn:
+    _end(testbed)
+    testbed.receiver.down()
+    testbed.root = newer
+    testbed.hooks(scenes[:hooks])
+    wait_until(lambda: all(version(testbed.data / name) == NEWEST[name] + 1 for name in DATABASES), STALL_SECONDS)
+    wait_until(lambda: not list((testbed.data / files.SPOOL).glob("*.json")), STALL_SECONDS)
+    with closing(sqlite3.connect(testbed.data / files.QUEUE_DB)) as conn:
         wait_until(lambda: conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, 10.0)
-    field.hook(scenes[hooks], STASH_COURIER_WORKER="off").must_promise()  # this one is only in the log
-    field.kill_worker()
-    before = _digests(field.data)
+    testbed.hook(scenes[hooks], STASH_COURIER_WORKER="off").must_promise()  # this one is only in the log
+    testbed.kill_worker()
+    before = _digests(testbed.data)
     report.expect(f"{files.QUEUE_DB}-wal" in before, "the newer plugin left no log, so less is shown")
 
-    _refuse(field, report, scenes[hooks + 1 :])
-    report.expect(_digests(field.data) == before, "the newer plugin's files have changed")
+    _refuse(testbed, report, scenes[hooks + 1 :])
+    report.expect(_digests(testbed.data) == before, "the newer plugin's files have changed")
 
-    field.root = newer
-    field.receiver.up()
-    field.rouse()
+    testbed.root = newer
+    testbed.receiver.up()
+    testbed.rouse()
     give_up = time.monotonic() + 60.0
-    while _waiting(field.data) and time.monotonic() < give_up:
+    while _waiting(testbed.data) and time.monotonic() < give_up:
         time.sleep(0.1)
-    report.expect(_waiting(field.data) == 0, "the newer plugin did not deliver what waited for it")
-    _end(field)
+    report.expect(_waiting(testbed.data) == 0, "the newer plugin did not deliver what waited for it")
+    _end(testbed)
     for name in DATABASES:  # so that this checkout can read them again
-        with closing(sqlite3.connect(field.data / name)) as conn:
+        with closing(sqlite3.connect(testbed.data / name)) as conn:
             conn.execute(f"PRAGMA user_version = {NEWEST[name]}")
 
 
-def _refuse(field: Field, report: Report, scenes: range) -> None:
+def _refuse(testbed: Testbed, report: Report, scenes: range) -> None:
     """This plugin keeps events in the spool and says everywhere that the files are newer."""
-    logged_before = len(field.courier.log())
-    field.root = ROOT
-    field.hooks(scenes)
-    wait_until(lambda: not field.workers(), 20.0)
-    kept = len(list((field.data / files.SPOOL).glob("*.json")))
+    logged_before = len(testbed.courier.log())
+    testbed.root = ROOT
+    testbed.hooks(scenes)
+    wait_until(lambda: not testbed.workers(), 20.0)
+    kept = len(list((testbed.data / files.SPOOL).glob("*.json")))
     report.expect(kept == len(scenes), f"{kept} changes are in the spool")
-    logged = field.courier.log()[logged_before:]
+    logged = testbed.courier.log()[logged_before:]
     refusal = _refusal(files.QUEUE_DB)
     report.expect(refusal in logged, f"worker.log doesn't say that the version is newer: {logged}")
     report.expect("Traceback" not in logged, f"worker.log has a traceback: {logged}")
-    said = str(press(field, "status").get("queue"))
+    said = str(press(testbed, "status").get("queue"))
     report.expect(refusal in said, f"status says of the newer version: {said}")
-    said = str(press(field, "review_dead_letters").get("error"))
+    said = str(press(testbed, "review_dead_letters").get("error"))
     report.expect(_refusal(files.DLQ_DB) in said, f"the dead letters' button says of the newer version: {said}")
-    wait_until(lambda: not field.workers(), 20.0)
+    wait_until(lambda: not testbed.workers(), 20.0)
 
 
-def _end(field: Field) -> None:
-    for pid in field.workers():
-        field.signal(pid, signal.SIGTERM)
-    wait_until(lambda: not field.workers(), 20.0)
+def _end(testbed: Testbed) -> None:
+    for pid in testbed.workers():
+        testbed.signal(pid, signal.SIGTERM)
+    wait_until(lambda: not testbed.workers(), 20.0)
 
 
 def _digests(data: Path) -> dict[str, str]:

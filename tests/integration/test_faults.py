@@ -1,4 +1,4 @@
-"""The fault suite in its reduced size, and that it notices mistakes; ``make torture`` runs it in full."""
+"""The fault suite in its reduced size, and proofs that it notices mistakes; ``make torture`` runs it in full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.__main__ import BROKEN, FAILED, carry_out, line, prove
 from tests.faults.row import Report, Row
 from tests.faults.rows import ROWS
 
-# Longer than any row takes on a busy machine, with all that it waits for.
+# More than any row takes on a busy machine, including its waits.
 ROW_SECONDS = 180
 
 
@@ -29,14 +29,14 @@ def _run(row: Row, folder: Path) -> None:
 @pytest.mark.timeout(ROW_SECONDS)
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if not row.own_test], ids=_named)
 def test_promises_are_kept_under_a_fault(tmp_path: Path, row: Row) -> None:
-    """Whatever the fault, each promised event is delivered or a dead letter, and the row's own criterion holds."""
+    """Under any fault each promised event is delivered or becomes a dead letter, and the row's criteria hold."""
     _run(row, tmp_path)
 
 
 @pytest.mark.timeout(ROW_SECONDS)
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if row.cheap], ids=_named)
 def test_a_mistake_in_the_product_is_noticed(row: Row, capsys: pytest.CaptureFixture[str]) -> None:
-    """A criterion that can't fail is worthless: with its mistake made in a copy of the plugin, a row fails."""
+    """A row fails when its mistake is made in a copy of the plugin, so its criteria are able to fail."""
     if reason := row.missing():
         pytest.skip(reason)
     for mistake in row.mutations:
@@ -45,7 +45,7 @@ def test_a_mistake_in_the_product_is_noticed(row: Row, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=_named)
 def test_each_row_has_a_mistake_that_can_be_made(row: Row) -> None:
-    """The text that a mistake replaces is still in the product, once; else it would prove nothing."""
+    """The text that a mutation replaces is in the product exactly once, so the mutation can still be made."""
     assert row.mutations
     for mistake in row.mutations:
         for edit in mistake:
@@ -53,26 +53,26 @@ def test_each_row_has_a_mistake_that_can_be_made(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("saw", "code", "said"),
+    ("report", "code", "printed"),
     [
         (Report("nothing", promised=2, delivered=1, dead=1), 0, "passed in 0 s: nothing | promised 2 delivered 1"),
         (Report("a cut", promised=2, delivered=1, failures=["one is lost"]), FAILED, "FAILED in 0 s: a cut"),
     ],
     ids=["passed", "failed"],
 )
-def test_the_exit_code_tells_a_failure(
-    saw: Report, code: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_the_exit_code_reports_a_failure(
+    report: Report, code: int, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row prints one line with what was done and counted, and a failed criterion makes the exit code 1."""
-    assert carry_out(Row("a row", lambda *_: saw, []), full=False) == code
-    printed = capsys.readouterr().out.splitlines()
-    assert said in printed[0]
-    assert f"lost {saw.lost}" in printed[0]
-    assert [text.strip() for text in printed[1:]] == saw.failures
+    """A row prints one line with what it did and counted, and a failed criterion makes the exit code 1."""
+    assert carry_out(Row("a row", lambda *_: report, []), full=False) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert printed in lines[0]
+    assert f"lost {report.lost}" in lines[0]
+    assert [text.strip() for text in lines[1:]] == report.failures
 
 
-def test_a_row_that_breaks_is_not_taken_for_one_that_passed(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bug of the suite itself has an exit code of its own, so that no proof takes it for a failure."""
+def test_a_broken_row_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug in the suite has its own exit code, so a proof doesn't mistake it for a failed criterion."""
 
     def run(folder: Path, full: bool) -> Report:
         raise ZeroDivisionError
@@ -81,8 +81,8 @@ def test_a_row_that_breaks_is_not_taken_for_one_that_passed(capsys: pytest.Captu
     assert "BROKEN" in capsys.readouterr().out
 
 
-def test_what_is_missing_here_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row that needs root or strace and lacks it says so in a sentence and fails nothing."""
+def test_a_skipped_row_prints_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row that lacks root or strace prints that and doesn't count as failed."""
     row = Row("a row", lambda *_: Report(), [], missing=lambda: "strace is missing")
     assert carry_out(row, full=False) == 0
     assert "skipped: strace is missing" in capsys.readouterr().out

@@ -1,6 +1,6 @@
-"""Receivers on loopback: one that records and answers as told, and those that misbehave below HTTP.
+"""Receivers on loopback for tests and the demo: one that records requests, and one that misbehaves below HTTP.
 
-For tests and the demo; they check nothing and know nothing of Stash Courier.
+They check nothing and know nothing about Stash Courier.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came in."""
+    """A received request."""
 
     at: float  # wall time, unix seconds
     method: str
@@ -31,13 +31,13 @@ class Received:
     body: bytes
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer."""
+    """An answer."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -52,9 +52,9 @@ class Receiver:
     """Records every request; a context manager that is up inside the block.
 
     Args:
-        answer: what every request gets, until ``answer`` is set to something else.
-        port: 0 for a free one; it is kept over ``down`` and ``up``.
-        tls: certificate and key in a PEM file, for https.
+        answer: the answer to every request; can be changed through ``answer``.
+        port: 0 for any free port; ``down`` and ``up`` keep it.
+        tls: PEM file with certificate and key, for https.
     """
 
     def __init__(self, answer: Answers = Reply(), *, port: int = 0, tls: str | None = None) -> None:
@@ -69,41 +69,41 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL it listens at."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/"
 
     @property
     def received(self) -> tuple[Received, ...]:
-        """All requests so far, in the order of their arrival."""
+        """All requests so far, in order of arrival."""
         with self._changed:
             return tuple(self._received)
 
     def answer_next(self, *answers: Answers) -> None:
-        """Answers the coming requests with these, one each, before ``answer`` holds again."""
+        """Answers the next requests with these, one each, before ``answer`` applies again."""
         with self._changed:
             self._next.extend(answers)
 
     def wait_for(self, count: int, timeout: float = 10.0) -> tuple[Received, ...]:
-        """Waits until so many requests came in all, and returns all; TimeoutError if they don't."""
+        """Waits until ``count`` requests have arrived in total; returns all. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._received) >= count, timeout):
-                raise TimeoutError(f"{len(self._received)} of {count} requests came within {timeout} s")
+                raise TimeoutError(f"{len(self._received)} of {count} requests arrived within {timeout} s")
             return tuple(self._received)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._server.open) if self._server else 0
 
     def up(self) -> None:
-        """Listens; on the same port as before."""
+        """Starts to listen, on the same port as before."""
         self._server = _Server(self.port, self._take, self._tls)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="receiver")
         self._thread.start()
 
     def down(self) -> None:
-        """Like a crash: open connections break, new ones are refused."""
+        """Stops like a crash: open connections break, new ones are refused."""
         server, thread = self._server, self._thread
         self._server = self._thread = None
         if server is not None and thread is not None:
@@ -114,7 +114,7 @@ class Receiver:
             server.server_close()  # waits for the threads of the connections
 
     def drop_connections(self) -> None:
-        """Closes all open connections without a word, as a server does with those that idle."""
+        """Closes all open connections, as servers do with idle ones."""
         if self._server is not None:
             self._server.drop_connections()
 
@@ -136,7 +136,7 @@ class Receiver:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that server_close waits for them
+    daemon_threads = False  # server_close waits for them
     request_queue_size = 128
 
     def __init__(self, port: int, take: Callable[[Received], Reply], tls: str | None) -> None:
@@ -148,7 +148,7 @@ class _Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        if self._tls is not None:  # the handshake is left to the connection's own thread
+        if self._tls is not None:  # the connection's thread makes the handshake
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self.open.add(connection)
         return connection, address
@@ -163,12 +163,12 @@ class _Server(ThreadingHTTPServer):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: clients that go away are part of the tests."""
+        """Prints nothing: tests make clients disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave in one piece
+    wbufsize = -1  # send head and body in one packet
     disable_nagle_algorithm = True
     server: _Server
 
@@ -191,17 +191,17 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Logs nothing."""
 
 
 Script = Callable[[socket.socket, threading.Event], None]
 
 
 class RawReceiver:
-    """Accepts connections and does with each what the script says; a context manager.
+    """Accepts connections and runs a script for each; a context manager.
 
-    The script gets the connection and an event that is set when the receiver ends; the connection is closed
-    behind it. With ``tls`` it gets a connection on which TLS is established.
+    The script gets the connection and an event that is set when the receiver stops. The connection is closed after
+    the script. With ``tls`` the handshake is already done.
     """
 
     def __init__(self, script: Script, *, tls: str | None = None) -> None:
@@ -247,7 +247,7 @@ class RawReceiver:
 
     def _serve(self, raw: socket.socket) -> None:
         connection = raw
-        with contextlib.suppress(OSError):  # the client went away
+        with contextlib.suppress(OSError):  # the client disconnected
             if self._tls is not None:
                 connection = self._tls.wrap_socket(raw, server_side=True)
                 self._open.add(connection)
@@ -263,16 +263,16 @@ def server_context(pem: str) -> ssl.SSLContext:
     return context
 
 
-# What a receiver from hell does. All but the first read the request before they answer.
+# Scripts of bad receivers. All but the first read the request before they answer.
 
 
 def never_answer(connection: socket.socket, ended: threading.Event) -> None:
-    """Accepts, reads nothing, says nothing."""
+    """Reads nothing and sends nothing."""
     ended.wait()
 
 
 def drip(head: bytes, every: float) -> Script:
-    """Sends a head, then one byte of nothing in particular every so many seconds, without end."""
+    """Sends a head, then one byte every ``every`` seconds without end."""
 
     def script(connection: socket.socket, ended: threading.Event) -> None:
         read_request(connection)
@@ -284,7 +284,7 @@ def drip(head: bytes, every: float) -> Script:
 
 
 def say(*pieces: bytes) -> Script:
-    """Sends these bytes and closes."""
+    """Sends these bytes and closes the connection."""
 
     def script(connection: socket.socket, ended: threading.Event) -> None:
         read_request(connection)
@@ -295,7 +295,7 @@ def say(*pieces: bytes) -> Script:
 
 
 def flood(head: bytes, block: bytes, blocks: int, sent: list[int]) -> Script:
-    """Sends a head and so many blocks; ``sent`` gets how many bytes of them the client let through."""
+    """Sends a head and ``blocks`` blocks; appends to ``sent`` how many bytes of them the client accepted."""
 
     def script(connection: socket.socket, ended: threading.Event) -> None:
         read_request(connection)
@@ -315,7 +315,7 @@ def reset(connection: socket.socket, ended: threading.Event) -> None:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Reads one request to the end of its body and returns it; b"" if the client closes before."""
+    """Reads and returns one request with its body; b"" if the client disconnects first."""
     got = b""
     while b"\r\n\r\n" not in got:
         piece = connection.recv(65536)

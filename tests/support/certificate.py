@@ -1,4 +1,4 @@
-"""A self-signed certificate for tests of TLS, made by the ``openssl`` program."""
+"""Makes self-signed certificates for tests of TLS, with the ``openssl`` program."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-MISSING = "openssl is not installed, so there is no certificate to test TLS with"
+MISSING = "openssl is not installed; tests of TLS need it to make a certificate"
 
 
 def can_make() -> bool:
-    """Whether this machine has what it takes."""
+    """Whether openssl is installed."""
     return shutil.which("openssl") is not None
 
 
 def make(pem: Path) -> str:
-    """Makes a certificate for 127.0.0.1 and its key, both in one new file; returns the file's name."""
+    """Writes a new certificate for 127.0.0.1 and its key to one file; returns its name."""
     key = pem.with_suffix(".key")
     subject = ["-subj", "/CN=stash courier test", "-addext", "subjectAltName=IP:127.0.0.1"]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

@@ -1,4 +1,4 @@
-"""A plugin that writes down how it was started and does what a test tells it; for the stand-in's tests."""
+"""A plugin for tests of the stand-in: it records how it was started and runs the code that a test gives it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.standin.stash import StandInStash
 
 MANIFEST = """\
 name: Probe
-description: Writes down how it was started.
+description: Records how it was started.
 version: 0.1
 interface: raw
 exec: [python3, -S, "{pluginDir}/probe.py", "{pluginDir}"]
@@ -34,7 +34,7 @@ settings:
   attempts: {type: NUMBER}
 """
 
-# Notes its start and end in <plugin folder>/runs, and does in between what <plugin folder>/act.py says.
+# Records its start and end in <plugin folder>/runs, and runs <plugin folder>/act.py in between.
 PROBE = """\
 import json, os, sys, time
 folder = sys.argv[1]
@@ -66,7 +66,7 @@ HANG = "time.sleep(60)"
 
 
 class Probe:
-    """The plugin's folder, seen from the test."""
+    """The plugin's folder, as used by a test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,28 +75,28 @@ class Probe:
         (folder / "probe.py").write_text(PROBE)
 
     def act(self, code: str) -> None:
-        """What the plugin does from now on."""
+        """Sets the code that the plugin runs from now on."""
         (self.folder / "act.py").write_text(textwrap.dedent(code))
 
     def notes(self, ending: str = "ended") -> list[dict[str, Any]]:
-        """What each run wrote down, in the order of their starts."""
+        """The records of all runs, in the order of their starts."""
         return [json.loads(p.read_text()) for p in sorted((self.folder / "runs").glob(f"*.{ending}"))]
 
     def contexts(self) -> list[dict[str, Any]]:
-        """The hook contexts so far."""
+        """All hook contexts so far."""
         return [note["stdin"]["args"]["hookContext"] for note in self.notes()]
 
 
 def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Waits for something another thread or process brings about."""
+    """Waits until a condition holds that another thread or process brings about."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it never happened"
+        assert time.monotonic() < end, "the condition didn't hold in time"
         time.sleep(0.01)
 
 
 def abandon(stash: StandInStash, probe: Probe, query: str) -> None:
-    """Asks, waits until a plugin process runs, and goes away like a browser that was closed."""
+    """Sends a request, waits until a plugin process runs, and disconnects like a closed browser."""
     connection = http.client.HTTPConnection("127.0.0.1", stash.config.port, timeout=20)
     connection.request("POST", "/graphql", json.dumps({"query": query}))
     until(lambda: probe.notes("begun"))

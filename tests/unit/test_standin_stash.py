@@ -1,4 +1,4 @@
-"""The stand-in Stash answers as a Stash does: schema, sessions, queries, faults. No plugins here."""
+"""The stand-in Stash answers like Stash: schema, sessions, queries, faults. Plugins are tested elsewhere."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def stash(tmp_path: Path) -> Iterator[StandInStash]:
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[StandInStash]:
-    """Asks for credentials; its clock stands until a test moves it."""
+    """A server with credentials, whose clock only moves when a test moves it."""
     now = [1_768_000_000.0]
     with StandInStash(
         5,
@@ -60,7 +60,7 @@ def locked(tmp_path: Path) -> Iterator[StandInStash]:
 def post(
     stash: StandInStash, query: str = VERSION, headers: dict[str, str] | None = None, path: str = "/graphql"
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request as any client makes it: status, headers, body."""
+    """Sends one request like any client; returns status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", stash.config.port, timeout=20)
     try:
         connection.request("POST", path, json.dumps({"query": query}), headers or {})
@@ -89,11 +89,11 @@ def renewed(headers: dict[str, str]) -> str:
     return headers["Set-Cookie"].split(";")[0].removeprefix("session=")
 
 
-# the schema ------------------------------------------------------------------------------------
+# Schema
 
 
 def disagreements(ours: GraphQLSchema, theirs: GraphQLSchema) -> list[str]:
-    """Every type, field, argument and enum value of ours that theirs doesn't have just so."""
+    """All types, fields, arguments and enum values of ours that differ from theirs."""
     found = []
     kind: Any
     for name, kind in ours.type_map.items():
@@ -113,7 +113,7 @@ def disagreements(ours: GraphQLSchema, theirs: GraphQLSchema) -> list[str]:
 
 
 def _members(owner: str, ours: Any, theirs: Any) -> list[str]:
-    """Deprecated arguments and inputs are missing in what an introspection shows; real servers have them."""
+    """Members that differ. An introspection doesn't show deprecated arguments and inputs, which servers accept."""
     return [
         f"{owner}.{name}: {member.type}"
         for name, member in ours.items()
@@ -124,7 +124,7 @@ def _members(owner: str, ours: Any, theirs: Any) -> list[str]:
 
 @pytest.mark.skipif(not INTROSPECTION.exists(), reason=f"Stash's schema isn't at {INTROSPECTION}")
 def test_the_schema_agrees_with_a_real_stash() -> None:
-    """What a query may ask of the stand-in it may ask of a Stash, with the same types."""
+    """Any query that the stand-in accepts is valid for Stash, with the same types."""
     real = build_client_schema(json.loads(INTROSPECTION.read_text("utf-8"))["data"])
 
     assert disagreements(bare(), real) == []
@@ -132,7 +132,7 @@ def test_the_schema_agrees_with_a_real_stash() -> None:
 
 @pytest.mark.skipif(not INTROSPECTION.exists(), reason=f"Stash's schema isn't at {INTROSPECTION}")
 def test_a_schema_that_differs_is_noticed() -> None:
-    """The comparison itself sees a wrong type, a made-up field and a missing enum value."""
+    """The comparison detects a wrong type, an unknown field and a missing enum value."""
     real = build_client_schema(json.loads(INTROSPECTION.read_text("utf-8"))["data"])
     ours = bare()
     scene: Any = ours.type_map["Scene"]
@@ -144,7 +144,7 @@ def test_a_schema_that_differs_is_noticed() -> None:
 
 
 def test_the_real_stashapi_connects_and_finds_scenes(stash: StandInStash) -> None:
-    """stashapi's own client introspects the stand-in and gets whole scenes from it."""
+    """stashapi's client introspects the stand-in and gets complete scenes."""
     client = StashInterface({"Scheme": "http", "Host": "127.0.0.1", "Port": stash.config.port})
     try:
         scenes = client.find_scenes(filter={"per_page": 7, "sort": "id", "direction": "DESC"})
@@ -158,11 +158,11 @@ def test_the_real_stashapi_connects_and_finds_scenes(stash: StandInStash) -> Non
     assert one["studio"]["id"] == "1"
 
 
-# access ----------------------------------------------------------------------------------------
+# Access
 
 
 def test_a_plugins_cookie_expires(locked: StandInStash) -> None:
-    """A cookie gives access for max_session_age seconds and no second longer."""
+    """A cookie gives access for max_session_age seconds and no longer."""
     cookie = {"Cookie": f"session={plugin_cookie(locked)}"}
     locked.now[0] += 60  # type: ignore[attr-defined]
     in_time = post(locked, headers=cookie)
@@ -175,7 +175,7 @@ def test_a_plugins_cookie_expires(locked: StandInStash) -> None:
 
 
 def test_an_answer_renews_the_cookie(locked: StandInStash) -> None:
-    """Each answer to a valid cookie sets a new one, whose age begins anew."""
+    """Each answer to a valid cookie sets a new one with a full lifetime."""
     locked.now[0] += 50  # type: ignore[attr-defined]
     before = plugin_cookie(locked)
     locked.now[0] += 50  # type: ignore[attr-defined]
@@ -189,7 +189,7 @@ def test_an_answer_renews_the_cookie(locked: StandInStash) -> None:
 
 
 def test_of_two_cookies_the_first_counts(locked: StandInStash) -> None:
-    """A client that sends the old cookie before the renewed one loses access, as at a Stash."""
+    """A client that sends the old cookie before the renewed one loses access, as in Stash."""
     old = plugin_cookie(locked)
     locked.now[0] += 61  # type: ignore[attr-defined]
     new = plugin_cookie(locked)
@@ -199,7 +199,7 @@ def test_of_two_cookies_the_first_counts(locked: StandInStash) -> None:
 
 
 def test_stashapi_loses_access_after_one_session_age(locked: StandInStash) -> None:
-    """stashapi keeps sending its first cookie first, so a renewal doesn't help it."""
+    """stashapi keeps sending its first cookie first, so the renewed one has no effect."""
     connection = {"Port": locked.config.port, "SessionCookie": {"Value": plugin_cookie(locked)}}
     client = StashInterface(connection)
     try:
@@ -213,13 +213,13 @@ def test_stashapi_loses_access_after_one_session_age(locked: StandInStash) -> No
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "bm9uc2Vuc2U=", "fHx8"])
-def test_rubbish_is_no_cookie(locked: StandInStash, value: str) -> None:
-    """A value that this server didn't sign gives no access."""
+def test_an_invalid_cookie_is_refused(locked: StandInStash, value: str) -> None:
+    """A value that the server didn't sign gives no access."""
     assert post(locked, headers={"Cookie": f"session={value}"})[0] == 401
 
 
 def test_the_api_key_gives_access(locked: StandInStash) -> None:
-    """The key works as a header and as a query parameter, a wrong one doesn't, nor does none."""
+    """The key works as a header and as a query parameter; a wrong or missing key doesn't."""
     assert post(locked, headers={"ApiKey": "the-key"})[0] == 200
     assert post(locked, path="/graphql?apikey=the-key")[0] == 200
     assert post(locked, headers={"ApiKey": "wrong"})[0] == 401
@@ -228,14 +228,14 @@ def test_the_api_key_gives_access(locked: StandInStash) -> None:
 
 
 def test_without_credentials_only_a_wrong_key_is_refused(stash: StandInStash) -> None:
-    """An open Stash needs nothing, yet refuses a key that isn't its own."""
+    """A Stash without credentials needs none, but refuses a wrong API key."""
     assert post(stash)[0] == 200
     assert post(stash, headers={"Cookie": "session=old"})[0] == 200
     assert post(stash, headers={"ApiKey": "left over"})[0] == 401
 
 
 def test_pages_lead_to_the_login(locked: StandInStash) -> None:
-    """A page redirects to /login, where a name and a password give a session."""
+    """A page redirects to /login, where user name and password create a session."""
     status, headers = get(locked, "/scenes")
     connection = http.client.HTTPConnection("127.0.0.1", locked.config.port, timeout=20)
     connection.request("POST", "/login", "username=owner&password=secret")
@@ -248,14 +248,14 @@ def test_pages_lead_to_the_login(locked: StandInStash) -> None:
     assert post(locked, headers={"Cookie": answer.headers["Set-Cookie"].split(";")[0]})[0] == 200
 
 
-# scenes ----------------------------------------------------------------------------------------
+# Scenes
 
 
 @pytest.mark.parametrize(
     ("ids", "message"), [("[1, 99]", "scene with id 99 not found"), ("[1, 2, 1]", "duplicate id found: 1")]
 )
 def test_a_batch_by_ids_fails_as_a_whole(stash: StandInStash, ids: str, message: str) -> None:
-    """One id that is gone or there twice costs all of them."""
+    """One unknown or repeated id fails the whole request."""
     status, _, body = post(stash, f"{{ findScenes(ids: {ids}) {{ scenes {{ id }} }} }}")
     answer = json.loads(body)
 
@@ -264,7 +264,7 @@ def test_a_batch_by_ids_fails_as_a_whole(stash: StandInStash, ids: str, message:
 
 
 def test_a_batch_by_aliases_tells_gone_from_broken(stash: StandInStash) -> None:
-    """A scene that is gone is null without an error; one that can't be read is null with one."""
+    """A deleted scene is null without an error; one that can't be read is null with an error."""
     stash.faults.broken_ids = {2}
     query = "{ s1: findScene(id: 1) { id } s2: findScene(id: 2) { id } s99: findScene(id: 99) { id } }"
     answer = json.loads(post(stash, query)[2])
@@ -274,7 +274,7 @@ def test_a_batch_by_aliases_tells_gone_from_broken(stash: StandInStash) -> None:
 
 
 def test_times_are_compared_as_text_in_the_servers_zone(tmp_path: Path) -> None:
-    """The same moment written in another zone sorts elsewhere, and there is nothing below a second."""
+    """The same time written in another zone compares differently, and fractions of seconds are dropped."""
     zone = timezone(timedelta(hours=5, minutes=30))
     with StandInStash(0, config_dir=tmp_path, zone=zone, clock=lambda: 1_768_000_000.9) as stash:
         stash.add_scene("/media/a.mp4")
@@ -292,13 +292,13 @@ def test_times_are_compared_as_text_in_the_servers_zone(tmp_path: Path) -> None:
 
 
 def test_utc_is_written_with_a_z(tmp_path: Path) -> None:
-    """Go writes UTC as Z, and a text comparison hangs on that."""
+    """UTC is written as Z like in Go, which matters for the text comparison."""
     with StandInStash(1, config_dir=tmp_path, zone=UTC, clock=lambda: 1_768_000_000.0) as stash:
         assert stash.scene(1).created_at == "2026-01-09T23:06:40Z"
 
 
 def test_scenes_come_in_pages(stash: StandInStash) -> None:
-    """Pages are 25 scenes unless asked otherwise, -1 is all, and the count is that of all pages."""
+    """A page has 25 scenes by default, -1 means all, and the count covers all pages."""
 
     def ids(arguments: str) -> list[str]:
         answer = stash.graphql(f"{{ findScenes({arguments}) {{ count scenes {{ id }} }} }}")["findScenes"]
@@ -314,7 +314,7 @@ def test_scenes_come_in_pages(stash: StandInStash) -> None:
 
 
 def test_addresses_come_from_the_request_and_hold_the_key(locked: StandInStash) -> None:
-    """A cover's address names the host the client asked at; a stream's address holds the API key."""
+    """A cover's URL has the host of the request; a stream's URL contains the API key."""
     query = "{ findScene(id: 1) { paths { screenshot stream } } }"
     headers = {"ApiKey": "the-key", "Host": "stash.example:9999"}
     paths = json.loads(post(locked, query, headers)[2])["data"]["findScene"]["paths"]
@@ -324,7 +324,7 @@ def test_addresses_come_from_the_request_and_hold_the_key(locked: StandInStash) 
 
 
 def test_an_edit_that_is_refused_changes_nothing(stash: StandInStash) -> None:
-    """A bulk edit is one transaction: a scene that is gone leaves the others as they were."""
+    """A bulk edit is one transaction: if a scene doesn't exist, no scene changes."""
     with pytest.raises(GraphQLFailed, match="99"):
         stash.edit_many([1, 99], organized=True)
     with pytest.raises(GraphQLFailed, match="FOREIGN KEY"):
@@ -334,7 +334,7 @@ def test_an_edit_that_is_refused_changes_nothing(stash: StandInStash) -> None:
 
 
 def test_edits_reach_every_field(stash: StandInStash) -> None:
-    """What a client sends is stored, and what it leaves out stays."""
+    """Fields that a client sends are stored, and the others stay unchanged."""
     tag, actor = stash.named("tag", "New"), stash.named("performer", "Di Example")
     stash.edit(1, title=" New title ", date=None, rating100=90, tag_ids=[tag], urls=["https://example.org/"])
     stash.edit(
@@ -354,7 +354,7 @@ def test_edits_reach_every_field(stash: StandInStash) -> None:
 
 
 def test_plugin_settings_are_absent_until_set(stash: StandInStash) -> None:
-    """An unset plugin has no map at all; configurePlugin replaces the whole of it."""
+    """A plugin without settings has no map, and configurePlugin replaces the whole map."""
     query = '{ configuration { general { apiKey } plugins(include: ["courier"]) } }'
     before = stash.graphql(query)["configuration"]
     stash.configure("courier", {"a": 1, "b": True})
@@ -364,8 +364,8 @@ def test_plugin_settings_are_absent_until_set(stash: StandInStash) -> None:
     assert stash.graphql(query)["configuration"]["plugins"] == {"courier": {"b": False}}
 
 
-def test_a_library_can_change_behind_the_hooks_back(stash: StandInStash) -> None:
-    """Scenes change and vanish without anyone being told, as they do in a Stash."""
+def test_a_library_can_change_without_hooks(stash: StandInStash) -> None:
+    """Scenes can change and disappear without a hook, as in Stash."""
     stash.clock = lambda: 2_000_000_000.0
     stash.change_without_hook(1, tags=["Auto"], studio="Other")
     stash.vanish(2)
@@ -377,11 +377,11 @@ def test_a_library_can_change_behind_the_hooks_back(stash: StandInStash) -> None
     assert stash.scene(1).updated_at.startswith("2033-05-1")
 
 
-# faults and life -------------------------------------------------------------------------------
+# Faults, start and stop
 
 
 def test_faults_hit_others_but_not_the_helpers(stash: StandInStash) -> None:
-    """A client meets what a test switched on, while the test itself can go on editing."""
+    """Clients get the faults that a test switches on, while the test can still edit scenes."""
     seen = {}
     for name, value in (("status", 503), ("html", True), ("login_redirect", True), ("graphql_error", "locked")):
         setattr(stash.faults, name, value)
@@ -398,7 +398,7 @@ def test_faults_hit_others_but_not_the_helpers(stash: StandInStash) -> None:
 
 
 def test_a_delay_comes_before_the_answer(stash: StandInStash) -> None:
-    """A slow Stash answers late, but it answers."""
+    """With a delay the answer is late, but complete."""
     stash.faults.delay = 0.2
     began = time.monotonic()
     status = post(stash)[0]
@@ -408,7 +408,7 @@ def test_a_delay_comes_before_the_answer(stash: StandInStash) -> None:
 
 
 def test_a_server_that_hangs_lets_go_when_stopped(stash: StandInStash) -> None:
-    """Nothing is answered while it hangs; stopping the server breaks the connection."""
+    """A hanging server doesn't answer, and stopping it breaks the connection."""
     stash.faults.hang = True
     outcome: list[BaseException] = []
 
@@ -430,7 +430,7 @@ def test_a_server_that_hangs_lets_go_when_stopped(stash: StandInStash) -> None:
 
 
 def test_a_restart_keeps_what_a_stash_keeps(locked: StandInStash) -> None:
-    """After a restart on the same port the library and old cookies are still good."""
+    """A restart keeps the port, the library and old cookies."""
     cookie, port = plugin_cookie(locked), locked.config.port
     locked.add_scene("/media/late.mp4", title="Late", tags=["New"])
     locked.stop()
@@ -444,7 +444,7 @@ def test_a_restart_keeps_what_a_stash_keeps(locked: StandInStash) -> None:
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
-    """A stand-in that was taken down leaves no thread, even with connections open."""
+    """A stopped stand-in leaves no threads, even with open connections."""
     before = set(threading.enumerate())
     with StandInStash(1, config_dir=tmp_path) as stash:
         connection = http.client.HTTPConnection("127.0.0.1", stash.config.port, timeout=20)
@@ -458,15 +458,15 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_executed_is_a_422(stash: StandInStash) -> None:
-    """A syntax error, an unknown field and a bad variable are refused before anything runs."""
+    """A syntax error, an unknown field and an invalid variable are refused before anything runs."""
     assert post(stash, "{ version {")[0] == 422
     assert post(stash, "{ nothing }")[0] == 422
     with pytest.raises(GraphQLFailed, match="422"):
         stash.graphql("query($id: ID!) { findScene(id: $id) { id } }", {"id": {}})
 
 
-def test_waiting_for_a_cancel_has_an_end() -> None:
-    """A delay that nobody cuts short takes its time and says so."""
+def test_waiting_for_a_cancel_can_time_out() -> None:
+    """Waiting returns False at the timeout and True after a cancel."""
     flag = Flag()
     assert not wait(flag, 0.01)
     flag.set()

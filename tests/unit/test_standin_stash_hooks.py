@@ -1,4 +1,4 @@
-"""The stand-in Stash starts plugin processes as a Stash does, and runs hooks as a Stash does."""
+"""The stand-in Stash starts plugin processes and runs hooks like Stash."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def stash(tmp_path: Path, probe: Probe) -> Iterator[StandInStash]:
         yield server
 
 
-# how a process is started ----------------------------------------------------------------------
+# Start of a process
 
 
 def test_a_process_is_started_as_the_manifest_says(stash: StandInStash, probe: Probe) -> None:
-    """Interpreter, arguments, working directory, PYTHONPATH and stdin are those that Stash gives."""
+    """Interpreter, arguments, working directory, PYTHONPATH and stdin are the same as in Stash."""
     stash.edit(3, title="A <new> title")
     (note,) = probe.notes()
     connection = note["stdin"]["server_connection"]
@@ -52,12 +52,12 @@ def test_a_process_is_started_as_the_manifest_says(stash: StandInStash, probe: P
     assert connection["Dir"] == str(stash.config.config_dir)
     assert connection["PluginDir"] == str(probe.folder)
     assert list(note["stdin"]["args"]) == ["hookContext", "mode"]  # Go sorts the keys of a map
-    assert '"title":"A \\u003cnew\\u003e title"' in note["raw"]  # and writes JSON like this
+    assert '"title":"A \\u003cnew\\u003e title"' in note["raw"]  # and escapes these characters
     assert note["raw"].startswith('{"server_connection":{"Scheme":"http",')
 
 
 def test_the_cookie_of_a_plugin_gives_it_access(tmp_path: Path, probe: Probe) -> None:
-    """A plugin reaches a Stash with a password through its cookie, as the user that started it."""
+    """Through its cookie a plugin has access to a Stash with a password, as the user that started it."""
     with StandInStash(2, config_dir=tmp_path / "config", credentials=("owner", "secret")) as stash:
         stash.install_plugin(probe.folder)
         stash.edit(1, title="x")
@@ -76,8 +76,8 @@ def test_the_cookie_of_a_plugin_gives_it_access(tmp_path: Path, probe: Probe) ->
     assert (cookie["MaxAge"], cookie["Expires"]) == (0, "0001-01-01T00:00:00Z")
 
 
-def test_another_interpreter_stands_for_python3(tmp_path: Path, probe: Probe) -> None:
-    """The configured interpreter is started, and extra environment reaches it."""
+def test_a_configured_interpreter_replaces_python3(tmp_path: Path, probe: Probe) -> None:
+    """The configured interpreter runs, with the extra environment variables."""
     wrapper = tmp_path / "wrapped-python"
     wrapper.write_text(f'#!/bin/sh\necho "$PROBE_ENV" >"{tmp_path}/seen"\nexec "{sys.executable}" "$@"\n')
     wrapper.chmod(0o755)
@@ -89,15 +89,15 @@ def test_another_interpreter_stands_for_python3(tmp_path: Path, probe: Probe) ->
 
 
 def test_json_is_written_as_go_writes_it() -> None:
-    """Compact, UTF-8 as it is, and the characters that HTML minds escaped."""
+    """JSON is compact UTF-8 with HTML characters escaped."""
     assert go_json({"a": ["ü", "<&>"]}) == '{"a":["ü","\\u003c\\u0026\\u003e"]}'.encode()
 
 
-# hooks -----------------------------------------------------------------------------------------
+# Hooks
 
 
 def test_a_bulk_edit_runs_its_hooks_in_series(stash: StandInStash, probe: Probe) -> None:
-    """N scenes are N processes, one after another, and the request waits for the last."""
+    """Each scene gets its own process, one after another, and the request waits for the last."""
     stash.edit_many([4, 2, 7], organized=True)
     notes = probe.notes()
 
@@ -108,7 +108,7 @@ def test_a_bulk_edit_runs_its_hooks_in_series(stash: StandInStash, probe: Probe)
 
 
 def _shape(value: Any) -> Any:
-    """Which keys there are, and what kind of value each has."""
+    """The keys of a JSON value and the types of their values."""
     if isinstance(value, dict):
         return {key: _shape(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -116,9 +116,9 @@ def _shape(value: Any) -> Any:
     return type(value).__name__
 
 
-@pytest.mark.skipif(not SAMPLES.exists(), reason=f"samples of a Stash's hooks aren't at {SAMPLES}")
+@pytest.mark.skipif(not SAMPLES.exists(), reason=f"samples of Stash's hooks aren't at {SAMPLES}")
 def test_hook_contexts_are_like_those_of_a_stash(stash: StandInStash, probe: Probe) -> None:
-    """Every way a scene hook fires gives the plugin what the samples of a real Stash hold."""
+    """Each event that fires a scene hook gives the plugin the same structure as the samples from a real Stash."""
     samples = json.loads(SAMPLES.read_text("utf-8"))
     tag = stash.named("tag", "x")
     stash.edit(1, title="New title")
@@ -148,15 +148,17 @@ def test_hook_contexts_are_like_those_of_a_stash(stash: StandInStash, probe: Pro
     for name, note in zip(wanted, probe.notes(), strict=True):
         sample, got = samples[name], note["stdin"]
         context = sample["args"]["hookContext"]
-        if name == "bulk_scene_update":  # written by a struct that leaves out what isn't set
+        if name == "bulk_scene_update":  # its struct omits unset fields
             context["input"] = {key: value for key, value in context["input"].items() if value is not None}
         assert _shape(got) == _shape(sample), name
-        assert json.dumps(_shape(got["args"]["hookContext"])) == json.dumps(_shape(context)), "another order"
+        assert json.dumps(_shape(got["args"]["hookContext"])) == json.dumps(_shape(context)), (
+            "the keys have another order"
+        )
         assert got["args"]["hookContext"].get("inputFields") == context.get("inputFields"), name
 
 
-def test_a_destroy_tells_what_was_there(stash: StandInStash, probe: Probe) -> None:
-    """The hook of a delete gets the path and the hashes of the scene that is gone."""
+def test_a_destroy_hook_gets_path_and_hashes(stash: StandInStash, probe: Probe) -> None:
+    """The hook of a delete gets the path and the hashes of the deleted scene."""
     oshash = stash.scene(5).files[0].fingerprint("oshash")
     stash.destroy(5)
     (context,) = probe.contexts()
@@ -168,7 +170,7 @@ def test_a_destroy_tells_what_was_there(stash: StandInStash, probe: Probe) -> No
 
 
 def test_a_created_scene_is_announced_without_input(stash: StandInStash, probe: Probe) -> None:
-    """sceneCreate and a scan call Scene.Create.Post with a null input; a file seen before isn't new."""
+    """sceneCreate and a scan trigger Scene.Create.Post with a null input; a known file doesn't."""
     stash.graphql('mutation { sceneCreate(input: {title: "Made"}) { id } }')
     stash.queue_scan("/media/new.mp4")
     stash.queue_scan("/media/films/1/Film 1.mp4", size=1_000_001)
@@ -178,7 +180,7 @@ def test_a_created_scene_is_announced_without_input(stash: StandInStash, probe: 
 
 
 def test_a_scan_finds_the_videos_of_a_folder(stash: StandInStash, probe: Probe, tmp_path: Path) -> None:
-    """metadataScan makes a scene of each video below its paths."""
+    """metadataScan creates a scene for each video below its paths."""
     (tmp_path / "videos").mkdir()
     for name in ("b.mp4", "a.mkv", "notes.txt"):
         (tmp_path / "videos" / name).write_bytes(b"12345")
@@ -189,8 +191,8 @@ def test_a_scan_finds_the_videos_of_a_folder(stash: StandInStash, probe: Probe, 
     ]
 
 
-def test_a_bulk_edit_whose_client_leaves_is_cut_short(stash: StandInStash, probe: Probe) -> None:
-    """The running hook is killed, the scenes after it get none, and the edit stays made."""
+def test_a_bulk_edit_whose_client_disconnects_stops_its_hooks(stash: StandInStash, probe: Probe) -> None:
+    """The running hook is killed, later scenes get no hook, and the edit is kept."""
     probe.act(HANG)
     abandon(stash, probe, "mutation { bulkSceneUpdate(input: {ids: [1, 2, 3], organized: true}) { id } }")
     until(lambda: stash.runs)
@@ -204,8 +206,8 @@ def test_a_bulk_edit_whose_client_leaves_is_cut_short(stash: StandInStash, probe
         os.kill(run.pid, 0)
 
 
-def test_a_bulk_delete_whose_client_leaves_kills_every_hook(stash: StandInStash, probe: Probe) -> None:
-    """Each of the remaining scenes still gets its hook started, and killed at once."""
+def test_a_bulk_delete_whose_client_disconnects_kills_every_hook(stash: StandInStash, probe: Probe) -> None:
+    """The hook of each remaining scene is still started, and killed at once."""
     probe.act(HANG)
     abandon(stash, probe, "mutation { scenesDestroy(input: {ids: [1, 2, 3]}) }")
     until(lambda: len(stash.runs) == 3)
@@ -214,17 +216,17 @@ def test_a_bulk_delete_whose_client_leaves_kills_every_hook(stash: StandInStash,
 
 
 @pytest.mark.parametrize(("stdout", "held"), [("None", True), ("subprocess.DEVNULL", False)])
-def test_a_grandchild_that_holds_stdout_holds_up_the_edit(
+def test_a_grandchild_that_has_stdout_open_delays_the_edit(
     stash: StandInStash, probe: Probe, tmp_path: Path, stdout: str, held: bool
 ) -> None:
-    """Stash reads stdout to its end, whoever has it open."""
-    os.mkfifo(tmp_path / "fifo")  # the grandchild lives until somebody opens the other end
+    """Stash reads stdout to its end, even if only a grandchild has it open."""
+    os.mkfifo(tmp_path / "fifo")  # the grandchild lives until the test opens the other end
     probe.act(
         f"""
         import subprocess
         null = subprocess.DEVNULL
         child = subprocess.Popen(["cat", "{tmp_path}/fifo"], stdin=null, stderr=null, stdout={stdout})
-        child.returncode = 0  # left to itself
+        child.returncode = 0  # don't wait for it
         """
     )
     edit = threading.Thread(target=stash.edit, args=(1,), kwargs={"title": "x"})
@@ -241,7 +243,7 @@ def test_a_grandchild_that_holds_stdout_holds_up_the_edit(
 
 
 def test_a_hook_that_fails_is_only_logged(stash: StandInStash, probe: Probe) -> None:
-    """An error, a crash and an answer that is no JSON leave the edit as it is."""
+    """An error, a crash and an answer that isn't JSON don't affect the edit."""
     probe.act('answer = {"error": "no room"}')
     stash.edit(1, title="a")
     probe.act("sys.exit(3)")
@@ -259,7 +261,7 @@ def test_a_hook_that_fails_is_only_logged(stash: StandInStash, probe: Probe) -> 
 
 
 def test_a_disabled_plugin_gets_no_hooks(stash: StandInStash, probe: Probe) -> None:
-    """Switched off it is told nothing and can't be run; switched on again it is."""
+    """A disabled plugin gets no hooks and can't be run until it is enabled again."""
     stash.enable("probe", enabled=False)
     stash.edit(1, title="a")
     with pytest.raises(GraphQLFailed, match="plugin probe is disabled"):
@@ -272,8 +274,8 @@ def test_a_disabled_plugin_gets_no_hooks(stash: StandInStash, probe: Probe) -> N
     assert len(probe.notes()) == 1
 
 
-def test_a_plugin_that_answers_its_own_edits_is_stopped(stash: StandInStash, probe: Probe) -> None:
-    """A hook that edits the scene through its cookie is called ten times, then no more."""
+def test_a_hook_that_triggers_itself_is_stopped(stash: StandInStash, probe: Probe) -> None:
+    """A hook that edits its scene with its cookie is called ten times at most."""
     probe.act(
         """
         import http.client

@@ -1,6 +1,6 @@
-"""A Stash for tests and the demo, where no real one is: HTTP, GraphQL, sessions and plugins like Stash's.
+"""A stand-in for Stash in tests and the demo, with HTTP, GraphQL, sessions and plugins like those of Stash.
 
-What it imitates was read in Stash's source of January 2026; the modules name the places.
+Its behavior follows Stash's source of January 2026; the modules name the packages.
 """
 
 from tests.standin.stash.manifest import PluginRefused

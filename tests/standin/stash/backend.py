@@ -1,4 +1,4 @@
-"""What the answers to GraphQL fields work on, and how such an answer is written down."""
+"""What resolvers of GraphQL fields work on, and how methods are marked as resolvers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Method = TypeVar("_Method", bound=Answer)
 
 
 class Backend(Protocol):
-    """The stand-in, as the answers see it."""
+    """The stand-in, as resolvers see it."""
 
     config: Config
     library: Library
@@ -27,14 +27,14 @@ class Backend(Protocol):
 
     @property
     def jobs(self) -> JobQueue:
-        """The queue of the running server; a restart begins a new one."""
+        """The job queue of the running server; a restart creates a new one."""
 
     def take_scan(self) -> list[tuple[str, int]]:
-        """Takes the files (path, size) that a test has put before the next scan."""
+        """Takes the files (path, size) that a test has queued for the next scan."""
 
 
 def answers(field: str) -> Callable[[_Method], _Method]:
-    """Marks a method as the answer to a field, named "Type.field"."""
+    """Marks a method as the resolver of a field, named "Type.field"."""
 
     def mark(method: _Method) -> _Method:
         method.answers = field  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ def answers(field: str) -> Callable[[_Method], _Method]:
 
 
 def marked(holder: object) -> Iterator[tuple[str, str, Callable[..., Any]]]:
-    """Every (type, field, resolver) that an object has methods for."""
+    """Every (type, field, resolver) among the methods of an object."""
     for name in dir(type(holder)):
         method = getattr(holder, name)
         if hasattr(method, "answers"):

@@ -1,6 +1,6 @@
-"""Reasons to kill a running plugin process: its client went away, or its job was stopped.
+"""Reasons to kill a running plugin process: its client disconnected, or its job was stopped.
 
-Both can be waited for together with the process's pipes, so that nothing has to poll.
+Both have a file descriptor, so they can be waited for together with the process's pipes, without polling.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Protocol
 
 
 class Cancel(Protocol):
-    """Something that may end an operation early. Once set it stays set."""
+    """Something that may end an operation early. Once set, it stays set."""
 
     def fileno(self) -> int:
-        """Becomes readable when ``is_set`` is worth asking."""
+        """A descriptor that becomes readable when ``is_set`` may have changed."""
 
     def is_set(self) -> bool:
-        """Whether the operation is to end; never blocks."""
+        """Whether the operation must end; never blocks."""
 
 
 class ClientGone:
-    """Set when the other side of a connection closes it, as Go's request context is."""
+    """Set when the client closes its connection, like Go's request context."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -36,7 +36,7 @@ class ClientGone:
         return self._connection.fileno()
 
     def is_set(self) -> bool:
-        """Looks for the end of the stream without taking anything from it."""
+        """Checks for the end of the stream without reading from it."""
         if not self._gone and self._readable.poll(0):
             try:
                 self._gone = self._connection.recv(1, socket.MSG_PEEK) == b""
@@ -61,18 +61,18 @@ class Flag:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Cancels what waits for this."""
+        """Cancels the operation."""
         self._event.set()
         self._far.close()
 
     def close(self) -> None:
-        """Lets go of the descriptors."""
+        """Closes the descriptors."""
         self._near.close()
         self._far.close()
 
 
 def wait(cancel: Cancel, seconds: float | None) -> bool:
-    """Waits until an operation is cancelled; False when the time was up before."""
+    """Waits until an operation is cancelled; returns False at the timeout."""
     with selectors.DefaultSelector() as selector:
         selector.register(cancel, selectors.EVENT_READ)
         return bool(selector.select(seconds)) and cancel.is_set()

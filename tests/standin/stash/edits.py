@@ -1,4 +1,4 @@
-"""What the fields of Stash's scene inputs do to a scene. Pure, but for the names they look up."""
+"""Applies the fields of Stash's scene inputs to a scene. Pure, except that it looks up names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def apply(library: Library, scene: Scene, fields: Mapping[str, Any]) -> Scene:
     """The scene after an edit: SceneCreateInput, SceneUpdateInput or BulkSceneUpdateInput.
 
     Args:
-        fields: what the client sent; a field it left out isn't changed.
+        fields: what the client sent; missing fields stay unchanged.
 
     Raises:
-        StashError: a value Stash refuses.
+        StashError: Stash would refuse a value.
     """
     values: dict[str, Any] = {k: (fields[k] or "").strip() for k in _TEXTS if k in fields}
     if values.get("title") == "" and not scene.files:
@@ -64,7 +64,7 @@ def _date(text: str | None) -> str | None:
 
 
 def _merged(old: Iterable[str], value: Any, key: str) -> list[str]:
-    """A plain list replaces; a bulk input says SET, ADD or REMOVE."""
+    """A plain list replaces the old one; a bulk input has a mode: SET, ADD or REMOVE."""
     if not isinstance(value, Mapping):
         return list(value or ())
     given = list(value.get(key) or ())
@@ -89,7 +89,7 @@ def _studio(library: Library, text: str | None) -> int | None:
 def _groups(
     library: Library, scene: Scene, fields: Mapping[str, Any]
 ) -> tuple[tuple[int, int | None], ...] | None:
-    """Groups from the four shapes they can come in; None when the client sent none of them."""
+    """Groups from any of the four input fields; None if the client sent none of them."""
     if "group_ids" in fields or "movie_ids" in fields:
         ids = fields["group_ids"] if "group_ids" in fields else fields["movie_ids"]
         old = dict(scene.groups)
@@ -107,7 +107,7 @@ def _stash_ids(given: Iterable[Mapping[str, Any]], now: str) -> tuple[StashId, .
 
 
 def _cover(text: str) -> bytes:
-    """Stash takes a data URL, or fetches any other text as a URL, which the stand-in doesn't."""
+    """The image in a data URL. Stash fetches any other URL, the stand-in doesn't."""
     match = _DATA_URL.fullmatch(text)
     if match is None:
         raise StashError("processing cover image: the stand-in fetches no URLs")

@@ -1,4 +1,4 @@
-"""What the stand-in does wrong on purpose, to requests of others than its own helpers. All off at first."""
+"""Faults that tests switch on. They don't affect requests of the stand-in's own helpers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.standin.stash.plugins import Caller
 
 @dataclass(slots=True)
 class Faults:
-    """Plain attributes, to be set at any time. The first that is set of hang, status, html,
-    login_redirect, graphql_error decides the answer; a delay comes before it."""
+    """Plain attributes that can be set at any time. The first one set of hang, status, html, login_redirect and
+    graphql_error decides the answer; a delay comes before it."""
 
     delay: float = 0.0  # seconds before every answer
-    hang: bool = False  # takes the request and never answers
+    hang: bool = False  # reads the request and never answers
     status: int = 0  # answers with this HTTP status and a line of text, such as 500 or 503
-    html: bool = False  # answers 200 with an HTML page, as a proxy in front of Stash does
+    html: bool = False  # answers 200 with an HTML page, like a proxy in front of Stash
     login_redirect: bool = False  # answers 302 to /login
     graphql_error: str = ""  # answers 200 with this error and no data
-    broken_ids: set[int] = field(default_factory=set)  # scenes whose reading fails: null and an error
+    broken_ids: set[int] = field(default_factory=set)  # scenes that can't be read: null and an error
 
     def clear(self) -> None:
         """Switches every fault off."""
@@ -38,8 +38,8 @@ class Faults:
 
 @dataclass(slots=True)
 class Requests:
-    """What reached ``/graphql``, apart from the stand-in's own helpers. Refused requests count too."""
+    """Counts of requests to ``/graphql``, including refused ones, without the stand-in's own helpers."""
 
     total: int = 0
-    by_field: Counter[str] = field(default_factory=Counter)  # requests that ask for this root field
+    by_field: Counter[str] = field(default_factory=Counter)  # by root field
     by_credential: Counter[str] = field(default_factory=Counter)  # api_key, cookie or none

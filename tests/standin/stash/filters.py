@@ -1,4 +1,4 @@
-"""What findScenes finds: criteria, search, order and pages, as Stash's SQL does it. Pure."""
+"""Criteria, search, order and pages of findScenes, like Stash's SQL. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from tests.standin.stash.library import Scene, StashError
 
-_PAGE = 25  # scenes a page when the client says nothing
+_PAGE = 25  # default number of scenes per page
 _DIGITS = re.compile(r"(\d+)")
 
 Test = Callable[[Scene], bool]
 
 
 def matching(scenes: Iterable[Scene], scene_filter: Mapping[str, Any], query: str, now: str) -> list[Scene]:
-    """The scenes that a SceneFilterType and a search text let through.
+    """The scenes that match a SceneFilterType and a search text.
 
     Args:
-        now: the server's time as text; a BETWEEN without an upper end reaches to a day later.
+        now: the server's time as text; a BETWEEN without upper bound ends a day later.
 
     Raises:
-        StashError: a modifier that Stash doesn't know for this kind of criterion.
+        StashError: Stash doesn't support the modifier for this kind of criterion.
     """
     test = _test(scene_filter, now)
     words = [w.casefold() for w in query.split()]
@@ -30,7 +30,7 @@ def matching(scenes: Iterable[Scene], scene_filter: Mapping[str, Any], query: st
 
 
 def page(scenes: list[Scene], find: Mapping[str, Any]) -> list[Scene]:
-    """One page of scenes in the order that a FindFilterType asks for."""
+    """One page of scenes in the order of a FindFilterType."""
     ordered = _ordered(scenes, find.get("sort") or "", descending=find.get("direction") == "DESC")
     size = _PAGE if find.get("per_page") is None else find["per_page"]
     if size < 0:
@@ -66,7 +66,7 @@ def _criterion(field: str, value: Any, now: str) -> Test:
 
 
 def _compared(field: str, value: Any, upper: Any, modifier: str) -> Test:
-    """Numbers by size, times **as text**: what is compared is the column, not the moment."""
+    """Compares numbers by value and times **as text**, like the columns in Stash's database."""
     tests: dict[str, Callable[[Any], bool]] = {
         "EQUALS": lambda x: bool(x == value),
         "NOT_EQUALS": lambda x: bool(x != value),
@@ -138,6 +138,6 @@ _ORDERS: dict[str, Callable[[Scene], Any]] = {
 def _ordered(scenes: list[Scene], sort: str, *, descending: bool) -> list[Scene]:
     if sort not in _ORDERS:
         raise StashError(f"invalid sort: {sort}")
-    if sort not in ("", "id"):  # Stash's last criterion is always the title; ids are distinct without it
+    if sort not in ("", "id"):  # Stash always sorts by title last; ids are unique without it
         scenes = sorted(scenes, key=_title)
     return sorted(scenes, key=_ORDERS[sort], reverse=descending)

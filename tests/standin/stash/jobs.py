@@ -1,4 +1,4 @@
-"""Stash's one serial job queue (pkg/job): tasks and scans run one after another, apart from requests."""
+"""Stash's serial job queue (pkg/job): tasks and scans run one after another, outside of requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.standin.stash.cancel import Flag
 from tests.standin.stash.library import StashError
 from tests.standin.stash.log import LogLine, ServerLog
 
-_REMEMBERED = 10  # finished jobs that can still be asked for
+_REMEMBERED = 10  # finished jobs that can still be queried
 _OVER = ("FINISHED", "CANCELLED", "FAILED")
 
 
 @dataclass(slots=True)
 class Job:
-    """A job of the queue. Its status is FAILED only if it could not be started, as in Stash: a plugin
-    that answers with an error has FINISHED, and the error is in the log."""
+    """A job of the queue. As in Stash, its status is FAILED only if it could not be started. If the plugin
+    answers with an error, the job is FINISHED and the error is in the log."""
 
     id: int
     description: str
@@ -51,7 +51,7 @@ class JobQueue:
         self._thread.start()
 
     def add(self, description: str, work: Callable[[Job], None]) -> Job:
-        """Puts a job at the end of the queue."""
+        """Appends a job to the queue."""
         with self._changed:
             self._last += 1
             job = Job(self._last, description, self._now(), work)
@@ -60,26 +60,26 @@ class JobQueue:
             return job
 
     def queue(self) -> list[Job]:
-        """The running job and those that wait."""
+        """The running job and the waiting ones."""
         with self._changed:
             return list(self._waiting)
 
     def find(self, job_id: int) -> Job | None:
-        """A job of the queue, or one of the last that are over."""
+        """A job of the queue, or one of the recently finished ones."""
         with self._changed:
             return next((j for j in (*self._waiting, *self._done) if j.id == job_id), None)
 
     def stop(self, job_id: int) -> None:
-        """Cancels a job; its plugin process is killed. Does nothing for a job that is over."""
+        """Cancels a job and kills its plugin process. Does nothing for a finished job."""
         with self._changed:
             for job in [j for j in self._waiting if j.id == job_id]:
                 self._cancel(job)
 
     def wait(self, job: Job, seconds: float) -> None:
-        """Waits until a job is over.
+        """Waits for the end of a job.
 
         Raises:
-            TimeoutError: it still isn't.
+            TimeoutError: it has not ended in time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: job.status in _OVER, seconds):

@@ -1,6 +1,6 @@
-"""The stand-in's scenes: frozen records in memory, changed all or nothing.
+"""The stand-in's scenes: immutable records in memory, which change in transactions.
 
-What an edit means is in ``edits``, what a filter finds is in ``filters``; nothing here knows GraphQL.
+``edits`` applies inputs and ``filters`` searches. Nothing here knows GraphQL.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Kind = Literal["performer", "tag", "studio", "group"]
 
 
 class StashError(Exception):
-    """What Stash answers as the message of a GraphQL error."""
+    """The message of a GraphQL error in Stash's answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """One file of a scene; no such file need exist."""
+    """A file of a scene. It need not exist on disk."""
 
     id: int
     path: str
@@ -54,7 +54,7 @@ class StashId:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene as one transaction left it. Texts are never None in Stash, only "" (its Go strings)."""
+    """The state of a scene after a transaction. Texts are Go strings in Stash, so they are "" and never None."""
 
     id: int
     created_at: str  # RFC 3339 to the second, in the server's zone, as Stash stores it

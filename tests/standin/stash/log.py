@@ -1,7 +1,7 @@
-"""The server's log, and the log protocol that plugins speak on stderr (pkg/logger/plugin.go).
+"""The server's log, and the log protocol of plugins on stderr (pkg/logger/plugin.go).
 
-A line is SOH, a level's letter, STX and the text. A line without that prefix gets the manifest's
-``errLog`` level, "error" if it names none.
+A line consists of SOH, the letter of a level, STX and the text. A line without this prefix gets the manifest's
+``errLog`` level, or "error" by default.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LEVELS = {"t": "trace", "d": "debug", "i": "info", "w": "warning", "e": "error", "p": "progress"}
-SHOWN = ("info", "warning", "error")  # what Stash keeps at its default log level
-KEPT = 30  # lines that Stash's logs query can still give
-LINE_LIMIT = 64 * 1024  # bytes: Stash stops reading stderr for good at a line that doesn't fit
+SHOWN = ("info", "warning", "error")  # levels that Stash keeps at its default log level
+KEPT = 30  # lines that Stash's logs query returns at most
+LINE_LIMIT = 64 * 1024  # in bytes; Stash stops reading stderr at a longer line
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class LogLine:
 
     at: str  # RFC 3339
     level: str  # trace, debug, info, warning or error
-    text: str  # without the prefix that Stash puts before a plugin's lines
+    text: str  # without the prefix that Stash adds to lines of plugins
     plugin: str = ""  # the plugin's name, "" for the server's own lines
 
     @property
@@ -52,7 +52,7 @@ class ServerLog:
             return list(self._lines)
 
     def recent(self) -> list[LogLine]:
-        """What Stash's logs query gives: the last lines it shows, newest first."""
+        """The result of Stash's logs query: the latest visible lines, newest first."""
         return [line for line in reversed(self.lines()) if line.level in SHOWN][:KEPT]
 
 
@@ -61,7 +61,7 @@ class StderrReader:
 
     Args:
         default: the level of a line without a prefix.
-        on_progress: gets each progress value, 0 to 1.
+        on_progress: called with each progress value, 0 to 1.
     """
 
     def __init__(self, log: ServerLog, plugin: str, default: str, on_progress: Callable[[float], None]) -> None:
@@ -73,7 +73,7 @@ class StderrReader:
         self.lines: list[LogLine] = []
 
     def feed(self, data: bytes) -> bool:
-        """Takes what was read; False once a line was too long: Stash then closes the pipe."""
+        """Takes bytes; returns False after a line that is too long, where Stash closes the pipe."""
         *whole, self._rest = (self._rest + data).split(b"\n")
         for line in whole:
             if len(line) >= LINE_LIMIT:
@@ -86,7 +86,7 @@ class StderrReader:
         return False
 
     def end(self) -> None:
-        """Takes the last line if no newline ended it."""
+        """Takes the last line if it has no newline."""
         self._line(self._rest)
         self._rest = b""
 

@@ -1,7 +1,7 @@
-"""Reads a plugin's manifest as strictly as Stash does: an unknown or repeated key refuses the plugin.
+"""Reads a plugin's manifest as strictly as Stash, which refuses unknown and repeated keys.
 
-Stash decodes with gopkg.in/yaml.v2 in strict mode into Go structs (pkg/plugin/config.go). PyYAML's node
-tree is read here instead of its values, since a Go string takes any scalar as it is written.
+Stash decodes manifests with gopkg.in/yaml.v2 in strict mode into Go structs (pkg/plugin/config.go). This module
+reads PyYAML's node tree instead of its values, because a Go string accepts any scalar as it is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Read = Callable[[yaml.Node], Any]
 
 
 class PluginRefused(Exception):
-    """A manifest that Stash would not load; the message names the file and the reason."""
+    """Stash would not load a manifest. The message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Operation:
     description: str
     exec_args: tuple[str, ...]
     default_args: Mapping[str, str]
-    triggered_by: tuple[str, ...] = ()  # hooks only; a misspelt trigger loads and never fires
+    triggered_by: tuple[str, ...] = ()  # hooks only; Stash ignores an unknown trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Setting:
 class Manifest:
     """A plugin as its manifest describes it."""
 
-    id: str  # the file's name without its ending
+    id: str  # the file name without its suffix
     path: Path  # of the manifest, absolute
     name: str
     description: str | None
@@ -69,10 +69,10 @@ class Manifest:
         return self.path.parent
 
     def task(self, name: str) -> Operation:
-        """The task of this name.
+        """The task with this name.
 
         Raises:
-            StashError: there is none.
+            StashError: there is no such task.
         """
         found = next((t for t in self.tasks if t.name == name), None)
         if found is None:
@@ -80,15 +80,15 @@ class Manifest:
         return found
 
     def hooks_on(self, trigger: str) -> list[Operation]:
-        """The hooks of a trigger, once for each time they name it."""
+        """The hooks of a trigger, repeated if they name it repeatedly."""
         return [h for h in self.hooks for t in h.triggered_by if t == trigger]
 
 
 def manifests_below(root: Path) -> Iterator[Path]:
-    """Every ``*.yml`` below a folder, in the order in which Stash walks.
+    """Every ``*.yml`` below a folder, in Stash's order.
 
-    Folders that begin with a dot, and ``dist``, are left out, which Stash doesn't do: so a checkout with its
-    ``.venv`` and a built plugin can be installed as it stands.
+    Unlike Stash, it skips ``dist`` and folders that begin with a dot, so a checkout with a ``.venv`` and a built
+    plugin can be installed.
     """
     for folder, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "dist")
@@ -112,7 +112,7 @@ def load(path: Path) -> Manifest:
 
 
 class _Bad(Exception):
-    """What is wrong, and in which line."""
+    """The problem and its line."""
 
 
 def _bad(problem: str, node: yaml.Node | None) -> _Bad:

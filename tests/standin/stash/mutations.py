@@ -1,4 +1,4 @@
-"""Answers to Stash's mutations. The change is made first, then the hooks run, inside the request."""
+"""Resolvers of Stash's mutations. The change is made first, then the hooks run, within the request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.standin.stash.library import Scene, StashError, identities, identity
 from tests.standin.stash.plugins import Caller
 
 _VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".wmv")
-# Structs that gqlgen writes for Stash leave out what isn't set; those that Stash wrote itself say null.
+# Structs that gqlgen generates omit unset fields in JSON; Stash's own structs write null.
 _OMIT_EMPTY = ("BulkSceneUpdateInput", "BulkUpdateIds", "BulkUpdateStrings")
 
 
 def hook_input(kind: GraphQLInputObjectType, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A client's input as a hook gets to see it: Stash's Go struct, written as JSON."""
+    """A client's input as hooks see it: Stash's Go struct as JSON."""
     written = {}
     for name, field in kind.fields.items():
         value = _nested(field.type, given.get(name))
@@ -47,7 +47,7 @@ def _nested(kind: Any, value: Any) -> Any:
 
 
 class Mutations:
-    """Methods take (parent, caller, arguments)."""
+    """The resolvers; they take (parent, caller, arguments)."""
 
     def __init__(self, backend: Backend, schema: GraphQLSchema) -> None:
         self._backend = backend
@@ -70,7 +70,7 @@ class Mutations:
 
     @answers("Mutation.scenesUpdate")
     def scenes_update(self, _root: Any, caller: Caller, args: Args) -> list[Scene | None]:
-        """Every hook gets the whole list, and the names of its own scene's fields."""
+        """Each hook gets the whole list, and the field names of its own scene."""
         library = self._backend.library
         library.change((identity(one["id"]), partial(edits.apply, library, fields=one)) for one in args["input"])
         whole = [self._shape("SceneUpdateInput", one) for one in args["input"]]
@@ -103,7 +103,7 @@ class Mutations:
 
     @answers("Mutation.metadataScan")
     def metadata_scan(self, _root: Any, caller: Caller, args: Args) -> int:
-        """Takes what a test queued and the videos below the given paths."""
+        """Scans the files that a test queued and the videos below the given paths."""
         given = args["input"]
         files = self._backend.take_scan()
         for path in given.get("paths") or ():
@@ -119,7 +119,7 @@ class Mutations:
 
     @answers("Mutation.configurePlugin")
     def configure_plugin(self, _root: Any, _caller: Caller, args: Args) -> Any:
-        """The whole map is replaced."""
+        """Replaces the whole map."""
         self._backend.config.plugins[args["plugin_id"]] = dict(args["input"])
         return args["input"]
 
@@ -168,13 +168,13 @@ class Mutations:
         return hook_input(kind, given)
 
     def _hook(self, caller: Caller, scene_id: int, event: str, given: Any, fields: Iterable[str] = ()) -> None:
-        """Runs the hooks of one scene; once the client has gone, the scenes after it get none."""
+        """Runs the hooks of one scene; stops the edit if the client has disconnected."""
         self._backend.plugins.run_hooks(caller, scene_id, f"Scene.{event}.Post", given, list(fields))
         if caller.cancel.is_set():
             raise StashError("context canceled")
 
     def _destroy(self, caller: Caller, ids: list[str], given: Mapping[str, Any]) -> bool:
-        """Unlike an edit, a delete whose client has gone starts every hook still, and kills it at once."""
+        """Unlike an edit, a delete whose client has disconnected still starts each hook, and kills it at once."""
         for scene in self._backend.library.remove(identities(ids)):
             video = scene.files[0] if scene.files else None
             facts = {
@@ -198,7 +198,7 @@ class Mutations:
             return
         new = replace(library.video(path, size), id=old.id, created_at=old.created_at)
         files = tuple(new if f is old else f for f in known.files)
-        library.commit([replace(known, files=files)])  # a changed file leaves the scene's updated_at alone
+        library.commit([replace(known, files=files)])  # a changed file doesn't change the scene's updated_at
         plugins.run_hooks(caller, known.id, "Scene.Update.Post", None)
 
 

@@ -1,4 +1,4 @@
-"""Answers to the fields of scenes, files and plugins that aren't simply there."""
+"""Resolvers for fields of scenes, files and plugins that are not plain attributes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.standin.stash.plugins import Caller
 
 
 class Objects:
-    """Methods take (parent, caller, arguments)."""
+    """The resolvers; they take (parent, caller, arguments)."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -40,7 +40,7 @@ class Objects:
 
     @answers("Scene.paths")
     def paths(self, scene: Scene, caller: Caller, _args: Args) -> Any:
-        """The host comes from the request; the stream's address holds the API key, if there is one."""
+        """The host comes from the request. The stream's URL contains the API key if there is one."""
         base = f"{caller.base_url}/scene/{scene.id}"
         key = self._backend.config.api_key
         stamp = int(datetime.fromisoformat(scene.updated_at).timestamp())

@@ -1,7 +1,7 @@
-"""The plugins of the stand-in and how Stash runs them (pkg/plugin): hooks, tasks, operations.
+"""Loads plugins and runs their hooks, tasks and operations like Stash (pkg/plugin).
 
-Hooks run one after another inside the request that caused them. What one process needs to be told is put
-together here; ``runner`` starts it.
+Hooks run one after another within the request that triggered them. This module prepares the command and the
+input of a process; ``runner`` runs it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tests.standin.stash.log import ServerLog
 from tests.standin.stash.manifest import Manifest, Operation, PluginRefused, load, manifests_below
 from tests.standin.stash.sessions import Session, Sessions, Visits, connection_cookie
 
-_LOOPS = 10  # times one hook may have led to a request before Stash stops calling it
+_LOOPS = 10  # how often a hook may trigger itself through requests before Stash stops calling it
 _GO_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 @dataclass(slots=True)
 class Config:
-    """The part of Stash's config.yml that matters here."""
+    """The relevant part of Stash's config.yml."""
 
     config_dir: Path
-    host: str  # what plugins are told; the stand-in itself listens on 127.0.0.1 only
+    host: str  # in server_connection; the stand-in listens on 127.0.0.1 only
     port: int
-    python: str  # what ``python`` and ``python3`` in a manifest stand for
+    python: str  # runs for ``python`` and ``python3`` in a manifest
     env: Mapping[str, str]  # added to the environment of plugin processes
     username: str
     password: str
@@ -46,13 +46,13 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a request or job runs for."""
+    """The origin of a request or job."""
 
     user: str
     visits: Visits
-    base_url: str  # how the client addresses the server
+    base_url: str  # as the client addresses the server
     cancel: Cancel
-    owner: bool = False  # one of the stand-in's own helpers: no faults, not counted
+    owner: bool = False  # it is one of the stand-in's own helpers: no faults, not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class Run:
 
 
 class _Start(NamedTuple):
-    """What is to run and why; kind, name and scene_id are those of Run."""
+    """What to run and why; kind, name and scene_id are those of Run."""
 
     manifest: Manifest
-    operation: Operation | None  # gives execArgs; its defaultArgs are in args already
+    operation: Operation | None  # for its execArgs; its defaultArgs are already in args
     args: Mapping[str, Any]
     kind: str
     name: str = ""
@@ -82,10 +82,10 @@ class _Start(NamedTuple):
 
 
 class Plugins:
-    """Plugins by their folders.
+    """The loaded plugins.
 
     Args:
-        config: read anew at each use.
+        config: read again at each use.
     """
 
     def __init__(self, config: Config, sessions: Callable[[], Sessions], log: ServerLog) -> None:
@@ -101,7 +101,7 @@ class Plugins:
         """Adds a folder with plugins and loads them.
 
         Raises:
-            PluginRefused: Stash would load none of them, or refuses one.
+            PluginRefused: Stash would refuse a plugin, or there is none.
         """
         folder = folder.absolute()
         before = len(self._log.lines())
@@ -115,7 +115,7 @@ class Plugins:
         return loaded
 
     def reload(self) -> None:
-        """Reads every manifest again; one that is refused is logged and left out."""
+        """Reads all manifests again; refused ones are logged and skipped."""
         loaded: dict[str, Manifest] = {}
         for path in (p for root in self._roots for p in manifests_below(root)):
             try:
@@ -134,7 +134,7 @@ class Plugins:
         return self._loaded
 
     def enabled(self, plugin_id: str) -> bool:
-        """Whether a plugin isn't switched off."""
+        """Whether a plugin is not disabled."""
         return plugin_id not in self._config.disabled
 
     def run_hooks(
@@ -145,11 +145,11 @@ class Plugins:
         given: Any,
         fields: Sequence[str] = (),
     ) -> None:
-        """Runs every hook of a trigger, one after another; errors only reach the log.
+        """Runs all hooks of a trigger, one after another; errors are only logged.
 
         Args:
-            given: the hook context's ``input``, as Stash's Go structs would be written.
-            fields: its ``inputFields``, left out when there are none.
+            given: ``input`` of the hook context, as JSON of Stash's Go structs.
+            fields: ``inputFields`` of the hook context, omitted if empty.
         """
         context: dict[str, Any] = {"id": scene_id, "type": trigger, "input": given}
         if fields:
@@ -167,10 +167,10 @@ class Plugins:
             self._log.add("error", f"error executing post hooks: {error}")
 
     def run_operation(self, caller: Caller, plugin_id: str, args: Mapping[str, Any]) -> Any:
-        """runPluginOperation: at once, with neither execArgs nor defaultArgs.
+        """runPluginOperation: runs immediately, without execArgs and defaultArgs.
 
         Raises:
-            StashError: the plugin's error, or why it could not run.
+            StashError: the plugin answered with an error or could not run.
         """
         manifest = self._to_run(plugin_id)
         try:
@@ -186,7 +186,7 @@ class Plugins:
     def run_task(
         self, caller: Caller, job: Job, plugin_id: str, task: str | None, args: Mapping[str, Any]
     ) -> None:
-        """The work of a runPluginTask job: what goes wrong in the plugin is only logged.
+        """The work of a runPluginTask job; errors of the plugin are only logged.
 
         Raises:
             StashError: the task could not be started.
@@ -283,7 +283,7 @@ class Plugins:
 
 
 def go_json(value: Any) -> bytes:
-    """JSON as Go's encoder writes it: compact, UTF-8, ``<``, ``>`` and ``&`` escaped."""
+    """JSON as Go's encoder writes it: compact UTF-8 with ``<``, ``>`` and ``&`` escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for plain, escaped in _GO_ESCAPES.items():
         text = text.replace(plain, escaped)
@@ -291,7 +291,7 @@ def go_json(value: Any) -> bytes:
 
 
 def _go_map(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Go writes a map in the order of its keys, the fields of a struct (the hook context) as declared."""
+    """Sorts keys like Go, which sorts those of a map, but not the fields of a struct (the hook context)."""
     return {
         key: _go_map(args[key]) if isinstance(args[key], Mapping) and key != "hookContext" else args[key]
         for key in sorted(args)

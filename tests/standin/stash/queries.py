@@ -1,4 +1,4 @@
-"""Answers to Stash's queries."""
+"""Resolvers of Stash's queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVELS = {"warning": "Warning", "error": "Error", "info": "Info"}
 
 
 class Queries:
-    """Methods take (parent, caller, arguments)."""
+    """The resolvers; they take (parent, caller, arguments)."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -105,7 +105,7 @@ class Queries:
 
     @answers("Query.findScenes")
     def find_scenes(self, _root: Any, caller: Caller, args: Args) -> Any:
-        """Asked for ids, it fails as a whole when one is gone or there twice."""
+        """A request by ids fails as a whole if an id is unknown or repeated."""
         library = self._backend.library
         ids = args.get("ids")
         numbers = _distinct(ids) if ids else args.get("scene_ids")

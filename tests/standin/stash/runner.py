@@ -1,9 +1,8 @@
-"""Runs one plugin process the way Stash's raw interface does (pkg/plugin/raw.go). POSIX only.
+"""Runs one plugin process like Stash's raw interface (pkg/plugin/raw.go). POSIX only.
 
-The input goes to stdin as JSON. The result is there when stdout has ended **and** the process has: a
-grandchild that inherited stdout holds everything up. A cancelled process gets SIGKILL, its children
-nothing. One thing is kinder than in Stash, so that tests can count on it: what the process had written
-to stderr when it exited is always read.
+The input goes to stdin as JSON. The result is complete when stdout has ended **and** the process has exited, so a
+grandchild that inherited stdout delays it. A cancelled process gets SIGKILL; its children don't. One difference
+makes tests reliable: everything that the process wrote to stderr before its exit is read.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from tests.standin.stash.cancel import Cancel
 from tests.standin.stash.log import LogLine, ServerLog, StderrReader
 
 _CHUNK = 64 * 1024
-_EXIT_POLL = 0.005  # seconds between looks at a process that has closed its stdout but not exited
+_EXIT_POLL = 0.005  # seconds between checks of a process that has closed its stdout but not exited
 
 
 class StartFailed(Exception):
-    """The process could not be started; the message is Stash's."""
+    """The process could not be started. The message is Stash's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to start."""
+    """A process to start."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -42,14 +41,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a process."""
+    """The result of a process."""
 
     pid: int
-    seconds: float  # from before the start to the result
-    exit_code: int  # negative: the signal that ended it
+    seconds: float  # from before its start to the result
+    exit_code: int  # negative: the signal that killed it
     cancelled: bool
-    output: Any  # the answer's ``output``, or the whole of stdout as text if it was no answer
-    error: str | None  # the answer's ``error``, else what its exit status says
+    output: Any  # ``output`` of the JSON answer, or stdout as text if it is no such answer
+    error: str | None  # ``error`` of the answer, or a text about the exit status
     lines: tuple[LogLine, ...]
 
 
@@ -57,7 +56,7 @@ def run(command: Command, cancel: Cancel, log: ServerLog, on_progress: Callable[
     """Runs a plugin process to its end.
 
     Raises:
-        StartFailed: there is no such program.
+        StartFailed: the program could not be started.
     """
     began = time.perf_counter()
     try:
@@ -82,7 +81,7 @@ def run(command: Command, cancel: Cancel, log: ServerLog, on_progress: Callable[
 
 
 def answer(stdout: str) -> tuple[Any, str | None]:
-    """A plugin's output and error: its JSON answer, else the whole text is the output."""
+    """A plugin's output and error. If stdout is no JSON answer, the whole text is the output."""
     try:
         value = json.loads(stdout)
     except ValueError:
@@ -105,7 +104,7 @@ def _exit_text(code: int) -> str:
 
 
 class _Talk:
-    """The conversation with one process: its three pipes and the reason to kill it, in one loop."""
+    """The communication with one process: a loop over its three pipes and the cancel signal."""
 
     def __init__(
         self,
@@ -134,7 +133,7 @@ class _Talk:
         self._selector.register(cancel, selectors.EVENT_READ, self._look_at_cancel)
 
     def until_done(self) -> bool:
-        """Talks until stdout has ended and the process has exited; True if it was killed instead."""
+        """Runs until stdout has ended and the process has exited; returns whether it was cancelled."""
         try:
             while not self._cancelled and (not self._out.closed or self._process.poll() is None):
                 for key, _ in self._selector.select(None if not self._out.closed else _EXIT_POLL):
@@ -177,7 +176,7 @@ class _Talk:
             self._close(self._out)
 
     def _read_stderr(self) -> bool:
-        """Reads once; False when there is nothing (more) to read."""
+        """Reads once; returns False if there is nothing to read."""
         try:
             data = os.read(self._err.fileno(), _CHUNK)
         except BlockingIOError:
@@ -190,5 +189,5 @@ class _Talk:
     def _look_at_cancel(self) -> None:
         if self._cancel.is_set():
             self._cancelled = True
-        else:  # the client sent something more, which is no reason to kill
+        else:  # the client sent more data, which is no reason to kill
             self._selector.unregister(self._cancel)

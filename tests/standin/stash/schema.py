@@ -1,4 +1,4 @@
-"""The executable schema: ``schema.graphql`` with its answers."""
+"""The executable schema: ``schema.graphql`` with resolvers."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def build(backend: Backend) -> GraphQLSchema:
 
 
 def bare() -> GraphQLSchema:
-    """The schema without answers."""
+    """The schema without resolvers."""
     return build_schema(Path(__file__).with_name("schema.graphql").read_text("utf-8"))

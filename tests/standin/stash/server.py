@@ -1,7 +1,7 @@
 """The stand-in as tests and the demo use it.
 
-It is a server of its own with a library in memory, not a Stash: it shows no media, and it knows the part
-of Stash's interface that a plugin for scenes meets.
+It is a server with a library in memory. It has no media, and only the part of Stash's API that plugins for scenes
+use.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from tests.standin.stash.web import WebServer
 
 
 class GraphQLFailed(Exception):
-    """The stand-in answered one of its own helpers with errors; the message holds them."""
+    """The stand-in answered a request of its own helpers with errors, which are in the message."""
 
 
 class StandInStash:
-    """A running stand-in; a context manager that starts it and takes it down whole.
+    """A stand-in Stash; a context manager that starts and stops it.
 
     Args:
-        scenes: how many scenes there are at first, with ids from 1.
+        scenes: the initial number of scenes, with ids from 1.
         config_dir: Stash's configuration folder, ``server_connection.Dir``.
-        credentials: user name and password; None leaves access open, as a new Stash does.
-        api_key: the API key, None if none was made.
-        max_session_age: seconds a cookie lives; like Stash, read when the server (re)starts.
-        host: what plugins are told as ``server_connection.Host``; it listens on 127.0.0.1 only.
-        python: the interpreter that ``python3`` in a manifest stands for.
+        credentials: user name and password; None for open access, as in a new Stash.
+        api_key: the API key, or None.
+        max_session_age: lifetime of a cookie in seconds; like in Stash, read when the server starts.
+        host: ``server_connection.Host`` for plugins; it listens on 127.0.0.1 only.
+        python: the interpreter that runs for ``python3`` in a manifest.
         env: added to the environment of plugin processes.
-        zone: the server's time zone, None for this machine's.
-        clock: gives wall time in unix seconds; assign ``clock`` to move it.
+        zone: the server's time zone; None for the local one.
+        clock: returns wall time in unix seconds; assign ``clock`` to change the time.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class StandInStash:
             raise self._crashes[0]
 
     def start(self, port: int = 0) -> None:
-        """Begins to listen; on the port it had before, if there was one and none is named.
+        """Starts to listen, by default on the previous port, or any free one.
 
         Raises:
             OSError: the port is taken.
@@ -115,7 +115,7 @@ class StandInStash:
         self.config.port = self._web.port
 
     def stop(self) -> None:
-        """Goes down: connections break, running plugin processes are killed, waiting jobs are gone."""
+        """Stops: connections break, running plugin processes are killed, waiting jobs are lost."""
         if self._web is not None:
             self._web.close()
             self._web = None
@@ -124,42 +124,42 @@ class StandInStash:
             self._jobs = None
 
     def restart(self, port: int = 0) -> None:
-        """Goes down and comes back with the same library, settings and key of the cookies."""
+        """Stops and starts with the same library, settings and cookie key."""
         self.stop()
         self.start(port)
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.config.port}"
 
     @property
     def jobs(self) -> JobQueue:
-        """The queue of the running server."""
+        """The job queue of the running server."""
         assert self._jobs is not None, "the stand-in isn't running"
         return self._jobs
 
     @property
     def logs(self) -> list[LogLine]:
-        """Every line of the server's log so far, oldest first, at every level."""
+        """All lines of the server's log at all levels, oldest first."""
         return self.log.lines()
 
     @property
     def runs(self) -> list[Run]:
-        """Every plugin process that has ended, in that order."""
+        """All plugin processes that have ended, in the order of their ends."""
         return list(self.plugins.runs)
 
     @property
     def hook_seconds(self) -> list[float]:
-        """How long each hook process took, from before its start until Stash would go on."""
+        """The duration of each hook process, from before its start until Stash would continue."""
         return [run.seconds for run in self.runs if run.kind == "hook"]
 
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None, timeout: float = 60.0) -> Any:
-        """Asks over HTTP, as the owner in a browser; gives the answer's data.
+        """Sends a request like the owner's browser; returns the data of the answer.
 
         Raises:
-            GraphQLFailed: the answer holds errors, or its status isn't 200.
-            OSError: no answer, as when the server is stopped.
+            GraphQLFailed: the answer has errors, or its status isn't 200.
+            OSError: there is no answer, for example because the server is stopped.
         """
         headers = {"Content-Type": "application/json", OWNER: "yes", "Connection": "close"}
         headers["Cookie"] = f"{COOKIE}={self.sessions.make(Session(self.config.username))}"
@@ -177,19 +177,19 @@ class StandInStash:
         return answer["data"]
 
     def install_plugin(self, folder: Path) -> list[str]:
-        """Loads every ``*.yml`` below a folder where it lies; gives the plugins' ids.
+        """Loads every ``*.yml`` below a folder, without copying it; returns the ids of the plugins.
 
         Raises:
-            PluginRefused: Stash would refuse one, or there is none.
+            PluginRefused: Stash would refuse a plugin, or there is none.
         """
         return [manifest.id for manifest in self.plugins.add_root(folder)]
 
     def add_scene(self, path: str = "", **fields: Any) -> int:
-        """Puts a scene into the library without any hook, as if it had always been there.
+        """Adds a scene to the library without a hook; returns its id.
 
         Args:
-            path: of its only file, as Stash sees it; "" for a scene without files.
-            fields: fields of ``library.Scene``; performers, tags and groups may be lists of names, studio a name.
+            path: the path of its only file, as Stash sees it; "" for a scene without files.
+            fields: fields of ``library.Scene``; performers, tags and groups as lists of names, studio as a name.
         """
         files = [self.library.video(path)] if path else []
         scene = replace(self.library.new_scene(files), **self._by_name(fields))
@@ -197,63 +197,63 @@ class StandInStash:
         return scene.id
 
     def change_without_hook(self, scene_id: int, **fields: Any) -> None:
-        """Changes a scene as auto-tag does: ``updated_at`` moves, no hook runs. Fields as in ``add_scene``."""
+        """Changes a scene and its ``updated_at`` without a hook, like auto-tag. Fields as in ``add_scene``."""
         values = self._by_name(fields)
         self.library.change([(scene_id, lambda scene: replace(scene, **values))])
 
     def vanish(self, scene_id: int) -> None:
-        """Takes a scene away without a hook, as a merge does with its sources."""
+        """Removes a scene without a hook, like a merge does with its sources."""
         self.library.remove([scene_id])
 
     def named(self, kind: Kind, name: str) -> int:
-        """The id of a performer, tag, studio or group, made if there is none of this name."""
+        """The id of a performer, tag, studio or group, which is created if necessary."""
         return self.library.named(kind, name)
 
     def scene(self, scene_id: int) -> Scene:
-        """A scene as it is now; raises StashError if it is gone."""
+        """The current state of a scene; raises StashError if it doesn't exist."""
         return self.library.get(scene_id)
 
     def edit(self, scene_id: int, **fields: Any) -> None:
-        """sceneUpdate with these fields; returns when the hooks are through."""
+        """Calls sceneUpdate with these fields; returns after the hooks have ended."""
         self._mutate("sceneUpdate", "SceneUpdateInput!", {"id": scene_id, **fields}, "{id}")
 
     def edit_many(self, scene_ids: Sequence[int], **fields: Any) -> None:
-        """bulkSceneUpdate: one hook process for each scene, in a row."""
+        """Calls bulkSceneUpdate, which runs one hook process per scene, in series."""
         self._mutate("bulkSceneUpdate", "BulkSceneUpdateInput!", {"ids": list(scene_ids), **fields}, "{id}")
 
     def destroy(self, scene_id: int) -> None:
-        """sceneDestroy, leaving the file."""
+        """Calls sceneDestroy, which keeps the file."""
         self._mutate("sceneDestroy", "SceneDestroyInput!", {"id": scene_id, "delete_file": False})
 
     def queue_scan(self, path: str, size: int = 1_000_000) -> None:
-        """Puts a file before the next scan, which creates its scene, or updates it if the size changed."""
+        """Queues a file for the next scan, which creates its scene, or updates it if the size has changed."""
         self._to_scan.append((path, size))
 
     def take_scan(self) -> list[tuple[str, int]]:
-        """Takes what ``queue_scan`` put there."""
+        """Takes the files from ``queue_scan``."""
         taken, self._to_scan = self._to_scan, []
         return taken
 
     def scan(self, *paths: Path, timeout: float = 120.0) -> None:
-        """metadataScan of queued files and of the videos below these folders; waits until it is through."""
+        """Calls metadataScan for queued files and the videos below these folders; waits for its end."""
         given = {"paths": [str(path) for path in paths]}
         self.wait_for(self._mutate("metadataScan", "ScanMetadataInput!", given), timeout)
 
     def configure(self, plugin_id: str, settings: Mapping[str, Any]) -> None:
-        """configurePlugin: replaces a plugin's settings."""
+        """Calls configurePlugin, which replaces a plugin's settings."""
         self.graphql(
             "mutation($id: ID!, $input: Map!) { configurePlugin(plugin_id: $id, input: $input) }",
             {"id": plugin_id, "input": settings},
         )
 
     def enable(self, plugin_id: str, *, enabled: bool = True) -> None:
-        """setPluginsEnabled for one plugin."""
+        """Calls setPluginsEnabled for one plugin."""
         self.graphql(
             "mutation($map: BoolMap!) { setPluginsEnabled(enabledMap: $map) }", {"map": {plugin_id: enabled}}
         )
 
     def start_task(self, name: str, args: Mapping[str, Any] | None = None, plugin_id: str = "") -> str:
-        """runPluginTask; gives the job's id. The plugin needn't be named if it is the only one."""
+        """Calls runPluginTask; returns the job's id. ``plugin_id`` is optional if there is only one plugin."""
         data = self.graphql(
             "mutation($id: ID!, $name: String, $args: Map)"
             " { runPluginTask(plugin_id: $id, task_name: $name, args_map: $args) }",
@@ -262,24 +262,24 @@ class StandInStash:
         return str(data["runPluginTask"])
 
     def wait_for(self, job_id: str, timeout: float = 60.0) -> Job:
-        """Waits until a job is over; raises TimeoutError if it isn't in time."""
+        """Waits for the end of a job; raises TimeoutError."""
         job = self.jobs.find(int(job_id))
-        assert job is not None, f"job {job_id} is unknown or long over"
+        assert job is not None, f"job {job_id} is unknown or ended long ago"
         self.jobs.wait(job, timeout)
         return job
 
     def run_task(
         self, name: str, args: Mapping[str, Any] | None = None, plugin_id: str = "", timeout: float = 60.0
     ) -> list[LogLine]:
-        """Presses a task button and waits; gives what the plugin wrote to the log."""
+        """Presses a task button and waits; returns what the plugin wrote to the log."""
         return list(self.wait_for(self.start_task(name, args, plugin_id), timeout).lines)
 
     def stop_job(self, job_id: str) -> None:
-        """stopJob."""
+        """Calls stopJob."""
         self.graphql("mutation($id: ID!) { stopJob(job_id: $id) }", {"id": job_id})
 
     def operation(self, args: Mapping[str, Any] | None = None, plugin_id: str = "") -> Any:
-        """runPluginOperation; gives the plugin's ``output``. Raises GraphQLFailed with its ``error``."""
+        """Calls runPluginOperation; returns the plugin's ``output`` or raises GraphQLFailed with its ``error``."""
         data = self.graphql(
             "mutation($id: ID!, $args: Map) { runPluginOperation(plugin_id: $id, args: $args) }",
             {"id": plugin_id or self._only_plugin(), "args": args or {}},

@@ -1,7 +1,7 @@
-"""Who may ask: the API key and session cookies, as Stash's pkg/session and the libraries below it do it.
+"""Access by session cookies, like Stash's pkg/session and the libraries it uses.
 
-A cookie is signed and carries the second in which it was made; its age counts, nothing is stored. Every
-answer to a request with a valid cookie renews it by Set-Cookie. Of two cookies the first one counts.
+A cookie is signed and contains the time of its creation in seconds; the server stores nothing. Each answer to a
+request with a valid cookie renews it with Set-Cookie. Of two cookies the first one counts.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Visits = tuple[tuple[str, str], ...]  # (plugin id, trigger) of the hooks that l
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a cookie holds."""
+    """The content of a cookie."""
 
     user: str  # "" when the server has no credentials
     visits: Visits = ()
 
 
 class Unauthorized(Exception):
-    """An API key that isn't this server's; Stash answers 401 even if it asks for no credentials."""
+    """The API key is wrong, or nothing gives access. Stash refuses a wrong key even without credentials."""
 
 
 class Sessions:
-    """Makes and reads cookies.
+    """Creates and reads cookies.
 
     Args:
-        max_age: seconds a cookie lives; 0 is for ever. Stash reads it once, at its start.
-        clock: gives wall time in unix seconds.
+        max_age: lifetime of a cookie in seconds, 0 for no limit. Stash reads it at its start.
+        clock: returns wall time in unix seconds.
     """
 
     def __init__(self, max_age: int, clock: Callable[[], float]) -> None:
@@ -47,13 +47,13 @@ class Sessions:
         self._key = os.urandom(32)
 
     def make(self, session: Session) -> str:
-        """A cookie's value, as made at this second."""
+        """The value of a new cookie."""
         payload = base64.urlsafe_b64encode(json.dumps([session.user, session.visits]).encode())
         signed = f"{int(self._clock())}|".encode() + payload
         return base64.urlsafe_b64encode(signed + b"|" + self._mac(signed)).decode()
 
     def read(self, value: str) -> Session | None:
-        """What a cookie holds; None if it isn't ours or too old."""
+        """The content of a cookie; None if it isn't ours or is too old."""
         try:
             at, payload, mac = base64.urlsafe_b64decode(value.encode()).split(b"|", 2)
         except (binascii.Error, ValueError):
@@ -85,7 +85,7 @@ def first_cookie(header: str) -> str:
 
 
 def connection_cookie(value: str) -> dict[str, object]:
-    """A cookie as it stands in a plugin's ``server_connection`` (Go's http.Cookie, all else unset)."""
+    """A cookie in the format of ``server_connection`` (Go's http.Cookie with all other fields unset)."""
     return {
         "Name": COOKIE,
         "Value": value,

@@ -1,4 +1,4 @@
-"""What the stand-in answers at each address: access, faults, GraphQL, the few pages that matter."""
+"""The answers of the stand-in: access control, faults, GraphQL and a few pages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StashSite:
     """Answers requests.
 
     Args:
-        sessions: gives the cookies of the running server.
+        sessions: returns the sessions of the running server.
     """
 
     def __init__(self, backend: Backend, sessions: Callable[[], Sessions], requests: Requests) -> None:
@@ -56,7 +56,7 @@ class StashSite:
         self._schema: GraphQLSchema = build(backend)
 
     def __call__(self, request: Request) -> Response | None:
-        """One answer; None when there is to be none."""
+        """Answers a request; None for no answer."""
         if request.path == "/healthz":
             return Response(200, b".")
         if request.path == "/graphql" and request.method == "POST":
@@ -99,7 +99,7 @@ class StashSite:
     def _fault(self, fields: Sequence[str]) -> Response | None:
         faults = self._backend.faults
         if faults.status:
-            return Response(faults.status, b"the stand-in was told to fail\n")
+            return Response(faults.status, b"the stand-in fails on request\n")
         if faults.html:
             return Response(200, _PAGE, "text/html; charset=utf-8")
         if faults.login_redirect:
@@ -110,10 +110,10 @@ class StashSite:
         return None
 
     def _authenticate(self, request: Request) -> tuple[Session, tuple[tuple[str, str], ...]]:
-        """Who asks, and the headers that renew the session; a user name is needed if there are credentials.
+        """The session of a request, and the headers that renew it.
 
         Raises:
-            Unauthorized: a wrong API key, or nothing that gives access.
+            Unauthorized: the API key is wrong, or nothing gives access.
         """
         config = self._backend.config
         session = self._sessions().read(_cookie(request))
@@ -199,13 +199,13 @@ def _json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) ->
 
 
 def _refused(errors: Sequence[GraphQLError]) -> Response:
-    """gqlgen answers what it can't start to execute with 422."""
+    """The answer 422, which gqlgen gives to requests that can't be executed."""
     code = {"code": "GRAPHQL_VALIDATION_FAILED"}
     return _json(422, {"errors": [{"message": e.message, "extensions": code} for e in errors], "data": None})
 
 
 def _read(body: bytes) -> _Asked | Response:
-    """A GraphQL request, or the answer to what is none."""
+    """A GraphQL request, or the answer to an invalid one."""
     try:
         asked = json.loads(body)
         document = parse(asked["query"], no_location=True)
@@ -218,7 +218,7 @@ def _read(body: bytes) -> _Asked | Response:
 
 
 def _root_fields(asked: _Asked) -> list[str]:
-    """The fields of Query or Mutation that a request asks for, in order."""
+    """The root fields of a request, in order."""
     return [
         selection.name.value
         for operation in asked.document.definitions

@@ -1,4 +1,4 @@
-"""The sockets of the stand-in: HTTP/1.1 on 127.0.0.1, a thread a connection, all of them ended by close."""
+"""The web server of the stand-in: HTTP/1.1 on 127.0.0.1 with a thread per connection, all ended by ``close``."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.standin.stash.cancel import Cancel, ClientGone
 
-_POLL = 0.05  # seconds between looks of the accepting thread at whether it is to end
-_IDLE = 120.0  # seconds a connection may lie idle
+_POLL = 0.05  # seconds between checks whether the accepting thread must end
+_IDLE = 120.0  # seconds that a connection may be idle
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, read whole."""
+    """A complete HTTP request."""
 
     method: str
     path: str  # without the query
     query: Mapping[str, list[str]]
     headers: Message
     body: bytes
-    client: Cancel  # set when the client goes away
+    client: Cancel  # set when the client disconnects
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP answer."""
+    """An HTTP answer."""
 
     status: int
     body: bytes = b""
@@ -48,8 +48,8 @@ class WebServer:
     """A running HTTP server.
 
     Args:
-        port: 0 for any that is free.
-        on_crash: gets what a request's thread died of; a client that went away isn't that.
+        port: 0 for any free port.
+        on_crash: called with the exception that ended a request's thread, except when the client disconnected.
 
     Raises:
         OSError: the port is taken.
@@ -64,7 +64,7 @@ class WebServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops listening and drops every connection; what ran for one is cancelled."""
+        """Stops listening and drops all connections, which cancels what runs for them."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -106,11 +106,11 @@ class _Http(ThreadingHTTPServer):
             self._on_crash(error)
 
     def drop_all(self) -> None:
-        """Ends every connection's thread."""
+        """Ends the threads of all connections."""
         with self._lock:
             threads = list(self._open)
             for connection in self._open.values():
-                with suppress(OSError):  # the client was faster
+                with suppress(OSError):  # the client has disconnected
                     connection.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
@@ -118,7 +118,7 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave in one piece
+    wbufsize = -1  # send head and body in one packet
     disable_nagle_algorithm = True
     timeout = _IDLE
     server: _Http

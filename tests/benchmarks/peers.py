@@ -1,7 +1,7 @@
-"""Queues that compete, each as ``Contestant``: ours, those of others, and SQLite with nothing around it.
+"""The queues that ours is compared with: other projects' queues, and plain SQLite.
 
-Others run in an interpreter that has them installed (requirements/bench.txt), and are asked over a pipe:
-``python -m tests.benchmarks.contestants NAME FOLDER`` is one, and imports nothing of ours but itself.
+The other projects' queues run in an interpreter that has them installed (requirements/bench.txt) and are
+controlled through a pipe: ``python -m tests.benchmarks.peers NAME FOLDER`` starts one. It imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any, Protocol
 DATA = json.dumps({"scene": 123456, "event": "update", "changed": ["details", "title"], "at": 1767600000.123456})
 
 
-class Contestant(Protocol):
-    """A queue. What a method does is durable when it returns."""
+class Peer(Protocol):
+    """A queue. When a method returns, its changes are durable."""
 
     def fill(self, waiting: int, history: int) -> None:
-        """Puts so many jobs, and leaves what so many finished ones leave; without counting time."""
+        """Inserts waiting jobs, and whatever finished jobs leave behind; not measured."""
 
     def take(self, count: int) -> None:
-        """Takes and finishes so many jobs."""
+        """Takes and finishes this many jobs."""
 
 
 class AckQueue:
-    """persist-queue's SQLiteAckQueue as it is. Finished jobs stay in its table until they are cleared."""
+    """persist-queue's SQLiteAckQueue, unmodified. Finished jobs stay in its table until they are cleared."""
 
     def __init__(self, folder: str) -> None:
-        import persistqueue  # noqa: PLC0415  # only where it is installed
+        import persistqueue  # noqa: PLC0415  # only installed in the peers' interpreter
         from persistqueue.serializers import json as serializer  # noqa: PLC0415
 
         self._queue = persistqueue.SQLiteAckQueue(folder, auto_resume=False, serializer=serializer)
@@ -39,7 +39,7 @@ class AckQueue:
         self._conn = self._queue._putter
 
     def fill(self, waiting: int, history: int) -> None:
-        """By SQL: one at a time would take minutes."""
+        """Uses SQL; inserting jobs one by one would take minutes."""
         statement = "INSERT INTO ack_queue_default (data, timestamp, status) VALUES (?, ?, ?)"
         with self._conn:
             data, now = DATA.encode(), time.time()
@@ -47,13 +47,13 @@ class AckQueue:
             self._conn.executemany(statement, ((data, now, 0) for _ in range(waiting)))
 
     def take(self, count: int) -> None:
-        """get and ack."""
+        """Calls get and ack."""
         for _ in range(count):
             self._queue.ack(self._queue.get(block=False))
 
 
 class Huey:
-    """huey's SqliteStorage with fsync. A job is gone once it is taken, before it is done, and leaves nothing."""
+    """huey's SqliteStorage with fsync. A job is removed when it is taken, before it is done."""
 
     def __init__(self, folder: str) -> None:
         from huey.storage import SqliteStorage  # noqa: PLC0415
@@ -61,7 +61,7 @@ class Huey:
         self._storage = SqliteStorage(filename=f"{folder}/huey.db", fsync=True)
 
     def fill(self, waiting: int, history: int) -> None:
-        """Jobs by SQL; a history there is none."""
+        """Inserts jobs with SQL; there is no history."""
         with self._storage.db(commit=True) as cursor:
             cursor.executemany(
                 "insert into task (queue, data, priority) values (?, ?, 0)",
@@ -69,7 +69,7 @@ class Huey:
             )
 
     def take(self, count: int) -> None:
-        """dequeue."""
+        """Calls dequeue."""
         for _ in range(count):
             assert self._storage.dequeue() is not None
 
@@ -85,7 +85,7 @@ class LiteQueue:
         self._uuid = litequeue.uuid7
 
     def fill(self, waiting: int, history: int) -> None:
-        """By SQL."""
+        """Uses SQL."""
         with self._queue.transaction():
             self._queue.conn.executemany(
                 f"INSERT INTO {self._queue.table} (data, message_id, status, in_time) VALUES (?, ?, ?, ?)",
@@ -97,13 +97,13 @@ class LiteQueue:
             )
 
     def take(self, count: int) -> None:
-        """pop and done."""
+        """Calls pop and done."""
         for _ in range(count):
             self._queue.done(self._queue.pop().message_id)
 
 
 class Raw:
-    """SQLite in WAL mode with synchronous=FULL: a table of jobs, one statement to take one, one to delete it."""
+    """SQLite in WAL mode with synchronous=FULL: a table, one statement to take a job and one to delete it."""
 
     def __init__(self, folder: str) -> None:
         self._conn = sqlite3.connect(f"{folder}/raw.db", isolation_level=None)
@@ -115,7 +115,7 @@ class Raw:
         )
 
     def fill(self, waiting: int, history: int) -> None:
-        """What is done is deleted, so there is no history."""
+        """Inserts jobs; finished ones are deleted, so there is no history."""
         self._conn.execute("BEGIN")
         self._conn.executemany(
             "INSERT INTO jobs (data, timestamp, status) VALUES (?, ?, 0)",
@@ -124,7 +124,7 @@ class Raw:
         self._conn.execute("COMMIT")
 
     def take(self, count: int) -> None:
-        """UPDATE … RETURNING, DELETE."""
+        """Runs UPDATE … RETURNING, then DELETE."""
         for _ in range(count):
             (job, _, _) = self._conn.execute(
                 "UPDATE jobs SET status = 2 WHERE id = "
@@ -133,32 +133,32 @@ class Raw:
             self._conn.execute("DELETE FROM jobs WHERE id = ?", (job,))
 
     def put(self, count: int) -> None:
-        """INSERT."""
+        """Runs INSERT."""
         data = DATA.encode()
         for _ in range(count):
             self._conn.execute("INSERT INTO jobs (data, timestamp, status) VALUES (?, ?, 0)", (data, time.time()))
 
     def checkpoint(self) -> None:
-        """Moves the log into the file."""
+        """Moves the WAL into the database file."""
         self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-OTHERS: dict[str, Any] = {"persist-queue": AckQueue, "huey": Huey, "litequeue": LiteQueue}
+PEERS: dict[str, Any] = {"persist-queue": AckQueue, "huey": Huey, "litequeue": LiteQueue}
 
 
 def main() -> None:
-    """Answers lines of JSON, [verb, arguments]; ``take`` is answered with the seconds it took."""
+    """Reads lines of JSON, [verb, arguments], and answers each with the seconds it took."""
     name, folder = sys.argv[1:]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    contestant: Contestant = OTHERS[name](folder)
+    peer: Peer = PEERS[name](folder)
     for line in sys.stdin:
         verb, arguments = json.loads(line)
         began = time.perf_counter()
-        getattr(contestant, verb)(**arguments)
+        getattr(peer, verb)(**arguments)
         sys.stdout.write(f"{time.perf_counter() - began!r}\n")
         sys.stdout.flush()
     sys.stdout.flush()
-    os._exit(0)  # without persist-queue's clean-up
+    os._exit(0)  # skip persist-queue's cleanup
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A stand-in Stash, one receiver and real hook processes, with the books on who was promised what.
+"""The testbed of most rows: a stand-in Stash, one receiver, real hook processes, and a record of all promises.
 
-The sweep is off: it would find what a hook lost, and here every hook must keep its own promise.
+The sweep is off because it would find events that a hook lost, and here every hook must keep its own promise.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from tests.support.harness import Courier, wait_until
 
 QUEUED = b'{"output": "queued"}'
 ALL = 1_000_000
-STALL_SECONDS = 15.0  # without any progress: what waits is stranded
+STALL_SECONDS = 15.0  # after this long without progress, waiting deliveries count as stranded
 
 
-class Field:
-    """Courier and receiver for one row; a context manager.
+class Testbed:
+    """Stash, plugin and receiver for one row; a context manager.
 
     Args:
         folder: empty.
         scenes: how many Stash has.
         root: the plugin's folder.
         settings: the plugin's, beyond the receiver's URL.
-        more: further arguments of Courier.
+        more: further arguments for Courier.
     """
 
     def __init__(
@@ -57,11 +57,13 @@ class Field:
         **more: Any,
     ) -> None:
         self.root = root
-        self.cookie = ""  # of the session that hooks bring along
+        self.cookie = ""  # the session cookie in the input of hooks
         self.answer: Callable[[Received], Reply] = lambda _: Reply()
         self.receiver = Receiver(self._take)
-        self.taken: list[tuple[float, int, str, str]] = []  # wall time, scene, title, webhook-id: answered 2xx
-        self.promised: dict[int, int] = {}  # scene → number of its last edit that was promised
+        self.taken: list[
+            tuple[float, int, str, str]
+        ] = []  # wall time, scene, title, webhook-id of each request answered with 2xx
+        self.promised: dict[int, int] = {}  # scene → number of its last promised edit
         self._edits = Counter[int]()
         self._lock = threading.Lock()
         self._events = 0
@@ -99,7 +101,7 @@ class Field:
     # Hooks
 
     def edit(self, scene: int) -> int:
-        """Changes a scene's title in Stash, without a hook; returns the number of the edit."""
+        """Changes a scene's title in Stash without a hook; returns the number of the edit."""
         with self._lock:
             self._edits[scene] += 1
             number = self._edits[scene]
@@ -111,8 +113,8 @@ class Field:
 
         Args:
             scene: its id.
-            before: a program, with arguments, that runs the hook.
-            environment: added to the hook's.
+            before: a command that runs the hook, such as strace.
+            environment: variables added to the hook's environment.
         """
         number = self.edit(scene)
         context = {"id": scene, "type": "Scene.Update.Post", "input": None, "inputFields": ["id", "title"]}
@@ -126,11 +128,11 @@ class Field:
         return [sys.executable, "-S", "-E", str(self.root / "plugin" / "main.py")]
 
     def environment(self) -> dict[str, str]:
-        """The environment of programs that start hooks."""
+        """The environment for programs that start hooks."""
         return {**os.environ, "STASH_COURIER_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
 
     def request(self, context: object, **args: object) -> dict[str, Any]:
-        """What Stash would write to a hook's stdin."""
+        """The JSON that Stash would write to a hook's stdin."""
         request = durable.request(context, **args)
         config = self.courier.stash.config
         request["server_connection"] |= {
@@ -143,7 +145,7 @@ class Field:
         return request
 
     def hooks(self, scenes: Iterable[int], at_once: int = 4) -> None:
-        """Runs hooks for scenes, so many at a time; all of them must promise."""
+        """Runs hooks for scenes, ``at_once`` in parallel; all of them must promise."""
         running: list[Hook] = []
         for scene in scenes:
             running.append(self.hook(scene))
@@ -153,7 +155,7 @@ class Field:
             hook.must_promise()
 
     def promise(self, scene: int, number: int) -> None:
-        """A hook promised an edit."""
+        """Records that a hook promised an edit."""
         with self._lock:
             self.promised[scene] = max(self.promised.get(scene, 0), number)
             self._events += 1
@@ -172,7 +174,7 @@ class Field:
                 if b"worker" in command and folder in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
             except OSError:
-                continue  # it ended meanwhile
+                continue  # the process has ended
         return found
 
     def worker(self, timeout: float = 15.0) -> int:
@@ -180,7 +182,7 @@ class Field:
         return wait_until(self.workers, timeout)[0]
 
     def kill_worker(self) -> bool:
-        """SIGKILL; returns whether there was one."""
+        """Kills the worker with SIGKILL; returns whether there was one."""
         pids = self.workers()
         for pid in pids:
             _kill(pid, signal.SIGKILL)
@@ -189,11 +191,11 @@ class Field:
 
     @staticmethod
     def signal(pid: int, number: int) -> None:
-        """Sends a signal to a process that may have ended."""
+        """Sends a signal to a process, which may have ended."""
         _kill(pid, number)
 
     def rouse(self) -> None:
-        """What the next change does: wakes the worker, or starts one."""
+        """Wakes the worker or starts one, as the next hook would."""
         started = durable.start_hook(
             self.data,
             json.dumps(self.request(None, mode="wake")).encode(),
@@ -203,26 +205,23 @@ class Field:
         started.communicate(timeout=60)
 
     def expedite(self) -> None:
-        """A person wants everything tried now."""
+        """Has everything tried now, as the button "Deliver now" does."""
         with self.queue() as queue:
             control.put(queue.connection, control.EXPEDITE, True)
         self.rouse()
 
     @contextmanager
     def queue(self) -> Iterator[SceneQueue]:
-        """The queue, open for a moment."""
-        queue = SceneQueue(self.data)
-        try:
+        """Opens the queue for the duration of the block."""
+        with closing(SceneQueue(self.data)) as queue:
             yield queue
-        finally:
-            queue.close()
 
     def drain(self, timeout: float = 60.0, *, expedite: bool = False) -> None:
-        """Waits until nothing waits, with a worker as long as that takes; what waits still is counted as lost.
+        """Waits until the queue is empty, and restarts the worker if it has ended. The rest counts as lost.
 
         Args:
             timeout: seconds at most.
-            hurry: with the patience of a person who presses «Deliver now» all the time.
+            expedite: skip all back-off, as if the owner kept pressing "Deliver now".
         """
         began = moved = time.monotonic()
         before = -1
@@ -238,23 +237,20 @@ class Field:
             time.sleep(0.2)
 
     def waiting(self) -> int:
-        """Events and deliveries that have not ended, those that hooks kept beside the queue included."""
-        beside = len(list((self.data / files.SPOOL).glob("*.json")))
+        """The number of unfinished events and deliveries, including spooled events."""
+        spooled = len(list((self.data / files.SPOOL).glob("*.json")))
         with self.queue() as queue:
-            return queue.size + beside
+            return queue.size + spooled
 
-    # The books
+    # The outcome
 
     def dead(self) -> dict[int, str]:
-        """Open dead letters: scene → error type."""
-        dead_letters = DeadLetterQueue(self.data)
-        try:
-            return {dead_letter.scene_id: dead_letter.error_type for dead_letter in dead_letters.get_recent(ALL)}
-        finally:
-            dead_letters.close()
+        """The error type of each open dead letter, by scene."""
+        with closing(DeadLetterQueue(self.data)) as dlq:
+            return {dead_letter.scene_id: dead_letter.error_type for dead_letter in dlq.get_recent(ALL)}
 
     def settle(self, report: Report) -> Report:
-        """Fills in what became of the promises."""
+        """Adds the outcome of all promises to a report and returns it."""
         newest: dict[int, int] = {}
         for _, scene, title, _ in self.taken:
             number = int(title.removeprefix("Edit ")) if title.startswith("Edit ") else 0
@@ -269,8 +265,8 @@ class Field:
             report.failures += [f"worker.log: {text}" for text in tail] if report.lost else []
         return report
 
-    def sound(self, report: Report) -> None:
-        """Both databases pass SQLite's own check."""
+    def check_integrity(self, report: Report) -> None:
+        """Checks that both databases pass SQLite's integrity check."""
         for name in (files.QUEUE_DB, files.DLQ_DB):
             if (self.data / name).exists():
                 with closing(sqlite3.connect(self.data / name)) as conn:
@@ -280,25 +276,25 @@ class Field:
 
 @contextmanager
 def fast_folder(other: Path) -> Iterator[Path]:
-    """An empty folder in memory, where syncs cost nothing, if this machine has such a place."""
+    """An empty folder in memory, where syncs are free, or in ``other`` if /dev/shm has no room."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 200 << 20
-    with tempfile.TemporaryDirectory(dir=memory if roomy else other, prefix="torture-") as made:
+    with tempfile.TemporaryDirectory(dir=memory if roomy else other, prefix="faults-") as made:
         yield Path(made)
 
 
 class Hook:
-    """A hook process on its way."""
+    """A running hook process."""
 
-    def __init__(self, field: Field, scene: int, number: int, started: subprocess.Popen[bytes]) -> None:
-        self._field = field
+    def __init__(self, testbed: Testbed, scene: int, number: int, started: subprocess.Popen[bytes]) -> None:
+        self._field = testbed
         self._number = number
         self.scene = scene
         self.process = started
         self.stdout = self.stderr = b""
 
     def end(self) -> bool:
-        """Waits for its end; returns whether it promised, and books that."""
+        """Waits for its end and records its promise; returns whether it promised."""
         self.stdout, self.stderr = self.process.communicate(timeout=120)
         if self.process.returncode != 0:
             return False
@@ -310,7 +306,7 @@ class Hook:
         """Waits for its end.
 
         Raises:
-            TimeoutError: it didn't promise.
+            TimeoutError: it did not promise.
         """
         if not self.end():
             raise TimeoutError(f"a hook promised nothing: {self.stdout!r} {self.stderr!r}")
@@ -320,4 +316,4 @@ def _kill(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        pass  # it was quicker
+        pass  # it has ended

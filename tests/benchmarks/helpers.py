@@ -1,8 +1,8 @@
-"""What stands around the worker, each in a process of its own, so that none slows down what is measured.
+"""Helper processes around the worker. They are separate so that they don't slow down what is measured.
 
-``Helper`` starts one and asks it. ``python -m tests.benchmarks.stand KIND …`` is one: JSON lines in and out.
-Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over ``requests.Session``),
-``neighbour`` (somebody else who wants to write to a database).
+``Helper`` starts and controls one. ``python -m tests.benchmarks.helpers KIND …`` is one, which reads and writes
+lines of JSON. Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over
+``requests.Session``), ``writer`` (another process that wants to write to a database).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Helper:
         )
 
     def ask(self, verb: str, **arguments: object) -> Any:
-        """Has something done and returns what came of it.
+        """Runs a command in the helper and returns its result.
 
         Raises:
-            RuntimeError: the helper died of it; it has said why on standard error.
+            RuntimeError: the helper died; its standard error has the reason.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -51,7 +51,7 @@ class Helper:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the helper {self._process.args!r} died of {verb}")
+            raise RuntimeError(f"the helper {self._process.args!r} died at {verb}")
         return json.loads(line)
 
     def __enter__(self) -> Self:
@@ -65,13 +65,13 @@ class Helper:
         self._process.stdout.close()
 
 
-def stand(kind: str, *arguments: object) -> Helper:
-    """Starts one of the kinds below."""
-    return Helper(sys.executable, "-m", "tests.benchmarks.stand", kind, *map(str, arguments))
+def start_helper(kind: str, *arguments: object) -> Helper:
+    """Starts a helper of one of the kinds below."""
+    return Helper(sys.executable, "-m", "tests.benchmarks.helpers", kind, *map(str, arguments))
 
 
 def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
-    """Answers until standard input ends: the helper's side."""
+    """Runs commands until standard input ends, in the helper process."""
     for line in sys.stdin:
         verb, arguments = json.loads(line)
         sys.stdout.write(json.dumps(verbs[verb](**arguments)) + "\n")
@@ -79,7 +79,7 @@ def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
 
 
 class Worker:
-    """A worker process on a data folder; a context manager that starts it and ends it by its pid."""
+    """A worker process on a data folder; a context manager that starts and ends it."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -104,44 +104,44 @@ class Worker:
             self._process.wait()
 
     def wake(self) -> None:
-        """Does what a hook does last."""
+        """Wakes the worker, as a hook does at its end."""
         process.wake(str(self._data))
 
     def cpu_seconds(self) -> float:
-        """Seconds of processor time that it has used so far."""
+        """CPU time used so far, in seconds."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Bytes of it that are in memory."""
+        """Resident memory in bytes."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
 
 
-def tell(data: Path, port: int) -> None:
-    """Leaves the note that tells a worker where Stash is."""
+def write_connection(data: Path, port: int) -> None:
+    """Writes the file that tells a worker how to reach Stash."""
     place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
     (data / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
 
 
-# The helpers themselves
+# Code of the helper processes
 
 
-class Remembering:
-    """The stand-in's site, which works a scene out once and says the same again, as scenes don't change here.
+class CachingSite:
+    """Caches the stand-in's answers for scenes, which don't change here.
 
-    graphql-core in Python takes more processor time for an answer than the worker for its deliveries; a
-    real Stash takes little, and on a small machine the difference would be measured as the worker's.
+    graphql-core takes more CPU time for an answer than the worker for its deliveries. A real Stash takes little,
+    and on a small machine the difference would be measured as the worker's.
     """
 
     def __init__(self, site: Callable[[Request], Response | None], requests: Requests) -> None:
         self._site = site
         self._requests = requests
         self._scenes: dict[str, str] = {}
-        self._rest: dict[int, str] = {}  # what is asked for beside so many scenes
+        self._rest: dict[int, str] = {}  # other fields of the answer, by number of scenes
 
     def __call__(self, request: Request) -> Response | None:
-        """One answer."""
+        """Answers one request."""
         ids = _batch(request)
         if ids and len(ids) in self._rest and self._scenes.keys() >= set(ids.values()):
             self._requests.total += 1
@@ -157,7 +157,7 @@ class Remembering:
 
 
 def _batch(request: Request) -> dict[str, str]:
-    """The scenes that a request asks for, by alias; none if it asks for something else."""
+    """The scenes that a request asks for, by alias; empty for any other request."""
     if request.path != "/graphql" or not request.body:
         return {}
     variables = json.loads(request.body).get("variables") or {}
@@ -169,7 +169,7 @@ def _stash(folder: str, scenes: str) -> None:
     from tests.standin.stash import StandInStash  # noqa: PLC0415  # only this process needs it
 
     stash = StandInStash(int(scenes), config_dir=Path(folder))
-    stash._site = Remembering(stash._site, stash.requests)  # type: ignore[assignment]
+    stash._site = CachingSite(stash._site, stash.requests)  # type: ignore[assignment]
     with stash:
         stash.install_plugin(ROOT)
 
@@ -224,8 +224,8 @@ def _sender() -> None:
     answer({"send": send})
 
 
-class Neighbour:
-    """Tries to write to a file again and again; says how long it could not at the longest."""
+class CompetingWriter:
+    """Keeps trying to write to a database, and measures the longest time it could not."""
 
     def __init__(self, path: Path) -> None:
         self._conn = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
@@ -234,11 +234,11 @@ class Neighbour:
         self._thread = threading.Thread(target=self._try)
 
     def watch(self) -> None:
-        """Begins."""
+        """Starts trying."""
         self._thread.start()
 
     def longest(self) -> float:
-        """Ends; seconds."""
+        """Stops; returns the longest wait in seconds."""
         self._ended.set()
         self._thread.join()
         return max(self._waits)
@@ -261,9 +261,9 @@ class Neighbour:
             self._waits.append(time.perf_counter() - refused_since)
 
 
-def _neighbour(path: str) -> None:
-    neighbour = Neighbour(Path(path))
-    answer({"watch": neighbour.watch, "longest": neighbour.longest})
+def _writer(path: str) -> None:
+    writer = CompetingWriter(Path(path))
+    answer({"watch": writer.watch, "longest": writer.longest})
 
 
 if __name__ == "__main__":
@@ -271,6 +271,6 @@ if __name__ == "__main__":
         "stash": _stash,
         "receiver": _receiver,
         "sender": _sender,
-        "neighbour": _neighbour,
+        "writer": _writer,
     }
     roles[sys.argv[1]](*sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Where a benchmark works: its sizes, and folders that several rows share and that cost time to fill."""
+"""The sizes and folders of a benchmark run. Folders that take long to fill are shared by several rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from stash_courier.queue import files, store
 from tests.benchmarks import filling
 
-DESTINATION = "webhook:bench.example"  # of rows that are only there
+DESTINATION = "webhook:bench.example"  # of rows that are never delivered
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything. The targets are about the full sizes; ``--quick`` only shows that the rows run."""
+    """All sizes. The targets are for the full sizes; ``--quick`` only shows that the rows run."""
 
-    processes: int  # starts of each contestant among processes
-    operations: int  # in one batch of a contestant among queues
-    batches: int  # of each such contestant
+    processes: int  # starts of each candidate, where processes are compared
+    operations: int  # in one batch of a candidate, where queues are compared
+    batches: int  # of each such candidate
     many: int  # jobs and dead letters
     most: int
-    half: int  # jobs that wait while others are claimed
+    half: int  # waiting jobs while others are claimed
     history: int
     drained: int  # deliveries
     drains: int
@@ -35,24 +35,24 @@ FULL = Sizes(41, 100, 21, 100_000, 1_000_000, 500_000, 100_000, 5_000, 5, 60.0, 
 QUICK = Sizes(7, 20, 5, 1_000, 10_000, 5_000, 5_000, 500, 2, 3.0, 2.0, 5_000)
 
 
-class Workshop:
-    """Sizes and folders of one run; a context manager that removes what was made.
+class Workspace:
+    """Sizes and folders of one run; a context manager that removes all folders.
 
     Args:
-        folder: on the disk that is to be measured.
-        sizes: how much of everything.
-        say: tells a person what goes on.
+        folder: a place on the disk to measure.
+        sizes: the sizes to use.
+        say: prints progress.
     """
 
     def __init__(self, folder: Path, sizes: Sizes, say: Callable[[str], None]) -> None:
         self._parent = folder
         self.sizes = sizes
         self.say = say
-        self.points: dict[str, list[tuple[int, float]]] = {}  # of the plot: series → (rows, seconds)
+        self.points: dict[str, list[tuple[int, float]]] = {}  # for the plot: series → (rows, seconds)
         self._filled: dict[int, Path] = {}
         self._made = 0
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> Workspace:
         self._parent.mkdir(parents=True, exist_ok=True)
         self._temporary = tempfile.TemporaryDirectory(dir=self._parent, prefix="work-")
         self.folder = Path(self._temporary.name)
@@ -69,7 +69,7 @@ class Workshop:
         return folder
 
     def filled(self, count: int) -> Path:
-        """A data folder with so many waiting deliveries and as many dead letters; the same for all who ask."""
+        """A data folder with ``count`` waiting deliveries and ``count`` dead letters; shared by all callers."""
         if count not in self._filled:
             folder = self.new(f"filled-{count}")
             store.create(str(folder / files.QUEUE_DB))
