@@ -40,6 +40,7 @@ GATE = "open-sesame-0123456789"
 PASSWORD = "correct-horse-battery"
 SECRETS = (SECRET, SECRET.removeprefix("whsec_"), COOKIE, TOKEN, GATE, PASSWORD)
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) ")
+INVALID = '"Webhook, signing secret" is not'
 WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
 
 FORGED = "\r\n2026-01-01 00:00:00,000 ERROR forged"
@@ -307,10 +308,8 @@ def _bad_secret(testbed: HostileTestbed, report: Report) -> str:
     testbed.rouse()
     testbed.save([1])
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: '"Webhook, signing secret" is not' in testbed.courier.log(), 10.0)
-    report.expect(
-        '"Webhook, signing secret" is not' in testbed.courier.log(), "worker.log doesn't name the invalid setting"
-    )
+        wait_until(lambda: INVALID in testbed.courier.log(), 10.0)
+    report.expect(INVALID in testbed.courier.log(), "worker.log doesn't name the invalid setting")
     offered = WHSEC.findall(testbed.run(None, mode="status").decode())
     report.expect(bool(offered), '"Show status" offers no new secret')
     testbed.courier.configure(**testbed.settings)
