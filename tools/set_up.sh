@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 usable='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 
 find_python() {
-    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c "$usable" 2>/dev/null; then
             echo "$candidate"
             return

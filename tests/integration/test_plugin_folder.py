@@ -15,7 +15,7 @@ from tests import ROOT
 
 WHEELS = ROOT / ".build" / "wheels"
 BUILD = [sys.executable, str(ROOT / "tools" / "build_plugin.py")]
-VERSIONS = ((3, 11), (3, 12), (3, 13))
+VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 
 # Names the package as plugin/main.py does, imports all our modules, and prints every module's file.
 IMPORT_ALL = """
