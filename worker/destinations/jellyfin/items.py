@@ -13,8 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stash_courier.worker.destinations.media.compare import list_change, names, same_name, same_text, would_change
-from stash_courier.worker.destinations.media.state import State
+from stash_courier.worker.destinations.media.state import (
+    State,
+    list_change,
+    names,
+    same_name,
+    same_text,
+    would_change,
+)
 
 JellyfinItem = dict[str, Any]  # the JSON of an item, checked with wrong_in
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.compare import Change, list_change, same_text, would_change
-from stash_courier.worker.destinations.media.state import State
+from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
 
 # The fields of State that Plex has, and their names in edits.

@@ -1,14 +1,69 @@
-"""Reads the answers of media servers, and recognizes those of other programs and of login pages."""
+"""Requests to media servers, and their answers: those of other programs and of login pages are recognized."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.http.client import Answer
-from stash_courier.worker.settings import label
+from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.settings import Settings, label
+
+JSON = "application/json"
+
+
+class MediaApi:
+    """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
+
+    Args:
+        server: address and key.
+        settings: the common settings.
+        headers: of every request.
+        how: how to get a key that works.
+        statuses: more advice, by HTTP status.
+    """
+
+    LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing needs far less
+
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        headers: Mapping[str, str],
+        how: str,
+        statuses: Mapping[int, str] | None = None,
+    ) -> None:
+        self._server = server
+        login = {"Authorization": server.authorization} if server.authorization else {}
+        self._headers = {**login, **headers}
+        self._client = Client(
+            timeout=settings.delivery_timeout_seconds,
+            concurrency=settings.delivery_concurrency,
+            secrets=server.hidden,
+            advice={**advice(server, how), **(statuses or {})},
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _get(self, path: str, *, fixed_url: bool = False, accept: str = JSON) -> Answer:
+        headers = {**self._headers, "Accept": accept} if accept else self._headers
+        url = self._server.url + path
+        return self._client.request("GET", url, headers=headers, limit=self.LARGEST, fixed_url=fixed_url)
+
+    def _write(
+        self, method: str, path: str, body: bytes | None = None, media_type: str = "", *, fixed_url: bool = False
+    ) -> None:
+        headers = {**self._headers, "Content-Type": media_type} if media_type else self._headers
+        url = self._server.url + path
+        check_write(
+            self._client.request(method, url, headers=headers, body=body, fixed_url=fixed_url), self._server
+        )
+
+    def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
+        return unexpected(self._server, answer, self._client.excerpt(answer), what)
 
 
 def read_json(answer: Answer, server: Server) -> object:
