@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
@@ -91,7 +91,7 @@ class Loaded:
 
     destinations: Mapping[str, Destination]
     problems: tuple[Problem, ...] = ()
-    broken_kinds: frozenset[str] = field(default_factory=frozenset)  # kinds with an unusable destination
+    broken_kinds: frozenset[str] = frozenset()  # kinds with an unusable destination
     unusable: tuple[str, ...] = ()  # ids of unusable destinations, as far as they are known
 
 

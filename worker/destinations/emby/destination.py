@@ -25,12 +25,7 @@ KIND = "emby"
 def configure(
     raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
 ) -> tuple[list[Emby], list[Problem]]:
-    """Makes the destination if ``emby_url`` is set.
-
-    Args:
-        raw: the plugin's map as Stash stores it.
-        settings: the common settings.
-    """
+    """Makes the destination if ``emby_url`` is set."""
     server, problems = read_server(raw, KIND, "emby_api_key", "Emby")
     return ([] if server is None else [Emby(server, settings)]), problems
 

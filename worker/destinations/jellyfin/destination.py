@@ -29,13 +29,7 @@ KIND = "jellyfin"
 def configure(
     raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover
 ) -> tuple[list[Jellyfin], list[Problem]]:
-    """Makes the destination if ``jellyfin_url`` is set.
-
-    Args:
-        raw: the plugin's map as Stash stores it.
-        settings: the common settings.
-        cover: fetches covers from Stash.
-    """
+    """Makes the destination if ``jellyfin_url`` is set."""
     server, problems = read_server(raw, KIND, "jellyfin_api_key", "Jellyfin")
     if server is None:
         return [], problems

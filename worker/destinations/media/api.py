@@ -109,8 +109,8 @@ def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> Del
     """The failure for JSON that this kind of server doesn't send.
 
     Args:
-        server: the server.
-        answer: the answer.
+        server: which one.
+        answer: its answer.
         said: the answer, cut and without secrets, for a person.
         what: what is wrong with it, in a few words.
     """
@@ -124,12 +124,7 @@ def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> Del
 
 
 def advice(server: Server, how: str) -> dict[int, str]:
-    """Advice for the statuses that mean wrong settings.
-
-    Args:
-        server: the server.
-        how: how to get a key that works.
-    """
+    """Advice for the statuses that mean wrong settings, and how to get a key that works."""
     return {
         401: f"it rejects {label(server.key_setting)}; {how}",
         403: f"{label(server.key_setting)} has no right to do this; {how}",
@@ -139,12 +134,7 @@ def advice(server: Server, how: str) -> dict[int, str]:
 
 
 def library_updated(kind: str, paths: Iterable[str]) -> bytes:
-    """The body of ``POST /Library/Media/Updated``, which Jellyfin and Emby share.
-
-    Args:
-        kind: ``Created``, ``Modified`` or ``Deleted``.
-        paths: the server's paths.
-    """
+    """The body of ``POST /Library/Media/Updated``, which Jellyfin and Emby share."""
     return json.dumps({"Updates": [{"Path": path, "UpdateType": kind} for path in paths]}).encode("ascii")
 
 

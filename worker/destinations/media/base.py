@@ -35,10 +35,8 @@ class MediaDestination:
     """One media server.
 
     Args:
-        server: its settings.
-        settings: the common settings.
-        api: the connection, which is closed with the destination.
-        libraries: the libraries that are searched.
+        api: is closed with the destination.
+        libraries: those that are searched.
         cover: fetches covers; None if none are sent.
     """
 

@@ -15,8 +15,7 @@ def no_file(name: str, scene_id: int) -> DeliveryFailed:
     """The scene has no file to look for at the server of this name."""
     return DeliveryFailed(
         Failure.ITEM_REFUSED,
-        f"Scene {scene_id} has no file in Stash, so it can't be found in {name}. Assign a file, or delete the "
-        "scene.",
+        f"Scene {scene_id} has no file in Stash, so it can't be found in {name}. Assign one, or delete the scene.",
     )
 
 
@@ -29,7 +28,7 @@ def not_there_yet(
         name: the server's name.
         scene_id: Stash's id.
         where: all places that were looked up.
-        hint: a sentence with more information, such as that no library contains that folder.
+        hint: a sentence, such as that no library contains that folder.
         asked: whether the server was asked to scan the file.
     """
     return DeliveryFailed(
@@ -45,11 +44,6 @@ def vanished(server: Server, what: str, failed: DeliveryFailed | None = None) ->
 
     This isn't NOT_THERE_YET: the next attempt shows whether the item is there. If it happens to every item, the
     server is at fault, which a streak of REFUSED reveals.
-
-    Args:
-        server: the server.
-        what: the item as the owner would find it.
-        failed: the failure in which it showed.
     """
     return DeliveryFailed(
         Failure.REFUSED,
@@ -61,11 +55,7 @@ def vanished(server: Server, what: str, failed: DeliveryFailed | None = None) ->
 
 @contextmanager
 def still_there(server: Server, what: str) -> Iterator[None]:
-    """Turns a 404 in its block into ``vanished``, since the item was found before.
-
-    Raises:
-        DeliveryFailed: ``vanished``.
-    """
+    """Turns a 404 in its block into ``vanished``, since the item was found before."""
     try:
         yield
     except DeliveryFailed as failed:
@@ -75,14 +65,7 @@ def still_there(server: Server, what: str) -> Iterator[None]:
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
-    """Several items have the scene's path.
-
-    Args:
-        name: the server's name.
-        scene_id: Stash's id.
-        place: the path that all of them have.
-        items: each item's name and id.
-    """
+    """Several items, each given by name and id, have the scene's path."""
     found = list(items)
     return DeliveryFailed(
         Failure.ITEM_REFUSED,

@@ -23,20 +23,16 @@ class Place:
 
     def __str__(self) -> str:
         """Both paths and the rule, for the middle of a sentence."""
-        how = (
-            f"by the rule {self.rule[0]} => {self.rule[1]} of {label('path_map')}"
-            if self.rule
-            else f"no rule of {label('path_map')} fits it"
-        )
+        setting = label("path_map")
+        rule = " => ".join(self.rule) if self.rule else ""
+        how = f"by the rule {rule} of {setting}" if rule else f"no rule of {setting} fits it"
         return f"{self.server} (in Stash {self.stash}; {how})"
 
 
 def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) -> tuple[Place, ...]:
     """Where to look for a scene: its files, primary file first. A deleted scene's path is in its delivery."""
-    if scene is not None:
-        paths = [file.path for file in scene.files]
-    else:
-        paths = [delivery.path] if delivery is not None else []
+    deleted = [] if delivery is None else [delivery.path]
+    paths = deleted if scene is None else [file.path for file in scene.files]
     return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
 
 
@@ -68,12 +64,7 @@ def is_named(path: str, name: str) -> bool:
 
 
 def rule_between(stash: str, server: str) -> str:
-    """The path_map rule that turns one path into the other, such as ``/data => /mnt``.
-
-    Args:
-        stash: the path of a file or folder in Stash.
-        server: the path of the same file or folder on the server.
-    """
+    """The path_map rule that turns Stash's path of a file or folder into the server's: ``/data => /mnt``."""
     ours, theirs = _components(stash), _components(server)
     key = str.casefold if is_windows(server) else str
     while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):

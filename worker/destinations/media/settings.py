@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem, label
+from stash_courier.worker.settings import Problem, label, stripped
 
 # The fields that a media server may have, as *_skip_fields calls them. "ids" is the scene's id.
 ALL_FIELDS = ("title", "details", "date", "studio", "performers", "tags", "groups", "director", "rating", "ids")
@@ -64,25 +64,21 @@ class Selection:
 def read_server(
     raw: Mapping[str, object], kind: str, key_setting: str, name: str
 ) -> tuple[Server | None, list[Problem]]:
-    """Reads ``<kind>_url`` and the key.
+    """Reads ``<kind>_url`` and the key. The server is None without a URL or with a problem.
 
     Args:
-        raw: the plugin's map as Stash stores it.
         kind: the prefix of the settings, such as ``jellyfin``.
         key_setting: such as ``jellyfin_api_key``.
         name: the server's name for the owner.
-
-    Returns:
-        The server, or None without a URL or with a problem; and the problems.
     """
     setting = f"{kind}_url"
-    url = text(raw, setting)
+    url = stripped(raw, setting)
     if not url:
         return None, []
     try:
         target = _base_url(url)
         setting = key_setting
-        key = _key(text(raw, key_setting))
+        key = _key(stripped(raw, key_setting))
     except BadSetting as error:
         message = f"{label(setting)} {error}; nothing is sent to {name} until it is corrected."
         return None, [Problem(setting, message)]
@@ -99,14 +95,12 @@ def read_selection(
     empties fields on the server that are empty in Stash.
 
     Args:
-        raw: the plugin's map as Stash stores it.
-        kind: the prefix of the settings.
         offered: the names of ALL_FIELDS that this server has.
         switches: the keys of the other switches.
     """
     problems = []
     setting = f"{kind}_skip_fields"
-    words = text(raw, setting).lower().replace(",", " ").replace(";", " ").split()
+    words = stripped(raw, setting).lower().replace(",", " ").replace(";", " ").split()
     off = sorted(OFF_BY_DEFAULT.intersection(offered))
     extra = {f"+{name}" for name in (*off, EMPTY)}
     bad = [str(position) for position, word in enumerate(words, 1) if word not in {*offered, *extra}]
@@ -119,7 +113,7 @@ def read_selection(
         )
         problems.append(Problem(setting, message))
     add_only = f"{kind}_add_only"
-    values = {switch: text(raw, switch).lower() for switch in (add_only, *switches)}
+    values = {switch: stripped(raw, switch).lower() for switch in (add_only, *switches)}
     problems += [
         Problem(switch, f"{label(switch)} must be on or off; nothing is sent there until it is corrected.")
         for switch, value in values.items()
@@ -129,12 +123,6 @@ def read_selection(
     switched_on = {name for name in off if f"+{name}" in words}
     chosen = (set(offered) - OFF_BY_DEFAULT | switched_on) - set(words)
     return Selection(frozenset(chosen), add_only in on, f"+{EMPTY}" in words, on - {add_only}), problems
-
-
-def text(raw: Mapping[str, object], setting: str) -> str:
-    """A setting's text, "" if it is unset."""
-    value = raw.get(setting)
-    return "" if value is None else str(value).strip()
 
 
 def fingerprint(raw: Mapping[str, object], kind: str) -> str:

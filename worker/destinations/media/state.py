@@ -99,8 +99,6 @@ def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool
     """The change that turns a server's list into Stash's. The order doesn't matter.
 
     Args:
-        current: the server's list.
-        wanted: Stash's list.
         add_only: remove nothing.
         cased: case matters, for lists in which the server takes over our spelling. Ignored with add_only.
     """

@@ -16,12 +16,12 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.errors import still_there, vanished
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described
 from stash_courier.worker.destinations.media.places import Place, places, same_path
-from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server, text
+from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
 from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
-from stash_courier.worker.destinations.plex.finder import NAME, Finder, Libraries
-from stash_courier.worker.settings import Problem, Settings, label
+from stash_courier.worker.destinations.plex.finder import Finder, Libraries
+from stash_courier.worker.settings import Problem, Settings, label, stripped
 from stash_courier.worker.stash.covers import Cover, no_cover
 
 KIND = "plex"
@@ -36,21 +36,14 @@ def configure(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Plex], list[Problem]]:
-    """Makes the destination if ``plex_url`` is set.
-
-    Args:
-        raw: the plugin's map as Stash stores it.
-        settings: the common settings.
-        cover: fetches covers from Stash.
-        clock: monotonic seconds.
-    """
-    server, problems = read_server(raw, KIND, "plex_token", NAME)
+    """Makes the destination if ``plex_url`` is set. The clock is in monotonic seconds."""
+    server, problems = read_server(raw, KIND, "plex_token", "Plex")
     if server is None:
         return [], problems
     selection, problems = read_selection(raw, KIND, FIELDS, "plex_images")
     if problems:
         return [], problems
-    return [Plex(server, text(raw, "plex_libraries"), selection, settings, cover=cover, clock=clock)], []
+    return [Plex(server, stripped(raw, "plex_libraries"), selection, settings, cover=cover, clock=clock)], []
 
 
 class Plex(MediaDestination):

@@ -42,12 +42,9 @@ def needs_whole(item: PlexItem, wanted: State) -> bool:
 
 
 def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
-    """The edit that turns an item into the wanted state.
+    """The edit that turns an item with whole lists into the wanted state.
 
-    Args:
-        item: with whole lists.
-        wanted: fields that are None are left alone.
-        add_only: nothing is removed from lists.
+    Wanted fields that are None are left alone. With ``add_only``, nothing is removed from lists.
     """
     edit = PlexEdit()
     for what, name in SCALARS.items():
