@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.api import advice, check_write, read_json, unexpected
-from stash_courier.worker.destinations.media.errors import ambiguous, not_there_yet, still_there
+from stash_courier.worker.destinations.media.api import advice, check_write, read_json, still_there, unexpected
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
 from stash_courier.worker.destinations.media.places import (
     Place,
+    ambiguous,
     file_name,
     is_named,
+    not_there_yet,
     places,
     rule_between,
     same_path,

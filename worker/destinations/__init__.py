@@ -129,10 +129,7 @@ def _found(name: str) -> list[ModuleType]:
     return [importlib.import_module(f"{__name__}.{kind}.{name}") for kind in kinds]
 
 
-def _all_settings() -> tuple[Setting, ...]:
-    entries = [*SETTINGS, *(entry for module in _found("settings") for entry in module.SETTINGS)]
-    return tuple(sorted(entries, key=lambda entry: entry.key))
-
-
 # Every entry on Stash's page, in its order: the common settings and those of all destinations.
-ALL_SETTINGS = _all_settings()
+ALL_SETTINGS: tuple[Setting, ...] = tuple(
+    sorted([*SETTINGS, *(e for module in _found("settings") for e in module.SETTINGS)], key=lambda e: e.key)
+)

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
+from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.errors import ambiguous, still_there
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
-from stash_courier.worker.destinations.media.places import Place
+from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.settings import Server, read_server
 from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover

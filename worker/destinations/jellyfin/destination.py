@@ -14,10 +14,10 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
+from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.errors import ambiguous, still_there, vanished
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
-from stash_courier.worker.destinations.media.places import Place, places, same_path
+from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
 from stash_courier.worker.destinations.media.state import wanted_state
 from stash_courier.worker.settings import Problem, Settings, label

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.settings import Server
@@ -17,8 +18,6 @@ class MediaApi:
     """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
 
     Args:
-        server: address and key.
-        settings: the common settings.
         headers: of every request.
         how: how to get a key that works.
         statuses: more advice, by HTTP status.
@@ -58,9 +57,8 @@ class MediaApi:
     ) -> None:
         headers = {**self._headers, "Content-Type": media_type} if media_type else self._headers
         url = self._server.url + path
-        check_write(
-            self._client.request(method, url, headers=headers, body=body, fixed_url=fixed_url), self._server
-        )
+        answer = self._client.request(method, url, headers=headers, body=body, fixed_url=fixed_url)
+        check_write(answer, self._server)
 
     def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
         return unexpected(self._server, answer, self._client.excerpt(answer), what)
@@ -136,6 +134,31 @@ def advice(server: Server, how: str) -> dict[int, str]:
 def library_updated(kind: str, paths: Iterable[str]) -> bytes:
     """The body of ``POST /Library/Media/Updated``, which Jellyfin and Emby share."""
     return json.dumps({"Updates": [{"Path": path, "UpdateType": kind} for path in paths]}).encode("ascii")
+
+
+def vanished(server: Server, what: str, failed: DeliveryFailed | None = None) -> DeliveryFailed:
+    """The server no longer has an item that it listed a moment ago: it was removed, or is being rescanned.
+
+    This isn't NOT_THERE_YET: the next attempt shows whether the item is there. If it happens to every item, the
+    server is at fault, which a streak of REFUSED reveals.
+    """
+    return DeliveryFailed(
+        Failure.REFUSED,
+        f"{server.host} no longer has {what}, which it listed a moment ago. We will look again later.",
+        status=failed.status if failed else None,
+        answer=failed.answer if failed else "",
+    )
+
+
+@contextmanager
+def still_there(server: Server, what: str) -> Iterator[None]:
+    """Turns a 404 in its block into ``vanished``, since the item was found before."""
+    try:
+        yield
+    except DeliveryFailed as failed:
+        if failed.status != 404 or failed.failure is not Failure.ITEM_REFUSED:
+            raise
+        raise vanished(server, what, failed) from failed
 
 
 def _from_another(server: Server, answer: Answer, how: str) -> DeliveryFailed:

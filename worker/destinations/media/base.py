@@ -9,17 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.api import MediaApi
-from stash_courier.worker.destinations.media.errors import no_file, not_there_yet
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
 from stash_courier.worker.destinations.media.places import (
     Place,
     all_places,
     file_name,
     is_named,
+    not_there_yet,
     places,
     rule_between,
     same_path,
@@ -64,14 +64,11 @@ class MediaDestination:
             DeliveryFailed: NOT_THERE_YET while the server has no item with the scene's path; ITEM_REFUSED if
                 several items have it.
         """
-        where = places(delivery, scene, self._path_map)
-        if scene is None:
-            if where:  # else its last path is unknown
-                self._delete(where)
-            return b""
-        if not where:
-            raise no_file(self._name, scene.id)
-        return self._update(delivery, scene, where, cover)
+        if scene is not None:
+            return self._update(delivery, scene, self._places(scene), cover)
+        if where := places(delivery, None, self._path_map):  # else its last path is unknown
+            self._delete(where)
+        return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
         """Reports which server answers, whether it accepts the key, and what a delivery would change."""
@@ -80,9 +77,7 @@ class MediaDestination:
             lines.extend(self._introduce())  # the lines before a failure are kept
             if scene is None:
                 return CheckReport(True, (*lines, "Stash has no scene, so no path was looked up."))
-            where = places(None, scene, self._path_map)
-            if not where:
-                raise no_file(self._name, scene.id)
+            where = self._places(scene)
             found = self._preview(scene, where)
             if found is not None:
                 return CheckReport(True, (*lines, *found))
@@ -114,6 +109,16 @@ class MediaDestination:
         raise NotImplementedError
 
     # Shared steps
+
+    def _places(self, scene: Scene) -> tuple[Place, ...]:
+        where = places(None, scene, self._path_map)
+        if not where:
+            raise DeliveryFailed(
+                Failure.ITEM_REFUSED,
+                f"Scene {scene.id} has no file in Stash, so it can't be found in {self._name}. Assign a file, or "
+                "delete the scene.",
+            )
+        return where
 
     def _unknown(self, scene: Scene, where: Sequence[Place], *, asked: bool = True) -> DeliveryFailed:
         """The failure if the server has no item at these places."""

@@ -1,11 +1,15 @@
-"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between."""
+"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between.
+
+Also the failures if none or several of the server's items have such a path.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.paths import PathMap, is_windows
 from stash_courier.worker.settings import label
@@ -39,6 +43,37 @@ def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) ->
 def all_places(where: Sequence[Place]) -> str:
     """Places as a list that follows the word "under"."""
     return "; nor under ".join(map(str, where))
+
+
+def not_there_yet(
+    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True
+) -> DeliveryFailed:
+    """The server doesn't know the item yet.
+
+    Args:
+        name: the server's name.
+        scene_id: Stash's id.
+        where: all places that were looked up.
+        hint: a sentence, such as that no library contains that folder.
+        asked: whether the server was asked to scan the file.
+    """
+    return DeliveryFailed(
+        Failure.NOT_THERE_YET,
+        f"{name} does not know scene {scene_id} under {all_places(where)}: "
+        f"{'it was asked to look for it, and ' if asked else ''}we try again for about 2 hours. If it stays "
+        f"unknown, correct {label('path_map')} or add that folder to a library of {name}.{hint and ' ' + hint}",
+    )
+
+
+def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
+    """Several items, each given by name and id, have the scene's path."""
+    found = list(items)
+    return DeliveryFailed(
+        Failure.ITEM_REFUSED,
+        f"{name} has {len(found)} items with the path {place.server}: {'; '.join(found)}. It is unclear which of "
+        f"them is scene {scene_id}, so none was changed. Remove all but one (is the folder in two libraries?), "
+        "then retry this dead letter.",
+    )
 
 
 def same_path(one: str, other: str) -> bool:

@@ -24,7 +24,7 @@ PAGES = {"web", "index.html"}  # the last part of the address of a server's own 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A media server's address and key, and the destination's other constants."""
+    """A media server, as its settings describe it."""
 
     name: str  # for the owner: "Jellyfin"
     url: str = field(repr=False)  # includes the path of a reverse proxy; no trailing slash

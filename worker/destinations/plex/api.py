@@ -123,9 +123,9 @@ class PlexApi(MediaApi):
         wanted = quote(folder, safe="", errors="replace")
         self._write("GET", f"/library/sections/{section.key}/refresh?path={wanted}")
 
-    def upload_poster(self, item: PlexItem, image: bytes) -> None:
+    def upload_poster(self, key: str, image: bytes) -> None:
         """Uploads a poster, which becomes the item's selected one."""
-        self._write("POST", f"/library/metadata/{item.key}/posters", image)
+        self._write("POST", f"/library/metadata/{key}/posters", image)
 
     def _container(self, answer: Answer) -> Mapping[str, object]:
         found = read_json(answer, self._server)

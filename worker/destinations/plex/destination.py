@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.errors import still_there, vanished
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
@@ -80,12 +80,7 @@ class Plex(MediaDestination):
         self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id]))
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
-        """Updates the scene's item. For a deleted scene only a scan of its folder is started.
-
-        Raises:
-            DeliveryFailed: NOT_THERE_YET while Plex has no item with the scene's path; ITEM_REFUSED if several
-                items have it.
-        """
+        """Updates the scene's item. For a deleted scene only a scan of its folder is started."""
         try:
             with still_there(self._server, "the item or its library"):
                 return super().deliver(delivery, scene, cover)
@@ -103,9 +98,8 @@ class Plex(MediaDestination):
         wanted = wanted_state(scene, self._selection)
         item, edit = self._compare(item, wanted)
         self._apply(item, wanted, edit)
-        return self._send_cover(
-            delivery, scene, item.key, cover, lambda image, _: self._api.upload_poster(item, image)
-        )
+        key = item.key
+        return self._send_cover(delivery, scene, key, cover, lambda image, _: self._api.upload_poster(key, image))
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._scan(where)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.errors import ambiguous
 from stash_courier.worker.destinations.media.libraries import Cached
-from stash_courier.worker.destinations.media.places import Place, same_path
+from stash_courier.worker.destinations.media.places import Place, ambiguous, same_path
 from stash_courier.worker.destinations.media.state import same_name
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 from stash_courier.worker.settings import label

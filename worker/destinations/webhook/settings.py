@@ -104,10 +104,8 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
         problems.append(Problem("webhook_headers", f"{name} {error}; nothing is sent until it is corrected."))
     else:
         for header in left_out:
-            message = (
-                f"{name} contains {header}, which Stash Courier sets itself. It is not used; delete it there."
-            )
-            problems.append(Problem("webhook_headers", message, minor=True))
+            wrong = f"{name} contains {header}, which Stash Courier sets itself. It is not used; delete it there."
+            problems.append(Problem("webhook_headers", wrong, minor=True))
     return Wanted(tuple(targets), signing, headers, usable=usable, bad_urls=bad_urls), problems
 
 
