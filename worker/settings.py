@@ -81,6 +81,12 @@ def label(key: str) -> str:
     return f'"{setting.label if setting else key}"'
 
 
+def stripped(raw: Mapping[str, object], key: str) -> str:
+    """A value of Stash's map as text, "" if it is unset."""
+    value = raw.get(key)
+    return "" if value is None else str(value).strip()
+
+
 class _Value:
     """One value of Stash's map while it is read."""
 

@@ -9,21 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
-from stash_courier.worker.destinations.media.compare import (
-    Change,
-    list_change,
-    names,
-    same_name,
-    same_text,
-    would_change,
-)
-from stash_courier.worker.destinations.media.errors import ambiguous, not_there_yet, still_there
+from stash_courier.worker.destinations.media.api import advice, check_write, read_json, still_there, unexpected
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
 from stash_courier.worker.destinations.media.places import (
     Place,
+    ambiguous,
     file_name,
     is_named,
+    not_there_yet,
     places,
     rule_between,
     same_path,
@@ -36,7 +29,16 @@ from stash_courier.worker.destinations.media.settings import (
     read_selection,
     read_server,
 )
-from stash_courier.worker.destinations.media.state import State, wanted_state
+from stash_courier.worker.destinations.media.state import (
+    Change,
+    State,
+    list_change,
+    names,
+    same_name,
+    same_text,
+    wanted_state,
+    would_change,
+)
 from stash_courier.worker.http.client import Answer
 from stash_courier.worker.paths import PathMap
 from stash_courier.worker.settings import Problem, parse

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
@@ -91,7 +91,7 @@ class Loaded:
 
     destinations: Mapping[str, Destination]
     problems: tuple[Problem, ...] = ()
-    broken_kinds: frozenset[str] = field(default_factory=frozenset)  # kinds with an unusable destination
+    broken_kinds: frozenset[str] = frozenset()  # kinds with an unusable destination
     unusable: tuple[str, ...] = ()  # ids of unusable destinations, as far as they are known
 
 
@@ -129,10 +129,7 @@ def _found(name: str) -> list[ModuleType]:
     return [importlib.import_module(f"{__name__}.{kind}.{name}") for kind in kinds]
 
 
-def _all_settings() -> tuple[Setting, ...]:
-    entries = [*SETTINGS, *(entry for module in _found("settings") for entry in module.SETTINGS)]
-    return tuple(sorted(entries, key=lambda entry: entry.key))
-
-
 # Every entry on Stash's page, in its order: the common settings and those of all destinations.
-ALL_SETTINGS = _all_settings()
+ALL_SETTINGS: tuple[Setting, ...] = tuple(
+    sorted([*SETTINGS, *(e for module in _found("settings") for e in module.SETTINGS)], key=lambda e: e.key)
+)

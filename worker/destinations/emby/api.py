@@ -12,25 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.answers import (
-    advice,
-    check_write,
-    library_updated,
-    read_json,
-    unexpected,
-)
+from stash_courier.worker.destinations.media.api import JSON, MediaApi, library_updated, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.places import same_path
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.http.client import Client
+from stash_courier.worker.settings import Settings
 
-LARGEST = 16 * 1024 * 1024  # bytes of an answer; a page of the listing needs a tenth of it
 FOUND_AT_MOST = 20  # items in the answer for one path
 PAGE = 1000  # items in one request for the listing
 # Reads the files again and fills in what is missing. Nothing is discarded.
 REFRESH = "Recursive=false&MetadataRefreshMode=FullRefresh&ReplaceAllMetadata=false&ReplaceAllImages=false"
-
-_KEYS = "enter a key that was made at its Settings > API Keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +36,18 @@ class EmbyItem:
         return f'"{self.name}" (id {self.id})'
 
 
-class EmbyApi:
-    """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
+class EmbyApi(MediaApi):
+    """One Emby server."""
 
-    Args:
-        server: address and key.
-        timeout: wall seconds for one request.
-        concurrency: connections that are kept open.
-    """
+    LARGEST = 16 * 1024 * 1024
 
-    def __init__(self, server: Server, *, timeout: float, concurrency: int) -> None:
-        self._server = server
-        self._headers = {"X-Emby-Token": server.key, "Accept": "application/json"}
-        if server.authorization:
-            self._headers["Authorization"] = server.authorization
-        self._client = Client(
-            timeout=timeout,
-            concurrency=concurrency,
-            secrets=server.hidden,
-            advice=advice(server, _KEYS),
-        )
+    def __init__(self, server: Server, settings: Settings) -> None:
+        headers = {"X-Emby-Token": server.key, "Accept": JSON}
+        super().__init__(server, settings, headers, "enter a key that was made at its Settings > API Keys")
 
     def about(self) -> tuple[str, str]:
         """Name and version of the server."""
-        content = self._get("/System/Info", "Version", str)
+        content = self._read("/System/Info", "Version", str)
         return str(content.get("ServerName")), content["Version"]
 
     def libraries(self) -> list[Library]:
@@ -83,12 +62,12 @@ class EmbyApi:
         """The items with exactly this path of the server."""
         wanted = quote(path, safe="", errors="replace")
         rows = self._rows(f"/Items?Path={wanted}&Recursive=true&Fields=Path&Limit={FOUND_AT_MOST}")
-        found = {
-            str(row.get("Id")): EmbyItem(str(row.get("Id")), str(row.get("Name")))
+        found = (
+            EmbyItem(str(row.get("Id")), str(row.get("Name")))
             for row in rows
             if same_path(str(row.get("Path")), path)
-        }
-        return list(found.values())
+        )
+        return list({item.id: item for item in found}.values())
 
     def files(self) -> Iterator[str]:
         """The paths of all videos."""
@@ -104,33 +83,19 @@ class EmbyApi:
 
     def notify(self, kind: str, paths: Sequence[str]) -> None:
         """Reports files as ``Created``, ``Modified`` or ``Deleted``."""
-        answer = self._client.request(
-            "POST",
-            f"{self._server.url}/Library/Media/Updated",
-            headers={**self._headers, "Content-Type": "application/json"},
-            body=library_updated(kind, paths),
-            fixed_url=True,
-        )
-        check_write(answer, self._server)
+        self._write("POST", "/Library/Media/Updated", library_updated(kind, paths), JSON, fixed_url=True)
 
     def refresh(self, item: EmbyItem) -> None:
         """Starts a refresh of an item."""
-        url = f"{self._server.url}/Items/{quote(item.id, safe='')}/Refresh?{REFRESH}"
-        check_write(self._client.request("POST", url, headers=self._headers, body=b""), self._server)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
+        self._write("POST", f"/Items/{quote(item.id, safe='')}/Refresh?{REFRESH}", b"")
 
     def _rows(self, path: str) -> list[Mapping[str, object]]:
-        return [row for row in self._get(path, "Items", list)["Items"] if isinstance(row, dict)]
+        return [row for row in self._read(path, "Items", list)["Items"] if isinstance(row, dict)]
 
-    def _get(self, path: str, field: str, kind: type) -> dict[str, Any]:
+    def _read(self, path: str, field: str, kind: type) -> dict[str, Any]:
         """An answer that has a field of this type."""
-        answer = self._client.request(
-            "GET", self._server.url + path, headers=self._headers, limit=LARGEST, fixed_url=True
-        )
+        answer = self._get(path, fixed_url=True)
         found = read_json(answer, self._server)
         if not isinstance(found, dict) or not isinstance(found.get(field), kind):
-            raise unexpected(self._server, answer, self._client.excerpt(answer))
+            raise self._unexpected(answer)
         return found

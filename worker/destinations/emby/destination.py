@@ -10,99 +10,60 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
-from stash_courier.worker.destinations.media.check import check_server
-from stash_courier.worker.destinations.media.errors import ambiguous, no_file, not_there_yet, still_there
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, Library, described, hint
-from stash_courier.worker.destinations.media.places import Place, places
-from stash_courier.worker.destinations.media.settings import Server, fingerprint, read_server
+from stash_courier.worker.destinations.media.api import still_there
+from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
+from stash_courier.worker.destinations.media.places import Place, ambiguous
+from stash_courier.worker.destinations.media.settings import Server, read_server
 from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
 KIND = "emby"
-NAME = "Emby"
 
 
 def configure(
     raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
 ) -> tuple[list[Emby], list[Problem]]:
-    """Makes the destination if ``emby_url`` is set.
-
-    Args:
-        raw: the plugin's map as Stash stores it.
-        settings: the common settings.
-    """
-    server, problems = read_server(raw, KIND, "emby_api_key", NAME)
-    return ([] if server is None else [Emby(server, settings, fingerprint(raw, KIND))]), problems
+    """Makes the destination if ``emby_url`` is set."""
+    server, problems = read_server(raw, KIND, "emby_api_key", "Emby")
+    return ([] if server is None else [Emby(server, settings)]), problems
 
 
-class Emby:
-    """One Emby server.
+class Emby(MediaDestination):
+    """One Emby server."""
 
-    Args:
-        server: address and key.
-        settings: the common settings.
-        fingerprint: of this destination's settings.
-    """
+    def __init__(self, server: Server, settings: Settings) -> None:
+        self._api = EmbyApi(server, settings)
+        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
+        super().__init__(server, settings, self._api, libraries)
 
-    def __init__(self, server: Server, settings: Settings, fingerprint: str = "") -> None:
-        self._server = server
-        self.id = KIND
-        self.fingerprint = fingerprint
-        self._path_map = settings.path_map
-        self._api = EmbyApi(
-            server, timeout=settings.delivery_timeout_seconds, concurrency=settings.delivery_concurrency
-        )
-        self._libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
-        """Makes Emby read the scene's file again, or notice that it is gone.
-
-        Raises:
-            DeliveryFailed: NOT_THERE_YET while Emby has no item with the scene's path; ITEM_REFUSED if several
-                items have it.
-        """
-        where = places(delivery, scene, self._path_map)
-        paths = [place.server for place in where]
-        if scene is None:
-            if paths:  # else its last path is unknown
-                self._api.notify("Deleted", paths)
-            return b""
-        if not where:
-            raise no_file(NAME, scene.id)
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:  # noqa: ARG002
+        """Makes Emby read the scene's file again."""
         found = self._find(scene.id, where)
         if found is None:
-            self._api.notify("Created", paths)
-            raise not_there_yet(NAME, scene.id, where, hint(where, self._libraries.get))
+            self._api.notify("Created", [place.server for place in where])
+            raise self._unknown(scene, where)
         place, item = found
         self._api.notify("Modified", [place.server])
         with still_there(self._server, str(item)):
             self._api.refresh(item)
         return b""
 
-    def check(self, scene: Scene | None) -> CheckReport:
-        """Reports which server answers, whether it accepts the key, and which item the scene is."""
-        return check_server(self, NAME, self._path_map, scene)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._api.close()
+    def _delete(self, where: Sequence[Place]) -> None:
+        self._api.notify("Deleted", [place.server for place in where])
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> tuple[Place, EmbyItem] | None:
         """The first of these places that Emby knows, and its item."""
         for place in where:
             found = self._api.items_at(place.server)
             if len(found) > 1:
-                raise ambiguous(NAME, scene_id, place, map(str, found))
+                raise ambiguous(self._name, scene_id, place, map(str, found))
             if found:
                 return place, found[0]
         return None
 
-    # For the check
-
-    def introduce(self) -> Iterator[str]:
-        """Server and libraries."""
+    def _introduce(self) -> Iterator[str]:
         name, version = self._api.about()
         yield (
             f"{name} at {self._server.host} (Emby {version}) accepts {label('emby_api_key')}. "
@@ -110,18 +71,12 @@ class Emby:
         )
         yield f"Its libraries are {described(self._libraries.get())}."
 
-    def preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
-        """Which item would be refreshed; None if Emby doesn't know it."""
+    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
         found = self._find(scene.id, where)
         if found is None:
             return None
         place, item = found
         return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed."]
 
-    def libraries(self) -> list[Library]:
-        """All libraries."""
-        return self._libraries.get()
-
-    def files_named(self, name: str) -> Iterator[str]:  # noqa: ARG002  # Emby can't be asked for a file name
-        """The paths of all videos."""
+    def _files_named(self, name: str) -> Iterator[str]:  # noqa: ARG002  # Emby can't be asked for a file name
         return self._api.files()

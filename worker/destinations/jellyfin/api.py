@@ -14,18 +14,12 @@ from urllib.parse import quote, urlencode
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker import VERSION
 from stash_courier.worker.destinations.jellyfin.items import READ, JellyfinItem, wrong_in
-from stash_courier.worker.destinations.media.answers import (
-    advice,
-    check_write,
-    library_updated,
-    read_json,
-    unexpected,
-)
+from stash_courier.worker.destinations.media.api import JSON, MediaApi, library_updated, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.http.client import Answer
+from stash_courier.worker.settings import Settings
 
-LARGEST = 32 * 1024 * 1024  # bytes of an answer; 50 whole items or a page of the listing need far less
 PAGE = 1000  # items in one request for the listing
 KINDS = "Movie,Video,MusicVideo,Episode"
 
@@ -37,17 +31,10 @@ _BUSY = (
 )
 
 
-class JellyfinApi:
-    """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
+class JellyfinApi(MediaApi):
+    """One Jellyfin server."""
 
-    Args:
-        server: address and key.
-        timeout: wall seconds for one request.
-        concurrency: connections that are kept open.
-    """
-
-    def __init__(self, server: Server, *, timeout: float, concurrency: int) -> None:
-        self._server = server
+    def __init__(self, server: Server, settings: Settings) -> None:
         # The only scheme that 12 accepts by default. It URL-decodes the values (AuthorizationContext.GetParts).
         client = {
             "Token": server.key,
@@ -57,21 +44,15 @@ class JellyfinApi:
             "Version": VERSION,
         }
         parts = ", ".join(f'{name}="{quote(value, safe=" ")}"' for name, value in client.items())
-        self._headers = {"Authorization": f"MediaBrowser {parts}"}
-        self._client = Client(
-            timeout=timeout,
-            concurrency=concurrency,
-            secrets=server.hidden,
-            advice={**advice(server, _KEYS), 503: _BUSY},
-        )
+        headers = {"Authorization": f"MediaBrowser {parts}"}
+        super().__init__(server, settings, headers, _KEYS, {503: _BUSY})
 
     def items(self, ids: Iterable[str]) -> list[JellyfinItem]:
         """The items with these ids, whole; ids that don't exist are left out.
 
         ``GET /Items/{id}`` can't be used: it answers 400 to an API key.
         """
-        query = {"ids": ",".join(ids), "fields": READ, "enableUserData": "false"}
-        answer, found = self._items(query)
+        answer, found = self._items({"ids": ",".join(ids), "fields": READ, "enableUserData": "false"})
         for wrong in filter(None, map(wrong_in, found)):
             raise self._unexpected(answer, wrong)
         return found
@@ -95,23 +76,22 @@ class JellyfinApi:
 
     def update(self, item: JellyfinItem) -> None:
         """Replaces an item, which must be whole."""
-        self._post(f"/Items/{item['Id']}", json.dumps(item).encode("ascii"), "application/json")
+        self._write("POST", f"/Items/{item['Id']}", json.dumps(item).encode("ascii"), JSON)
 
     def notify(self, kind: str, paths: Sequence[str]) -> None:
         """Reports files as ``Created``, ``Modified`` or ``Deleted``. Answers 204 whether it knows them or not."""
-        path = "/Library/Media/Updated"
-        self._post(path, library_updated(kind, paths), "application/json", fixed_url=True)
+        self._write("POST", "/Library/Media/Updated", library_updated(kind, paths), JSON, fixed_url=True)
 
     def image(self, item: JellyfinItem) -> bytes:
         """The file of an item's primary image."""
-        return self._get(f"/Items/{item['Id']}/Images/Primary").body
+        return self._get(f"/Items/{item['Id']}/Images/Primary", accept="").body
 
     def set_image(self, item: JellyfinItem, image: bytes, media_type: str) -> None:
         """Sets an item's primary image.
 
         The body is base64, although the Content-Type is that of the image (ImageController).
         """
-        self._post(f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
+        self._write("POST", f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
 
     def about(self) -> str:
         """Product, version and name of the server."""
@@ -132,10 +112,6 @@ class JellyfinApi:
             raise self._unexpected(answer, "no libraries")
         return [Library(str(one.get("Name")), tuple(map(str, one.get("Locations") or ()))) for one in content]
 
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
-
     def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
         answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
         content = read_json(answer, self._server)
@@ -146,19 +122,5 @@ class JellyfinApi:
             raise self._unexpected(answer, "no list of items")
         return answer, items
 
-    def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
-        headers = {**self._headers, "Accept": "application/json"} if fixed_url else self._headers
-        return self._client.request(
-            "GET", f"{self._server.url}{path}", headers=headers, limit=LARGEST, fixed_url=fixed_url
-        )
-
-    def _post(self, path: str, body: bytes, content_type: str, *, fixed_url: bool = False) -> None:
-        headers = {**self._headers, "Content-Type": content_type}
-        url = f"{self._server.url}{path}"
-        check_write(
-            self._client.request("POST", url, headers=headers, body=body, fixed_url=fixed_url), self._server
-        )
-
-    def _unexpected(self, answer: Answer, what: str) -> DeliveryFailed:
-        said = self._client.excerpt(answer)
-        return unexpected(self._server, answer, said, f"{what}; it must be Jellyfin 10.8 or newer")
+    def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
+        return super()._unexpected(answer, f"{what}; it must be Jellyfin 10.8 or newer")

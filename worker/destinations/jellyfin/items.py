@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stash_courier.worker.destinations.media.compare import list_change, names, same_name, same_text, would_change
-from stash_courier.worker.destinations.media.state import State
+from stash_courier.worker.destinations.media.state import (
+    State,
+    list_change,
+    names,
+    same_name,
+    same_text,
+    would_change,
+)
 
 JellyfinItem = dict[str, Any]  # the JSON of an item, checked with wrong_in
 
@@ -56,12 +62,8 @@ def computed_ids(path: str, *, lowered: bool) -> tuple[str, ...]:
     """The ids that an item with this path may have.
 
     Jellyfin hashes the full name of the item's type and its path (LibraryManager.GetNewItemId). The path is in
-    lower case if ``EnableCaseSensitiveItemIds`` is off. This is an internal detail of the server, so the caller
-    has to check the path of an item with such an id.
-
-    Args:
-        path: the server's path.
-        lowered: the server converts paths to lower case first.
+    lower case if ``EnableCaseSensitiveItemIds`` is off (``lowered``). This is an internal detail of the server, so
+    the caller has to check the path of an item with such an id.
     """
     key = path.lower() if lowered else path
     ids = []
@@ -100,12 +102,9 @@ class JellyfinEdit:
 
 
 def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
-    """The edit that writes a scene's fields into an item, and locks the fields that change.
+    """The edit that writes a scene's fields into a whole item, and locks the fields that change.
 
-    Args:
-        item: whole.
-        wanted: fields that are None are left alone.
-        add_only: nothing is removed from lists.
+    Wanted fields that are None are left alone. With ``add_only``, nothing is removed from lists.
     """
     editor = _Editor(item)
     if wanted.title is not None:
@@ -115,11 +114,11 @@ def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEd
     if wanted.date is not None:
         editor.date(wanted)
     if wanted.studio is not None:
-        editor.studios(names([wanted.studio]), add_only)
+        editor.entries("studio", "Studios", "", names([wanted.studio]), add_only)
     if wanted.performers is not None:
-        editor.people("performers", "Actor", wanted.performers, add_only)
+        editor.entries("performers", "People", "Actor", wanted.performers, add_only)
     if wanted.director is not None:
-        editor.people("director", "Director", names([wanted.director]), add_only)
+        editor.entries("director", "People", "Director", names([wanted.director]), add_only)
     if wanted.tags is not None:
         editor.tags(wanted.tags, add_only)
     if wanted.rating is not None:
@@ -157,25 +156,19 @@ class _Editor:
         if before_year != wanted.year:
             self._set("year", "ProductionYear", before_year, wanted.year)
 
-    def studios(self, wanted: Sequence[str], add_only: bool) -> None:
-        studios = self.body["Studios"]
-        before = _names_of(studios)
+    def entries(self, field: str, key: str, kind: str, wanted: Sequence[str], add_only: bool) -> None:
+        """Studios, or people of one kind. Other kinds, and the roles of people who stay, are left alone."""
+        before = self._names(key, kind)
         if change := list_change(before, wanted, add_only=add_only):
-            kept = [studio for studio in studios if _name_of(studio) not in change.removed]
-            self.body["Studios"] = [*kept, *({"Name": name} for name in change.added)]
-            self._note("studio", before, _names_of(self.body["Studios"]))
-            self._lock("Studios")
-
-    def people(self, field: str, kind: str, wanted: Sequence[str], add_only: bool) -> None:
-        """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
-        people = self.body["People"]
-        before = _names_of(p for p in people if p.get("Type") == kind)
-        if change := list_change(before, wanted, add_only=add_only):
-            kept = [p for p in people if p.get("Type") != kind or _name_of(p) not in change.removed]
-            self.body["People"] = [*kept, *({"Name": name, "Role": "", "Type": kind} for name in change.added)]
-            after = _names_of(p for p in self.body["People"] if p.get("Type") == kind)
-            self._note(field, before, after)
-            self._lock("Cast")
+            kept = [
+                one
+                for one in self.body[key]
+                if (kind and one.get("Type") != kind) or _name_of(one) not in change.removed
+            ]
+            more = {"Role": "", "Type": kind} if kind else {}
+            self.body[key] = [*kept, *({"Name": name, **more} for name in change.added)]
+            self._note(field, before, self._names(key, kind))
+            self._lock("Cast" if kind else "Studios")
 
     def tags(self, wanted: Sequence[str], add_only: bool) -> None:
         before = self.body["Tags"]
@@ -208,9 +201,8 @@ class _Editor:
         if name not in self.body["LockedFields"]:
             self.body["LockedFields"].append(name)
 
-
-def _names_of(entries: Iterable[JellyfinItem]) -> list[str]:
-    return [_name_of(entry) for entry in entries]
+    def _names(self, key: str, kind: str) -> list[str]:
+        return [_name_of(one) for one in self.body[key] if not kind or one.get("Type") == kind]
 
 
 def _name_of(entry: JellyfinItem) -> str:

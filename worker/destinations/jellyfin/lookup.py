@@ -33,22 +33,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prefetched:
-    """The items that the computed ids of one path led to."""
-
-    items: list[JellyfinItem]
-    at: float  # monotonic seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """An item of the listing."""
-
-    id: str
-    path: str  # spelled as on the server
-
-
-@dataclass(frozen=True, slots=True)
 class _Candidate:
     """An id that the item of a path may have."""
 
@@ -58,21 +42,16 @@ class _Candidate:
 
 
 class Lookup:
-    """Looks up paths on one server. Thread-safe.
-
-    Args:
-        api: the server.
-        clock: monotonic seconds.
-    """
+    """Looks up paths on one server. Thread-safe. The clock is in monotonic seconds."""
 
     def __init__(self, api: JellyfinApi, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._clock = clock
         self._lock = threading.Lock()
-        self._prefetched: dict[str, _Prefetched] = {}  # by path key
+        self._prefetched: dict[str, tuple[float, list[JellyfinItem]]] = {}  # by path key: when, and the items
         self._lowers: bool | None = None  # whether the server lower-cases paths to compute ids; None: unknown
         self._listing_lock = threading.Lock()
-        self._listing: dict[str, list[_Listed]] = {}  # by path key
+        self._listing: dict[str, dict[str, str]] = {}  # by path key: each item's id and path
         self._listed_at: float | None = None
 
     def prefetch(self, paths: Sequence[str]) -> None:
@@ -80,8 +59,8 @@ class Lookup:
         at = self._clock()
         found = self._by_computed_ids(paths)
         with self._lock:
-            kept = {key: one for key, one in self._prefetched.items() if at - one.at < FRESH_SECONDS}
-            self._prefetched = {**kept, **{key: _Prefetched(items, at) for key, items in found.items()}}
+            kept = {key: one for key, one in self._prefetched.items() if at - one[0] < FRESH_SECONDS}
+            self._prefetched = {**kept, **{key: (at, items) for key, items in found.items()}}
 
     def find(self, paths: Sequence[str]) -> Found:
         """The items of the first of these paths that has an item."""
@@ -97,22 +76,21 @@ class Lookup:
 
     def reread(self, item: JellyfinItem) -> JellyfinItem | None:
         """The current state of an item; None if it is gone or has another path."""
-        found: dict[str, list[JellyfinItem]] = {path_key(item["Path"]): []}
-        return next(iter(self._read([item["Id"]], found)), None)
+        return next(iter(self._read([item["Id"]], {path_key(item["Path"]): []})), None)
 
     def files(self) -> list[str]:
         """All paths of the listing, spelled as on the server."""
         with self._listing_lock:
             if not self._listing_fresh:
                 self._read_listing()
-            return [one.path for listed in self._listing.values() for one in listed]
+            return [path for listed in self._listing.values() for path in listed.values()]
 
     def _take_prefetched(self, paths: Iterable[str]) -> dict[str, list[JellyfinItem]] | None:
         """The prefetched items, if they are fresh and cover all paths. They can be taken once."""
         now = self._clock()
         with self._lock:
             taken = {key: self._prefetched.pop(key, None) for key in map(path_key, paths)}
-        fresh = {key: one.items for key, one in taken.items() if one is not None and now - one.at < FRESH_SECONDS}
+        fresh = {key: one[1] for key, one in taken.items() if one is not None and now - one[0] < FRESH_SECONDS}
         return fresh if len(fresh) == len(taken) else None
 
     def _by_computed_ids(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
@@ -157,15 +135,8 @@ class Lookup:
         """Adds other items with those paths, if a cached listing has any."""
         if not self._listing_fresh:
             return
-        known = {item["Id"] for items in found.values() for item in items}
-        duplicates = [
-            one.id
-            for key, items in found.items()
-            if items
-            for one in self._listing.get(key, ())
-            if one.id not in known
-        ]
-        if duplicates:
+        listed = {one for key, items in found.items() if items for one in self._listing.get(key, ())}
+        if duplicates := listed - {item["Id"] for items in found.values() for item in items}:
             self._read(duplicates, found)
 
     def _by_listing(self, paths: Sequence[str]) -> dict[str, list[JellyfinItem]]:
@@ -173,7 +144,7 @@ class Lookup:
         found: dict[str, list[JellyfinItem]] = {path_key(path): [] for path in paths}
         with self._listing_lock:
             for _ in range(2):
-                ids = [one.id for key in found for one in self._listing.get(key, ())]
+                ids = [one for key in found for one in self._listing.get(key, ())]
                 if ids and (items := self._read(ids, found)):
                     self._learn(items)
                     break
@@ -189,7 +160,7 @@ class Lookup:
     def _read_listing(self) -> None:
         """Reads the listing of all videos. The caller holds its lock."""
         at = self._clock()
-        listing: dict[str, list[_Listed]] = {}
+        listing: dict[str, dict[str, str]] = {}
         seen: set[str] = set()
         for start in itertools.count(0, PAGE):
             page = self._api.page(start)
@@ -197,7 +168,7 @@ class Lookup:
             for item in new:
                 seen.add(item["Id"])
                 if isinstance(path := item.get("Path"), str):
-                    listing.setdefault(path_key(path), []).append(_Listed(item["Id"], path))
+                    listing.setdefault(path_key(path), {})[item["Id"]] = path
             if len(page) < PAGE or not new:
                 break
         self._listing, self._listed_at = listing, at

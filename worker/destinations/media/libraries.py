@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.destinations.media.places import Place
 from stash_courier.worker.paths import matches_prefix
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # How long "not found" is believed. Shorter than the first retry, which comes after 24 s at the earliest.
 NEGATIVE_SECONDS = 20.0
@@ -50,15 +49,7 @@ def none_holds(where: Sequence[Place], libraries: Sequence[Library]) -> str:
     return f"None of the searched libraries contains that folder: {described(libraries)}."
 
 
-def hint(where: Sequence[Place], ask: Callable[[], Sequence[Library]]) -> str:
-    """``none_holds`` for the message of a failure. Also "" if asking for the libraries fails."""
-    try:
-        return none_holds(where, ask())
-    except DeliveryFailed:
-        return ""
-
-
-class Cached(Generic[T]):
+class Cached(Generic[T_co]):
     """An answer of a server, cached. Thread-safe.
 
     Args:
@@ -67,16 +58,16 @@ class Cached(Generic[T]):
         clock: monotonic seconds.
     """
 
-    def __init__(self, ask: Callable[[], T], seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, ask: Callable[[], T_co], seconds: float, clock: Callable[[], float]) -> None:
         self._ask = ask
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()  # held during a request, so that only one thread asks
-        self._answer: tuple[T] | None = None
+        self._answer: tuple[T_co] | None = None
         self._asked_at = 0.0
         self._until = 0.0
 
-    def get(self) -> T:
+    def get(self) -> T_co:
         """The cached answer, or a new one."""
         with self._lock:
             if self._answer is None or self._clock() >= self._until:

@@ -1,11 +1,15 @@
-"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between."""
+"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between.
+
+Also the failures if none or several of the server's items have such a path.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.paths import PathMap, is_windows
 from stash_courier.worker.settings import label
@@ -23,26 +27,53 @@ class Place:
 
     def __str__(self) -> str:
         """Both paths and the rule, for the middle of a sentence."""
-        how = (
-            f"by the rule {self.rule[0]} => {self.rule[1]} of {label('path_map')}"
-            if self.rule
-            else f"no rule of {label('path_map')} fits it"
-        )
+        setting = label("path_map")
+        rule = " => ".join(self.rule) if self.rule else ""
+        how = f"by the rule {rule} of {setting}" if rule else f"no rule of {setting} fits it"
         return f"{self.server} (in Stash {self.stash}; {how})"
 
 
 def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) -> tuple[Place, ...]:
     """Where to look for a scene: its files, primary file first. A deleted scene's path is in its delivery."""
-    if scene is not None:
-        paths = [file.path for file in scene.files]
-    else:
-        paths = [delivery.path] if delivery is not None else []
+    deleted = [] if delivery is None else [delivery.path]
+    paths = deleted if scene is None else [file.path for file in scene.files]
     return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
 
 
 def all_places(where: Sequence[Place]) -> str:
     """Places as a list that follows the word "under"."""
     return "; nor under ".join(map(str, where))
+
+
+def not_there_yet(
+    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True
+) -> DeliveryFailed:
+    """The server doesn't know the item yet.
+
+    Args:
+        name: the server's name.
+        scene_id: Stash's id.
+        where: all places that were looked up.
+        hint: a sentence, such as that no library contains that folder.
+        asked: whether the server was asked to scan the file.
+    """
+    return DeliveryFailed(
+        Failure.NOT_THERE_YET,
+        f"{name} does not know scene {scene_id} under {all_places(where)}: "
+        f"{'it was asked to look for it, and ' if asked else ''}we try again for about 2 hours. If it stays "
+        f"unknown, correct {label('path_map')} or add that folder to a library of {name}.{hint and ' ' + hint}",
+    )
+
+
+def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
+    """Several items, each given by name and id, have the scene's path."""
+    found = list(items)
+    return DeliveryFailed(
+        Failure.ITEM_REFUSED,
+        f"{name} has {len(found)} items with the path {place.server}: {'; '.join(found)}. It is unclear which of "
+        f"them is scene {scene_id}, so none was changed. Remove all but one (is the folder in two libraries?), "
+        "then retry this dead letter.",
+    )
 
 
 def same_path(one: str, other: str) -> bool:
@@ -68,12 +99,7 @@ def is_named(path: str, name: str) -> bool:
 
 
 def rule_between(stash: str, server: str) -> str:
-    """The path_map rule that turns one path into the other, such as ``/data => /mnt``.
-
-    Args:
-        stash: the path of a file or folder in Stash.
-        server: the path of the same file or folder on the server.
-    """
+    """The path_map rule that turns Stash's path of a file or folder into the server's: ``/data => /mnt``."""
     ours, theirs = _components(stash), _components(server)
     key = str.casefold if is_windows(server) else str
     while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):

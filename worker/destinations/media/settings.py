@@ -13,21 +13,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem, label
+from stash_courier.worker.settings import Problem, label, stripped
 
 # The fields that a media server may have, as *_skip_fields calls them. "ids" is the scene's id.
-ALL_FIELDS = (
-    "title",
-    "details",
-    "date",
-    "studio",
-    "performers",
-    "tags",
-    "groups",
-    "director",
-    "rating",
-    "ids",
-)
+ALL_FIELDS = ("title", "details", "date", "studio", "performers", "tags", "groups", "director", "rating", "ids")
 OFF_BY_DEFAULT = frozenset({"rating"})  # the household's rating, not the scene's; "+rating" sends it
 EMPTY = "empty"  # "+empty": a field that is empty in Stash is emptied on the server too
 PAGES = {"web", "index.html"}  # the last part of the address of a server's own page
@@ -35,7 +24,7 @@ PAGES = {"web", "index.html"}  # the last part of the address of a server's own 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A media server's address and key."""
+    """A media server, as its settings describe it."""
 
     name: str  # for the owner: "Jellyfin"
     url: str = field(repr=False)  # includes the path of a reverse proxy; no trailing slash
@@ -44,6 +33,7 @@ class Server:
     password: str = field(default="", repr=False)  # of that login
     kind: str = ""  # the prefix of its settings: "jellyfin"
     key_setting: str = ""  # the setting that holds the key
+    fingerprint: str = ""  # a hash of all its settings
 
     @property
     def url_setting(self) -> str:
@@ -68,88 +58,71 @@ class Selection:
     fields: frozenset[str]
     add_only: bool = False  # nothing is removed from lists
     clear: bool = False  # a value that is empty in Stash is emptied on the server
+    switches: frozenset[str] = frozenset()  # the other switches of the destination that are on
 
 
 def read_server(
     raw: Mapping[str, object], kind: str, key_setting: str, name: str
 ) -> tuple[Server | None, list[Problem]]:
-    """Reads ``<kind>_url`` and the key.
+    """Reads ``<kind>_url`` and the key. The server is None without a URL or with a problem.
 
     Args:
-        raw: the plugin's map as Stash stores it.
         kind: the prefix of the settings, such as ``jellyfin``.
         key_setting: such as ``jellyfin_api_key``.
         name: the server's name for the owner.
-
-    Returns:
-        The server, or None without a URL or with a problem; and the problems.
     """
-    url_setting = f"{kind}_url"
-    url = text(raw, url_setting)
+    setting = f"{kind}_url"
+    url = stripped(raw, setting)
     if not url:
         return None, []
-    setting = url_setting
     try:
         target = _base_url(url)
         setting = key_setting
-        key = _key(text(raw, key_setting))
+        key = _key(stripped(raw, key_setting))
     except BadSetting as error:
         message = f"{label(setting)} {error}; nothing is sent to {name} until it is corrected."
         return None, [Problem(setting, message)]
-    return Server(name, target.url, key, target.authorization, target.password, kind, key_setting), []
+    login = (target.authorization, target.password)
+    return Server(name, target.url, key, *login, kind, key_setting, fingerprint(raw, kind)), []
 
 
 def read_selection(
-    raw: Mapping[str, object], kind: str, offered: Collection[str]
+    raw: Mapping[str, object], kind: str, offered: Collection[str], *switches: str
 ) -> tuple[Selection, list[Problem]]:
-    """Reads ``<kind>_skip_fields`` and ``<kind>_add_only``.
+    """Reads ``<kind>_skip_fields``, ``<kind>_add_only`` and other switches.
 
     Names are separated by spaces, commas or semicolons. ``+name`` sends a field that is off by default. ``+empty``
     empties fields on the server that are empty in Stash.
 
     Args:
-        raw: the plugin's map as Stash stores it.
-        kind: the prefix of the settings.
         offered: the names of ALL_FIELDS that this server has.
+        switches: the keys of the other switches.
     """
     problems = []
     setting = f"{kind}_skip_fields"
-    words = text(raw, setting).lower().replace(",", " ").replace(";", " ").split()
+    words = stripped(raw, setting).lower().replace(",", " ").replace(";", " ").split()
     off = sorted(OFF_BY_DEFAULT.intersection(offered))
     extra = {f"+{name}" for name in (*off, EMPTY)}
     bad = [str(position) for position, word in enumerate(words, 1) if word not in {*offered, *extra}]
     if bad:
         known = ", ".join([*(n for n in ALL_FIELDS if n in offered), *sorted(extra)])
         which = f"word {bad[0]}" if len(bad) == 1 else f"words {', '.join(bad[:5])}"
-        problems.append(
-            Problem(
-                setting,
-                f"{label(setting)} contains an unknown name: {which} must be one of {known}; "
-                "nothing is sent there until it is corrected, so that no protected field is overwritten.",
-            )
+        message = (
+            f"{label(setting)} contains an unknown name: {which} must be one of {known}; nothing is sent there "
+            "until it is corrected, so that no protected field is overwritten."
         )
-    switches, wrong = read_switches(raw, f"{kind}_add_only")
-    problems += wrong
-    switched_on = {name for name in off if f"+{name}" in words}
-    chosen = (set(offered) - OFF_BY_DEFAULT | switched_on) - set(words)
-    return Selection(frozenset(chosen), switches[f"{kind}_add_only"], f"+{EMPTY}" in words), problems
-
-
-def text(raw: Mapping[str, object], setting: str) -> str:
-    """A setting's text, "" if it is unset."""
-    value = raw.get(setting)
-    return "" if value is None else str(value).strip()
-
-
-def read_switches(raw: Mapping[str, object], *settings: str) -> tuple[dict[str, bool], list[Problem]]:
-    """Which of these settings are on; one that is neither on nor off is a problem."""
-    values = {setting: text(raw, setting).lower() for setting in settings}
-    problems = [
-        Problem(setting, f"{label(setting)} must be on or off; nothing is sent there until it is corrected.")
-        for setting, value in values.items()
+        problems.append(Problem(setting, message))
+    add_only = f"{kind}_add_only"
+    values = {switch: stripped(raw, switch).lower() for switch in (add_only, *switches)}
+    problems += [
+        Problem(switch, f"{label(switch)} must be on or off; nothing is sent there until it is corrected.")
+        for switch, value in values.items()
         if value not in {"", "0", "false", "true"}
     ]
-    return {setting: value == "true" for setting, value in values.items()}, problems
+    on = frozenset(switch for switch, value in values.items() if value == "true")
+    switched_on = {name for name in off if f"+{name}" in words}
+    chosen = (set(offered) - OFF_BY_DEFAULT | switched_on) - set(words)
+    return Selection(frozenset(chosen), add_only in on, f"+{EMPTY}" in words, on - {add_only}), problems
 
 
 def fingerprint(raw: Mapping[str, object], kind: str) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.answers import advice, check_write, read_json, unexpected
+from stash_courier.worker.destinations.media.api import JSON, MediaApi, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.http.client import Answer
 from stash_courier.worker.paths import is_windows
+from stash_courier.worker.settings import Settings
 
 MOVIE = 1  # Plex's number for the type "movie", which includes "other videos"
-LARGEST = 32 * 1024 * 1024  # bytes of an answer; the largest page of a listing is a quarter of it
 PAGE = 100  # items in the first request for a listing: enough for nearly any file name
 NEXT_PAGE = 1000  # items in further requests, for a file name that many files have
 # Listings of real servers show only the first two or three genres, roles and collections of an item
@@ -31,7 +31,6 @@ SCALARS = ("title", "summary", "originallyAvailableAt", "studio", "userRating")
 # The names of lists in edits, and in items.
 LISTS = {"actor": "Role", "genre": "Genre", "director": "Director", "collection": "Collection"}
 
-_HOW = "enter the token of the server's owner"
 _ADVICE = {
     414: "the texts of this scene are longer than it accepts",
     503: "it is starting or in maintenance, so we wait",
@@ -62,30 +61,12 @@ class PlexItem:
         return f'"{self.scalars.get("title", "")}" in {self.section.name} (id {self.key})'
 
 
-class PlexApi:
-    """One server. Every method raises ``DeliveryFailed`` unless it gets the expected answer. Thread-safe.
+class PlexApi(MediaApi):
+    """One Plex Media Server."""
 
-    Args:
-        server: address and token.
-        timeout: wall seconds for one request.
-        concurrency: connections that are kept open.
-    """
-
-    def __init__(self, server: Server, *, timeout: float, concurrency: int) -> None:
-        self._server = server
-        self._headers = {"X-Plex-Token": server.key, "Accept": "application/json"}
-        if server.authorization:
-            self._headers["Authorization"] = server.authorization
-        self._client = Client(
-            timeout=timeout,
-            concurrency=concurrency,
-            secrets=server.hidden,
-            advice={**advice(server, _HOW), **_ADVICE},
-        )
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
+    def __init__(self, server: Server, settings: Settings) -> None:
+        headers = {"X-Plex-Token": server.key, "Accept": JSON}
+        super().__init__(server, settings, headers, "enter the token of the server's owner", _ADVICE)
 
     def about(self) -> tuple[str, str]:
         """Name and version. This also checks the token, which ``/identity`` would not."""
@@ -135,31 +116,22 @@ class PlexApi:
     def edit(self, item: PlexItem, parameters: Mapping[str, str]) -> None:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
-        path = f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}"
-        check_write(self._send("PUT", path), self._server)
+        self._write("PUT", f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}")
 
     def scan(self, section: Section, folder: str) -> None:
         """Starts a scan of one folder of a library."""
         wanted = quote(folder, safe="", errors="replace")
-        check_write(self._get(f"/library/sections/{section.key}/refresh?path={wanted}"), self._server)
+        self._write("GET", f"/library/sections/{section.key}/refresh?path={wanted}")
 
-    def upload_poster(self, item: PlexItem, image: bytes) -> None:
+    def upload_poster(self, key: str, image: bytes) -> None:
         """Uploads a poster, which becomes the item's selected one."""
-        check_write(self._send("POST", f"/library/metadata/{item.key}/posters", body=image), self._server)
-
-    def _get(self, path: str, *, fixed_url: bool = False) -> Answer:
-        return self._send("GET", path, fixed_url=fixed_url)
-
-    def _send(self, method: str, path: str, *, body: bytes | None = None, fixed_url: bool = False) -> Answer:
-        return self._client.request(
-            method, self._server.url + path, headers=self._headers, body=body, limit=LARGEST, fixed_url=fixed_url
-        )
+        self._write("POST", f"/library/metadata/{key}/posters", image)
 
     def _container(self, answer: Answer) -> Mapping[str, object]:
         found = read_json(answer, self._server)
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
-            raise unexpected(self._server, answer, self._client.excerpt(answer))
+            raise self._unexpected(answer)
         return container
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.compare import Change, list_change, same_text, would_change
-from stash_courier.worker.destinations.media.state import State
+from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
 
 # The fields of State that Plex has, and their names in edits.
@@ -43,12 +42,9 @@ def needs_whole(item: PlexItem, wanted: State) -> bool:
 
 
 def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
-    """The edit that turns an item into the wanted state.
+    """The edit that turns an item with whole lists into the wanted state.
 
-    Args:
-        item: with whole lists.
-        wanted: fields that are None are left alone.
-        add_only: nothing is removed from lists.
+    Wanted fields that are None are left alone. With ``add_only``, nothing is removed from lists.
     """
     edit = PlexEdit()
     for what, name in SCALARS.items():

@@ -9,17 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.compare import same_name
-from stash_courier.worker.destinations.media.errors import ambiguous
 from stash_courier.worker.destinations.media.libraries import Cached
-from stash_courier.worker.destinations.media.places import Place, same_path
+from stash_courier.worker.destinations.media.places import Place, ambiguous, same_path
+from stash_courier.worker.destinations.media.state import same_name
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 from stash_courier.worker.settings import label
 
-NAME = "Plex"
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is valid while everything is found
 PREPARED_SECONDS = 10.0  # how long a prepared item is used
 READ_AT_ONCE = 50  # items in one request; about 20 KB each
@@ -29,12 +26,6 @@ class Libraries(Cached[tuple[Section, ...]]):
     """The libraries that are searched: those that ``plex_libraries`` names, or all of movies and other videos.
 
     ``get`` raises ``DeliveryFailed`` with DESTINATION if there is none, or none with one of the names.
-
-    Args:
-        api: the server.
-        host: the server's host, for messages.
-        names: ``plex_libraries``.
-        clock: monotonic seconds.
     """
 
     def __init__(self, api: PlexApi, host: str, names: str, clock: Callable[[], float]) -> None:
@@ -46,41 +37,22 @@ class Libraries(Cached[tuple[Section, ...]]):
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
-            raise self._failed(
-                f"has no library of movies or other videos. Add one, or check {label('plex_token')}"
-            )
+            raise self._failed(f"of movies or other videos. Add one, or check {label('plex_token')}")
         titles = [s.name for s in usable]
         names = split_names(self._names, titles)
         for name in names:
             if not any(same_name(name, title) for title in titles):
                 there = ", ".join(titles)
-                raise self._failed(
-                    f'has no library "{name}" of movies or other videos. Correct {label("plex_libraries")}: '
-                    f"it has {there}"
-                )
+                setting = label("plex_libraries")
+                raise self._failed(f'"{name}" of movies or other videos. Correct {setting}: it has {there}')
         return tuple(s for s in usable if not names or any(same_name(name, s.name) for name in names))
 
     def _failed(self, what: str) -> DeliveryFailed:
-        return DeliveryFailed(Failure.DESTINATION, f"{NAME} at {self._host} {what}.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The result of a lookup in advance."""
-
-    at: float  # monotonic seconds
-    item: PlexItem | None  # None: Plex doesn't know it
+        return DeliveryFailed(Failure.DESTINATION, f"Plex at {self._host} has no library {what}.")
 
 
 class Finder:
-    """Looks up the items of scenes. Thread-safe.
-
-    Args:
-        api: the server.
-        libraries: the libraries to search.
-        concurrency: simultaneous lookups of a batch.
-        clock: monotonic seconds.
-    """
+    """Looks up the items of scenes, those of a batch with ``concurrency`` threads. Thread-safe."""
 
     def __init__(self, api: PlexApi, libraries: Libraries, concurrency: int, clock: Callable[[], float]) -> None:
         self._api = api
@@ -88,7 +60,8 @@ class Finder:
         self._concurrency = concurrency
         self._clock = clock
         self._lock = threading.Lock()
-        self._prepared: dict[int, _Prepared] = {}  # by row id of the delivery
+        # By row id of the delivery: until when a lookup in advance is valid, and its result.
+        self._prepared: dict[int, tuple[float, PlexItem | None]] = {}
 
     def find(self, scene_id: int, where: Sequence[Place]) -> PlexItem | None:
         """The item of the first of these files that Plex knows, by its exact path.
@@ -105,7 +78,7 @@ class Finder:
                 if any(same_path(file, place.server) for file in item.files)
             }
             if len(found) > 1:
-                raise ambiguous(NAME, scene_id, place, map(str, found.values()))
+                raise ambiguous("Plex", scene_id, place, map(str, found.values()))
             if found:
                 return next(iter(found.values()))
         return None
@@ -135,23 +108,17 @@ class Finder:
             list(threads.map(look_up, jobs))  # list() raises what a thread raised
         cut = [item for row_id, item in found.items() if item is not None and may_be_cut(row_id, item)]
         whole = {} if server_failed.is_set() else self._read(cut)
-        at = self._clock()
+        now = self._clock()
         with self._lock:
-            self._prepared = {row: one for row, one in self._prepared.items() if self._is_fresh(one)}
+            self._prepared = {row: one for row, one in self._prepared.items() if now < one[0]}
             for row, item in found.items():
-                self._prepared[row] = _Prepared(at, item and whole.get(item.key, item))
+                self._prepared[row] = (now + PREPARED_SECONDS, item and whole.get(item.key, item))
 
     def find_prepared(self, row_id: int, scene_id: int, where: Sequence[Place]) -> PlexItem | None:
-        """The result of ``prepare`` for this delivery, once and for a few seconds; otherwise that of ``find``.
-
-        Raises:
-            DeliveryFailed: as ``find``.
-        """
+        """The result of ``prepare`` for this delivery, once and for a few seconds; otherwise that of ``find``."""
         with self._lock:
-            prepared = self._prepared.pop(row_id, None)
-        if prepared is not None and self._is_fresh(prepared):
-            return prepared.item
-        return self.find(scene_id, where)
+            until, item = self._prepared.pop(row_id, (0.0, None))
+        return item if self._clock() < until else self.find(scene_id, where)
 
     def _read(self, items: Sequence[PlexItem]) -> dict[str, PlexItem]:
         whole: dict[str, PlexItem] = {}
@@ -161,9 +128,6 @@ class Finder:
         except DeliveryFailed:
             pass  # each delivery reads its own item then
         return whole
-
-    def _is_fresh(self, prepared: _Prepared) -> bool:
-        return self._clock() - prepared.at < PREPARED_SECONDS
 
 
 def split_names(names: str, known: Sequence[str]) -> list[str]:

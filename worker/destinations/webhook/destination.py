@@ -17,14 +17,8 @@ from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations import CheckReport, Unusable
-from stash_courier.worker.destinations.webhook import settings as webhook_settings
-from stash_courier.worker.destinations.webhook.messages import (
-    destroyed_data,
-    scene_data,
-    serialize,
-    signature_headers,
-)
-from stash_courier.worker.destinations.webhook.settings import Secret
+from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, serialize, sign
+from stash_courier.worker.destinations.webhook.settings import Secret, hidden, parse
 from stash_courier.worker.http.addresses import Target
 from stash_courier.worker.http.client import Answer, Client
 from stash_courier.worker.settings import Problem, Settings, label
@@ -47,23 +41,16 @@ _ADVICE = {
 def configure(
     raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
 ) -> tuple[list[Webhook | Unusable], list[Problem]]:
-    """Makes one destination per URL in ``webhook_url``.
-
-    Args:
-        raw: the plugin's map as Stash stores it.
-        settings: the common settings.
-    """
-    wanted, problems = webhook_settings.parse(raw)
+    """Makes one destination per URL in ``webhook_url``."""
+    wanted, problems = parse(raw)
     hosts = Counter(t.host for t in wanted.targets)
     made: list[Webhook | Unusable] = [Unusable(KIND, known=False)] if wanted.bad_urls else []
     for target in wanted.targets:
         # Every URL of a shared host gets a suffix, so that no id depends on their order.
         suffix = f"-{_digest(target.url)[:8]}" if hosts[target.host] > 1 else ""
         name = f"{KIND}:{target.host}{suffix}"
-        if wanted.usable:
-            made.append(Webhook(name, target, wanted.signing, wanted.headers, settings))
-        else:
-            made.append(Unusable(name))
+        webhook = Webhook(name, target, wanted.signing, wanted.headers, settings) if wanted.usable else None
+        made.append(webhook or Unusable(name))
     return made, problems
 
 
@@ -80,31 +67,22 @@ class Webhook:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._id = destination_id
+        self.id = destination_id
         self._target = target
         self._signing = signing
         self._headers = dict(headers)
         if target.authorization:
             self._headers["Authorization"] = target.authorization
+        texts = [secret.text for secret in signing]
+        self.fingerprint = _digest(json.dumps([target.url, sorted(self._headers.items()), texts]))[:32]
         self._path_map = settings.path_map
         self._clock = clock
         self._client = Client(
             timeout=settings.delivery_timeout_seconds,
             concurrency=settings.delivery_concurrency,
-            secrets=webhook_settings.hidden(target, signing, headers),
+            secrets=hidden(target, signing, headers),
             advice=_ADVICE,
         )
-
-    @property
-    def id(self) -> str:
-        """``webhook:<host[:port]>``, followed by a hash of the URL if several URLs share the host."""
-        return self._id
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of URL, login, secrets and headers."""
-        texts = [s.text for s in self._signing]
-        return _digest(json.dumps([self._target.url, sorted(self._headers.items()), texts]))[:32]
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Sends the scene's current state, or that it is gone.
@@ -141,23 +119,19 @@ class Webhook:
         self._client.close()
 
     def _send(self, message_id: str, body: bytes) -> Answer:
-        headers = {
-            **self._headers,
-            "Content-Type": "application/json",
-            **signature_headers(self._signing, message_id, int(self._clock()), body),
-        }
+        signature = sign(self._signing, message_id, int(self._clock()), body)
+        headers = {**self._headers, "Content-Type": "application/json", **signature}
         return self._client.request("POST", self._target.url, headers=headers, body=body, fixed_url=True)
 
     def _about_path(self, scene: Scene | None) -> tuple[str, ...]:
         if scene is None or not scene.path:
             return ()
-        sent = f"Scene {scene.id} is sent with the path {self._path_map.apply(scene.path)}"
-        rule = self._path_map.rule_for(scene.path)
-        if rule is not None:
-            return (f"{sent}, by the rule {rule[0]} => {rule[1]} of {label('path_map')}.",)
-        if self._path_map.rules:
-            return (f"{sent}, as it is in Stash: no rule of {label('path_map')} matches it.",)
-        return (f"{sent}.",)
+        how = ""
+        if rule := self._path_map.rule_for(scene.path):
+            how = f", by the rule {' => '.join(rule)} of {label('path_map')}"
+        elif self._path_map.rules:
+            how = f", as it is in Stash: no rule of {label('path_map')} matches it"
+        return (f"Scene {scene.id} is sent with the path {self._path_map.apply(scene.path)}{how}.",)
 
 
 def _digest(text: str) -> str:

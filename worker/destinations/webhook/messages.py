@@ -16,7 +16,7 @@ LARGEST_BODY = 256 * 1024  # bytes; of a larger body only what identifies the sc
 IDENTITY = ("id", "path", "oshash", "checksum", "updated_at", "changed", "sequence")
 
 
-def signature_headers(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def sign(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers that identify a message and prove who sent it.
 
     Standard Webhooks 1.0.0: HMAC-SHA256 over ``id.timestamp.body``, one signature per secret. In addition,
@@ -27,7 +27,6 @@ def signature_headers(signing: tuple[Secret, ...], message_id: str, timestamp: i
         signing: empty for an unsigned message.
         message_id: the same for every attempt.
         timestamp: of this attempt, unix seconds.
-        body: the bytes that are sent.
     """
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
     if signing:
@@ -47,7 +46,6 @@ def serialize(event_type: str, at: float, data: Mapping[str, object]) -> bytes:
     Args:
         event_type: such as ``scene.updated``.
         at: when the event happened, unix seconds.
-        data: from ``scene_data`` or ``destroyed_data``.
     """
     timestamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = _json({"type": event_type, "timestamp": timestamp, "data": data})

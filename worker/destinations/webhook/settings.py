@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
-from stash_courier.worker.settings import Problem, Setting, declare, label
+from stash_courier.worker.settings import Problem, Setting, declare, label, stripped
 
 SETTINGS = declare(
     Setting(
@@ -51,22 +51,10 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin by Standard Webhooks,
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
 LONG_SEGMENT = 16  # characters; a path segment of this length is likely a token
 
-# Set by us or by HTTP itself, so the owner can't override them. The same holds for webhook-*.
-RESERVED = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "x-hub-signature-256",
-    }
+# Set by us or by HTTP itself, so the owner can't override them.
+_RESERVED = re.compile(
+    "accept-encoding|connection|content-(encoding|length|type)|expect|host|te|trailer|transfer-encoding|upgrade|"
+    "x-hub-signature-256|webhook-.*"
 )
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([ -~]*)")  # a token of RFC 9110; printable ASCII
 
@@ -75,7 +63,7 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*([ -~]*)")  # a token
 class Secret:
     """One signing secret."""
 
-    text: str = field(repr=False)  # as configured, ``whsec_…``
+    text: str = field(repr=False)  # as configured
     key: bytes = field(repr=False)  # decoded
 
 
@@ -95,7 +83,7 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
 
     All problems are reported at once, so that the owner doesn't find them one by one.
     """
-    targets, problems = _targets(_text(raw, "webhook_url"))
+    targets, problems = _targets(stripped(raw, "webhook_url"))
     bad_urls = bool(problems)
     if not targets and not bad_urls:
         return Wanted(), []
@@ -103,19 +91,21 @@ def parse(raw: Mapping[str, object]) -> tuple[Wanted, list[Problem]]:
     headers: Mapping[str, str] = {}
     usable = True
     try:
-        signing = _signing(_text(raw, "webhook_secret"))
+        signing = _signing(stripped(raw, "webhook_secret"))
     except BadSetting as error:
         usable = False
         problems.append(Problem("webhook_secret", f"{label('webhook_secret')} {error}."))
+    name = label("webhook_headers")
+    login = any(target.authorization for target in targets)
     try:
-        login = any(target.authorization for target in targets)
-        headers, left_out = _headers(_text(raw, "webhook_headers"), login=login)
+        headers, left_out = _headers(stripped(raw, "webhook_headers"), login=login)
     except BadSetting as error:
         usable = False
-        message = f"{label('webhook_headers')} {error}; nothing is sent until it is corrected."
-        problems.append(Problem("webhook_headers", message))
+        problems.append(Problem("webhook_headers", f"{name} {error}; nothing is sent until it is corrected."))
     else:
-        problems += map(_left_out, left_out)
+        for header in left_out:
+            wrong = f"{name} contains {header}, which Stash Courier sets itself. It is not used; delete it there."
+            problems.append(Problem("webhook_headers", wrong, minor=True))
     return Wanted(tuple(targets), signing, headers, usable=usable, bad_urls=bad_urls), problems
 
 
@@ -142,17 +132,6 @@ def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, st
     )
 
 
-def _left_out(header: str) -> Problem:
-    name = label("webhook_headers")
-    message = f"{name} contains {header}, which Stash Courier sets itself. It is not used; delete it there."
-    return Problem("webhook_headers", message, minor=True)
-
-
-def _text(raw: Mapping[str, object], setting: str) -> str:
-    value = raw.get(setting)
-    return "" if value is None else str(value).strip()
-
-
 def _targets(text: str) -> tuple[list[Target], list[Problem]]:
     found: dict[str, Target] = {}
     problems = []
@@ -166,10 +145,8 @@ def _targets(text: str) -> tuple[list[Target], list[Problem]]:
             if found.setdefault(target.url, target) != target:
                 wrong = "is entered twice with different logins; delete one"
         if wrong:
-            which = f"URL {place} in {label('webhook_url')}"
-            problems.append(
-                Problem("webhook_url", f"{which} {wrong}; nothing is sent there until it is corrected.")
-            )
+            which = f"URL {place} in {label('webhook_url')} {wrong}"
+            problems.append(Problem("webhook_url", f"{which}; nothing is sent there until it is corrected."))
     return list(found.values()), problems
 
 
@@ -201,17 +178,11 @@ def _signing(text: str) -> tuple[Secret, ...]:
 
 
 def _headers(text: str, *, login: bool) -> tuple[dict[str, str], list[str]]:
-    """The headers, and the names of those that are not used.
-
-    Args:
-        text: the setting.
-        login: whether a URL contains a login, so that there must be no other.
-    """
+    """The headers, and the names of those that are not used. With a login in a URL there must be no other."""
     found: dict[str, str] = {}
     seen: set[str] = set()  # their names in lower case
     left_out = []
-    parts = filter(None, (part.strip() for part in text.split(";")))
-    for place, part in enumerate(parts, start=1):
+    for place, part in enumerate(filter(None, map(str.strip, text.split(";"))), start=1):
         match = _HEADER.fullmatch(part)
         if match is None:
             raise BadSetting(
@@ -220,7 +191,7 @@ def _headers(text: str, *, login: bool) -> tuple[dict[str, str], list[str]]:
             )
         name, value = match.groups()
         lower = name.lower()
-        if lower in RESERVED or lower.startswith("webhook-"):
+        if _RESERVED.fullmatch(lower):
             left_out.append(name)
             continue
         if lower in seen:
