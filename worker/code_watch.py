@@ -7,12 +7,9 @@ from typing import Literal
 
 
 class CodeWatch:
-    """Whether the plugin's files have changed since the worker started.
+    """Whether the files in the plugin's folder have changed since the worker started.
 
     A change counts when two looks in a row find the same files, since an update deletes before it writes.
-
-    Args:
-        root: the plugin's folder.
     """
 
     def __init__(self, root: Path) -> None:

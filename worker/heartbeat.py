@@ -28,12 +28,7 @@ class Heartbeat:
 
 
 def beat(folder: Path, started_at: float) -> None:
-    """Writes this process's heartbeat. If that fails, status shows less, but the worker goes on.
-
-    Args:
-        folder: the data folder.
-        started_at: wall time, unix seconds.
-    """
+    """Writes this process's heartbeat; ``started_at`` is wall time. If that fails, status shows less."""
     now = Heartbeat(os.getpid(), VERSION, started_at, time.time())
     path = folder / files.WORKER_STATUS
     draft = path.with_name(f"{path.name}.{os.getpid()}")
@@ -45,11 +40,7 @@ def beat(folder: Path, started_at: float) -> None:
 
 
 def read(folder: Path) -> Heartbeat | None:
-    """The last heartbeat; None if there is none or it is invalid.
-
-    Args:
-        folder: the data folder.
-    """
+    """The last heartbeat in the data folder; None if there is none or it is invalid."""
     try:
         stored = checks.parsed((folder / files.WORKER_STATUS).read_bytes())
         return Heartbeat(

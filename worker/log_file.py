@@ -19,11 +19,7 @@ log = logging.getLogger("stash_courier")
 
 
 class Line(logging.Formatter):
-    """Formats each record as one line, whatever foreign text it contains, and removes secrets.
-
-    Args:
-        secrets: gives the words to remove; whatever looks like a secret is removed anyway.
-    """
+    """Formats each record as one line, whatever foreign text it contains, and removes secrets."""
 
     def __init__(self, secrets: Callable[[], Iterable[str]]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -42,29 +38,18 @@ def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]]) -> None:
 
     Args:
         folder: the data folder.
-        secrets: gives the words of the settings that must not appear.
+        secrets: gives the words to remove; whatever looks like a secret is removed anyway.
 
     Raises:
         OSError: worker.log can't be opened.
     """
+    path = folder / files.WORKER_LOG
     file = logging.handlers.RotatingFileHandler(
-        folder / files.WORKER_LOG,
-        maxBytes=LOG_BYTES,
-        backupCount=LOG_FILES,
-        encoding="utf-8",
-        errors="backslashreplace",
+        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", errors="backslashreplace"
     )
-    handlers: list[logging.Handler] = [file]
-    if sys.stderr.isatty():
-        handlers.append(logging.StreamHandler())
-    for handler in handlers:
+    for handler in (file, logging.StreamHandler()) if sys.stderr.isatty() else (file,):
         handler.setFormatter(Line(secrets))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
-    threading.excepthook = _log_bug
-
-
-def _log_bug(bug: threading.ExceptHookArgs) -> None:
-    """Logs the bug that ended a thread. Python would write it to stderr, which is this log, unformatted."""
-    error = bug.exc_value
-    log.error("a thread died of a bug", exc_info=(bug.exc_type, error, bug.exc_traceback) if error else None)
+    # Python would write it to stderr, which is this log, unformatted.
+    threading.excepthook = lambda bug: log.error("a thread died of a bug", exc_info=bug.exc_value)

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -33,13 +34,7 @@ log = logging.getLogger("stash_courier")
 
 
 class Worker:
-    """One worker, the holder of the lock of one data folder.
-
-    Args:
-        folder: the data folder.
-        root: the plugin's folder.
-        lock: the descriptor that holds worker.lock.
-    """
+    """One worker. ``lock`` is the descriptor that holds the worker.lock of the data folder ``folder``."""
 
     def __init__(self, folder: Path, root: Path, lock: int) -> None:
         self._folder = folder
@@ -47,7 +42,6 @@ class Worker:
         self._lock = lock
         self._stop = False
         self._runtime: Runtime | None = None
-        self._secrets: tuple[str, ...] = ()
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
@@ -61,9 +55,7 @@ class Worker:
 
     def secrets(self) -> tuple[str, ...]:
         """Words of the settings that must not appear in the log."""
-        if self._runtime is not None:
-            self._secrets = self._runtime.dispatcher.registry.secrets
-        return self._secrets
+        return self._runtime.dispatcher.registry.secrets if self._runtime else ()
 
     def run(self) -> None:
         """Works until there is a reason to end, then ends cleanly or becomes the new code."""
@@ -72,7 +64,6 @@ class Worker:
                 return
             with runtime as self._runtime:
                 end = self._serve(runtime)
-            self._runtime = None
             if end == "new code":
                 process.become(str(self._folder), str(self._root), self._lock)
             if end != "Stash is gone":
@@ -99,7 +90,9 @@ class Worker:
             try:
                 end = self._work(runtime)
                 log.info("ending: %s", end)
-                runtime.finish(self._grace_seconds(runtime, end))
+                # Only a person waits for an end. What completes before new code starts isn't sent twice.
+                timeout = runtime.dispatcher.registry.settings.delivery_timeout_seconds
+                runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
                 return end
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
@@ -120,12 +113,6 @@ class Worker:
                 wait = RETRY_SECONDS
             runtime.sleep(wait)
 
-    def _grace_seconds(self, runtime: Runtime, end: End) -> float:
-        """How long deliveries in flight may take at the end."""
-        if end == "new code":  # nobody is waiting for this end, and what completes isn't sent twice
-            return runtime.dispatcher.registry.settings.delivery_timeout_seconds
-        return GRACE_SECONDS
-
     def _why_end(self, runtime: Runtime) -> End | None:
         if self._stop or runtime.stop_wanted():
             return "stopped"
@@ -138,11 +125,8 @@ class Worker:
         return None
 
     def _anything_new(self) -> bool:
-        queue = SceneQueue(self._folder)
-        try:
+        with closing(SceneQueue(self._folder)) as queue:
             return not queue.inbox_empty() or any((self._folder / files.SPOOL).glob("*.json"))
-        finally:
-            queue.close()
 
     def _do_chores(self, runtime: Runtime) -> None:
         if self._due("beat", heartbeat.HEARTBEAT_SECONDS):
@@ -156,22 +140,14 @@ class Worker:
         return time.monotonic() - self._started
 
     def _due(self, chore: str, every: float) -> bool:
-        if self._age() < self._next[chore]:
-            return False
-        self._next[chore] = self._age() + every
-        return True
+        if due := self._age() >= self._next[chore]:
+            self._next[chore] = self._age() + every
+        return due
 
 
-def find_data_folder(root: Path) -> Path | None:
-    """The data folder of a worker that is started by hand; None if it is unknown.
-
-    It is the one that STASH_COURIER_DATA names, or that of the Stash in whose plugins folder this plugin is.
-
-    Args:
-        root: the plugin's folder.
-    """
-    named = os.environ.get("STASH_COURIER_DATA")
-    if named:
+def _data_folder(root: Path) -> Path | None:
+    """The one that STASH_COURIER_DATA names, or that of the Stash in whose plugins folder this plugin is."""
+    if named := os.environ.get("STASH_COURIER_DATA"):
         return Path(named).absolute()
     beside = root.parent.parent / "stash_courier"  # <Stash's folder>/plugins/<this plugin>
     return beside if (beside / files.CONNECTION).exists() else None
@@ -181,11 +157,9 @@ def main() -> int:
     """Runs the worker; returns the exit code."""
     root = Path(__file__).resolve().parent.parent
     try:
-        folder = find_data_folder(root)
+        folder = _data_folder(root)
         if folder is None:
-            sys.stderr.write(
-                "No data folder: set STASH_COURIER_DATA to <folder of Stash's config.yml>/stash_courier.\n"
-            )
+            sys.stderr.write("No data folder: set STASH_COURIER_DATA to <config.yml's folder>/stash_courier.\n")
             return 1
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -207,7 +181,6 @@ def main() -> int:
 
 
 def _run(worker: Worker) -> int:
-    """Runs a worker that has its lock and log; returns the exit code."""
     log.info("worker %s starts, pid %d", VERSION, os.getpid())
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)
@@ -220,11 +193,6 @@ def _run(worker: Worker) -> int:
         # Not raised again: Python would print the traceback to stderr, which is this log, without the formatter.
         log.exception("the worker died of a bug; the next change in Stash starts another")
         return 1
-    return end_process()
-
-
-def end_process() -> int:
-    """Ends without waiting for threads whose requests hang: what they did is put back or recorded."""
     log.info("worker ends")
     logging.shutdown()
-    os._exit(0)
+    os._exit(0)  # doesn't wait for threads whose requests hang: what they did is put back or recorded

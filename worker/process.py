@@ -67,23 +67,18 @@ def start(folder: str, root: str) -> bool:
     lock = _taken(folder)
     if lock is None:
         return True
+    if os.name == "nt":
+        os.close(lock)  # a child can't inherit it there: the worker takes its own, and of two workers one exits
+        _start_on_windows(folder, root)
+        return True
     command = _command(root)
-    environment = {**os.environ, "STASH_COURIER_DATA": folder}
     log = os.path.join(folder, files.WORKER_LOG)
     try:
-        if os.name == "nt":
-            os.close(
-                lock
-            )  # on Windows a child can't inherit a lock: it takes its own, and of two workers one exits
-            lock = -1
-            _start_on_windows(command, environment, log)
-            return True
         os.set_inheritable(lock, True)
-        environment[LOCK_FD] = str(lock)
         os.posix_spawn(
             command[0],
             command,
-            environment,
+            _environment(folder, lock),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -92,25 +87,8 @@ def start(folder: str, root: str) -> bool:
             setsid=True,
         )
     finally:
-        if lock >= 0:
-            os.close(lock)
+        os.close(lock)
     return True
-
-
-def _start_on_windows(command: list[str], environment: dict[str, str], log: str) -> None:
-    import subprocess
-
-    flags = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-    with open(log, "ab") as errors:
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            creationflags=flags,
-            close_fds=True,
-        )
 
 
 def hold(folder: str) -> int | None:
@@ -119,12 +97,12 @@ def hold(folder: str) -> int | None:
     Returns:
         The descriptor that holds it, or None if another worker runs.
     """
-    path = os.path.join(folder, files.WORKER_LOCK)
     passed = os.environ.pop(LOCK_FD, "")
     if passed.isdigit():
         lock = int(passed)
         try:
-            if os.path.samestat(os.fstat(lock), os.stat(path)) and locks.take(lock):
+            held = os.stat(os.path.join(folder, files.WORKER_LOCK))
+            if os.path.samestat(os.fstat(lock), held) and locks.take(lock):
                 os.set_inheritable(lock, False)
                 return lock
         except OSError:
@@ -135,25 +113,20 @@ def hold(folder: str) -> int | None:
 def running(folder: str) -> bool:
     """Whether a worker holds the lock of this data folder."""
     lock = locks.taken(os.path.join(folder, files.WORKER_LOCK))
-    if lock is None:
-        return True
-    os.close(lock)
-    return False
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
 def become(folder: str, root: str, lock: int) -> NoReturn:
     """Replaces this worker's program by the code that is on disk now, without releasing the lock."""
     if os.name == "nt":
         os.close(lock)
-        _start_on_windows(
-            _command(root), {**os.environ, "STASH_COURIER_DATA": folder}, os.path.join(folder, files.WORKER_LOG)
-        )
+        _start_on_windows(folder, root)
         sys.exit(0)
     os.set_inheritable(lock, True)
     command = _command(root)
-    os.execve(
-        command[0], command, {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: str(lock)}
-    )  # does not return
+    os.execve(command[0], command, _environment(folder, lock))  # does not return
 
 
 def _taken(folder: str) -> int | None:
@@ -168,3 +141,19 @@ def _taken(folder: str) -> int | None:
 
 def _command(root: str) -> list[str]:
     return [sys.executable, "-S", "-E", os.path.join(root, "plugin", "main.py"), "worker"]
+
+
+def _environment(folder: str, lock: int) -> dict[str, str]:
+    return {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: str(lock)}
+
+
+def _start_on_windows(folder: str, root: str) -> None:
+    import subprocess
+
+    flags = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    nothing = subprocess.DEVNULL
+    environment = {**os.environ, "STASH_COURIER_DATA": folder}
+    with open(os.path.join(folder, files.WORKER_LOG), "ab") as log:
+        subprocess.Popen(
+            _command(root), env=environment, stdin=nothing, stdout=nothing, stderr=log, creationflags=flags
+        )

@@ -1,7 +1,6 @@
 """Everything that is open while deliveries run: queue, dead letters, dispatcher, wake pipe.
 
-The worker process has one for its life, the button "Deliver now" one for its run. Its creator holds the data
-folder's worker.lock.
+The worker process has one for its life, the button "Deliver now" one for its run.
 """
 
 from __future__ import annotations
@@ -32,11 +31,7 @@ log = logging.getLogger("stash_courier")
 
 
 class Runtime:
-    """Everything that is open while deliveries run.
-
-    Args:
-        folder: the data folder; the caller holds its worker.lock.
-    """
+    """Everything that is open while deliveries run. The caller holds the data folder's worker.lock."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,9 +48,7 @@ class Runtime:
 
     def __exit__(self, *_: object) -> None:
         self.wakeup.close()
-        self.dispatcher.close()
-        self.queue.close()
-        self.dlq.close()
+        self._opened.close()
 
     def _open(self, repaired: str | None = None) -> None:
         """Opens everything; ``repaired`` is a sentence about a repair that was done before."""
@@ -69,6 +62,7 @@ class Runtime:
         if repaired is not None:
             control.put(self.queue.connection, control.REPAIRED, repaired)
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder), self.wakeup)
+        self._opened.callback(self.dispatcher.close)
         self._data_version = -1
 
     def _open_files(self) -> None:
@@ -76,21 +70,18 @@ class Runtime:
         migrate.migrate(self.folder)
         with ExitStack() as opened:
             self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
-            self.dlq = opened.enter_context(
-                closing(DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION))
-            )
+            dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
+            self.dlq = opened.enter_context(closing(dlq))
             # These were for the previous worker.
             control.put(self.queue.connection, control.STOP, None)
             control.put(self.queue.connection, control.STASH, None)
             transfer.heal(self.queue, self.dlq)
             self.queue.recover()
-            opened.pop_all()
+            self._opened = opened.pop_all()
 
     def reopen(self) -> None:
         """Repairs a damaged file and opens everything again. What was in flight is delivered again."""
-        self.dispatcher.close()
-        self.queue.close()
-        self.dlq.close()
+        self._opened.close()
         self._open(repair.repair(self.folder))
 
     def _redact(self, text: str) -> str:
@@ -120,7 +111,6 @@ class Runtime:
                 self._ignore(file, error)
 
     def _ignore(self, file: Path, error: OSError) -> None:
-        """Ignores a file in the spool from now on."""
         self._ignored.add(file.name)
         log.error("%s can't be read or removed (%s): check its owner and permissions", file, error.strerror)
 
@@ -153,12 +143,12 @@ class Runtime:
 
     def purge(self) -> None:
         """Deletes dead letters past their retention. Those that were never shown are announced days before."""
-        conn, registry = self.queue.connection, self.dispatcher.registry
-        if registry.empty or any(p.setting == "dead_letter_retention_days" for p in registry.problems):
-            return  # the retention that the owner wants is unknown
-        days = registry.settings.dead_letter_retention_days
-        now = time.time()
-        announced_at, announced_before = _announcement(control.get(conn, control.UNSEEN_SAID), now)
+        days = self.dispatcher.registry.retention_days
+        if days is None:
+            return
+        conn, now = self.queue.connection, time.time()
+        said = control.get(conn, control.UNSEEN_SAID)
+        announced_at, announced_before = (said["at"], said["before"]) if said and said["at"] <= now else (0.0, 0.0)
         over = now - announced_at >= UNSEEN_DAYS * DAY  # the announced ones may be deleted
         self.dlq.delete_older_than(days, unseen_before=min(announced_before, now - days * DAY) if over else 0.0)
 
@@ -175,11 +165,3 @@ class Runtime:
         control.put(conn, control.UNSEEN_SAID, announcement if unseen else None)
         if unseen:
             log.warning("%s", notice)
-
-
-def _announcement(stored: object, now: float) -> tuple[float, float]:
-    """When a deletion was announced, and for dead letters that failed before when; zeros if none was."""
-    match stored:
-        case {"at": int() | float() as at, "before": int() | float() as before} if at <= now:
-            return float(at), float(before)
-    return 0.0, 0.0

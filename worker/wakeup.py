@@ -11,31 +11,21 @@ from stash_courier.queue import files
 
 
 class Wakeup:
-    """One thread sleeps in ``wait``; hooks and other threads wake it.
-
-    Args:
-        folder: the data folder, in which the named pipe is created.
-    """
+    """One thread sleeps in ``wait``; other threads wake it, and hooks by a named pipe in the data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
         self._pipe = _pipe(folder / files.WAKE)
-
-    @property
-    def reachable_by_hooks(self) -> bool:
-        """Whether hooks can wake it; otherwise the inbox must be polled often."""
-        return self._pipe is not None
+        self.reachable_by_hooks = self._pipe is not None  # otherwise the inbox must be polled often
 
     def notify(self) -> None:
         """Wakes the sleeper, from any thread or signal handler."""
         try:
             self._sender.send(b"!")
-        except BlockingIOError:
-            pass  # so many notifications are unread that it is going to wake up anyway
         except OSError:
-            pass  # closed: the caller is a thread whose request hung until after the worker's end
+            pass  # full: it wakes up anyway; closed: the caller is a thread that outlived the worker
 
     def wait(self, seconds: float) -> bool:
         """Sleeps until woken, at most for ``seconds``; returns whether it was woken."""

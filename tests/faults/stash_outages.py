@@ -153,7 +153,7 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",
-                    "        except StashUnavailable as error:\n            self._put_back(report.deliveries)\n",
+                    "        except StashUnavailable as error:\n            self._put_back(deliveries)\n",
                     "        except StashUnavailable as error:\n",
                 )
             ]

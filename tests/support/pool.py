@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Job, Outcome, open_pool
+from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import Destination
 
 
 def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | None]]) -> list[Outcome]:
     """Delivers as the worker does: in batches of 50, in the destination's threads."""
-    pool = open_pool(destination, Health(), 4)
+    pool = Pool(destination, Health(), 4)
     outcomes: list[Outcome] = []
     changed = threading.Condition()
 

@@ -7,6 +7,7 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS, Decision, decide
+from stash_courier.worker.settings import Settings
 
 NOW = 1_000_000.0
 SCHEDULE = (5.0, 300.0, 1800.0)
@@ -30,8 +31,7 @@ def decided(
         DeliveryFailed(failure, "it failed", retry_after=retry_after),
         NOW,
         held=held,
-        schedule=SCHEDULE,
-        max_attempts=max_attempts,
+        settings=Settings(delivery_retry_schedule=SCHEDULE, delivery_max_attempts=max_attempts),
         rng=lambda: rng,
     )
 

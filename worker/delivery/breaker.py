@@ -36,31 +36,27 @@ class Health:
     last_success: float = 0.0  # wall time
 
 
-def to_json(health: Health) -> dict[str, Any]:
-    """Health as queue.db stores it."""
-    return asdict(health)
-
-
 def from_json(stored: dict[str, Any]) -> Health:
-    """The inverse of ``to_json``; fields that are missing, unknown or damaged are ignored."""
+    """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""
     known: dict[str, Any] = {}
     for name, default in asdict(Health()).items():
-        check = _CHECKS.get(type(default))
-        known[name] = or_default(check, stored.get(name), default) if check else default
+        known[name] = or_default(_CHECKS[type(default)], stored.get(name), default)
     if known["state"] not in {"well", "ill", "gone"}:
         known["state"] = "well"
-    streak = stored.get("streak")
-    pairs = [or_default(_streak_pair, pair, None) for pair in (streak if isinstance(streak, list | tuple) else ())]
-    known["streak"] = tuple(pair for pair in pairs if pair is not None)
     return Health(**known)
 
 
-_CHECKS: Mapping[type, Callable[[object], object]] = {float: time, int: whole, str: text}
+def _streak(value: Any) -> tuple[tuple[str, int], ...]:
+    pairs = [or_default(_pair, pair, None) for pair in value]
+    return tuple(pair for pair in pairs if pair is not None)
 
 
-def _streak_pair(value: Any) -> tuple[str, int]:
+def _pair(value: Any) -> tuple[str, int]:
     failure, scene_id = value
     return Failure(failure).value, whole(scene_id)
+
+
+_CHECKS: Mapping[type, Callable[[Any], object]] = {float: time, int: whole, str: text, tuple: _streak}
 
 
 def configured(health: Health, fingerprint: str) -> Health:
@@ -91,13 +87,7 @@ def after_success(health: Health, now: float) -> Health:
 
 
 def after_failure(
-    health: Health,
-    error: DeliveryFailed,
-    scene_id: int,
-    now: float,
-    *,
-    probe: bool,
-    rng: Callable[[], float],
+    health: Health, error: DeliveryFailed, scene_id: int, now: float, *, probe: bool, rng: Callable[[], float]
 ) -> tuple[Health, tuple[int, ...]]:
     """Health after a delivery failed.
 
@@ -135,9 +125,9 @@ def after_failure(
         streak = (*health.streak, (failure.value, scene_id))[-20:]
         health = replace(health, streak=streak, streak_since=health.streak_since or now, reason=error.message)
     if row.hold_after == 1 or _is_ill(health.streak, failure):
-        ill = replace(health, state="ill", failure=failure.value, reason=error.message, since=now, probes=0)
+        ill = replace(health, state="ill", reason=error.message, since=now, probes=0, streak=())
         took = tuple(s for f, s in counted_before if CLASSES[Failure(f)].distinct_scenes)
-        return _held(replace(ill, streak=()), error, now, rng), took
+        return _held(ill, error, now, rng), took
     if error.retry_after is not None:
         health = replace(health, until=max(health.until, now + error.retry_after), reason=error.message)
     return health, ()

@@ -1,7 +1,4 @@
-"""What is claimed next, by each destination's health and suspects one at a time, and when that will be.
-
-Knows the queue and the pools, but not Stash and not what happens to a delivery.
-"""
+"""What is claimed next, by each destination's health and suspects one at a time, and when that will be."""
 
 from __future__ import annotations
 
@@ -27,12 +24,7 @@ def row_id(job: Delivery | CorruptRow) -> int:
 
 
 class Claims:
-    """Claims for one dispatcher.
-
-    Args:
-        queue: the deliveries.
-        registry: the pools that they are claimed for.
-    """
+    """Claims deliveries for the registry's pools."""
 
     def __init__(self, queue: SceneQueue, registry: Registry) -> None:
         self._queue = queue
@@ -40,20 +32,18 @@ class Claims:
         self._watched: int | None = None  # row id of the suspect that was claimed last
 
     def take(self, now: float) -> Iterator[tuple[Pool, Claimed]]:
-        """Claims what may be sent now. Take over each result before asking for the next.
-
-        Args:
-            now: wall time, unix seconds.
-        """
+        """Claims what may be sent at the wall time ``now``. Take over each result before asking for the next."""
         for name, pool in self._registry.pools.items():
             may = breaker.may_send(pool.health, now)
             pool.probe = may == "probe"
             if may == "probe" and not pool.on_its_way:
                 yield pool, self._queue.claim_probe(name)
-            elif may == "all" and _has_room(pool) and _is_due(self._queue.next_due(name), now):
-                # Only whole batches: each costs one request to Stash, even for a single scene.
-                batches = (CLAIM_AHEAD - pool.on_its_way) // FETCH_SCENES
-                yield pool, self._queue.claim(name, batches * FETCH_SCENES, now)
+            elif may == "all" and _has_room(pool):
+                due = self._queue.next_due(name)
+                if due is not None and due <= now:
+                    # Only whole batches: each costs one request to Stash, even for a single scene.
+                    batches = (CLAIM_AHEAD - pool.on_its_way) // FETCH_SCENES
+                    yield pool, self._queue.claim(name, batches * FETCH_SCENES, now)
         if (suspected := self._suspected(now)) is not None:
             pool = self._registry.pools[suspected]
             claimed = self._queue.claim(suspected, 1, FOREVER if pool.probe else now, suspects=True)
@@ -78,18 +68,13 @@ class Claims:
 
     def _watching(self) -> bool:
         """Whether a suspect is on its way."""
-        if self._watched is not None and not any(
-            self._watched in pool.row_ids() for pool in self._registry.all_pools()
-        ):
+        held = (pool.row_ids() for pool in self._registry.all_pools())
+        if self._watched is not None and not any(self._watched in rows for rows in held):
             self._watched = None
         return self._watched is not None
 
     def take_removed(self, now: float) -> Claimed:
-        """Claims what has waited too long for removed destinations, and forgets those for which nothing waits.
-
-        Args:
-            now: wall time, unix seconds.
-        """
+        """Claims what has waited too long for removed destinations, and forgets those for which nothing waits."""
         claimed: Claimed = []
         for name, since in list(self._registry.removed.items()):
             if not self._queue.holds(name):
@@ -100,11 +85,7 @@ class Claims:
         return claimed
 
     def due_in(self, now: float) -> float:
-        """Seconds until there is something to claim. What is on its way reports by itself.
-
-        Args:
-            now: wall time, unix seconds.
-        """
+        """Seconds from the wall time ``now`` until there is something to claim, unless an outcome comes first."""
         watching = self._watching()
         return min((self._due_in(pool, now, watching) for pool in self._registry.pools.values()), default=FOREVER)
 
@@ -121,7 +102,3 @@ class Claims:
 
 def _has_room(pool: Pool) -> bool:
     return pool.on_its_way <= CLAIM_AHEAD - FETCH_SCENES
-
-
-def _is_due(due: float | None, now: float) -> bool:
-    return due is not None and due <= now

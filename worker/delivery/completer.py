@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from typing import Literal
 
 from stash_courier.queue import control, ledger, transfer
@@ -30,8 +30,14 @@ DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 
 log = logging.getLogger(__name__)
 
-# A delivery that ended without being sent, its scene, and why.
-Ended = tuple[Delivery, Scene | None, Literal["filtered", "superseded"]]
+End = Literal["sent", "filtered", "superseded"]
+Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene, or for a destroy
+
+# What is to become a dead letter, why, and its scene's title.
+_Burial = tuple[Delivery | CorruptRow, BaseException, str]
+
+# A destination that was at fault, the scenes whose dead letters are taken back, and since which wall time.
+_Recall = tuple[str, tuple[int, ...], float]
 
 
 class DeadlyDeliveryError(Exception):
@@ -42,34 +48,8 @@ class RemovedDestinationError(Exception):
     """The settings have not named this destination for 30 days."""
 
 
-@dataclass(frozen=True, slots=True)
-class Burial:
-    """A delivery that is to become a dead letter."""
-
-    delivery: Delivery | CorruptRow
-    error: BaseException
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recall:
-    """Scenes whose failures turned out to be the destination's: their dead letters are taken back."""
-
-    destination: str
-    scenes: tuple[int, ...]
-    since: float  # wall time of the first of these failures
-
-
 class Completer:
-    """Records for one dispatcher, in its thread.
-
-    Args:
-        queue: the deliveries.
-        dlq: the dead letters.
-        registry: the pools whose health changes.
-        clock: wall time, unix seconds.
-        rng: numbers in [0, 1), for jitter.
-    """
+    """Records outcomes. ``clock`` gives wall time, ``rng`` numbers in [0, 1) for the jitter."""
 
     def __init__(
         self,
@@ -84,9 +64,7 @@ class Completer:
         self._registry = registry
         self._clock = clock
         self._rng = rng
-        self._burials: list[Burial] = []  # not written yet; their deliveries stay in flight until then
-
-    # Outcomes
+        self._burials: list[_Burial] = []  # not written yet; their deliveries stay in flight until then
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Records how attempts ended.
@@ -96,7 +74,7 @@ class Completer:
         """
         now = self._clock()
         healths: dict[str, Health] = {}
-        burials: list[Burial] = []
+        burials: list[_Burial] = []
         recalls: list[_Recall] = []
         delivered: list[Delivery] = []
         with self._queue.transaction():
@@ -104,14 +82,14 @@ class Completer:
                 name = outcome.delivery.destination
                 before = healths.get(name, outcome.pool.health)
                 if outcome.error is None:
-                    self._delivered(outcome)
+                    self._end(outcome.delivery, outcome.scene, "sent", outcome.cover)
                     delivered.append(outcome.delivery)
                     health = breaker.after_success(before, now)
                 else:
                     health, took = self._failed(outcome, outcome.error, before, now, burials)
                     if took:
                         self._queue.give_back(name, took)
-                        recalls.append(_Recall(name, took, before.streak_since or now))
+                        recalls.append((name, took, before.streak_since or now))
                 if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
                     healths[name] = self._store_health(outcome.pool, before, health, now)
             if delivered:
@@ -122,45 +100,35 @@ class Completer:
         self._burials += burials
         self._update_dlq(delivered, recalls)
 
-    def _delivered(self, outcome: Outcome) -> None:
-        delivery, scene = outcome.delivery, outcome.scene
+    def _end(self, delivery: Delivery, scene: Scene | None, how: End, cover: bytes = b"") -> None:
+        """Removes a delivery, and notes in the ledger what its destination got."""
+        conn, name = self._queue.connection, delivery.destination
         self._queue.done(delivery)
         if scene is None:
-            ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
-        else:
-            ledger.write(self._queue.connection, _sent(delivery, scene, "sent", outcome.cover))
+            ledger.forget(conn, name, delivery.scene_id)
+        elif how != "superseded":
+            times = scene.updated_at, scene.fetched_at
+            ledger.write(conn, Sent(name, delivery.scene_id, delivery.seq, *times, scene.path, how, cover))
 
     def _failed(
-        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[Burial]
+        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[_Burial]
     ) -> tuple[Health, tuple[int, ...]]:
         delivery = outcome.delivery
-        settings = self._registry.settings
         if error.failure is Failure.BUG:  # its message may contain anything
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(
             before, error, delivery.scene_id, now, probe=outcome.probe, rng=self._rng
         )
         decision = retry.decide(
-            delivery,
-            error,
-            now,
-            held=health.state != "well",
-            schedule=settings.delivery_retry_schedule,
-            max_attempts=settings.delivery_max_attempts,
-            rng=self._rng,
+            delivery, error, now, held=health.state != "well", settings=self._registry.settings, rng=self._rng
         )
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)
-        log.info(
-            "scene %d (%s) to %s failed: %s",
-            delivery.scene_id,
-            delivery.event,
-            delivery.destination,
-            error.message,
-        )
+        what = delivery.scene_id, delivery.event, delivery.destination
+        log.info("scene %d (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
             title = outcome.scene.title_or_stem() if outcome.scene else ""
-            burials.append(Burial(buried, error, title))
+            burials.append((buried, error, title))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
@@ -176,39 +144,33 @@ class Completer:
             for delivery in pool.take_back():
                 self._queue.back(delivery, None)
         if health != before:
-            control.put_state(self._queue.connection, name, breaker.to_json(health))
+            control.put_state(self._queue.connection, name, asdict(health))
         return health
 
     def settle(self, ended: Sequence[Ended]) -> None:
         """Records deliveries that ended without being sent."""
         with self._queue.transaction():
             for delivery, scene, how in ended:
-                self._queue.done(delivery)
-                if scene is None:  # Stash doesn't have it any more, and the destination never got it
-                    ledger.forget(self._queue.connection, delivery.destination, delivery.scene_id)
-                elif how == "filtered":
-                    ledger.write(self._queue.connection, _sent(delivery, scene, "filtered"))
+                self._end(delivery, scene, how)
         self._update_dlq([delivery for delivery, _, _ in ended])
 
     def _update_dlq(self, ended: Iterable[Delivery], recalls: Iterable[_Recall] = ()) -> None:
         """Resolves dead letters of scenes that were delivered since, and recalls those of an outage."""
-        self.bury(())
+        self.bury()
         try:
             for delivery in ended:
                 self._dlq.resolve(delivery.destination, delivery.scene_id)
             for recall in recalls:
-                self._dlq.recall(recall.destination, recall.scenes, recall.since)
+                self._dlq.recall(*recall)
         except sqlite3.OperationalError as error:
             log.warning("dead letters can't be updated (%s): a redrive will find them delivered", error)
-
-    # Dead letters
 
     @property
     def burying(self) -> set[int]:
         """Row ids of the deliveries whose dead letters wait to be written."""
-        return {row_id(burial.delivery) for burial in self._burials}
+        return {row_id(job) for job, _, _ in self._burials}
 
-    def bury(self, burials: Iterable[Burial]) -> None:
+    def bury(self, burials: Iterable[_Burial] = ()) -> None:
         """Writes these dead letters and those that wait.
 
         Raises:
@@ -216,50 +178,30 @@ class Completer:
         """
         self._burials += burials
         while self._burials:
-            burial = self._burials[0]
-            delivery = burial.delivery
+            job, cause, title = self._burials[0]
             try:
-                dead_letter = transfer.bury(self._queue, self._dlq, delivery, burial.error, title=burial.title)
+                dead_letter = transfer.bury(self._queue, self._dlq, job, cause, title=title)
             except sqlite3.OperationalError as error:
                 log.error("dead letters can't be written now (%s): the deliveries stay in the queue", error)
                 return
             del self._burials[0]
             if dead_letter is not None:
-                log.warning(
-                    "dead letter %d: scene %d to %s: %s",
-                    dead_letter,
-                    delivery.scene_id,
-                    delivery.destination or "no destination yet",
-                    burial.error,
-                )
+                to = job.destination or "no destination yet"
+                log.warning("dead letter %d: scene %d to %s: %s", dead_letter, job.scene_id, to, cause)
 
     def bury_undeliverable(self, claimed: Sequence[Delivery | CorruptRow]) -> list[Delivery]:
         """Buries rows that can't be decoded and deliveries that kill the worker; returns the others."""
         deliveries = [job for job in claimed if isinstance(job, Delivery)]
         error = DeadlyDeliveryError(DeadlyDeliveryError.__doc__)
-        self.bury([Burial(delivery, error) for delivery in deliveries if delivery.deaths >= DEADLY])
+        self.bury((delivery, error, "") for delivery in deliveries if delivery.deaths >= DEADLY)
         self.bury_corrupt(claimed)
         return [delivery for delivery in deliveries if delivery.deaths < DEADLY]
 
     def bury_corrupt(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries rows that can't be decoded."""
-        self.bury([Burial(row, ValueError(row.reason)) for row in claimed if isinstance(row, CorruptRow)])
+        self.bury((row, ValueError(row.reason), "") for row in claimed if isinstance(row, CorruptRow))
 
     def bury_removed(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries what waited for a destination that was removed long ago."""
         error = RemovedDestinationError(RemovedDestinationError.__doc__)
-        self.bury([Burial(job, error) for job in claimed])
-
-
-def _sent(delivery: Delivery, scene: Scene, outcome: Literal["sent", "filtered"], cover: bytes = b"") -> Sent:
-    """The ledger's row for a delivery that ended."""
-    return Sent(
-        delivery.destination,
-        delivery.scene_id,
-        delivery.seq,
-        scene.updated_at,
-        scene.fetched_at,
-        scene.path,
-        outcome,
-        cover,
-    )
+        self.bury((job, error, "") for job in claimed)

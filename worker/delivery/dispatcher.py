@@ -1,8 +1,7 @@
 """The loop: routes events, claims deliveries, has their scenes fetched, has them delivered, has outcomes recorded.
 
-No policy is in it: poller.py, filters.py, retry.py and breaker.py decide. One thread runs the loop, and only
-that thread touches the databases. One other thread asks Stash, each destination has threads of its own, and
-all of them report through one queue.
+No policy is in it: poller.py, filters.py, retry.py and breaker.py decide. Only the loop's thread touches the
+databases. One other thread asks Stash, each destination has threads of its own, and all report through one queue.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import CorruptRow, Delivery, Scene
-from stash_courier.queue.ledger import Sent
+from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
@@ -40,16 +38,8 @@ RETRY_SECONDS = 1.0  # after a database could not be written
 
 log = logging.getLogger(__name__)
 
-
 Answer = FetchedScenes | PluginState | SweepPage | Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """Stash answered, or failed to."""
-
-    deliveries: tuple[Delivery, ...]  # whose scenes were asked for; empty if it was asked for something else
-    future: Future[Answer]
+Answered = tuple[list[Delivery], Future[Answer]]  # whose scenes were asked for, and what Stash answered
 
 
 class Dispatcher:
@@ -57,7 +47,6 @@ class Dispatcher:
 
     Args:
         scene_queue: open and recovered.
-        dlq: the dead letters.
         stash: asked only from this dispatcher's own thread.
         wakeup: notified when another thread has something to report.
         clock: wall time, unix seconds.
@@ -89,7 +78,7 @@ class Dispatcher:
         self.poller = Poller(monotonic)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._stash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
-        self._reports: queue.SimpleQueue[Outcome | _Answered] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Outcome | Answered] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
         self._interrupted = False  # a step ended halfway: claims may have been dropped
         self._offset = clock() - monotonic()
@@ -140,9 +129,7 @@ class Dispatcher:
             pool.close()
         self._stash.close()
 
-    # What the other threads report
-
-    def _report(self, report: Outcome | _Answered) -> None:
+    def _report(self, report: Outcome | Answered) -> None:
         self._reports.put(report)
         self._wakeup.notify()
 
@@ -153,26 +140,26 @@ class Dispatcher:
                 report.pool.running.pop(report.delivery.row_id, None)
                 self._unrecorded.append(replace(report, delivery=self.registry.renamed(report.delivery)))
             else:
-                self._take_answer(report)
+                self._take_answer(*report)
         self.registry.close_idle()
 
-    def _take_answer(self, report: _Answered) -> None:
+    def _take_answer(self, deliveries: list[Delivery], future: Future[Answer]) -> None:
         self.poller.ended()
         for pool in self.registry.all_pools():
             pool.fetching.clear()
         try:
-            answer = report.future.result()
+            answer = future.result()
         except StashUnavailable as error:
-            self._put_back(report.deliveries)
+            self._put_back(deliveries)
             self._stash_failed(error)
             return
         self._take_state(answer if isinstance(answer, PluginState) else answer.state)
         if isinstance(answer, SweepPage | Refusal):
             self._sweep.hear(answer)
         elif not self.poller.enabled:
-            self._put_back(report.deliveries)
-        else:
-            self._judge(report.deliveries, answer if isinstance(answer, FetchedScenes) else None)
+            self._put_back(deliveries)
+        else:  # if all are destroys, only the state was asked for
+            self._judge(deliveries, answer if isinstance(answer, FetchedScenes) else FetchedScenes({}, {}, answer))
 
     def _take_state(self, state: PluginState) -> None:
         if not self.poller.available:
@@ -180,9 +167,7 @@ class Dispatcher:
             control.put(self._conn, control.STASH, None)
         if self.poller.enabled != state.enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
-            log.info(
-                "the plugin is enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered"
-            )
+            log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
         for pool in self.registry.configure(state.settings):
             self._put_back(pool.take_back())
         self._sweep.meet(self.registry.targets)
@@ -204,40 +189,30 @@ class Dispatcher:
             for delivery in deliveries:
                 self._queue.back(delivery, None)
 
-    def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes | None) -> None:
-        """Filters deliveries: some are ready now, the others have ended. Without a batch all are destroys."""
+    def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes) -> None:
+        """Filters deliveries: some are ready now, the others have ended."""
         ended: list[Ended] = []
-        homeless: list[Delivery] = []
         for delivery in deliveries:
             pool = self.registry.pools.get(delivery.destination)
             if pool is None:
-                homeless.append(delivery)
+                self._put_back([delivery])
                 continue
-            if batch is not None and delivery.scene_id in batch.broken:
+            if delivery.scene_id in batch.broken:
                 failed = DeliveryFailed(Failure.STASH, batch.broken[delivery.scene_id])
                 self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
                 continue
-            scene = None
-            if batch is not None and delivery.event != "destroy":
-                scene = batch.scenes.get(delivery.scene_id)
+            scene = None if delivery.event == "destroy" else batch.scenes.get(delivery.scene_id)
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
-            verdict = self._verdict(delivery, scene, sent)
+            if self._sweep.was_first(delivery, scene, sent):
+                verdict = filters.Verdict("superseded", delivery)
+            else:
+                verdict = filters.judge(delivery, scene, sent, self.registry.settings)
             if verdict.kind == "deliver":
-                known = sent.cover if sent else b""
-                to_send = None if verdict.delivery.event == "destroy" else scene
-                pool.ready.append(Job(verdict.delivery, to_send, known))
+                pool.ready.append(Job(verdict.delivery, scene, sent.cover if sent else b""))
             else:
                 ended.append((delivery, scene, verdict.kind))
         if ended:
             self._completer.settle(ended)
-        self._put_back(homeless)
-
-    def _verdict(self, delivery: Delivery, scene: Scene | None, sent: Sent | None) -> filters.Verdict:
-        if self._sweep.was_first(delivery, scene, sent):
-            return filters.Verdict("superseded", delivery)
-        return filters.judge(delivery, scene, sent, self.registry.settings)
-
-    # What is done in each step
 
     def _follow_clock(self) -> None:
         """Moves all due times along when the wall clock jumps."""
@@ -250,7 +225,7 @@ class Dispatcher:
             self._queue.shift(jump)
             for name, pool in self.registry.pools.items():
                 pool.health = replace(pool.health, until=pool.health.until + jump if pool.health.until else 0.0)
-                control.put_state(self._conn, name, breaker.to_json(pool.health))
+                control.put_state(self._conn, name, asdict(pool.health))
         self._offset = offset
 
     def _record(self) -> None:
@@ -258,7 +233,7 @@ class Dispatcher:
             self._completer.record(self._unrecorded)
             self._unrecorded = []
         elif self._completer.burying:
-            self._completer.bury(())
+            self._completer.bury()
 
     def _reconcile(self) -> None:
         """After a step that ended halfway, puts back what is in flight in the file but not in this process."""
@@ -287,8 +262,8 @@ class Dispatcher:
 
     def _route(self) -> None:
         """Turns events into deliveries, by settings that were read after the events."""
-        if self.registry.undecided:
-            return
+        if self.registry.unusable and not self.registry.targets:
+            return  # an invalid setting hides which destinations are set up
         while rows := self._queue.inbox_rows(up_to=self.poller.known_seq):
             for row in rows:
                 if isinstance(row, CorruptRow):
@@ -322,8 +297,6 @@ class Dispatcher:
         if not self._completer.burying:
             self._completer.bury_removed(self._claims.take_removed(now))
 
-    # Asking Stash, and how long there is nothing to do
-
     def _pending(self) -> list[Question]:
         pools = self.registry.pools.values()
         facts = Facts(
@@ -340,10 +313,10 @@ class Dispatcher:
         question = next((question for question in self._pending() if question.wait <= 0), None)
         if question is None:
             return
-        deliveries: tuple[Delivery, ...] = ()
+        deliveries: list[Delivery] = []
         request: Callable[[], Answer] = self._stash.plugin_state
         if question.topic == "scenes":
-            deliveries = tuple(next_batch(self.registry.pools.values(), FETCH_SCENES))
+            deliveries = next_batch(self.registry.pools.values(), FETCH_SCENES)
             scene_ids = sorted({delivery.scene_id for delivery in deliveries if delivery.event != "destroy"})
             # Destroys need no scenes, but nothing is sent before Stash has said that the plugin is enabled.
             if scene_ids:
@@ -352,7 +325,7 @@ class Dispatcher:
             request = partial(ask, self._stash, self._sweep.question())
         self.poller.asked(self._queue.newest_seq())
         future = self._stash_thread.submit(request)
-        future.add_done_callback(lambda done: self._report(_Answered(deliveries, done)))
+        future.add_done_callback(lambda done: self._report((deliveries, done)))
 
     def _idle_seconds(self) -> float:
         if self._unrecorded or not self._reports.empty():

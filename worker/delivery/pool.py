@@ -66,14 +66,16 @@ class Pool:
 
     destination: Destination
     health: Health
-    threads: ThreadPoolExecutor
-    concurrency: int
+    concurrency: int  # threads
     to_fetch: deque[Delivery] = field(default_factory=deque)
     fetching: dict[int, Delivery] = field(default_factory=dict)  # by row id: Stash is asked for their scenes
     ready: deque[Job] = field(default_factory=deque)
     running: dict[int, tuple[Delivery, Future[None]]] = field(default_factory=dict)  # by row id: submitted
     batch: Batch | None = None  # of the job that was submitted last
     probe: bool = False  # what is on its way is a probe
+
+    def __post_init__(self) -> None:
+        self.threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix=self.destination.id)
 
     @property
     def on_its_way(self) -> int:
@@ -114,37 +116,24 @@ class Pool:
         self.destination.close()
 
 
-def open_pool(destination: Destination, health: Health, concurrency: int) -> Pool:
-    """A pool with its threads."""
-    threads = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=destination.id)
-    return Pool(destination, health, threads, concurrency)
-
-
 def next_batch(pools: Iterable[Pool], most_scenes: int) -> list[Delivery]:
-    """Moves deliveries from ``to_fetch`` to ``fetching``, taken from the pools in turn.
-
-    Args:
-        pools: the pools to take them from.
-        most_scenes: different scenes in the batch.
-    """
+    """Moves deliveries of up to ``most_scenes`` scenes, from the pools in turn, to ``fetching``; returns them."""
     batch: list[Delivery] = []
     scenes: set[int] = set()
-    waiting = list(pools)
+    waiting = deque(pools)
     while waiting:
-        for pool in list(waiting):
-            full = len(scenes) >= most_scenes
-            if not pool.to_fetch or (full and pool.to_fetch[0].scene_id not in scenes):
-                waiting.remove(pool)
-                continue
+        pool = waiting.popleft()
+        if pool.to_fetch and (len(scenes) < most_scenes or pool.to_fetch[0].scene_id in scenes):
             delivery = pool.to_fetch.popleft()
             pool.fetching[delivery.row_id] = delivery
             scenes.add(delivery.scene_id)
             batch.append(delivery)
+            waiting.append(pool)
     return batch
 
 
 def _deliver(pool: Pool, batch: Batch, job: Job, probe: bool, finished: Callable[[Outcome], None]) -> None:
-    error: DeliveryFailed | None = None
+    error = None
     cover = b""
     try:
         batch.prepare()

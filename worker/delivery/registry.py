@@ -1,4 +1,4 @@
-"""The registry: which destinations there are according to the settings, and what is known of each.
+"""Which destinations there are according to the settings, and what is known of each.
 
 A destination that the settings no longer name keeps what waits for it. One with an invalid setting still
 gets deliveries, which wait until the setting is corrected. Empty settings remove no destination. A
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 
 from stash_courier.queue import control, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
@@ -19,9 +19,9 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Pool, open_pool
+from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.destinations import Destination, Loaded
-from stash_courier.worker.settings import Problem, Settings, parse
+from stash_courier.worker.settings import Settings, parse
 from stash_courier.worker.stash.covers import Cover
 
 SECRET = {"secret", "key", "token", "headers"}  # how the keys of settings with secrets end
@@ -29,21 +29,8 @@ SECRET = {"secret", "key", "token", "headers"}  # how the keys of settings with 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The health of every known destination, by what the settings say of it."""
-
-    usable: dict[str, Health]
-    waiting: dict[str, Health]  # set up, but not usable until a setting is corrected
-    removed: dict[str, Health]  # not named any more
-
-    def states(self) -> dict[str, Health]:
-        """Health by destination id."""
-        return {**self.removed, **self.waiting, **self.usable}
-
-
-def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: float) -> Known:
-    """Sorts the destinations that were ever set up. Pure.
+def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: float) -> dict[str, Health]:
+    """The health of every destination that was ever set up, usable ones first; removed ones have ``removed_at``.
 
     Args:
         stored: health as stored, by destination id.
@@ -51,33 +38,24 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: 
         empty: Stash has no settings of ours, as when its configuration was lost: nothing counts as removed.
         now: wall time, unix seconds.
     """
-    usable = {
+    known = {
         name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
         for name, destination in loaded.destinations.items()
     }
-    waiting: dict[str, Health] = {}
-    removed: dict[str, Health] = {}
-    for name, health in stored.items():
-        if name in usable:
-            continue
-        # An invalid setting hides which destinations of its kind are set up: all of them are kept.
-        hidden = empty or name.partition(":")[0] in loaded.broken_kinds
-        if name in loaded.unusable or (hidden and not health.removed_at):
-            waiting[name] = replace(health, removed_at=0.0)
-        else:
-            removed[name] = replace(health, removed_at=health.removed_at or now)
-    for name in loaded.unusable:
-        if name not in usable:
-            waiting.setdefault(name, Health())
-    return Known(usable, waiting, removed)
+    for name in (*stored, *loaded.unusable):
+        if name not in known:
+            health = stored.get(name, Health())
+            # An invalid setting hides which destinations of its kind are set up: all of them are kept.
+            hidden = empty or name.partition(":")[0] in loaded.broken_kinds
+            kept = name in loaded.unusable or (hidden and not health.removed_at)
+            known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
+    return known
 
 
 class Registry:
-    """Pools by destination id.
+    """Pools by destination id. Each destination's health is kept in ``queue``'s file.
 
     Args:
-        queue: its file keeps each destination's health.
-        dlq: the dead letters.
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the pools' threads.
     """
@@ -85,17 +63,16 @@ class Registry:
     def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], cover: Cover) -> None:
         self._queue = queue
         self._dlq = dlq
-        self._cover = cover
         self._clock = clock
+        self._cover = cover
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
         self.settings = Settings()
-        self.problems: tuple[Problem, ...] = ()
+        self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
         self.pools: dict[str, Pool] = {}
         self.targets: tuple[str, ...] = ()  # ids that an event is routed to
         self.unusable = False  # a destination is set up and can't be used until a setting is corrected
-        self.undecided = False  # an invalid setting hides which destinations are set up, and there are no others
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
     def configure(self, raw: Mapping[str, object]) -> list[Pool]:
@@ -113,19 +90,25 @@ class Registry:
         loaded = destinations.load(raw, settings, self._cover)
         problems = (*problems, *loaded.problems)
         known = classify(self._stored(loaded.destinations), loaded, empty=not raw, now=self._clock())
-        self._store(known, problems)
+        with self._queue.transaction():
+            for name, health in known.items():
+                control.put_state(self._queue.connection, name, asdict(health))
+            said = [(problem.setting, problem.message) for problem in problems]
+            control.put(self._queue.connection, control.PROBLEMS, said or None)
 
         retired = list(self.pools.values())
         self._retired += retired
         self.pools = {
-            name: open_pool(destination, known.usable[name], settings.delivery_concurrency)
+            name: Pool(destination, known[name], settings.delivery_concurrency)
             for name, destination in loaded.destinations.items()
         }
-        self.settings, self.problems = settings, problems
-        self.removed = {name: health.removed_at for name, health in known.removed.items()}
-        self.targets = (*self.pools, *known.waiting)
+        self.settings = settings
+        invalid = {problem.setting for problem in problems}
+        trusted = raw and "dead_letter_retention_days" not in invalid
+        self.retention_days = settings.dead_letter_retention_days if trusted else None
+        self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
+        self.targets = tuple(name for name in known if name not in self.removed)
         self.unusable = bool(loaded.broken_kinds)
-        self.undecided = not self.targets and self.unusable
         self._raw = dict(raw)
         for problem in problems:
             log.warning("%s", problem.message)
@@ -147,22 +130,9 @@ class Registry:
                     break
         return stored
 
-    def _store(self, known: Known, problems: tuple[Problem, ...]) -> None:
-        conn = self._queue.connection
-        with self._queue.transaction():
-            for name, health in known.states().items():
-                control.put_state(conn, name, breaker.to_json(health))
-            control.put(conn, control.PROBLEMS, [[p.setting, p.message] for p in problems] or None)
-
     def renamed(self, delivery: Delivery) -> Delivery:
         """The delivery under its destination's current id, which may have changed since the claim."""
-        name = self._renamed.get(delivery.destination)
-        return delivery if name is None else replace(delivery, destination=name)
-
-    @property
-    def empty(self) -> bool:
-        """Whether Stash has no settings of ours, as when its configuration was lost."""
-        return not self._raw
+        return replace(delivery, destination=self._renamed.get(delivery.destination, delivery.destination))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -182,7 +152,6 @@ class Registry:
 
     def all_pools(self) -> list[Pool]:
         """All pools, including those of previous settings with something still running."""
-        self.close_idle()
         return [*self.pools.values(), *self._retired]
 
     def close_idle(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.settings import Settings
 
 # Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
 # the path map is wrong.
@@ -31,8 +32,7 @@ def decide(
     now: float,
     *,
     held: bool,
-    schedule: Sequence[float],
-    max_attempts: int,
+    settings: Settings,
     rng: Callable[[], float],
 ) -> Decision:
     """Decides about one failed delivery.
@@ -42,8 +42,7 @@ def decide(
         error: why it failed.
         now: wall time, unix seconds.
         held: the destination is ill or gone after this failure, so all of its deliveries wait.
-        schedule: seconds between attempts; the last repeats.
-        max_attempts: counted attempts after which it is a dead letter.
+        settings: the retry schedule, and the counted attempts after which it is a dead letter.
         rng: gives numbers in [0, 1), for the jitter.
     """
     row = CLASSES[error.failure]
@@ -52,8 +51,9 @@ def decide(
         # Attempts don't count while the whole destination waits. Due now puts a failed probe behind the others.
         return Decision(False, tried, now)
 
-    def later(job: Delivery, seconds: float) -> Decision:
-        return Decision(False, job, now + max(seconds * jitter(rng), error.retry_after or 0.0))
+    def later(job: Delivery, waits: Sequence[float], attempts: int) -> Decision:
+        seconds = waits[min(attempts, len(waits)) - 1] * jitter(rng)
+        return Decision(False, job, now + max(seconds, error.retry_after or 0.0))
 
     match row.delivery:
         case "bury":
@@ -62,24 +62,16 @@ def decide(
             waiting = replace(tried, not_found=tried.not_found + 1)
             if waiting.not_found > len(NOT_FOUND_SECONDS):
                 return Decision(True, waiting, now)
-            return later(waiting, NOT_FOUND_SECONDS[waiting.not_found - 1])
+            return later(waiting, NOT_FOUND_SECONDS, waiting.not_found)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
-            if counted.counted_attempts >= max_attempts:
+            if counted.counted_attempts >= settings.delivery_max_attempts:
                 return Decision(True, counted, now)
-            return later(counted, _step(schedule, counted.counted_attempts))
+            return later(counted, settings.delivery_retry_schedule, counted.counted_attempts)
         case "wait":
-            return later(tried, _step(schedule, tried.attempts))
+            return later(tried, settings.delivery_retry_schedule, tried.attempts)
 
 
 def jitter(rng: Callable[[], float]) -> float:
-    """A factor that spreads waits by 20 percent in both directions.
-
-    Args:
-        rng: numbers in [0, 1).
-    """
+    """A factor that spreads waits by 20 percent in both directions. ``rng`` gives numbers in [0, 1)."""
     return 0.8 + 0.4 * rng()
-
-
-def _step(schedule: Sequence[float], attempts: int) -> float:
-    return schedule[min(attempts, len(schedule)) - 1]
