@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BY_TRIGGER = {trigger: event for event, (trigger, _) in EVENTS.items()}
 NOT_CHANGES = {"id", "ids", "clientMutationId"}  # fields of the input that select scenes
+# Key in connection.json → Stash's name for it. They say where Stash is.
+PLACE = {"scheme": "Scheme", "host": "Host", "port": "Port", "dir": "Dir", "plugin_dir": "PluginDir"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
@@ -155,7 +157,12 @@ def _spool(folder: str, data: bytes, reason: Exception) -> None:
 
 def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     """The event as the inbox holds it. Never the whole input, which may contain a cover of megabytes."""
-    kind = _kind(context.get("type"))
+    trigger = str(context.get("type"))
+    kind = BY_TRIGGER.get(trigger)
+    if kind is None:
+        raise BadInputError(
+            f"args.hookContext.type is {trigger[:80]!r}. Known: {', '.join(BY_TRIGGER)}. Nothing was queued."
+        )
     event: dict[str, object] = {
         "scene": _scene_id(context.get("id")),
         "event": kind,
@@ -166,15 +173,6 @@ def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     if kind == "destroy" and isinstance(source, dict):
         event.update((k, source[k]) for k in ("path", "oshash", "checksum") if isinstance(source.get(k), str))
     return event
-
-
-def _kind(trigger: object) -> str:
-    kind = BY_TRIGGER.get(str(trigger))
-    if kind is None:
-        raise BadInputError(
-            f"args.hookContext.type is {str(trigger)[:80]!r}. Known: {', '.join(BY_TRIGGER)}. Nothing was queued."
-        )
-    return kind
 
 
 def _scene_id(value: object) -> int:
@@ -206,13 +204,7 @@ def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False
     server = request.get("server_connection")
     if not isinstance(server, dict):
         return
-    place = {
-        "scheme": server.get("Scheme"),
-        "host": server.get("Host"),
-        "port": server.get("Port"),
-        "dir": server.get("Dir"),
-        "plugin_dir": server.get("PluginDir"),
-    }
+    place = {key: server.get(name) for key, name in PLACE.items()}
     path = os.path.join(folder, files.CONNECTION)
     now = time.time()
     if not force and _is_fresh(path, place, now):

@@ -27,7 +27,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
     """Tests every configured destination, or the one that the caller names."""
     report = context.report
     with context.setup() as setup:
-        context.warn_of_settings((problem.setting, problem.message) for problem in setup.problems)
+        problems = context.warn_of_settings(setup.problems)
         names = _names(setup, arguments.destination)
         found = _scene(context, setup.settings) if names else None
         results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
@@ -43,7 +43,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
     return {
         "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,
-        "problems": [{"setting": p.setting, "message": p.message} for p in setup.problems],
+        "problems": problems,
     }
 
 
@@ -69,7 +69,7 @@ def _scene(context: Context, settings: Settings) -> Scene | None:
             return one
         filtered = filtered or (one if one.files else None)
     if filtered is not None:
-        filters = ", ".join(label(one.setting) for one in FILTERS)
+        filters = ", ".join(map(label, FILTERS))
         context.report.warn(
             f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so the test uses one that is not "
             f"sent. Check {filters}."

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import ago, flat, joined, one_line, scene, sentence
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
@@ -56,11 +56,14 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
         )
     return {
         "total": total,
-        "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-        "dead_letters": [
-            {**_facts(dead_letter, titles), "answer": answers[dead_letter.id]} for dead_letter in latest
-        ],
+        "groups": group_facts(groups),
+        "dead_letters": [{**_facts(one, titles), "answer": answers[one.id]} for one in latest],
     }
+
+
+def group_facts(groups: list[tuple[str, str, int]]) -> list[dict[str, object]]:
+    """The counts by error type and destination in a button's answer."""
+    return [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups]
 
 
 def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
@@ -81,12 +84,8 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
         selection = replace(_filter(arguments), ids=wanted)
         asked = dlq.ask(selection)
         lost = dlq.count_unsendable(selection)
-    context.report.say(
-        joined(
-            f"Dead letters queued again: {asked:,}.",
-            "Each is sent with its scene's current state." if asked else "",
-        )
-    )
+    after = " Each is sent with its scene's current state." if asked else ""
+    context.report.say(f"Dead letters queued again: {asked:,}.{after}")
     if asked:
         context.start_work()
     if lost:
@@ -129,10 +128,11 @@ def purge(context: Context, arguments: Arguments) -> dict[str, object]:
 def _retention(context: Context) -> int | None:
     """Days for which the settings keep dead letters; None, with a warning, if the setting is invalid."""
     with context.setup() as setup:
-        wrong = [p.message for p in setup.problems if p.setting == "dead_letter_retention_days"]
-        for message in wrong:
-            context.report.warn(message)
-        return None if wrong else setup.settings.dead_letter_retention_days
+        wrong = dict(setup.problems).get("dead_letter_retention_days")
+        if wrong is None:
+            return setup.settings.dead_letter_retention_days
+        context.report.warn(wrong)
+        return None
 
 
 def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:
@@ -169,15 +169,14 @@ def _filter(arguments: Arguments) -> Selection:
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
     """Refuses a filter that fits no dead letter, since it is probably misspelled."""
-    for name, place, wanted in (
-        ("error_type", 0, arguments.error_type),
-        ("destination", 1, arguments.destination),
+    kinds, places = ({str(group[place]) for group in groups} for place in (0, 1))
+    for name, wanted, known in (
+        ("error_type", arguments.error_type, kinds),
+        ("destination", arguments.destination, places),
     ):
-        known = sorted({str(group[place]) for group in groups})
         if wanted is not None and wanted not in known:
-            raise BadInputError(
-                one_line(f"No dead letter has the {name} {flat(wanted)!r}. Known: {', '.join(known) or 'none'}.")
-            )
+            listed = ", ".join(sorted(known)) or "none"
+            raise BadInputError(f"No dead letter has the {name} {flat(wanted)!r}. Known: {listed}.")
 
 
 def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, what: str) -> None:
@@ -213,19 +212,8 @@ def _last_answer(dead_letter: DeadLetter | None) -> str:
 
 
 def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
-    return {
-        "id": dead_letter.id,
-        "job_id": dead_letter.job_id,
-        "scene_id": dead_letter.scene_id,
-        "title": titles.get(dead_letter.scene_id, ""),
-        "destination": dead_letter.destination,
-        "event": dead_letter.event,
-        "error_type": dead_letter.error_type,
-        "error_message": dead_letter.error_message,
-        "retry_count": dead_letter.retry_count,
-        "failed_at": dead_letter.failed_at,
-        "state": dead_letter.state,
-    }
+    facts = {one.name: getattr(dead_letter, one.name) for one in fields(Summary)}
+    return {**facts, "title": titles.get(dead_letter.scene_id, "")}
 
 
 def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:

@@ -74,8 +74,8 @@ def _targets(context: Context) -> list[str]:
     with context.setup() as setup:
         configured = setup.configured
         targets = set(configured.usable)
-        for problem in setup.problems:
-            context.report.warn(problem.message)
+        for _, message in setup.problems:
+            context.report.warn(message)
         if configured.faults:
             with context.queue() as queue:
                 known = control.states(queue.connection)

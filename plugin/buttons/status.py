@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
@@ -28,10 +29,11 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     configured, problems, stash_error = _settings(context)
     snapshot, queue_error = _snapshot(context, time.time())
     if configured is None and snapshot is not None:
-        problems = list(snapshot.problems)
+        problems = snapshot.problems
     if configured is not None and configured.empty:
         context.report.warn(NONE_SET_UP)
-    worker = _worker(context, _work_left(context, snapshot, queue_error))
+    waits = bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
+    worker = _worker(context, None if queue_error else waits)
     return {
         "worker": worker,
         "stash": _stash(context, stash_error),
@@ -42,18 +44,18 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "notices": [] if snapshot is None else _notices(context, snapshot),
         "spool": _spool(context),
         "dead_letters": _dead_letters(context),
-        "problems": _problems(context, problems),
+        "problems": context.warn_of_settings(problems),
         "last_delivery": None if snapshot is None else _last_delivery(context, snapshot),
     }
 
 
-def _settings(context: Context) -> tuple[Configured | None, list[tuple[str, str]], str]:
+def _settings(context: Context) -> tuple[Configured | None, tuple[tuple[str, str], ...], str]:
     """The configured destinations (None: unknown), problems with settings, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            return setup.configured, [(problem.setting, problem.message) for problem in setup.problems], ""
+            return setup.configured, setup.problems, ""
     except StashUnavailable as error:
-        return None, [], str(error)
+        return None, (), str(error)
 
 
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
@@ -79,20 +81,14 @@ def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str
     return f"{name} can't be read now: {sentence(str(error))} Nothing is lost. Try again."
 
 
-def _work_left(context: Context, snapshot: Snapshot | None, queue_error: str) -> bool | None:
-    """Whether something waits; None if the queue can't be read."""
-    if queue_error:
-        return None
-    return bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
-
-
-def _worker(context: Context, work_left: bool | None) -> dict[str, object]:
+def _worker(context: Context, waits: bool | None) -> dict[str, object]:
+    """The worker; ``waits`` is whether something waits for it, or None if the queue can't be read."""
     running = process.running(str(context.folder))
     last = heartbeat.read(context.folder)
     if running:
         _say_running(context, last)
     else:
-        _say_not_running(context, work_left)
+        _say_not_running(context, waits)
     known = last if running else None
     return {
         "running": running,
@@ -119,19 +115,17 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
     )
 
 
-def _say_not_running(context: Context, work_left: bool | None) -> None:
+def _say_not_running(context: Context, waits: bool | None) -> None:
     state = {None: "not running", True: "not running, but deliveries wait", False: "not running, nothing waits"}
     start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
-    say = context.report.say if work_left is False else context.report.warn
-    say(f"Worker: {state[work_left]}. {start if context.may_start else context.start_by_hand}")
+    say = context.report.say if waits is False else context.report.warn
+    say(f"Worker: {state[waits]}. {start if context.may_start else context.start_by_hand}")
 
 
 def _stash(context: Context, error: str) -> str:
     if error:
-        context.report.warn(
-            f"Stash: not available. {sentence(error)} "
-            "Destinations and settings are shown as the worker last knew them."
-        )
+        known = "Destinations and settings are shown as the worker last knew them."
+        context.report.warn(f"Stash: not available. {sentence(error)} {known}")
     return error
 
 
@@ -193,15 +187,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')
     else:
         report.say("Dead letters: 0.")
-    return {
-        "total": total,
-        "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-    }
-
-
-def _problems(context: Context, problems: list[tuple[str, str]]) -> list[dict[str, str]]:
-    context.warn_of_settings(problems)
-    return [{"setting": setting, "message": message} for setting, message in problems]
+    return {"total": total, "groups": group_facts(groups)}
 
 
 def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | None:
