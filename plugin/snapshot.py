@@ -5,7 +5,7 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,22 +43,18 @@ class Snapshot:
         """Whether the worker begins no delivery at all."""
         return self.paused_since is not None or self.disabled or self.stash_away is not None
 
-    def moves(self, usable: Collection[str] | None = None) -> bool:
-        """Whether something is in flight or will begin at once.
-
-        Args:
-            usable: ids of the destinations that the settings name and that can be used; None if unknown.
-        """
+    def moves(self, usable: Set[str]) -> bool:
+        """Whether something is in flight or will begin at once; ``usable`` are the ids of usable destinations."""
         if self.expedite or (self.inbox and self.stash_away is None):
             return True
         if any(waits.in_flight for waits in self.backlog.values()):
             return True
-        return not self.blocked and any(self._is_due(name, usable) for name in self.backlog)
+        return not self.blocked and any(map(self._is_due, usable & self.backlog.keys()))
 
-    def _is_due(self, name: str, usable: Collection[str] | None) -> bool:
-        """Whether a delivery to this destination would begin now."""
+    def _is_due(self, name: str) -> bool:
+        """Whether a delivery to this usable destination would begin now."""
         health = self.healths.get(name)
-        if health is None or health.removed_at or (usable is not None and name not in usable):
+        if health is None or health.removed_at:
             return False
         may = breaker.may_send(health, self.at)
         return may == "probe" or (may == "all" and self.backlog[name].next_due <= self.at)
@@ -89,12 +85,7 @@ class Configured:
 
 
 def read(queue: SceneQueue, at: float) -> Snapshot:
-    """Reads the queue. The cost grows with the number of waiting deliveries.
-
-    Args:
-        queue: the open queue.
-        at: wall time of the snapshot, unix seconds.
-    """
+    """Reads the queue at a wall time in unix seconds. The cost grows with the number of waiting deliveries."""
     conn = queue.connection
 
     def stored(key: str) -> Any:

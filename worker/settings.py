@@ -1,12 +1,11 @@
 """The common settings: one entry each, and how Stash's map of strings, numbers and booleans is parsed.
 
 To add a setting, add a field to ``Settings``; a test then says what belongs in stash_plugin.yml. Settings of one
-destination are in that destination's folder. Nothing here reads from or writes to Stash.
+destination are in that destination's folder.
 
 An empty value means the default, because Stash's page shows an unset setting as ``""``, 0 or off. A bad value is
-never guessed at: a ``Problem`` says what is wrong and what applies meanwhile. Problems name a bad entry by its
-position in the list and never quote it: people paste tokens and URLs with passwords into the wrong field, and
-problems end up in logs.
+never guessed at: a ``Problem`` says what is wrong and what applies meanwhile. It names a bad entry by its position
+and never quotes it: people paste tokens and URLs with passwords into the wrong field, and problems end up in logs.
 """
 
 from __future__ import annotations
@@ -73,13 +72,11 @@ def declare(*settings: Setting) -> tuple[Setting, ...]:
 
 
 def label(key: str) -> str:
-    """A setting's name on Stash's page, in quotation marks, for sentences.
+    """A setting's name on Stash's page, quoted; an unknown key, such as one of another version, as it is.
 
-    A destination's settings are known once ``worker.destinations`` is imported. An unknown key, such as one that
-    another version stored, is returned as it is, in quotation marks too.
+    A destination's settings are known once ``worker.destinations`` is imported.
     """
-    setting = _declared.get(key)
-    return f'"{setting.label if setting else key}"'
+    return f'"{_declared[key].label if key in _declared else key}"'
 
 
 class _Value:
@@ -209,7 +206,7 @@ def _rule(part: str, seen: set[str]) -> tuple[str, str] | None:
     return source, target
 
 
-# Each makes a field of ``Settings``: its default, how its value is read, and its entry on Stash's page.
+# Each makes a field of ``Settings``: its default value, how it is read, and its entry on Stash's page.
 
 
 def _number(default: float, limits: tuple[int, int], name: str, about: str, meanwhile: str = "") -> Any:
@@ -223,18 +220,8 @@ def _switch(off: str, name: str, about: str) -> Any:
     return field(default=False, metadata={"read": _read_switch, "page": page})
 
 
-def _text(
-    read: Callable[[_Value], object],
-    default: object,
-    name: str,
-    about: str,
-    *,
-    shown: str,
-    example: str,
-    meanwhile: str,
-) -> Any:
-    page = Setting("", "STRING", name, about, shown, example, meanwhile=meanwhile)
-    return field(default=default, metadata={"read": read, "page": page})
+def _text(read: Callable[[_Value], object], value: object, **page: Any) -> Any:
+    return field(default=value, metadata={"read": read, "page": Setting("", "STRING", **page)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +248,9 @@ class Settings:
     delivery_retry_schedule: tuple[float, ...] = _text(  # seconds; the last one repeats
         _read_schedule,
         (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0),
-        "Delivery, waits between attempts",
-        "Up to 50 durations from 1s to 7d, in s, m, h or d, separated by spaces. The last one repeats.",
-        shown="5s 5m 30m 2h 5h 10h 14h 20h 24h",
+        label="Delivery, waits between attempts",
+        about="Up to 50 durations from 1s to 7d, in s, m, h or d, separated by spaces. The last one repeats.",
+        default="5s 5m 30m 2h 5h 10h 14h 20h 24h",
         example="10s 1m 10m 1h",
         meanwhile="the default schedule is used",
     )
@@ -283,39 +270,39 @@ class Settings:
     filter_paths: tuple[str, ...] = _text(  # path prefixes to deliver; empty: all
         _read_folders,
         (),
-        "Filter, only these folders",
-        "Delivers only scenes in these folders and below. Enter the paths that Stash shows, separated by "
+        label="Filter, only these folders",
+        about="Delivers only scenes in these folders and below. Enter the paths that Stash shows, separated by "
         "semicolons.",
-        shown="empty, all folders",
+        default="empty, all folders",
         example="/data/movies; /data/my clips",
         meanwhile="no scene is filtered by its path",
     )
     filter_skip_events: frozenset[Event] = _text(
         _read_events,
         frozenset(),
-        "Filter, events to skip",
-        "Events that are not delivered: create, update or destroy, separated by spaces.",
-        shown="empty, none is skipped",
+        label="Filter, events to skip",
+        about="Events that are not delivered: create, update or destroy, separated by spaces.",
+        default="empty, none is skipped",
         example="create destroy",
         meanwhile="no event is skipped",
     )
     filter_skip_tags: frozenset[str] = _text(  # names, case-folded
         _read_tags,
         frozenset(),
-        "Filter, tags to skip",
-        "Scenes with one of these tags are not delivered. Enter names, separated by semicolons or commas. "
+        label="Filter, tags to skip",
+        about="Scenes with one of these tags are not delivered. Enter names, separated by semicolons or commas. "
         "Upper and lower case don't matter.",
-        shown="empty, none is skipped",
+        default="empty, none is skipped",
         example="private; work in progress",
         meanwhile="no scene is skipped for its tags",
     )
     path_map: PathMap = _text(  # noqa: RUF009 - it returns a field
         _read_path_map,
         PathMap(),
-        "Path map",
-        "What the destinations call the folders that Stash sees. Enter rules of the form from => to, separated "
-        "by semicolons. The rule with the longest matching path is used.",
-        shown="empty, paths are sent as they are in Stash",
+        label="Path map",
+        about="What the destinations call the folders that Stash sees. Enter rules of the form from => to, "
+        "separated by semicolons. The rule with the longest matching path is used.",
+        default="empty, paths are sent as they are in Stash",
         example=r"/data => /mnt/media; D:\clips => /mnt/clips",
         meanwhile="paths are sent as they are in Stash",
     )
@@ -338,11 +325,7 @@ def parse(raw: Mapping[str, object]) -> tuple[Settings, tuple[Problem, ...]]:
 
     Unknown keys are no problem: Stash keeps those of older versions.
     """
-    parsed: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for setting, one in zip(SETTINGS, fields(Settings), strict=True):
-        value = _Value(setting, one.default, raw.get(setting.key))
-        parsed[setting.key] = one.metadata["read"](value)
-        if value.problem is not None:
-            problems.append(value.problem)
-    return Settings(**parsed), tuple(problems)
+    defined = fields(Settings)
+    values = [_Value(page, one.default, raw.get(page.key)) for page, one in zip(SETTINGS, defined, strict=True)]
+    parsed = {one.name: one.metadata["read"](value) for one, value in zip(defined, values, strict=True)}
+    return Settings(**parsed), tuple(value.problem for value in values if value.problem is not None)

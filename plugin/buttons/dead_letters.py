@@ -115,13 +115,9 @@ def purge(context: Context, arguments: Arguments) -> dict[str, object]:
     with context.dead_letters() as dlq:
         deleted = 0 if days is None else dlq.delete_older_than(days)
         left = dlq.get_count()
-    context.report.say(
-        joined(
-            f"Dead letters deleted: {deleted:,}. Left: {left:,}.",
-            "" if days is None else f"Retention in days: {days}.",
-            "Dead letters that were delivered since are included." if deleted else "",
-        )
-    )
+    retention = "" if days is None else f"Retention in days: {days}."
+    more = "Dead letters that were delivered since are included." if deleted else ""
+    context.report.say(joined(f"Dead letters deleted: {deleted:,}. Left: {left:,}.", retention, more))
     return {"purged": deleted, "days": days, "left": left}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from stash_courier.plugin import log
@@ -86,7 +86,7 @@ def _configured(context: Context) -> Configured | None:
         return None
 
 
-def _watch(context: Context, usable: Collection[str]) -> _Course:
+def _watch(context: Context, usable: Set[str]) -> _Course:
     """Asks the running worker, and watches it."""
 
     def look() -> Snapshot:
@@ -104,7 +104,7 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
     return _follow(first, usable, turn, look, begins=lambda: context.spooled() > 0)
 
 
-def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
+def _work(context: Context, usable: Set[str], lock: int) -> _Course:
     """Works as the worker, then releases the lock and starts a worker in the background."""
     opened: list[Runtime] = []
     set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
@@ -165,7 +165,7 @@ class _Foreground:
 
 def _follow(
     first: Snapshot,
-    usable: Collection[str],
+    usable: Set[str],
     turn: Callable[[Snapshot], bool],
     look: Callable[[], Snapshot],
     *,

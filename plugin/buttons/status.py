@@ -15,8 +15,8 @@ from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
-from stash_courier.queue import failures, files, repair, store
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
+from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -26,18 +26,29 @@ GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" list
 
 def status(context: Context, _: Arguments) -> dict[str, object]:
     """Reports the state of everything. The order of the answer is the order of the lines."""
+    report = context.report
     configured, problems, stash_error = _settings(context)
     snapshot, queue_error = _snapshot(context, time.time())
     if configured is None and snapshot is not None:
         problems = snapshot.problems
     if configured is not None and configured.empty:
-        context.report.warn(NONE_SET_UP)
+        report.warn(NONE_SET_UP)
     waits = bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
     worker = _worker(context, None if queue_error else waits)
+    if stash_error:
+        known = "Destinations and settings are shown as the worker last knew them."
+        report.warn(f"Stash: not available. {sentence(stash_error)} {known}")
+    if queue_error:
+        report.warn(queue_error)
+    elif snapshot is None:
+        report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
+    # A worker that has ended says nothing about whether Stash can be reached now.
+    elif held := blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
+        report.warn(held)
     return {
         "worker": worker,
-        "stash": _stash(context, stash_error),
-        "queue": _queue(context, snapshot, queue_error, worker_runs=bool(worker["running"])),
+        "stash": stash_error,
+        "queue": queue_error,
         "paused_since": None if snapshot is None else snapshot.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),
         "inbox": 0 if snapshot is None else snapshot.inbox,
@@ -70,15 +81,9 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
 
 
 def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
-    """Why a database can't be read, and what to do."""
-    if isinstance(error, store.QueueUnavailable):
-        return f"{name} can't be read. {sentence(str(error))}"
-    if repair.is_damage(error):
-        return (
-            f"{name} is damaged ({error}). When the worker starts, it sets the file aside and saves what can be "
-            'read. Press "Restart the worker".'
-        )
-    return f"{name} can't be read now: {sentence(str(error))} Nothing is lost. Try again."
+    if isinstance(error, sqlite3.Error):
+        return unreadable(name, error)
+    return f"{name} can't be read. {sentence(str(error))}"
 
 
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
@@ -88,7 +93,10 @@ def _worker(context: Context, waits: bool | None) -> dict[str, object]:
     if running:
         _say_running(context, last)
     else:
-        _say_not_running(context, waits)
+        state = {None: "", True: ", but deliveries wait", False: ", nothing waits"}[waits]
+        start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
+        say = context.report.say if waits is False else context.report.warn
+        say(f"Worker: not running{state}. {start if context.may_start else context.start_by_hand}")
     known = last if running else None
     return {
         "running": running,
@@ -113,34 +121,6 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
             "" if last.version == VERSION else f"Version on disk: {VERSION}; the worker switches to it by itself.",
         )
     )
-
-
-def _say_not_running(context: Context, waits: bool | None) -> None:
-    state = {None: "not running", True: "not running, but deliveries wait", False: "not running, nothing waits"}
-    start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
-    say = context.report.say if waits is False else context.report.warn
-    say(f"Worker: {state[waits]}. {start if context.may_start else context.start_by_hand}")
-
-
-def _stash(context: Context, error: str) -> str:
-    if error:
-        known = "Destinations and settings are shown as the worker last knew them."
-        context.report.warn(f"Stash: not available. {sentence(error)} {known}")
-    return error
-
-
-def _queue(context: Context, snapshot: Snapshot | None, error: str, *, worker_runs: bool) -> str:
-    """Why the queue can't be read; reports what holds all deliveries."""
-    if error:
-        context.report.warn(error)
-    elif snapshot is None:
-        context.report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
-    else:
-        # A worker that has ended says nothing about whether Stash can be reached now.
-        held = blocked(snapshot if worker_runs else replace(snapshot, stash_away=None))
-        if held:
-            context.report.warn(held)
-    return error
 
 
 def _destinations(context: Context, snapshot: Snapshot, configured: Configured | None) -> list[dict[str, object]]:

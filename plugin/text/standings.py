@@ -112,22 +112,13 @@ def blocked(snapshot: Snapshot) -> str:
 
 
 def undecided(snapshot: Snapshot, configured: Configured | None, found: Collection[Standing]) -> str:
-    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do.
-
-    Args:
-        snapshot: the queue.
-        configured: what the settings name; None if unknown.
-        found: the state of each destination.
-    """
+    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do."""
     if configured is None or configured.usable or not configured.faults or not snapshot.inbox:
         return ""
     if any(one.state == "broken" for one in found):
         return ""  # they wait for that one, and its line says so
-    return joined(
-        f"Waiting for a destination: {snapshot.inbox:,}.",
-        to_correct(configured.faulty_settings),
-        "What waits is delivered afterwards.",
-    )
+    settings = to_correct(configured.faulty_settings)
+    return f"Waiting for a destination: {snapshot.inbox:,}. {settings} What waits is delivered afterwards."
 
 
 def standings(snapshot: Snapshot, configured: Configured | None) -> list[Standing]:
