@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stash_courier.plugin.errors import BadInputError
 
@@ -43,30 +44,26 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
     if unknown is not None:
         takes = ", ".join(sorted(allowed)) or "none"
         raise BadInputError(f"{mode} takes no argument {unknown[:40]!r}. Arguments: {takes}. Nothing was done.")
-    return Arguments(
-        ids=_ids(given["ids"]) if "ids" in given else None,
-        error_type=_text("error_type", given["error_type"]) if "error_type" in given else None,
-        destination=_text("destination", given["destination"]) if "destination" in given else None,
-        limit=_number("limit", given["limit"], MOST_LETTERS) if "limit" in given else None,
-        days=_number("days", given["days"], MOST_DAYS) if "days" in given else None,
-    )
+    read: dict[str, Any] = {name: READERS[name](name, value) for name, value in given.items()}
+    return Arguments(**read)
 
 
-def _ids(value: object) -> tuple[int, ...]:
+def _ids(name: str, value: object) -> tuple[int, ...]:
     entries = value if isinstance(value, list) else [value]
     if len(entries) == 1 and isinstance(entries[0], str):
         entries = entries[0].replace(",", " ").split()
     ids = tuple(dict.fromkeys(_whole(entry) or 0 for entry in entries))
     if not 1 <= len(ids) <= MOST_LETTERS or min(ids) < 1:
         raise BadInputError(
-            f"ids must be 1 to {MOST_LETTERS} numbers of dead letters, as a list or as text like '1, 2 3'. "
+            f"{name} must be 1 to {MOST_LETTERS} numbers of dead letters, as a list or as text like '1, 2 3'. "
             "Nothing was done."
         )
     return ids
 
 
-def _number(name: str, value: object, most: int) -> int:
+def _number(name: str, value: object) -> int:
     number = _whole(value)
+    most = MOST_DAYS if name == "days" else MOST_LETTERS
     if number is None or not 1 <= number <= most:
         raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
     return number
@@ -86,3 +83,6 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
         raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
     return value.strip()
+
+
+READERS = {"ids": _ids, "error_type": _text, "destination": _text, "limit": _number, "days": _number}

@@ -34,16 +34,11 @@ class Setup:
 
 
 class Context:
-    """What a button works with.
-
-    Args:
-        folder: the data folder.
-        root: the plugin's folder.
-    """
+    """What a button works with."""
 
     def __init__(self, folder: Path, root: str) -> None:
-        self.folder = folder
-        self.root = root
+        self.folder = folder  # for data
+        self.root = root  # the plugin's folder
         self.report = Report()
         self.stash = Stash(folder)
 
@@ -104,13 +99,13 @@ class Context:
     def warn_of_settings(self, problems: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
         """Reports problems with settings, and offers a new secret in place of a bad one.
 
-        The secret appears only here: the worker's log and the queue keep only the problems.
+        The secret appears only here: the worker's log, the queue and the answer have only the problems.
 
         Args:
             problems: (setting, message) each.
 
         Returns:
-            The problems as a button's answer has them.
+            The problems for the button's answer.
         """
         for _, message in problems:
             self.report.warn(message)

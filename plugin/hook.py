@@ -32,11 +32,7 @@ CONNECTION_AGE_SECONDS = 1
 
 
 def main(raw: bytes, root: str) -> int:
-    """Carries out the request that Stash wrote to standard input.
-
-    Args:
-        raw: all of standard input.
-        root: the plugin's folder.
+    """Carries out the request that Stash wrote to standard input (``raw``).
 
     Returns:
         The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
@@ -194,12 +190,8 @@ def _changed(fields: object) -> list[str]:
 def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False) -> None:
     """Writes connection.json, which tells the worker how to reach Stash, if it is old or names another Stash.
 
-    A file that can't be written is only logged: the event is stored, and the next hook tries again.
-
-    Args:
-        request: what Stash wrote to standard input.
-        folder: the data folder.
-        force: write even if the file is new, because a button uses it at once.
+    A file that can't be written is only logged: the event is stored, and the next hook tries again. ``force``
+    writes even if the file is new, because a button uses it at once.
     """
     server = request.get("server_connection")
     if not isinstance(server, dict):

@@ -38,18 +38,14 @@ class Snapshot:
         """Deliveries that wait or are in flight."""
         return sum(waits.total for waits in self.backlog.values())
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the worker begins no delivery at all."""
-        return self.paused_since is not None or self.disabled or self.stash_away is not None
-
     def moves(self, usable: Set[str]) -> bool:
         """Whether something is in flight or will begin at once; ``usable`` are the ids of usable destinations."""
-        if self.expedite or (self.inbox and self.stash_away is None):
+        in_flight = any(waits.in_flight for waits in self.backlog.values())
+        if in_flight or self.expedite or (self.inbox and self.stash_away is None):
             return True
-        if any(waits.in_flight for waits in self.backlog.values()):
-            return True
-        return not self.blocked and any(map(self._is_due, usable & self.backlog.keys()))
+        if self.paused_since is not None or self.disabled or self.stash_away is not None:
+            return False  # the worker begins no delivery at all
+        return any(map(self._is_due, usable & self.backlog.keys()))
 
     def _is_due(self, name: str) -> bool:
         """Whether a delivery to this usable destination would begin now."""
@@ -91,10 +87,8 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
     def stored(key: str) -> Any:
         return control.get(conn, key)
 
-    notices = [stored(control.UNSEEN)]
     # The repair is mentioned until the owner deletes the damaged file.
-    if any(queue.folder.glob("*.damaged-*")):
-        notices.insert(0, stored(control.REPAIRED))
+    repaired = stored(control.REPAIRED) if any(queue.folder.glob("*.damaged-*")) else None
     return Snapshot(
         at=at,
         inbox=queue.inbox_count(),
@@ -105,7 +99,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
         problems=tuple((setting, message) for setting, message in stored(control.PROBLEMS) or ()),
-        notices=tuple(notice for notice in notices if notice),
+        notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
     )

@@ -42,8 +42,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
     Args:
         mode: its name in the manifest's ``defaultArgs``.
-        args: the mode and the caller's other arguments.
-        folder: the data folder; it exists.
+        args: the caller's arguments, including ``mode``.
+        folder: the data folder, which exists.
         root: the plugin's folder.
 
     Returns:

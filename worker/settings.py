@@ -20,7 +20,6 @@ from stash_courier.queue.jobs import Event
 from stash_courier.worker.paths import WINDOWS_SEPARATORS, PathMap, is_absolute, prefix_key
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST_WAIT = 7 * SECONDS["d"]  # of one entry of the retry schedule
 MOST_WAITS = 50  # entries of the retry schedule
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.0{1,9})?")
@@ -193,7 +192,7 @@ def _split(text: str) -> list[str]:
 def _wait(entry: str) -> float | None:
     match = _WAIT.fullmatch(entry)
     seconds = int(match[1]) * SECONDS[match[2]] if match else 0.0
-    return seconds if 1.0 <= seconds <= LONGEST_WAIT else None
+    return seconds if 1.0 <= seconds <= 7 * SECONDS["d"] else None
 
 
 def _rule(part: str, seen: set[str]) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -40,7 +41,8 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.count_by_error()
         _require_fitting(groups, arguments)
-        latest = dlq.get_recent(arguments.limit or LISTED, _filter(arguments))
+        selection = Selection(None, arguments.error_type, arguments.destination)
+        latest = dlq.get_recent(arguments.limit or LISTED, selection)
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
@@ -50,10 +52,7 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
     for dead_letter in latest:
         report.say(_line(dead_letter, titles, now, answers[dead_letter.id]))
     if total:
-        report.say(
-            'To send dead letters again after fixing the cause, press "Retry dead letters". To delete them, press '
-            '"Discard dead letters".'
-        )
+        report.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
     return {
         "total": total,
         "groups": group_facts(groups),
@@ -68,10 +67,8 @@ def group_facts(groups: list[tuple[str, str, int]]) -> list[dict[str, object]]:
 
 def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
     for kind, where, number in groups[:GROUPS]:
-        context.report.say(
-            f"Dead letters for {where or 'no destination'}, {failures.label(kind)}: {number:,}. "
-            f"Error type: {flat(kind)}."
-        )
+        group = f"{where or 'no destination'}, {failures.label(kind)}"
+        context.report.say(f"Dead letters for {group}: {number:,}. Error type: {flat(kind)}.")
     if others := groups[GROUPS:]:
         number = sum(n for _, _, n in others)
         context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
@@ -80,8 +77,7 @@ def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state."""
     with context.dead_letters() as dlq:
-        wanted = _wanted(dlq, arguments)
-        selection = replace(_filter(arguments), ids=wanted)
+        selection = _selection(dlq, arguments)
         asked = dlq.ask(selection)
         lost = dlq.count_unsendable(selection)
     after = " Each is sent with its scene's current state." if asked else ""
@@ -94,18 +90,18 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
             'Press "Send recently changed scenes" or "Send all scenes" instead. When there are no other dead '
             'letters, press "Discard dead letters" to delete them.'
         )
-    _say_missing(context, wanted, asked + lost, "without a dead letter, or already queued again")
+    _say_missing(context, selection.ids, asked + lost, "without a dead letter, or already queued again")
     return {"retried": asked, "unsendable": lost}
 
 
 def discard(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters of any age."""
     with context.dead_letters() as dlq:
-        wanted = _wanted(dlq, arguments)
-        deleted = dlq.discard(replace(_filter(arguments), ids=wanted))
+        selection = _selection(dlq, arguments)
+        deleted = dlq.discard(selection)
         left = dlq.get_count()
     context.report.say(f"Dead letters deleted: {deleted:,}. Left: {left:,}.")
-    _say_missing(context, wanted, deleted, "without a dead letter")
+    _say_missing(context, selection.ids, deleted, "without a dead letter")
     return {"discarded": deleted, "left": left}
 
 
@@ -148,34 +144,29 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
 
-def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | None:
-    """The ids that the caller selects; None for all that fit the filters."""
+def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
+    """The dead letters that the caller selects; without ids all that fit the filters."""
+    selection = Selection(arguments.ids, arguments.error_type, arguments.destination)
     if arguments.ids is None:
         _require_fitting(dlq.count_by_error(), arguments)
     if arguments.limit is None:
-        return arguments.ids
+        return selection
     if arguments.ids is not None:
         raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
-    return tuple(dead_letter.id for dead_letter in dlq.get_recent(arguments.limit, _filter(arguments)))
-
-
-def _filter(arguments: Arguments) -> Selection:
-    return Selection(error_type=arguments.error_type, destination=arguments.destination)
+    latest = dlq.get_recent(arguments.limit, selection)
+    return replace(selection, ids=tuple(one.id for one in latest))
 
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
     """Refuses a filter that fits no dead letter, since it is probably misspelled."""
-    kinds, places = ({str(group[place]) for group in groups} for place in (0, 1))
-    for name, wanted, known in (
-        ("error_type", arguments.error_type, kinds),
-        ("destination", arguments.destination, places),
-    ):
+    for name, wanted, i in (("error_type", arguments.error_type, 0), ("destination", arguments.destination, 1)):
+        known = {str(group[i]) for group in groups}
         if wanted is not None and wanted not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise BadInputError(f"No dead letter has the {name} {flat(wanted)!r}. Known: {listed}.")
 
 
-def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, what: str) -> None:
+def _say_missing(context: Context, wanted: Collection[int] | None, done: int, what: str) -> None:
     if wanted is not None and done < len(wanted):
         context.report.warn(f"Ids {what}: {len(wanted) - done:,} of {len(wanted):,}.")
 

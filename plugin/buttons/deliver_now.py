@@ -101,7 +101,7 @@ def _watch(context: Context, usable: Set[str]) -> _Course:
     with context.queue() as queue, queue.transaction():
         control.expedite(queue.connection)
     process.wake(str(context.folder))
-    return _follow(first, usable, turn, look, begins=lambda: context.spooled() > 0)
+    return _follow(first, usable, turn, look, lambda: context.spooled() > 0)
 
 
 def _work(context: Context, usable: Set[str], lock: int) -> _Course:
@@ -114,9 +114,7 @@ def _work(context: Context, usable: Set[str], lock: int) -> _Course:
             opened.append(session)
             worker = _Foreground(context, session, began)
             first = read(session.queue, began)
-            course = _follow(
-                first, usable, worker.turn, lambda: read(session.queue, time.time()), begins=worker.begins
-            )
+            course = _follow(first, usable, worker.turn, lambda: read(session.queue, time.time()), worker.begins)
             session.finish(main.GRACE_SECONDS)
             course = _Course(first, read(session.queue, time.time()), course.stuck)
     finally:
@@ -148,7 +146,7 @@ class _Foreground:
         if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
             heartbeat.beat(self._context.folder, self._began)
-        end = now + _look_seconds(seen)
+        end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
             if session.dispatcher.registry.pools and not self._expedited:
@@ -168,7 +166,6 @@ def _follow(
     usable: Set[str],
     turn: Callable[[Snapshot], bool],
     look: Callable[[], Snapshot],
-    *,
     begins: Callable[[], bool],
 ) -> _Course:
     """Watches until nothing moves any more, or until what should move doesn't.

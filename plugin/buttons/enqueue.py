@@ -13,13 +13,12 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import joined, sentence, span, to_correct
+from stash_courier.plugin.text.words import DAY, joined, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
 RECENT_DAYS = 7  # also in stash_plugin.yml
-DAY = 86_400.0
 
 
 def enqueue_all(context: Context, _: Arguments) -> dict[str, object]:

@@ -52,7 +52,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "paused_since": None if snapshot is None else snapshot.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),
         "inbox": 0 if snapshot is None else snapshot.inbox,
-        "notices": [] if snapshot is None else _notices(context, snapshot),
+        "notices": [] if snapshot is None else list(snapshot.notices),
         "spool": _spool(context),
         "dead_letters": _dead_letters(context),
         "problems": context.warn_of_settings(problems),
@@ -124,6 +124,7 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
 
 
 def _destinations(context: Context, snapshot: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
+    """Reports each destination, new changes, and the worker's notices; returns facts about the destinations."""
     report = context.report
     found = standings(snapshot, configured)
     for one in found:
@@ -132,13 +133,9 @@ def _destinations(context: Context, snapshot: Snapshot, configured: Configured |
         report.warn(waiting)
     elif snapshot.inbox:
         report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")
-    return [one.facts() for one in found]
-
-
-def _notices(context: Context, snapshot: Snapshot) -> list[str]:
     for notice in snapshot.notices:
-        context.report.warn(notice)
-    return list(snapshot.notices)
+        report.warn(notice)
+    return [one.facts() for one in found]
 
 
 def _spool(context: Context) -> int:
@@ -160,9 +157,8 @@ def _dead_letters(context: Context) -> dict[str, object]:
         report.warn(_unreadable(files.DLQ_DB, error))
         return {"total": None, "groups": []}
     if total:
-        listed = [
-            f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in groups[:GROUPS]
-        ]
+        shown = groups[:GROUPS]
+        listed = [f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in shown]
         more = "; …" if len(groups) > GROUPS else ""
         report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')
     else:
@@ -177,8 +173,6 @@ def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | Non
         return None
     scene_id = int(last["scene_id"])
     title = context.titles({scene_id}).get(scene_id, "")
-    context.report.say(
-        f"Last delivery: {scene(scene_id, title)} to {flat(str(last['destination']))}, "
-        f"{ago(snapshot.at - float(last['at']))}."
-    )
+    where, when = flat(str(last["destination"])), ago(snapshot.at - float(last["at"]))
+    context.report.say(f"Last delivery: {scene(scene_id, title)} to {where}, {when}.")
     return {**last, "title": title}

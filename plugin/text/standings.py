@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Configured, Snapshot
-from stash_courier.plugin.text.words import ago, ahead, flat, joined, sentence, since, span, to_correct
+from stash_courier.plugin.text.words import DAY, ago, ahead, flat, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
 
-DAY = 86_400.0
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
     "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "

@@ -15,7 +15,7 @@ LONGEST_TITLE = 80  # characters of a scene's title
 LONGEST_TEXT = 400  # characters of another program's text
 LATEST_CLOCK = 32e9  # unix seconds; Windows has no local time after the year 3000
 
-_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0  # seconds
 
 
 def one_line(text: str) -> str:
@@ -71,13 +71,13 @@ def span(seconds: float) -> str:
     seconds = max(seconds, 0.0)
     if 0.0 < seconds < 0.95:
         return f"{max(seconds, 0.1):.1f} s"
-    if seconds < 1.5 * _MINUTE:
+    if seconds < 1.5 * MINUTE:
         return f"{seconds:.0f} s"
-    if seconds < 1.5 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 1.5 * _DAY:
-        return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} days"
+    if seconds < 1.5 * HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 1.5 * DAY:
+        return f"{seconds / HOUR:.0f} h"
+    return f"{seconds / DAY:.0f} days"
 
 
 def since(at: float, now: float) -> str:
