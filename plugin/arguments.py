@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stash_courier.plugin.errors import BadInputError
 
-MOST_IDS = 1000
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
 LONGEST_TEXT = 300
@@ -32,7 +32,7 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
     """Reads the arguments that this mode takes.
 
     Args:
-        mode: its name, for the error message.
+        mode: its name.
         args: as Stash passes them on, including ``mode``.
         allowed: names of fields of ``Arguments``.
 
@@ -44,31 +44,26 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
     if unknown is not None:
         takes = ", ".join(sorted(allowed)) or "none"
         raise BadInputError(f"{mode} takes no argument {unknown[:40]!r}. Arguments: {takes}. Nothing was done.")
-    return Arguments(
-        ids=_ids(given["ids"]) if "ids" in given else None,
-        error_type=_text("error_type", given.get("error_type")),
-        destination=_text("destination", given.get("destination")),
-        limit=_number("limit", given["limit"], MOST_LETTERS) if "limit" in given else None,
-        days=_number("days", given["days"], MOST_DAYS) if "days" in given else None,
-    )
+    read: dict[str, Any] = {name: READERS[name](name, value) for name, value in given.items()}
+    return Arguments(**read)
 
 
-def _ids(value: object) -> tuple[int, ...]:
+def _ids(name: str, value: object) -> tuple[int, ...]:
     entries = value if isinstance(value, list) else [value]
     if len(entries) == 1 and isinstance(entries[0], str):
         entries = entries[0].replace(",", " ").split()
-    ids = [_whole(entry) for entry in entries]
-    found = tuple(dict.fromkeys(i for i in ids if i is not None))
-    if not found or None in ids or min(found) < 1 or len(found) > MOST_IDS:
+    ids = tuple(dict.fromkeys(_whole(entry) or 0 for entry in entries))
+    if not 1 <= len(ids) <= MOST_LETTERS or min(ids) < 1:
         raise BadInputError(
-            f"ids must be 1 to {MOST_IDS} numbers of dead letters, as a list or as text like '1, 2 3'. "
+            f"{name} must be 1 to {MOST_LETTERS} numbers of dead letters, as a list or as text like '1, 2 3'. "
             "Nothing was done."
         )
-    return found
+    return ids
 
 
-def _number(name: str, value: object, most: int) -> int:
+def _number(name: str, value: object) -> int:
     number = _whole(value)
+    most = MOST_DAYS if name == "days" else MOST_LETTERS
     if number is None or not 1 <= number <= most:
         raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
     return number
@@ -84,9 +79,10 @@ def _whole(value: object) -> int | None:
     return int(value)
 
 
-def _text(name: str, value: object) -> str | None:
-    if value is None:
-        return None
+def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
         raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
     return value.strip()
+
+
+READERS = {"ids": _ids, "error_type": _text, "destination": _text, "limit": _number, "days": _number}

@@ -6,7 +6,7 @@ Buttons open the queue briefly: a damaged file can't be replaced while it is ope
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process
 from stash_courier.worker.destinations import Destination
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
-from stash_courier.worker.settings import Problem, Settings, label, parse
+from stash_courier.worker.settings import Settings, label, parse
 from stash_courier.worker.stash.client import Stash, StashUnavailable
 
 
@@ -29,21 +29,16 @@ class Setup:
 
     settings: Settings
     destinations: Mapping[str, Destination]  # by id, those that can be used
-    problems: tuple[Problem, ...]
+    problems: tuple[tuple[str, str], ...]  # (setting, message)
     configured: Configured
 
 
 class Context:
-    """What a button works with.
-
-    Args:
-        folder: the data folder.
-        root: the plugin's folder.
-    """
+    """What a button works with."""
 
     def __init__(self, folder: Path, root: str) -> None:
-        self.folder = folder
-        self.root = root
+        self.folder = folder  # for data
+        self.root = root  # the plugin's folder
         self.report = Report()
         self.stash = Stash(folder)
 
@@ -57,28 +52,26 @@ class Context:
         state = self.stash.plugin_state()
         settings, problems = parse(state.settings)
         loaded = destinations.load(state.settings, settings)
+        disabling = dict.fromkeys(problem.setting for problem in loaded.problems if not problem.minor)
         faults = {
-            kind: tuple(dict.fromkeys(p.setting for p in loaded.problems if _disables(p, kind)))
+            kind: tuple(setting for setting in disabling if setting.startswith(f"{kind}_"))
             for kind in sorted(loaded.broken_kinds)
         }
         configured = Configured(frozenset(loaded.destinations), frozenset(loaded.unusable), faults)
         try:
-            yield Setup(settings, loaded.destinations, (*problems, *loaded.problems), configured)
+            found = tuple((problem.setting, problem.message) for problem in (*problems, *loaded.problems))
+            yield Setup(settings, loaded.destinations, found, configured)
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
 
-    @contextmanager
-    def queue(self) -> Iterator[SceneQueue]:
+    def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""
-        with closing(SceneQueue(self.folder)) as queue:
-            yield queue
+        return closing(SceneQueue(self.folder))
 
-    @contextmanager
-    def dead_letters(self) -> Iterator[DeadLetterQueue]:
+    def dead_letters(self) -> closing[DeadLetterQueue]:
         """The dead letters; closed at the end of the block."""
-        with closing(DeadLetterQueue(self.folder)) as dlq:
-            yield dlq
+        return closing(DeadLetterQueue(self.folder))
 
     @property
     def may_start(self) -> bool:
@@ -94,11 +87,7 @@ class Context:
         )
 
     def wake_worker(self) -> bool:
-        """Wakes the worker or starts one.
-
-        Returns:
-            False if none runs and this plugin may not start one.
-        """
+        """Wakes the worker or starts one; False if none runs and this plugin may not start one."""
         folder = str(self.folder)
         return process.wake(folder) or process.start(folder, self.root)
 
@@ -107,21 +96,23 @@ class Context:
         if not self.wake_worker():
             self.report.warn(f"Worker: not running. {self.start_by_hand}")
 
-    def warn_of_settings(self, problems: Iterable[tuple[str, str]]) -> None:
+    def warn_of_settings(self, problems: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
         """Reports problems with settings, and offers a new secret in place of a bad one.
 
-        The secret appears only here: the worker's log and the queue keep only the problems.
+        The secret appears only here: the worker's log, the queue and the answer have only the problems.
 
         Args:
             problems: (setting, message) each.
+
+        Returns:
+            The problems for the button's answer.
         """
-        bad = set()
-        for setting, message in problems:
-            bad.add(setting)
+        for _, message in problems:
             self.report.warn(message)
-        if "webhook_secret" in bad:
+        if any(setting == "webhook_secret" for setting, _ in problems):
             name = label("webhook_secret")
             self.report.say(f"A new random secret, to enter at {name} and at the receiver: {fresh_secret()}")
+        return [{"setting": setting, "message": message} for setting, message in problems]
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
         """Scenes' titles from Stash, by id; none if Stash can't be asked."""
@@ -133,8 +124,3 @@ class Context:
     def spooled(self) -> int:
         """The number of changes that hooks kept outside the queue."""
         return sum(1 for _ in (self.folder / files.SPOOL).glob("*.json"))
-
-
-def _disables(problem: Problem, kind: str) -> bool:
-    """Whether the problem makes a destination of that kind unusable."""
-    return problem.setting.startswith(f"{kind}_") and not problem.minor

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BY_TRIGGER = {trigger: event for event, (trigger, _) in EVENTS.items()}
 NOT_CHANGES = {"id", "ids", "clientMutationId"}  # fields of the input that select scenes
+# Key in connection.json → Stash's name for it. They say where Stash is.
+PLACE = {"scheme": "Scheme", "host": "Host", "port": "Port", "dir": "Dir", "plugin_dir": "PluginDir"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
@@ -30,11 +32,7 @@ CONNECTION_AGE_SECONDS = 1
 
 
 def main(raw: bytes, root: str) -> int:
-    """Carries out the request that Stash wrote to standard input.
-
-    Args:
-        raw: all of standard input.
-        root: the plugin's folder.
+    """Carries out the request that Stash wrote to standard input (``raw``).
 
     Returns:
         The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
@@ -155,7 +153,12 @@ def _spool(folder: str, data: bytes, reason: Exception) -> None:
 
 def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     """The event as the inbox holds it. Never the whole input, which may contain a cover of megabytes."""
-    kind = _kind(context.get("type"))
+    trigger = str(context.get("type"))
+    kind = BY_TRIGGER.get(trigger)
+    if kind is None:
+        raise BadInputError(
+            f"args.hookContext.type is {trigger[:80]!r}. Known: {', '.join(BY_TRIGGER)}. Nothing was queued."
+        )
     event: dict[str, object] = {
         "scene": _scene_id(context.get("id")),
         "event": kind,
@@ -166,15 +169,6 @@ def _event(context: dict[str, Any], at: float) -> dict[str, object]:
     if kind == "destroy" and isinstance(source, dict):
         event.update((k, source[k]) for k in ("path", "oshash", "checksum") if isinstance(source.get(k), str))
     return event
-
-
-def _kind(trigger: object) -> str:
-    kind = BY_TRIGGER.get(str(trigger))
-    if kind is None:
-        raise BadInputError(
-            f"args.hookContext.type is {str(trigger)[:80]!r}. Known: {', '.join(BY_TRIGGER)}. Nothing was queued."
-        )
-    return kind
 
 
 def _scene_id(value: object) -> int:
@@ -196,23 +190,13 @@ def _changed(fields: object) -> list[str]:
 def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False) -> None:
     """Writes connection.json, which tells the worker how to reach Stash, if it is old or names another Stash.
 
-    A file that can't be written is only logged: the event is stored, and the next hook tries again.
-
-    Args:
-        request: what Stash wrote to standard input.
-        folder: the data folder.
-        force: write even if the file is new, because a button uses it at once.
+    A file that can't be written is only logged: the event is stored, and the next hook tries again. ``force``
+    writes even if the file is new, because a button uses it at once.
     """
     server = request.get("server_connection")
     if not isinstance(server, dict):
         return
-    place = {
-        "scheme": server.get("Scheme"),
-        "host": server.get("Host"),
-        "port": server.get("Port"),
-        "dir": server.get("Dir"),
-        "plugin_dir": server.get("PluginDir"),
-    }
+    place = {key: server.get(name) for key, name in PLACE.items()}
     path = os.path.join(folder, files.CONNECTION)
     now = time.time()
     if not force and _is_fresh(path, place, now):

@@ -43,11 +43,7 @@ def error(text: str) -> None:
 
 
 def progress(fraction: float) -> None:
-    """Moves the task's progress bar in Stash.
-
-    Args:
-        fraction: how much is done; values outside 0 to 1 count as the nearer limit.
-    """
+    """Moves the task's progress bar in Stash to this fraction; values outside 0 to 1 count as the nearer limit."""
     _write(b"p", f"{max(0.0, min(fraction, 1.0)):.4f}")
 
 

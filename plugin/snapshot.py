@@ -5,7 +5,7 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,27 +38,19 @@ class Snapshot:
         """Deliveries that wait or are in flight."""
         return sum(waits.total for waits in self.backlog.values())
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the worker begins no delivery at all."""
-        return self.paused_since is not None or self.disabled or self.stash_away is not None
-
-    def moves(self, usable: Collection[str] | None = None) -> bool:
-        """Whether something is in flight or will begin at once.
-
-        Args:
-            usable: ids of the destinations that the settings name and that can be used; None if unknown.
-        """
-        if self.expedite or (self.inbox and self.stash_away is None):
+    def moves(self, usable: Set[str]) -> bool:
+        """Whether something is in flight or will begin at once; ``usable`` are the ids of usable destinations."""
+        in_flight = any(waits.in_flight for waits in self.backlog.values())
+        if in_flight or self.expedite or (self.inbox and self.stash_away is None):
             return True
-        if any(waits.in_flight for waits in self.backlog.values()):
-            return True
-        return not self.blocked and any(self._is_due(name, usable) for name in self.backlog)
+        if self.paused_since is not None or self.disabled or self.stash_away is not None:
+            return False  # the worker begins no delivery at all
+        return any(map(self._is_due, usable & self.backlog.keys()))
 
-    def _is_due(self, name: str, usable: Collection[str] | None) -> bool:
-        """Whether a delivery to this destination would begin now."""
+    def _is_due(self, name: str) -> bool:
+        """Whether a delivery to this usable destination would begin now."""
         health = self.healths.get(name)
-        if health is None or health.removed_at or (usable is not None and name not in usable):
+        if health is None or health.removed_at:
             return False
         may = breaker.may_send(health, self.at)
         return may == "probe" or (may == "all" and self.backlog[name].next_due <= self.at)
@@ -89,21 +81,14 @@ class Configured:
 
 
 def read(queue: SceneQueue, at: float) -> Snapshot:
-    """Reads the queue. The cost grows with the number of waiting deliveries.
-
-    Args:
-        queue: the open queue.
-        at: wall time of the snapshot, unix seconds.
-    """
+    """Reads the queue at a wall time in unix seconds. The cost grows with the number of waiting deliveries."""
     conn = queue.connection
 
     def stored(key: str) -> Any:
         return control.get(conn, key)
 
-    notices = [stored(control.UNSEEN)]
     # The repair is mentioned until the owner deletes the damaged file.
-    if any(queue.folder.glob("*.damaged-*")):
-        notices.insert(0, stored(control.REPAIRED))
+    repaired = stored(control.REPAIRED) if any(queue.folder.glob("*.damaged-*")) else None
     return Snapshot(
         at=at,
         inbox=queue.inbox_count(),
@@ -114,7 +99,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
         problems=tuple((setting, message) for setting, message in stored(control.PROBLEMS) or ()),
-        notices=tuple(notice for notice in notices if notice),
+        notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
     )

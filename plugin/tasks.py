@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,28 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import LONGEST, one_line, sentence
-from stash_courier.queue import repair, store
+from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
+from stash_courier.queue import store
 from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "limit")  # how a caller selects dead letters
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """One task button."""
-
-    do: Callable[[Context, Arguments], dict[str, object]]
-    takes: tuple[str, ...] = ()  # fields of Arguments
-
-
-MODES = {
-    "status": Mode(status.status),
-    "deliver_now": Mode(deliver_now.deliver_now),
-    "review_dead_letters": Mode(dead_letters.review, CHOICE),
-    "retry_dead_letters": Mode(dead_letters.retry, CHOICE),
-    "purge_dead_letters": Mode(dead_letters.purge, ("days",)),
-    "discard_dead_letters": Mode(dead_letters.discard, CHOICE),
-    "test_destinations": Mode(check_destinations.run, ("destination",)),
-    "enqueue_all": Mode(enqueue.enqueue_all),
-    "enqueue_recent": Mode(enqueue.enqueue_recent, ("days",)),
-    "pause": Mode(controls.pause),
-    "resume": Mode(controls.resume),
-    "restart_worker": Mode(controls.restart_worker),
-    "stop_worker": Mode(controls.stop_worker),
+# Mode → its function, and the fields of ``Arguments`` that it takes.
+MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Collection[str]]] = {
+    "status": (status.status, ()),
+    "deliver_now": (deliver_now.deliver_now, ()),
+    "review_dead_letters": (dead_letters.review, CHOICE),
+    "retry_dead_letters": (dead_letters.retry, CHOICE),
+    "purge_dead_letters": (dead_letters.purge, ("days",)),
+    "discard_dead_letters": (dead_letters.discard, CHOICE),
+    "test_destinations": (check_destinations.run, ("destination",)),
+    "enqueue_all": (enqueue.enqueue_all, ()),
+    "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
+    "pause": (controls.pause, ()),
+    "resume": (controls.resume, ()),
+    "restart_worker": (controls.restart_worker, ()),
+    "stop_worker": (controls.stop_worker, ()),
 }
 
 
@@ -50,8 +42,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
     Args:
         mode: its name in the manifest's ``defaultArgs``.
-        args: the mode and the caller's other arguments.
-        folder: the data folder; it exists.
+        args: the caller's arguments, including ``mode``.
+        folder: the data folder, which exists.
         root: the plugin's folder.
 
     Returns:
@@ -60,16 +52,16 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     Raises:
         BadInputError: the button couldn't do its work; the message is one line.
     """
-    chosen = MODES.get(mode) if isinstance(mode, str) else None
-    if chosen is None:
+    if not isinstance(mode, str) or mode not in MODES:
         wrong = f"The mode {mode[:40]!r} is unknown." if isinstance(mode, str) else "No mode was given."
         raise BadInputError(f"{wrong} Modes: {', '.join(sorted([*MODES, 'wake']))}.")
-    arguments = parse(str(mode), args, chosen.takes)
+    press, takes = MODES[mode]
+    arguments = parse(mode, args, takes)
     # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
     context = Context(Path(folder), root)
     try:
-        result = chosen.do(context, arguments)
+        result = press(context, arguments)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
         raise BadInputError(one_line(_explained(error, context.folder))) from error
     except BadInputError as error:
@@ -83,12 +75,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 def _explained(error: Exception, folder: Path) -> str:
     """What is wrong and what to do, for an error that stops a button."""
     if isinstance(error, sqlite3.Error):
-        if repair.is_damage(error):
-            return (
-                f'A database in {folder} is damaged ({error}). Press "Restart the worker": it sets the file aside '
-                "and saves what can be read. Then press this button again."
-            )
-        return f"A database in {folder} can't be used now ({error}). Nothing is lost. Press this button again."
+        return unreadable(f"A database in {folder}", error)
     if isinstance(error, OSError):
         where, reason = error.filename or folder, error.strerror or error
         return f"{where} can't be used ({reason}). Check its owner and the free disk space."

@@ -11,12 +11,9 @@ import sys
 
 
 def add(root: str) -> None:
-    """Puts ``lib/`` of an installed plugin first on the path, or adds site-packages in a checkout.
+    """Puts ``lib/`` of the plugin's folder first on the path, or adds site-packages in a checkout.
 
     ``lib/`` comes first because the official image ships another package that also imports as ``stashapi``.
-
-    Args:
-        root: the plugin's folder.
     """
     lib = os.path.join(root, "lib")
     if os.path.isdir(lib):

@@ -5,7 +5,7 @@ To add a filter, add a row to ``FILTERS`` and its setting to worker/settings.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,23 +14,14 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """One filter on scenes."""
-
-    setting: str  # its key
-    passes: Callable[[Scene, Settings], bool]
-
-
-FILTERS = (
-    Filter("filter_only_organized", lambda scene, settings: scene.organized or not settings.filter_only_organized),
-    Filter("filter_paths", lambda scene, settings: _path_passes(scene.path, settings)),
-    Filter(
-        "filter_skip_tags",
-        lambda scene, settings: settings.filter_skip_tags.isdisjoint(tag.name.casefold() for tag in scene.tags),
+# The key of its setting → whether a scene passes it.
+FILTERS: Mapping[str, Callable[[Scene, Settings], bool]] = {
+    "filter_only_organized": lambda scene, settings: scene.organized or not settings.filter_only_organized,
+    "filter_paths": lambda scene, settings: _path_passes(scene.path, settings),
+    "filter_skip_tags": lambda scene, settings: settings.filter_skip_tags.isdisjoint(
+        tag.name.casefold() for tag in scene.tags
     ),
-)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, settings: 
 
 def passes(scene: Scene, settings: Settings) -> bool:
     """Whether a scene passes all filters, whatever the event."""
-    return all(row.passes(scene, settings) for row in FILTERS)
+    return all(allows(scene, settings) for allows in FILTERS.values())
 
 
 def _path_passes(path: str, settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import flat, one_line, scene, to_correct
+from stash_courier.plugin.text.words import flat, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
@@ -27,7 +27,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
     """Tests every configured destination, or the one that the caller names."""
     report = context.report
     with context.setup() as setup:
-        context.warn_of_settings((problem.setting, problem.message) for problem in setup.problems)
+        problems = context.warn_of_settings(setup.problems)
         names = _names(setup, arguments.destination)
         found = _scene(context, setup.settings) if names else None
         results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
@@ -43,7 +43,7 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
     return {
         "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,
-        "problems": [{"setting": p.setting, "message": p.message} for p in setup.problems],
+        "problems": problems,
     }
 
 
@@ -52,9 +52,8 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
     if wanted is None:
         return names
     if wanted not in names:
-        raise BadInputError(
-            one_line(f"There is no destination {flat(wanted)!r}. Destinations: {', '.join(names) or 'none'}.")
-        )
+        known = ", ".join(names) or "none"
+        raise BadInputError(f"There is no destination {flat(wanted)!r}. Destinations: {known}.")
     return [wanted]
 
 
@@ -68,17 +67,13 @@ def _scene(context: Context, settings: Settings) -> Scene | None:
         if one.files and passes(one, settings):
             return one
         filtered = filtered or (one if one.files else None)
-    if filtered is not None:
-        filters = ", ".join(label(one.setting) for one in FILTERS)
-        context.report.warn(
-            f"None of Stash's newest {LOOKED_AT} scenes passes the filters, so the test uses one that is not "
-            f"sent. Check {filters}."
-        )
-        return filtered
-    context.report.warn(
-        f"None of Stash's newest {LOOKED_AT} scenes has a file, so the test uses the newest scene."
-    )
-    return newest
+    none = f"None of Stash's newest {LOOKED_AT} scenes"
+    if filtered is None:
+        context.report.warn(f"{none} has a file, so the test uses the newest scene.")
+        return newest
+    filters = ", ".join(map(label, FILTERS))
+    context.report.warn(f"{none} passes the filters, so the test uses one that is not sent. Check {filters}.")
+    return filtered
 
 
 def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progress: float) -> dict[str, object]:
@@ -87,11 +82,7 @@ def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progre
     report = context.report
     begin = len(report.lines)
     say = report.say if found.ok else report.warn
-    used = (
-        "without a scene, because Stash has none"
-        if tried is None
-        else f"with {scene(tried.id, tried.title_or_stem())}"
-    )
+    used = f"with {scene(tried.id, tried.title_or_stem())}" if tried else "without a scene, because Stash has none"
     say(f"{name}: test {'passed' if found.ok else 'failed'}. Tested {used}.")
     for line in found.lines:
         say(f"{name}: {flat(line)}")

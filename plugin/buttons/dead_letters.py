@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, replace
+from collections.abc import Collection
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import ago, flat, joined, one_line, scene, sentence
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
@@ -40,7 +41,8 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.count_by_error()
         _require_fitting(groups, arguments)
-        latest = dlq.get_recent(arguments.limit or LISTED, _filter(arguments))
+        selection = Selection(None, arguments.error_type, arguments.destination)
+        latest = dlq.get_recent(arguments.limit or LISTED, selection)
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
@@ -50,25 +52,23 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
     for dead_letter in latest:
         report.say(_line(dead_letter, titles, now, answers[dead_letter.id]))
     if total:
-        report.say(
-            'To send dead letters again after fixing the cause, press "Retry dead letters". To delete them, press '
-            '"Discard dead letters".'
-        )
+        report.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
     return {
         "total": total,
-        "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-        "dead_letters": [
-            {**_facts(dead_letter, titles), "answer": answers[dead_letter.id]} for dead_letter in latest
-        ],
+        "groups": group_facts(groups),
+        "dead_letters": [{**_facts(one, titles), "answer": answers[one.id]} for one in latest],
     }
+
+
+def group_facts(groups: list[tuple[str, str, int]]) -> list[dict[str, object]]:
+    """The counts by error type and destination in a button's answer."""
+    return [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups]
 
 
 def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
     for kind, where, number in groups[:GROUPS]:
-        context.report.say(
-            f"Dead letters for {where or 'no destination'}, {failures.label(kind)}: {number:,}. "
-            f"Error type: {flat(kind)}."
-        )
+        group = f"{where or 'no destination'}, {failures.label(kind)}"
+        context.report.say(f"Dead letters for {group}: {number:,}. Error type: {flat(kind)}.")
     if others := groups[GROUPS:]:
         number = sum(n for _, _, n in others)
         context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
@@ -77,16 +77,11 @@ def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state."""
     with context.dead_letters() as dlq:
-        wanted = _wanted(dlq, arguments)
-        selection = replace(_filter(arguments), ids=wanted)
+        selection = _selection(dlq, arguments)
         asked = dlq.ask(selection)
         lost = dlq.count_unsendable(selection)
-    context.report.say(
-        joined(
-            f"Dead letters queued again: {asked:,}.",
-            "Each is sent with its scene's current state." if asked else "",
-        )
-    )
+    after = " Each is sent with its scene's current state." if asked else ""
+    context.report.say(f"Dead letters queued again: {asked:,}.{after}")
     if asked:
         context.start_work()
     if lost:
@@ -95,18 +90,18 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
             'Press "Send recently changed scenes" or "Send all scenes" instead. When there are no other dead '
             'letters, press "Discard dead letters" to delete them.'
         )
-    _say_missing(context, wanted, asked + lost, "without a dead letter, or already queued again")
+    _say_missing(context, selection.ids, asked + lost, "without a dead letter, or already queued again")
     return {"retried": asked, "unsendable": lost}
 
 
 def discard(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters of any age."""
     with context.dead_letters() as dlq:
-        wanted = _wanted(dlq, arguments)
-        deleted = dlq.discard(replace(_filter(arguments), ids=wanted))
+        selection = _selection(dlq, arguments)
+        deleted = dlq.discard(selection)
         left = dlq.get_count()
     context.report.say(f"Dead letters deleted: {deleted:,}. Left: {left:,}.")
-    _say_missing(context, wanted, deleted, "without a dead letter")
+    _say_missing(context, selection.ids, deleted, "without a dead letter")
     return {"discarded": deleted, "left": left}
 
 
@@ -116,23 +111,20 @@ def purge(context: Context, arguments: Arguments) -> dict[str, object]:
     with context.dead_letters() as dlq:
         deleted = 0 if days is None else dlq.delete_older_than(days)
         left = dlq.get_count()
-    context.report.say(
-        joined(
-            f"Dead letters deleted: {deleted:,}. Left: {left:,}.",
-            "" if days is None else f"Retention in days: {days}.",
-            "Dead letters that were delivered since are included." if deleted else "",
-        )
-    )
+    retention = "" if days is None else f"Retention in days: {days}."
+    more = "Dead letters that were delivered since are included." if deleted else ""
+    context.report.say(joined(f"Dead letters deleted: {deleted:,}. Left: {left:,}.", retention, more))
     return {"purged": deleted, "days": days, "left": left}
 
 
 def _retention(context: Context) -> int | None:
     """Days for which the settings keep dead letters; None, with a warning, if the setting is invalid."""
     with context.setup() as setup:
-        wrong = [p.message for p in setup.problems if p.setting == "dead_letter_retention_days"]
-        for message in wrong:
-            context.report.warn(message)
-        return None if wrong else setup.settings.dead_letter_retention_days
+        wrong = dict(setup.problems).get("dead_letter_retention_days")
+        if wrong is None:
+            return setup.settings.dead_letter_retention_days
+        context.report.warn(wrong)
+        return None
 
 
 def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:
@@ -152,35 +144,29 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
 
-def _wanted(dlq: DeadLetterQueue, arguments: Arguments) -> tuple[int, ...] | None:
-    """The ids that the caller selects; None for all that fit the filters."""
+def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
+    """The dead letters that the caller selects; without ids all that fit the filters."""
+    selection = Selection(arguments.ids, arguments.error_type, arguments.destination)
     if arguments.ids is None:
         _require_fitting(dlq.count_by_error(), arguments)
     if arguments.limit is None:
-        return arguments.ids
+        return selection
     if arguments.ids is not None:
         raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
-    return tuple(dead_letter.id for dead_letter in dlq.get_recent(arguments.limit, _filter(arguments)))
-
-
-def _filter(arguments: Arguments) -> Selection:
-    return Selection(error_type=arguments.error_type, destination=arguments.destination)
+    latest = dlq.get_recent(arguments.limit, selection)
+    return replace(selection, ids=tuple(one.id for one in latest))
 
 
 def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
     """Refuses a filter that fits no dead letter, since it is probably misspelled."""
-    for name, place, wanted in (
-        ("error_type", 0, arguments.error_type),
-        ("destination", 1, arguments.destination),
-    ):
-        known = sorted({str(group[place]) for group in groups})
+    for name, wanted, i in (("error_type", arguments.error_type, 0), ("destination", arguments.destination, 1)):
+        known = {str(group[i]) for group in groups}
         if wanted is not None and wanted not in known:
-            raise BadInputError(
-                one_line(f"No dead letter has the {name} {flat(wanted)!r}. Known: {', '.join(known) or 'none'}.")
-            )
+            listed = ", ".join(sorted(known)) or "none"
+            raise BadInputError(f"No dead letter has the {name} {flat(wanted)!r}. Known: {listed}.")
 
 
-def _say_missing(context: Context, wanted: tuple[int, ...] | None, done: int, what: str) -> None:
+def _say_missing(context: Context, wanted: Collection[int] | None, done: int, what: str) -> None:
     if wanted is not None and done < len(wanted):
         context.report.warn(f"Ids {what}: {len(wanted) - done:,} of {len(wanted):,}.")
 
@@ -213,19 +199,8 @@ def _last_answer(dead_letter: DeadLetter | None) -> str:
 
 
 def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
-    return {
-        "id": dead_letter.id,
-        "job_id": dead_letter.job_id,
-        "scene_id": dead_letter.scene_id,
-        "title": titles.get(dead_letter.scene_id, ""),
-        "destination": dead_letter.destination,
-        "event": dead_letter.event,
-        "error_type": dead_letter.error_type,
-        "error_message": dead_letter.error_message,
-        "retry_count": dead_letter.retry_count,
-        "failed_at": dead_letter.failed_at,
-        "state": dead_letter.state,
-    }
+    facts = {one.name: getattr(dead_letter, one.name) for one in fields(Summary)}
+    return {**facts, "title": titles.get(dead_letter.scene_id, "")}
 
 
 def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:

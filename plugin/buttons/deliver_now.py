@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from stash_courier.plugin import log
@@ -16,7 +16,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
-from stash_courier.plugin.text.words import joined, sentence
+from stash_courier.plugin.text.words import sentence
 from stash_courier.queue import control, files
 from stash_courier.worker import heartbeat, main, process
 from stash_courier.worker.log_file import set_up_log
@@ -43,11 +43,6 @@ class _Course:
     def ended(self) -> int:
         """Deliveries that left the queue."""
         return max(0, self.first.deliveries + self.last.added - self.first.added - self.last.deliveries)
-
-    @property
-    def progress(self) -> float:
-        """How much of the work is done, 0 to 1."""
-        return self.ended / max(1, self.ended + self.last.deliveries + self.last.inbox)
 
 
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
@@ -81,8 +76,8 @@ def _configured(context: Context) -> Configured | None:
     """The configured destinations, with a warning if there are none; None if Stash can't be asked."""
     try:
         with context.setup() as setup:
-            for problem in setup.problems:
-                context.report.warn(problem.message)
+            for _, message in setup.problems:
+                context.report.warn(message)
             if setup.configured.empty:
                 context.report.warn(NONE_SET_UP)
             return setup.configured
@@ -91,7 +86,7 @@ def _configured(context: Context) -> Configured | None:
         return None
 
 
-def _watch(context: Context, usable: Collection[str]) -> _Course:
+def _watch(context: Context, usable: Set[str]) -> _Course:
     """Asks the running worker, and watches it."""
 
     def look() -> Snapshot:
@@ -106,10 +101,10 @@ def _watch(context: Context, usable: Collection[str]) -> _Course:
     with context.queue() as queue, queue.transaction():
         control.expedite(queue.connection)
     process.wake(str(context.folder))
-    return _follow(first, usable, turn, look, begins=lambda: context.spooled() > 0)
+    return _follow(first, usable, turn, look, lambda: context.spooled() > 0)
 
 
-def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
+def _work(context: Context, usable: Set[str], lock: int) -> _Course:
     """Works as the worker, then releases the lock and starts a worker in the background."""
     opened: list[Runtime] = []
     set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
@@ -119,9 +114,7 @@ def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
             opened.append(session)
             worker = _Foreground(context, session, began)
             first = read(session.queue, began)
-            course = _follow(
-                first, usable, worker.turn, lambda: read(session.queue, time.time()), begins=worker.begins
-            )
+            course = _follow(first, usable, worker.turn, lambda: read(session.queue, time.time()), worker.begins)
             session.finish(main.GRACE_SECONDS)
             course = _Course(first, read(session.queue, time.time()), course.stuck)
     finally:
@@ -132,18 +125,12 @@ def _work(context: Context, usable: Collection[str], lock: int) -> _Course:
 
 
 class _Foreground:
-    """The worker's loop, one turn at a time.
-
-    Args:
-        context: the button's.
-        session: everything the worker has open.
-        began: wall time at which the button was pressed.
-    """
+    """The worker's loop, one turn at a time."""
 
     def __init__(self, context: Context, session: Runtime, began: float) -> None:
         self._context = context
         self._session = session
-        self._began = began
+        self._began = began  # wall time
         self._beat_at = 0.0  # monotonic
         self._expedited = False
 
@@ -155,7 +142,10 @@ class _Foreground:
     def turn(self, seen: Snapshot) -> bool:
         """Works until the next snapshot is due; False if the worker was asked to stop."""
         session = self._session
-        self._beat()
+        now = time.monotonic()
+        if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
+            self._beat_at = now
+            heartbeat.beat(self._context.folder, self._began)
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
@@ -170,29 +160,18 @@ class _Foreground:
             session.sleep(min(wait, left))
         return True
 
-    def _beat(self) -> None:
-        now = time.monotonic()
-        if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
-            self._beat_at = now
-            heartbeat.beat(self._context.folder, self._began)
-
 
 def _follow(
     first: Snapshot,
-    usable: Collection[str],
+    usable: Set[str],
     turn: Callable[[Snapshot], bool],
     look: Callable[[], Snapshot],
-    *,
     begins: Callable[[], bool],
 ) -> _Course:
     """Watches until nothing moves any more, or until what should move doesn't.
 
-    Args:
-        first: the queue before.
-        usable: ids of the destinations that can be used.
-        turn: lets some time pass after a snapshot; False ends the watch.
-        look: takes a snapshot.
-        begins: whether something that isn't in the queue yet is still to come.
+    ``turn`` lets some time pass after a snapshot, and False ends the watch. ``begins`` says whether something that
+    isn't in the queue yet is still to come.
     """
     course = _Course(first, first)
     changed = moved = time.monotonic()
@@ -204,8 +183,9 @@ def _follow(
             changed = now
         if last.moves(usable) or begins():
             moved = now
-        log.progress(course.progress)
-        if now - moved > (CALM_SECONDS if last.deliveries or last.inbox else EMPTY_SECONDS):
+        left = last.deliveries + last.inbox
+        log.progress(course.ended / max(1, course.ended + left))
+        if now - moved > (CALM_SECONDS if left else EMPTY_SECONDS):
             return course
         if now - changed > STILL_SECONDS:
             return _Course(first, last, stuck=True)
@@ -224,17 +204,14 @@ def _marks(seen: Snapshot) -> tuple[object, ...]:
 
 def _say_outcome(context: Context, course: _Course, done: int, dead: int) -> None:
     report, last = context.report, course.last
-    (report.warn if dead else report.say)(
-        joined(
-            f"Delivered: {done:,}. Waiting: {last.deliveries + last.inbox:,}.",
-            f'New dead letters: {dead:,}. Press "Review dead letters".' if dead else "",
-        )
-    )
+    line = f"Delivered: {done:,}. Waiting: {last.deliveries + last.inbox:,}."
+    if dead:
+        report.warn(f'{line} New dead letters: {dead:,}. Press "Review dead letters".')
+    else:
+        report.say(line)
     if course.stuck:
-        report.warn(
-            f'No progress for {STILL_SECONDS:.0f} s. Press "Show status", or read '
-            f"{context.folder / files.WORKER_LOG}."
-        )
+        log_file = context.folder / files.WORKER_LOG
+        report.warn(f'No progress for {STILL_SECONDS:.0f} s. Press "Show status", or read {log_file}.')
 
 
 def _say_what_waits(context: Context, last: Snapshot, configured: Configured | None) -> list[dict[str, object]]:

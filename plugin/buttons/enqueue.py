@@ -13,13 +13,12 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import joined, sentence, span, to_correct
+from stash_courier.plugin.text.words import DAY, joined, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
 RECENT_DAYS = 7  # also in stash_plugin.yml
-DAY = 86_400.0
 
 
 def enqueue_all(context: Context, _: Arguments) -> dict[str, object]:
@@ -39,9 +38,10 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
     queued = examined = total = 0
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
-            _put(context, page.ids)
-            if page.ids and not queued:
-                context.wake_worker()
+            if page.ids:
+                _put(context, page.ids)
+                if not queued:
+                    context.wake_worker()
             queued += len(page.ids)
             examined, total = page.examined, page.total
             log.progress(examined / total if total else 1.0)
@@ -51,31 +51,21 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
             "queued will be delivered. Press this button again for the rest; a scene that still waits is not "
             "sent twice."
         ) from error
-    context.report.say(
-        joined(
-            f"Scenes queued: {queued:,}.",
-            which,
-            f"Destinations: {', '.join(targets)}. Time taken: {span(time.monotonic() - began)}.",
-            "Edits are delivered before them." if queued else "",
-        )
-    )
+    where = f"Destinations: {', '.join(targets)}. Time taken: {span(time.monotonic() - began)}."
+    order = "Edits are delivered before them." if queued else ""
+    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, order))
     if queued:
         context.start_work()
     return {"queued": queued, "examined": examined, "destinations": targets}
 
 
 def _targets(context: Context) -> list[str]:
-    """The ids of the destinations that the scenes will go to, sorted.
-
-    Raises:
-        BadInputError: there are none.
-        StashUnavailable: the settings can't be read.
-    """
+    """The ids of the destinations that the scenes will go to, sorted."""
     with context.setup() as setup:
         configured = setup.configured
         targets = set(configured.usable)
-        for problem in setup.problems:
-            context.report.warn(problem.message)
+        for _, message in setup.problems:
+            context.report.warn(message)
         if configured.faults:
             with context.queue() as queue:
                 known = control.states(queue.connection)
@@ -83,15 +73,12 @@ def _targets(context: Context) -> list[str]:
         if configured.empty:
             raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
-            raise BadInputError(
-                f"No destination can be used. {to_correct(configured.faulty_settings)} Nothing was queued."
-            )
+            wrong = to_correct(configured.faulty_settings)
+            raise BadInputError(f"No destination can be used. {wrong} Nothing was queued.")
     return sorted(targets)
 
 
 def _put(context: Context, scene_ids: tuple[int, ...]) -> None:
-    if not scene_ids:
-        return
     at = time.time()
     with context.queue() as queue:
         queue.put_many(

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Configured, Snapshot, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
-from stash_courier.queue import failures, files, repair, store
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
+from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -25,35 +26,47 @@ GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" list
 
 def status(context: Context, _: Arguments) -> dict[str, object]:
     """Reports the state of everything. The order of the answer is the order of the lines."""
+    report = context.report
     configured, problems, stash_error = _settings(context)
     snapshot, queue_error = _snapshot(context, time.time())
     if configured is None and snapshot is not None:
-        problems = list(snapshot.problems)
+        problems = snapshot.problems
     if configured is not None and configured.empty:
-        context.report.warn(NONE_SET_UP)
-    worker = _worker(context, _work_left(context, snapshot, queue_error))
+        report.warn(NONE_SET_UP)
+    waits = bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
+    worker = _worker(context, None if queue_error else waits)
+    if stash_error:
+        known = "Destinations and settings are shown as the worker last knew them."
+        report.warn(f"Stash: not available. {sentence(stash_error)} {known}")
+    if queue_error:
+        report.warn(queue_error)
+    elif snapshot is None:
+        report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
+    # A worker that has ended says nothing about whether Stash can be reached now.
+    elif held := blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
+        report.warn(held)
     return {
         "worker": worker,
-        "stash": _stash(context, stash_error),
-        "queue": _queue(context, snapshot, queue_error, worker_runs=bool(worker["running"])),
+        "stash": stash_error,
+        "queue": queue_error,
         "paused_since": None if snapshot is None else snapshot.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),
         "inbox": 0 if snapshot is None else snapshot.inbox,
-        "notices": [] if snapshot is None else _notices(context, snapshot),
+        "notices": [] if snapshot is None else list(snapshot.notices),
         "spool": _spool(context),
         "dead_letters": _dead_letters(context),
-        "problems": _problems(context, problems),
+        "problems": context.warn_of_settings(problems),
         "last_delivery": None if snapshot is None else _last_delivery(context, snapshot),
     }
 
 
-def _settings(context: Context) -> tuple[Configured | None, list[tuple[str, str]], str]:
+def _settings(context: Context) -> tuple[Configured | None, tuple[tuple[str, str], ...], str]:
     """The configured destinations (None: unknown), problems with settings, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            return setup.configured, [(problem.setting, problem.message) for problem in setup.problems], ""
+            return setup.configured, setup.problems, ""
     except StashUnavailable as error:
-        return None, [], str(error)
+        return None, (), str(error)
 
 
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
@@ -68,31 +81,22 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
 
 
 def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
-    """Why a database can't be read, and what to do."""
-    if isinstance(error, store.QueueUnavailable):
-        return f"{name} can't be read. {sentence(str(error))}"
-    if repair.is_damage(error):
-        return (
-            f"{name} is damaged ({error}). When the worker starts, it sets the file aside and saves what can be "
-            'read. Press "Restart the worker".'
-        )
-    return f"{name} can't be read now: {sentence(str(error))} Nothing is lost. Try again."
+    if isinstance(error, sqlite3.Error):
+        return unreadable(name, error)
+    return f"{name} can't be read. {sentence(str(error))}"
 
 
-def _work_left(context: Context, snapshot: Snapshot | None, queue_error: str) -> bool | None:
-    """Whether something waits; None if the queue can't be read."""
-    if queue_error:
-        return None
-    return bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
-
-
-def _worker(context: Context, work_left: bool | None) -> dict[str, object]:
+def _worker(context: Context, waits: bool | None) -> dict[str, object]:
+    """The worker; ``waits`` is whether something waits for it, or None if the queue can't be read."""
     running = process.running(str(context.folder))
     last = heartbeat.read(context.folder)
     if running:
         _say_running(context, last)
     else:
-        _say_not_running(context, work_left)
+        state = {None: "", True: ", but deliveries wait", False: ", nothing waits"}[waits]
+        start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
+        say = context.report.say if waits is False else context.report.warn
+        say(f"Worker: not running{state}. {start if context.may_start else context.start_by_hand}")
     known = last if running else None
     return {
         "running": running,
@@ -119,37 +123,8 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
     )
 
 
-def _say_not_running(context: Context, work_left: bool | None) -> None:
-    state = {None: "not running", True: "not running, but deliveries wait", False: "not running, nothing waits"}
-    start = 'It starts with the next change of a scene, the next page load in Stash, or "Restart the worker".'
-    say = context.report.say if work_left is False else context.report.warn
-    say(f"Worker: {state[work_left]}. {start if context.may_start else context.start_by_hand}")
-
-
-def _stash(context: Context, error: str) -> str:
-    if error:
-        context.report.warn(
-            f"Stash: not available. {sentence(error)} "
-            "Destinations and settings are shown as the worker last knew them."
-        )
-    return error
-
-
-def _queue(context: Context, snapshot: Snapshot | None, error: str, *, worker_runs: bool) -> str:
-    """Why the queue can't be read; reports what holds all deliveries."""
-    if error:
-        context.report.warn(error)
-    elif snapshot is None:
-        context.report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
-    else:
-        # A worker that has ended says nothing about whether Stash can be reached now.
-        held = blocked(snapshot if worker_runs else replace(snapshot, stash_away=None))
-        if held:
-            context.report.warn(held)
-    return error
-
-
 def _destinations(context: Context, snapshot: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
+    """Reports each destination, new changes, and the worker's notices; returns facts about the destinations."""
     report = context.report
     found = standings(snapshot, configured)
     for one in found:
@@ -158,13 +133,9 @@ def _destinations(context: Context, snapshot: Snapshot, configured: Configured |
         report.warn(waiting)
     elif snapshot.inbox:
         report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")
-    return [one.facts() for one in found]
-
-
-def _notices(context: Context, snapshot: Snapshot) -> list[str]:
     for notice in snapshot.notices:
-        context.report.warn(notice)
-    return list(snapshot.notices)
+        report.warn(notice)
+    return [one.facts() for one in found]
 
 
 def _spool(context: Context) -> int:
@@ -186,22 +157,13 @@ def _dead_letters(context: Context) -> dict[str, object]:
         report.warn(_unreadable(files.DLQ_DB, error))
         return {"total": None, "groups": []}
     if total:
-        listed = [
-            f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in groups[:GROUPS]
-        ]
+        shown = groups[:GROUPS]
+        listed = [f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in shown]
         more = "; …" if len(groups) > GROUPS else ""
         report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')
     else:
         report.say("Dead letters: 0.")
-    return {
-        "total": total,
-        "groups": [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups],
-    }
-
-
-def _problems(context: Context, problems: list[tuple[str, str]]) -> list[dict[str, str]]:
-    context.warn_of_settings(problems)
-    return [{"setting": setting, "message": message} for setting, message in problems]
+    return {"total": total, "groups": group_facts(groups)}
 
 
 def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | None:
@@ -211,8 +173,6 @@ def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | Non
         return None
     scene_id = int(last["scene_id"])
     title = context.titles({scene_id}).get(scene_id, "")
-    context.report.say(
-        f"Last delivery: {scene(scene_id, title)} to {flat(str(last['destination']))}, "
-        f"{ago(snapshot.at - float(last['at']))}."
-    )
+    where, when = flat(str(last["destination"])), ago(snapshot.at - float(last["at"]))
+    context.report.say(f"Last delivery: {scene(scene_id, title)} to {where}, {when}.")
     return {**last, "title": title}

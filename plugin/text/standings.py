@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Configured, Snapshot
-from stash_courier.plugin.text.words import ago, ahead, flat, joined, sentence, since, span, to_correct
+from stash_courier.plugin.text.words import DAY, ago, ahead, flat, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
 
-DAY = 86_400.0
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
     "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "
@@ -112,22 +111,13 @@ def blocked(snapshot: Snapshot) -> str:
 
 
 def undecided(snapshot: Snapshot, configured: Configured | None, found: Collection[Standing]) -> str:
-    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do.
-
-    Args:
-        snapshot: the queue.
-        configured: what the settings name; None if unknown.
-        found: the state of each destination.
-    """
+    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do."""
     if configured is None or configured.usable or not configured.faults or not snapshot.inbox:
         return ""
     if any(one.state == "broken" for one in found):
         return ""  # they wait for that one, and its line says so
-    return joined(
-        f"Waiting for a destination: {snapshot.inbox:,}.",
-        to_correct(configured.faulty_settings),
-        "What waits is delivered afterwards.",
-    )
+    settings = to_correct(configured.faulty_settings)
+    return f"Waiting for a destination: {snapshot.inbox:,}. {settings} What waits is delivered afterwards."
 
 
 def standings(snapshot: Snapshot, configured: Configured | None) -> list[Standing]:
@@ -139,7 +129,8 @@ def standings(snapshot: Snapshot, configured: Configured | None) -> list[Standin
     """
     names = {*snapshot.healths, *snapshot.backlog}
     if configured is None:
-        return [standing(snapshot, name, usable=_was_usable(snapshot, name)) for name in sorted(names)]
+        seen = {name for name, health in snapshot.healths.items() if not health.removed_at}
+        return [standing(snapshot, name, usable=name in seen) for name in sorted(names)]
     found = []
     for name in sorted({*names, *configured.usable, *configured.unusable}):
         faults = configured.faults_of(name, snapshot.healths.get(name))
@@ -165,39 +156,23 @@ def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[
         return Standing(name, "broken", waits, last, reason=to_correct(faults))
     if not usable:
         return _removed(name, health, waits, snapshot.at)
-    if health.state == "gone":
+    if health.state in {"gone", "ill"}:
+        state: State = "off" if health.state == "gone" else "held"
+        next_try = health.until if state == "held" else None
         advice = _advice(health, snapshot.at)
-        return Standing(name, "off", waits, last, health.since or None, health.reason, advice)
-    if health.state == "ill":
-        advice = _advice(health, snapshot.at)
-        return Standing(name, "held", waits, last, health.since or None, health.reason, advice, health.until)
+        return Standing(name, state, waits, last, health.since or None, health.reason, advice, next_try)
     if snapshot.at < health.until:
         return Standing(name, "waiting", waits, last, reason=health.reason, next_try=health.until)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
-    return Standing(
-        name, "well", waits, last, reason=health.reason, next_try=waits.next_due if due_later else None
-    )
-
-
-def _was_usable(snapshot: Snapshot, name: str) -> bool:
-    """Whether the destination was in the settings when the worker last saw them."""
-    health = snapshot.healths.get(name)
-    return health is not None and not health.removed_at
+    next_try = waits.next_due if due_later else None
+    return Standing(name, "well", waits, last, reason=health.reason, next_try=next_try)
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
-    left = REMOVED_SECONDS - (now - health.removed_at) if health.removed_at else REMOVED_SECONDS
-    return Standing(
-        name,
-        "removed",
-        waits,
-        health.last_success or None,
-        since=health.removed_at or None,
-        reason="It is not in the settings.",
-        advice=f"Enter it again to deliver what waits, or it becomes dead letters in {span(left)}."
-        if waits.total
-        else "",
-    )
+    at = health.removed_at or None
+    left = span(REMOVED_SECONDS - (now - at if at else 0.0))
+    advice = f"Enter it again to deliver what waits, or it becomes dead letters in {left}." if waits.total else ""
+    return Standing(name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
 
 
 def _advice(health: Health, now: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable
 
 from stash_courier.plugin import log
+from stash_courier.queue import repair
 from stash_courier.worker.settings import label
 
 LONGEST = 1000  # characters of a line; below log.py's limit, so log and answer stay equal
@@ -13,7 +15,7 @@ LONGEST_TITLE = 80  # characters of a scene's title
 LONGEST_TEXT = 400  # characters of another program's text
 LATEST_CLOCK = 32e9  # unix seconds; Windows has no local time after the year 3000
 
-_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0  # seconds
 
 
 def one_line(text: str) -> str:
@@ -49,12 +51,18 @@ def scene(scene_id: int, title: str) -> str:
     return f'scene {scene_id} "{title}"' if title else f"scene {scene_id}"
 
 
-def to_correct(settings: Iterable[str]) -> str:
-    """``Settings to correct: "Webhook, URL".``
+def unreadable(name: str, error: sqlite3.Error) -> str:
+    """Why a database can't be read, and what to do."""
+    if repair.is_damage(error):
+        return (
+            f'{name} is damaged ({error}). Press "Restart the worker": it sets the file aside and saves what can '
+            "be read. Then press this button again."
+        )
+    return f"{name} can't be read now ({error}). Nothing is lost. Press this button again."
 
-    Args:
-        settings: keys of settings.
-    """
+
+def to_correct(settings: Iterable[str]) -> str:
+    """``Settings to correct: "Webhook, URL".``, for the keys of settings."""
     return f"Settings to correct: {', '.join(label(key) for key in dict.fromkeys(settings))}."
 
 
@@ -63,22 +71,17 @@ def span(seconds: float) -> str:
     seconds = max(seconds, 0.0)
     if 0.0 < seconds < 0.95:
         return f"{max(seconds, 0.1):.1f} s"
-    if seconds < 1.5 * _MINUTE:
+    if seconds < 1.5 * MINUTE:
         return f"{seconds:.0f} s"
-    if seconds < 1.5 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 1.5 * _DAY:
-        return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} days"
+    if seconds < 1.5 * HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 1.5 * DAY:
+        return f"{seconds / HOUR:.0f} h"
+    return f"{seconds / DAY:.0f} days"
 
 
 def since(at: float, now: float) -> str:
-    """``since 14:02 (2 h)`` in local time, with the date if that is another day.
-
-    Args:
-        at: wall time, unix seconds.
-        now: wall time, unix seconds.
-    """
+    """``since 14:02 (2 h)`` in local time, with the date if that is another day. Takes unix seconds."""
     then, today = (time.localtime(min(moment, LATEST_CLOCK)) for moment in (at, now))
     layout = "%H:%M" if then[:3] == today[:3] else "%Y-%m-%d %H:%M"
     return f"since {time.strftime(layout, then)} ({span(now - at)})"

@@ -85,7 +85,7 @@ def test_a_scene_that_vanished_before_it_was_sent_is_superseded(sent: Sent | Non
 
 def test_each_filter_has_a_setting() -> None:
     """The message that no scene passes the filters names settings that exist."""
-    assert {row.setting for row in FILTERS} <= {setting.key for setting in SETTINGS}
+    assert set(FILTERS) <= {setting.key for setting in SETTINGS}
 
 
 @pytest.mark.parametrize(
