@@ -19,9 +19,10 @@ from stash_courier.queue.jobs import DeadLetter, Delivery, Event, Scene, SceneEv
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
-from stash_courier.worker.stash.client import Listed, PluginState, Stash, SweepPage, SweepQuestion, UnusableAnswer
+from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run
-from stash_courier.worker.stash.queries import HIGHEST_ID
+from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, PluginState, SweepQuestion
+from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running
 RESUME_SECONDS = 60.0  # until the next sweep after Stash failed during one
