@@ -6,7 +6,6 @@ here knows a destination: each passes in its own advice for the owner.
 
 from __future__ import annotations
 
-import http
 import http.client
 import re
 import socket
@@ -225,8 +224,9 @@ class Client:
             advice = self._advice.get(status, CLASSES[failure].hint)
         if retry_after is not None:
             advice += f", {retry_after:.0f} s as it asks"
-        message = redact(f"{host_of(url)} answered {_named(status)}: {advice}.", self._secrets)
-        return DeliveryFailed(failure, message, status=status, answer=said, retry_after=retry_after)
+        phrase = http.client.responses.get(status, "")  # never the server's own reason, which may contain anything
+        words = redact(f"{host_of(url)} answered {f'{status} {phrase}'.rstrip()}: {advice}.", self._secrets)
+        return DeliveryFailed(failure, words, status=status, answer=said, retry_after=retry_after)
 
     def _no_answer(self, url: str, error: Exception, *, kept: bool = False) -> _NoAnswer:
         """What an error means that occurred instead of an answer, perhaps on a kept connection."""
@@ -292,14 +292,6 @@ def _cause(error: Exception) -> Exception:
         if inner is None:
             return error
         error = inner
-
-
-def _named(status: int) -> str:
-    """``404 Not Found``: never the server's own reason, which may contain anything."""
-    try:
-        return f"{status} {http.HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _redirect_advice(location: str) -> str:

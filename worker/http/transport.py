@@ -51,7 +51,7 @@ class TimedRequest:
         self.connected = False  # it opened a connection
         self.fired = False  # the deadline passed, so the outcome is a timeout even if an answer came
         self._lock = lock
-        self._handles: list[socket.socket] = []
+        self.handles: list[socket.socket] = []  # duplicates of its sockets
 
     def guard(self, sock: socket.socket) -> None:
         """Adds a socket to shut down at the deadline.
@@ -65,20 +65,14 @@ class TimedRequest:
         with self._lock:
             if self.fired:
                 raise TimeoutError("the deadline has passed")
-            self._handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
+            self.handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
 
     def fire(self) -> None:
         """Shuts down the sockets. The caller holds the lock."""
         self.fired = True
-        for handle in self._handles:
+        for handle in self.handles:
             with contextlib.suppress(OSError):  # already closed by the other side
                 handle.shutdown(socket.SHUT_RDWR)
-
-    def release(self) -> None:
-        """Closes the duplicates. The caller holds the lock."""
-        for handle in self._handles:
-            handle.close()
-        self._handles.clear()
 
 
 _current: ContextVar[TimedRequest] = ContextVar("timed request")
@@ -111,7 +105,8 @@ class Watchdog:
             _current.reset(token)
             with self._lock:
                 self._requests.discard(request)
-                request.release()
+            for handle in request.handles:
+                handle.close()
 
     def close(self) -> None:
         """Ends every request in progress, and the thread."""
