@@ -130,7 +130,7 @@ class Client:
         limit: int = KEPT,
         fixed_url: bool = False,
     ) -> Answer:
-        """Sends one request and returns its 2xx answer.
+        """Sends one request and returns its 2xx answer; any other outcome raises DeliveryFailed.
 
         A kept connection that the server has closed meanwhile is no failure: if no part of an answer came, the
         request is sent once more on a new connection, within the same deadline.
@@ -140,18 +140,11 @@ class Client:
             limit: how many bytes of the answer's body are read.
             fixed_url: True if the owner entered this URL, so that a 404 or 405 is the fault of the settings and
                 not of the item.
-
-        Raises:
-            DeliveryFailed: any other outcome.
         """
         deadline = time.monotonic() + self._timeout
         try:
-            request = requests.Request(
-                method,
-                url,
-                headers={"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})},
-                data=body,
-            ).prepare()
+            sent = {"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})}
+            request = requests.Request(method, url, headers=sent, data=body).prepare()
         except requests.RequestException:
             problem = "The address in the settings is not a valid URL: enter it again."
             raise DeliveryFailed(Failure.DESTINATION, problem) from None
@@ -254,23 +247,17 @@ def host_of(url: str) -> str:
 
 
 def classify(status: int, *, fixed_url: bool) -> Failure:
-    """The class of a status other than 2xx.
-
-    Statuses that no class lists: 4xx is ITEM_REFUSED, 5xx REFUSED, and all others DESTINATION, like a redirect.
-    """
+    """The class of a status other than 2xx. A status that no class lists goes by its first digit."""
     if status in {404, 405} and fixed_url:
         return Failure.DESTINATION
-    if 400 <= status < 500:
-        return _BY_STATUS.get(status, Failure.ITEM_REFUSED)
-    return _BY_STATUS.get(status, Failure.REFUSED if 500 <= status < 600 else Failure.DESTINATION)
+    by_digit = {4: Failure.ITEM_REFUSED, 5: Failure.REFUSED}
+    return _BY_STATUS.get(status, by_digit.get(status // 100, Failure.DESTINATION))
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
     """Seconds to wait by a ``Retry-After`` header, at most 24 h; None if it is unusable, 0 or in the past.
 
-    Args:
-        value: the header's value: seconds or a date (RFC 9110, 10.2.3).
-        now: wall time, unix seconds.
+    ``value`` is seconds or a date (RFC 9110, 10.2.3), ``now`` wall time in unix seconds.
     """
     value = value.strip()
     if value.isascii() and value.isdigit():

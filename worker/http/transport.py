@@ -54,13 +54,10 @@ class TimedRequest:
         self.handles: list[socket.socket] = []  # duplicates of its sockets
 
     def guard(self, sock: socket.socket) -> None:
-        """Adds a socket to shut down at the deadline.
+        """Adds a socket to shut down at the deadline; TimeoutError if that has already passed.
 
         Keeps a duplicate: urllib3 closes and wraps the original, and a shutdown through a duplicate reaches the
         connection below any TLS layer without touching that layer's state.
-
-        Raises:
-            TimeoutError: the deadline has already passed.
         """
         with self._lock:
             if self.fired:
@@ -92,9 +89,8 @@ class Watchdog:
     def timed(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
         """Ends what this thread sends through a ``GuardedAdapter`` inside the block at the deadline.
 
-        Args:
-            deadline: monotonic seconds. After ``close`` it has passed from the start.
-            fresh: True: reuse no connection.
+        ``deadline`` is in monotonic seconds; after ``close`` it has passed from the start. ``fresh``: reuses no
+        connection.
         """
         request = TimedRequest(deadline, fresh, self._lock)
         self._add(request)
@@ -166,10 +162,7 @@ class _GuardedConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
-        """Hides cookies from the cookie jar of requests, which logs a traceback for invalid ones.
-
-        They remain in the response's headers.
-        """
+        """Hides cookies (not in headers) from the jar of requests, which logs a traceback for invalid ones."""
         response = super().getresponse()
         del response._original_response.msg["Set-Cookie"]  # type: ignore[union-attr]
         return response
@@ -192,15 +185,19 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Sends for ``requests``, only inside ``Watchdog.timed``. Always verifies TLS.
+    """Sends for ``requests``, only inside ``Watchdog.timed``.
 
     Args:
         connections: how many connections are kept open.
         ca_file: a PEM file of certificates to trust in addition to the system's and certifi's.
+        context: for TLS, instead of the one that trusts those certificates. urllib3 changes it.
     """
 
-    def __init__(self, connections: int, ca_file: str | None = None) -> None:
+    def __init__(
+        self, connections: int, ca_file: str | None = None, *, context: ssl.SSLContext | None = None
+    ) -> None:
         self._ca_file = ca_file
+        self._context = context
         super().__init__(pool_connections=2, pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
@@ -208,7 +205,7 @@ class GuardedAdapter(HTTPAdapter):
         """As ``requests`` documents it for a custom TLS context."""
         host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
         if host["scheme"] == "https":
-            pool["ssl_context"] = _tls_context(self._ca_file)
+            pool["ssl_context"] = self._context or _tls_context(self._ca_file)
         return host, pool
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:

@@ -60,9 +60,7 @@ class Stash:
     """A client for the worker and the task buttons.
 
     Safe to use from several threads. Requests go out one at a time, because Stash answers from one SQLite
-    file and each answer renews the session's only cookie.
-
-    Every method may raise StashUnavailable.
+    file and each answer renews the session's only cookie. Every method may raise StashUnavailable.
     """
 
     def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
@@ -116,7 +114,7 @@ class Stash:
 
     def newest_scene(self) -> Scene | None:
         """The scene added last; None in an empty library."""
-        return self._first_scene({}, descending=True)
+        return next(self.newest_scenes(page_size=1), None)
 
     def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
         """All scenes, newest first. A page is requested when the iteration reaches it."""
@@ -131,22 +129,16 @@ class Stash:
     def cover(self, path: str) -> bytes:
         """A scene's cover; b"" if it has none (for which some versions of Stash send an SVG placeholder).
 
-        Args:
-            path: path and query of the scene's ``cover_url``. The host is always Stash's own, because the
-                request carries the API key.
+        ``path`` is the path and query of the scene's ``cover_url``. The host is always Stash's own, because the
+        request carries the API key.
         """
         return self._request(lambda wire: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
-        """The ids of all scenes, or of those changed at or after a time, page by page, ascending.
+        """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
 
         Pages follow each other by ``id > last``, so no scene is skipped or listed twice when others are deleted or
-        changed meanwhile.
-
-        Args:
-            changed_since: wall time, unix seconds, of which whole seconds count. Stash lists some scenes
-                that changed earlier (see ``queries.changed_after``); they are left out here.
-            page_size: scenes per request.
+        changed meanwhile. Of ``changed_since`` whole seconds count; what Stash lists from before it is left out.
         """
         where: dict[str, object] = {}
         if changed_since is not None:
@@ -183,11 +175,8 @@ class Stash:
         """Seconds until Stash must be asked something to renew the session; 0.0 if it is due.
 
         Each answer carries a fresh cookie (Stash's pkg/session). Counts from the last request, answered or
-        not, so that pings don't hammer a Stash that is down.
-
-        Returns:
-            None if there is nothing to renew: an API key is in use, Stash has no login, its sessions don't
-            expire, or it hasn't answered yet.
+        not, so that pings don't hammer a Stash that is down. None if there is nothing to renew: an API key is in
+        use, Stash has no login, its sessions don't expire, or it hasn't answered yet.
         """
         wire = self._wire  # without the lock, which is held while a request waits for its answer
         if (
@@ -260,14 +249,11 @@ class Stash:
         answers = None
         for where, descending in ((queries.below(failed[0]), True), (queries.above(failed[-1]), False)):
             try:
-                if self._first_scene({"id": where}, descending=descending):
+                if self._some_scenes({"id": where}, 1, descending=descending):
                     return True
             except UnusableAnswer:
                 answers = False
         return answers
-
-    def _first_scene(self, where: Mapping[str, object], *, descending: bool) -> Scene | None:
-        return next(iter(self._some_scenes(where, 1, descending=descending)), None)
 
     def _some_scenes(self, where: Mapping[str, object], count: int, *, descending: bool) -> Sequence[Scene]:
         variables = {"where": where, "how": queries.by_id(count, descending=descending)}

@@ -99,10 +99,7 @@ class Poller:
         return min(due_at - now, NEVER if facts.renewal_in is None else facts.renewal_in)
 
     def request_state(self) -> bool:
-        """Has the settings read again at once; returns whether they are newer than the request.
-
-        Call it until it returns True, which ends the request.
-        """
+        """Has the settings read again at once; call it until it returns True, when newer ones are known."""
         if self._wanted_at is None:
             self._wanted_at = self._monotonic()
             self._retry_at = 0.0

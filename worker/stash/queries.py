@@ -17,9 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 
-SWEEP_SCENES = 1000  # per page: ids and times only
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
-WATERMARK_MARGIN = datetime.timedelta(hours=26)  # see changed_after
 PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
 
 # Every state includes the API key and the user name, so that a new or changed key is known without
@@ -87,16 +85,12 @@ def scenes_by_id(count: int) -> str:
 
 
 def changed_after(moment: float) -> str:
-    """A text that sorts before the ``updated_at`` of every change since a moment.
+    """A text that sorts before the ``updated_at`` of every change since a moment (wall time, unix seconds).
 
-    Stash stores ``updated_at`` in the server's time zone and compares it as text, that is by local time.
-    Local time is at most 12 hours behind UTC, in which this text is written, so 26 hours are always enough,
-    also when the clocks change or Stash moves to another zone.
-
-    Args:
-        moment: wall time, unix seconds.
+    Stash compares ``updated_at`` as text, in the server's time zone. Local time is at most 12 hours behind UTC, in
+    which this text is written, so 26 hours are always enough, also when the clocks or Stash's zone change.
     """
-    watermark = datetime.datetime.fromtimestamp(int(moment), datetime.UTC) - WATERMARK_MARGIN
+    watermark = datetime.datetime.fromtimestamp(int(moment), datetime.UTC) - datetime.timedelta(hours=26)
     return watermark.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -105,7 +99,7 @@ class SweepQuestion:
     """Which scenes a page of a sweep lists, by ascending id."""
 
     after: int = 0  # the last id of the previous page
-    scenes: int = SWEEP_SCENES  # at most
+    scenes: int = 1000  # at most
     up_to: int | None = None  # the highest id wanted
     changed_since: float | None = None  # only what changed since this wall time (and some of what changed before)
     added_after: int = 0  # … or has a higher id than this
@@ -191,10 +185,8 @@ def read_count(data: Mapping[str, object], name: str) -> int:
 def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
     """The scenes of a page of ``scene_ids`` or ``sweep_page``.
 
-    Args:
-        data: the answer.
-        after: the last id of the previous page. Ids that don't ascend from it are WrongShape: a listing
-            would skip scenes or never end.
+    Ids that don't ascend from ``after``, the last id of the previous page, are WrongShape: a listing would skip
+    scenes or never end.
     """
     scenes = _field(data, "findScenes.scenes", _all(_listed))
     if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
@@ -292,12 +284,8 @@ def _text(value: object) -> str:
     return optional(text)(value) or ""
 
 
-def _int(value: object) -> int:
-    return typed(int, value)
-
-
-def _object(value: object) -> Mapping[str, object]:
-    return typed(dict, value)
+_int = functools.partial(typed, int)
+_object = functools.partial(typed, dict)
 
 
 def _id(value: object) -> int:

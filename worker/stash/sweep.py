@@ -9,7 +9,7 @@ from Stash for it and sends a destroy.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from stash_courier.queue import control, ledger
@@ -42,11 +42,7 @@ class Refusal:
 
 
 def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
-    """Asks Stash and waits for the answer; runs in the thread that talks to Stash.
-
-    Raises:
-        StashUnavailable: Stash can't be asked at all.
-    """
+    """Asks, in the thread that talks to Stash. Raises StashUnavailable if Stash can't be asked at all."""
     try:
         return stash.sweep_page(question)
     except UnusableAnswer as error:
@@ -54,23 +50,16 @@ def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
 
 
 class Sweep:
-    """The sweeps of one dispatcher, in its thread: ``question``, then ``hear`` the answer, then ``put``.
-
-    Args:
-        queue: where events go; its file holds the ledger and the mark, too.
-        dlq: the dead letters, whose scenes are known.
-        clock: wall time, unix seconds.
-        monotonic: monotonic seconds.
-    """
+    """The sweeps of one dispatcher, in its thread: ``question``, then ``hear`` the answer, then ``put``."""
 
     def __init__(
         self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], monotonic: Callable[[], float]
     ) -> None:
         self._queue = queue
-        self._conn = queue.connection
+        self._conn = queue.connection  # of the ledger and the mark, too
         self._dlq = dlq
-        self._clock = clock
-        self._monotonic = monotonic
+        self._clock = clock  # wall time, unix seconds
+        self._monotonic = monotonic  # seconds
         self._targets: dict[str, float] = {}  # destination → wall time since which it exists
         self._run: Run | None = None  # the sweep in progress
         self._page: SweepPage | None = None  # its last answer, until ``put``
@@ -160,11 +149,7 @@ class Sweep:
     def put(self) -> bool:
         """Puts an event into the inbox for each change on the last page that isn't known yet.
 
-        Returns:
-            Whether there were any.
-
-        Raises:
-            sqlite3.Error: nothing was put; try again.
+        Returns whether there were any. Raises sqlite3.Error if nothing was put; try again.
         """
         run, page = self._run, self._page
         if run is None or page is None:
@@ -184,21 +169,18 @@ class Sweep:
                 self._queue.put({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
             if findings.mark is not None:
                 control.put(self._conn, control.SWEEP, asdict(findings.mark))
-        self._remember(run, changed, gone)
-        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
-            self._wait = RECHECK_SECONDS
-        self._run, self._page = findings.run, None
-        if findings.mark is not None:
-            self._end(findings.mark, first=run.mark.total is None)
-        return bool(events)
-
-    def _remember(self, run: Run, changed: Collection[Listed], gone: Collection[tuple[str, int]]) -> None:
         now = self._monotonic()
         oldest = run.began - LATE_HOOK_SECONDS  # no late hooks follow on older changes, of which there may be many
         self._updates |= {scene.id: (scene, now) for scene in changed if scene.moment > oldest}
         self._destroys |= dict.fromkeys(gone, now)
         self._changed += len(changed)
         self._gone += len({scene_id for _, scene_id in gone})
+        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
+            self._wait = RECHECK_SECONDS
+        self._run, self._page = findings.run, None
+        if findings.mark is not None:
+            self._end(findings.mark, first=run.mark.total is None)
+        return bool(events)
 
     def _end(self, mark: Mark, *, first: bool) -> None:
         self._marked, self._ended = self._began, self._monotonic()

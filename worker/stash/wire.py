@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import requests
 import urllib3
@@ -49,9 +49,7 @@ class StashUnavailable(Exception):
 class UnusableAnswer(StashUnavailable):
     """Stash answered with GraphQL errors, or its answer doesn't match its schema.
 
-    Args:
-        message: as of StashUnavailable.
-        reason: only what is wrong, for a sentence about one scene.
+    ``reason`` says only what is wrong, for a sentence about one scene.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -74,11 +72,7 @@ class StashAddress:
 
     @classmethod
     def read(cls, path: Path) -> StashAddress:
-        """Reads the file.
-
-        Raises:
-            StashUnavailable: it is missing, unreadable or not what the hook writes.
-        """
+        """Reads the file. Raises StashUnavailable if it is missing, unreadable or not what the hook writes."""
         try:
             return cls._parse(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
@@ -120,52 +114,37 @@ class StashAddress:
     def trusted_by_place(self) -> bool:
         """Whether the host is this machine, so that its certificate isn't checked.
 
-        Here a certificate proves nothing: a program that could pose as Stash on Stash's machine has no need
-        to. And almost every Stash with https has a self-signed one. Any other host, which only a
-        connection.json edited by hand names, must have a valid certificate. A host is this machine if a
-        socket can be bound to each of its addresses.
+        A program that could pose as Stash on Stash's machine has no need to, and almost every Stash with https
+        has a self-signed certificate. Any other host, which only a connection.json edited by hand names, must
+        have a valid one. A host is this machine if a socket can be bound to each of its addresses.
         """
         try:
             found = socket.getaddrinfo(self.host or "127.0.0.1", 0, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        for family, kind, protocol, _, address in found:
-            try:
+            for family, kind, protocol, _, address in found:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.bind(address)
-            except OSError:
-                return False
+        except OSError:
+            return False
         return bool(found)
 
 
-class _OnThisMachine(GuardedAdapter):
-    """Uses TLS without checking the certificate; see StashAddress.trusted_by_place."""
-
-    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Gives each pool its own TLS context: urllib3 changes the one it gets, and the default is shared."""
-        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
-        if host["scheme"] == "https":
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            pool["ssl_context"] = context
-        return host, pool
+def _unverified() -> ssl.SSLContext:
+    """TLS without checking the certificate; see StashAddress.trusted_by_place."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Wire(GQLWrapper):  # type: ignore[misc]
     """A connection to one Stash, with the credentials in use. Not thread-safe."""
 
     def __init__(self, address: StashAddress, timeout: float) -> None:
-        """Does no I/O.
-
-        Args:
-            address: of Stash; its cookie is used until Stash renews it.
-            timeout: seconds for one request, up to the last byte of the answer.
-        """
+        """Does no I/O. ``timeout``: seconds for one request, up to the last byte of the answer."""
         super().__init__()
         self.base_url = address.url
         self.url = f"{self.base_url}/graphql"
-        self.cookie = address.cookie
+        self.cookie = address.cookie  # until Stash renews it
         self.api_key = ""  # in memory only
         self.max_age: float | None = None  # lifetime of a session in seconds, from its last renewal
         self._timeout = timeout
@@ -177,7 +156,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         self.s.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._adapter = GuardedAdapter(connections=1)
         if address.scheme == "https" and address.trusted_by_place:
-            self._adapter = _OnThisMachine(connections=1)
+            self._adapter = GuardedAdapter(connections=1, context=_unverified())
             self.s.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         for scheme in ("http://", "https://"):
@@ -197,22 +176,16 @@ class Wire(GQLWrapper):  # type: ignore[misc]
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:
         """Sends one query and returns the answer's ``data``.
 
-        Raises:
-            LoginRefused: 401.
-            UnusableAnswer: GraphQL errors, or not a GraphQL answer.
-            StashUnavailable: any other reason for which there is no answer.
+        Raises LoginRefused for a 401, UnusableAnswer for GraphQL errors and for what is no GraphQL answer, and
+        StashUnavailable if there is no answer for any other reason.
         """
         return self._timed(lambda: cast(Mapping[str, object], self.call_GQL(query, dict(variables))))
 
     def cover(self, path: str) -> bytes:
-        """The picture at a path of Stash (including the query string); b"" if there is none.
+        """The picture at a path of Stash (including the query string); b"" if there is none. Raises like ``ask``.
 
         A value that doesn't start with a slash gives b"" without a request: it would become part of the host,
         and the API key goes with the request.
-
-        Raises:
-            LoginRefused: 401.
-            StashUnavailable: any other reason for which there is no answer.
         """
         if not path.startswith("/"):
             return b""
