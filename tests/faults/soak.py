@@ -31,14 +31,8 @@ from stash_courier.worker import destinations, main
 from stash_courier.worker.destinations import CheckReport, Unusable
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.settings import Problem, Settings
-from stash_courier.worker.stash.client import (
-    FetchedScenes,
-    PluginState,
-    Stash,
-    StashUnavailable,
-    SweepPage,
-    SweepQuestion,
-)
+from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
+from stash_courier.worker.stash.queries import SweepQuestion
 from tests import ROOT
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import ALL, fast_folder

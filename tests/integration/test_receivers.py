@@ -161,7 +161,7 @@ def test_debians_webhook_refuses_another_secret(debian_webhook: str, tmp_path: P
     other = "whsec_" + base64.b64encode(bytes(32)).decode()
     failed = failure(debian_webhook, other)
     assert (failed.failure, failed.status) == (Failure.REFUSED, 500)
-    assert "its own log says why" in failed.message
+    assert "see its own log" in failed.message
     assert not (tmp_path / "17").exists()
 
 
@@ -256,7 +256,7 @@ def test_http_to_nginx_https_port_does_not_bury_scenes(behind_nginx: tuple[str, 
     _, tls, _ = behind_nginx
     failed = failure(tls.replace("https", "http"))
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 400)
-    assert "write https://" in failed.message
+    assert "enter https://" in failed.message
 
 
 # TLS

@@ -15,8 +15,8 @@ from stash_courier.queue.jobs import Delivery, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
-from stash_courier.worker.stash.client import Listed, PluginState, SweepPage, SweepQuestion
-from stash_courier.worker.stash.queries import changed_after
+from stash_courier.worker.stash.client import SweepPage
+from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, changed_after
 from stash_courier.worker.stash.sweep import Sweep
 
 HOUR = 3600.0

@@ -49,7 +49,9 @@ def read_target(url: str) -> Target:
     if scheme.lower() not in {"http", "https"}:
         raise BadSetting("starts with neither http:// nor https://, and nothing else is supported")
     try:
-        login, bare = _split_login(url)
+        parts = urlsplit(url)
+        login, _, place = parts.netloc.rpartition("@")
+        bare = urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
         prepared = str(requests.Request("POST", bare).prepare().url)
         # requests drops port 0 and would send to the default port
         usable = bool(urlsplit(prepared).hostname) and urlsplit(bare).port != 0
@@ -59,12 +61,6 @@ def read_target(url: str) -> Target:
     if not usable:
         raise BadSetting("is not a valid URL; check its host name and port")
     return Target(prepared, authorization)
-
-
-def _split_login(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    login, _, place = parts.netloc.rpartition("@")
-    return login, urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
 
 
 def _basic(login: str) -> str:

@@ -6,7 +6,6 @@ here knows a destination: each passes in its own advice for the owner.
 
 from __future__ import annotations
 
-import http
 import http.client
 import re
 import socket
@@ -34,8 +33,7 @@ _PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE
 
 _ADVICE = {
     401: "check the credentials in this destination's settings",
-    403: "it accepts the credentials but does not allow this; check its permissions and the credentials in the "
-    "settings",
+    403: "it does not allow this; check its permissions and the credentials in the settings",
     404: "it has nothing at this address; check the address in the settings",
     405: "it does not accept this kind of request here; check the address in the settings",
     407: "a proxy requires a login, which Stash Courier does not support; enter an address without that proxy",
@@ -47,59 +45,28 @@ _ADVICE = {
     504: "the server behind it does not answer, so we wait",
 }
 
-_ERRORS_OF_TRANSPORT = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)  # requests' are OSErrors
+_NOT_HTTP = (http.client.HTTPException, urllib3.exceptions.HTTPError, requests.RequestException)
+_ERRORS_OF_TRANSPORT = (OSError, *_NOT_HTTP)
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 # The first match is used. What isn't HTTP doesn't go away with time: another program is listening, and the owner
 # must fix it. An answer that breaks off usually does: a restart, a proxy, a network.
-_ERRORS: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
+_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Failure, str], ...] = (
+    (LinkLocalRefused, Failure.DESTINATION, "has a link-local address: enter its address in your network"),
+    (socket.gaierror, Failure.UNREACHABLE, "can't be found ({detail}): check the name and this machine's DNS"),
+    (ConnectionRefusedError, Failure.UNREACHABLE, "refuses connections: check that it runs, and the port"),
     (
-        (LinkLocalRefused,),
-        Failure.DESTINATION,
-        "is a link-local address, to which nothing is ever sent: enter its address in your network",
-    ),
-    (
-        (socket.gaierror,),
-        Failure.UNREACHABLE,
-        "can't be found ({detail}): check the name, and whether this machine can resolve names",
-    ),
-    ((ConnectionRefusedError,), Failure.UNREACHABLE, "refuses connections: check that it runs, and the port"),
-    (
-        (ssl.SSLCertVerificationError,),
+        ssl.SSLCertVerificationError,
         Failure.DESTINATION,
         "has a certificate that can't be trusted ({detail}): give it one from a known authority, add yours to "
         "this system's certificates or put its file in SSL_CERT_FILE, or use http:// inside your own network",
     ),
-    (
-        _CLOSED,
-        Failure.BUSY,
-        "closed the connection without an answer: it is restarting or overloaded",
-    ),
-    (
-        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
-        Failure.BUSY,
-        "broke off in the middle of its answer, so it may not have accepted this",
-    ),
-    (
-        (ssl.SSLError,),
-        Failure.DESTINATION,
-        "can't agree on TLS ({detail}): check the port, and whether it should be {other}://",
-    ),
-    (
-        (http.client.HTTPException, urllib3.exceptions.HTTPError, requests.RequestException),
-        Failure.DESTINATION,
-        "sends something that isn't valid HTTP: check the port, and whether it should be {other}://",
-    ),
-    (
-        (Exception,),
-        Failure.UNREACHABLE,
-        "can't be reached ({detail}): check the address and this machine's network",
-    ),
+    (_CLOSED, Failure.BUSY, "closed the connection without an answer: it is restarting or overloaded"),
+    (http.client.IncompleteRead, Failure.BUSY, "broke off its answer, so it may not have accepted this"),
+    (ssl.SSLError, Failure.DESTINATION, "can't agree on TLS ({detail}): check the port, or enter {other}://"),
+    (_NOT_HTTP, Failure.DESTINATION, "sends something that isn't valid HTTP: check the port, or enter {other}://"),
+    (Exception, Failure.UNREACHABLE, "can't be reached ({detail}): check the address and this machine's network"),
 )
-
-
-class _DeadConnection(Exception):
-    """The other side closed a kept connection before any part of an answer came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +75,7 @@ class _NoAnswer:
 
     failure: Failure
     message: str
-    closed: bool = False  # the other side closed the connection before any part of an answer came
+    retry: bool = False  # the other side closed a kept connection before any part of an answer came
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +130,7 @@ class Client:
         limit: int = KEPT,
         fixed_url: bool = False,
     ) -> Answer:
-        """Sends one request and returns its 2xx answer.
+        """Sends one request and returns its 2xx answer; any other outcome raises DeliveryFailed.
 
         A kept connection that the server has closed meanwhile is no failure: if no part of an answer came, the
         request is sent once more on a new connection, within the same deadline.
@@ -173,26 +140,19 @@ class Client:
             limit: how many bytes of the answer's body are read.
             fixed_url: True if the owner entered this URL, so that a 404 or 405 is the fault of the settings and
                 not of the item.
-
-        Raises:
-            DeliveryFailed: any other outcome.
         """
         deadline = time.monotonic() + self._timeout
         try:
-            request = requests.Request(
-                method,
-                url,
-                headers={"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})},
-                data=body,
-            ).prepare()
+            sent = {"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})}
+            request = requests.Request(method, url, headers=sent, data=body).prepare()
         except requests.RequestException:
-            raise DeliveryFailed(
-                Failure.DESTINATION, "The address in the settings is not a valid URL: enter it again."
-            ) from None
-        try:
-            answer = self._try(request, deadline, limit)
-        except _DeadConnection:
+            problem = "The address in the settings is not a valid URL: enter it again."
+            raise DeliveryFailed(Failure.DESTINATION, problem) from None
+        answer = self._try(request, deadline, limit)
+        if isinstance(answer, _NoAnswer) and answer.retry:
             answer = self._try(request, deadline, limit, fresh=True)
+        if isinstance(answer, _NoAnswer):
+            raise DeliveryFailed(answer.failure, answer.message)
         if not 200 <= answer.status < 300:
             raise self._refusal(str(request.url), answer, fixed_url)
         return answer
@@ -212,22 +172,16 @@ class Client:
 
     def _try(
         self, request: requests.PreparedRequest, deadline: float, limit: int, *, fresh: bool = False
-    ) -> Answer:
+    ) -> Answer | _NoAnswer:
         """One exchange; with ``fresh`` on a new connection."""
         url = str(request.url)
-        outcome: Answer | _NoAnswer
         with self._watchdog.timed(deadline, fresh=fresh) as timed:
             try:
-                outcome = self._exchange(request, deadline, limit)
+                outcome: Answer | _NoAnswer = self._exchange(request, deadline, limit)
             except _ERRORS_OF_TRANSPORT as error:
-                outcome = self._no_answer(url, _cause(error))
-        if timed.fired:  # even if an answer came
-            outcome = self._no_answer(url, TimeoutError())
-        if isinstance(outcome, Answer):
-            return outcome
-        if outcome.closed and not timed.connected and not fresh:
-            raise _DeadConnection
-        raise DeliveryFailed(outcome.failure, outcome.message)
+                outcome = self._no_answer(url, _cause(error), kept=not timed.connected)
+        # After the deadline even an answer doesn't count.
+        return self._no_answer(url, TimeoutError()) if timed.fired else outcome
 
     def _exchange(self, request: requests.PreparedRequest, deadline: float, limit: int) -> Answer:
         # Straight through the adapter: a Session keeps cookies, and reads the whole body of a redirect.
@@ -263,20 +217,24 @@ class Client:
             advice = self._advice.get(status, CLASSES[failure].hint)
         if retry_after is not None:
             advice += f", {retry_after:.0f} s as it asks"
-        message = f"{host_of(url)} answered {_named(status)}: {advice}."
-        message = redact(message, self._secrets)
-        return DeliveryFailed(failure, message, status=status, answer=said, retry_after=retry_after)
+        phrase = http.client.responses.get(status, "")  # never the server's own reason, which may contain anything
+        words = redact(f"{host_of(url)} answered {f'{status} {phrase}'.rstrip()}: {advice}.", self._secrets)
+        return DeliveryFailed(failure, words, status=status, answer=said, retry_after=retry_after)
 
-    def _no_answer(self, url: str, error: Exception) -> _NoAnswer:
-        """What an error means that occurred instead of an answer."""
+    def _no_answer(self, url: str, error: Exception, *, kept: bool = False) -> _NoAnswer:
+        """What an error means that occurred instead of an answer, perhaps on a kept connection."""
         where = host_of(url)
         if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
             if self._watchdog.closed:
                 return _NoAnswer(Failure.BUSY, f"The request to {where} was canceled: the worker is closing it.")
             words = f"did not answer within {self._timeout:g} s: it is down, busy or can't be reached from here"
             return _NoAnswer(Failure.BUSY, f"{where} {words}.")
-        failure, words = _explain(error, url)
-        return _NoAnswer(failure, redact(f"{where} {words}.", self._secrets), isinstance(error, _CLOSED))
+        failure, words = next((f, w) for kinds, f, w in _ERRORS if isinstance(error, kinds))
+        details = (getattr(error, name, "") for name in ("verify_message", "reason", "strerror"))
+        detail = next(filter(None, details), type(error).__name__)
+        words = words.format(detail=detail, other="https" if url.startswith("http://") else "http")
+        message = redact(f"{where} {words}.", self._secrets)
+        return _NoAnswer(failure, message, retry=kept and isinstance(error, _CLOSED))
 
 
 def host_of(url: str) -> str:
@@ -289,23 +247,17 @@ def host_of(url: str) -> str:
 
 
 def classify(status: int, *, fixed_url: bool) -> Failure:
-    """The class of a status other than 2xx.
-
-    Statuses that no class lists: 4xx is ITEM_REFUSED, 5xx REFUSED, and all others DESTINATION, like a redirect.
-    """
+    """The class of a status other than 2xx. A status that no class lists goes by its first digit."""
     if status in {404, 405} and fixed_url:
         return Failure.DESTINATION
-    if 400 <= status < 500:
-        return _BY_STATUS.get(status, Failure.ITEM_REFUSED)
-    return _BY_STATUS.get(status, Failure.REFUSED if 500 <= status < 600 else Failure.DESTINATION)
+    by_digit = {4: Failure.ITEM_REFUSED, 5: Failure.REFUSED}
+    return _BY_STATUS.get(status, by_digit.get(status // 100, Failure.DESTINATION))
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
     """Seconds to wait by a ``Retry-After`` header, at most 24 h; None if it is unusable, 0 or in the past.
 
-    Args:
-        value: the header's value: seconds or a date (RFC 9110, 10.2.3).
-        now: wall time, unix seconds.
+    ``value`` is seconds or a date (RFC 9110, 10.2.3), ``now`` wall time in unix seconds.
     """
     value = value.strip()
     if value.isascii() and value.isdigit():
@@ -327,22 +279,6 @@ def _cause(error: Exception) -> Exception:
         if inner is None:
             return error
         error = inner
-
-
-def _explain(error: Exception, url: str) -> tuple[Failure, str]:
-    """The class of a transport error, and what happened; the text follows the host's name."""
-    failure, words = next((f, w) for kinds, f, w in _ERRORS if isinstance(error, kinds))
-    detail = getattr(error, "verify_message", "") or getattr(error, "reason", "") or getattr(error, "strerror", "")
-    other = "https" if url.startswith("http://") else "http"
-    return failure, words.format(detail=detail or type(error).__name__, other=other)
-
-
-def _named(status: int) -> str:
-    """``404 Not Found``: never the server's own reason, which may contain anything."""
-    try:
-        return f"{status} {http.HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _redirect_advice(location: str) -> str:

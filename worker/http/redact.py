@@ -38,12 +38,10 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text with ``[removed]`` in place of every secret.
+    """The text (a log line, an answer, a traceback …) with ``[removed]`` in place of every secret.
 
-    Args:
-        text: anything, such as a log line, an answer or a traceback.
-        secrets: strings to remove, also where they are percent-encoded, JSON-escaped or HTML-escaped. Those
-            shorter than 4 characters are ignored; those shorter than 8 are removed only as whole words.
+    ``secrets`` are removed also where they are percent-encoded, JSON-escaped or HTML-escaped. Those shorter than 4
+    characters are ignored; those shorter than 8 are removed only as whole words.
     """
     named = _pattern(tuple(secrets))
     if named is not None:

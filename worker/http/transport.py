@@ -18,8 +18,9 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any
 
 import certifi
 from requests.adapters import HTTPAdapter
@@ -31,6 +32,10 @@ from urllib3.response import HTTPResponse
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # family and what connect() takes
+Lookup = Future[tuple[list[Address], tuple[object, ...]]]  # the addresses, or else a gaierror's arguments
+
+_lookups: dict[tuple[str, int], Lookup] = {}  # in progress
+_lookups_lock = threading.Lock()
 
 
 class LinkLocalRefused(OSError):
@@ -46,34 +51,25 @@ class TimedRequest:
         self.connected = False  # it opened a connection
         self.fired = False  # the deadline passed, so the outcome is a timeout even if an answer came
         self._lock = lock
-        self._handles: list[socket.socket] = []
+        self.handles: list[socket.socket] = []  # duplicates of its sockets
 
     def guard(self, sock: socket.socket) -> None:
-        """Adds a socket to shut down at the deadline.
+        """Adds a socket to shut down at the deadline; TimeoutError if that has already passed.
 
         Keeps a duplicate: urllib3 closes and wraps the original, and a shutdown through a duplicate reaches the
         connection below any TLS layer without touching that layer's state.
-
-        Raises:
-            TimeoutError: the deadline has already passed.
         """
         with self._lock:
             if self.fired:
                 raise TimeoutError("the deadline has passed")
-            self._handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
+            self.handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
 
     def fire(self) -> None:
         """Shuts down the sockets. The caller holds the lock."""
         self.fired = True
-        for handle in self._handles:
+        for handle in self.handles:
             with contextlib.suppress(OSError):  # already closed by the other side
                 handle.shutdown(socket.SHUT_RDWR)
-
-    def release(self) -> None:
-        """Closes the duplicates. The caller holds the lock."""
-        for handle in self._handles:
-            handle.close()
-        self._handles.clear()
 
 
 _current: ContextVar[TimedRequest] = ContextVar("timed request")
@@ -87,15 +83,14 @@ class Watchdog:
         self._requests: set[TimedRequest] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self.closed = False  # True after ``close``
 
     @contextlib.contextmanager
     def timed(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
         """Ends what this thread sends through a ``GuardedAdapter`` inside the block at the deadline.
 
-        Args:
-            deadline: monotonic seconds. After ``close`` it has passed from the start.
-            fresh: True: reuse no connection.
+        ``deadline`` is in monotonic seconds; after ``close`` it has passed from the start. ``fresh``: reuses no
+        connection.
         """
         request = TimedRequest(deadline, fresh, self._lock)
         self._add(request)
@@ -106,12 +101,13 @@ class Watchdog:
             _current.reset(token)
             with self._lock:
                 self._requests.discard(request)
-                request.release()
+            for handle in request.handles:
+                handle.close()
 
     def close(self) -> None:
         """Ends every request in progress, and the thread."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             for request in self._requests:
                 request.fire()
             self._lock.notify()
@@ -119,14 +115,9 @@ class Watchdog:
         if thread is not None:
             thread.join()
 
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
     def _add(self, request: TimedRequest) -> None:
         with self._lock:
-            if self._closed:
+            if self.closed:
                 request.fire()
                 return
             self._requests.add(request)
@@ -139,7 +130,7 @@ class Watchdog:
 
     def _run(self) -> None:
         with self._lock:
-            while not self._closed:
+            while not self.closed:
                 now = time.monotonic()
                 for request in [r for r in self._requests if r.deadline <= now]:
                     self._requests.discard(request)
@@ -171,10 +162,7 @@ class _GuardedConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
-        """Hides cookies from the cookie jar of requests, which logs a traceback for invalid ones.
-
-        They remain in the response's headers.
-        """
+        """Hides cookies (not in headers) from the jar of requests, which logs a traceback for invalid ones."""
         response = super().getresponse()
         del response._original_response.msg["Set-Cookie"]  # type: ignore[union-attr]
         return response
@@ -197,15 +185,19 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Sends for ``requests``, only inside ``Watchdog.timed``. Always verifies TLS.
+    """Sends for ``requests``, only inside ``Watchdog.timed``.
 
     Args:
         connections: how many connections are kept open.
         ca_file: a PEM file of certificates to trust in addition to the system's and certifi's.
+        context: for TLS, instead of the one that trusts those certificates. urllib3 changes it.
     """
 
-    def __init__(self, connections: int, ca_file: str | None = None) -> None:
+    def __init__(
+        self, connections: int, ca_file: str | None = None, *, context: ssl.SSLContext | None = None
+    ) -> None:
         self._ca_file = ca_file
+        self._context = context
         super().__init__(pool_connections=2, pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
@@ -213,7 +205,7 @@ class GuardedAdapter(HTTPAdapter):
         """As ``requests`` documents it for a custom TLS context."""
         host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
         if host["scheme"] == "https":
-            pool["ssl_context"] = _tls_context(self._ca_file)
+            pool["ssl_context"] = self._context or _tls_context(self._ca_file)
         return host, pool
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -236,11 +228,8 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
     """A TCP connection to the first address that answers; the remaining time is divided among the addresses.
 
-    Raises:
-        LinkLocalRefused: the host has link-local addresses only. What counts is the address, not how the URL
-            spells it, so integer forms, mapped IPv6 and names that point there are refused too.
-        OSError: the last address's error; socket.gaierror if there is no address.
-        TimeoutError: the deadline passed.
+    LinkLocalRefused goes by the address, not by how the URL spells it, so integer forms, mapped IPv6 and names
+    that point there are refused too.
     """
     found = _resolve(host.strip("[]"), port, deadline)
     usable = [address for address in found if not _is_link_local(address)]
@@ -271,58 +260,39 @@ def _is_link_local(address: Address) -> bool:
     return ip.is_link_local
 
 
-class _Lookup:
-    """One query to the system's resolver, shared by all who ask for the same host meanwhile.
-
-    A resolver that hangs therefore holds one thread per host, however often the host is tried.
-    """
-
-    _running: ClassVar[dict[tuple[str, int], _Lookup]] = {}
-    _lock = threading.Lock()
-
-    def __init__(self, host: str, port: int) -> None:
-        self._key = (host, port)
-        self._done = threading.Event()
-        self._found: list[Address] = []
-        self._error: tuple[object, ...] = (socket.EAI_FAIL, "the lookup failed")
-
-    @classmethod
-    def of(cls, host: str, port: int) -> _Lookup:
-        """The lookup in progress for this host, or a new one."""
-        with cls._lock:
-            lookup = cls._running.get((host, port))
-            if lookup is None:
-                lookup = cls(host, port)
-                threading.Thread(target=lookup._run, name="http lookup", daemon=True).start()
-                cls._running[host, port] = lookup
-            return lookup
-
-    def wait(self, deadline: float) -> list[Address]:
-        """The host's addresses. Raises TimeoutError or socket.gaierror if there are none."""
-        if not self._done.wait(max(deadline - time.monotonic(), 0)):
-            raise TimeoutError("the host name was not found in time")
-        if not self._found:
-            raise socket.gaierror(*self._error)
-        return self._found
-
-    def _run(self) -> None:
-        try:
-            self._found = _query_resolver(*self._key)
-        except UnicodeError:  # a part of the name is empty or too long
-            self._error = (socket.EAI_NONAME, "not a host name")
-        except OSError as error:
-            self._error = error.args
-        finally:
-            with self._lock:
-                del self._running[self._key]
-            self._done.set()
-
-
 def _resolve(host: str, port: int, deadline: float) -> list[Address]:
-    try:
+    """The host's addresses. Raises TimeoutError or socket.gaierror if there are none.
+
+    All who ask for the same host meanwhile share one query to the system's resolver, so a resolver that hangs
+    holds one thread per host, however often the host is tried.
+    """
+    with contextlib.suppress(OSError, UnicodeError):
         return _query_resolver(host, port, socket.AI_NUMERICHOST)  # an address needs no lookup
-    except (OSError, UnicodeError):
-        return _Lookup.of(host, port).wait(deadline)
+    with _lookups_lock:
+        lookup = _lookups.get((host, port))
+        if lookup is None:
+            lookup = Future()
+            threading.Thread(target=_look_up, args=(host, port, lookup), name="http lookup", daemon=True).start()
+            _lookups[host, port] = lookup
+    found, error = lookup.result(max(deadline - time.monotonic(), 0))
+    if not found:
+        raise socket.gaierror(*error)
+    return found
+
+
+def _look_up(host: str, port: int, lookup: Lookup) -> None:
+    found: list[Address] = []
+    error: tuple[object, ...] = (socket.EAI_FAIL, "the lookup failed")
+    try:
+        found = _query_resolver(host, port)
+    except UnicodeError:  # a part of the name is empty or too long
+        error = (socket.EAI_NONAME, "not a host name")
+    except OSError as failed:
+        error = failed.args
+    finally:
+        with _lookups_lock:
+            del _lookups[host, port]
+        lookup.set_result((found, error))
 
 
 def _query_resolver(host: str, port: int, flags: int = 0) -> list[Address]:

@@ -6,7 +6,6 @@ and the worker decides when to try again. queries.py has the queries and decoder
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,18 +19,7 @@ from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
 
-__all__ = [
-    "FetchedScenes",
-    "Listed",
-    "PluginState",
-    "ScenePage",
-    "Stash",
-    "StashAddress",
-    "StashUnavailable",
-    "SweepPage",
-    "SweepQuestion",
-    "UnusableAnswer",
-]
+__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
 
 TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
@@ -72,9 +60,7 @@ class Stash:
     """A client for the worker and the task buttons.
 
     Safe to use from several threads. Requests go out one at a time, because Stash answers from one SQLite
-    file and each answer renews the session's only cookie.
-
-    Every method may raise StashUnavailable.
+    file and each answer renews the session's only cookie. Every method may raise StashUnavailable.
     """
 
     def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
@@ -90,14 +76,9 @@ class Stash:
         self._clock = clock
         self._lock = threading.Lock()
         self._wire: Wire | None = None
-        self._address: StashAddress | None = None  # the last content of connection.json
+        self._cookie = ""  # from connection.json
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
-
-    @property
-    def folder(self) -> Path:
-        """The data folder."""
-        return self._path.parent
 
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
@@ -133,54 +114,45 @@ class Stash:
 
     def newest_scene(self) -> Scene | None:
         """The scene added last; None in an empty library."""
-        return self._first_scene({}, "DESC")
+        return next(self.newest_scenes(page_size=1), None)
 
     def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
         """All scenes, newest first. A page is requested when the iteration reaches it."""
         where: dict[str, object] = {}
         while True:
-            found = self._some_scenes(where, "DESC", page_size)
+            found = self._some_scenes(where, page_size, descending=True)
             yield from found
             if len(found) < page_size:
                 return
-            where = {"id": {"value": found[-1].id, "modifier": "LESS_THAN"}}
+            where = {"id": queries.below(found[-1].id)}
 
     def cover(self, path: str) -> bytes:
         """A scene's cover; b"" if it has none (for which some versions of Stash send an SVG placeholder).
 
-        Args:
-            path: path and query of the scene's ``cover_url``. The host is always Stash's own, because the
-                request carries the API key.
+        ``path`` is the path and query of the scene's ``cover_url``. The host is always Stash's own, because the
+        request carries the API key.
         """
-        with self._lock:
-            wire = self._current_wire()
-            self._asked_at = self._clock()
-            return self._with_credentials(wire, lambda: wire.cover(path))
+        return self._request(lambda wire: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
-        """The ids of all scenes, or of those changed at or after a time, page by page, ascending.
+        """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
 
         Pages follow each other by ``id > last``, so no scene is skipped or listed twice when others are deleted or
-        changed meanwhile.
-
-        Args:
-            changed_since: wall time, unix seconds, of which whole seconds count. Stash lists some scenes
-                that changed earlier (see ``queries.changed_after``); they are left out here.
-            page_size: scenes per request.
+        changed meanwhile. Of ``changed_since`` whole seconds count; what Stash lists from before it is left out.
         """
         where: dict[str, object] = {}
         if changed_since is not None:
-            where["updated_at"] = {"value": queries.changed_after(changed_since), "modifier": "GREATER_THAN"}
+            where["updated_at"] = queries.above(queries.changed_after(changed_since))
         last, examined, total = 0, 0, 0
+
+        def read(data: Mapping[str, object]) -> tuple[tuple[Listed, ...], int]:
+            return queries.read_listed(data, last), total if examined else queries.read_count(data, "findScenes")
+
         while True:
-            variables = {
-                "where": {**where, "id": {"value": last, "modifier": "GREATER_THAN"}},
-                "how": {"per_page": page_size, "sort": "id", "direction": "ASC"},
-            }
-            read = functools.partial(_read_ids, after=last)
-            found, count = self._ask(queries.scene_ids(count=examined == 0), variables, read)
+            variables = {"where": {**where, "id": queries.above(last)}, "how": queries.by_id(page_size)}
+            found, total = self._ask(queries.scene_ids(count=examined == 0), variables, read)
             examined += len(found)
-            total = max(total if count is None else count, examined)
+            total = max(total, examined)
             ids = (s.id for s in found if changed_since is None or s.moment >= int(changed_since))
             yield ScenePage(tuple(ids), examined, total)
             if len(found) < page_size:
@@ -194,7 +166,7 @@ class Stash:
 
         def read(data: Mapping[str, object]) -> SweepPage:
             scenes = queries.read_listed(data, question.after)
-            known = queries.read_known(data) if counts else None
+            known = queries.read_count(data, "known") if counts else None
             return SweepPage(scenes, len(scenes) < question.scenes, known, queries.read_state(data), asked_at)
 
         return self._ask(queries.sweep_page(count=counts), question.variables(), read)
@@ -203,16 +175,17 @@ class Stash:
         """Seconds until Stash must be asked something to renew the session; 0.0 if it is due.
 
         Each answer carries a fresh cookie (Stash's pkg/session). Counts from the last request, answered or
-        not, so that pings don't hammer a Stash that is down.
-
-        Returns:
-            None if there is nothing to renew: an API key is in use, Stash has no login, its sessions don't
-            expire, or it hasn't answered yet.
+        not, so that pings don't hammer a Stash that is down. None if there is nothing to renew: an API key is in
+        use, Stash has no login, its sessions don't expire, or it hasn't answered yet.
         """
         wire = self._wire  # without the lock, which is held while a request waits for its answer
-        if wire is None or wire.api_key or not self._login_needed:
-            return None
-        if wire.max_age is None or self._asked_at is None:
+        if (
+            wire is None
+            or wire.api_key
+            or wire.max_age is None
+            or self._asked_at is None
+            or not self._login_needed
+        ):
             return None
         # A third of the session: after a lost ping there is time for another. After the clock was set back
         # the age of the session is unknown, so a ping is due.
@@ -274,36 +247,24 @@ class Stash:
         read. Two neighbors are asked for, because one may be broken too.
         """
         answers = None
-        for edge, modifier, direction in (
-            (failed[0], "LESS_THAN", "DESC"),
-            (failed[-1], "GREATER_THAN", "ASC"),
-        ):
+        for where, descending in ((queries.below(failed[0]), True), (queries.above(failed[-1]), False)):
             try:
-                if self._first_scene({"id": {"value": edge, "modifier": modifier}}, direction):
+                if self._some_scenes({"id": where}, 1, descending=descending):
                     return True
             except UnusableAnswer:
                 answers = False
         return answers
 
-    def _first_scene(self, where: Mapping[str, object], direction: str) -> Scene | None:
-        return next(iter(self._some_scenes(where, direction, 1)), None)
-
-    def _some_scenes(self, where: Mapping[str, object], direction: str, count: int) -> list[Scene]:
-        variables = {"where": where, "how": {"per_page": count, "sort": "id", "direction": direction}}
+    def _some_scenes(self, where: Mapping[str, object], count: int, *, descending: bool) -> Sequence[Scene]:
+        variables = {"where": where, "how": queries.by_id(count, descending=descending)}
         fetched_at = self._clock()
-
-        def read(data: Mapping[str, object]) -> list[Scene]:
-            return [queries.read_scene(scene, fetched_at) for scene in queries.read_found(data)]
-
-        return self._ask(queries.FIRST_SCENES, variables, read)
+        return self._ask(queries.FIRST_SCENES, variables, lambda data: queries.read_scenes(data, fetched_at))
 
     # Asking
 
     def _ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
-        with self._lock:
-            wire = self._current_wire()
-            self._asked_at = self._clock()
-            data = self._with_credentials(wire, lambda: wire.ask(query, variables))
+        def ask(wire: Wire) -> T:
+            data = wire.ask(query, variables)
             try:
                 if "configuration" in data:
                     login = queries.read_login(data)
@@ -311,6 +272,24 @@ class Stash:
                 return read(data)
             except WrongShape as error:
                 raise wire.wrong_shape(str(error)) from None
+
+        return self._request(ask)
+
+    def _request(self, ask: Callable[[Wire], T]) -> T:
+        """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
+
+        A session is used until it is refused: each answer renews it, while the one in connection.json ages.
+        """
+        with self._lock:
+            wire = self._current_wire()
+            self._asked_at = self._clock()
+            try:
+                return ask(wire)
+            except LoginRefused:
+                if not wire.api_key and wire.cookie == self._cookie:
+                    raise
+            wire.api_key, wire.cookie = "", self._cookie
+            return ask(wire)
 
     def _current_wire(self) -> Wire:
         """The connection to the Stash that connection.json names now."""
@@ -320,32 +299,12 @@ class Stash:
             if self._wire is None:
                 raise
             return self._wire  # the file is gone or being replaced, but Stash may still be there
-        if self._wire is None or self._address is None or address.url != self._address.url:
+        if self._wire is None or self._wire.base_url != address.url:
             if self._wire is not None:
                 self._wire.close()
             self._wire = Wire(address, self._timeout)
-        self._address = address
+        self._cookie = address.cookie
         return self._wire
-
-    def _with_credentials(self, wire: Wire, ask: Callable[[], T]) -> T:
-        """Asks with the credentials in use. If they are refused, asks once more with others."""
-        try:
-            return ask()
-        except LoginRefused:
-            if not self._change_credentials(wire):
-                raise
-            return ask()
-
-    def _change_credentials(self, wire: Wire) -> bool:
-        """Drops the key and uses the hook's cookie; False if that changes nothing.
-
-        A session is used until it is refused: each answer renews it, while the one in connection.json ages.
-        """
-        cookie = "" if self._address is None else self._address.cookie
-        if not wire.api_key and wire.cookie == cookie:
-            return False
-        wire.api_key, wire.cookie = "", cookie
-        return True
 
 
 def _outage(reason: str) -> StashUnavailable:
@@ -363,7 +322,3 @@ def _read_one(data: Mapping[str, object], name: str, scene_id: int, fetched_at: 
     if scene.id != scene_id:
         raise WrongShape(f"it is that of scene {scene.id}")
     return scene
-
-
-def _read_ids(data: Mapping[str, object], after: int) -> tuple[tuple[Listed, ...], int | None]:
-    return queries.read_listed(data, after), queries.read_count(data)

@@ -52,9 +52,6 @@ def image_type(image: bytes) -> str | None:
 def cover_digest(server: str, item: str, image: bytes) -> bytes:
     """Identifies a cover that an item got from us; SHA-256, 32 bytes.
 
-    Args:
-        server: the media server's URL: another server has none of our covers.
-        item: the server's id of the item: an item that was scanned again has no cover.
-        image: the cover.
+    Another server (by URL) has none of our covers, nor has an item that was scanned again and so has a new id.
     """
     return hashlib.sha256(f"{server}\n{item}\n".encode("utf-8", "replace") + image).digest()

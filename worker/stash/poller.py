@@ -38,14 +38,10 @@ class Facts:
 
 
 class Poller:
-    """Knows when Stash is asked. One question is on its way at a time: ``asked``, then ``ended``.
-
-    Args:
-        monotonic: monotonic seconds.
-    """
+    """Knows when Stash is asked. One question is on its way at a time: ``asked``, then ``ended``."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+        self._monotonic = monotonic  # seconds
         self.enabled: bool | None = None  # whether the plugin is enabled in Stash; None: not known yet
         self.known_seq = 0  # the settings were read after all events up to this one
         self.awaiting = False  # a question is on its way
@@ -83,20 +79,16 @@ class Poller:
         if self.awaiting:
             return []
         now = self._monotonic()
-        pause = self._earliest(facts) - now
+        pause = self._retry_at - now  # before which nothing is asked
+        if facts.newest_seq > self._asked_seq:
+            # An event since then shows that Stash is running, and its hook brought a fresh session.
+            pause = self._failed_at + RETRY_SECONDS[0] - now
         waits: list[tuple[Topic, float]] = [("state", self._state_wait(facts, now))]
         if self.ready and facts.newest_seq <= self.known_seq:
             waits.insert(0, ("sweep", facts.sweep_in))
         if facts.scenes_wanted:
             waits.insert(0, ("scenes", 0.0))
         return [Question(topic, max(wait, pause)) for topic, wait in waits]
-
-    def _earliest(self, facts: Facts) -> float:
-        """Monotonic time before which nothing is asked."""
-        if facts.newest_seq > self._asked_seq:
-            # An event since then shows that Stash is running, and its hook brought a fresh session.
-            return self._failed_at + RETRY_SECONDS[0]
-        return self._retry_at
 
     def _state_wait(self, facts: Facts, now: float) -> float:
         outdated = facts.newest_seq > self.known_seq or self._wanted_at is not None
@@ -107,10 +99,7 @@ class Poller:
         return min(due_at - now, NEVER if facts.renewal_in is None else facts.renewal_in)
 
     def request_state(self) -> bool:
-        """Has the settings read again at once; returns whether they are newer than the request.
-
-        Call it until it returns True, which ends the request.
-        """
+        """Has the settings read again at once; call it until it returns True, when newer ones are known."""
         if self._wanted_at is None:
             self._wanted_at = self._monotonic()
             self._retry_at = 0.0

@@ -7,18 +7,17 @@ Stash's schema.
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 
-SWEEP_SCENES = 1000  # per page: ids and times only
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
-WATERMARK_MARGIN = datetime.timedelta(hours=26)  # see changed_after
 PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
 
 # Every state includes the API key and the user name, so that a new or changed key is known without
@@ -86,16 +85,12 @@ def scenes_by_id(count: int) -> str:
 
 
 def changed_after(moment: float) -> str:
-    """A text that sorts before the ``updated_at`` of every change since a moment.
+    """A text that sorts before the ``updated_at`` of every change since a moment (wall time, unix seconds).
 
-    Stash stores ``updated_at`` in the server's time zone and compares it as text, that is by local time.
-    Local time is at most 12 hours behind UTC, in which this text is written, so 26 hours are always enough,
-    also when the clocks change or Stash moves to another zone.
-
-    Args:
-        moment: wall time, unix seconds.
+    Stash compares ``updated_at`` as text, in the server's time zone. Local time is at most 12 hours behind UTC, in
+    which this text is written, so 26 hours are always enough, also when the clocks or Stash's zone change.
     """
-    watermark = datetime.datetime.fromtimestamp(int(moment), datetime.UTC) - WATERMARK_MARGIN
+    watermark = datetime.datetime.fromtimestamp(int(moment), datetime.UTC) - datetime.timedelta(hours=26)
     return watermark.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -104,7 +99,7 @@ class SweepQuestion:
     """Which scenes a page of a sweep lists, by ascending id."""
 
     after: int = 0  # the last id of the previous page
-    scenes: int = SWEEP_SCENES  # at most
+    scenes: int = 1000  # at most
     up_to: int | None = None  # the highest id wanted
     changed_since: float | None = None  # only what changed since this wall time (and some of what changed before)
     added_after: int = 0  # … or has a higher id than this
@@ -113,23 +108,29 @@ class SweepQuestion:
 
     def variables(self) -> dict[str, object]:
         """The variables of ``sweep_page``. A filter of Stash takes one AND or one OR, so they are nested."""
-        where: dict[str, object] = {"id": _above(self.after)}
+        where: dict[str, object] = {"id": above(self.after)}
         if self.changed_since is not None:
-            changed = {"value": changed_after(self.changed_since), "modifier": "GREATER_THAN"}
-            where["AND"] = {"updated_at": changed, "OR": {"id": _above(self.added_after)}}
+            changed = above(changed_after(self.changed_since))
+            where["AND"] = {"updated_at": changed, "OR": {"id": above(self.added_after)}}
         elif self.up_to is not None:
-            where["AND"] = {"id": _up_to(self.up_to)}
-        how = {"per_page": self.scenes, "sort": "id", "direction": "DESC" if self.newest else "ASC"}
-        known = {} if self.known_up_to is None else {"known": {"id": _up_to(self.known_up_to)}}
-        return {"where": where, "how": how, **known}
+            where["AND"] = {"id": below(self.up_to + 1)}
+        known = {} if self.known_up_to is None else {"known": {"id": below(self.known_up_to + 1)}}
+        return {"where": where, "how": by_id(self.scenes, descending=self.newest), **known}
 
 
-def _above(scene_id: int) -> dict[str, object]:
-    return {"value": scene_id, "modifier": "GREATER_THAN"}
+def above(value: int | str) -> dict[str, object]:
+    """Stash's criterion for ids or times greater than this."""
+    return {"value": value, "modifier": "GREATER_THAN"}
 
 
-def _up_to(scene_id: int) -> dict[str, object]:
-    return {"value": scene_id + 1, "modifier": "LESS_THAN"}
+def below(value: int) -> dict[str, object]:
+    """Stash's criterion for ids less than this."""
+    return {"value": value, "modifier": "LESS_THAN"}
+
+
+def by_id(count: int, *, descending: bool = False) -> dict[str, object]:
+    """Stash's filter for the first ``count`` scenes in the order of their ids."""
+    return {"per_page": count, "sort": "id", "direction": "DESC" if descending else "ASC"}
 
 
 class WrongShape(ValueError):
@@ -163,68 +164,51 @@ class Listed:
 
 def read_state(data: Mapping[str, object]) -> PluginState:
     """The plugin's state from an answer with ``_STATE``; WrongShape if it isn't complete."""
-    configuration = _object(data.get("configuration"), "configuration")
-    settings = _object(configuration.get("plugins"), "configuration.plugins").get(PLUGIN_ID)
+    settings = _field(data, "configuration.plugins", _object).get(PLUGIN_ID)
     # null: Stash has loaded no plugins
-    loaded = [] if _is_null(data, "plugins", "answer") else _list(data["plugins"], "plugins")
-    plugins = [_object(plugin, "plugins") for plugin in loaded]
-    enabled = [plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID]
-    return PluginState(
-        {} if settings is None else _object(settings, f"configuration.plugins.{PLUGIN_ID}"),
-        any(enabled),
-    )
+    plugins = _field(data, "plugins", optional(_all(_object))) or ()
+    enabled = any(plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID)
+    return PluginState({} if settings is None else _checked(PLUGIN_ID, settings, _object), enabled)
 
 
 def read_login(data: Mapping[str, object]) -> Login:
     """The credentials to use from now on, from an answer with ``_STATE``."""
-    configuration = _object(data.get("configuration"), "configuration")
-    general = _object(configuration.get("general"), "configuration.general")
-    return Login(
-        api_key=_text(general, "apiKey", "configuration.general"),
-        needed=_text(general, "username", "configuration.general") != "",
-    )
+    key, user = (_field(data, f"configuration.general.{name}", _text) for name in ("apiKey", "username"))
+    return Login(key, needed=user != "")
 
 
-def read_found(data: Mapping[str, object]) -> Sequence[object]:
-    """The scenes of a ``findScenes``, not yet decoded."""
-    return _list(_object(data.get("findScenes"), "findScenes").get("scenes"), "findScenes.scenes")
-
-
-def read_count(data: Mapping[str, object]) -> int | None:
-    """How many scenes match the filter of a ``findScenes``; None if that wasn't asked."""
-    found = _object(data.get("findScenes"), "findScenes")
-    return _int(found, "count", "findScenes") if "count" in found else None
-
-
-def read_known(data: Mapping[str, object]) -> int:
-    """How many scenes a ``sweep_page`` counted."""
-    return _int(_object(data.get("known"), "known"), "count", "known")
+def read_count(data: Mapping[str, object], name: str) -> int:
+    """The number of scenes that match the filter of a ``findScenes`` in an answer."""
+    return _field(data, f"{name}.count", _int)
 
 
 def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
     """The scenes of a page of ``scene_ids`` or ``sweep_page``.
 
-    Args:
-        data: the answer.
-        after: the last id of the previous page. Ids that don't ascend from it are WrongShape: a listing
-            would skip scenes or never end.
+    Ids that don't ascend from ``after``, the last id of the previous page, are WrongShape: a listing would skip
+    scenes or never end.
     """
-    scenes = tuple(_listed(scene) for scene in read_found(data))
+    scenes = _field(data, "findScenes.scenes", _all(_listed))
     if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
         raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
-def _listed(raw: object) -> Listed:
-    scene = _object(raw, "findScenes.scenes")
-    text = _text(scene, "updated_at", "scene")
-    try:
-        when = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise WrongShape("updated_at is not a time") from error
+def _listed(scene: object) -> Listed:
+    updated_at, moment = _field(scene, "updated_at", lambda value: (text(value), _moment(text(value))))
+    return Listed(_field(scene, "id", _id), updated_at, moment)
+
+
+def _moment(value: str) -> int:
+    when = datetime.datetime.fromisoformat(value)
     if when.tzinfo is None:
-        raise WrongShape("updated_at has no time zone")
-    return Listed(_id(scene, "scene"), text, int(when.timestamp()))
+        raise ValueError("no time zone")
+    return int(when.timestamp())
+
+
+def read_scenes(data: Mapping[str, object], fetched_at: float) -> tuple[Scene, ...]:
+    """The scenes of ``FIRST_SCENES``."""
+    return _field(data, "findScenes.scenes", _all(lambda raw: read_scene(raw, fetched_at)))
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:
@@ -233,75 +217,62 @@ def read_scene(raw: object, fetched_at: float) -> Scene:
     What Stash may leave empty becomes "" or None. A promised field that is missing or has another type is
     WrongShape: an incomplete scene is never delivered.
     """
-    scene = _object(raw, "scene")
-    scene_id = _id(scene, "scene")
-    at = f"scene {scene_id}"
-    organized = scene.get("organized")
-    if not isinstance(organized, bool):
-        raise WrongShape(f"{at}: organized is {_kind(organized)}")
-    groups = _each(scene, "groups", at, lambda item, where: _named(item.get("group"), where))
+    scene_id = _checked("scene", raw, lambda scene: _field(scene, "id", _id))
+    return _checked(f"scene {scene_id}", raw, lambda scene: _scene(scene, scene_id, fetched_at))
+
+
+def _scene(scene: object, scene_id: int, fetched_at: float) -> Scene:
     return Scene(
         id=scene_id,
-        title=_text(scene, "title", at),
-        code=_text(scene, "code", at),
-        details=_text(scene, "details", at),
-        director=_text(scene, "director", at),
-        date=_text(scene, "date", at),
-        rating100=None if _is_null(scene, "rating100", at) else _int(scene, "rating100", at),
-        organized=organized,
-        urls=_texts(scene, "urls", at),
-        created_at=_required_text(scene, "created_at", at),
-        updated_at=_required_text(scene, "updated_at", at),
-        files=_each(scene, "files", at, _file),  # Stash puts the primary file first
-        performers=_each(scene, "performers", at, _named),
-        tags=_each(scene, "tags", at, _named),
-        studio=None if _is_null(scene, "studio", at) else _named(scene["studio"], f"{at}: studio"),
-        groups=groups,
-        stash_ids=_each(scene, "stash_ids", at, _stash_id),
-        cover_url=_cover_url(_text(_object(scene.get("paths"), f"{at}: paths"), "screenshot", at), at),
+        title=_field(scene, "title", _text),
+        code=_field(scene, "code", _text),
+        details=_field(scene, "details", _text),
+        director=_field(scene, "director", _text),
+        date=_field(scene, "date", _text),
+        rating100=_field(scene, "rating100", optional(_int)),
+        organized=_field(scene, "organized", functools.partial(typed, bool)),
+        urls=_field(scene, "urls", _all(text)),
+        created_at=_field(scene, "created_at", text),
+        updated_at=_field(scene, "updated_at", text),
+        files=_field(scene, "files", _all(_file)),  # Stash puts the primary file first
+        performers=_field(scene, "performers", _all(_named)),
+        tags=_field(scene, "tags", _all(_named)),
+        studio=_field(scene, "studio", optional(_named)),
+        groups=_field(scene, "groups", _all(lambda item: _field(item, "group", _named))),
+        stash_ids=_field(scene, "stash_ids", _all(_stash_id)),
+        cover_url=_field(scene, "paths.screenshot", _cover_url),
         fetched_at=fetched_at,
     )
 
 
-def _file(item: Mapping[str, object], where: str) -> SceneFile:
-    duration = item.get("duration")
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or not math.isfinite(duration):
-        raise WrongShape(f"{where}.duration is {_kind(duration)}")
+def _file(file: object) -> SceneFile:
     return SceneFile(
-        path=_required_text(item, "path", where),
-        size=_int(item, "size", where),
-        duration=float(duration),
-        width=_int(item, "width", where),
-        height=_int(item, "height", where),
-        fingerprints=_each(
-            item,
-            "fingerprints",
-            where,
-            lambda found, at: (_required_text(found, "type", at), _required_text(found, "value", at)),
+        path=_field(file, "path", text),
+        size=_field(file, "size", _int),
+        duration=_field(file, "duration", number),
+        width=_field(file, "width", _int),
+        height=_field(file, "height", _int),
+        fingerprints=_field(
+            file, "fingerprints", _all(lambda f: (_field(f, "type", text), _field(f, "value", text)))
         ),
     )
 
 
-def _stash_id(item: Mapping[str, object], where: str) -> StashId:
-    return StashId(_required_text(item, "endpoint", where), _required_text(item, "stash_id", where))
+def _stash_id(item: object) -> StashId:
+    return StashId(_field(item, "endpoint", text), _field(item, "stash_id", text))
 
 
-def _named(item: object, where: str) -> Named:
-    named = _object(item, where)
-    return Named(str(_id(named, where)), _text(named, "name", where))
+def _named(item: object) -> Named:
+    return Named(str(_field(item, "id", _id)), _field(item, "name", _text))
 
 
-def _cover_url(url: str, where: str) -> str:
+def _cover_url(value: object) -> str:
     """The cover's URL without credentials, because it is sent to other systems.
 
     ``t``, the time of the scene's last change, is kept so that caches notice a new cover. A URL that is not
-    absolute http(s) is useless to others and becomes "". That happens when the external host is set in
-    Stash without a scheme.
+    absolute http(s), as when Stash's external host is set without a scheme, is useless to others and becomes "".
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise WrongShape(f"{where}: paths.screenshot is not a URL") from error
+    parts = urlsplit(_text(value))
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return ""
     kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
@@ -309,69 +280,43 @@ def _cover_url(url: str, where: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))
 
 
+def _text(value: object) -> str:
+    return optional(text)(value) or ""
+
+
+_int = functools.partial(typed, int)
+_object = functools.partial(typed, dict)
+
+
+def _id(value: object) -> int:
+    """An id. GraphQL sends it as text; in Stash it is a row id of SQLite."""
+    digits = str(value)
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise ValueError("not an id")
+    return int(digits)
+
+
 T = TypeVar("T")
 
 
-def _each(
-    owner: Mapping[str, object], key: str, where: str, read: Callable[[Mapping[str, object], str], T]
-) -> tuple[T, ...]:
-    at = f"{where}: {key}"
-    return tuple(read(_object(item, at), at) for item in _list(owner.get(key), at))
+def _all(check: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
+    return lambda value: tuple(_checked("item", item, check) for item in typed(list, value))
 
 
-def _texts(owner: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
-    found = _list(owner.get(key), f"{where}: {key}")
-    texts = tuple(text for text in found if isinstance(text, str))
-    if len(texts) != len(found):
-        raise WrongShape(f"{where}: {key} has an item that is not text")
-    return texts
+def _field(owner: object, path: str, check: Callable[[object], T]) -> T:
+    """The value at a path of keys, like ``paths.screenshot``. A missing key is WrongShape, not null."""
+    key, _, rest = path.partition(".")
+    found = _object(owner)
+    if key not in found:
+        raise WrongShape(f"{key} is missing")
+    return _checked(key, found[key], (lambda inner: _field(inner, rest, check)) if rest else check)
 
 
-def _object(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise WrongShape(f"{where} is {_kind(value)}")
-    return value
-
-
-def _list(value: object, where: str) -> Sequence[object]:
-    if not isinstance(value, list):
-        raise WrongShape(f"{where} is {_kind(value)}")
-    return value
-
-
-def _required_text(owner: Mapping[str, object], key: str, where: str) -> str:
-    value = owner.get(key)
-    if not isinstance(value, str):
-        raise WrongShape(f"{where}: {key} is {_kind(value)}")
-    return value
-
-
-def _text(owner: Mapping[str, object], key: str, where: str) -> str:
-    return "" if _is_null(owner, key, where) else _required_text(owner, key, where)
-
-
-def _is_null(owner: Mapping[str, object], key: str, where: str) -> bool:
-    """Whether the value is null; a missing key is WrongShape, not null."""
-    if key not in owner:
-        raise WrongShape(f"{where}: {key} is missing")
-    return owner[key] is None
-
-
-def _int(owner: Mapping[str, object], key: str, where: str) -> int:
-    value = owner.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise WrongShape(f"{where}: {key} is {_kind(value)}")
-    return value
-
-
-def _id(owner: Mapping[str, object], where: str) -> int:
-    """An id. GraphQL sends it as text; in Stash it is a row id of SQLite."""
-    text = str(owner.get("id"))
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise WrongShape(f"{where}: id is {_kind(owner.get('id'))}")
-    return int(text)
-
-
-def _kind(value: object) -> str:
-    """What was found instead, without its content, which may be a secret."""
-    return "missing or null" if value is None else f"of type {type(value).__name__}"
+def _checked(name: str, value: object, check: Callable[[object], T]) -> T:
+    """A value that passes a check. The error has only its type, because the value may be a secret."""
+    try:
+        return check(value)
+    except WrongShape as error:
+        raise WrongShape(f"{name}: {error}") from None
+    except DAMAGE:
+        raise WrongShape(f"{name} is {'null' if value is None else f'of type {type(value).__name__}'}") from None

@@ -9,19 +9,19 @@ from Stash for it and sends a destroy.
 from __future__ import annotations
 
 import logging
-import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from stash_courier.queue import control, ledger, schema, store
+from stash_courier.queue import control, ledger
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import DeadLetter, Delivery, Event, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
-from stash_courier.worker.stash.client import Listed, PluginState, Stash, SweepPage, SweepQuestion, UnusableAnswer
+from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run
-from stash_courier.worker.stash.queries import HIGHEST_ID
+from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, PluginState, SweepQuestion
+from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running
 RESUME_SECONDS = 60.0  # until the next sweep after Stash failed during one
@@ -42,11 +42,7 @@ class Refusal:
 
 
 def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
-    """Asks Stash and waits for the answer; runs in the thread that talks to Stash.
-
-    Raises:
-        StashUnavailable: Stash can't be asked at all.
-    """
+    """Asks, in the thread that talks to Stash. Raises StashUnavailable if Stash can't be asked at all."""
     try:
         return stash.sweep_page(question)
     except UnusableAnswer as error:
@@ -54,27 +50,16 @@ def ask(stash: Stash, question: SweepQuestion) -> SweepPage | Refusal:
 
 
 class Sweep:
-    """The sweeps of one dispatcher, in its thread: ``question``, then ``hear`` the answer, then ``put``.
-
-    Args:
-        queue: where events go; its file holds the ledger and the mark, too.
-        dlq: the dead letters, whose scenes are known.
-        clock: wall time, unix seconds.
-        monotonic: monotonic seconds.
-    """
+    """The sweeps of one dispatcher, in its thread: ``question``, then ``hear`` the answer, then ``put``."""
 
     def __init__(
-        self,
-        queue: SceneQueue,
-        dlq: DeadLetterQueue,
-        clock: Callable[[], float],
-        monotonic: Callable[[], float],
+        self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], monotonic: Callable[[], float]
     ) -> None:
         self._queue = queue
-        self._conn = queue.connection
+        self._conn = queue.connection  # of the ledger and the mark, too
         self._dlq = dlq
-        self._clock = clock
-        self._monotonic = monotonic
+        self._clock = clock  # wall time, unix seconds
+        self._monotonic = monotonic  # seconds
         self._targets: dict[str, float] = {}  # destination → wall time since which it exists
         self._run: Run | None = None  # the sweep in progress
         self._page: SweepPage | None = None  # its last answer, until ``put``
@@ -149,7 +134,9 @@ class Sweep:
         self._began, self._wait = now, None
         self._changed = self._gone = 0
         self._pending = set()
-        mark = _stored_mark(self._conn) or Mark(wall, 0, None)
+        mark = Mark(wall, 0, None)  # as before the first sweep
+        if (stored := control.get(self._conn, control.SWEEP)) and 0 <= stored["last_id"] <= HIGHEST_ID:
+            mark = Mark(stored["at"], stored["last_id"], stored["total"])
         if self._marked is not None:  # the clock may have been set back since
             since = min(mark.at, wall - (now - self._marked))
         else:
@@ -162,11 +149,7 @@ class Sweep:
     def put(self) -> bool:
         """Puts an event into the inbox for each change on the last page that isn't known yet.
 
-        Returns:
-            Whether there were any.
-
-        Raises:
-            sqlite3.Error: nothing was put; try again.
+        Returns whether there were any. Raises sqlite3.Error if nothing was put; try again.
         """
         run, page = self._run, self._page
         if run is None or page is None:
@@ -175,29 +158,29 @@ class Sweep:
         changed = [scene for scene in findings.changed if not self._is_known(scene, run.mark, page)]
         gone = self._find_gone(findings, page)
         with self._queue.transaction():
-            hooked = self._scenes_in_inbox()  # read last: hooks put events at any time
+            # Read last, because hooks put events at any time.
+            hooked = {row.scene_id for row in self._queue.inbox_rows(ALL_EVENTS) if isinstance(row, SceneEvent)}
             changed = [scene for scene in changed if scene.id not in hooked]
             gone = [(target, scene_id) for target, scene_id in gone if scene_id not in hooked]
             events: dict[int, Event] = {scene_id: "update" for _, scene_id in gone}
             events |= {scene.id: self._event_of(scene, run.mark) for scene in changed}
-            self._insert(events)
+            at = self._clock()
+            for scene_id, event in events.items():  # behind all edits, like those of a button
+                self._queue.put({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
             if findings.mark is not None:
                 control.put(self._conn, control.SWEEP, asdict(findings.mark))
-        self._remember(run, changed, gone)
-        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
-            self._wait = RECHECK_SECONDS
-        self._run, self._page = findings.run, None
-        if findings.mark is not None:
-            self._end(findings.mark, first=run.mark.total is None)
-        return bool(events)
-
-    def _remember(self, run: Run, changed: Collection[Listed], gone: Collection[tuple[str, int]]) -> None:
         now = self._monotonic()
         oldest = run.began - LATE_HOOK_SECONDS  # no late hooks follow on older changes, of which there may be many
         self._updates |= {scene.id: (scene, now) for scene in changed if scene.moment > oldest}
         self._destroys |= dict.fromkeys(gone, now)
         self._changed += len(changed)
         self._gone += len({scene_id for _, scene_id in gone})
+        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
+            self._wait = RECHECK_SECONDS
+        self._run, self._page = findings.run, None
+        if findings.mark is not None:
+            self._end(findings.mark, first=run.mark.total is None)
+        return bool(events)
 
     def _end(self, mark: Mark, *, first: bool) -> None:
         self._marked, self._ended = self._began, self._monotonic()
@@ -255,31 +238,13 @@ class Sweep:
         was_sent = any(ledger.find(self._conn, target, scene.id) for target in self._targets)
         return "create" if scene.id > mark.last_id and not was_sent else "update"
 
-    def _scenes_in_inbox(self) -> set[int]:
-        return {row.scene_id for row in self._queue.inbox_rows(ALL_EVENTS) if isinstance(row, SceneEvent)}
-
-    def _insert(self, events: Mapping[int, Event]) -> None:
-        """Puts events behind all edits, like those of a button. Within a transaction."""
-        at = self._clock()
-        rows = (
-            store.encode({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
-            for scene_id, event in events.items()
-        )
-        insert = schema.INSERT.format(table_name=schema.INBOX)
-        self._conn.executemany(insert, ((row, at) for row in rows))
-
     # Late hooks
 
     def was_first(self, delivery: Delivery, scene: Scene | None, sent: Sent | None) -> bool:
         """Whether a hook reports a change that the sweep found first and this destination already got.
 
         A bulk edit commits once and then runs its hooks one after another, so a sweep may see a change before
-        its hook runs.
-
-        Args:
-            delivery: as claimed.
-            scene: as Stash has it now.
-            sent: the ledger's row for this scene and destination.
+        its hook runs. ``scene`` is the scene as Stash has it now, ``sent`` its row in the ledger.
         """
         if delivery.event == "destroy":
             return sent is None and (delivery.destination, delivery.scene_id) in self._destroys
@@ -292,11 +257,3 @@ class Sweep:
             and found.updated_at == scene.updated_at == sent.updated_at
             and (delivery.event == "create" or bool(delivery.changed))  # hooks of edits name what changed
         )
-
-
-def _stored_mark(conn: sqlite3.Connection) -> Mark | None:
-    """The last sweep's mark; None if there is none that can be used, so that the next sweep is the first."""
-    stored = control.get(conn, control.SWEEP)
-    if stored is None or not 0 <= stored["last_id"] <= HIGHEST_ID:
-        return None
-    return Mark(stored["at"], stored["last_id"], stored["total"])

@@ -1,7 +1,7 @@
 """The transport to Stash: its address, the credentials, and what counts as an answer.
 
 Requests go through stashapi's GQLWrapper, one at a time. This module adds what that lacks: time limits, a single
-session cookie, no proxy from the environment, errors that raise.
+session cookie, no proxy from the environment, strict reading of answers.
 """
 
 from __future__ import annotations
@@ -17,17 +17,27 @@ from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import requests
 import urllib3
-from stashapi.classes import GQLException, GQLWrapper
+from stashapi.classes import GQLWrapper
 
+from stash_courier.queue.checks import DAMAGE, items, record, text, typed
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 
 QUOTED_CHARACTERS = 300  # of Stash's own error texts
 COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
+
+# The first match is used: an SSLError is a ConnectionError, too.
+_PROBLEMS = {
+    requests.exceptions.TooManyRedirects: "redirects to another page; does a proxy ask for a login?",
+    requests.exceptions.SSLError: "can't be reached over https: its certificate isn't valid, or it uses no https",
+    requests.exceptions.ChunkedEncodingError: "closed the connection before the end of its answer",
+    requests.exceptions.ConnectionError: "can't be reached; is it running?",
+}
+_read_errors = items(record(message=text))
 
 T = TypeVar("T")
 
@@ -39,9 +49,7 @@ class StashUnavailable(Exception):
 class UnusableAnswer(StashUnavailable):
     """Stash answered with GraphQL errors, or its answer doesn't match its schema.
 
-    Args:
-        message: as of StashUnavailable.
-        reason: only what is wrong, for a sentence about one scene.
+    ``reason`` says only what is wrong, for a sentence about one scene.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -61,58 +69,31 @@ class StashAddress:
     host: str  # the address Stash listens on
     port: int
     cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
-    dir: str = ""  # folder of Stash's configuration
-    plugin_dir: str = ""  # this plugin's folder, as Stash names it
-    at: float = 0.0  # wall time when it was written, unix seconds
 
     @classmethod
     def read(cls, path: Path) -> StashAddress:
-        """Reads the file.
-
-        Raises:
-            StashUnavailable: it is missing, unreadable or not what the hook writes.
-        """
+        """Reads the file. Raises StashUnavailable if it is missing, unreadable or not what the hook writes."""
         try:
-            text = path.read_text("utf-8")
+            return cls._parse(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
-            raise StashUnavailable(
-                f"{path} doesn't exist yet, so Stash's address is unknown; "
-                "edit any scene or reload a page of Stash, and the plugin writes it"
-            ) from None
+            problem = "doesn't exist yet"
+            advice = "edit any scene or reload a page of Stash, and the plugin writes it"
         except (OSError, UnicodeDecodeError) as error:
-            raise StashUnavailable(
-                f"{path} can't be read ({type(error).__name__}), so Stash's address is unknown; "
-                "check who owns the folder, or delete the file and edit any scene"
-            ) from None
-        try:
-            return cls._parse(json.loads(text))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            # "from None": the parser's error would quote the text, which contains the cookie.
-            raise StashUnavailable(
-                f"{path} is damaged, so Stash's address is unknown; "
-                "delete it and edit any scene, and the plugin writes it again"
-            ) from None
+            problem = f"can't be read ({type(error).__name__})"
+            advice = "check who owns the folder, or delete the file and edit any scene"
+        except DAMAGE:
+            problem, advice = "is damaged", "delete it and edit any scene, and the plugin writes it again"
+        # Not chained: the parser's error would quote the text, which contains the cookie.
+        raise StashUnavailable(f"{path} {problem}, so Stash's address is unknown; {advice}") from None
 
     @classmethod
     def _parse(cls, raw: Mapping[str, object]) -> StashAddress:
-        scheme, host, port = raw["scheme"], raw["host"], raw["port"]
-        cookie, at = raw["cookie"], raw["at"]
-        if scheme not in ("http", "https") or not isinstance(host, str) or set(host) & set("/@?#\\ "):
+        found = cls(text(raw["scheme"]), text(raw["host"]), typed(int, raw["port"]), text(raw["cookie"]))
+        if found.scheme not in ("http", "https") or set(found.host) & set("/@?#\\ "):
             raise ValueError
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        if not 0 < found.port < 65536 or not _fits_header(found.cookie):
             raise ValueError
-        if not isinstance(cookie, str) or not _fits_header(cookie) or not isinstance(at, int | float):
-            raise ValueError
-        folder, plugin_folder = raw.get("dir"), raw.get("plugin_dir")
-        return cls(
-            str(scheme),
-            host,
-            port,
-            cookie,
-            folder if isinstance(folder, str) else "",
-            plugin_folder if isinstance(plugin_folder, str) else "",
-            float(at),
-        )
+        return found
 
     @property
     def url(self) -> str:
@@ -133,64 +114,37 @@ class StashAddress:
     def trusted_by_place(self) -> bool:
         """Whether the host is this machine, so that its certificate isn't checked.
 
-        Here a certificate proves nothing: a program that could pose as Stash on Stash's machine has no need
-        to. And almost every Stash with https has a self-signed one. Any other host, which only a
-        connection.json edited by hand names, must have a valid certificate. A host is this machine if a
-        socket can be bound to each of its addresses.
+        A program that could pose as Stash on Stash's machine has no need to, and almost every Stash with https
+        has a self-signed certificate. Any other host, which only a connection.json edited by hand names, must
+        have a valid one. A host is this machine if a socket can be bound to each of its addresses.
         """
         try:
             found = socket.getaddrinfo(self.host or "127.0.0.1", 0, type=socket.SOCK_STREAM)
-        except OSError:
-            return False
-        for family, kind, protocol, _, address in found:
-            try:
+            for family, kind, protocol, _, address in found:
                 with socket.socket(family, kind, protocol) as probe:
                     probe.bind(address)
-            except OSError:
-                return False
+        except OSError:
+            return False
         return bool(found)
 
 
-class _Silent:
-    """Discards stashapi's log calls: what matters is raised, not logged."""
-
-    def error(self, message: object) -> None:
-        """Logs nothing."""
-
-    warning = debug = error
-
-
-class _OnThisMachine(GuardedAdapter):
-    """Uses TLS without checking the certificate; see StashAddress.trusted_by_place."""
-
-    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Gives each pool its own TLS context: urllib3 changes the one it gets, and the default is shared."""
-        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
-        if host["scheme"] == "https":
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            pool["ssl_context"] = context
-        return host, pool
+def _unverified() -> ssl.SSLContext:
+    """TLS without checking the certificate; see StashAddress.trusted_by_place."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Wire(GQLWrapper):  # type: ignore[misc]
     """A connection to one Stash, with the credentials in use. Not thread-safe."""
 
-    RAISE_GQL_ERRORS = True
-    log = _Silent()
-
     def __init__(self, address: StashAddress, timeout: float) -> None:
-        """Does no I/O. (stashapi's own client would ask for introspection.)
-
-        Args:
-            address: of Stash; its cookie is used until Stash renews it.
-            timeout: seconds for one request, up to the last byte of the answer.
-        """
+        """Does no I/O. ``timeout``: seconds for one request, up to the last byte of the answer."""
         super().__init__()
         self.base_url = address.url
         self.url = f"{self.base_url}/graphql"
-        self.cookie = address.cookie
+        self.cookie = address.cookie  # until Stash renews it
         self.api_key = ""  # in memory only
         self.max_age: float | None = None  # lifetime of a session in seconds, from its last renewal
         self._timeout = timeout
@@ -202,7 +156,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         self.s.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._adapter = GuardedAdapter(connections=1)
         if address.scheme == "https" and address.trusted_by_place:
-            self._adapter = _OnThisMachine(connections=1)
+            self._adapter = GuardedAdapter(connections=1, context=_unverified())
             self.s.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         for scheme in ("http://", "https://"):
@@ -222,22 +176,16 @@ class Wire(GQLWrapper):  # type: ignore[misc]
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:
         """Sends one query and returns the answer's ``data``.
 
-        Raises:
-            LoginRefused: 401.
-            UnusableAnswer: GraphQL errors, or not a GraphQL answer.
-            StashUnavailable: any other reason for which there is no answer.
+        Raises LoginRefused for a 401, UnusableAnswer for GraphQL errors and for what is no GraphQL answer, and
+        StashUnavailable if there is no answer for any other reason.
         """
         return self._timed(lambda: cast(Mapping[str, object], self.call_GQL(query, dict(variables))))
 
     def cover(self, path: str) -> bytes:
-        """The picture at a path of Stash (including the query string); b"" if there is none.
+        """The picture at a path of Stash (including the query string); b"" if there is none. Raises like ``ask``.
 
         A value that doesn't start with a slash gives b"" without a request: it would become part of the host,
         and the API key goes with the request.
-
-        Raises:
-            LoginRefused: 401.
-            StashUnavailable: any other reason for which there is no answer.
         """
         if not path.startswith("/"):
             return b""
@@ -257,63 +205,55 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         """Runs a request with the credentials and the time limit; translates its errors."""
         # With a key Stash neither checks nor renews the session.
         self.s.headers["ApiKey"] = cast(str, self.api_key or None)  # None: not sent
-        self.s.headers["Cookie"] = cast(str, f"{COOKIE}={self.cookie}" if self._sends_cookie else None)
+        sends_cookie = self.cookie and not self.api_key
+        self.s.headers["Cookie"] = cast(str, f"{COOKIE}={self.cookie}" if sends_cookie else None)
         with self._watchdog.timed(time.monotonic() + self._timeout) as timed:
             try:
                 return action()
-            except GQLException as error:
-                raise self._answered_with_errors(str(error)) from None
             except StashUnavailable:
                 if not timed.fired:
                     raise
                 problem = ""  # the answer was cut off by our own deadline
             except requests.RequestException as error:
-                problem = _problem(error)  # not chained: requests' errors can quote headers
+                # Not chained: requests' errors can quote headers.
+                unknown = f"can't be asked ({type(error).__name__})"
+                problem = next((words for kind, words in _PROBLEMS.items() if isinstance(error, kind)), unknown)
         if timed.fired:
             problem = f"did not answer within {self._timeout:g} s"
         raise self._unavailable(problem)
 
-    @property
-    def _sends_cookie(self) -> bool:
-        return bool(self.cookie) and not self.api_key
-
     def _handle_GQL_response(self, response: requests.Response) -> object:  # noqa: N802
-        """Passes only GraphQL answers on to stashapi, which treats everything else as ``{}``."""
+        """The ``data`` of an answer. stashapi's own method treats what isn't JSON as ``{}``."""
         self._accept(response)
         try:
             # Stash sends paths that aren't UTF-8 as raw bytes; requests would replace those.
             answer = json.loads(response.content.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError):
             raise self._unavailable(_not_json(response)) from None
-        vars(response)["json"] = lambda: answer  # stashapi parses it again
         if not isinstance(answer, dict):
             raise self.wrong_shape("it is not an object")
-        errors = answer.get("errors", [])
-        if not isinstance(errors, list) or not all(map(_is_error, errors)):
-            raise self.wrong_shape("its errors can't be read")
+        try:
+            errors = _read_errors(answer.get("errors", []))
+        except DAMAGE:
+            raise self.wrong_shape("its errors can't be read") from None
         if response.status_code != 200:
             quoted = f": {self._quote(errors[0]['message'])}" if errors else ""
             raise self._unavailable(f"answered with status {response.status_code}{quoted}")
-        if not errors and (not isinstance(answer.get("data"), dict) or not answer["data"]):
+        if errors:
+            raise self._answered_with_error(f"{errors[0].get('path', '')} {errors[0]['message']}")
+        data = answer.get("data")
+        if not isinstance(data, dict) or not data:
             raise self.wrong_shape("there is no data")
-        return super()._handle_GQL_response(response)
+        return data
 
     def _accept(self, response: requests.Response) -> None:
-        """Renews the session from a response.
-
-        Raises:
-            LoginRefused: 401.
-        """
+        """Takes the fresh cookie of an answer to a valid session. Raises LoginRefused for a 401."""
         if response.status_code == 401:
             raise LoginRefused(
                 f"Stash at {self.base_url} doesn't accept the plugin's session (401); deliveries wait until "
                 "the next edit or page view in Stash, which provides a new one. "
                 "An API key (Settings > Security) avoids this"
             )
-        self._renew(response)
-
-    def _renew(self, response: requests.Response) -> None:
-        """Takes the fresh cookie that Stash sends with each answer to a valid session."""
         for header in response.raw.headers.getlist("Set-Cookie"):
             with contextlib.suppress(CookieError):
                 found = SimpleCookie(header).get(COOKIE)
@@ -330,12 +270,12 @@ class Wire(GQLWrapper):  # type: ignore[misc]
             reason,
         )
 
-    def _answered_with_errors(self, message: str) -> StashUnavailable:
-        quoted = self._quote(message)
+    def _answered_with_error(self, message: str) -> StashUnavailable:
         if "database is locked" in message:
             return self._unavailable("is busy writing its database (database is locked)")
+        quoted = self._quote(message)
         return UnusableAnswer(
-            f"Stash at {self.base_url} answered with an error ({quoted}); deliveries wait", quoted
+            f"Stash at {self.base_url} answers with an error ({quoted}); deliveries wait", quoted
         )
 
     def _unavailable(self, problem: str) -> StashUnavailable:
@@ -348,35 +288,12 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         return line if len(line) <= QUOTED_CHARACTERS else f"{line[:QUOTED_CHARACTERS]}…"
 
 
-def _problem(error: requests.RequestException) -> str:
-    match error:
-        case requests.exceptions.TooManyRedirects():
-            return "redirects to another page; does a proxy ask for a login?"
-        case requests.exceptions.SSLError():
-            return "can't be reached over https: its certificate isn't valid, or it doesn't use https"
-        case requests.exceptions.ChunkedEncodingError():
-            return "closed the connection before the end of its answer"
-        case requests.exceptions.ConnectionError():
-            return "can't be reached; is it running?"
-        case _:
-            return f"can't be asked ({type(error).__name__})"
-
-
 def _not_json(response: requests.Response) -> str:
     if response.status_code != 200:
         return f"answered with status {response.status_code}"
     if response.content.lstrip().startswith(b"<"):
         return "answered with a web page; is another program at that address, or does a proxy ask for a login?"
     return "gave an answer that is cut off or not JSON"
-
-
-def _is_error(error: object) -> bool:
-    """Whether stashapi can read this entry of ``errors``."""
-    return (
-        isinstance(error, dict)
-        and isinstance(error.get("message"), str)
-        and isinstance(error.get("extensions", {}), dict)
-    )
 
 
 def _fits_header(value: str) -> bool:
