@@ -9,24 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from stash_courier.queue.checks import DAMAGE, number, or_default, parsed, text, typed, utf8, whole
+from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import NEVER_FATAL
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Event, SceneEvent
 from stash_courier.queue.statements import DELIVERY_COLUMNS
 
 # A history keeps the latest hundred attempts that the settings allow, plus those of an item that wasn't there
-# yet. Of attempts that never count it keeps fewer: an outage makes hundreds of them.
+# yet. Of attempts that never count it keeps fewer.
 COUNTED_KEPT, UNCOUNTED_KEPT = 120, 30
 
 
 def event(seq: int, data: object) -> SceneEvent | CorruptRow:
-    """Reads a row of the inbox.
-
-    Args:
-        seq: the row's id.
-        data: the row's JSON, whatever it is.
-    """
+    """Reads a row of the inbox, whatever ``data`` is."""
     try:
         fields = parsed(data)
         return SceneEvent(
@@ -100,19 +95,12 @@ def latest(history: Sequence[Attempt]) -> list[Attempt]:
 
 def history(stored: object) -> tuple[Attempt, ...] | None:
     """Reads a history stored as JSON; None if it can't be decoded."""
-    try:
-        return _attempts(parsed(stored))
-    except DAMAGE:
-        return None
+    return or_default(lambda cell: _attempts(parsed(cell)), stored, None)
 
 
 def field_names(changed: object) -> tuple[str, ...]:
-    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier.
-
-    Raises:
-        TypeError, ValueError: ``changed`` is no list of identifiers.
-    """
-    names = tuple(text(name) for name in typed(list, changed))
+    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier."""
+    names = tuple(items(text)(changed))
     if not all(name.isidentifier() for name in names):
         raise ValueError("a changed field has no valid name")
     return names

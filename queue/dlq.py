@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which open dead letters a person means: those that fit every field that isn't None."""
+    """Open dead letters that fit every field that isn't None."""
 
     ids: Collection[int] | None = None
     error_type: str | None = None
@@ -41,7 +41,7 @@ class Selection:
 
     @property
     def parameters(self) -> Mapping[str, str | None]:
-        """Parameters of the statements that take a selection; ids aren't among them."""
+        """Parameters of the statements that take a selection, without the ids."""
         return {"error_type": self.error_type, "destination": self.destination}
 
 
@@ -108,7 +108,13 @@ class DeadLetterQueue:
         Returns:
             The dead letter's id.
         """
-        columns = self._columns(job, error, retry_count, title, seq)
+        columns: dict[str, Any] = {
+            **dlq_codec.job_columns(job, seq, self._plugin_version),
+            **dlq_codec.error_columns(error, self._redact),
+            "title": codec.storable(title),
+            "retry_count": retry_count,
+            "failed_at": self._clock(),
+        }
         conn = self._open(create=True)
         assert conn is not None
         added = conn.execute(sql.ADD, columns)
@@ -124,26 +130,10 @@ class DeadLetterQueue:
             conn.execute(sql.JOIN, {**columns, "id": known})
             return int(known)
 
-    def _columns(
-        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, title: str, seq: int
-    ) -> dict[str, Any]:
-        return {
-            **dlq_codec.job_columns(job, seq, self._plugin_version),
-            **dlq_codec.error_columns(error, self._redact),
-            "title": codec.storable(title),
-            "retry_count": retry_count,
-            "failed_at": self._clock(),
-        }
-
     # For people
 
     def get_recent(self, limit: int = 10, selection: Selection = ALL) -> list[Summary]:
-        """The latest open dead letters of a selection, newest first. Nothing is unpickled.
-
-        Args:
-            limit: how many at most.
-            selection: its ids are not looked at; ``get_by_id`` is for those.
-        """
+        """The latest open dead letters of a selection, newest first; its ids are not looked at."""
         return [Summary(*row) for row in self._read(sql.RECENT, {**selection.parameters, "limit": limit})]
 
     def get_by_id(self, dead_letter_id: int) -> DeadLetter | None:
@@ -180,10 +170,7 @@ class DeadLetterQueue:
                 conn.executemany(sql.REVIEWED, [(self._clock(), dead_letter_id) for dead_letter_id in ids])
 
     def ask(self, selection: Selection = ALL) -> int:
-        """Asks the worker to send a selection again. Returns how many dead letters.
-
-        Those whose scene or destination is unknown stay: see ``count_unsendable``.
-        """
+        """Asks the worker to send a selection again, as far as that is possible. Returns how many dead letters."""
         return self._change(sql.ASK, sql.ASK_ONE, selection)
 
     def discard(self, selection: Selection = ALL) -> int:
@@ -224,8 +211,7 @@ class DeadLetterQueue:
 
     def asked(self, limit: int = 100) -> list[DeadLetter]:
         """Dead letters that a person wants sent again, oldest first."""
-        found = [self.get_by_id(dead_letter_id) for (dead_letter_id,) in self._read(sql.ASKED, (limit,))]
-        return [dead_letter for dead_letter in found if dead_letter is not None]
+        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (limit,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
         """Dead letters that are ``asked`` or ``back``, oldest first. Their states may be changed meanwhile."""
@@ -258,7 +244,6 @@ class DeadLetterQueue:
     # The file
 
     def _read(self, statement: str, parameters: Any = ()) -> list[Any]:
-        """All rows that a statement selects; none while there is no file."""
         conn = self._open()
         return [] if conn is None else conn.execute(statement, parameters).fetchall()
 
@@ -267,7 +252,6 @@ class DeadLetterQueue:
         return int(rows[0][0]) if rows else 0
 
     def _write(self, statement: str, parameters: Any) -> int:
-        """Runs one statement and returns how many rows it changed; 0 while there is no file."""
         conn = self._open()
         return 0 if conn is None else conn.execute(statement, parameters).rowcount
 
@@ -291,14 +275,7 @@ class DeadLetterQueue:
                 if not create:
                     return None
                 store.make(self._file, sql.CREATE)
-            conn = store.connect(self._file, BUSY_SECONDS)
-            found = conn.execute("PRAGMA user_version").fetchone()[0]
-            if found != sql.VERSION:
-                store.close_untouched(conn, self._file)
-                if found == 0:
-                    raise sqlite3.DatabaseError(f"{self.path} is no dead letter queue of Stash Courier")
-                raise store.QueueUnavailable(store.other_version(self._file, found, sql.VERSION))
-            conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            conn.text_factory = codec.readable
-            self._conn = conn
+            self._conn = store.connect(self._file, BUSY_SECONDS, sql.VERSION)
+            self._conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self._conn.text_factory = codec.readable
         return self._conn

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _SPACE = " \t\n\r"
 
 
@@ -23,7 +22,7 @@ class _Parsing:
     object_hook = object_pairs_hook = None
     parse_float = float
     parse_int = int
-    parse_constant = _CONSTANTS.__getitem__
+    parse_constant = float  # of "NaN", "Infinity" or "-Infinity"
 
 
 def _refuse(value: object) -> object:
@@ -57,32 +56,11 @@ def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
     return read, lambda value: "".join(write(value, 0))
 
 
-def _plain() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
+# loads raises ValueError for what isn't JSON, RecursionError if it is nested too deeply. dumps writes ASCII and
+# raises TypeError or ValueError for what can't be written.
+try:
+    loads, dumps = _lean()
+except (ImportError, TypeError, AttributeError):
     import json
 
-    return json.loads, json.dumps
-
-
-try:
-    _read, _write = _lean()
-except (ImportError, TypeError, AttributeError):
-    _read, _write = _plain()
-
-
-def loads(raw: bytes) -> Any:
-    """Reads a JSON document.
-
-    Raises:
-        ValueError: it isn't valid JSON.
-        RecursionError: it is nested too deeply.
-    """
-    return _read(raw)
-
-
-def dumps(value: object) -> str:
-    """Writes a value as JSON in ASCII.
-
-    Raises:
-        TypeError, ValueError: it can't be written as JSON.
-    """
-    return _write(value)
+    loads, dumps = json.loads, json.dumps

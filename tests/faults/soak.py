@@ -477,7 +477,7 @@ ROWS = [
         "soak",
         run_soak,
         [
-            [Mutation("queue/scene_queue.py", "        transactions.shrink(self._conn, FREE_PAGES)\n", "")],
+            [Mutation("queue/scene_queue.py", "        transactions.shrink(self.connection, FREE_PAGES)\n", "")],
             [
                 Mutation(
                     "queue/dlq.py",
