@@ -50,7 +50,7 @@ def joined(older: Content, newer: Content) -> Content:
     data = {**first, **second}
     if older.event == "destroy" and newer.event == "update":
         # The scene is gone: only the older event knows where its file was.
-        data |= {name: first[name] for name in ("path", "oshash", "checksum") if name in first}
+        data |= {name: first[name] for name in codec.FILE_FACTS if name in first}
     return Content(merged(older.event, newer.event), " ".join(sorted(changed)), json.dumps(data))
 
 
@@ -59,12 +59,8 @@ def delivery_columns(
 ) -> dict[str, object]:
     """The columns of the delivery that covers a new event and what waits already.
 
-    Args:
-        event: the new event.
-        pending: what waits for the same destination and scene.
-        now: wall time.
-        settle_seconds: how long the first event of a scene waits for others.
-        generation: above 0 for a dead letter's event, which is older than anything that waits.
+    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others. The
+    ``generation`` is above 0 for a dead letter's event, which is older than anything that waits.
     """
     content = content_of(event)
     if pending is not None and pending.event is not None:

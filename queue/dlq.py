@@ -24,7 +24,6 @@ from stash_courier.queue.transactions import shrink, transaction
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
-CHECKPOINT_PAGES = 1000  # any writer may checkpoint, since no hook writes here
 PAGE_ROWS = 1000  # read at a time, however many there are
 DAY = 86_400.0
 
@@ -96,7 +95,7 @@ class DeadLetterQueue:
     def add(
         self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
     ) -> int:
-        """Adds a dead letter; it is durable when this returns. It joins the one that the scene has there already.
+        """Adds a dead letter, durably, or joins it to the one that the scene has there already. Returns its id.
 
         Args:
             job: the delivery, or the row that could not be decoded.
@@ -104,9 +103,6 @@ class DeadLetterQueue:
             retry_count: attempts that were made.
             title: the scene's title, for people.
             seq: newest event that the job covers, if the job doesn't say.
-
-        Returns:
-            The dead letter's id.
         """
         columns: dict[str, Any] = {
             **dlq_codec.job_columns(job, seq, self._plugin_version),
@@ -117,14 +113,11 @@ class DeadLetterQueue:
         }
         conn = self._open(create=True)
         assert conn is not None
-        added = conn.execute(sql.ADD, columns)
-        if added.rowcount:
-            return int(added.lastrowid or 0)
         with transaction(conn):
-            found = conn.execute(sql.FIND_SAME, columns).fetchone()
-            if found is None:  # it was discarded in between
-                return int(conn.execute(sql.ADD, columns).lastrowid or 0)
-            known, history, generation = found
+            added = conn.execute(sql.ADD, columns)
+            if added.rowcount:
+                return int(added.lastrowid or 0)
+            known, history, generation = conn.execute(sql.FIND_SAME, columns).fetchone()
             columns["history"] = dlq_codec.joined_history(history, columns["history"])
             columns["generation"] = max(columns["generation"], generation + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})
@@ -183,21 +176,15 @@ class DeadLetterQueue:
     def delete_older_than(self, days: float = 30, *, unseen_before: float | None = None) -> int:
         """Deletes dead letters by age, except those on their way back. Logs and returns how many.
 
-        Args:
-            days: how long ago they failed at least.
-            unseen_before: those that no person was shown are deleted only if they failed before this wall time
-                too; None makes no difference between them.
+        Those that no person was shown are deleted only if they failed before the wall time ``unseen_before`` too;
+        None makes no difference between them.
         """
         before = self._clock() - days * DAY
         times = {"before": before, "unseen_before": before if unseen_before is None else unseen_before}
-        deleted = 0
-        conn = self._open()
-        while conn is not None:
-            count = conn.execute(sql.PURGE, {**times, "limit": PURGE_ROWS}).rowcount
+        deleted, count = 0, PURGE_ROWS
+        while count == PURGE_ROWS:
+            count = self._write(sql.PURGE, {**times, "limit": PURGE_ROWS})
             deleted += count
-            if count < PURGE_ROWS:
-                break
-            shrink(conn, FREE_PAGES)
         if deleted:
             self._shrink()
         log.info("purged %d dead letters older than %g days", deleted, days)
@@ -276,6 +263,6 @@ class DeadLetterQueue:
                     return None
                 store.make(self._file, sql.CREATE)
             self._conn = store.connect(self._file, BUSY_SECONDS, sql.VERSION)
-            self._conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self._conn.execute("PRAGMA wal_autocheckpoint = 1000")  # no hook writes here
             self._conn.text_factory = codec.readable
         return self._conn

@@ -41,11 +41,10 @@ def job_columns(job: Delivery | CorruptRow, seq: int, plugin_version: str) -> di
 
 def error_columns(error: BaseException, redact: Callable[[str], str]) -> dict[str, str]:
     """The columns that describe why a job failed, without secrets."""
-    trace = stack_trace(error)[-TRACE_CHARACTERS:]
     return {
         "error_type": str(getattr(error, "failure", type(error).__name__)),
         "error_message": codec.storable(redact(str(error))),
-        "stack_trace": codec.storable(redact(trace)),
+        "stack_trace": codec.storable(redact(stack_trace(error)[-TRACE_CHARACTERS:])),
     }
 
 

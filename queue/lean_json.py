@@ -1,8 +1,7 @@
 """JSON for the hook: the C scanner and encoder of the standard library without their Python wrapper.
 
 ``import json`` loads ``re``, which costs each hook a fifth of a bare interpreter's start. This module reads and
-writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them where an interpreter lacks these C
-functions. Only the hook needs it.
+writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them if the C functions are missing.
 """
 
 from __future__ import annotations
@@ -30,11 +29,7 @@ def _refuse(value: object) -> object:
 
 
 def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
-    """``loads`` and ``dumps`` without the json module.
-
-    Raises:
-        ImportError, TypeError, AttributeError: this interpreter has other C functions.
-    """
+    """``loads`` and ``dumps`` without the json module. Raises if the interpreter lacks the C functions."""
     import _json
 
     scan = _json.make_scanner(_Parsing)  # type: ignore[arg-type]  # any object with these attributes

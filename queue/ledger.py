@@ -1,7 +1,6 @@
 """The ledger: how the last delivery of each scene to each destination ended.
 
-Its rows are written in the transaction that removes the delivery, on the queue's connection. Its size is bounded
-by the library's.
+Its rows are written in the transaction that removes the delivery, on the queue's connection.
 """
 
 from __future__ import annotations

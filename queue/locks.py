@@ -39,8 +39,7 @@ def take(fd: int, *, shared: bool = False) -> bool:
 def taken(path: str, *, shared: bool = False) -> int | None:
     """Opens the lock file, making it if it is missing, and takes its lock.
 
-    Returns:
-        The descriptor that holds the lock, which no child process inherits, or None if another holds it.
+    Returns the descriptor that holds the lock, which no child process inherits, or None if another holds it.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     if take(fd, shared=shared):

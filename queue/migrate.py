@@ -63,8 +63,7 @@ def migrate(folder: Path) -> None:
     """Upgrades both files of a data folder to the versions that this plugin knows.
 
     Raises:
-        store.QueueUnavailable: a file has a newer version, and then none is changed; or a task button holds the
-            queue open.
+        store.QueueUnavailable: a file has a newer version, so none is changed, or a task button uses the queue.
         sqlite3.Error: a file is damaged or locked, or the disk is full; the file keeps its version.
     """
     versions = {name: _version(folder / name) for name in STEPS if (folder / name).exists()}

@@ -28,7 +28,6 @@ OLD_NAMES = {"counted_attempts": "attempts", "attempts": "tries", "not_found": "
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 Row = tuple[Any, ...]
-
 log = logging.getLogger(__name__)
 
 
@@ -41,10 +40,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 def repair(folder: Path) -> str | None:
     """Checks both files, sets damaged ones aside and saves what can be read.
 
-    If it is killed, the next call continues: see ``unfinished``.
-
-    Returns:
-        Sentences for the owner; None if nothing was damaged.
+    If it is killed, the next call continues. Returns sentences for the owner; None if nothing was damaged.
 
     Raises:
         store.QueueUnavailable: a task button holds the files open.

@@ -1,13 +1,12 @@
 """SceneQueue: the inbox, and one delivery per destination and scene. The worker's side of queue.db.
 
-It makes durable what the dispatcher decides. That at most one delivery per scene and destination is in flight, and
-that the newest event wins, follows from the table's UNIQUE constraint and ``seq``/``taken``, not from its callers.
+That at most one delivery per scene and destination is in flight, and that the newest event wins, follows from the
+table's UNIQUE constraint and ``seq``/``taken``, not from its callers.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
@@ -28,10 +27,7 @@ ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 # The write-ahead log is reused rather than truncated: while it grows, each sync costs several times as much.
-LOG_PAGES = 1000  # checkpoint when it has this many pages
-LOG_BYTES = 5 << 20  # truncate when it is larger
-
-_INSERT = schema.INSERT.format(table_name=schema.INBOX)
+LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # checkpoint and truncate when it is larger
 
 
 class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
@@ -47,9 +43,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         sqlite3.DatabaseError: queue.db is damaged.
         store.QueueUnavailable: it has a schema version that this code doesn't know.
     """
-
-    _TABLE_NAME = "ack_queue"
-    _SQL_INSERT = schema.INSERT
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
@@ -71,9 +64,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self.connection.text_factory = codec.exact
         self._getter = self._putter = self.connection
-        self.tran_lock = threading.Lock()
-        self.action_lock = threading.Lock()
-        self.put_event = threading.Event()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Makes the block one durable transaction."""
@@ -92,13 +82,13 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def put(self, item: dict[str, object]) -> int:
         """Puts an event into the inbox and returns its seq. Without a lock: a SceneQueue belongs to one thread."""
-        return int(self.connection.execute(_INSERT, (store.encode(item), self._clock())).lastrowid or 0)
+        return int(self.connection.execute(schema.INSERT, (store.encode(item), self._clock())).lastrowid or 0)
 
     def put_many(self, events: Iterable[bytes]) -> None:
         """Puts encoded events into the inbox in one transaction."""
         at = self._clock()
         with self.transaction():
-            self.connection.executemany(self._sql_insert, ((event, at) for event in events))
+            self.connection.executemany(schema.INSERT, ((event, at) for event in events))
 
     def inbox_rows(self, limit: int = ROUTE_ROWS, *, up_to: int = LAST) -> list[SceneEvent | CorruptRow]:
         """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
@@ -109,10 +99,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     ) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
-        Args:
-            events: what ``inbox_rows`` returned. Corrupt rows are removed, so bury them first.
-            destinations: ids; if there are none, the events are dropped.
-            settle_seconds: how long the first event of a scene waits for others.
+        Corrupt rows are removed, so bury them first. Without destinations the events are dropped.
+        ``settle_seconds`` is how long the first event of a scene waits for others.
         """
         with self.transaction():
             for event in events:
@@ -129,7 +117,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def next_seq(self) -> int:
         """A seq for an event that comes from no hook."""
         with self.transaction():
-            seq = int(self.connection.execute(self._sql_insert, (b"", 0.0)).lastrowid or 0)
+            seq = int(self.connection.execute(schema.INSERT, (b"", 0.0)).lastrowid or 0)
             self.connection.execute(sql.INBOX_DELETE, (seq,))
         return seq
 
@@ -148,13 +136,9 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def claim(
         self, destination: str, limit: int, now: float, *, suspects: bool = False
     ) -> list[Delivery | CorruptRow]:
-        """Takes due deliveries of a destination, edits before bulk, oldest due first.
+        """Takes at most ``limit`` due deliveries of a destination, edits before bulk, oldest due first.
 
-        Args:
-            destination: its id.
-            limit: how many at most.
-            now: wall time.
-            suspects: True claims at most one delivery that was in flight when a worker died; False none of them.
+        Of those that were in flight when a worker died, ``suspects`` takes one and nothing else.
         """
         return self._claimed(sql.CLAIM_SUSPECT if suspects else sql.CLAIM, destination, limit, now)
 
@@ -175,7 +159,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def suspect_due(self, destination: str) -> float | None:
         """Like ``next_due``, for the deliveries that were in flight when a worker died."""
-        due = self.connection.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0]
+        due = self.connection.execute(sql.SUSPECT_DUE, {"destination": destination}).fetchone()[0]
         return or_default(number, due, None)
 
     def next_suspect(self, destination: str, now: float) -> tuple[int, float] | None:
@@ -207,8 +191,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         if row is None:
             return
         *later, later_due = row
-        history = (*delivery.history, attempt) if attempt else delivery.history
-        content = coalesce.content_of(delivery, history)
+        content = coalesce.content_of(delivery, (*delivery.history, attempt) if attempt else delivery.history)
         values: dict[str, object] = {
             "row_id": delivery.row_id,
             "unended": attempt is None,
@@ -231,12 +214,9 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         self.connection.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
 
     def make_due(self, now: float, destination: str | None = None, *, only_failed: bool = False) -> int:
-        """Makes due now what waits for one destination or for all. Returns how many deliveries.
+        """Makes due now what waits for one destination or, without one, for all. Returns how many deliveries.
 
-        Args:
-            now: wall time.
-            destination: None for all.
-            only_failed: leaves out what has not been tried yet and what a media server doesn't know yet.
+        ``only_failed`` leaves out what has not been tried yet and what a media server doesn't know yet.
         """
         values = {"now": now, "destination": destination, "only_failed": only_failed}
         return int(self.connection.execute(sql.MAKE_DUE, values).rowcount)
@@ -304,7 +284,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return self.inbox_count() + int(self.connection.execute(sql.COUNT).fetchone()[0])
 
     def tidy(self) -> None:
-        """Checkpoints and gives free pages back to the file system. Only for the worker.
+        """Gives free pages back to the file system and checkpoints.
 
         It doesn't wait for readers: a checkpoint that waits for one keeps all hooks from writing.
         """

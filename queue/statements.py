@@ -55,7 +55,13 @@ WHERE _id = :row_id"""
 # Claiming
 
 _WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND suspect = 0 AND priority"
-_SUSPECT = f"{DELIVERIES} WHERE suspect = 1 AND status < 2 AND destination = :destination"
+# The delivery that has waited longest, of the edits and of the bulk.
+_FIRST = f"""
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)"""
+_SUSPECT = f"""
+{DELIVERIES} INDEXED BY deliveries_suspect WHERE suspect = 1 AND status < 2 AND destination = :destination"""
 
 # Edits before bulk, the oldest due time first. Both halves read the partial index deliveries_due.
 CLAIM = f"""
@@ -69,10 +75,7 @@ RETURNING {_COLUMNS}, priority, due"""
 # Claims the delivery that has waited longest, edit or bulk, so that each gets its turn.
 CLAIM_PROBE = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
-    SELECT _id FROM (SELECT _id, min(due) FROM (
-        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
-        UNION ALL
-        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))))
+    SELECT _id FROM (SELECT _id, min(due) FROM ({_FIRST})))
 RETURNING {_COLUMNS}, priority, due"""
 
 # Claims one suspect and watches it: if this worker dies too, the death counts for it. The one with the fewest
@@ -82,16 +85,9 @@ UPDATE {DELIVERIES} SET status = 2, taken = seq, suspect = 2 WHERE _id = (
     SELECT _id FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1)
 RETURNING {_COLUMNS}, priority, due"""
 
-NEXT_DUE = f"""
-SELECT min(due) FROM (
-    SELECT * FROM (SELECT due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
-    UNION ALL
-    SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))"""
-# The suspect that CLAIM_SUSPECT would claim.
+NEXT_DUE = f"SELECT min(due) FROM ({_FIRST})"
 NEXT_SUSPECT = f"SELECT deaths, due FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1"
-SUSPECT_DUE = f"""
-SELECT min(due) FROM {DELIVERIES} INDEXED BY deliveries_suspect
-WHERE suspect = 1 AND status < 2 AND destination = ?"""
+SUSPECT_DUE = f"SELECT min(due) FROM {_SUSPECT}"
 
 # The outcome
 

@@ -50,11 +50,9 @@ def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlit
 
 
 def make(path: str, script: str) -> None:
-    """Makes a database file in WAL mode that can shrink. A kill leaves a complete file or none.
+    """Makes or replaces a database in WAL mode that can shrink. A kill leaves a complete file or none.
 
-    Args:
-        path: the file. It is replaced if it exists, so hold the gate or the worker lock.
-        script: the SQL that fills it, run in one transaction.
+    Only with the gate or the worker lock held. ``script`` is the SQL that fills the file, in one transaction.
     """
     draft = path + ".new"
     for leftover in (draft, draft + "-wal", draft + "-shm"):
@@ -86,13 +84,9 @@ def create(path: str) -> None:
 
 
 def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
-    """Puts one encoded event into the inbox, durably, creating queue.db if it is missing. Returns its seq.
+    """Puts an event from ``encode`` into the inbox, durably, creating queue.db if it is missing. Returns its seq.
 
-    Args:
-        folder: the data folder; it exists.
-        data: what ``encode`` returned.
-        at: wall time of the event, unix seconds.
-        busy_seconds: how long to wait for another's lock; Stash waits as long.
+    ``at`` is wall time. Stash waits as long as ``busy_seconds``, in which another may hold a lock.
 
     Raises:
         QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
@@ -100,7 +94,7 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
     try:
         conn, gate = open_queue(folder, busy_seconds)
         try:
-            return int(conn.execute(schema.INSERT.format(table_name=schema.INBOX), (data, at)).lastrowid or 0)
+            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
         finally:
             conn.close()
             os.close(gate)
@@ -184,12 +178,10 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
                 raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
             time.sleep(0.002)
             continue
+        if not missing and os.path.exists(path):
+            return gate
         try:
             if missing and not os.path.exists(path):
                 create(path)
-        except BaseException:
-            os.close(gate)
-            raise
-        if not missing and os.path.exists(path):
-            return gate
-        os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between
+        finally:
+            os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between
