@@ -113,9 +113,12 @@ class DeadLetterQueue:
         }
         conn = self._open(create=True)
         assert conn is not None
+        added = conn.execute(sql.ADD, columns)
+        if added.rowcount:
+            return int(added.lastrowid or 0)
         with transaction(conn):
             added = conn.execute(sql.ADD, columns)
-            if added.rowcount:
+            if added.rowcount:  # the other one was discarded in between
                 return int(added.lastrowid or 0)
             known, history, generation = conn.execute(sql.FIND_SAME, columns).fetchone()
             columns["history"] = dlq_codec.joined_history(history, columns["history"])

@@ -67,7 +67,7 @@ _SAME = """
 FROM dead_letters
 WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id > 0 OR job_id = :job_id)"""
 
-# Adds a dead letter unless the scene has one.
+# Adds a dead letter unless the scene has one. One statement needs no explicit transaction.
 ADD = f"""
 INSERT INTO dead_letters ({", ".join(_ADDED)})
 SELECT :{", :".join(_ADDED)} WHERE NOT EXISTS (SELECT 1 {_SAME})"""

@@ -38,10 +38,7 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended.
-
-    A scene that was sent once stays sent if it is filtered later. If ``sent`` has no cover, the stored one stays.
-    """
+    """Remembers how a delivery ended. A scene sent once stays sent; without a cover the stored one stays."""
     texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
     row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.cover or None)
     conn.execute(sql.SENT_WRITE, row)
