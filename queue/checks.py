@@ -75,11 +75,6 @@ def record(**fields: Callable[[object], object]) -> Callable[[object], dict[str,
     return check
 
 
-def optional(check: Callable[[object], T]) -> Callable[[object], T | None]:
-    """A value that passes a check, or None."""
-    return lambda value: None if value is None else check(value)
-
-
 def or_default(check: Callable[[object], T], value: object, default: U) -> T | U:
     """The value, or the default if the value doesn't pass the check."""
     try:
@@ -89,9 +84,10 @@ def or_default(check: Callable[[object], T], value: object, default: U) -> T | U
 
 
 def parsed(cell: object) -> Any:
-    """What the JSON in a database cell stands for.
-
-    Raises:
-        ValueError, RecursionError: the cell holds no JSON.
-    """
+    """What the JSON in a database cell stands for."""
     return json.loads(cell if isinstance(cell, bytes | str) else "")
+
+
+def optional(check: Callable[[object], T]) -> Callable[[object], T | None]:
+    """A value that passes a check, or None."""
+    return lambda value: None if value is None else check(value)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from stash_courier.queue import codec
-from stash_courier.queue.checks import DAMAGE, number, or_default, parsed, typed, whole
-from stash_courier.queue.jobs import Event, SceneEvent
+from stash_courier.queue.checks import number, or_default, parsed, typed, whole
+from stash_courier.queue.jobs import Attempt, Delivery, Event, SceneEvent
 
 
 class Content(NamedTuple):
@@ -19,20 +19,21 @@ class Content(NamedTuple):
     data: Any  # JSON: path, oshash, checksum, history
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """What already waits in the scene's row when a new event arrives. Nothing in it is checked yet."""
 
     row_id: int
-    in_flight: bool  # then the rest is about what came in during the delivery
-    content: Content | None  # None: nothing came in during the delivery
+    in_flight: int  # 1: the rest is about what came in during the delivery
+    event: Any  # this and the next two as in Content; None: nothing came in during the delivery
+    changed: Any
+    data: Any
     due: object  # wall time at which it is due; None if a new due time is to be computed
     generation: object
 
 
-def content_of(event: SceneEvent) -> Content:
-    """An event as the columns hold it."""
-    return Content(event.event, " ".join(event.changed), json.dumps(codec.facts(event)))
+def content_of(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> Content:
+    """An event or a delivery as the columns hold it."""
+    return Content(job.event, " ".join(job.changed), json.dumps(codec.facts(job, history)))
 
 
 def merged(older: str, newer: str) -> Event:
@@ -49,7 +50,7 @@ def joined(older: Content, newer: Content) -> Content:
     data = {**first, **second}
     if older.event == "destroy" and newer.event == "update":
         # The scene is gone: only the older event knows where its file was.
-        data |= {name: first[name] for name in ("path", "oshash", "checksum") if name in first}
+        data |= {name: first[name] for name in codec.FILE_FACTS if name in first}
     return Content(merged(older.event, newer.event), " ".join(sorted(changed)), json.dumps(data))
 
 
@@ -58,16 +59,12 @@ def delivery_columns(
 ) -> dict[str, object]:
     """The columns of the delivery that covers a new event and what waits already.
 
-    Args:
-        event: the new event.
-        pending: what waits for the same destination and scene; None if nothing does.
-        now: wall time.
-        settle_seconds: how long the first event of a scene waits for others.
-        generation: above 0 for a dead letter's event, which is older than anything that waits.
+    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others. The
+    ``generation`` is above 0 for a dead letter's event, which is older than anything that waits.
     """
     content = content_of(event)
-    if pending is not None and pending.content is not None:
-        waiting = pending.content
+    if pending is not None and pending.event is not None:
+        waiting = Content(pending.event, pending.changed, pending.data)
         content = joined(content, waiting) if generation else joined(waiting, content)
     # If the clock was set back, an older event may lie in the future. A destroy doesn't wait for others.
     due = min(event.at, now) + (0.0 if content.event == "destroy" else settle_seconds)
@@ -86,7 +83,4 @@ def delivery_columns(
 
 
 def _facts(data: object) -> dict[str, Any]:
-    try:
-        return typed(dict, parsed(data))
-    except DAMAGE:
-        return {}
+    return or_default(lambda cell: typed(dict, parsed(cell)), data, {})

@@ -9,36 +9,31 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from stash_courier.queue.checks import DAMAGE, number, or_default, parsed, text, typed, utf8, whole
+from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import NEVER_FATAL
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Event, SceneEvent
 from stash_courier.queue.statements import DELIVERY_COLUMNS
 
 # A history keeps the latest hundred attempts that the settings allow, plus those of an item that wasn't there
-# yet. Of attempts that never count it keeps fewer: an outage makes hundreds of them.
+# yet. Of attempts that never count it keeps fewer.
 COUNTED_KEPT, UNCOUNTED_KEPT = 120, 30
+FILE_FACTS = ("path", "oshash", "checksum")
+_WHOLE = ("seq", "counted_attempts", "attempts", "not_found", "generation", "deaths")  # columns of whole numbers
 
 
 def event(seq: int, data: object) -> SceneEvent | CorruptRow:
-    """Reads a row of the inbox.
-
-    Args:
-        seq: the row's id.
-        data: the row's JSON, whatever it is.
-    """
+    """Reads a row of the inbox, whatever ``data`` is."""
     try:
         fields = parsed(data)
         return SceneEvent(
             seq=seq,
             scene_id=_scene_id(fields["scene"]),
-            event=_kind(fields["event"]),
+            event=kind(fields["event"]),
             changed=field_names(fields["changed"]),
             at=number(fields["at"]),
-            path=text(fields.get("path", "")),
-            oshash=text(fields.get("oshash", "")),
-            checksum=text(fields.get("checksum", "")),
             bulk=typed(bool, fields.get("bulk", False)),
+            **{name: text(fields.get(name, "")) for name in FILE_FACTS},
         )
     except DAMAGE as error:
         return CorruptRow(seq, "", 0, _raw(data), f"event {seq} of the inbox can't be decoded: {error}")
@@ -53,34 +48,25 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
             row_id=columns["_id"],
             destination=utf8(columns["destination"]),
             scene_id=_scene_id(columns["scene_id"]),
-            event=_kind(columns["event"]),
+            event=kind(columns["event"]),
             changed=field_names(text(columns["changed"]).split()),
-            seq=whole(columns["seq"]),
             at=number(columns["timestamp"]),
-            counted_attempts=whole(columns["counted_attempts"]),
-            attempts=whole(columns["attempts"]),
-            not_found=whole(columns["not_found"]),
             path=text(data["path"]),
             oshash=text(data["oshash"]),
             checksum=text(data["checksum"]),
             history=_attempts(data.get("history", [])),
-            generation=whole(columns["generation"]),
-            deaths=whole(columns["deaths"]),
+            **{name: whole(columns[name]) for name in _WHOLE},
         )
     except DAMAGE as error:
-        row_id = columns["_id"]
-        return CorruptRow(
-            seq=row_id,
-            destination=storable(str(columns["destination"]), "replace"),
-            scene_id=or_default(whole, columns["scene_id"], 0),
-            raw=_raw(columns["data"]),
-            reason=f"delivery row {row_id} can't be decoded: {error}",
-        )
+        row_id, destination = columns["_id"], storable(str(columns["destination"]), "replace")
+        scene_id = or_default(whole, columns["scene_id"], 0)
+        reason = f"delivery row {row_id} can't be decoded: {error}"
+        return CorruptRow(row_id, destination, scene_id, _raw(columns["data"]), reason)
 
 
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:
     """The content of a delivery's ``data`` column, which is stored as JSON."""
-    found: dict[str, object] = {"path": job.path, "oshash": job.oshash, "checksum": job.checksum}
+    found: dict[str, object] = {name: getattr(job, name) for name in FILE_FACTS}
     if history:
         found["history"] = [asdict(attempt) for attempt in latest(history)]
     return found
@@ -100,19 +86,12 @@ def latest(history: Sequence[Attempt]) -> list[Attempt]:
 
 def history(stored: object) -> tuple[Attempt, ...] | None:
     """Reads a history stored as JSON; None if it can't be decoded."""
-    try:
-        return _attempts(parsed(stored))
-    except DAMAGE:
-        return None
+    return or_default(lambda cell: _attempts(parsed(cell)), stored, None)
 
 
 def field_names(changed: object) -> tuple[str, ...]:
-    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier.
-
-    Raises:
-        TypeError, ValueError: ``changed`` is no list of identifiers.
-    """
-    names = tuple(text(name) for name in typed(list, changed))
+    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier."""
+    names = tuple(items(text)(changed))
     if not all(name.isidentifier() for name in names):
         raise ValueError("a changed field has no valid name")
     return names
@@ -153,7 +132,8 @@ def _scene_id(value: object) -> int:
     return scene_id
 
 
-def _kind(value: Any) -> Event:
+def kind(value: object) -> Event:
+    """One of EVENTS."""
     if value not in EVENTS:
         raise ValueError(f"the event is none of {', '.join(EVENTS)}")
     return cast(Event, value)

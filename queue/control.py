@@ -28,37 +28,24 @@ SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 
 
-def _expedite(value: object) -> bool | list[str]:
-    return True if value is True else items(text)(value)
-
-
-def _true(value: object) -> bool:
-    if value is not True:
-        raise ValueError("true expected")
-    return True
-
-
-def _times(value: object) -> dict[str, float]:
-    return {name: time(at) for name, at in typed(dict, value).items()}
-
-
 def _problem(value: object) -> tuple[str, str]:
     setting, message = items(text)(value)
     return setting, message
 
 
+# What a value must pass; None or an exception refuses it.
 _CHECKS: Mapping[str, Callable[[object], object]] = {
     PAUSED: time,
     STOP: whole,
-    EXPEDITE: _expedite,
+    EXPEDITE: lambda value: True if value is True else items(text)(value),
     REPAIRED: text,
     UNSEEN: text,
     UNSEEN_SAID: record(at=time, before=time),
     LAST_SUCCESS: record(at=time, destination=text, scene_id=whole),
     STASH: record(since=time, reason=text),
-    DISABLED: _true,
+    DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
-    SWEEP_MET: _times,
+    SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
     PROBLEMS: items(_problem),
 }
 

@@ -24,7 +24,6 @@ from stash_courier.queue.transactions import shrink, transaction
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
-CHECKPOINT_PAGES = 1000  # any writer may checkpoint, since no hook writes here
 PAGE_ROWS = 1000  # read at a time, however many there are
 DAY = 86_400.0
 
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which open dead letters a person means: those that fit every field that isn't None."""
+    """Open dead letters that fit every field that isn't None."""
 
     ids: Collection[int] | None = None
     error_type: str | None = None
@@ -41,7 +40,7 @@ class Selection:
 
     @property
     def parameters(self) -> Mapping[str, str | None]:
-        """Parameters of the statements that take a selection; ids aren't among them."""
+        """Parameters of the statements that take a selection, without the ids."""
         return {"error_type": self.error_type, "destination": self.destination}
 
 
@@ -96,7 +95,7 @@ class DeadLetterQueue:
     def add(
         self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
     ) -> int:
-        """Adds a dead letter; it is durable when this returns. It joins the one that the scene has there already.
+        """Adds a dead letter, durably, or joins it to the one that the scene has there already. Returns its id.
 
         Args:
             job: the delivery, or the row that could not be decoded.
@@ -104,46 +103,33 @@ class DeadLetterQueue:
             retry_count: attempts that were made.
             title: the scene's title, for people.
             seq: newest event that the job covers, if the job doesn't say.
-
-        Returns:
-            The dead letter's id.
         """
-        columns = self._columns(job, error, retry_count, title, seq)
-        conn = self._open(create=True)
-        assert conn is not None
-        added = conn.execute(sql.ADD, columns)
-        if added.rowcount:
-            return int(added.lastrowid or 0)
-        with transaction(conn):
-            found = conn.execute(sql.FIND_SAME, columns).fetchone()
-            if found is None:  # it was discarded in between
-                return int(conn.execute(sql.ADD, columns).lastrowid or 0)
-            known, history, generation = found
-            columns["history"] = dlq_codec.joined_history(history, columns["history"])
-            columns["generation"] = max(columns["generation"], generation + 1)
-            conn.execute(sql.JOIN, {**columns, "id": known})
-            return int(known)
-
-    def _columns(
-        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, title: str, seq: int
-    ) -> dict[str, Any]:
-        return {
+        columns: dict[str, Any] = {
             **dlq_codec.job_columns(job, seq, self._plugin_version),
             **dlq_codec.error_columns(error, self._redact),
             "title": codec.storable(title),
             "retry_count": retry_count,
             "failed_at": self._clock(),
         }
+        conn = self._open(create=True)
+        assert conn is not None
+        added = conn.execute(sql.ADD, columns)
+        if added.rowcount:
+            return int(added.lastrowid or 0)
+        with transaction(conn):
+            added = conn.execute(sql.ADD, columns)
+            if added.rowcount:  # the other one was discarded in between
+                return int(added.lastrowid or 0)
+            known, history, generation = conn.execute(sql.FIND_SAME, columns).fetchone()
+            columns["history"] = dlq_codec.joined_history(history, columns["history"])
+            columns["generation"] = max(columns["generation"], generation + 1)
+            conn.execute(sql.JOIN, {**columns, "id": known})
+            return int(known)
 
     # For people
 
     def get_recent(self, limit: int = 10, selection: Selection = ALL) -> list[Summary]:
-        """The latest open dead letters of a selection, newest first. Nothing is unpickled.
-
-        Args:
-            limit: how many at most.
-            selection: its ids are not looked at; ``get_by_id`` is for those.
-        """
+        """The latest open dead letters of a selection, newest first; its ids are not looked at."""
         return [Summary(*row) for row in self._read(sql.RECENT, {**selection.parameters, "limit": limit})]
 
     def get_by_id(self, dead_letter_id: int) -> DeadLetter | None:
@@ -180,10 +166,7 @@ class DeadLetterQueue:
                 conn.executemany(sql.REVIEWED, [(self._clock(), dead_letter_id) for dead_letter_id in ids])
 
     def ask(self, selection: Selection = ALL) -> int:
-        """Asks the worker to send a selection again. Returns how many dead letters.
-
-        Those whose scene or destination is unknown stay: see ``count_unsendable``.
-        """
+        """Asks the worker to send a selection again, as far as that is possible. Returns how many dead letters."""
         return self._change(sql.ASK, sql.ASK_ONE, selection)
 
     def discard(self, selection: Selection = ALL) -> int:
@@ -196,21 +179,15 @@ class DeadLetterQueue:
     def delete_older_than(self, days: float = 30, *, unseen_before: float | None = None) -> int:
         """Deletes dead letters by age, except those on their way back. Logs and returns how many.
 
-        Args:
-            days: how long ago they failed at least.
-            unseen_before: those that no person was shown are deleted only if they failed before this wall time
-                too; None makes no difference between them.
+        Those that no person was shown are deleted only if they failed before the wall time ``unseen_before`` too;
+        None makes no difference between them.
         """
         before = self._clock() - days * DAY
         times = {"before": before, "unseen_before": before if unseen_before is None else unseen_before}
-        deleted = 0
-        conn = self._open()
-        while conn is not None:
-            count = conn.execute(sql.PURGE, {**times, "limit": PURGE_ROWS}).rowcount
+        deleted, count = 0, PURGE_ROWS
+        while count == PURGE_ROWS:
+            count = self._write(sql.PURGE, {**times, "limit": PURGE_ROWS})
             deleted += count
-            if count < PURGE_ROWS:
-                break
-            shrink(conn, FREE_PAGES)
         if deleted:
             self._shrink()
         log.info("purged %d dead letters older than %g days", deleted, days)
@@ -224,8 +201,7 @@ class DeadLetterQueue:
 
     def asked(self, limit: int = 100) -> list[DeadLetter]:
         """Dead letters that a person wants sent again, oldest first."""
-        found = [self.get_by_id(dead_letter_id) for (dead_letter_id,) in self._read(sql.ASKED, (limit,))]
-        return [dead_letter for dead_letter in found if dead_letter is not None]
+        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (limit,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
         """Dead letters that are ``asked`` or ``back``, oldest first. Their states may be changed meanwhile."""
@@ -258,7 +234,6 @@ class DeadLetterQueue:
     # The file
 
     def _read(self, statement: str, parameters: Any = ()) -> list[Any]:
-        """All rows that a statement selects; none while there is no file."""
         conn = self._open()
         return [] if conn is None else conn.execute(statement, parameters).fetchall()
 
@@ -267,7 +242,6 @@ class DeadLetterQueue:
         return int(rows[0][0]) if rows else 0
 
     def _write(self, statement: str, parameters: Any) -> int:
-        """Runs one statement and returns how many rows it changed; 0 while there is no file."""
         conn = self._open()
         return 0 if conn is None else conn.execute(statement, parameters).rowcount
 
@@ -291,14 +265,7 @@ class DeadLetterQueue:
                 if not create:
                     return None
                 store.make(self._file, sql.CREATE)
-            conn = store.connect(self._file, BUSY_SECONDS)
-            found = conn.execute("PRAGMA user_version").fetchone()[0]
-            if found != sql.VERSION:
-                store.close_untouched(conn, self._file)
-                if found == 0:
-                    raise sqlite3.DatabaseError(f"{self.path} is no dead letter queue of Stash Courier")
-                raise store.QueueUnavailable(store.other_version(self._file, found, sql.VERSION))
-            conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            conn.text_factory = codec.readable
-            self._conn = conn
+            self._conn = store.connect(self._file, BUSY_SECONDS, sql.VERSION)
+            self._conn.execute("PRAGMA wal_autocheckpoint = 1000")  # no hook writes here
+            self._conn.text_factory = codec.readable
         return self._conn

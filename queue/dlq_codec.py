@@ -19,49 +19,32 @@ TRACE_CHARACTERS = 16_000  # of a stack trace's end
 
 
 def job_columns(job: Delivery | CorruptRow, seq: int, plugin_version: str) -> dict[str, Any]:
-    """The columns that describe a job.
-
-    Args:
-        job: the delivery, or the row that could not be decoded.
-        seq: the newest event that the job covers, if the job doesn't say.
-        plugin_version: this plugin's.
-    """
+    """The columns that describe a job; ``seq`` is the newest event that it covers, if it doesn't say."""
     content = {**_fields(job), "plugin_version": plugin_version}
-    columns = {
-        "job_id": f"{job.destination or 'inbox'}:{job.seq}",
-        "scene_id": job.scene_id,
-        "destination": job.destination,
-        "event": "unknown",
-        "history": "[]",
-        "generation": 1,
-        "seq": seq,
-        "plugin_version": plugin_version,
-    }
+    job_id, event, generation, attempts = f"{job.destination or 'inbox'}:{job.seq}", "unknown", 0, []
     if isinstance(job, Delivery):
+        job_id, event, generation, seq = job.job_id, job.event, job.generation, job.seq
         attempts = [_fields(attempt) for attempt in job.history]
         content |= {"history": attempts, "changed": list(job.changed)}
-        columns |= {
-            "job_id": job.job_id,
-            "event": job.event,
-            "history": json.dumps(attempts),
-            "generation": job.generation + 1,
-            "seq": job.seq,
-        }
-    return {**columns, "job_data": pickles.dumps(content)}
+    return {
+        "job_id": job_id,
+        "scene_id": job.scene_id,
+        "destination": job.destination,
+        "event": event,
+        "history": json.dumps(attempts),
+        "generation": generation + 1,
+        "seq": seq,
+        "plugin_version": plugin_version,
+        "job_data": pickles.dumps(content),
+    }
 
 
 def error_columns(error: BaseException, redact: Callable[[str], str]) -> dict[str, str]:
-    """The columns that describe why a job failed.
-
-    Args:
-        error: its ``failure`` attribute, else its class, is the error type.
-        redact: removes secrets from a text.
-    """
-    trace = stack_trace(error)[-TRACE_CHARACTERS:]
+    """The columns that describe why a job failed, without secrets."""
     return {
         "error_type": str(getattr(error, "failure", type(error).__name__)),
         "error_message": codec.storable(redact(str(error))),
-        "stack_trace": codec.storable(redact(trace)),
+        "stack_trace": codec.storable(redact(stack_trace(error)[-TRACE_CHARACTERS:])),
     }
 
 

@@ -53,9 +53,8 @@ PRAGMA user_version = {VERSION}"""
 _OPEN = "state IN ('dead', 'asked')"
 # The other dead letters can't be sent again: their scene or destination is unknown.
 _SENDABLE = "destination != '' AND scene_id > 0"
-_SELECTED = (
-    "(:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)"
-)
+_SELECTED = """
+(:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)"""
 
 # Adding
 
@@ -72,9 +71,7 @@ WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id > 0 OR 
 ADD = f"""
 INSERT INTO dead_letters ({", ".join(_ADDED)})
 SELECT :{", :".join(_ADDED)} WHERE NOT EXISTS (SELECT 1 {_SAME})"""
-# The dead letter that a new one of the same scene joins.
 FIND_SAME = f"SELECT id, history, generation {_SAME}"
-# Overwrites a dead letter with a newer one of the same scene.
 JOIN = f"""
 UPDATE dead_letters SET {", ".join(f"{name} = :{name}" for name in _ADDED)}, state = 'dead', reviewed_at = NULL
 WHERE id = :id"""
@@ -88,39 +85,27 @@ SUMMARY_COLUMNS = (
 )
 LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
 
-# The latest open dead letters that fit a selection.
 RECENT = f"""
 SELECT {", ".join(SUMMARY_COLUMNS)} FROM dead_letters
 WHERE {_OPEN} AND {_SELECTED} ORDER BY failed_at DESC LIMIT :limit"""
-# One dead letter, whole.
 BY_ID = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
-# A scene's dead letter at a destination.
 BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
-# How many are open.
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
-# How many are open by error and destination, most first.
 COUNT_BY_ERROR = """
 SELECT error_type, destination, n FROM totals WHERE n > 0 ORDER BY n DESC, error_type, destination"""
-# How many open ones failed at or after a time.
 COUNT_SINCE = f"SELECT count(*) FROM dead_letters WHERE failed_at >= ? AND {_OPEN}"
-# How many failed before a time and were shown to no person.
 COUNT_UNSEEN = """
 SELECT count(*) FROM dead_letters WHERE failed_at < ? AND state = 'dead' AND reviewed_at IS NULL"""
-# Those of a selection that can't be sent again.
 UNSENDABLE = f"SELECT id FROM dead_letters WHERE state = 'dead' AND NOT ({_SENDABLE}) AND {_SELECTED}"
 
 # What a person does
 
-# Remembers that a person was shown one.
 REVIEWED = "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?"
-# Asks for a selection to be sent again, or for one dead letter of it.
 ASK = f"UPDATE dead_letters SET state = 'asked' WHERE state = 'dead' AND {_SENDABLE} AND {_SELECTED}"
 ASK_ONE = f"{ASK} AND id = :id"
-# Deletes the open ones of a selection, or one dead letter of it.
 DISCARD = f"DELETE FROM dead_letters WHERE {_OPEN} AND {_SELECTED}"
 DISCARD_ONE = f"{DISCARD} AND id = :id"
-# Deletes some that failed before a time, except those on their way back. Those that no person was shown are kept
-# until a time of their own.
+# Spares those on their way back. Those that no person was shown are kept until a time of their own.
 PURGE = """
 DELETE FROM dead_letters WHERE id IN (
     SELECT id FROM dead_letters WHERE failed_at < :before
@@ -129,26 +114,20 @@ DELETE FROM dead_letters WHERE id IN (
 
 # What the holder of the worker lock does
 
-# Those to be sent again, oldest first.
-ASKED = "SELECT id FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
+ASKED = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
 # Those in a state, in pages. The state is no parameter, so that the index of just this state is used.
 IN_TRANSIT = {
     state: f"SELECT id, destination, scene_id, generation, seq FROM dead_letters "
     f"WHERE state = '{state}' AND id > ? ORDER BY id LIMIT ?"
     for state in ("asked", "back")
 }
-# Asks for a scene's dead letter if it failed at or after a time.
 RECALL = """
 UPDATE dead_letters SET state = 'asked'
 WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
-# Moves one to another state.
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
-# Resolves a scene's dead letter at a destination.
 RESOLVE = """
 UPDATE dead_letters SET state = 'resolved' WHERE scene_id = ? AND destination = ? AND state != 'resolved'"""
-# Gives a destination's dead letters to another name.
 RENAME = "UPDATE dead_letters SET destination = :new WHERE destination = :old"
-# Adds the totals of the old name to those of the new one, and removes the old ones.
 RENAME_TOTALS = """
 INSERT INTO totals SELECT error_type, :new, n FROM totals WHERE destination = :old
 ON CONFLICT (error_type, destination) DO UPDATE SET n = n + excluded.n"""

@@ -14,23 +14,22 @@ from typing import Literal
 class Failure(StrEnum):
     """The class of a failed attempt. The values are stored in histories and dead letters."""
 
-    UNREACHABLE = "unreachable"
-    BUSY = "busy"
-    REFUSED = "refused"
-    DESTINATION = "destination"
-    FORBIDDEN = "forbidden"
-    GONE = "gone"
-    NOT_THERE_YET = "not_there_yet"
-    ITEM_REFUSED = "item_refused"
-    STASH = "stash"
-    BUG = "bug"
+    UNREACHABLE = "unreachable"  # connection refused, no route, name not found
+    BUSY = "busy"  # timeout, reset, overload, a proxy that can't reach the server
+    REFUSED = "refused"  # a server error: the fault of this scene or of the destination
+    DESTINATION = "destination"  # wrong credentials, redirect, TLS failure, a fixed URL that doesn't exist
+    FORBIDDEN = "forbidden"  # 403: the fault of this scene, unless a second scene gets it too
+    GONE = "gone"  # 410
+    NOT_THERE_YET = "not_there_yet"  # the media server doesn't know the item
+    ITEM_REFUSED = "item_refused"  # any other 4xx, an ambiguous match
+    STASH = "stash"  # Stash can't return this scene, while it returns others
+    BUG = "bug"  # any other exception
 
 
 @dataclass(frozen=True, slots=True)
 class FailureClass:
     """What follows from one class of failure."""
 
-    causes: str  # what it stands for, for developers
     label: str  # for people: "3 dead letters, <label>"
     delivery: Literal["wait", "count", "wait for scan", "bury"]  # what happens to the delivery; see retry.py
     hold_after: int | None = None  # failures in a row that hold the whole destination; None: it is never held
@@ -46,15 +45,8 @@ _RETRIED = "It is tried again automatically. What waits is sent as soon as it an
 _FIX = 'Fix this, then press "Test destinations": if the test succeeds, deliveries resume at once.'
 
 CLASSES: Mapping[Failure, FailureClass] = {
-    Failure.UNREACHABLE: FailureClass(
-        causes="connection refused, no route, name not found",
-        label="not reached",
-        delivery="wait",
-        hold_after=1,
-        advice=_RETRIED,
-    ),
+    Failure.UNREACHABLE: FailureClass(label="not reached", delivery="wait", hold_after=1, advice=_RETRIED),
     Failure.BUSY: FailureClass(
-        causes="timeout, reset, overload, a proxy that can't reach the server",
         label="not accepted in time",
         delivery="wait",
         hold_after=3,
@@ -63,7 +55,6 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_RETRIED,
     ),
     Failure.REFUSED: FailureClass(
-        causes="a server error: the fault of this scene or of the destination",
         label="server error",
         delivery="count",
         hold_after=3,
@@ -73,7 +64,6 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_RETRIED,
     ),
     Failure.DESTINATION: FailureClass(
-        causes="wrong credentials, redirect, TLS failure, a fixed URL that doesn't exist",
         label="destination misconfigured",
         delivery="wait",
         hold_after=1,
@@ -83,7 +73,6 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_FIX,
     ),
     Failure.FORBIDDEN: FailureClass(
-        causes="403: the fault of this scene, unless a second scene gets it too",
         label="not allowed",
         delivery="bury",
         hold_after=2,
@@ -93,32 +82,21 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_FIX,
     ),
     Failure.GONE: FailureClass(
-        causes="410",
         label="destination gone",
         delivery="wait",
         hold_after=1,
         statuses=(410,),
         advice='Enter its new address in the settings, or press "Deliver now" if it is back.',
     ),
-    Failure.NOT_THERE_YET: FailureClass(
-        causes="the media server doesn't know the item",
-        label="not found yet",
-        delivery="wait for scan",
-        alive=True,
-    ),
+    Failure.NOT_THERE_YET: FailureClass(label="not found yet", delivery="wait for scan", alive=True),
     Failure.ITEM_REFUSED: FailureClass(
-        causes="any other 4xx, an ambiguous match",
         label="refused",
         delivery="bury",
         alive=True,
         hint="it refuses this scene; see its answer and its own log",
     ),
-    Failure.STASH: FailureClass(
-        causes="Stash can't return this scene, while it returns others",
-        label="not returned by Stash",
-        delivery="wait",
-    ),
-    Failure.BUG: FailureClass(causes="any other exception", label="bug", delivery="count"),
+    Failure.STASH: FailureClass(label="not returned by Stash", delivery="wait"),
+    Failure.BUG: FailureClass(label="bug", delivery="count"),
 }
 
 # Attempts of these never make a dead letter. An outage makes hundreds, so a history keeps few of them.

@@ -1,8 +1,7 @@
 """JSON for the hook: the C scanner and encoder of the standard library without their Python wrapper.
 
 ``import json`` loads ``re``, which costs each hook a fifth of a bare interpreter's start. This module reads and
-writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them where an interpreter lacks these C
-functions. Only the hook needs it.
+writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them if the C functions are missing.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _SPACE = " \t\n\r"
 
 
@@ -23,7 +21,7 @@ class _Parsing:
     object_hook = object_pairs_hook = None
     parse_float = float
     parse_int = int
-    parse_constant = _CONSTANTS.__getitem__
+    parse_constant = float  # of "NaN", "Infinity" or "-Infinity"
 
 
 def _refuse(value: object) -> object:
@@ -31,11 +29,7 @@ def _refuse(value: object) -> object:
 
 
 def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
-    """``loads`` and ``dumps`` without the json module.
-
-    Raises:
-        ImportError, TypeError, AttributeError: this interpreter has other C functions.
-    """
+    """``loads`` and ``dumps`` without the json module. Raises if the interpreter lacks the C functions."""
     import _json
 
     scan = _json.make_scanner(_Parsing)  # type: ignore[arg-type]  # any object with these attributes
@@ -57,32 +51,11 @@ def _lean() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
     return read, lambda value: "".join(write(value, 0))
 
 
-def _plain() -> tuple[Callable[[bytes], Any], Callable[[object], str]]:
+# loads raises ValueError for what isn't JSON, RecursionError if it is nested too deeply. dumps writes ASCII and
+# raises TypeError or ValueError for what can't be written.
+try:
+    loads, dumps = _lean()
+except (ImportError, TypeError, AttributeError):
     import json
 
-    return json.loads, json.dumps
-
-
-try:
-    _read, _write = _lean()
-except (ImportError, TypeError, AttributeError):
-    _read, _write = _plain()
-
-
-def loads(raw: bytes) -> Any:
-    """Reads a JSON document.
-
-    Raises:
-        ValueError: it isn't valid JSON.
-        RecursionError: it is nested too deeply.
-    """
-    return _read(raw)
-
-
-def dumps(value: object) -> str:
-    """Writes a value as JSON in ASCII.
-
-    Raises:
-        TypeError, ValueError: it can't be written as JSON.
-    """
-    return _write(value)
+    loads, dumps = json.loads, json.dumps

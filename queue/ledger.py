@@ -1,7 +1,6 @@
 """The ledger: how the last delivery of each scene to each destination ended.
 
-Its rows are written in the transaction that removes the delivery, on the queue's connection. Its size is bounded
-by the library's.
+Its rows are written in the transaction that removes the delivery, on the queue's connection.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
 
 
@@ -33,23 +33,12 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
     if row is None:
         return None
     seq, updated_at, fetched_at, path, outcome, cover = row
-    return Sent(
-        destination=destination,
-        scene_id=scene_id,
-        seq=seq,
-        updated_at=_text(updated_at),
-        fetched_at=fetched_at,
-        path=_text(path),
-        outcome=outcome,
-        cover=cover if isinstance(cover, bytes) else b"",
-    )
+    cover = cover if isinstance(cover, bytes) else b""
+    return Sent(destination, scene_id, seq, _text(updated_at), fetched_at, _text(path), outcome, cover)
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended.
-
-    A scene that was sent once stays sent if it is filtered later. If ``sent`` has no cover, the stored one stays.
-    """
+    """Remembers how a delivery ended. A scene sent once stays sent; without a cover the stored one stays."""
     texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
     row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.cover or None)
     conn.execute(sql.SENT_WRITE, row)
@@ -77,11 +66,7 @@ def highest(conn: sqlite3.Connection, destination: str) -> int:
 
 def _storable(text: str) -> str | bytes:
     """A text as SQLite accepts it. A path may hold a lone surrogate; then the text is stored as bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
+    return text.encode("utf-8", "surrogatepass") if codec.storable(text) != text else text
 
 
 def _text(stored: str | bytes) -> str:

@@ -4,7 +4,7 @@ A step leads from one version to the next. It is SQL that runs in one transactio
 so a kill or a power cut leaves the file in one version or in the other. Meanwhile the gate is held exclusively and
 hooks write to the spool. A step never changes once it was released.
 
-Only for the holder of the worker lock, with nothing of ours open. Not on the hook's path.
+Only for the holder of the worker lock, with nothing of ours open.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got
 
 log = logging.getLogger(__name__)
 
-# "Show status" and "Deliver now" read what waits row by row; now the index has everything they need. The suspect
-# with the fewest deaths comes next.
+# The index has all that "Show status" and "Deliver now" need. The suspect with the fewest deaths comes next.
 QUEUE_2_INDEXES = """
 DROP INDEX IF EXISTS deliveries_due;
 CREATE INDEX deliveries_due ON ack_queue_deliveries (destination, priority, due, timestamp, tries, status)
@@ -61,14 +60,10 @@ STEPS: Mapping[str, Sequence[str]] = {
 
 
 def migrate(folder: Path) -> None:
-    """Upgrades both files to the versions that this plugin knows.
-
-    Args:
-        folder: the data folder.
+    """Upgrades both files of a data folder to the versions that this plugin knows.
 
     Raises:
-        store.QueueUnavailable: a file has a newer version, and then none is changed; or a task button holds the
-            queue open.
+        store.QueueUnavailable: a file has a newer version, so none is changed, or a task button uses the queue.
         sqlite3.Error: a file is damaged or locked, or the disk is full; the file keeps its version.
     """
     versions = {name: _version(folder / name) for name in STEPS if (folder / name).exists()}
@@ -103,9 +98,7 @@ def _version(path: Path) -> int:
 
 def _upgrade(path: Path, version: int) -> None:
     with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
-        conn.execute(
-            "CREATE TEMP TABLE covers (destination, scene_id, digest, PRIMARY KEY (destination, scene_id))"
-        )
+        conn.execute("CREATE TEMP TABLE covers (destination, scene_id, digest, UNIQUE (destination, scene_id))")
         conn.executemany("INSERT OR IGNORE INTO temp.covers VALUES (?, ?, ?)", _covers(path.with_name(COVERS_DB)))
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):
             conn.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT")

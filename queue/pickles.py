@@ -14,9 +14,7 @@ from typing import Any, NoReturn
 
 LARGEST_BYTES = 4 << 20  # a job with a full history of answers takes less than 1 MB
 MOST_OPCODES = 20_000  # such a job has 2,500; each opcode may make an object many times its size
-_TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
-_BYTES = {"SHORT_BINBYTES", "BINBYTES"}
-_FLAT = _TEXT | _BYTES
+_FLAT = {"SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES"}
 _CONTAINERS = {"EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 _FILLERS = {"MARK", "SETITEM", "SETITEMS", "APPEND", "APPENDS"}
 _NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}

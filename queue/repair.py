@@ -18,8 +18,7 @@ from stash_courier.queue import codec, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
-# A file that is set aside gets one of these and the time added to its name: the first until all readable rows were
-# saved, then the second.
+# Added to the name of a file that is set aside: until all readable rows were saved, and afterwards.
 UNREAD, DAMAGED = ".unread-", ".damaged-"
 GATE_SECONDS = 30.0  # hooks hold the gate for milliseconds, a task button for as long as it runs
 SAVE_ROWS = 1000  # in one transaction
@@ -29,7 +28,6 @@ OLD_NAMES = {"counted_attempts": "attempts", "attempts": "tries", "not_found": "
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 Row = tuple[Any, ...]
-
 log = logging.getLogger(__name__)
 
 
@@ -42,13 +40,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 def repair(folder: Path) -> str | None:
     """Checks both files, sets damaged ones aside and saves what can be read.
 
-    If it is killed, the next call continues: see ``unfinished``.
-
-    Args:
-        folder: the data folder.
-
-    Returns:
-        Sentences for the owner; None if nothing was damaged.
+    If it is killed, the next call continues. Returns sentences for the owner; None if nothing was damaged.
 
     Raises:
         store.QueueUnavailable: a task button holds the files open.
@@ -139,10 +131,7 @@ def _save_all(path: Path, unread: Path) -> str:
 
 
 def gate_alone(folder: Path) -> int:
-    """Waits until queue.db is closed everywhere and takes the gate exclusively.
-
-    Returns:
-        The descriptor that holds the gate: close it to let others open queue.db again.
+    """Waits until queue.db is closed everywhere and takes the gate exclusively. Returns its descriptor.
 
     Raises:
         store.QueueUnavailable: a task button keeps it open.
@@ -159,21 +148,14 @@ def gate_alone(folder: Path) -> int:
 
 def _save(old: Path, new: Path) -> int:
     """Copies the readable rows of all tables. Rows that are there already stay as they are. Returns how many."""
-    source = _readonly(old)
-    source.text_factory = codec.exact
-    target = store.connect(str(new), 10.0)
-    saved = 0
-    try:
+    with closing(_readonly(old)) as source, closing(store.connect(str(new), 10.0)) as target:
+        source.text_factory = codec.exact
         tables = target.execute(
             "SELECT name, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE type = 'table' "
             "AND name NOT LIKE 'sqlite_%' AND name != 'totals'"
         ).fetchall()
-        for table, without_rowid in tables:
-            saved += _save_table(source, target, table, without_rowid)
+        saved = sum(_save_table(source, target, table, without_rowid) for table, without_rowid in tables)
         _raise_ids(source, target)
-    finally:
-        source.close()
-        target.close()
     return saved
 
 
@@ -238,10 +220,7 @@ def _walk(
     """Readable rows beyond a rowid, upwards or downwards.
 
     At damage it leaps, twice as far each time, until it finds a readable row. From where it lands it also reads
-    backwards, to get the rows between there and the damage.
-
-    Returns:
-        Whether it met no damage.
+    backwards, to get the rows between there and the damage. Returns whether it met no damage.
     """
     select = f"SELECT rowid, {columns} FROM {table} WHERE rowid"
     onward, backward = f"{select} > ? ORDER BY rowid", f"{select} <= ? AND rowid > ? ORDER BY rowid DESC"
@@ -266,11 +245,7 @@ def _walk(
 def _stretch(
     source: sqlite3.Connection, query: str, *values: int
 ) -> Generator[Row, None, tuple[int | None, bool]]:
-    """Rows up to the first damage, without the rowid that each begins with.
-
-    Returns:
-        The last rowid, None if no row could be read; and whether the rows ended without damage.
-    """
+    """Rows up to the first damage, without rowids. Returns the last rowid, and whether there was no damage."""
     last = None
     try:
         for last, *row in source.execute(query, values):  # noqa: B007

@@ -1,18 +1,15 @@
 """SceneQueue: the inbox, and one delivery per destination and scene. The worker's side of queue.db.
 
-It makes durable what the dispatcher decides. That at most one delivery per scene and destination is in flight, and
-that the newest event wins, follows from the table's UNIQUE constraint and ``seq``/``taken``, not from its callers.
+That at most one delivery per scene and destination is in flight, and that the newest event wins, follows from the
+table's UNIQUE constraint and ``seq``/``taken``, not from its callers.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,17 +27,13 @@ ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 # The write-ahead log is reused rather than truncated: while it grows, each sync costs several times as much.
-LOG_PAGES = 1000  # checkpoint when it has this many pages
-LOG_BYTES = 5 << 20  # truncate when it is larger
-
-_INSERT = schema.INSERT.format(table_name=schema.INBOX)
+LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # checkpoint and truncate when it is larger
 
 
 class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is not typed
     """persist-queue's SQLiteAckQueue as an inbox of scene events, and the table of their deliveries.
 
-    ``put`` writes the same row as persist-queue's own. ``get``, ``ack`` and the like are refused, since taking
-    rows one by one can't keep this queue's promises: use ``route``, ``claim``, ``done`` and ``back``.
+    ``get``, ``ack`` and the like are refused, since taking rows one by one can't keep this queue's promises.
 
     Args:
         folder: the data folder; it exists.
@@ -50,9 +43,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         sqlite3.DatabaseError: queue.db is damaged.
         store.QueueUnavailable: it has a schema version that this code doesn't know.
     """
-
-    _TABLE_NAME = "ack_queue"
-    _SQL_INSERT = schema.INSERT
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
@@ -69,30 +59,21 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def _init(self) -> None:
         """Opens the file as the hook does. persist-queue's own way races on creation and counts all rows."""
         self._getter = self._putter = None  # for __del__, in case opening fails
-        self._conn, self._gate = store.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
-        self._conn.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        self._conn.text_factory = codec.exact
-        self._getter = self._putter = self._conn
-        self.tran_lock = threading.Lock()
-        self.action_lock = threading.Lock()
-        self.put_event = threading.Event()
+        # The ledger and control tables are changed through this connection too, in the same transactions.
+        self.connection, self._gate = store.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        self.connection.text_factory = codec.exact
+        self._getter = self._putter = self.connection
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection, for the ledger and control tables, which change in the same transactions."""
-        return self._conn
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Makes the block one durable transaction."""
-        with transactions.transaction(self._conn):
-            yield
+        return transactions.transaction(self.connection)
 
     def close(self) -> None:
         """Closes the file and releases the gate. What is in flight stays in flight until ``recover``."""
         if self._getter is not None:
             self._getter = self._putter = None
-            self._conn.close()
+            self.connection.close()
             os.close(self._gate)
 
     __del__ = close
@@ -100,86 +81,64 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     # The inbox
 
     def put(self, item: dict[str, object]) -> int:
-        """Puts an event into the inbox and returns its seq. The row is the one that a hook writes.
-
-        It takes none of persist-queue's locks: a SceneQueue belongs to one thread.
-        """
-        return int(self._conn.execute(_INSERT, (store.encode(item), self._clock())).lastrowid or 0)
+        """Puts an event into the inbox and returns its seq. Without a lock: a SceneQueue belongs to one thread."""
+        return int(self.connection.execute(schema.INSERT, (store.encode(item), self._clock())).lastrowid or 0)
 
     def put_many(self, events: Iterable[bytes]) -> None:
         """Puts encoded events into the inbox in one transaction."""
         at = self._clock()
         with self.transaction():
-            self._conn.executemany(self._sql_insert, ((event, at) for event in events))
+            self.connection.executemany(schema.INSERT, ((event, at) for event in events))
 
     def inbox_rows(self, limit: int = ROUTE_ROWS, *, up_to: int = LAST) -> list[SceneEvent | CorruptRow]:
         """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
-        return [codec.event(*row) for row in self._conn.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
+        return [codec.event(*row) for row in self.connection.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
 
     def route(
         self, events: Collection[SceneEvent | CorruptRow], destinations: Collection[str], settle_seconds: float
     ) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
-        Args:
-            events: what ``inbox_rows`` returned. Corrupt rows are removed, so bury them first.
-            destinations: ids; if there are none, the events are dropped.
-            settle_seconds: how long the first event of a scene waits for others.
+        Corrupt rows are removed, so bury them first. Without destinations the events are dropped.
+        ``settle_seconds`` is how long the first event of a scene waits for others.
         """
         with self.transaction():
             for event in events:
                 if isinstance(event, SceneEvent):
                     for destination in destinations:
                         self._add(event, destination, settle_seconds)
-                self._conn.execute(sql.INBOX_DELETE, (event.seq,))
+                self.connection.execute(sql.INBOX_DELETE, (event.seq,))
 
     def redrive(self, event: SceneEvent, destination: str, generation: int) -> None:
-        """Makes a dead letter's event a delivery again, or merges it into the one that is there.
-
-        Args:
-            event: with a seq of its own.
-            destination: its id.
-            generation: the dead letter's, plus one.
-        """
+        """Makes a dead letter's event, with a new seq, a delivery again, or merges it into the present one."""
         with self.transaction():
             self._add(event, destination, 0.0, generation)
 
     def next_seq(self) -> int:
         """A seq for an event that comes from no hook."""
         with self.transaction():
-            seq = int(self._conn.execute(self._sql_insert, (b"", 0.0)).lastrowid or 0)
-            self._conn.execute(sql.INBOX_DELETE, (seq,))
+            seq = int(self.connection.execute(schema.INSERT, (b"", 0.0)).lastrowid or 0)
+            self.connection.execute(sql.INBOX_DELETE, (seq,))
         return seq
 
     def _add(self, event: SceneEvent, destination: str, settle_seconds: float, generation: int = 0) -> None:
-        pending = self._pending(destination, event.scene_id)
+        row = self.connection.execute(sql.PENDING, (destination, event.scene_id)).fetchone()
+        pending = None if row is None else Pending(*row)
         columns = coalesce.delivery_columns(event, pending, self._clock(), settle_seconds, generation)
         if pending is None:
-            self._conn.execute(sql.ADD, {**columns, "destination": destination})
+            self.connection.execute(sql.ADD, {**columns, "destination": destination})
         else:
             join = sql.JOIN_IN_FLIGHT if pending.in_flight else sql.JOIN_WAITING
-            self._conn.execute(join, {**columns, "row_id": pending.row_id})
-
-    def _pending(self, destination: str, scene_id: int) -> Pending | None:
-        row = self._conn.execute(sql.PENDING, (destination, scene_id)).fetchone()
-        if row is None:
-            return None
-        row_id, in_flight, event, changed, data, due, generation = row
-        content = None if event is None else Content(event, changed, data)
-        return Pending(row_id, bool(in_flight), content, due, generation)
+            self.connection.execute(join, {**columns, "row_id": pending.row_id})
 
     # Deliveries
 
     def claim(
         self, destination: str, limit: int, now: float, *, suspects: bool = False
     ) -> list[Delivery | CorruptRow]:
-        """Takes due deliveries of a destination, edits before bulk, oldest due first.
+        """Takes at most ``limit`` due deliveries of a destination, edits before bulk, oldest due first.
 
-        Args:
-            destination: its id.
-            limit: how many at most.
-            now: wall time.
-            suspects: True claims at most one delivery that was in flight when a worker died; False none of them.
+        Of those that were in flight when a worker died, ``suspects`` takes one and nothing else.
         """
         return self._claimed(sql.CLAIM_SUSPECT if suspects else sql.CLAIM, destination, limit, now)
 
@@ -188,34 +147,35 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return self._claimed(sql.CLAIM_PROBE, destination, 1, 0.0)
 
     def _claimed(self, statement: str, destination: str, limit: int, now: float) -> list[Delivery | CorruptRow]:
-        rows = self._conn.execute(statement, {"destination": destination, "limit": limit, "now": now}).fetchall()
+        values = {"destination": destination, "limit": limit, "now": now}
+        rows = self.connection.execute(statement, values).fetchall()
         rows.sort(key=lambda row: row[-2:])  # by priority and due: RETURNING has no order
         return [codec.delivery(row[:-2]) for row in rows]
 
     def next_due(self, destination: str) -> float | None:
         """Wall time at which the destination's next delivery is due, suspects aside; None if none waits."""
-        due = self._conn.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
+        due = self.connection.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
         return or_default(number, due, None)
 
     def suspect_due(self, destination: str) -> float | None:
         """Like ``next_due``, for the deliveries that were in flight when a worker died."""
-        due = self._conn.execute(sql.SUSPECT_DUE, (destination,)).fetchone()[0]
+        due = self.connection.execute(sql.SUSPECT_DUE, {"destination": destination}).fetchone()[0]
         return or_default(number, due, None)
 
     def next_suspect(self, destination: str, now: float) -> tuple[int, float] | None:
         """Deaths and due time of the suspect that ``claim`` would take; None if none is due."""
-        row = self._conn.execute(sql.NEXT_SUSPECT, {"destination": destination, "now": now}).fetchone()
+        row = self.connection.execute(sql.NEXT_SUSPECT, {"destination": destination, "now": now}).fetchone()
         return None if row is None else (row[0], row[1])
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""
-        row = self._conn.execute(sql.SUPERSEDED, (delivery.row_id,)).fetchone()
+        row = self.connection.execute(sql.SUPERSEDED, (delivery.row_id,)).fetchone()
         return row is not None and bool(row[0])
 
     def done(self, delivery: Delivery) -> None:
         """Ends a delivery that succeeded. What came in meanwhile becomes the next one."""
-        if not self._conn.execute(sql.DONE, (delivery.row_id,)).rowcount:
-            self._conn.execute(sql.START_LATER, (delivery.row_id,))
+        if not self.connection.execute(sql.DONE, (delivery.row_id,)).rowcount:
+            self.connection.execute(sql.START_LATER, (delivery.row_id,))
 
     def back(self, delivery: Delivery, due: float | None, attempt: Attempt | None = None) -> None:
         """Puts a delivery back to wait. Within a transaction.
@@ -227,13 +187,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
             due: wall time; None keeps the due time.
             attempt: the failure to remember; None if no attempt has ended.
         """
-        row = self._conn.execute(sql.LATER, (delivery.row_id,)).fetchone()
+        row = self.connection.execute(sql.LATER, (delivery.row_id,)).fetchone()
         if row is None:
             return
         *later, later_due = row
-        history = (*delivery.history, attempt) if attempt else delivery.history
-        data = json.dumps(codec.facts(delivery, history))
-        content = Content(delivery.event, " ".join(delivery.changed), data)
+        content = coalesce.content_of(delivery, (*delivery.history, attempt) if attempt else delivery.history)
         values: dict[str, object] = {
             "row_id": delivery.row_id,
             "unended": attempt is None,
@@ -245,115 +203,105 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         if later[0] is not None:
             content = coalesce.joined(content, Content(*later))
             values |= {"due": later_due, "counted_attempts": 0, "attempts": 0, "not_found": 0}
-        values |= content._asdict()
-        self._conn.execute(sql.BACK, values)
+        self.connection.execute(sql.BACK, values | content._asdict())
 
     def remove(self, row_id: int) -> None:
         """Deletes a delivery whose dead letter is safe. Within a transaction."""
-        self._conn.execute(sql.REMOVE, (row_id,))
+        self.connection.execute(sql.REMOVE, (row_id,))
 
     def give_back(self, destination: str, scene_ids: Collection[int]) -> None:
         """Takes back one counted attempt of waiting deliveries. Within a transaction."""
-        self._conn.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
+        self.connection.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
 
     def make_due(self, now: float, destination: str | None = None, *, only_failed: bool = False) -> int:
-        """Makes due now what waits for one destination or for all. Returns how many deliveries.
+        """Makes due now what waits for one destination or, without one, for all. Returns how many deliveries.
 
-        Args:
-            now: wall time.
-            destination: None for all.
-            only_failed: leaves out what has not been tried yet and what a media server doesn't know yet.
+        ``only_failed`` leaves out what has not been tried yet and what a media server doesn't know yet.
         """
         values = {"now": now, "destination": destination, "only_failed": only_failed}
-        return int(self._conn.execute(sql.MAKE_DUE, values).rowcount)
+        return int(self.connection.execute(sql.MAKE_DUE, values).rowcount)
 
     def rename(self, old: str, new: str) -> None:
         """Gives all rows of a destination to a name without deliveries. Within a transaction."""
-        self._conn.execute(sql.RENAME, (new, old))
-        ledger.rename(self._conn, old, new)
-        control.rename(self._conn, old, new)
+        self.connection.execute(sql.RENAME, (new, old))
+        ledger.rename(self.connection, old, new)
+        control.rename(self.connection, old, new)
 
     def shift(self, seconds: float) -> None:
         """Moves all due times along with a jump of the wall clock. Within a transaction."""
-        self._conn.execute(sql.SHIFT, (seconds,))
+        self.connection.execute(sql.SHIFT, (seconds,))
 
     def recover(self) -> None:
-        """Puts back what was in flight when the last worker ended. Only for the holder of the worker lock.
-
-        All of it becomes suspect. The death counts for the watched suspect, or for the only delivery in flight.
-        """
+        """Puts back, as suspects, what was in flight when the last worker ended. Needs the worker lock."""
         with self.transaction():
-            self._conn.execute(sql.RESET_DUE)
+            self.connection.execute(sql.RESET_DUE)
             found = self.in_flight()
-            self._conn.execute(sql.SUSPECT, (len(found) == 1,))
+            self.connection.execute(sql.SUSPECT, (len(found) == 1,))
             for delivery in found:
                 if isinstance(delivery, Delivery):
                     self.back(delivery, None)
                 else:
-                    self._conn.execute(sql.UNCLAIM, (delivery.seq,))
+                    self.connection.execute(sql.UNCLAIM, (delivery.seq,))
 
     def in_flight(self) -> list[Delivery | CorruptRow]:
         """Claimed deliveries whose outcome is not known."""
-        return [codec.delivery(row) for row in self._conn.execute(sql.IN_FLIGHT).fetchall()]
+        return [codec.delivery(row) for row in self.connection.execute(sql.IN_FLIGHT).fetchall()]
 
     def generation(self, destination: str, scene_id: int) -> int | None:
         """How often a scene's delivery has moved between queue and dead letters; None if there is no delivery."""
-        row = self._conn.execute(sql.GENERATION, (destination, scene_id)).fetchone()
+        row = self.connection.execute(sql.GENERATION, (destination, scene_id)).fetchone()
         return None if row is None else int(row[0])
 
     # Counts
 
     def backlog(self) -> dict[str, Backlog]:
         """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
-        return {row[0]: Backlog(*row[1:]) for row in self._conn.execute(sql.BACKLOG)}
+        return {row[0]: Backlog(*row[1:]) for row in self.connection.execute(sql.BACKLOG)}
 
     def holds(self, destination: str) -> bool:
         """Whether there is a delivery to this destination, in flight or not."""
-        return self._conn.execute(sql.HOLDS, (destination,)).fetchone() is not None
+        return self.connection.execute(sql.HOLDS, (destination,)).fetchone() is not None
 
     def inbox_count(self) -> int:
         """Events that are not routed yet."""
-        count: int = self._conn.execute(sql.INBOX_COUNT).fetchone()[0]
-        return count
+        return int(self.connection.execute(sql.INBOX_COUNT).fetchone()[0])
 
     def newest_seq(self) -> int:
         """The seq of the newest event that isn't routed yet; 0 if all are."""
-        return int(self._conn.execute(sql.INBOX_NEWEST).fetchone()[0] or 0)
+        return int(self.connection.execute(sql.INBOX_NEWEST).fetchone()[0] or 0)
 
     def inbox_empty(self) -> bool:
         """Whether every event has been routed."""
-        return self._conn.execute(sql.INBOX_ANY).fetchone() is None
+        return self.connection.execute(sql.INBOX_ANY).fetchone() is None
 
     def empty(self) -> bool:
         """Whether neither an event nor a delivery waits."""
-        return self.inbox_empty() and self._conn.execute(sql.ANY).fetchone() is None
+        return self.inbox_empty() and self.connection.execute(sql.ANY).fetchone() is None
 
     @property
     def size(self) -> int:
         """Events and deliveries in the file. persist-queue's own count is per process."""
-        deliveries: int = self._conn.execute(sql.COUNT).fetchone()[0]
-        return self.inbox_count() + deliveries
+        return self.inbox_count() + int(self.connection.execute(sql.COUNT).fetchone()[0])
 
     def tidy(self) -> None:
-        """Checkpoints and gives free pages back to the file system. Only for the worker.
+        """Gives free pages back to the file system and checkpoints.
 
         It doesn't wait for readers: a checkpoint that waits for one keeps all hooks from writing.
         """
-        transactions.shrink(self._conn, FREE_PAGES)
+        transactions.shrink(self.connection, FREE_PAGES)
         try:
             large = (self.folder / f"{files.QUEUE_DB}-wal").stat().st_size > LOG_BYTES
         except OSError:
             large = False  # another program has switched the file out of WAL mode
-        self._conn.execute("PRAGMA busy_timeout = 0")
+        self.connection.execute("PRAGMA busy_timeout = 0")
         try:
-            self._conn.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if large else 'PASSIVE'})").fetchone()
+            self.connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if large else 'PASSIVE'})").fetchone()
         finally:
-            self._conn.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            self.connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
     # What persist-queue offers and this queue can't support
 
     def _refused(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: rows are routed and claimed, never taken one by one."""
         raise NotImplementedError("SceneQueue has route(), claim(), done() and back() instead")
 
     get = get_nowait = ack = ack_failed = nack = update = queue = task_done = _refused

@@ -11,7 +11,7 @@ INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
 
 # persist-queue's own statement for a SQLiteAckQueue, so that a hook's row is one of its rows.
-INSERT = "INSERT INTO {table_name} (data, timestamp, status) VALUES (?, ?, 0)"
+INSERT = f"INSERT INTO {INBOX} (data, timestamp, status) VALUES (?, ?, 0)"
 
 CREATE = f"""
 CREATE TABLE {INBOX} (

@@ -9,10 +9,7 @@ from stash_courier.queue import files
 
 
 def put(folder: str, data: bytes) -> str:
-    """Writes an encoded event to the spool folder, durably. The worker moves it to the inbox later.
-
-    Returns:
-        The file's name.
+    """Writes an encoded event to the spool folder, durably, and returns the file's name.
 
     Raises:
         OSError: it could not be written; the event is lost unless the caller reports it.
@@ -23,13 +20,10 @@ def put(folder: str, data: bytes) -> str:
     draft = os.path.join(directory, name + ".tmp")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
+        with open(fd, "wb") as file:
+            file.write(data)
+            file.flush()
             os.fsync(fd)
-        finally:
-            os.close(fd)
         os.rename(draft, os.path.join(directory, name))
     except OSError:
         os.remove(draft)

@@ -13,21 +13,15 @@ _COLUMNS = ", ".join(DELIVERY_COLUMNS)
 
 # The inbox
 
-# The oldest events, in the order in which they are routed.
 INBOX_ROWS = f"SELECT _id, data FROM {INBOX} WHERE _id <= ? ORDER BY _id LIMIT ?"
-# Removes a routed event.
 INBOX_DELETE = f"DELETE FROM {INBOX} WHERE _id = ?"
-# The seq of the newest event.
 INBOX_NEWEST = f"SELECT max(_id) FROM {INBOX}"
-# Whether there is an event.
 INBOX_ANY = f"SELECT 1 FROM {INBOX} LIMIT 1"
-# How many events there are.
 INBOX_COUNT = f"SELECT count(*) FROM {INBOX}"
 
 # A new event meets a scene's row
 
-# What waits in the row; of a delivery in flight, what came in since it was claimed. After a failed attempt the
-# due time is computed again, so it isn't selected.
+# coalesce.Pending. After a failed attempt the due time is computed again, so it isn't selected.
 PENDING = f"""
 SELECT _id, status = 2,
     CASE status WHEN 2 THEN later_event ELSE event END,
@@ -61,10 +55,15 @@ WHERE _id = :row_id"""
 # Claiming
 
 _WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND suspect = 0 AND priority"
-_SUSPECT = f"{DELIVERIES} WHERE suspect = 1 AND status < 2 AND destination = :destination"
+# The delivery that has waited longest, of the edits and of the bulk.
+_FIRST = f"""
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)"""
+_SUSPECT = f"""
+{DELIVERIES} INDEXED BY deliveries_suspect WHERE suspect = 1 AND status < 2 AND destination = :destination"""
 
-# Claims what is due: edits before bulk, the oldest due time first. Both halves read the partial index
-# deliveries_due. Suspects are claimed one by one instead.
+# Edits before bulk, the oldest due time first. Both halves read the partial index deliveries_due.
 CLAIM = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
     SELECT _id FROM (SELECT _id FROM {_WAITING} = 0 AND due <= :now ORDER BY due LIMIT :limit)
@@ -73,14 +72,10 @@ UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
     LIMIT :limit)
 RETURNING {_COLUMNS}, priority, due"""
 
-# Claims the delivery that probes a destination: the one that has waited longest, edit or bulk, so that each
-# gets its turn.
+# Claims the delivery that has waited longest, edit or bulk, so that each gets its turn.
 CLAIM_PROBE = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
-    SELECT _id FROM (SELECT _id, min(due) FROM (
-        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
-        UNION ALL
-        SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))))
+    SELECT _id FROM (SELECT _id, min(due) FROM ({_FIRST})))
 RETURNING {_COLUMNS}, priority, due"""
 
 # Claims one suspect and watches it: if this worker dies too, the death counts for it. The one with the fewest
@@ -90,18 +85,9 @@ UPDATE {DELIVERIES} SET status = 2, taken = seq, suspect = 2 WHERE _id = (
     SELECT _id FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1)
 RETURNING {_COLUMNS}, priority, due"""
 
-# When the next delivery of a destination is due.
-NEXT_DUE = f"""
-SELECT min(due) FROM (
-    SELECT * FROM (SELECT due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
-    UNION ALL
-    SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1))"""
-# The suspect that CLAIM_SUSPECT would claim.
+NEXT_DUE = f"SELECT min(due) FROM ({_FIRST})"
 NEXT_SUSPECT = f"SELECT deaths, due FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1"
-# When the first suspect of a destination is due.
-SUSPECT_DUE = f"""
-SELECT min(due) FROM {DELIVERIES} INDEXED BY deliveries_suspect
-WHERE suspect = 1 AND status < 2 AND destination = ?"""
+SUSPECT_DUE = f"SELECT min(due) FROM {_SUSPECT}"
 
 # The outcome
 
@@ -116,7 +102,6 @@ UPDATE {DELIVERIES} SET status = 0, event = later_event, changed = later_changed
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = ? AND status = 2 AND seq > taken"""
 
-# What came in during a delivery.
 LATER = f"SELECT later_event, later_changed, later_data, later_due FROM {DELIVERIES} WHERE _id = ? AND status = 2"
 
 # Not delivered: the delivery waits again, joined with what came in meanwhile. If an attempt has ended, the
@@ -128,14 +113,11 @@ UPDATE {DELIVERIES} SET status = 0, suspect = min(suspect, 1) * :unended, deaths
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = :row_id"""
 
-# Whether something newer came in during a delivery.
 SUPERSEDED = f"SELECT seq > taken FROM {DELIVERIES} WHERE _id = ?"
-# Removes a delivery whose dead letter is safe.
 REMOVE = f"DELETE FROM {DELIVERIES} WHERE _id = ?"
 
 # What waits
 
-# Takes back one counted attempt of a scene's delivery.
 GIVE_BACK = f"""
 UPDATE {DELIVERIES} SET counted_attempts = max(counted_attempts - 1, 0)
 WHERE destination = ? AND scene_id = ? AND status < 2"""
@@ -144,20 +126,13 @@ MAKE_DUE = f"""
 UPDATE {DELIVERIES} SET due = :now WHERE status < 2 AND due > :now
     AND (:destination IS NULL OR destination = :destination)
     AND (NOT :only_failed OR attempts > 0 AND not_found = 0)"""
-# Moves all due times along with a jump of the wall clock.
 SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
-# Gives a destination's deliveries to another name.
 RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 
-# How often a scene's delivery has moved between queue.db and dlq.db.
 GENERATION = f"SELECT generation FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"
-# Whether a destination has a delivery.
 HOLDS = f"SELECT 1 FROM {DELIVERIES} WHERE destination = ? LIMIT 1"
-# Whether there is a delivery.
 ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
-# How many deliveries there are.
 COUNT = f"SELECT count(*) FROM {DELIVERIES}"
-# How many deliveries were ever added.
 EVER_ADDED = f"SELECT seq FROM sqlite_sequence WHERE name = '{DELIVERIES}'"
 
 # What waits, for people. It reads one index and no row, which takes a tenth of the time with a million rows.
@@ -172,21 +147,17 @@ GROUP BY destination"""
 
 # After the worker died
 
-# What was in flight when the worker ended.
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE status = 2"
 # Makes all of it suspect. The death counts for a watched suspect, or for the only delivery in flight.
 SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
 # Makes deliveries due whose due time is damaged; otherwise they would wait indefinitely.
 RESET_DUE = f"UPDATE {DELIVERIES} SET due = 0.0 WHERE typeof(due) NOT IN ('real', 'integer')"
-# Puts back a delivery that can't be decoded.
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 
 # The ledger
 
-# How the last delivery of a scene to a destination ended.
 SENT_FIND = """
-SELECT seq, updated_at, fetched_at, path, outcome, cover FROM sent
-WHERE destination = ? AND scene_id = ?"""
+SELECT seq, updated_at, fetched_at, path, outcome, cover FROM sent WHERE destination = ? AND scene_id = ?"""
 # Stores how a delivery ended. What was sent once stays "sent", and a cover stays until there is another.
 SENT_WRITE = """
 INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome, cover)
@@ -194,33 +165,22 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SE
     seq = max(seq, excluded.seq), updated_at = excluded.updated_at, fetched_at = excluded.fetched_at,
     path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END,
     cover = coalesce(excluded.cover, cover)"""
-# Removes a scene's row.
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
-# Gives a destination's rows to another name.
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
-# The scenes of a destination within a range of ids.
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""
-# The highest scene id of a destination.
 SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
 
 # Notes between worker and buttons, and the destinations' states
 
-# The value of a key.
 CONTROL_GET = "SELECT value FROM control WHERE key = ?"
-# Sets a key.
 CONTROL_PUT = """
 INSERT INTO control (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
-# Removes a key.
 CONTROL_REMOVE = "DELETE FROM control WHERE key = ?"
 
-# The states of all destinations.
 STATES = "SELECT destination, state FROM destinations"
-# Stores a destination's state.
 STATE_PUT = """
 INSERT INTO destinations (destination, state) VALUES (?, ?)
 ON CONFLICT (destination) DO UPDATE SET state = excluded.state"""
-# Forgets a destination.
 STATE_REMOVE = "DELETE FROM destinations WHERE destination = ?"
-# Gives a destination's state to another name.
 STATE_RENAME = "UPDATE OR REPLACE destinations SET destination = ? WHERE destination = ?"

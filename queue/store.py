@@ -23,7 +23,7 @@ def encode(event: dict[str, object]) -> bytes:
     return lean_json.dumps(event).encode("ascii")
 
 
-def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
+def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlite3.Connection:
     """Opens a database so that each statement is durable when it returns.
 
     It never checkpoints by itself: a hook must not spend time on pages that others wrote.
@@ -31,14 +31,18 @@ def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
     Args:
         path: the file. It is created empty if it is missing, so hold the gate.
         busy_seconds: how long to wait for another's lock.
+        version: the schema version that the file must have; None for any.
 
     Raises:
-        sqlite3.Error: the file can't be opened or isn't a database.
+        QueueUnavailable: it has another schema version.
+        sqlite3.Error: the file can't be opened or isn't a database of ours.
     """
     conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     try:
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute("PRAGMA wal_autocheckpoint = 0")
+        if version is not None:
+            _check(conn, path, version)
     except BaseException:
         conn.close()
         raise
@@ -46,11 +50,9 @@ def connect(path: str, busy_seconds: float) -> sqlite3.Connection:
 
 
 def make(path: str, script: str) -> None:
-    """Makes a database file in WAL mode that can shrink. A kill leaves a complete file or none.
+    """Makes or replaces a database in WAL mode that can shrink. A kill leaves a complete file or none.
 
-    Args:
-        path: the file. It is replaced if it exists, so hold the gate or the worker lock.
-        script: the SQL that fills it, run in one transaction.
+    Only with the gate or the worker lock held. ``script`` is the SQL that fills the file, in one transaction.
     """
     draft = path + ".new"
     for leftover in (draft, draft + "-wal", draft + "-shm"):
@@ -77,25 +79,14 @@ def create(path: str) -> None:
     ``seq`` starts at the unix time in microseconds, so that it never runs backwards when a damaged file is
     replaced: no queue takes a million events a second. JavaScript's numbers hold it exactly until the year 2255.
     """
-    microseconds = time.time_ns() // 1_000
-    make(
-        path,
-        f"{schema.CREATE} INSERT INTO sqlite_sequence (name, seq) VALUES ('{schema.INBOX}', {microseconds});"
-        f"PRAGMA user_version = {schema.VERSION}",
-    )
+    first_seq = f"INSERT INTO sqlite_sequence (name, seq) VALUES ('{schema.INBOX}', {time.time_ns() // 1_000})"
+    make(path, f"{schema.CREATE} {first_seq}; PRAGMA user_version = {schema.VERSION}")
 
 
 def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
-    """Puts one encoded event into the inbox, durably, creating queue.db if it is missing.
+    """Puts an event from ``encode`` into the inbox, durably, creating queue.db if it is missing. Returns its seq.
 
-    Args:
-        folder: the data folder; it exists.
-        data: what ``encode`` returned.
-        at: wall time of the event, unix seconds.
-        busy_seconds: how long to wait for another's lock; Stash waits as long.
-
-    Returns:
-        The event's seq.
+    ``at`` is wall time. Stash waits as long as ``busy_seconds``, in which another may hold a lock.
 
     Raises:
         QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
@@ -103,7 +94,7 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
     try:
         conn, gate = open_queue(folder, busy_seconds)
         try:
-            return int(conn.execute(schema.INSERT.format(table_name=schema.INBOX), (data, at)).lastrowid or 0)
+            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
         finally:
             conn.close()
             os.close(gate)
@@ -120,8 +111,8 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
         patient: waits for the gate too. A hook doesn't, since a repair can take long.
 
     Returns:
-        The connection, and the descriptor that shares the gate. Close the descriptor last, so that the file
-        isn't replaced under an open connection.
+        The connection, and the descriptor that shares the gate, to be closed last: the file must not be replaced
+        under an open connection.
 
     Raises:
         QueueUnavailable: it is being created or replaced, or has another schema version.
@@ -130,27 +121,19 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
     path = os.path.join(folder, files.QUEUE_DB)
     gate = _through_gate(folder, path, busy_seconds, patient)
     try:
-        conn = connect(path, busy_seconds)
-        try:
-            _check(conn, path)
-        except QueueUnavailable:
-            close_untouched(conn, path)
-            raise
-        except BaseException:
-            conn.close()
-            raise
+        return connect(path, busy_seconds, schema.VERSION), gate
     except BaseException:
         os.close(gate)
         raise
-    return conn, gate
 
 
-def _check(conn: sqlite3.Connection, path: str) -> None:
+def _check(conn: sqlite3.Connection, path: str, version: int) -> None:
     found = conn.execute("PRAGMA user_version").fetchone()[0]
     if found == 0:
-        raise sqlite3.DatabaseError(f"{path} is no queue of Stash Courier")
-    if found != schema.VERSION:
-        raise QueueUnavailable(other_version(path, found, schema.VERSION))
+        raise sqlite3.DatabaseError(f"{path} is no database of Stash Courier")
+    if found != version:
+        close_untouched(conn, path)
+        raise QueueUnavailable(other_version(path, found, version))
 
 
 def other_version(path: str, found: int, known: int) -> str:
@@ -170,21 +153,17 @@ def close_untouched(conn: sqlite3.Connection, path: str) -> None:
     """Closes a database without a checkpoint, which SQLite otherwise makes when the last connection closes."""
     from pathlib import Path  # only here: it is expensive for a hook
 
-    if not os.path.exists(path + "-wal") or not os.path.getsize(path + "-wal"):
-        conn.close()
-        return
+    other = None
     try:
-        other = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
-    except sqlite3.Error:
-        conn.close()
-        return
-    try:
-        other.execute("PRAGMA user_version").fetchone()  # from now on this connection is open too
+        if os.path.exists(path + "-wal") and os.path.getsize(path + "-wal"):
+            other = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+            other.execute("PRAGMA user_version").fetchone()  # from now on this connection is open too
     except sqlite3.Error:
         pass  # the file is locked or damaged, so there is no checkpoint anyway
     finally:
         conn.close()
-        other.close()
+        if other is not None:
+            other.close()
 
 
 def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) -> int:
@@ -199,12 +178,10 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
                 raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
             time.sleep(0.002)
             continue
+        if not missing and os.path.exists(path):
+            return gate
         try:
             if missing and not os.path.exists(path):
                 create(path)
-        except BaseException:
-            os.close(gate)
-            raise
-        if not missing and os.path.exists(path):
-            return gate
-        os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between
+        finally:
+            os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between

@@ -25,8 +25,6 @@ def transaction(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def shrink(conn: sqlite3.Connection, pages: int) -> None:
-    """Gives at most this many free pages back to the file system.
-
-    As a script, because ``execute`` steps a statement without columns once, which gives back only one page.
-    """
+    """Gives at most this many free pages back to the file system."""
+    # As a script, because execute() steps a statement without columns once, which gives back only one page.
     conn.executescript(f"PRAGMA incremental_vacuum({pages})")

@@ -10,54 +10,40 @@ from __future__ import annotations
 from stash_courier.queue import codec, control, ledger
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
-from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(
-    queue: SceneQueue,
-    dlq: DeadLetterQueue,
-    delivery: Delivery | CorruptRow,
-    error: BaseException,
-    *,
-    title: str = "",
+    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, *, title: str = ""
 ) -> int | None:
-    """Makes a delivery a dead letter. A delivery that a newer event supersedes is put back instead.
+    """Makes a claimed delivery, or a corrupt row of the deliveries table, a dead letter.
 
-    Args:
-        queue: from which the delivery goes.
-        dlq: to which it goes.
-        delivery: claimed, or a corrupt row of the deliveries table.
-        error: why it can't be delivered.
-        title: the scene's title, for people.
-
-    Returns:
-        The dead letter's id, or None if the delivery was put back.
+    A delivery that a newer event supersedes is put back instead. The title is the scene's, for people. Returns the
+    dead letter's id, or None if the delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
     """
-    if isinstance(delivery, Delivery) and queue.superseded(delivery):
-        with queue.transaction():
-            queue.back(delivery, None)
-        return None
-    retries = delivery.attempts if isinstance(delivery, Delivery) else 0
-    dead_letter = dlq.add(delivery, error, retries, title=title)
-    row_id = delivery.row_id if isinstance(delivery, Delivery) else delivery.seq
+    row_id, retries = job.seq, 0
+    if isinstance(job, Delivery):
+        row_id, retries = job.row_id, job.attempts
+        if queue.superseded(job):
+            with queue.transaction():
+                queue.back(job, None)
+            return None
+    dead_letter = dlq.add(job, error, retries, title=title)
     with queue.transaction():
         queue.remove(row_id)
     return dead_letter
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
-    """Puts a dead letter's scene back into the queue, to deliver its current state.
+    """Puts a dead letter's scene back into the queue, to deliver its current state. Returns whether it did.
 
-    It gets a new seq, so that receivers don't mistake it for the delivery that failed. If the destination was
-    forgotten, it is stored as removed from the settings, so that its delivery expires like those of any other.
-
-    Returns:
-        False if it was not put back: something newer was sent meanwhile, which resolves the dead letter, or its
-        scene or destination is unknown.
+    It doesn't if something newer was sent meanwhile, which resolves the dead letter, or its destination or scene
+    is unknown. The seq is new, or receivers would mistake it for the delivery that failed. A forgotten destination
+    is stored as removed from the settings, so that its delivery expires like those of any other.
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
@@ -70,12 +56,11 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
-        event=_event(dead_letter.event),
+        event=or_default(codec.kind, dead_letter.event, "update"),
         changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
-        path=str(job.get("path", "")),
-        oshash=str(job.get("oshash", "")),
-        checksum=str(job.get("checksum", "")),
+        bulk=False,
+        **{name: str(job.get(name, "")) for name in codec.FILE_FACTS},
     )
     if dead_letter.destination not in control.states(queue.connection):
         control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})
@@ -116,7 +101,3 @@ def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:
         return was
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     return "resolved" if sent is not None and sent.seq >= dead_letter.seq else "asked"
-
-
-def _event(name: str) -> Event:
-    return "create" if name == "create" else "destroy" if name == "destroy" else "update"

@@ -26,7 +26,7 @@ def bury(workspace: Workspace) -> list[Figure]:
     now = time.time()
     count = workspace.sizes.operations // 2
     dlq = DeadLetterQueue(folder)
-    values = filling.values(dlq, 0, DESTINATION, now)
+    values = filling.values(0, DESTINATION, now)
     raw.execute("PRAGMA journal_mode = WAL")
     raw.execute("PRAGMA synchronous = FULL")
     raw.execute(f"CREATE TABLE letters (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(values)})")

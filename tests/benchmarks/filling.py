@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stash_courier.queue import codec, control, store
+from stash_courier.queue import codec, control, dlq_codec, store
 from stash_courier.queue import statements as sql
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
@@ -112,7 +112,7 @@ def dead_letters(folder: Path, count: int, destination: str) -> None:
     conn = dlq._open(create=True)
     assert conn is not None
     conn.execute("DELETE FROM dead_letters WHERE id = ?", (made,))
-    samples = [values(dlq, number, destination, now) for number in range(len(ERRORS))]
+    samples = [values(number, destination, now) for number in range(len(ERRORS))]
 
     def rows() -> Iterator[dict[str, object]]:
         for number in range(count):
@@ -130,13 +130,14 @@ def dead_letters(folder: Path, count: int, destination: str) -> None:
     dlq.close()
 
 
-def values(dlq: DeadLetterQueue, number: int, destination: str, now: float) -> dict[str, object]:
+def values(number: int, destination: str, now: float) -> dict[str, object]:
     """The columns that ``add`` writes for a dead letter."""
     try:
         job, error = dead_letter(number, destination, now)
         raise error
-    except DeliveryFailed as failed:  # raised for its traceback, as in a worker
-        return dlq._columns(job, failed, 3, "", 0)
+    except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
+        columns = {**dlq_codec.job_columns(job, 0, ""), **dlq_codec.error_columns(failed, str)}
+        return {**columns, "title": "", "retry_count": 3, "failed_at": now}
 
 
 def _write(conn: sqlite3.Connection, statement: str, rows: Iterator[dict[str, object]]) -> None:

@@ -80,13 +80,11 @@ ROWS = [
         run_syscalls,
         [
             [  # the delivery is removed before its dead letter exists
-                Mutation(
-                    "queue/transfer.py", "    dead_letter = dlq.add(delivery, error, retries, title=title)\n", ""
-                ),
+                Mutation("queue/transfer.py", "    dead_letter = dlq.add(job, error, retries, title=title)\n", ""),
                 Mutation(
                     "queue/transfer.py",
                     "        queue.remove(row_id)\n    return dead_letter\n",
-                    "        queue.remove(row_id)\n    return dlq.add(delivery, error, retries, title=title)\n",
+                    "        queue.remove(row_id)\n    return dlq.add(job, error, retries, title=title)\n",
                 ),
             ]
         ],

@@ -332,7 +332,7 @@ def _hostile_rows(testbed: HostileTestbed, marker: Path) -> int:
 def _fill_queue(conn: sqlite3.Connection, hostile_pickle: bytes) -> int:
     torn = "text\udcff".encode("utf-8", "surrogateescape")
     inbox = [b"\x00", b"[" * 10_000, hostile_pickle, b'{"scene": "\xff"}', torn]
-    conn.executemany(schema.INSERT.format(table_name=schema.INBOX), [(raw, 0.0) for raw in inbox])
+    conn.executemany(schema.INSERT, [(raw, 0.0) for raw in inbox])
     (destination,) = conn.execute("SELECT destination FROM destinations ORDER BY 1").fetchone()
     deliveries = (
         (900, "data", hostile_pickle),

@@ -57,7 +57,7 @@ def run_poison(folder: Path, full: bool) -> Report:
         for scene in (POISON, *range(3, neighbours + 3)):
             testbed.hook(scene, STASH_COURIER_WORKER="off").must_promise()
         with testbed.queue() as queue:
-            queue.connection.execute(schema.INSERT.format(table_name=schema.INBOX), (b"\x00rubbish", 0.0))
+            queue.connection.execute(schema.INSERT, (b"\x00rubbish", 0.0))
         give_up = time.monotonic() + 60.0
         while testbed.waiting() and deaths <= MOST_DEATHS and time.monotonic() < give_up:
             if not process.running(str(testbed.data)):

@@ -175,8 +175,8 @@ ROWS = [
             [
                 Mutation(
                     "queue/spool.py",
-                    "            os.fsync(fd)\n        finally",
-                    "            pass\n        finally",
+                    "            os.fsync(fd)\n        os.rename",
+                    "        os.rename",
                 )
             ],
         ],

@@ -334,7 +334,7 @@ class Soak(FastForward):
             self._note(lambda data: store.put(str(self.folder), data, self.wall))
             return
         conn, gate = store.open_queue(str(self.folder), 1.0)
-        statement = schema.INSERT.format(table_name=schema.INBOX)
+        statement = schema.INSERT
         try:
             for _ in range(events):
                 self._note(lambda data: conn.execute(statement, (data, self.wall)).lastrowid or 0)
@@ -471,7 +471,7 @@ ROWS = [
         "soak",
         run_soak,
         [
-            [Mutation("queue/scene_queue.py", "        transactions.shrink(self._conn, FREE_PAGES)\n", "")],
+            [Mutation("queue/scene_queue.py", "        transactions.shrink(self.connection, FREE_PAGES)\n", "")],
             [
                 Mutation(
                     "queue/dlq.py",

@@ -514,12 +514,8 @@ ROWS = [
                 )
             ],
             [Mutation("queue/migrate.py", "_covers(path.with_name(COVERS_DB))", "[]")],
-            [Mutation("queue/store.py", "    if found != schema.VERSION:\n", "    if found < schema.VERSION:\n")],
-            [
-                Mutation(
-                    "queue/store.py", "            close_untouched(conn, path)\n", "            conn.close()\n"
-                )
-            ],
+            [Mutation("queue/store.py", "    if found != version:\n", "    if found < version:\n")],
+            [Mutation("queue/store.py", "        close_untouched(conn, path)\n", "            conn.close()\n")],
         ],
     ),
 ]

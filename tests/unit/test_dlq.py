@@ -391,7 +391,7 @@ def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> 
         dlq.get_count()
     with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn:
         conn.execute("PRAGMA user_version = 0")
-    with pytest.raises(sqlite3.DatabaseError, match="no dead letter queue"):
+    with pytest.raises(sqlite3.DatabaseError, match="no database of Stash Courier"):
         dlq.get_count()
 
 

@@ -396,7 +396,7 @@ def test_limited_reads_stop(queue: SceneQueue) -> None:
 
 def test_the_hooks_insert_scans_nothing(queue: SceneQueue) -> None:
     """A hook's insert appends to one table and changes no index."""
-    insert = schema.INSERT.format(table_name=schema.INBOX)
+    insert = schema.INSERT
     assert plan(queue.connection, insert) == []
     with closing(
         queue.connection.execute("SELECT name FROM sqlite_schema WHERE tbl_name = ?", (schema.INBOX,))
