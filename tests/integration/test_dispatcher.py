@@ -439,6 +439,25 @@ def test_what_is_on_its_way_when_its_webhook_gets_another_id_is_recorded_under_t
     assert not courier.queue.holds(old)
 
 
+def test_an_id_that_comes_back_gets_its_own_results(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """After its webhook was removed and entered again, a delivery is recorded under the id that is configured."""
+    first = f"{receiver.url}first"
+    for scene, urls in enumerate((first, f"{first} {receiver.url}second", ""), 1):
+        set_up(stash, webhook_url=urls)
+        courier.put(scene)
+        courier.run(seconds=61.0)
+    receiver.down()
+    set_up(stash, webhook_url=first)
+    courier.put(4)
+    courier.run(seconds=61.0)
+    (name,) = courier.dispatcher.registry.pools
+    receiver.up()
+    courier.run(lambda: ledger.find(courier.queue.connection, name, 4) is not None)
+    assert [r.json()["data"]["id"] for r in receiver.received if r.path == "/first"].count("4") == 1
+
+
 def test_an_expiring_session_keeps_no_worker_busy(tmp_path: Path, receiver: Receiver) -> None:
     """While Stash is away the worker sleeps, even if its session should have been renewed by now."""
     login = ("bob", "hunter2")

@@ -102,6 +102,7 @@ class Registry:
             name: Pool(destination, known[name], settings.delivery_concurrency)
             for name, destination in loaded.destinations.items()
         }
+        self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self.settings = settings
         invalid = {problem.setting for problem in problems}
         trusted = raw and "dead_letter_retention_days" not in invalid
