@@ -16,6 +16,7 @@ from typing import TypeVar
 from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.cover_wires import CoverWires
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
 
@@ -59,8 +60,9 @@ T = TypeVar("T")
 class Stash:
     """A client for the worker and the task buttons.
 
-    Safe to use from several threads. Requests go out one at a time, because Stash answers from one SQLite
-    file and each answer renews the session's only cookie. Every method may raise StashUnavailable.
+    Safe to use from several threads. Queries go out one at a time, because Stash answers from one SQLite file
+    and each answer renews the session's only cookie. Covers don't wait for them, nor for each other. Every method
+    may raise StashUnavailable.
     """
 
     def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
@@ -75,8 +77,9 @@ class Stash:
         self._timeout = timeout
         self._clock = clock
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
-        self._cookie = ""  # from connection.json
+        self._address: StashAddress | None = None  # as connection.json named it last
+        self._wire: Wire | None = None  # for queries
+        self._cover_wires = CoverWires(timeout)
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
 
@@ -130,9 +133,16 @@ class Stash:
         """A scene's cover; b"" if it has none (for which some versions of Stash send an SVG placeholder).
 
         ``path`` is the path and query of the scene's ``cover_url``. The host is always Stash's own, because the
-        request carries the API key.
+        request carries the API key. It carries the credentials of the queries, but the cookie in its answer is not
+        used: the one that the queries renew stays valid, and there is only one place that replaces it.
         """
-        return self._request(lambda wire: wire.cover(path))
+        address = self._read_address()
+        with self._cover_wires.lend(address) as wire:
+            wire.api_key, wire.cookie = "", address.cookie
+            queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
+            if queries_wire is not None and queries_wire.base_url == wire.base_url:
+                wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
+            return _with_login(wire, address.cookie, lambda wire: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
@@ -193,10 +203,11 @@ class Stash:
         return max(0.0, wire.max_age / 3 - waited) if waited >= 0 else 0.0
 
     def close(self) -> None:
-        """Closes the connection. A request in progress ends at once; a later one connects again."""
+        """Closes the connections. A request in progress ends at once; a later one connects again."""
         wire, self._wire = self._wire, None  # without the lock, which that request holds
         if wire is not None:
             wire.close()
+        self._cover_wires.close()
 
     # Scenes
 
@@ -276,35 +287,38 @@ class Stash:
         return self._request(ask)
 
     def _request(self, ask: Callable[[Wire], T]) -> T:
-        """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
-
-        A session is used until it is refused: each answer renews it, while the one in connection.json ages.
-        """
+        """Asks on the one connection for queries."""
         with self._lock:
-            wire = self._current_wire()
+            address, wire = self._read_address(), self._wire
+            if wire is None or wire.base_url != address.url:
+                if wire is not None:
+                    wire.close()
+                self._wire = wire = Wire(address, self._timeout)
             self._asked_at = self._clock()
-            try:
-                return ask(wire)
-            except LoginRefused:
-                if not wire.api_key and wire.cookie == self._cookie:
-                    raise
-            wire.api_key, wire.cookie = "", self._cookie
-            return ask(wire)
+            return _with_login(wire, address.cookie, ask)
 
-    def _current_wire(self) -> Wire:
-        """The connection to the Stash that connection.json names now."""
+    def _read_address(self) -> StashAddress:
+        """The address and cookie that connection.json names now; the last ones while it can't be read."""
         try:
-            address = StashAddress.read(self._path)
+            self._address = StashAddress.read(self._path)
         except StashUnavailable:
-            if self._wire is None:
-                raise
-            return self._wire  # the file is gone or being replaced, but Stash may still be there
-        if self._wire is None or self._wire.base_url != address.url:
-            if self._wire is not None:
-                self._wire.close()
-            self._wire = Wire(address, self._timeout)
-        self._cookie = address.cookie
-        return self._wire
+            if self._address is None:
+                raise  # otherwise the file is gone or being replaced, but Stash may still be there
+        return self._address
+
+
+def _with_login(wire: Wire, cookie: str, ask: Callable[[Wire], T]) -> T:
+    """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
+
+    A session is used until it is refused: each answer renews it, while the one in connection.json ages.
+    """
+    try:
+        return ask(wire)
+    except LoginRefused:
+        if not wire.api_key and wire.cookie == cookie:
+            raise
+    wire.api_key, wire.cookie = "", cookie
+    return ask(wire)
 
 
 def _outage(reason: str) -> StashUnavailable:
