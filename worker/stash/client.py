@@ -17,8 +17,16 @@ from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.cover_wires import CoverWires
+from stash_courier.worker.stash.pace import Pace
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
-from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
+from stash_courier.worker.stash.wire import (
+    LoginRefused,
+    StashAddress,
+    StashUnavailable,
+    TimedOut,
+    UnusableAnswer,
+    Wire,
+)
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
 
@@ -27,7 +35,7 @@ TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
 @dataclass(frozen=True, slots=True)
 class FetchedScenes:
-    """The scenes of one call, each id in exactly one of the two mappings, and the state read with them."""
+    """The scenes of one call, and the state read with them. Ask again for an id that is in neither mapping."""
 
     scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
     broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
@@ -65,17 +73,27 @@ class Stash:
     may raise StashUnavailable.
     """
 
-    def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Does no I/O.
 
         Args:
             data_dir: the folder with ``connection.json``.
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
+            monotonic: monotonic seconds, to measure how long Stash takes.
         """
+        self.pace = Pace()
         self._path = data_dir / CONNECTION
         self._timeout = timeout
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._address: StashAddress | None = None  # as connection.json named it last
         self._wire: Wire | None = None  # for queries
@@ -85,17 +103,23 @@ class Stash:
 
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
-        return self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        began = self._monotonic()
+        state = self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        self.pace.answered((), self._monotonic() - began)
+        return state
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
-        """The scenes as they are now and the plugin's state, in one request.
+        """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
 
         If Stash answers with errors, it is asked again for half of the scenes at a time, so that one broken
-        scene doesn't stop the others. Data that comes with errors is not used.
+        scene doesn't stop the others. Data that comes with errors is not used. If Stash doesn't answer in time but
+        gives the state, it is slow or hangs at one scene: all are left for later calls, in smaller parts.
         """
-        wanted = sorted(set(ids))
+        wanted = self.pace.choose(sorted(set(ids)))
         try:
             batch = self._batch(wanted)
+        except TimedOut:
+            batch = self._late(wanted)
         except UnusableAnswer as error:
             if self._answers_for_another(wanted) is False:
                 raise _outage(error.reason) from None
@@ -107,12 +131,16 @@ class Stash:
         return batch
 
     def titles(self, ids: Collection[int]) -> Mapping[int, str]:
-        """Titles for people, or file names without extension. Scenes that Stash can't give are absent."""
+        """Titles for people, or file names without extension. Scenes that Stash can't give soon are absent."""
         wanted = sorted(set(ids))
         found: dict[int, str] = {}
-        for start in range(0, len(wanted), TITLES_PER_REQUEST):
-            batch = self.scenes(wanted[start : start + TITLES_PER_REQUEST])
+        while wanted:
+            part = wanted[: min(TITLES_PER_REQUEST, self.pace.scenes)]
+            batch = self.scenes(part)
             found.update((i, scene.title_or_stem()) for i, scene in batch.scenes.items() if scene)
+            if len(batch.scenes) + len(batch.broken) < len(part):
+                break
+            wanted = wanted[len(part) :]
         return found
 
     def newest_scene(self) -> Scene | None:
@@ -227,7 +255,19 @@ class Stash:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
             return FetchedScenes(scenes, broken, queries.read_state(data))
 
-        return self._ask(queries.scenes_by_id(len(ids)), variables, read)
+        began = self._monotonic()
+        batch = self._ask(queries.scenes_by_id(len(ids)), variables, read)
+        self.pace.answered(ids, self._monotonic() - began)
+        return batch
+
+    def _late(self, ids: Sequence[int]) -> FetchedScenes:
+        """What is known when Stash didn't answer for these scenes in time. Raises if it answers nothing at all."""
+        state = self.plugin_state()
+        self.pace.timed_out(ids, self._timeout)
+        broken = {}
+        if len(ids) == 1:
+            broken[ids[0]] = f"Stash doesn't answer for scene {ids[0]} within {self._timeout:g} s"
+        return FetchedScenes({}, broken, state)
 
     def _in_halves(self, ids: Sequence[int]) -> FetchedScenes:
         """One request per half, down to the single scenes that fail."""
@@ -239,6 +279,9 @@ class Stash:
             part = parts.pop()
             try:
                 batch = self._batch(part)
+            except TimedOut:
+                self.pace.timed_out(part, self._timeout)
+                break  # the rest is left for later calls
             except UnusableAnswer as error:
                 if len(part) == 1:
                     broken[part[0]] = f"Stash can't give scene {part[0]}: {error.reason}"
@@ -262,7 +305,7 @@ class Stash:
             try:
                 if self._some_scenes({"id": where}, 1, descending=descending):
                     return True
-            except UnusableAnswer:
+            except (TimedOut, UnusableAnswer):
                 answers = False
         return answers
 
