@@ -204,6 +204,7 @@ class Dispatcher:
     def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes) -> None:
         """Filters deliveries: some are ready now, the others have ended."""
         ended: list[Ended] = []
+        late: list[Delivery] = []  # Stash was not asked for their scenes yet, or didn't answer in time
         for delivery in deliveries:
             pool = self.registry.pools.get(delivery.destination)
             if pool is None:
@@ -214,7 +215,7 @@ class Dispatcher:
                 self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
                 continue
             if delivery.event != "destroy" and delivery.scene_id not in batch.scenes:
-                self._put_back([delivery])  # Stash is slow and was not asked for it, or didn't answer in time
+                late.append(delivery)
                 continue
             scene = None if delivery.event == "destroy" else batch.scenes[delivery.scene_id]
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
@@ -226,6 +227,8 @@ class Dispatcher:
                 pool.ready.append(Job(verdict.delivery, scene, sent.cover if sent else b""))
             else:
                 ended.append((delivery, scene, verdict.kind))
+        if late:
+            self._put_back(late)
         if ended:
             self._completer.settle(ended)
 

@@ -262,8 +262,8 @@ class Stash:
 
     def _late(self, ids: Sequence[int]) -> FetchedScenes:
         """What is known when Stash didn't answer for these scenes in time. Raises if it answers nothing at all."""
+        self.pace.timed_out(ids, self._timeout)  # also if Stash is away: perhaps the request was too much for it
         state = self.plugin_state()
-        self.pace.timed_out(ids, self._timeout)
         broken = {}
         if len(ids) == 1:
             broken[ids[0]] = f"Stash doesn't answer for scene {ids[0]} within {self._timeout:g} s"

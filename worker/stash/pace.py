@@ -6,6 +6,7 @@ for which Stash never answers must not stop the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 MOST_SCENES = 50  # in one request
@@ -21,7 +22,7 @@ class Pace:
     def __init__(self) -> None:
         self.scenes = UNKNOWN_SCENES  # ask for at most this many in the next request
         self._seconds = 0.0  # that Stash took for a scene, at last
-        self._overhead: float | None = None  # seconds of a request without scenes
+        self._overhead = math.inf  # the least seconds that a request took, with or without scenes
         self._apart: set[int] = set()  # scenes in requests that were not answered in time
         self._apart_scenes = 1  # ask for at most this many of those in one request
         self._apart_next = True
@@ -46,7 +47,7 @@ class Pace:
 
     def answered(self, ids: Sequence[int], seconds: float) -> None:
         """Stash answered a request for these scenes, or for none, after ``seconds``."""
-        self._overhead = seconds if self._overhead is None or not ids else min(self._overhead, seconds)
+        self._overhead = min(self._overhead, seconds)
         if not ids:
             return
         self._apart.difference_update(ids)
