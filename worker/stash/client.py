@@ -170,7 +170,7 @@ class Stash:
             queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
             if queries_wire is not None and queries_wire.base_url == wire.base_url:
                 wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
-            return _with_login(wire, address.cookie, lambda wire: wire.cover(path))
+            return _with_login(wire, address, lambda wire: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
@@ -338,7 +338,7 @@ class Stash:
                     wire.close()
                 self._wire = wire = Wire(address, self._timeout)
             self._asked_at = self._clock()
-            return _with_login(wire, address.cookie, ask)
+            return _with_login(wire, address, ask)
 
     def _read_address(self) -> StashAddress:
         """The address and cookie that connection.json names now; the last ones while it can't be read."""
@@ -350,7 +350,7 @@ class Stash:
         return self._address
 
 
-def _with_login(wire: Wire, cookie: str, ask: Callable[[Wire], T]) -> T:
+def _with_login(wire: Wire, address: StashAddress, ask: Callable[[Wire], T]) -> T:
     """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
 
     A session is used until it is refused: each answer renews it, while the one in connection.json ages.
@@ -358,9 +358,9 @@ def _with_login(wire: Wire, cookie: str, ask: Callable[[Wire], T]) -> T:
     try:
         return ask(wire)
     except LoginRefused:
-        if not wire.api_key and wire.cookie == cookie:
+        if not wire.api_key and wire.cookie == address.cookie:
             raise
-    wire.api_key, wire.cookie = "", cookie
+    wire.api_key, wire.cookie = "", address.cookie
     return ask(wire)
 
 
