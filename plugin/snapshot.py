@@ -32,6 +32,7 @@ class Snapshot:
     notices: tuple[str, ...]  # sentences that the worker left for a person
     last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
+    stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
     def deliveries(self) -> int:
@@ -102,4 +103,5 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
+        stash_slow=stored(control.STASH_SLOW),
     )

@@ -22,6 +22,7 @@ UNSEEN = "unseen"  # a sentence about dead letters that will be deleted soon and
 UNSEEN_SAID = "unseen_said"  # {"at", "before"}: when that was logged, and for dead letters before which wall time
 LAST_SUCCESS = "last_success"  # {"at", "destination", "scene_id"}
 STASH = "stash"  # {"since", "reason"} while Stash doesn't answer
+STASH_SLOW = "stash_slow"  # seconds that Stash takes for each scene, while that is long
 DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
@@ -43,6 +44,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     UNSEEN_SAID: record(at=time, before=time),
     LAST_SUCCESS: record(at=time, destination=text, scene_id=whole),
     STASH: record(since=time, reason=text),
+    STASH_SLOW: time,
     DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
     SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],

@@ -61,7 +61,10 @@ class Delivery:
 
     @property
     def job_id(self) -> str:
-        """The delivery's id for receivers: the same on every retry of the same event, without a dot."""
+        """The delivery's id: the same on every retry of the same event, without a dot.
+
+        Dead letters have it, and the id of each message to a webhook begins with it.
+        """
         return f"msg_{self.seq}_{self.scene_id}"
 
 

@@ -45,9 +45,16 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     # A worker that has ended says nothing about whether Stash can be reached now.
     elif held := blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
         report.warn(held)
+    slow = snapshot.stash_slow if snapshot is not None and worker["running"] else None
+    if slow is not None:
+        report.warn(
+            f"Stash: slow. It last took {slow:.1f} s for each scene, so deliveries take longer. "
+            "Check whether a task runs in Stash, and the disk of its database."
+        )
     return {
         "worker": worker,
         "stash": stash_error,
+        "stash_slow": slow,
         "queue": queue_error,
         "paused_since": None if snapshot is None else snapshot.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),

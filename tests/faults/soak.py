@@ -148,6 +148,7 @@ class FakeStash(Stash):
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The current state of scenes."""
+        self.pace.answered(tuple(ids), 0.0)
         return FetchedScenes({scene: self._scene(scene) for scene in ids}, {}, self.plugin_state())
 
     def plugin_state(self) -> PluginState:

@@ -221,6 +221,54 @@ class TestCover:
         bench.serve(lambda _: Reply(b"<html>Login</html>", status, (("Location", "/login"),)))
         refused(lambda: bench.stash().cover(self.PATH))
 
+    @pytest.mark.parametrize("library", [Library(cookie=RENEWED), Library(api_key=KEY)], ids=["session", "key"])
+    def test_covers_that_hang_delay_nothing_else(self, bench: StashBench, library: Library) -> None:
+        """While covers hang, scenes and another cover arrive, with the credentials that are in use."""
+        arrived, go_on = threading.Semaphore(0), threading.Event()
+
+        def reply(asked: Asked) -> Reply:
+            if asked.path == "/hangs":
+                arrived.release()
+                go_on.wait(30)
+            return library(asked) if asked.query else Reply(b"picture", headers=())
+
+        server = bench.serve(reply)
+        stash = bench.stash()
+        stash.plugin_state()
+        threads = [threading.Thread(target=stash.cover, args=("/hangs",)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert arrived.acquire(timeout=10)
+        assert list(stash.scenes([1, 2]).scenes) == [1, 2]
+        assert stash.cover(self.PATH) == b"picture"
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        key, session = ([KEY], []) if library.api_key else ([], [f"session={RENEWED}"])
+        for asked in server.asked[1:]:
+            assert (asked.header("ApiKey"), asked.header("Cookie")) == (key, session)
+
+    def test_a_cover_that_is_on_its_way_ends_when_the_client_closes(self, bench: StashBench) -> None:
+        """The worker can end while a cover hangs."""
+        arrived, go_on = threading.Event(), threading.Event()
+
+        def reply(asked: Asked) -> Reply:
+            arrived.set()
+            go_on.wait(30)
+            return Reply(b"picture", headers=())
+
+        bench.serve(reply)
+        stash = bench.stash()
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(refused(lambda: stash.cover(self.PATH))))
+        thread.start()
+        assert arrived.wait(10)
+        stash.close()
+        thread.join(10)
+        go_on.set()
+        assert len(found) == 1
+
     @pytest.mark.parametrize("path", ["@127.0.0.1:{port}/x", ".example.org/x", "", "http://127.0.0.1:{port}/x"])
     def test_the_key_stays_with_stash(self, bench: StashBench, path: str) -> None:
         """A cover's path can't redirect a request, which carries the API key, to another host."""

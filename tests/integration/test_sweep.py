@@ -274,6 +274,46 @@ def test_summer_time_ends(tmp_path: Path, hours: int) -> None:
         assert bench.got() == Counter({(1, "scene.updated"): 1, (2, "scene.updated"): 1})
 
 
+class Moving(datetime.tzinfo):
+    """The time zone of a machine that moves: it can be changed at any time."""
+
+    def __init__(self, hours: int) -> None:
+        self.hours = hours
+
+    def dst(self, when: datetime.datetime | None) -> None:
+        """Not used."""
+
+    def tzname(self, when: datetime.datetime | None) -> str:
+        """Not used."""
+        return "Moving"
+
+    def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta:
+        return datetime.timedelta(hours=self.hours)
+
+    def fromutc(self, when: datetime.datetime) -> datetime.datetime:
+        return when + datetime.timedelta(hours=self.hours)
+
+
+@pytest.mark.parametrize(("before", "after"), [(9, -8), (-8, 9), (14, -12)])
+def test_stash_restarts_in_another_time_zone(tmp_path: Path, before: int, after: int) -> None:
+    """Stash restarts in another zone between two questions, so the worker notices nothing. Changes are found."""
+    zone = Moving(before)
+    with Bench(tmp_path, zone=zone) as bench:
+        bench.rest()
+        bench.jump(600.0)
+        bench.stash.change_without_hook(1, title="Before")
+        bench.sweep()
+        bench.sweep()
+        assert bench.got() == Counter({(1, "scene.updated"): 1})
+        zone.hours = after
+        bench.stash.restart()
+        for scene_id in (2, 3):
+            bench.stash.change_without_hook(scene_id, title="After")
+            bench.sweep()
+            bench.sweep()
+        assert bench.got() == Counter({(i, "scene.updated"): 1 for i in (1, 2, 3)})
+
+
 def test_an_idle_library_of_100000_scenes(tmp_path: Path) -> None:
     """A sweep of an idle library takes one request, however big the library is."""
     with Bench(tmp_path, scenes=100_000) as bench:

@@ -23,10 +23,12 @@ class FastForward:
     Args:
         folder: the data folder; created if it is missing.
         stash: a running stand-in with the plugin's settings configured, or an object to ask instead of one.
+        timeout: real seconds for one request to the stand-in.
     """
 
-    def __init__(self, folder: Path, stash: StandInStash | Stash) -> None:
+    def __init__(self, folder: Path, stash: StandInStash | Stash, timeout: float = 30.0) -> None:
         self.folder = folder
+        self._timeout = timeout
         self.wall = time.time()
         self.ran = 0.0  # monotonic seconds
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -45,7 +47,7 @@ class FastForward:
         self.dispatcher = Dispatcher(
             self.queue,
             self.dlq,
-            self._stash or Stash(self.folder),
+            self._stash or Stash(self.folder, timeout=self._timeout),
             self.wakeup,
             clock=lambda: self.wall,
             monotonic=lambda: self.ran,

@@ -246,6 +246,7 @@ KEYS = {
     control.UNSEEN_SAID: {"at": START, "before": START},
     control.LAST_SUCCESS: {"at": START, "destination": DEST, "scene_id": 5},
     control.STASH: {"since": START, "reason": "no answer"},
+    control.STASH_SLOW: 0.7,
     control.DISABLED: True,
     control.SWEEP: {"at": START, "zone": None, "last_id": 5, "total": 5},
     control.SWEEP_MET: {DEST: START},
@@ -253,6 +254,7 @@ KEYS = {
 }
 FITTING = {  # of these, the cells that are valid for a key
     (control.PAUSED, "5"),
+    (control.STASH_SLOW, "5"),
     (control.STOP, "5"),
     (control.STOP, "-5"),
     *((key, text) for key in (control.REPAIRED, control.UNSEEN) for text in ('"x"', '"\\ud800"')),

@@ -38,6 +38,33 @@ def test_a_refusal_shows_no_secret() -> None:
     assert 'check "Webhook, URL"' in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("path", "token"),
+    [
+        ("hooks/Ab3xY9", "Ab3xY9"),
+        ("hooks/fifteen-letters", "fifteen-letters"),
+        ("secretplace", "secretplace"),
+        ("services/T01/B02/kqzv", "kqzv"),
+        ("x/q7", "x/q7"),
+        ("hooks/sp%20ace", "sp ace"),
+    ],
+)
+def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
+    """If a receiver echoes the path, which is often a webhook's only secret, no part that may be one is kept."""
+
+    def echo(received: Received) -> Reply:
+        return Reply(400, body=f'Cannot POST {received.path}; unknown token "{token}" at this webhook'.encode())
+
+    with Receiver(echo) as receiver:
+        (destination,) = destinations({"webhook_url": receiver.url + path})
+        with pytest.raises(DeliveryFailed) as caught:
+            destination.deliver(UPDATE, SCENE)
+        destination.close()
+    assert token not in caught.value.answer
+    assert path not in caught.value.answer
+    assert "at this webhook" in caught.value.answer
+
+
 def test_a_test_event_shows_what_would_arrive() -> None:
     """A test sends a real scene under its own type, and reports that it was accepted and with which path."""
     with Receiver() as receiver:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import re
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Judge
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from stash_courier.queue.jobs import Delivery, Named, Scene
 from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.destinations.webhook.messages import LARGEST_BODY, serialize
 from tests.standin.receivers import Receiver
@@ -125,7 +127,7 @@ def test_a_path_that_is_not_utf8_arrives_intact() -> None:
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_any_text_survives(text: str) -> None:
     """Any text arrives as it is in Stash, including control characters and lone surrogates."""
-    body = serialize("scene.updated", 0.0, {"id": "1", "details": text})
+    body = serialize("scene.updated", 0.0, {"id": "1", "details": text}).body
     assert json.loads(body.decode("utf-8"))["data"]["details"] == text
 
 
@@ -179,11 +181,38 @@ def test_a_retry_has_the_same_id_and_its_own_time() -> None:
         made.close()
         destination.close()
     first, second = receiver.received
-    assert first.headers["webhook-id"] == second.headers["webhook-id"] == UPDATE.job_id
-    assert "." not in UPDATE.job_id
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert re.fullmatch(rf"{UPDATE.job_id}_[0-9a-f]{{16}}", first.headers["webhook-id"])
     assert [r.headers["webhook-timestamp"] for r in (first, second)] == ["1767225700", "1767229300"]
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
     assert first.body == second.body
+
+
+@pytest.mark.parametrize(
+    ("delivery", "scene"),
+    [
+        (UPDATE, dataclasses.replace(SCENE, tags=(Named("5", "renamed"),))),
+        (UPDATE, dataclasses.replace(SCENE, cover_url=f"{SCENE.cover_url}?t=9")),
+        (UPDATE, dataclasses.replace(SCENE, updated_at="2024-05-02T10:00:01+02:00")),
+        (UPDATE, dataclasses.replace(SCENE, details="x" * LARGEST_BODY)),
+        (dataclasses.replace(UPDATE, event="create"), SCENE),
+        (dataclasses.replace(UPDATE, changed=("title",)), SCENE),
+        (dataclasses.replace(UPDATE, seq=UPDATE.seq + 1), SCENE),
+    ],
+    ids=["a tag", "the cover", "its time", "a long text", "the type", "the changed fields", "a newer event"],
+)
+def test_other_content_has_another_id(delivery: Delivery, scene: Scene) -> None:
+    """One id means one content, so a receiver that drops repeated ids never drops what it hasn't seen."""
+    ids = {delivered({}, *of).headers["webhook-id"] for of in ((UPDATE, SCENE), (delivery, scene))}
+    assert len(ids) == 2
+
+
+def test_truncated_messages_of_different_scenes_differ_in_their_ids() -> None:
+    """The id covers all of the scene, even if only what identifies it is sent."""
+    long = "x" * LARGEST_BODY
+    one, other = (delivered({}, UPDATE, dataclasses.replace(SCENE, details=long + end)) for end in "ab")
+    assert one.body == other.body
+    assert one.headers["webhook-id"] != other.headers["webhook-id"]
 
 
 def test_both_secrets_verify_while_one_is_rotated() -> None:
@@ -206,4 +235,4 @@ def test_without_a_secret_messages_are_not_signed() -> None:
     got = delivered({})
     assert "webhook-signature" not in got.headers
     assert "x-hub-signature-256" not in got.headers
-    assert got.headers["webhook-id"] == UPDATE.job_id
+    assert got.headers["webhook-id"].startswith(f"{UPDATE.job_id}_")

@@ -9,8 +9,9 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.stash.pace import MOST_SCENES
 
-FETCH_SCENES = 50  # in one request to Stash
+FETCH_SCENES = MOST_SCENES  # in one request to Stash, unless Stash is slow
 CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
 REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits

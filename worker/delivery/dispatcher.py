@@ -23,7 +23,7 @@ from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
-from stash_courier.worker.delivery.claims import FETCH_SCENES, FOREVER, Claims, row_id
+from stash_courier.worker.delivery.claims import FOREVER, Claims, row_id
 from stash_courier.worker.delivery.completer import Completer, Ended
 from stash_courier.worker.delivery.pool import Job, Outcome, next_batch
 from stash_courier.worker.delivery.registry import Registry
@@ -82,6 +82,7 @@ class Dispatcher:
         self._unrecorded: list[Outcome] = []
         self._interrupted = False  # a step ended halfway: claims may have been dropped
         self._offset = clock() - monotonic()
+        self._slow = control.get(self._conn, control.STASH_SLOW)  # as it is stored
 
     def busy(self) -> bool:
         """Whether anything is in flight or waits to be recorded."""
@@ -154,6 +155,7 @@ class Dispatcher:
             self._stash_failed(error)
             return
         self._take_state(answer if isinstance(answer, PluginState) else answer.state)
+        self._note_pace()
         if isinstance(answer, SweepPage | Refusal):
             self._sweep.hear(answer)
         elif not self.poller.enabled:
@@ -172,6 +174,16 @@ class Dispatcher:
             self._put_back(pool.take_back())
         self._sweep.meet(self.registry.targets)
         self.poller.answered(enabled=state.enabled)
+
+    def _note_pace(self) -> None:
+        """Stores for status how slow Stash is."""
+        slow = self._stash.pace.slow
+        if slow == self._slow:
+            return
+        control.put(self._conn, control.STASH_SLOW, slow)
+        if slow is not None and self._slow is None:
+            log.warning("Stash is slow: it takes %.1f s for each scene", slow)
+        self._slow = slow
 
     def _stash_failed(self, error: StashUnavailable) -> None:
         if self.poller.available:
@@ -192,6 +204,7 @@ class Dispatcher:
     def _judge(self, deliveries: Iterable[Delivery], batch: FetchedScenes) -> None:
         """Filters deliveries: some are ready now, the others have ended."""
         ended: list[Ended] = []
+        late: list[Delivery] = []  # Stash was not asked for their scenes yet, or didn't answer in time
         for delivery in deliveries:
             pool = self.registry.pools.get(delivery.destination)
             if pool is None:
@@ -201,7 +214,10 @@ class Dispatcher:
                 failed = DeliveryFailed(Failure.STASH, batch.broken[delivery.scene_id])
                 self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
                 continue
-            scene = None if delivery.event == "destroy" else batch.scenes.get(delivery.scene_id)
+            if delivery.event != "destroy" and delivery.scene_id not in batch.scenes:
+                late.append(delivery)
+                continue
+            scene = None if delivery.event == "destroy" else batch.scenes[delivery.scene_id]
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
             if self._sweep.was_first(delivery, scene, sent):
                 verdict = filters.Verdict("superseded", delivery)
@@ -211,6 +227,8 @@ class Dispatcher:
                 pool.ready.append(Job(verdict.delivery, scene, sent.cover if sent else b""))
             else:
                 ended.append((delivery, scene, verdict.kind))
+        if late:
+            self._put_back(late)
         if ended:
             self._completer.settle(ended)
 
@@ -316,7 +334,7 @@ class Dispatcher:
         deliveries: list[Delivery] = []
         request: Callable[[], Answer] = self._stash.plugin_state
         if question.topic == "scenes":
-            deliveries = next_batch(self.registry.pools.values(), FETCH_SCENES)
+            deliveries = next_batch(self.registry.pools.values(), self._stash.pace.scenes)
             scene_ids = sorted({delivery.scene_id for delivery in deliveries if delivery.event != "destroy"})
             # Destroys need no scenes, but nothing is sent before Stash has said that the plugin is enabled.
             if scene_ids:

@@ -16,8 +16,17 @@ from typing import TypeVar
 from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.cover_wires import CoverWires
+from stash_courier.worker.stash.pace import Pace
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
-from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
+from stash_courier.worker.stash.wire import (
+    LoginRefused,
+    StashAddress,
+    StashUnavailable,
+    TimedOut,
+    UnusableAnswer,
+    Wire,
+)
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
 
@@ -26,7 +35,7 @@ TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
 @dataclass(frozen=True, slots=True)
 class FetchedScenes:
-    """The scenes of one call, each id in exactly one of the two mappings, and the state read with them."""
+    """The scenes of one call, and the state read with them. Ask again for an id that is in neither mapping."""
 
     scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
     broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
@@ -59,40 +68,58 @@ T = TypeVar("T")
 class Stash:
     """A client for the worker and the task buttons.
 
-    Safe to use from several threads. Requests go out one at a time, because Stash answers from one SQLite
-    file and each answer renews the session's only cookie. Every method may raise StashUnavailable.
+    Safe to use from several threads. Queries go out one at a time, because Stash answers from one SQLite file
+    and each answer renews the session's only cookie. Covers don't wait for them, nor for each other. Every method
+    may raise StashUnavailable.
     """
 
-    def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Does no I/O.
 
         Args:
             data_dir: the folder with ``connection.json``.
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
+            monotonic: monotonic seconds, to measure how long Stash takes.
         """
+        self.pace = Pace()
         self._path = data_dir / CONNECTION
         self._timeout = timeout
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
-        self._cookie = ""  # from connection.json
+        self._address: StashAddress | None = None  # as connection.json named it last
+        self._wire: Wire | None = None  # for queries
+        self._cover_wires = CoverWires(timeout)
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
 
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
-        return self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        began = self._monotonic()
+        state = self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        self.pace.answered((), self._monotonic() - began)
+        return state
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
-        """The scenes as they are now and the plugin's state, in one request.
+        """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
 
         If Stash answers with errors, it is asked again for half of the scenes at a time, so that one broken
-        scene doesn't stop the others. Data that comes with errors is not used.
+        scene doesn't stop the others. Data that comes with errors is not used. If Stash doesn't answer in time but
+        gives the state, it is slow or hangs at one scene: all are left for later calls, in smaller parts.
         """
-        wanted = sorted(set(ids))
+        wanted = self.pace.choose(sorted(set(ids)))
         try:
             batch = self._batch(wanted)
+        except TimedOut:
+            batch = self._late(wanted)
         except UnusableAnswer as error:
             if self._answers_for_another(wanted) is False:
                 raise _outage(error.reason) from None
@@ -104,12 +131,16 @@ class Stash:
         return batch
 
     def titles(self, ids: Collection[int]) -> Mapping[int, str]:
-        """Titles for people, or file names without extension. Scenes that Stash can't give are absent."""
+        """Titles for people, or file names without extension. Scenes that Stash can't give soon are absent."""
         wanted = sorted(set(ids))
         found: dict[int, str] = {}
-        for start in range(0, len(wanted), TITLES_PER_REQUEST):
-            batch = self.scenes(wanted[start : start + TITLES_PER_REQUEST])
+        while wanted:
+            part = wanted[: min(TITLES_PER_REQUEST, self.pace.scenes)]
+            batch = self.scenes(part)
             found.update((i, scene.title_or_stem()) for i, scene in batch.scenes.items() if scene)
+            if len(batch.scenes) + len(batch.broken) < len(part):
+                break
+            wanted = wanted[len(part) :]
         return found
 
     def newest_scene(self) -> Scene | None:
@@ -130,9 +161,16 @@ class Stash:
         """A scene's cover; b"" if it has none (for which some versions of Stash send an SVG placeholder).
 
         ``path`` is the path and query of the scene's ``cover_url``. The host is always Stash's own, because the
-        request carries the API key.
+        request carries the API key. It carries the credentials of the queries, but the cookie in its answer is not
+        used: the one that the queries renew stays valid, and there is only one place that replaces it.
         """
-        return self._request(lambda wire: wire.cover(path))
+        address = self._read_address()
+        with self._cover_wires.lend(address) as wire:
+            wire.api_key, wire.cookie = "", address.cookie
+            queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
+            if queries_wire is not None and queries_wire.base_url == wire.base_url:
+                wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
+            return _with_login(wire, address, lambda wire: wire.cover(path))
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
@@ -193,10 +231,11 @@ class Stash:
         return max(0.0, wire.max_age / 3 - waited) if waited >= 0 else 0.0
 
     def close(self) -> None:
-        """Closes the connection. A request in progress ends at once; a later one connects again."""
+        """Closes the connections. A request in progress ends at once; a later one connects again."""
         wire, self._wire = self._wire, None  # without the lock, which that request holds
         if wire is not None:
             wire.close()
+        self._cover_wires.close()
 
     # Scenes
 
@@ -216,7 +255,19 @@ class Stash:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
             return FetchedScenes(scenes, broken, queries.read_state(data))
 
-        return self._ask(queries.scenes_by_id(len(ids)), variables, read)
+        began = self._monotonic()
+        batch = self._ask(queries.scenes_by_id(len(ids)), variables, read)
+        self.pace.answered(ids, self._monotonic() - began)
+        return batch
+
+    def _late(self, ids: Sequence[int]) -> FetchedScenes:
+        """What is known when Stash didn't answer for these scenes in time. Raises if it answers nothing at all."""
+        self.pace.timed_out(ids, self._timeout)  # also if Stash is away: perhaps the request was too much for it
+        state = self.plugin_state()
+        broken = {}
+        if len(ids) == 1:
+            broken[ids[0]] = f"Stash doesn't answer for scene {ids[0]} within {self._timeout:g} s"
+        return FetchedScenes({}, broken, state)
 
     def _in_halves(self, ids: Sequence[int]) -> FetchedScenes:
         """One request per half, down to the single scenes that fail."""
@@ -228,6 +279,9 @@ class Stash:
             part = parts.pop()
             try:
                 batch = self._batch(part)
+            except TimedOut:
+                self.pace.timed_out(part, self._timeout)
+                break  # the rest is left for later calls
             except UnusableAnswer as error:
                 if len(part) == 1:
                     broken[part[0]] = f"Stash can't give scene {part[0]}: {error.reason}"
@@ -251,7 +305,7 @@ class Stash:
             try:
                 if self._some_scenes({"id": where}, 1, descending=descending):
                     return True
-            except UnusableAnswer:
+            except (TimedOut, UnusableAnswer):
                 answers = False
         return answers
 
@@ -276,35 +330,38 @@ class Stash:
         return self._request(ask)
 
     def _request(self, ask: Callable[[Wire], T]) -> T:
-        """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
-
-        A session is used until it is refused: each answer renews it, while the one in connection.json ages.
-        """
+        """Asks on the one connection for queries."""
         with self._lock:
-            wire = self._current_wire()
+            address, wire = self._read_address(), self._wire
+            if wire is None or wire.base_url != address.url:
+                if wire is not None:
+                    wire.close()
+                self._wire = wire = Wire(address, self._timeout)
             self._asked_at = self._clock()
-            try:
-                return ask(wire)
-            except LoginRefused:
-                if not wire.api_key and wire.cookie == self._cookie:
-                    raise
-            wire.api_key, wire.cookie = "", self._cookie
-            return ask(wire)
+            return _with_login(wire, address, ask)
 
-    def _current_wire(self) -> Wire:
-        """The connection to the Stash that connection.json names now."""
+    def _read_address(self) -> StashAddress:
+        """The address and cookie that connection.json names now; the last ones while it can't be read."""
         try:
-            address = StashAddress.read(self._path)
+            self._address = StashAddress.read(self._path)
         except StashUnavailable:
-            if self._wire is None:
-                raise
-            return self._wire  # the file is gone or being replaced, but Stash may still be there
-        if self._wire is None or self._wire.base_url != address.url:
-            if self._wire is not None:
-                self._wire.close()
-            self._wire = Wire(address, self._timeout)
-        self._cookie = address.cookie
-        return self._wire
+            if self._address is None:
+                raise  # otherwise the file is gone or being replaced, but Stash may still be there
+        return self._address
+
+
+def _with_login(wire: Wire, address: StashAddress, ask: Callable[[Wire], T]) -> T:
+    """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
+
+    A session is used until it is refused: each answer renews it, while the one in connection.json ages.
+    """
+    try:
+        return ask(wire)
+    except LoginRefused:
+        if not wire.api_key and wire.cookie == address.cookie:
+            raise
+    wire.api_key, wire.cookie = "", address.cookie
+    return ask(wire)
 
 
 def _outage(reason: str) -> StashUnavailable:

@@ -57,6 +57,10 @@ class UnusableAnswer(StashUnavailable):
         self.reason = reason
 
 
+class TimedOut(StashUnavailable):
+    """Stash didn't answer in time: it is slow, or hangs."""
+
+
 class LoginRefused(StashUnavailable):
     """Stash doesn't accept the session or the API key (401)."""
 
@@ -176,8 +180,8 @@ class Wire(GQLWrapper):  # type: ignore[misc]
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:
         """Sends one query and returns the answer's ``data``.
 
-        Raises LoginRefused for a 401, UnusableAnswer for GraphQL errors and for what is no GraphQL answer, and
-        StashUnavailable if there is no answer for any other reason.
+        Raises LoginRefused for a 401, UnusableAnswer for GraphQL errors and for what is no GraphQL answer,
+        TimedOut if there is no answer in time, and StashUnavailable if there is none for any other reason.
         """
         return self._timed(lambda: cast(Mapping[str, object], self.call_GQL(query, dict(variables))))
 
@@ -219,7 +223,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
                 unknown = f"can't be asked ({type(error).__name__})"
                 problem = next((words for kind, words in _PROBLEMS.items() if isinstance(error, kind)), unknown)
         if timed.fired:
-            problem = f"did not answer within {self._timeout:g} s"
+            raise TimedOut(str(self._unavailable(f"did not answer within {self._timeout:g} s")))
         raise self._unavailable(problem)
 
     def _handle_GQL_response(self, response: requests.Response) -> object:  # noqa: N802

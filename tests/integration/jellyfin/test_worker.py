@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,26 @@ def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJelly
         assert "cover" not in courier.log()
     assert server.items[item_id]["Name"] == "Shown"
     assert server.images[item_id] == JPEG
+
+
+def test_covers_that_hang_delay_only_their_own_deliveries(
+    tmp_path: Path, stash: StandInStash, server: StandInJellyfin
+) -> None:
+    """Stash never sends two covers: the webhook gets everything at once, and Jellyfin all other scenes."""
+    cover = f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"
+    for scene_id in range(1, 13):
+        server.add(film_path(stash, scene_id))
+        stash.edit(scene_id, cover_image=cover)
+    stash.faults.slow_covers = {1, 2}
+    timeout = 5.0
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash, timeout) as courier:
+        set_up(stash, server, jellyfin_images=True, webhook_url=receiver.url)
+        for scene_id in range(1, 13):
+            courier.put(scene_id, "create")
+        began = time.monotonic()
+        courier.run(lambda: len(receiver.received) == 12 and len(server.images) == 10)
+        assert time.monotonic() - began < timeout
+        courier.run(lambda: not courier.dispatcher.busy())
+        stash.faults.clear()
+        courier.run(courier.queue.empty)
+    assert len(server.images) == 12

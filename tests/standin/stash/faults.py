@@ -13,9 +13,12 @@ from tests.standin.stash.plugins import Caller
 @dataclass(slots=True)
 class Faults:
     """Plain attributes that can be set at any time. The first one set of hang, status, html, login_redirect and
-    graphql_error decides the answer; a delay comes before it."""
+    graphql_error decides the answer; delays come before it."""
 
     delay: float = 0.0  # seconds before every answer
+    scene_delay: float = 0.0  # seconds more for each scene that is asked for by its id
+    slow_ids: set[int] = field(default_factory=set)  # a request for one of these scenes is never answered
+    slow_covers: set[int] = field(default_factory=set)  # a request for the cover of one of these scenes likewise
     hang: bool = False  # reads the request and never answers
     status: int = 0  # answers with this HTTP status and a line of text, such as 500 or 503
     html: bool = False  # answers 200 with an HTML page, like a proxy in front of Stash

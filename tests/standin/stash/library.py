@@ -129,6 +129,11 @@ class Library:
         except KeyError:
             raise StashError("FOREIGN KEY constraint failed") from None
 
+    def rename(self, kind: Kind, old: str, new: str) -> None:
+        """Renames a performer, tag, studio or group. Stash runs no scene hook for that and bumps no time."""
+        with self._lock:
+            self._names[kind][self.named(kind, old)] = new
+
     def count(self, kind: Kind) -> int:
         """How many performers, tags, studios or groups there are."""
         return len(self._names[kind])

@@ -69,9 +69,10 @@ class StashSite:
         if OWNER not in request.headers:
             self._count(request, fields)
             faults = self._backend.faults
-            if faults.delay and wait(request.client, faults.delay):
+            seconds = faults.delay + faults.scene_delay * fields.count("findScene")
+            if seconds and wait(request.client, seconds):
                 return None
-            if faults.hang:
+            if faults.hang or (isinstance(asked, _Asked) and faults.slow_ids & _scene_ids(asked)):
                 wait(request.client, None)
                 return None
             wrong = self._fault(fields)
@@ -149,7 +150,7 @@ class StashSite:
                 self._backend.log.add("error", f"{'.'.join(map(str, one.path or ()))}: {one.message}")
         return _json(200, {**answer, "data": result.data}, (*headers, ("Cache-Control", "no-store")))
 
-    def _page(self, request: Request) -> Response:
+    def _page(self, request: Request) -> Response | None:
         if request.path == "/login":
             return self._login(request) if request.method == "POST" else _HTML
         try:
@@ -162,6 +163,9 @@ class StashSite:
         shot = _SCREENSHOT.fullmatch(request.path)
         if shot is None:
             return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
+        if int(shot[1]) in self._backend.faults.slow_covers:
+            wait(request.client, None)
+            return None
         scene = self._backend.library.find(int(shot[1]))
         if scene is None:
             return Response(404, b"Not Found\n", headers=headers)
@@ -215,6 +219,11 @@ def _read(body: bytes) -> _Asked | Response:
     except (ValueError, KeyError, TypeError) as error:
         message = f"json request body could not be decoded: {error!r}"
         return _json(400, {"errors": [{"message": message}], "data": None})
+
+
+def _scene_ids(asked: _Asked) -> set[int]:
+    """The scenes that are asked for by their ids in variables, as Stash Courier does."""
+    return {int(value) for value in (asked.variables or {}).values() if isinstance(value, str) and value.isdigit()}
 
 
 def _root_fields(asked: _Asked) -> list[str]:

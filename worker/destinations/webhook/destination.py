@@ -87,6 +87,10 @@ class Webhook:
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
         """Sends the scene's current state, or that it is gone.
 
+        Receivers may drop a message whose id they have seen, so one id means one content: it is made of the newest
+        event, the scene and a digest of what is sent. After a crash the same content has the same id again. A
+        retry with other content, as after a tag was renamed, has another id.
+
         Raises:
             DeliveryFailed: the receiver didn't answer with 2xx.
         """
@@ -94,7 +98,8 @@ class Webhook:
             data = destroyed_data(delivery, self._path_map)
         else:
             data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
-        self._send(delivery.job_id, serialize(EVENTS[delivery.event][1], delivery.at, data))
+        message = serialize(EVENTS[delivery.event][1], delivery.at, data)
+        self._send(f"{delivery.job_id}_{message.digest}", message.body)
         return b""
 
     def check(self, scene: Scene | None) -> CheckReport:
@@ -105,7 +110,7 @@ class Webhook:
         else:
             data = scene_data(scene, self._path_map, (), 0)
         try:
-            answer = self._send(f"msg_test_{secrets.token_hex(8)}", serialize(TEST_TYPE, now, data))
+            answer = self._send(f"msg_test_{secrets.token_hex(8)}", serialize(TEST_TYPE, now, data).body)
         except DeliveryFailed as failed:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
             return CheckReport(False, (failed.message, *said), self._about_path(scene))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Delivery, Named, Scene
@@ -14,6 +16,15 @@ from stash_courier.worker.paths import PathMap
 
 LARGEST_BODY = 256 * 1024  # bytes; of a larger body only what identifies the scene is sent
 IDENTITY = ("id", "path", "oshash", "checksum", "updated_at", "changed", "sequence")
+DIGEST_CHARACTERS = 16  # of the content's digest in a message's id; 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, before it is signed."""
+
+    digest: str  # of type and data; the same for the same content, whenever it is sent
+    body: bytes
 
 
 def sign(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -25,7 +36,7 @@ def sign(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: byt
 
     Args:
         signing: empty for an unsigned message.
-        message_id: the same for every attempt.
+        message_id: the same for every attempt with the same content.
         timestamp: of this attempt, unix seconds.
     """
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
@@ -38,25 +49,29 @@ def sign(signing: tuple[Secret, ...], message_id: str, timestamp: int, body: byt
     return headers
 
 
-def serialize(event_type: str, at: float, data: Mapping[str, object]) -> bytes:
-    """The body: JSON in ASCII, in which a path that isn't valid UTF-8 survives as an escape.
+def serialize(event_type: str, at: float, data: Mapping[str, object]) -> Message:
+    """The message: JSON in ASCII, in which a path that isn't valid UTF-8 survives as an escape.
 
-    Above 256 KiB it contains only what identifies the scene, and says so.
+    Above 256 KiB the body contains only what identifies the scene, and says so. The digest is always of all data.
 
     Args:
         event_type: such as ``scene.updated``.
-        at: when the event happened, unix seconds.
+        at: when the event happened, unix seconds. It isn't content, so it isn't part of the digest.
     """
     timestamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    body = _json({"type": event_type, "timestamp": timestamp, "data": data})
-    if len(body) <= LARGEST_BODY:
-        return body
-    kept = {key: data[key] for key in IDENTITY if key in data}
-    kept["truncated"] = True
-    kept["message"] = (
-        f"The event has {len(body)} bytes, more than {LARGEST_BODY}. Ask Stash for the scene by its id."
-    )
-    return _json({"type": event_type, "timestamp": timestamp, "data": kept})
+    head = b'{"type":%b,' % _json(event_type)
+    content = _json(data)
+    digest = hashlib.sha256(head + content).hexdigest()[:DIGEST_CHARACTERS]
+    start = b'%b"timestamp":%b,"data":' % (head, _json(timestamp))
+    size = len(start) + len(content) + len(b"}")
+    if size > LARGEST_BODY:
+        kept = {key: data[key] for key in IDENTITY if key in data}
+        kept["truncated"] = True
+        kept["message"] = (
+            f"The event has {size} bytes, more than {LARGEST_BODY}. Ask Stash for the scene by its id."
+        )
+        content = _json(kept)
+    return Message(digest, b"%b%b}" % (start, content))
 
 
 def scene_data(scene: Scene, path_map: PathMap, changed: tuple[str, ...], sequence: int) -> dict[str, object]:

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from stash_courier.worker.http.addresses import BadSetting, Target, read_target
 from stash_courier.worker.settings import Problem, Setting, declare, label, stripped
@@ -49,7 +49,9 @@ SETTINGS = declare(
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin by Standard Webhooks, not a secret
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
-LONG_SEGMENT = 16  # characters; a path segment of this length is likely a token
+# Parts of a URL's path that are never a token. Any other part may be one, however short.
+PATH_WORDS = {"api", "event", "events", "hook", "hooks", "incoming", "notify", "scene", "scenes", "services"}
+PATH_WORDS |= {"stash", "test", "trigger", "triggers", "webhook", "webhook-test", "webhooks", "workflows"}
 
 # Set by us or by HTTP itself, so the owner can't override them.
 _RESERVED = re.compile(
@@ -118,9 +120,11 @@ def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, st
     """What a receiver may echo but no text may show.
 
     The secrets, the login, the values of headers (with and without a scheme such as "Bearer"), the URL's query
-    and each of its values, and those segments of its path that look like a token.
+    and each of its values, and the parts of its path that may be a token.
     """
     parts = urlsplit(target.url)
+    path = parts.path.strip("/")
+    tokens = [part for part in path.split("/") if part.lower() not in PATH_WORDS]
     values = [*headers.values(), target.authorization]
     return (
         *(spelling for s in signing for spelling in (s.text, s.text.removeprefix(SECRET_PREFIX))),
@@ -128,7 +132,7 @@ def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, st
         target.password,
         parts.query,
         *(value for _, value in parse_qsl(parts.query)),
-        *(segment for segment in parts.path.split("/") if len(segment) >= LONG_SEGMENT),
+        *(spelling for token in (tokens and [path, *tokens]) for spelling in (token, unquote(token))),
     )
 
 
