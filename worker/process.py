@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
-NICENESS = 10  # of a worker in the background: behind Stash and the hooks that it waits for
+NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
 
 
 def wake(folder: str) -> bool:

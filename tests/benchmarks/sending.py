@@ -83,8 +83,12 @@ def _measured(workspace: Workspace, data: Path, worker: Worker, stash: Helper, r
         used = {name: seconds() for name, seconds in cpu.items()}
         asked, began, give_up = stash.ask("requests"), time.time(), time.monotonic() + LONGEST_SECONDS
         stash.ask("press", name="Send all scenes")
-        while (stash.ask("busy") or not queue.empty()) and time.monotonic() < give_up:
+        while True:
             time.sleep(LOOK_SECONDS)
+            if not stash.ask("busy") and queue.empty():
+                break
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"the send has not ended after {LONGEST_SECONDS:.0f} s")
             send.memory.append(worker.memory())
             send.hooks.append(edit())
         _wait_until_empty(queue)
