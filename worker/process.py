@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
+NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
 
 
 def wake(folder: str) -> bool:
@@ -108,6 +109,24 @@ def hold(folder: str) -> int | None:
         except OSError:
             pass  # the number is no valid descriptor here
     return _taken(folder)
+
+
+def give_way() -> None:
+    """Lets Stash, its hooks and everything else of normal priority use the processor first.
+
+    Never makes this process less nice, and changes nothing if it is called again.
+    """
+    if os.name == "nt":
+        return
+    try:
+        os.nice(max(0, NICENESS - os.nice(0)))
+        if os.getsid(0) == os.getpid():
+            # Linux may weigh sessions against each other (sched(7), autogroup), and niceness then only counts
+            # within the worker's own.
+            with open("/proc/self/autogroup", "w") as autogroup:
+                autogroup.write(str(NICENESS))
+    except OSError:
+        pass  # forbidden, or this system has no such groups: the worker runs all the same
 
 
 def running(folder: str) -> bool:

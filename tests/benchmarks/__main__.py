@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests import ROOT
-from tests.benchmarks import dead_letters, delivery, hooks, plot, queues, sweeping, timing
+from tests.benchmarks import dead_letters, delivery, hooks, plot, queues, sending, sweeping, timing
 from tests.benchmarks.table import KEYS, Figure, as_json, markdown
 from tests.benchmarks.workspace import FULL, QUICK, Workspace
 
@@ -26,6 +26,7 @@ PLOT = ROOT / "docs" / "bench.svg"
 
 ROWS: dict[str, Callable[[Workspace], list[Figure]]] = {
     "hook": hooks.hook,
+    "bulk": hooks.bulk,
     "backlog": hooks.backlog,
     "enqueue": queues.enqueue,
     "claim": queues.claim,
@@ -33,6 +34,8 @@ ROWS: dict[str, Callable[[Workspace], list[Figure]]] = {
     "latency": hooks.latency,
     "drain": delivery.drain,
     "requests": delivery.requests,
+    "webhook": sending.webhook,
+    "jellyfin": sending.jellyfin,
     "idle": delivery.idle,
     "bury": dead_letters.bury,
     "recent": dead_letters.recent,

@@ -1,8 +1,9 @@
 """Helper processes around the worker. They are separate so that they don't slow down what is measured.
 
 ``Helper`` starts and controls one. ``python -m tests.benchmarks.helpers KIND …`` is one, which reads and writes
-lines of JSON. Kinds: ``stash`` (the stand-in Stash), ``receiver``, ``sender`` (a plain loop over
-``requests.Session``), ``writer`` (another process that wants to write to a database).
+lines of JSON. Kinds: ``stash`` (the stand-in Stash), ``receiver`` (keeps everything), ``webhook`` and ``jellyfin``
+(for large sends), ``sender`` (a plain loop over ``requests.Session``), ``writer`` (another process that wants to
+write to a database).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from stash_courier.queue import files
 from stash_courier.worker import process
 from tests import ROOT
-from tests.standin.receivers import Receiver
-from tests.standin.stash.faults import Requests
-from tests.standin.stash.web import Request, Response
+from tests.benchmarks.lean import LeanServer, LeanSite
+from tests.standin.jellyfin import StandInJellyfin
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.stash import StandInStash
+from tests.standin.stash.library import Library
 from tests.support.harness import PLUGIN, wait_until
 
 MAIN = ROOT / "plugin" / "main.py"
@@ -36,7 +39,12 @@ class Helper:
 
     def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
         )
 
     def ask(self, verb: str, **arguments: object) -> Any:
@@ -53,6 +61,10 @@ class Helper:
         if not line:
             raise RuntimeError(f"the helper {self._process.args!r} died at {verb}")
         return json.loads(line)
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far, in seconds."""
+        return _cpu_seconds(self._process.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +91,7 @@ def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
 
 
 class Worker:
-    """A worker process on a data folder; a context manager that starts and ends it."""
+    """A worker process on a data folder, started like by a hook; a context manager that starts and ends it."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -87,11 +99,16 @@ class Worker:
     def __enter__(self) -> Self:
         status = self._data / "worker.json"
         status.unlink(missing_ok=True)
+        lock = process.hold(str(self._data))
+        assert lock is not None, "another worker runs"
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-E", MAIN, "worker"],
-            env={**os.environ, "STASH_COURIER_DATA": str(self._data)},
+            env={**os.environ, "STASH_COURIER_DATA": str(self._data), process.LOCK_FD: str(lock)},
             stdin=subprocess.DEVNULL,
+            pass_fds=(lock,),
+            start_new_session=True,
         )
+        os.close(lock)
         wait_until(status.exists, 60.0)
         return self
 
@@ -109,13 +126,17 @@ class Worker:
 
     def cpu_seconds(self) -> float:
         """CPU time used so far, in seconds."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self._process.pid)
 
     def memory(self) -> int:
         """Resident memory in bytes."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_connection(data: Path, port: int) -> None:
@@ -127,79 +148,85 @@ def write_connection(data: Path, port: int) -> None:
 # Code of the helper processes
 
 
-class CachingSite:
-    """Caches the stand-in's answers for scenes, which don't change here.
-
-    graphql-core takes more CPU time for an answer than the worker for its deliveries. A real Stash takes little,
-    and on a small machine the difference would be measured as the worker's.
-    """
-
-    def __init__(self, site: Callable[[Request], Response | None], requests: Requests) -> None:
-        self._site = site
-        self._requests = requests
-        self._scenes: dict[str, str] = {}
-        self._rest: dict[int, str] = {}  # other fields of the answer, by number of scenes
-
-    def __call__(self, request: Request) -> Response | None:
-        """Answers one request."""
-        ids = _batch(request)
-        if ids and len(ids) in self._rest and self._scenes.keys() >= set(ids.values()):
-            self._requests.total += 1
-            parts = [f'"{alias}":{self._scenes[i]}' for alias, i in ids.items()]
-            body = f'{{"data":{{{",".join([*parts, self._rest[len(ids)]])}}}}}'
-            return Response(200, body.encode(), "application/json")
-        response = self._site(request)
-        if ids and response is not None and response.status == 200:
-            data = json.loads(response.body)["data"]
-            self._scenes |= {i: json.dumps(data.pop(alias)) for alias, i in ids.items()}
-            self._rest[len(ids)] = json.dumps(data)[1:-1]
-        return response
-
-
-def _batch(request: Request) -> dict[str, str]:
-    """The scenes that a request asks for, by alias; empty for any other request."""
-    if request.path != "/graphql" or not request.body:
-        return {}
-    variables = json.loads(request.body).get("variables") or {}
-    fits = all(alias.startswith("s") and alias[1:].isdigit() for alias in variables)
-    return variables if fits else {}
-
-
 def _stash(folder: str, scenes: str) -> None:
-    from tests.standin.stash import StandInStash  # noqa: PLC0415  # only this process needs it
-
     stash = StandInStash(int(scenes), config_dir=Path(folder))
-    stash._site = CachingSite(stash._site, stash.requests)  # type: ignore[assignment]
+    site = LeanSite.put_before(stash)
     with stash:
         stash.install_plugin(ROOT)
+        site.check()
 
         def configure(settings: dict[str, object]) -> None:
             stash.configure(PLUGIN, settings)
+            site.changed()
 
         answer(
             {
                 "port": lambda: stash.config.port,
                 "configure": configure,
+                "press": stash.start_task,
+                "busy": lambda: bool(stash.jobs.queue()),
                 "requests": lambda: stash.requests.total,
             }
         )
 
 
-def _receiver() -> None:
-    with Receiver() as receiver:
+def _receiver(delay: str = "0") -> None:
+    with Receiver(Reply(delay=float(delay))) as receiver:
 
         def arrivals(count: int, timeout: float = 60.0) -> list[float]:
             return [received.at for received in receiver.wait_for(count, timeout)]
 
         def messages(count: int, file: str) -> None:
-            sent = [[dict(r.headers), r.body.decode()] for r in receiver.received[:count]]
-            Path(file).write_text(json.dumps(sent))
+            _write_messages(file, receiver.received[:count])
 
         answer({"port": lambda: receiver.port, "arrivals": arrivals, "messages": messages})
 
 
+def _webhook(kept: str) -> None:
+    _lean(LeanServer(lambda _: Reply(), lambda _: True, int(kept)))
+
+
+def _jellyfin(kept: str, scenes: str) -> None:
+    """Jellyfin with an item for each scene of the stand-in Stash, none of which has been edited."""
+    standin = StandInJellyfin(libraries={"Films": ["/media/films"]})
+    standin.posted = deque(maxlen=0)  # type: ignore[assignment]  # the bodies would fill the memory
+    library = Library(time.time, None)
+    library.fill(int(scenes))
+    for scene in library.all():
+        standin.add(scene.path)
+    _lean(LeanServer(standin._answer, lambda received: received.method == "POST", int(kept)))
+
+
+def _lean(server: LeanServer) -> None:
+    def messages(file: str) -> int:
+        """Writes the first requests to a file; returns how many scenes they delivered."""
+        _write_messages(file, server.kept)
+        return min(server.count, server.keeps)
+
+    with server:
+        answer(
+            {
+                "port": lambda: server.port,
+                "count": lambda: server.count,
+                "last_at": lambda: server.last_at,
+                "messages": messages,
+            }
+        )
+
+
+def _write_messages(file: str, received: Iterable[Received]) -> None:
+    """Writes requests for a sender; the client sets the headers of the connection itself."""
+    own = {"host", "connection", "content-length"}
+    messages = [
+        [r.method, r.path, {n: v for n, v in r.headers.items() if n not in own}, r.body.decode()] for r in received
+    ]
+    Path(file).write_text(json.dumps(messages))
+
+
 def _sender() -> None:
     import requests  # noqa: PLC0415
+
+    process.give_way()  # like the worker
 
     def send(url: str, file: str, threads: int) -> float:
         messages = deque(json.loads(Path(file).read_text()))
@@ -208,10 +235,11 @@ def _sender() -> None:
             session = requests.Session()
             while True:
                 try:
-                    headers, body = messages.popleft()
+                    method, path, headers, body = messages.popleft()
                 except IndexError:
                     return
-                session.post(url, data=body.encode(), headers=headers, timeout=15).raise_for_status()
+                answer = session.request(method, url + path, data=body.encode(), headers=headers, timeout=15)
+                answer.raise_for_status()
 
         started = [threading.Thread(target=loop) for _ in range(threads)]
         began = time.perf_counter()
@@ -270,6 +298,8 @@ if __name__ == "__main__":
     roles: dict[str, Callable[..., None]] = {
         "stash": _stash,
         "receiver": _receiver,
+        "webhook": _webhook,
+        "jellyfin": _jellyfin,
         "sender": _sender,
         "writer": _writer,
     }

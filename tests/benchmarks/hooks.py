@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -14,10 +15,14 @@ from tests.benchmarks import filling, timing
 from tests.benchmarks.helpers import MAIN, Helper, Worker, start_helper, write_connection
 from tests.benchmarks.table import Figure, cost
 from tests.benchmarks.workspace import Workspace
+from tests.standin.receivers import Receiver
+from tests.standin.stash import StandInStash
 from tests.support.durable import environment, request
+from tests.support.harness import Courier
 
 HOOK = (sys.executable, "-S", "-E", str(MAIN))  # as the manifest starts it
 REST_SECONDS = 0.03  # between two processes, so that the worker can go back to sleep
+BULK_EDITS = 3
 SETTINGS = {"sweep_off": True, "delivery_concurrency": 4}
 
 
@@ -25,9 +30,38 @@ def hook(workspace: Workspace) -> list[Figure]:
     """The hook against a bare interpreter, while a paused worker has the database open."""
     with _workers(workspace, {"hook": workspace.new("hook")}) as (stash, folders):
         taken = timing.alternating(
-            {"bare": _bare, "hook": _hooks(stash, folders["hook"])}, workspace.sizes.processes, REST_SECONDS
+            {"bare": _bare, "hook": next_hook(stash, folders["hook"])}, workspace.sizes.processes, REST_SECONDS
         )
-    return [cost("", *timing.paired(taken, "hook", "bare"), 2.0)]
+    return [cost("", *timing.paired(taken, "hook", "bare"), 1.55)]
+
+
+def bulk(workspace: Workspace) -> list[Figure]:
+    """A bulk edit, for which Stash runs one hook after another, with a worker that delivers meanwhile."""
+    count = workspace.sizes.bulk
+    plain = StandInStash(count, config_dir=workspace.new("plain"))
+    folder = workspace.new("bulk")
+    with (
+        plain,
+        Receiver() as receiver,
+        Courier(folder, {**SETTINGS, "webhook_url": receiver.url}, scenes=count) as courier,
+    ):
+        courier.stash.edit(1, title="Starts the worker")
+        receiver.wait_for(1)
+        runs = {"with": _edits(courier.stash, count), "without": _edits(plain, count)}
+        taken = timing.alternating(runs, BULK_EDITS, 1.0)
+    return [cost("", *timing.paired(taken, "with", "without"), None)]
+
+
+def _edits(stash: StandInStash, count: int) -> Callable[[], float]:
+    """A function that edits the first ``count`` scenes at once and returns the seconds per scene."""
+    ratings = itertools.cycle(range(1, 101))
+
+    def run() -> float:
+        began = time.perf_counter()
+        stash.edit_many(range(1, count + 1), rating100=next(ratings))
+        return (time.perf_counter() - began) / count
+
+    return run
 
 
 def backlog(workspace: Workspace) -> list[Figure]:
@@ -35,7 +69,7 @@ def backlog(workspace: Workspace) -> list[Figure]:
     sizes = (workspace.sizes.many, workspace.sizes.most)
     named = {f"{count:,}": workspace.filled(count) for count in (0, *sizes)}
     with _workers(workspace, named) as (stash, folders):
-        runs: dict[str, Callable[[], float]] = {name: _hooks(stash, folder) for name, folder in folders.items()}
+        runs: dict[str, Callable[[], float]] = {name: next_hook(stash, folder) for name, folder in folders.items()}
         taken = timing.alternating(runs, 2 * workspace.sizes.processes, REST_SECONDS)
     workspace.points["hook"] = [
         (int(name.replace(",", "")), statistics.median(times)) for name, times in taken.items()
@@ -52,7 +86,7 @@ def latency(workspace: Workspace) -> list[Figure]:
         stash.ask("configure", settings={**SETTINGS, "webhook_url": url})
         write_connection(data, stash.ask("port"))
         with Worker(data):
-            run = _hooks(stash, data)
+            run = next_hook(stash, data)
             for number in range(2 * workspace.sizes.processes + 1):
                 began = time.time()
                 run()
@@ -72,7 +106,7 @@ def _bare() -> float:
     return timing.process(timing.BARE, b"", environment(Path()))
 
 
-def _hooks(stash: Helper, data: Path) -> Callable[[], float]:
+def next_hook(stash: Helper, data: Path) -> Callable[[], float]:
     """A function that runs a hook for the next scene and returns its duration in seconds."""
     port = stash.ask("port")
     count = iter(range(1, 1_000_000))
@@ -99,6 +133,6 @@ def _workers(workspace: Workspace, folders: Mapping[str, Path]) -> Iterator[tupl
             filling.pause(folder)
             stack.enter_context(Worker(folder))
         for folder in folders.values():  # the first hook is slower than the others
-            _hooks(stash, folder)()
+            next_hook(stash, folder)()
         time.sleep(workspace.sizes.settle_seconds / 5)
         yield stash, folders

@@ -29,10 +29,12 @@ class Sizes:
     idle_seconds: float
     settle_seconds: float
     library: int  # scenes
+    bulk: int  # scenes of a bulk edit
+    sent: int  # scenes of a first full send
 
 
-FULL = Sizes(41, 100, 21, 100_000, 1_000_000, 500_000, 100_000, 5_000, 5, 60.0, 15.0, 100_000)
-QUICK = Sizes(7, 20, 5, 1_000, 10_000, 5_000, 5_000, 500, 2, 3.0, 2.0, 5_000)
+FULL = Sizes(41, 100, 21, 100_000, 1_000_000, 500_000, 100_000, 5_000, 5, 60.0, 15.0, 100_000, 500, 100_000)
+QUICK = Sizes(7, 20, 5, 1_000, 10_000, 5_000, 5_000, 500, 2, 3.0, 2.0, 5_000, 20, 2_000)
 
 
 class Workspace:

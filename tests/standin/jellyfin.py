@@ -256,8 +256,8 @@ class StandInJellyfin:
     def _list(self, query: Mapping[str, str]) -> Reply:
         if query.get("ids"):
             # Guid.Parse accepts ids with or without dashes. Invalid ids are ignored.
-            wanted = {i.replace("-", "").lower() for i in query["ids"].split(",")}
-            found = [item for item_id, item in self.items.items() if item_id in wanted]
+            wanted = dict.fromkeys(i.replace("-", "").lower() for i in query["ids"].split(","))
+            found = [self.items[item_id] for item_id in wanted if item_id in self.items]
         elif query.get("recursive") == "true":
             kinds = set(filter(None, query.get("includeitemtypes", "").split(",")))
             found = [item for item in self.items.values() if not kinds or item["Type"] in kinds]

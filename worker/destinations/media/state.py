@@ -118,7 +118,8 @@ def would_change(field_name: str, before: object, after: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
-    shown = "".join(c if c.isprintable() else " " for c in str("" if value is None else value))
+    text = str("" if value is None else value)[: SHOWN + 1]  # details may be long, and each delivery comes here
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
     if not shown:
         return "nothing"
     return f'"{shown}"' if len(shown) <= SHOWN else f'"{shown[:SHOWN]}…"'
