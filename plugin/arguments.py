@@ -12,6 +12,7 @@ from typing import Any
 
 from stash_courier.plugin.errors import BadInputError
 
+COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
 LONGEST_TEXT = 300
@@ -33,13 +34,13 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
 
     Args:
         mode: its name.
-        args: as Stash passes them on, including ``mode``.
+        args: as Stash passes them on, including those of every mode.
         allowed: names of fields of ``Arguments``.
 
     Raises:
         BadInputError: the mode doesn't take an argument, or a value is invalid.
     """
-    given = {name: value for name, value in args.items() if name != "mode" and value is not None}
+    given = {name: value for name, value in args.items() if name not in COMMON and value is not None}
     unknown = next((name for name in given if name not in allowed), None)
     if unknown is not None:
         takes = ", ".join(sorted(allowed)) or "none"

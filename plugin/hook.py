@@ -37,10 +37,12 @@ def main(raw: bytes, root: str) -> int:
     Returns:
         The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
     """
+    silent = False
     try:
         request = _object(_parsed(raw), "standard input")
         args = _object(request.get("args"), "args")
         mode = args.get("mode")
+        silent = mode != "hook" and args.get("log") != "yes"  # a program called, and Stash logs its error
         if mode == "hook":
             return _answer(_hook(request, args, root))
         folder = data_folder(request)
@@ -54,9 +56,10 @@ def main(raw: bytes, root: str) -> int:
 
         return _answer(tasks.run(mode, args, folder, root))
     except BadInputError as error:
-        from stash_courier.plugin import log
+        if not silent:
+            from stash_courier.plugin import log
 
-        log.error(str(error))
+            log.error(str(error))
         sys.stdout.write(lean_json.dumps({"error": str(error)}))
         return 1
 

@@ -37,17 +37,23 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
 }
 
 
+def pressed(args: Mapping[str, object]) -> bool:
+    """Whether a person pressed the mode's button: only the manifest's tasks have this argument by default."""
+    return args.get("log") == "yes"
+
+
 def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str, object]:
-    """Runs a button and logs what it reports.
+    """Runs a mode. If a person pressed its button, what it reports goes to Stash's log too.
 
     Args:
         mode: its name in the manifest's ``defaultArgs``.
-        args: the caller's arguments, including ``mode``.
+        args: the caller's arguments, including ``mode``. Buttons also give ``log``; callers of
+            ``runPluginOperation`` don't, or every call would leave its lines in Stash's log.
         folder: the data folder, which exists.
         root: the plugin's folder.
 
     Returns:
-        The button's answer, as JSON can hold it; ``lines`` is what was logged.
+        The mode's answer, as JSON can hold it; ``lines`` is the report.
 
     Raises:
         BadInputError: the button couldn't do its work; the message is one line.
@@ -68,7 +74,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
         raise BadInputError(one_line(str(error))) from error
     finally:
         context.stash.close()
-        context.report.linger()
+        if pressed(args):
+            context.report.write()
     return {**result, "lines": context.report.lines}
 
 

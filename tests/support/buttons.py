@@ -32,7 +32,7 @@ class Pressed:
 
     code: int
     stdout: str
-    logged: list[tuple[str, str]]  # (level, text), without progress
+    logged: list[tuple[str, str]]  # (level, text) as Stash's page of logs shows them: latest first; no progress
     progress: list[float]
 
     @property
@@ -72,6 +72,10 @@ class Buttons:
 
     def press(self, mode: str, **args: object) -> Pressed:
         """Presses a button and waits until it has ended."""
+        return self.call(mode, log="yes", **args)
+
+    def call(self, mode: str, **args: object) -> Pressed:
+        """Runs a mode as ``runPluginOperation`` does."""
         given = {
             "server_connection": {
                 "Scheme": "http",
@@ -103,7 +107,7 @@ class Buttons:
                 progress.append(float(match[2]))
             else:
                 logged.append((LEVELS[match[1]], match[2]))
-        return Pressed(child.returncode, out.decode(), logged, progress)
+        return Pressed(child.returncode, out.decode(), logged[::-1], progress)
 
     def seed(
         self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0
