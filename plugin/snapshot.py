@@ -74,6 +74,10 @@ class Configured:
         """The keys of all settings that make a destination unusable."""
         return [key for keys in self.faults.values() for key in keys]
 
+    def names(self, name: str, health: Health | None) -> bool:
+        """Whether the settings name a destination; also if an invalid setting may hide it."""
+        return name in self.usable or bool(self.faults_of(name, health))
+
     def faults_of(self, name: str, health: Health | None) -> tuple[str, ...]:
         """The keys of the settings that make a destination unusable; none if it is usable or not set up."""
         set_up = name in self.unusable or (health is not None and not health.removed_at)

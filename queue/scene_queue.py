@@ -258,6 +258,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
         return {row[0]: Backlog(*row[1:]) for row in self.connection.execute(sql.BACKLOG)}
 
+    def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
+        """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""
+        events = self.connection.execute(sql.INBOX_COUNT_TO, (seq,)).fetchone()[0]
+        return dict(self.connection.execute(sql.BACKLOG_SINCE, (at,))), int(events)
+
     def holds(self, destination: str) -> bool:
         """Whether there is a delivery to this destination, in flight or not."""
         return self.connection.execute(sql.HOLDS, (destination,)).fetchone() is not None

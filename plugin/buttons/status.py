@@ -128,7 +128,7 @@ def _destinations(context: Context, snapshot: Snapshot, configured: Configured |
     report = context.report
     found = standings(snapshot, configured)
     for one in found:
-        (report.say if one.state == "well" else report.warn)(one.line(snapshot))
+        (report.warn if one.troubled else report.say)(one.line(snapshot))
     if waiting := undecided(snapshot, configured, found):
         report.warn(waiting)
     elif snapshot.inbox:

@@ -48,6 +48,11 @@ class Standing:
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the owner should act on it. A destination that the owner removed is no trouble."""
+        return self.state not in {"well", "removed"}
+
     def facts(self) -> dict[str, object]:
         """This destination in a button's answer."""
         waits = self.backlog
