@@ -15,7 +15,7 @@ from stash_courier.plugin.errors import BadInputError
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-LONGEST_TEXT = 300
+LONGEST_TEXT = {"error_type": 300, "destination": 300, "group": 400}  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Arguments:
     ids: tuple[int, ...] | None = None  # of dead letters
     error_type: str | None = None
     destination: str | None = None  # its id
+    group: str | None = None  # the key of a group of dead letters
     limit: int | None = None
     days: int | None = None
 
@@ -81,9 +82,16 @@ def _whole(value: object) -> int | None:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT[name]:
         raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
     return value.strip()
 
 
-READERS = {"ids": _ids, "error_type": _text, "destination": _text, "limit": _number, "days": _number}
+READERS = {
+    "ids": _ids,
+    "error_type": _text,
+    "destination": _text,
+    "group": _text,
+    "limit": _number,
+    "days": _number,
+}

@@ -16,7 +16,7 @@ from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreada
 from stash_courier.queue import store
 from stash_courier.worker.stash.client import StashUnavailable
 
-CHOICE = ("ids", "error_type", "destination", "limit")  # how a caller selects dead letters
+CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.
