@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
 
@@ -26,6 +26,7 @@ class Arguments:
     error_type: str | None = None
     destination: str | None = None  # its id
     group: str | None = None  # the key of a group of dead letters
+    waiting: Literal["dead_letter", "discard"] | None = None  # what becomes of what waits for a destination
     limit: int | None = None
     days: int | None = None
 
@@ -87,11 +88,18 @@ def _text(name: str, value: object) -> str:
     return value.strip()
 
 
+def _waiting(name: str, value: object) -> str:
+    if value not in {"dead_letter", "discard"}:
+        raise BadInputError(f"{name} must be dead_letter or discard. Nothing was done.")
+    return str(value)
+
+
 READERS = {
     "ids": _ids,
     "error_type": _text,
     "destination": _text,
     "group": _text,
+    "waiting": _waiting,
     "limit": _number,
     "days": _number,
 }

@@ -84,6 +84,14 @@ class Configured:
         return self.faults.get(name.partition(":")[0], ()) if set_up and name not in self.usable else ()
 
 
+def named(snapshot: Snapshot, name: str, configured: Configured | None) -> bool:
+    """Whether a destination is in the settings, as far as they are known; else as the worker last knew it."""
+    health = snapshot.healths.get(name)
+    if configured is None:
+        return health is None or not health.removed_at
+    return configured.names(name, health)
+
+
 def read(queue: SceneQueue, at: float) -> Snapshot:
     """Reads the queue at a wall time in unix seconds. The cost grows with the number of waiting deliveries."""
     conn = queue.connection

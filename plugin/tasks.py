@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments, parse
-from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
+from stash_courier.plugin.buttons import (
+    check_destinations,
+    controls,
+    dead_letters,
+    deliver_now,
+    enqueue,
+    forget_destination,
+    status,
+)
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
@@ -17,6 +25,9 @@ from stash_courier.queue import store
 from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
+
+
+WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.
@@ -28,6 +39,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "purge_dead_letters": (dead_letters.purge, ("days",)),
     "discard_dead_letters": (dead_letters.discard, CHOICE),
     "test_destinations": (check_destinations.run, ("destination",)),
+    "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
     "enqueue_all": (enqueue.enqueue_all, ()),
     "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
     "pause": (controls.pause, ()),

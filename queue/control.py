@@ -26,12 +26,15 @@ DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
+FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
 
 
 def _problem(value: object) -> tuple[str, str]:
     setting, message = items(text)(value)
     return setting, message
 
+
+_WAITING = {"dead_letter": True, "discard": True}  # what may become of the deliveries of a forgotten destination
 
 # What a value must pass; None or an exception refuses it.
 _CHECKS: Mapping[str, Callable[[object], object]] = {
@@ -47,6 +50,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     SWEEP: record(at=time, last_id=whole, total=whole),
     SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
     PROBLEMS: items(_problem),
+    FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
 }
 
 

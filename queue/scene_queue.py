@@ -209,6 +209,14 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """Deletes a delivery whose dead letter is safe. Within a transaction."""
         self.connection.execute(sql.REMOVE, (row_id,))
 
+    def waiting(self, destination: str, limit: int) -> list[Delivery | CorruptRow]:
+        """Deliveries to a destination that aren't in flight, at most ``limit``, in no order."""
+        return [codec.delivery(row) for row in self.connection.execute(sql.WAITING, (destination, limit))]
+
+    def discard(self, destination: str, limit: int) -> None:
+        """Deletes deliveries that aren't in flight, at most ``limit``. Within a transaction."""
+        self.connection.execute(sql.DISCARD, (destination, limit))
+
     def give_back(self, destination: str, scene_ids: Collection[int]) -> None:
         """Takes back one counted attempt of waiting deliveries. Within a transaction."""
         self.connection.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))

@@ -87,6 +87,11 @@ class Runtime:
     def _redact(self, text: str) -> str:
         return redact(text, self.dispatcher.registry.secrets)
 
+    def attend(self) -> None:
+        """Does what the owner asked for. Call it about once a second."""
+        if self.dispatcher.poller.knows_settings:
+            self.dispatcher.forgetting.work()
+
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file is removed when its event is in the queue."""
         folder = self.folder / files.SPOOL

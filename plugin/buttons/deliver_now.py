@@ -18,7 +18,7 @@ from typing import Literal
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Configured, Snapshot, read
+from stash_courier.plugin.snapshot import Configured, Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
 from stash_courier.plugin.text.words import sentence
 from stash_courier.queue import control, files
@@ -108,17 +108,11 @@ class Watcher:
         if self._newest_seq is None:
             self._newest_seq = queue.newest_seq()
         now = read(queue, time.time())
-        left = [waits.total for name, waits in now.backlog.items() if self._counts(now, name)]
+        left = [waits.total for name, waits in now.backlog.items() if named(now, name, self._configured)]
         deliveries, events = queue.waiting_since(self._began, self._newest_seq)
-        older = [number for name, number in deliveries.items() if self._counts(now, name)]
+        older = [number for name, number in deliveries.items() if named(now, name, self._configured)]
         coming = coming or self._context.spooled() > 0
         return Look(now, left=sum(left) + now.inbox, older=sum(older) + events, coming=coming)
-
-    def _counts(self, now: Snapshot, name: str) -> bool:
-        health = now.healths.get(name)
-        if self._configured is None:
-            return health is None or not health.removed_at
-        return self._configured.names(name, health)
 
 
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
@@ -224,6 +218,7 @@ class _Foreground:
         if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
             heartbeat.beat(self._context.folder, self._began)
+        session.attend()
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()

@@ -76,17 +76,7 @@ class Buttons:
 
     def call(self, mode: str, **args: object) -> Pressed:
         """Runs a mode as ``runPluginOperation`` does."""
-        given = {
-            "server_connection": {
-                "Scheme": "http",
-                "Host": "0.0.0.0",
-                "Port": self.port,
-                "SessionCookie": {"Name": "session", "Value": COOKIE},
-                "Dir": str(self._config),
-                "PluginDir": str(ROOT),
-            },
-            "args": {"mode": mode, **args},
-        }
+        given = self.request(mode, **args)
         env = {name: value for name, value in os.environ.items() if not name.startswith("STASH_COURIER")}
         if not self._worker:
             env["STASH_COURIER_WORKER"] = "off"
@@ -108,6 +98,20 @@ class Buttons:
             else:
                 logged.append((LEVELS[match[1]], match[2]))
         return Pressed(child.returncode, out.decode(), logged[::-1], progress)
+
+    def request(self, mode: str, **args: object) -> dict[str, object]:
+        """What Stash writes to the plugin's standard input."""
+        return {
+            "server_connection": {
+                "Scheme": "http",
+                "Host": "0.0.0.0",
+                "Port": self.port,
+                "SessionCookie": {"Name": "session", "Value": COOKIE},
+                "Dir": str(self._config),
+                "PluginDir": str(ROOT),
+            },
+            "args": {"mode": mode, **args},
+        }
 
     def seed(
         self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0

@@ -146,7 +146,7 @@ def test_hooks(manifest: dict[str, Any]) -> None:
 
 
 def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
-    """Every mode has one button, except wake, which is for Stash's pages."""
+    """Every mode has one button, except wake, which is for Stash's pages, and what needs an argument."""
     modes = [task["defaultArgs"]["mode"] for task in manifest["tasks"]]
     assert sorted(modes) == sorted(MODES)
     names = [task["name"] for task in manifest["tasks"]]
