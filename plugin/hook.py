@@ -42,18 +42,22 @@ def main(raw: bytes, root: str) -> int:
         request = _object(_parsed(raw), "standard input")
         args = _object(request.get("args"), "args")
         mode = args.get("mode")
-        silent = mode != "hook" and args.get("log") != "yes"  # a program called, and Stash logs its error
         if mode == "hook":
             return _answer(_hook(request, args, root))
         folder = data_folder(request)
         keep_connection(request, folder, force=True)
         if mode == "wake":
+            if os.path.exists(os.path.join(folder, files.NOTICES)):
+                from stash_courier.plugin import notices
+
+                notices.show(folder)
             return _answer(_wake(folder, root))
         from stash_courier.plugin import vendored
 
         vendored.add(root)
         from stash_courier.plugin import tasks
 
+        silent = mode in tuple(tasks.MODES) and not tasks.pressed(args)  # Stash logs the errors of an operation
         return _answer(tasks.run(mode, args, folder, root))
     except BadInputError as error:
         if not silent:

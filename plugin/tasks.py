@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from stash_courier.plugin import notices
 from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import (
     check_destinations,
@@ -77,6 +78,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     arguments = parse(mode, args, takes)
     # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
+    if pressed(args):
+        notices.show(folder)
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)

@@ -21,7 +21,7 @@ from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
-ATTEND_SECONDS = 1.0  # between two looks at what the owner wants
+ATTEND_SECONDS = 1.0  # between two looks at what the owner wants, and for trouble to tell the owner of
 TIDY_SECONDS = 30.0
 PURGE_SECONDS = 6 * 3600.0
 RETRY_SECONDS = 1.0  # after the files were locked, or the disk full
