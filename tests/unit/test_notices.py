@@ -73,7 +73,7 @@ def test_each_trouble_and_its_end_is_shown_once(tmp_path: Path, capfd: pytest.Ca
         assert len(lines) == 3
         assert lines[0].startswith(f"{NAME}: deliveries wait since ")
         assert "It refuses the API key (401). Fix this, then press" in lines[0]
-        settings = 'Settings that can\'t be used: 1. Setting "Webhook, URL" is wrong. Press "Show status".'
+        settings = 'Settings that can\'t be used: 1. Setting "Webhook, URL" is wrong.'
         assert settings in lines
         assert 'Dead letters: 1. Press "Review dead letters" to see what failed and why.' in lines
         for _ in range(3):
