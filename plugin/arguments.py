@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
 
+COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-LONGEST_TEXT = 300
+LONGEST_TEXT = {"error_type": 300, "destination": 300, "group": 400}  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Arguments:
     ids: tuple[int, ...] | None = None  # of dead letters
     error_type: str | None = None
     destination: str | None = None  # its id
+    group: str | None = None  # the key of a group of dead letters
+    waiting: Literal["dead_letter", "discard"] | None = None  # what becomes of what waits for a destination
     limit: int | None = None
     days: int | None = None
 
@@ -33,13 +36,13 @@ def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Ar
 
     Args:
         mode: its name.
-        args: as Stash passes them on, including ``mode``.
+        args: as Stash passes them on, including those of every mode.
         allowed: names of fields of ``Arguments``.
 
     Raises:
         BadInputError: the mode doesn't take an argument, or a value is invalid.
     """
-    given = {name: value for name, value in args.items() if name != "mode" and value is not None}
+    given = {name: value for name, value in args.items() if name not in COMMON and value is not None}
     unknown = next((name for name in given if name not in allowed), None)
     if unknown is not None:
         takes = ", ".join(sorted(allowed)) or "none"
@@ -80,9 +83,23 @@ def _whole(value: object) -> int | None:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT[name]:
         raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
     return value.strip()
 
 
-READERS = {"ids": _ids, "error_type": _text, "destination": _text, "limit": _number, "days": _number}
+def _waiting(name: str, value: object) -> str:
+    if value not in {"dead_letter", "discard"}:
+        raise BadInputError(f"{name} must be dead_letter or discard. Nothing was done.")
+    return str(value)
+
+
+READERS = {
+    "ids": _ids,
+    "error_type": _text,
+    "destination": _text,
+    "group": _text,
+    "waiting": _waiting,
+    "limit": _number,
+    "days": _number,
+}

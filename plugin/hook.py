@@ -37,6 +37,7 @@ def main(raw: bytes, root: str) -> int:
     Returns:
         The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
     """
+    silent = False
     try:
         request = _object(_parsed(raw), "standard input")
         args = _object(request.get("args"), "args")
@@ -46,17 +47,23 @@ def main(raw: bytes, root: str) -> int:
         folder = data_folder(request)
         keep_connection(request, folder, force=True)
         if mode == "wake":
+            if os.path.exists(os.path.join(folder, files.NOTICES)):
+                from stash_courier.plugin import notices
+
+                notices.show(folder)
             return _answer(_wake(folder, root))
         from stash_courier.plugin import vendored
 
         vendored.add(root)
         from stash_courier.plugin import tasks
 
+        silent = mode in tuple(tasks.MODES) and not tasks.pressed(args)  # Stash logs the errors of an operation
         return _answer(tasks.run(mode, args, folder, root))
     except BadInputError as error:
-        from stash_courier.plugin import log
+        if not silent:
+            from stash_courier.plugin import log
 
-        log.error(str(error))
+            log.error(str(error))
         sys.stdout.write(lean_json.dumps({"error": str(error)}))
         return 1
 

@@ -1,8 +1,9 @@
-"""What a button reports: lines that go to Stash's log at once and, unchanged, into the button's answer.
+"""What a button reports: lines for the button's answer and, if a person pressed it, for Stash's log.
 
-Stash's page of logs shows the newest thirty lines, latest first, with other plugins' lines between them. Each line
-must make sense alone. Secrets are removed before a text gets here, by the code that stores or raises it. Titles
-are shown whatever they contain.
+Stash's page of logs shows the newest thirty lines, latest first, with other plugins' lines between them. So the
+lines are written when the button has ended, the last one first: there they read from top to bottom. Until then a
+progress bar shows that it works. Each line must make sense alone. Secrets are removed before a text gets here, by
+the code that stores or raises it. Titles are shown whatever they contain.
 """
 
 from __future__ import annotations
@@ -15,26 +16,32 @@ from stash_courier.plugin.text.words import one_line
 
 
 class Report:
-    """Logs each line and keeps it for the answer."""
+    """Keeps the lines of a button, in the order in which they are to be read."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._writers: list[Callable[[str], None]] = []  # of each line, by its level
 
     def say(self, line: str) -> None:
-        """Logs something the owner asked for."""
-        self._add(log.info, line)
+        """Reports something the owner asked for."""
+        self._insert(len(self.lines), log.info, line)
 
     def warn(self, line: str) -> None:
-        """Logs something the owner should act on."""
-        self._add(log.warning, line)
+        """Reports something the owner should act on."""
+        self._insert(len(self.lines), log.warning, line)
 
-    def linger(self) -> None:
-        """Gives Stash time to read the last lines before the process ends."""
+    def conclude(self, line: str, *, failed: bool) -> None:
+        """Puts a result above all other lines, as an error if what the owner asked for has failed."""
+        self._insert(0, log.error if failed else log.info, line)
+
+    def write(self) -> None:
+        """Writes all lines to Stash's log and gives Stash time to read them before the process ends."""
+        for write, line in reversed(list(zip(self._writers, self.lines, strict=True))):
+            write(line)
         # Without it, 19 of 30 runs lost some of 300 lines; none did after 50 ms.
         if self.lines:
             time.sleep(0.05 if len(self.lines) < 100 else 0.1)
 
-    def _add(self, write: Callable[[str], None], line: str) -> None:
-        line = one_line(line)
-        self.lines.append(line)
-        write(line)
+    def _insert(self, place: int, write: Callable[[str], None], line: str) -> None:
+        self.lines.insert(place, one_line(line))
+        self._writers.insert(place, write)

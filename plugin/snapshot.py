@@ -75,10 +75,22 @@ class Configured:
         """The keys of all settings that make a destination unusable."""
         return [key for keys in self.faults.values() for key in keys]
 
+    def names(self, name: str, health: Health | None) -> bool:
+        """Whether the settings name a destination; also if an invalid setting may hide it."""
+        return name in self.usable or bool(self.faults_of(name, health))
+
     def faults_of(self, name: str, health: Health | None) -> tuple[str, ...]:
         """The keys of the settings that make a destination unusable; none if it is usable or not set up."""
         set_up = name in self.unusable or (health is not None and not health.removed_at)
         return self.faults.get(name.partition(":")[0], ()) if set_up and name not in self.usable else ()
+
+
+def named(snapshot: Snapshot, name: str, configured: Configured | None) -> bool:
+    """Whether a destination is in the settings, as far as they are known; else as the worker last knew it."""
+    health = snapshot.healths.get(name)
+    if configured is None:
+        return health is None or not health.removed_at
+    return configured.names(name, health)
 
 
 def read(queue: SceneQueue, at: float) -> Snapshot:

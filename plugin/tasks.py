@@ -8,15 +8,27 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from stash_courier.plugin import notices
 from stash_courier.plugin.arguments import Arguments, parse
-from stash_courier.plugin.buttons import check_destinations, controls, dead_letters, deliver_now, enqueue, status
+from stash_courier.plugin.buttons import (
+    check_destinations,
+    controls,
+    dead_letters,
+    deliver_now,
+    enqueue,
+    forget_destination,
+    status,
+)
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
 from stash_courier.queue import store
 from stash_courier.worker.stash.client import StashUnavailable
 
-CHOICE = ("ids", "error_type", "destination", "limit")  # how a caller selects dead letters
+CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
+
+
+WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.
@@ -28,6 +40,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "purge_dead_letters": (dead_letters.purge, ("days",)),
     "discard_dead_letters": (dead_letters.discard, CHOICE),
     "test_destinations": (check_destinations.run, ("destination",)),
+    "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
     "enqueue_all": (enqueue.enqueue_all, ()),
     "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
     "pause": (controls.pause, ()),
@@ -37,17 +50,23 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
 }
 
 
+def pressed(args: Mapping[str, object]) -> bool:
+    """Whether a person pressed the mode's button: only the manifest's tasks have this argument by default."""
+    return args.get("log") == "yes"
+
+
 def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str, object]:
-    """Runs a button and logs what it reports.
+    """Runs a mode. If a person pressed its button, what it reports goes to Stash's log too.
 
     Args:
         mode: its name in the manifest's ``defaultArgs``.
-        args: the caller's arguments, including ``mode``.
+        args: the caller's arguments, including ``mode``. Buttons also give ``log``; callers of
+            ``runPluginOperation`` don't, or every call would leave its lines in Stash's log.
         folder: the data folder, which exists.
         root: the plugin's folder.
 
     Returns:
-        The button's answer, as JSON can hold it; ``lines`` is what was logged.
+        The mode's answer, as JSON can hold it; ``lines`` is the report.
 
     Raises:
         BadInputError: the button couldn't do its work; the message is one line.
@@ -59,6 +78,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     arguments = parse(mode, args, takes)
     # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
+    if pressed(args):
+        notices.show(folder)
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
@@ -68,7 +89,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
         raise BadInputError(one_line(str(error))) from error
     finally:
         context.stash.close()
-        context.report.linger()
+        if pressed(args):
+            context.report.write()
     return {**result, "lines": context.report.lines}
 
 

@@ -27,12 +27,21 @@ DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
+FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
+TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
 
 
 def _problem(value: object) -> tuple[str, str]:
     setting, message = items(text)(value)
     return setting, message
 
+
+def _four_times(value: object) -> object:
+    since, told, ended, end_told = items(time)(value)
+    return since, told, ended, end_told
+
+
+_WAITING = {"dead_letter": True, "discard": True}  # what may become of the deliveries of a forgotten destination
 
 # What a value must pass; None or an exception refuses it.
 _CHECKS: Mapping[str, Callable[[object], object]] = {
@@ -49,6 +58,8 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     SWEEP: record(at=time, last_id=whole, total=whole),
     SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
     PROBLEMS: items(_problem),
+    FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
+    TROUBLES: lambda value: [_four_times(times) for times in typed(dict, value).values()],
 }
 
 

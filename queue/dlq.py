@@ -37,14 +37,26 @@ class Selection:
     ids: Collection[int] | None = None
     error_type: str | None = None
     destination: str | None = None  # its id
+    group: str | None = None  # a group's key
 
     @property
     def parameters(self) -> Mapping[str, str | None]:
         """Parameters of the statements that take a selection, without the ids."""
-        return {"error_type": self.error_type, "destination": self.destination}
+        return {"error_type": self.error_type, "destination": self.destination, "group_key": self.group}
 
 
 ALL = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Open dead letters with the same cause."""
+
+    key: str
+    destination: str
+    error_type: str
+    text: str  # the status and the answer, without what differs from scene to scene
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class DeadLetterQueue:
             "retry_count": retry_count,
             "failed_at": self._clock(),
         }
+        columns |= dlq_codec.group_columns(columns)
         conn = self._open(create=True)
         assert conn is not None
         added = conn.execute(sql.ADD, columns)
@@ -144,6 +157,10 @@ class DeadLetterQueue:
     def count_by_error(self) -> list[tuple[str, str, int]]:
         """Open dead letters as (error type, destination, how many), most first."""
         return self._read(sql.COUNT_BY_ERROR)
+
+    def groups(self) -> list[Group]:
+        """Open dead letters by cause, most first."""
+        return [Group(*row) for row in self._read(sql.GROUPS)]
 
     def count_since(self, at: float) -> int:
         """Open dead letters that failed at or after a wall time."""
@@ -227,9 +244,7 @@ class DeadLetterQueue:
         """Gives a destination's dead letters to another name."""
         conn = self._open()
         if conn is not None:
-            with transaction(conn):
-                for statement in (sql.RENAME, sql.RENAME_TOTALS, sql.REMOVE_TOTALS):
-                    conn.execute(statement, {"old": old, "new": new})
+            conn.execute(sql.RENAME, {"old": old, "new": new})
 
     # The file
 
@@ -253,6 +268,7 @@ class DeadLetterQueue:
     def _shrink(self) -> None:
         conn = self._open()
         if conn is not None:
+            conn.execute(sql.EMPTY_GROUPS)
             free = conn.execute("PRAGMA freelist_count").fetchone()[0]
             for _ in range(free // FREE_PAGES + 1):
                 shrink(conn, FREE_PAGES)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stash_courier.queue import codec, pickles
+from stash_courier.queue import codec, dlq_groups, pickles
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.dlq_statements import LETTER_COLUMNS
 from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
@@ -46,6 +46,13 @@ def error_columns(error: BaseException, redact: Callable[[str], str]) -> dict[st
         "error_message": codec.storable(redact(str(error))),
         "stack_trace": codec.storable(redact(stack_trace(error)[-TRACE_CHARACTERS:])),
     }
+
+
+def group_columns(columns: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that say which dead letters have the same cause; they follow from the other columns."""
+    error_type = columns["error_type"]
+    text = dlq_groups.text_of(error_type, columns["error_message"], columns["history"], columns["title"])
+    return {"group_key": dlq_groups.key_of(columns["destination"], error_type, text), "group_text": text}
 
 
 def joined_history(older: object, newer: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 2  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
+VERSION = 3  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
 # resolved (delivered, or superseded by something newer). Open are dead and asked.
@@ -25,7 +25,9 @@ CREATE TABLE dead_letters (
     generation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     reviewed_at REAL,                       -- when a person was shown it
-    plugin_version TEXT NOT NULL);
+    plugin_version TEXT NOT NULL,
+    group_key TEXT NOT NULL DEFAULT '',     -- those with the same cause; see dlq_groups.py
+    group_text TEXT NOT NULL DEFAULT '');   -- the cause, for people
 -- The state is in the index so that resolved dead letters are skipped without reading them.
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 CREATE INDEX dead_letters_scene_id ON dead_letters (scene_id, destination);
@@ -33,20 +35,24 @@ CREATE INDEX dead_letters_asked ON dead_letters (id) WHERE state = 'asked';
 CREATE INDEX dead_letters_back ON dead_letters (id) WHERE state = 'back';
 
 -- How many are open, kept by triggers: counting a million rows takes as long as reading them.
-CREATE TABLE totals (error_type TEXT, destination TEXT, n INTEGER NOT NULL, PRIMARY KEY (error_type, destination))
-    WITHOUT ROWID;
+CREATE TABLE totals (
+    group_key TEXT, destination TEXT, error_type TEXT, group_text TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (group_key, destination, error_type)) WITHOUT ROWID;
 CREATE TRIGGER count_new AFTER INSERT ON dead_letters WHEN new.state IN ('dead', 'asked') BEGIN
-    INSERT INTO totals VALUES (new.error_type, new.destination, 1)
-    ON CONFLICT (error_type, destination) DO UPDATE SET n = n + 1;
+    INSERT INTO totals VALUES (new.group_key, new.destination, new.error_type, new.group_text, 1)
+    ON CONFLICT (group_key, destination, error_type) DO UPDATE SET n = n + 1;
 END;
 CREATE TRIGGER count_gone AFTER DELETE ON dead_letters WHEN old.state IN ('dead', 'asked') BEGIN
-    UPDATE totals SET n = n - 1 WHERE error_type = old.error_type AND destination = old.destination;
+    UPDATE totals SET n = n - 1
+    WHERE group_key = old.group_key AND destination = old.destination AND error_type = old.error_type;
 END;
-CREATE TRIGGER count_changed AFTER UPDATE OF state, error_type ON dead_letters BEGIN
-    UPDATE totals SET n = n - 1 WHERE error_type = old.error_type AND destination = old.destination
+CREATE TRIGGER count_changed AFTER UPDATE OF state, group_key, destination, error_type ON dead_letters BEGIN
+    UPDATE totals SET n = n - 1
+    WHERE group_key = old.group_key AND destination = old.destination AND error_type = old.error_type
         AND old.state IN ('dead', 'asked');
-    INSERT INTO totals SELECT new.error_type, new.destination, 1 WHERE new.state IN ('dead', 'asked')
-    ON CONFLICT (error_type, destination) DO UPDATE SET n = n + 1;
+    INSERT INTO totals SELECT new.group_key, new.destination, new.error_type, new.group_text, 1
+    WHERE new.state IN ('dead', 'asked')
+    ON CONFLICT (group_key, destination, error_type) DO UPDATE SET n = n + 1;
 END;
 PRAGMA user_version = {VERSION}"""
 
@@ -54,13 +60,15 @@ _OPEN = "state IN ('dead', 'asked')"
 # The other dead letters can't be sent again: their scene or destination is unknown.
 _SENDABLE = "destination != '' AND scene_id > 0"
 _SELECTED = """
-(:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)"""
+(:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)
+    AND (:group_key IS NULL OR group_key = :group_key)"""
 
 # Adding
 
 _ADDED = (
     *("job_id", "scene_id", "destination", "event", "title", "job_data", "history", "error_type"),
     *("error_message", "stack_trace", "retry_count", "failed_at", "generation", "seq", "plugin_version"),
+    *("group_key", "group_text"),
 )
 # A scene has one dead letter per destination. A corrupt row may name no scene; then its own id identifies it.
 _SAME = """
@@ -81,7 +89,7 @@ WHERE id = :id"""
 # The columns of a Summary and of a DeadLetter, in the order of their fields.
 SUMMARY_COLUMNS = (
     *("id", "job_id", "scene_id", "title", "destination", "event", "error_type", "error_message"),
-    *("retry_count", "failed_at", "state"),
+    *("retry_count", "failed_at", "state", "group_key"),
 )
 LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
 
@@ -92,7 +100,12 @@ BY_ID = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
 BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
 COUNT_BY_ERROR = """
-SELECT error_type, destination, n FROM totals WHERE n > 0 ORDER BY n DESC, error_type, destination"""
+SELECT error_type, destination, sum(n) FROM totals GROUP BY error_type, destination HAVING sum(n) > 0
+ORDER BY sum(n) DESC, error_type, destination"""
+GROUPS = """
+SELECT group_key, destination, error_type, group_text, n FROM totals WHERE n > 0
+ORDER BY n DESC, destination, group_key"""
+EMPTY_GROUPS = "DELETE FROM totals WHERE n <= 0"
 COUNT_SINCE = f"SELECT count(*) FROM dead_letters WHERE failed_at >= ? AND {_OPEN}"
 COUNT_UNSEEN = """
 SELECT count(*) FROM dead_letters WHERE failed_at < ? AND state = 'dead' AND reviewed_at IS NULL"""
@@ -127,8 +140,15 @@ WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
 RESOLVE = """
 UPDATE dead_letters SET state = 'resolved' WHERE scene_id = ? AND destination = ? AND state != 'resolved'"""
-RENAME = "UPDATE dead_letters SET destination = :new WHERE destination = :old"
-RENAME_TOTALS = """
-INSERT INTO totals SELECT error_type, :new, n FROM totals WHERE destination = :old
-ON CONFLICT (error_type, destination) DO UPDATE SET n = n + excluded.n"""
-REMOVE_TOTALS = "DELETE FROM totals WHERE destination = :old"
+# A key begins with the destination.
+RENAME = """
+UPDATE dead_letters SET destination = :new, group_key = CASE
+    WHEN substr(group_key, 1, length(:old) + 1) = :old || '/' THEN :new || substr(group_key, length(:old) + 1)
+    ELSE group_key END
+WHERE destination = :old"""
+# Gives those a group that have none, with the functions of dlq_groups.py.
+GROUP = """
+UPDATE dead_letters SET group_text = group_text(CAST(error_type AS BLOB), CAST(error_message AS BLOB),
+    CAST(history AS BLOB), CAST(title AS BLOB)) WHERE group_key = '';
+UPDATE dead_letters SET group_key = group_key(CAST(destination AS BLOB), CAST(error_type AS BLOB),
+    CAST(group_text AS BLOB)) WHERE group_key = '';"""

@@ -106,6 +106,7 @@ NEVER_FATAL = frozenset(failure for failure, row in CLASSES.items() if row.deliv
 OTHER_LABELS: Mapping[str, str] = {
     "DeadlyDeliveryError": "killed the worker",
     "RemovedDestinationError": "destination removed",
+    "ForgottenDestinationError": "destination forgotten",
     "ValueError": "unreadable",
 }
 

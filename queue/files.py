@@ -14,6 +14,8 @@ WORKER_LOCK = "worker.lock"  # lock: held by the one worker
 WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
 WORKER_LOG = "worker.log"
 WAKE = "wake"  # named pipe that wakes the worker
+NOTICES = "notices"  # lines for Stash's log, left by the worker
+NOTICES_SHOWN = "notices.shown"  # those that were written there
 
 
 def sync_folder(path: str) -> None:

@@ -94,6 +94,7 @@ class Summary:
     retry_count: int
     failed_at: float  # wall time, unix seconds
     state: str
+    group_key: str  # the same for dead letters with the same cause
 
 
 @dataclass(frozen=True, slots=True)

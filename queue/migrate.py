@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import files, repair, store
+from stash_courier.queue import dlq_groups, files, repair, store
 
 BUSY_SECONDS = 10.0
 COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us
@@ -52,10 +52,45 @@ UPDATE sent SET cover = (
 UPDATE control SET key = 'expedite' WHERE key = 'hurry';
 """
 
+# Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.
+DLQ_3_GROUPS = """
+ALTER TABLE dead_letters ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letters ADD COLUMN group_text TEXT NOT NULL DEFAULT '';
+DROP TRIGGER IF EXISTS count_new;
+DROP TRIGGER IF EXISTS count_gone;
+DROP TRIGGER IF EXISTS count_changed;
+DROP TABLE IF EXISTS totals;
+UPDATE dead_letters SET group_text = group_text(CAST(error_type AS BLOB), CAST(error_message AS BLOB),
+    CAST(history AS BLOB), CAST(title AS BLOB));
+UPDATE dead_letters SET group_key = group_key(CAST(destination AS BLOB), CAST(error_type AS BLOB),
+    CAST(group_text AS BLOB));
+CREATE TABLE totals (
+    group_key TEXT, destination TEXT, error_type TEXT, group_text TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (group_key, destination, error_type)) WITHOUT ROWID;
+INSERT INTO totals SELECT group_key, destination, error_type, min(group_text), count(*) FROM dead_letters
+    WHERE state IN ('dead', 'asked') GROUP BY group_key, destination, error_type;
+CREATE TRIGGER count_new AFTER INSERT ON dead_letters WHEN new.state IN ('dead', 'asked') BEGIN
+    INSERT INTO totals VALUES (new.group_key, new.destination, new.error_type, new.group_text, 1)
+    ON CONFLICT (group_key, destination, error_type) DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER count_gone AFTER DELETE ON dead_letters WHEN old.state IN ('dead', 'asked') BEGIN
+    UPDATE totals SET n = n - 1
+    WHERE group_key = old.group_key AND destination = old.destination AND error_type = old.error_type;
+END;
+CREATE TRIGGER count_changed AFTER UPDATE OF state, group_key, destination, error_type ON dead_letters BEGIN
+    UPDATE totals SET n = n - 1
+    WHERE group_key = old.group_key AND destination = old.destination AND error_type = old.error_type
+        AND old.state IN ('dead', 'asked');
+    INSERT INTO totals SELECT new.group_key, new.destination, new.error_type, new.group_text, 1
+    WHERE new.state IN ('dead', 'asked')
+    ON CONFLICT (group_key, destination, error_type) DO UPDATE SET n = n + 1;
+END;
+"""
+
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
     files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES),
-    files.DLQ_DB: (DLQ_2_OPEN,),
+    files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS),
 }
 
 
@@ -98,6 +133,7 @@ def _version(path: Path) -> int:
 
 def _upgrade(path: Path, version: int) -> None:
     with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
+        dlq_groups.register(conn)
         conn.execute("CREATE TEMP TABLE covers (destination, scene_id, digest, UNIQUE (destination, scene_id))")
         conn.executemany("INSERT OR IGNORE INTO temp.covers VALUES (?, ?, ?)", _covers(path.with_name(COVERS_DB)))
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):

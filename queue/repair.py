@@ -14,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, files, locks, schema, store
+from stash_courier.queue import codec, dlq_groups, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
+from stash_courier.queue.dlq_statements import GROUP as DLQ_GROUP
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
 # Added to the name of a file that is set aside: until all readable rows were saved, and afterwards.
@@ -155,6 +156,9 @@ def _save(old: Path, new: Path) -> int:
             "AND name NOT LIKE 'sqlite_%' AND name != 'totals'"
         ).fetchall()
         saved = sum(_save_table(source, target, table, without_rowid) for table, without_rowid in tables)
+        if new.name == files.DLQ_DB:  # those of an earlier version have no group
+            dlq_groups.register(target)
+            target.executescript(f"BEGIN IMMEDIATE; {DLQ_GROUP} COMMIT")
         _raise_ids(source, target)
     return saved
 

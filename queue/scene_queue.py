@@ -209,6 +209,14 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """Deletes a delivery whose dead letter is safe. Within a transaction."""
         self.connection.execute(sql.REMOVE, (row_id,))
 
+    def waiting(self, destination: str, limit: int) -> list[Delivery | CorruptRow]:
+        """Deliveries to a destination that aren't in flight, at most ``limit``, in no order."""
+        return [codec.delivery(row) for row in self.connection.execute(sql.WAITING, (destination, limit))]
+
+    def discard(self, destination: str, limit: int) -> None:
+        """Deletes deliveries that aren't in flight, at most ``limit``. Within a transaction."""
+        self.connection.execute(sql.DISCARD, (destination, limit))
+
     def give_back(self, destination: str, scene_ids: Collection[int]) -> None:
         """Takes back one counted attempt of waiting deliveries. Within a transaction."""
         self.connection.executemany(sql.GIVE_BACK, ((destination, scene_id) for scene_id in scene_ids))
@@ -257,6 +265,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def backlog(self) -> dict[str, Backlog]:
         """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
         return {row[0]: Backlog(*row[1:]) for row in self.connection.execute(sql.BACKLOG)}
+
+    def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
+        """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""
+        events = self.connection.execute(sql.INBOX_COUNT_TO, (seq,)).fetchone()[0]
+        return dict(self.connection.execute(sql.BACKLOG_SINCE, (at,))), int(events)
 
     def holds(self, destination: str) -> bool:
         """Whether there is a delivery to this destination, in flight or not."""

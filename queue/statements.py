@@ -129,6 +129,11 @@ UPDATE {DELIVERIES} SET due = :now WHERE status < 2 AND due > :now
 SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
 RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 
+WAITING = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE destination = ? AND status < 2 LIMIT ?"
+DISCARD = f"""
+DELETE FROM {DELIVERIES} WHERE _id IN (
+    SELECT _id FROM {DELIVERIES} WHERE destination = ? AND status < 2 LIMIT ?)"""
+
 GENERATION = f"SELECT generation FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"
 HOLDS = f"SELECT 1 FROM {DELIVERIES} WHERE destination = ? LIMIT 1"
 ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
@@ -144,6 +149,15 @@ SELECT destination, sum(n), sum(retrying), sum(in_flight), min(oldest), min(due)
     UNION ALL
     SELECT destination, 1, 0, 1, timestamp, due FROM {DELIVERIES} WHERE status = 2)
 GROUP BY destination"""
+
+# The deliveries, per destination, that have an event from before a moment. Reads the same index.
+BACKLOG_SINCE = f"""
+SELECT destination, count(*) FROM (
+    SELECT destination, timestamp FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2
+    UNION ALL
+    SELECT destination, timestamp FROM {DELIVERIES} WHERE status = 2)
+WHERE timestamp <= ? GROUP BY destination"""
+INBOX_COUNT_TO = f"SELECT count(*) FROM {INBOX} WHERE _id <= ?"
 
 # After the worker died
 
@@ -166,6 +180,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SE
     path = excluded.path, outcome = CASE WHEN outcome = 'sent' THEN 'sent' ELSE excluded.outcome END,
     cover = coalesce(excluded.cover, cover)"""
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
+SENT_FORGET_ALL = "DELETE FROM sent WHERE destination = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""

@@ -38,6 +38,21 @@ def bury(
     return dead_letter
 
 
+def bury_waiting(
+    queue: SceneQueue, dlq: DeadLetterQueue, destination: str, error: BaseException, limit: int
+) -> None:
+    """Makes dead letters of deliveries to a destination that wait, at most ``limit``.
+
+    After a kill in the middle a delivery may be in both files. Call it again until none waits: the next call joins
+    the two.
+    """
+    for job in queue.waiting(destination, limit):
+        row_id, attempts = (job.row_id, job.attempts) if isinstance(job, Delivery) else (job.seq, 0)
+        dlq.add(job, error, attempts)
+        with queue.transaction():
+            queue.remove(row_id)
+
+
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
     """Puts a dead letter's scene back into the queue, to deliver its current state. Returns whether it did.
 

@@ -21,6 +21,7 @@ from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
+ATTEND_SECONDS = 1.0  # between two looks at what the owner wants, and for trouble to tell the owner of
 TIDY_SECONDS = 30.0
 PURGE_SECONDS = 6 * 3600.0
 RETRY_SECONDS = 1.0  # after the files were locked, or the disk full
@@ -45,7 +46,13 @@ class Worker:
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
-        self._next = {"beat": 0.0, "code": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}  # seconds since the start
+        self._next = {
+            "beat": 0.0,
+            "code": 0.0,
+            "attend": 0.0,
+            "tidy": TIDY_SECONDS,
+            "purge": 0.0,
+        }  # seconds since the start
 
     def stop(self, *_: object) -> None:
         """Asks the worker to end; a signal handler."""
@@ -131,6 +138,8 @@ class Worker:
     def _do_chores(self, runtime: Runtime) -> None:
         if self._due("beat", heartbeat.HEARTBEAT_SECONDS):
             heartbeat.beat(self._folder, self._started_at)
+        if self._due("attend", ATTEND_SECONDS):
+            runtime.attend()
         if self._due("tidy", TIDY_SECONDS):
             runtime.queue.tidy()
         if runtime.dispatcher.poller.knows_settings and self._due("purge", PURGE_SECONDS):

@@ -18,6 +18,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
+from stash_courier.worker.notices import Notices
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.wakeup import Wakeup
 
@@ -63,6 +64,7 @@ class Runtime:
             control.put(self.queue.connection, control.REPAIRED, repaired)
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder), self.wakeup)
         self._opened.callback(self.dispatcher.close)
+        self._notices = Notices(self.folder, self.queue, self.dlq, self.dispatcher.registry)
         self._data_version = -1
 
     def _open_files(self) -> None:
@@ -86,6 +88,12 @@ class Runtime:
 
     def _redact(self, text: str) -> str:
         return redact(text, self.dispatcher.registry.secrets)
+
+    def attend(self) -> None:
+        """Does what the owner asked for, and leaves notices of trouble. Call it about once a second."""
+        if self.dispatcher.poller.knows_settings:
+            self.dispatcher.forgetting.work()
+            self._notices.update()
 
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file is removed when its event is in the queue."""

@@ -12,7 +12,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import flat, scene, to_correct
+from stash_courier.plugin.text.words import flat, joined, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
@@ -31,20 +31,28 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
         names = _names(setup, arguments.destination)
         found = _scene(context, setup.settings) if names else None
         results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
-    if names:
-        log.progress(1.0)
-        passed = sum(bool(result["ok"]) for result in results)
-        say = report.say if passed == len(names) else report.warn
-        say(f"Destinations tested: {len(names):,}. Passed: {passed:,}.")
-    elif setup.configured.empty:
+    log.progress(1.0)
+    passed = sum(bool(result["ok"]) for result in results)
+    faulty = setup.configured.faulty_settings if arguments.destination is None else []
+    ok = 0 < passed == len(names) and not faulty
+    if setup.configured.empty:
         report.warn(NONE_SET_UP)
     else:
-        report.warn(f"Destinations tested: 0. {to_correct(setup.configured.faulty_settings)}")
+        report.conclude(_result(len(names), passed, faulty), failed=not ok)
     return {
+        "ok": ok,
         "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
         "destinations": results,
         "problems": problems,
     }
+
+
+def _result(tested: int, passed: int, faulty: list[str]) -> str:
+    """``Destinations tested: 3. Failed: 2 of 3.``, and which settings keep others from being tested."""
+    outcome = f"Failed: {tested - passed:,} of {tested:,}." if passed < tested else f"Passed: {passed:,}."
+    return joined(
+        f"Destinations tested: {tested:,}.", outcome if tested else "", to_correct(faulty) if faulty else ""
+    )
 
 
 def _names(setup: Setup, wanted: str | None) -> list[str]:

@@ -16,7 +16,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue, Selection
+from stash_courier.queue.dlq import DeadLetterQueue, Group, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.
@@ -39,9 +39,9 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
     with context.dead_letters() as dlq:
         if arguments.ids is not None:
             return _review_each(context, dlq, arguments.ids, now)
-        total, groups = dlq.get_count(), dlq.count_by_error()
+        total, groups = dlq.get_count(), dlq.groups()
         _require_fitting(groups, arguments)
-        selection = Selection(None, arguments.error_type, arguments.destination)
+        selection = Selection(None, arguments.error_type, arguments.destination, arguments.group)
         latest = dlq.get_recent(arguments.limit or LISTED, selection)
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
@@ -55,7 +55,7 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
         report.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
     return {
         "total": total,
-        "groups": group_facts(groups),
+        "groups": [_group_facts(group) for group in groups],
         "dead_letters": [{**_facts(one, titles), "answer": answers[one.id]} for one in latest],
     }
 
@@ -65,12 +65,23 @@ def group_facts(groups: list[tuple[str, str, int]]) -> list[dict[str, object]]:
     return [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups]
 
 
-def _say_groups(context: Context, groups: list[tuple[str, str, int]]) -> None:
-    for kind, where, number in groups[:GROUPS]:
-        group = f"{where or 'no destination'}, {failures.label(kind)}"
-        context.report.say(f"Dead letters for {group}: {number:,}. Error type: {flat(kind)}.")
+def _group_facts(group: Group) -> dict[str, object]:
+    return {
+        "group": group.key,
+        "destination": group.destination,
+        "error_type": group.error_type,
+        "cause": group.text,
+        "count": group.count,
+    }
+
+
+def _say_groups(context: Context, groups: list[Group]) -> None:
+    for group in groups[:GROUPS]:
+        where, kind = group.destination or "no destination", failures.label(group.error_type)
+        cause = sentence(group.text, LONGEST_ANSWER)
+        context.report.say(f"{where}, {kind}: {cause} Dead letters: {group.count:,}. Group: {flat(group.key)}")
     if others := groups[GROUPS:]:
-        number = sum(n for _, _, n in others)
+        number = sum(group.count for group in others)
         context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
 
 
@@ -146,9 +157,9 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
 
 def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
     """The dead letters that the caller selects; without ids all that fit the filters."""
-    selection = Selection(arguments.ids, arguments.error_type, arguments.destination)
+    selection = Selection(arguments.ids, arguments.error_type, arguments.destination, arguments.group)
     if arguments.ids is None:
-        _require_fitting(dlq.count_by_error(), arguments)
+        _require_fitting(dlq.groups(), arguments)
     if arguments.limit is None:
         return selection
     if arguments.ids is not None:
@@ -157,10 +168,14 @@ def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
     return replace(selection, ids=tuple(one.id for one in latest))
 
 
-def _require_fitting(groups: list[tuple[str, str, int]], arguments: Arguments) -> None:
+def _require_fitting(groups: list[Group], arguments: Arguments) -> None:
     """Refuses a filter that fits no dead letter, since it is probably misspelled."""
-    for name, wanted, i in (("error_type", arguments.error_type, 0), ("destination", arguments.destination, 1)):
-        known = {str(group[i]) for group in groups}
+    for name, wanted, field in (
+        ("error_type", arguments.error_type, "error_type"),
+        ("destination", arguments.destination, "destination"),
+        ("group", arguments.group, "key"),
+    ):
+        known = {str(getattr(group, field)) for group in groups}
         if wanted is not None and wanted not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise BadInputError(f"No dead letter has the {name} {flat(wanted)!r}. Known: {listed}.")
@@ -200,6 +215,7 @@ def _last_answer(dead_letter: DeadLetter | None) -> str:
 
 def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
     facts = {one.name: getattr(dead_letter, one.name) for one in fields(Summary)}
+    facts["group"] = facts.pop("group_key")
     return {**facts, "title": titles.get(dead_letter.scene_id, "")}
 
 

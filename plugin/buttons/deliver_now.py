@@ -1,4 +1,7 @@
-"""The button "Deliver now": makes every delivery due, and shows the progress until nothing moves any more.
+"""The button "Deliver now": makes every delivery due, and shows the progress of what waits.
+
+It ends when nothing moves any more, or when what waited at its start has ended, however many edits arrive
+meanwhile. Other tasks in Stash wait for it.
 
 With a running worker it asks the worker and watches. Without one it is the worker, in the foreground, under the
 worker's lock.
@@ -9,40 +12,107 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Configured, Snapshot, read
+from stash_courier.plugin.snapshot import Configured, Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
 from stash_courier.plugin.text.words import sentence
 from stash_courier.queue import control, files
+from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, main, process
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
 
-LOOK_SECONDS = 0.25  # between two snapshots
-LOOK_ROWS = 100_000  # a snapshot reads every delivery: with this many, wait a second longer
+LOOK_SECONDS = 0.25  # between two looks
+LOOK_ROWS = 100_000  # a look reads every delivery: with this many, wait a second longer
 # The button ends when this time has passed and:
 CALM_SECONDS = 1.0  # nothing moved; what is left waits for something
 EMPTY_SECONDS = 0.5  # nothing was left
 STILL_SECONDS = 30.0  # nothing changed although something should have moved
+# However many edits arrive meanwhile, it also ends when this time has passed since something ended that waited at
+# its start: while some of that is left, and when all of it has ended.
+SLOW_SECONDS = 60.0
+NEWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the button sees at one moment. Destinations that were removed from the settings don't count."""
+
+    snapshot: Snapshot
+    left: int  # events and deliveries that wait or are in flight
+    older: int  # those of them that waited when the button was pressed
+    coming: bool  # something that isn't in the queue yet is still to come
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
     """What happened while the button ran."""
 
-    first: Snapshot
-    last: Snapshot
+    first: Look
+    last: Look
     stuck: bool = False  # something should have moved and didn't
 
     @property
     def ended(self) -> int:
         """Deliveries that left the queue."""
-        return max(0, self.first.deliveries + self.last.added - self.first.added - self.last.deliveries)
+        first, last = self.first.snapshot, self.last.snapshot
+        return max(0, first.deliveries + last.added - first.added - last.deliveries)
+
+
+class Patience:
+    """Decides when the button ends.
+
+    Args:
+        first: the first look.
+        usable: ids of the destinations that can be used.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, first: Look, usable: Set[str], now: float) -> None:
+        self._last = first
+        self._usable = usable
+        self._changed = self._moved = self._older = now  # when there was a change last, in monotonic seconds
+
+    def look(self, seen: Look, now: float) -> Literal["goes on", "ended", "stuck"]:
+        """What the next look, at ``now`` in monotonic seconds, means."""
+        if _marks(seen.snapshot) != _marks(self._last.snapshot):
+            self._changed = now
+        if seen.older != self._last.older:
+            self._older = now
+        if seen.snapshot.moves(self._usable) or seen.coming:
+            self._moved = now
+        self._last = seen
+        calm = now - self._moved > (CALM_SECONDS if seen.left else EMPTY_SECONDS)
+        if calm or now - self._older > (SLOW_SECONDS if seen.older else NEWER_SECONDS):
+            return "ended"
+        return "stuck" if now - self._changed > STILL_SECONDS else "goes on"
+
+
+class Watcher:
+    """Looks at the queue for what waited when the button was pressed, at the wall time ``began``."""
+
+    def __init__(self, context: Context, configured: Configured | None, began: float) -> None:
+        self._context = context
+        self._configured = configured
+        self._began = began
+        self._newest_seq: int | None = None  # of the newest event at the first look
+
+    def look(self, queue: SceneQueue, *, coming: bool = False) -> Look:
+        """What is in the queue now; ``coming`` is whether something else is still to come."""
+        if self._newest_seq is None:
+            self._newest_seq = queue.newest_seq()
+        now = read(queue, time.time())
+        left = [waits.total for name, waits in now.backlog.items() if named(now, name, self._configured)]
+        deliveries, events = queue.waiting_since(self._began, self._newest_seq)
+        older = [number for name, number in deliveries.items() if named(now, name, self._configured)]
+        coming = coming or self._context.spooled() > 0
+        return Look(now, left=sum(left) + now.inbox, older=sum(older) + events, coming=coming)
 
 
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
@@ -51,14 +121,15 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
     configured = _configured(context)
     usable = configured.usable if configured else frozenset()
     lock = process.hold(str(context.folder)) if usable else None
+    watcher = Watcher(context, configured, began)
     if not usable:
         with context.queue() as queue:
-            now = read(queue, began)
-        course = _Course(now, now)
+            seen = watcher.look(queue)
+        course = _Course(seen, seen)
     elif lock is None:
-        course = _watch(context, usable)
+        course = _watch(context, watcher, usable)
     else:
-        course = _work(context, usable, lock)
+        course = _work(context, watcher, usable, lock)
     with context.dead_letters() as dlq:
         dead = dlq.count_since(began)
     done = max(0, course.ended - dead)
@@ -66,9 +137,9 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
     return {
         "worker": "foreground" if lock is not None else "background",
         "done": done,
-        "waiting": course.last.deliveries,
+        "waiting": course.last.left,
         "dead_letters": dead,
-        "destinations": _say_what_waits(context, course.last, configured),
+        "destinations": _say_what_waits(context, course.last.snapshot, configured),
     }
 
 
@@ -86,14 +157,14 @@ def _configured(context: Context) -> Configured | None:
         return None
 
 
-def _watch(context: Context, usable: Set[str]) -> _Course:
+def _watch(context: Context, watcher: Watcher, usable: Set[str]) -> _Course:
     """Asks the running worker, and watches it."""
 
-    def look() -> Snapshot:
+    def look() -> Look:
         with context.queue() as queue:
-            return read(queue, time.time())
+            return watcher.look(queue)
 
-    def turn(seen: Snapshot) -> bool:
+    def turn(seen: Look) -> bool:
         time.sleep(_look_seconds(seen))
         return True
 
@@ -101,10 +172,10 @@ def _watch(context: Context, usable: Set[str]) -> _Course:
     with context.queue() as queue, queue.transaction():
         control.expedite(queue.connection)
     process.wake(str(context.folder))
-    return _follow(first, usable, turn, look, lambda: context.spooled() > 0)
+    return _follow(first, usable, turn, look)
 
 
-def _work(context: Context, usable: Set[str], lock: int) -> _Course:
+def _work(context: Context, watcher: Watcher, usable: Set[str], lock: int) -> _Course:
     """Works as the worker, then releases the lock and starts a worker in the background."""
     opened: list[Runtime] = []
     set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
@@ -113,13 +184,15 @@ def _work(context: Context, usable: Set[str], lock: int) -> _Course:
         with Runtime(context.folder) as session:
             opened.append(session)
             worker = _Foreground(context, session, began)
-            first = read(session.queue, began)
-            course = _follow(first, usable, worker.turn, lambda: read(session.queue, time.time()), worker.begins)
+            first = watcher.look(session.queue)
+            course = _follow(
+                first, usable, worker.turn, lambda: watcher.look(session.queue, coming=worker.begins())
+            )
             session.finish(main.GRACE_SECONDS)
-            course = _Course(first, read(session.queue, time.time()), course.stuck)
+            course = _Course(first, watcher.look(session.queue), course.stuck)
     finally:
         os.close(lock)
-    # It delivers what arrived after the last snapshot and what is due later.
+    # It delivers what arrived after the last look and what is due later.
     process.start(str(context.folder), context.root)
     return course
 
@@ -135,17 +208,17 @@ class _Foreground:
         self._expedited = False
 
     def begins(self) -> bool:
-        """Whether Stash's first answer or changes outside the queue are still to come."""
-        unanswered = not self._expedited and self._session.dispatcher.poller.available
-        return unanswered or self._context.spooled() > 0
+        """Whether Stash's first answer is still to come."""
+        return not self._expedited and self._session.dispatcher.poller.available
 
-    def turn(self, seen: Snapshot) -> bool:
-        """Works until the next snapshot is due; False if the worker was asked to stop."""
+    def turn(self, seen: Look) -> bool:
+        """Works until the next look is due; False if the worker was asked to stop."""
         session = self._session
         now = time.monotonic()
         if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
             heartbeat.beat(self._context.folder, self._began)
+        session.attend()
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
@@ -161,39 +234,22 @@ class _Foreground:
         return True
 
 
-def _follow(
-    first: Snapshot,
-    usable: Set[str],
-    turn: Callable[[Snapshot], bool],
-    look: Callable[[], Snapshot],
-    begins: Callable[[], bool],
-) -> _Course:
-    """Watches until nothing moves any more, or until what should move doesn't.
-
-    ``turn`` lets some time pass after a snapshot, and False ends the watch. ``begins`` says whether something that
-    isn't in the queue yet is still to come.
-    """
+def _follow(first: Look, usable: Set[str], turn: Callable[[Look], bool], look: Callable[[], Look]) -> _Course:
+    """Watches until there is nothing more to wait for. ``turn`` lets time pass; False ends the watch."""
+    patience = Patience(first, usable, time.monotonic())
     course = _Course(first, first)
-    changed = moved = time.monotonic()
     while turn(course.last):
-        before = course.last
         course = _Course(first, look())
-        last, now = course.last, time.monotonic()
-        if _marks(before) != _marks(last):
-            changed = now
-        if last.moves(usable) or begins():
-            moved = now
-        left = last.deliveries + last.inbox
-        log.progress(course.ended / max(1, course.ended + left))
-        if now - moved > (CALM_SECONDS if left else EMPTY_SECONDS):
-            return course
-        if now - changed > STILL_SECONDS:
-            return _Course(first, last, stuck=True)
+        left = course.last.left
+        log.progress(course.ended / (course.ended + left) if left else 1.0)
+        verdict = patience.look(course.last, time.monotonic())
+        if verdict != "goes on":
+            return replace(course, stuck=verdict == "stuck")
     return course
 
 
-def _look_seconds(seen: Snapshot) -> float:
-    return LOOK_SECONDS + seen.deliveries / LOOK_ROWS
+def _look_seconds(seen: Look) -> float:
+    return LOOK_SECONDS + seen.snapshot.deliveries / LOOK_ROWS
 
 
 def _marks(seen: Snapshot) -> tuple[object, ...]:
@@ -203,8 +259,8 @@ def _marks(seen: Snapshot) -> tuple[object, ...]:
 
 
 def _say_outcome(context: Context, course: _Course, done: int, dead: int) -> None:
-    report, last = context.report, course.last
-    line = f"Delivered: {done:,}. Waiting: {last.deliveries + last.inbox:,}."
+    report = context.report
+    line = f"Delivered: {done:,}. Waiting: {course.last.left:,}."
     if dead:
         report.warn(f'{line} New dead letters: {dead:,}. Press "Review dead letters".')
     else:
@@ -225,5 +281,5 @@ def _say_what_waits(context: Context, last: Snapshot, configured: Configured | N
         report.warn(hidden)
     waiting = [one for one in found if one.backlog.total]
     for one in waiting:
-        (report.say if one.state == "well" else report.warn)(one.line(last))
+        (report.warn if one.troubled else report.say)(one.line(last))
     return [one.facts() for one in waiting]

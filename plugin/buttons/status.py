@@ -13,7 +13,7 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Configured, Snapshot, read
+from stash_courier.plugin.snapshot import Configured, Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
 from stash_courier.queue import failures, files, store
@@ -33,7 +33,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         problems = snapshot.problems
     if configured is not None and configured.empty:
         report.warn(NONE_SET_UP)
-    waits = bool(context.spooled() or (snapshot and (snapshot.inbox or snapshot.deliveries)))
+    waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, configured))
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
         known = "Destinations and settings are shown as the worker last knew them."
@@ -65,6 +65,11 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "problems": context.warn_of_settings(problems),
         "last_delivery": None if snapshot is None else _last_delivery(context, snapshot),
     }
+
+
+def _anything(snapshot: Snapshot, configured: Configured | None) -> bool:
+    """Whether something waits for the worker; not for a destination that was removed from the settings."""
+    return bool(snapshot.inbox) or any(named(snapshot, name, configured) for name in snapshot.backlog)
 
 
 def _settings(context: Context) -> tuple[Configured | None, tuple[tuple[str, str], ...], str]:
@@ -135,7 +140,7 @@ def _destinations(context: Context, snapshot: Snapshot, configured: Configured |
     report = context.report
     found = standings(snapshot, configured)
     for one in found:
-        (report.say if one.state == "well" else report.warn)(one.line(snapshot))
+        (report.warn if one.troubled else report.say)(one.line(snapshot))
     if waiting := undecided(snapshot, configured, found):
         report.warn(waiting)
     elif snapshot.inbox:

@@ -48,6 +48,11 @@ class Standing:
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the owner should act on it. A destination that the owner removed is no trouble."""
+        return self.state not in {"well", "removed"}
+
     def facts(self) -> dict[str, object]:
         """This destination in a button's answer."""
         waits = self.backlog
@@ -171,7 +176,12 @@ def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
     at = health.removed_at or None
     left = span(REMOVED_SECONDS - (now - at if at else 0.0))
-    advice = f"Enter it again to deliver what waits, or it becomes dead letters in {left}." if waits.total else ""
+    advice = (
+        f"Enter it again to deliver what waits, or it becomes dead letters in {left}. The mode forget_destination "
+        "drops it now; see docs/api.md."
+        if waits.total
+        else ""
+    )
     return Standing(name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
 
 

@@ -137,7 +137,8 @@ def values(number: int, destination: str, now: float) -> dict[str, object]:
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
         columns = {**dlq_codec.job_columns(job, 0, ""), **dlq_codec.error_columns(failed, str)}
-        return {**columns, "title": "", "retry_count": 3, "failed_at": now}
+        columns |= {"title": "", "retry_count": 3, "failed_at": now}
+        return {**columns, **dlq_codec.group_columns(columns)}
 
 
 def _write(conn: sqlite3.Connection, statement: str, rows: Iterator[dict[str, object]]) -> None:

@@ -202,12 +202,16 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files by table, without the ledger's covers, which version 3 added."""
+    """Every row of both files by table, without what version 3 added: the ledger's covers, and groups."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
             tables = conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
             found |= {table: sorted(conn.execute(f"SELECT * FROM {table}"), key=repr) for (table,) in tables}
+    with closing(sqlite3.connect(data / files.DLQ_DB)) as conn:
+        totals = "SELECT error_type, destination, sum(n) FROM totals GROUP BY 1, 2 ORDER BY 1, 2"
+        found["totals"] = conn.execute(totals).fetchall()
+    found["dead_letters"] = [row[:18] for row in found["dead_letters"]]
     return {**found, "sent": [row[:7] for row in found["sent"]]}
 
 
@@ -215,6 +219,13 @@ def covers(data: Path) -> dict[int, bytes]:
     """The ledger's covers by scene."""
     with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         return dict(conn.execute("SELECT scene_id, cover FROM sent WHERE cover IS NOT NULL"))
+
+
+def ungrouped(data: Path) -> int:
+    """Dead letters without a group."""
+    with closing(sqlite3.connect(data / files.DLQ_DB)) as conn:
+        counted = conn.execute("SELECT count(*) FROM dead_letters WHERE group_key = '' OR group_text = ''")
+        return int(counted.fetchone()[0])
 
 
 def version(path: Path) -> int:
@@ -398,6 +409,7 @@ def _whole(old: Old, data: Path, before: Mapping[str, object], report: Report, a
         report.expect(content(data) == before, f"{after}: the next start has changed rows")
         report.expect({name: version(data / name) for name in NEWEST} == NEWEST, f"{after}: not upgraded")
         report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
+        report.expect(ungrouped(data) == 0, f"{after}: {ungrouped(data)} dead letters have no group")
         report.expect(covers(data) == old.covers, f"{after}: the ledger has other covers than covers.db had")
     except sqlite3.Error as error:
         report.expect(False, f"{after}: {error}")
@@ -411,7 +423,7 @@ def _newer_plugin(target: Path) -> Path:
     root = copy_checkout(target)
     for name, module, step in (
         (files.QUEUE_DB, "schema", "QUEUE_3_NAMES)"),
-        (files.DLQ_DB, "dlq_statements", "(DLQ_2_OPEN,)"),
+        (files.DLQ_DB, "dlq_statements", "DLQ_3_GROUPS)"),
     ):
         number = NEWEST[name]
         Mutation(f"queue/{module}.py", f"VERSION = {number} ", f"VERSION = {number + 1} ").apply(root)

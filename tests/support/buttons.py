@@ -32,7 +32,7 @@ class Pressed:
 
     code: int
     stdout: str
-    logged: list[tuple[str, str]]  # (level, text), without progress
+    logged: list[tuple[str, str]]  # (level, text) as Stash's page of logs shows them: latest first; no progress
     progress: list[float]
 
     @property
@@ -72,17 +72,11 @@ class Buttons:
 
     def press(self, mode: str, **args: object) -> Pressed:
         """Presses a button and waits until it has ended."""
-        given = {
-            "server_connection": {
-                "Scheme": "http",
-                "Host": "0.0.0.0",
-                "Port": self.port,
-                "SessionCookie": {"Name": "session", "Value": COOKIE},
-                "Dir": str(self._config),
-                "PluginDir": str(ROOT),
-            },
-            "args": {"mode": mode, **args},
-        }
+        return self.call(mode, log="yes", **args)
+
+    def call(self, mode: str, **args: object) -> Pressed:
+        """Runs a mode as ``runPluginOperation`` does."""
+        given = self.request(mode, **args)
         env = {name: value for name, value in os.environ.items() if not name.startswith("STASH_COURIER")}
         if not self._worker:
             env["STASH_COURIER_WORKER"] = "off"
@@ -103,7 +97,21 @@ class Buttons:
                 progress.append(float(match[2]))
             else:
                 logged.append((LEVELS[match[1]], match[2]))
-        return Pressed(child.returncode, out.decode(), logged, progress)
+        return Pressed(child.returncode, out.decode(), logged[::-1], progress)
+
+    def request(self, mode: str, **args: object) -> dict[str, object]:
+        """What Stash writes to the plugin's standard input."""
+        return {
+            "server_connection": {
+                "Scheme": "http",
+                "Host": "0.0.0.0",
+                "Port": self.port,
+                "SessionCookie": {"Name": "session", "Value": COOKIE},
+                "Dir": str(self._config),
+                "PluginDir": str(ROOT),
+            },
+            "args": {"mode": mode, **args},
+        }
 
     def seed(
         self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0

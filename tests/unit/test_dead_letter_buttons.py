@@ -28,8 +28,8 @@ def test_review_groups_then_lists(tmp_path: Path) -> None:
     lines = answer["lines"]
     assert lines[:3] == [
         "Dead letters: 3. Latest listed: 2.",
-        f"Dead letters for {HOOK}, refused: 2. Error type: item_refused.",
-        f"Dead letters for {HOOK}, bug: 1. Error type: bug.",
+        f"{HOOK}, refused: item_refused it was. Dead letters: 2. Group: {answer['groups'][0]['group']}",
+        f"{HOOK}, bug: bug it was. Dead letters: 1. Group: {answer['groups'][1]['group']}",
     ]
     what = f'scene 3 "Three" to {HOOK} (update)'
     assert lines[3] == f"Dead letter #3: {what}, refused: item_refused it was. Attempts: 3. Failed: just now."
@@ -154,6 +154,7 @@ def test_an_undecodable_row_is_listed_with_its_bytes(tmp_path: Path) -> None:
         ({"ids": "1 3"}, {1, 3}),
         ({"error_type": "bug"}, {1}),
         ({"destination": "plex"}, {3}),
+        ({"group": "plex/item_refused/8f286d43"}, {3}),
         ({"limit": 2}, {2, 3}),
         ({"limit": 1, "error_type": "item_refused"}, {3}),
         ({"ids": [1, 2], "error_type": "bug"}, {1}),
@@ -197,6 +198,7 @@ def test_a_filter_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     """A filter that fits no dead letter is answered with the values that do."""
     bury(tmp_path, 1, Failure.BUG)
     assert "Known: bug." in refusal(tmp_path, "retry_dead_letters", error_type="bugs")
+    assert "Known: webhook:nas:5678/bug/" in refusal(tmp_path, "discard_dead_letters", group="plex/400/00000000")
     assert f"Known: {HOOK}." in refusal(tmp_path, "discard_dead_letters", destination="plex")
     assert states(tmp_path) == {1: "dead"}
 

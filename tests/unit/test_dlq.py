@@ -404,10 +404,10 @@ MAY_SCAN = {
     "ASK",
     "DISCARD",
     "RENAME",
-    "RENAME_TOTALS",
-    "REMOVE_TOTALS",
+    "GROUPS",
+    "EMPTY_GROUPS",
 }
-NO_STATEMENTS = {"CREATE"}
+NO_STATEMENTS = {"CREATE", "GROUP"}
 
 
 def statements() -> dict[str, str]:

@@ -52,6 +52,10 @@ class Totals(RuleBasedStateMachine):
     def resolve(self, scene: int) -> None:
         self.dlq.resolve(DEST, scene)
 
+    @rule(old=st.sampled_from([DEST, "plex"]), new=st.sampled_from([DEST, "plex", "emby"]))
+    def rename(self, old: str, new: str) -> None:
+        self.dlq.rename(old, new)
+
     @rule(days=st.sampled_from([-1, 1]))
     def purge(self, days: int) -> None:
         self.dlq.delete_older_than(days)
@@ -65,6 +69,13 @@ class Totals(RuleBasedStateMachine):
                 "SELECT error_type, destination, count(*) FROM dead_letters WHERE state IN ('dead', 'asked') "
                 "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
             ).fetchall()
+            groups = conn.execute(
+                "SELECT group_key, destination, error_type, group_text, count(*) FROM dead_letters "
+                "WHERE state IN ('dead', 'asked') GROUP BY 1, 2, 3 ORDER BY 5 DESC, 2, 1"
+            ).fetchall()
+        assert [
+            (one.key, one.destination, one.error_type, one.text, one.count) for one in self.dlq.groups()
+        ] == groups
         assert self.dlq.count_by_error() == counted
         assert self.dlq.get_count() == sum(row[2] for row in counted) == len(self.dlq.get_recent(limit=99))
 

@@ -25,6 +25,7 @@ from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FOREVER, Claims, row_id
 from stash_courier.worker.delivery.completer import Completer, Ended
+from stash_courier.worker.delivery.forgetting import Forgetting
 from stash_courier.worker.delivery.pool import Job, Outcome, next_batch
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
@@ -76,6 +77,7 @@ class Dispatcher:
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry)
         self.poller = Poller(monotonic)
+        self.forgetting = Forgetting(scene_queue, dlq, self.registry, self.poller)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._stash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._reports: queue.SimpleQueue[Outcome | Answered] = queue.SimpleQueue()

@@ -33,7 +33,9 @@ def test_destinations_are_tested_with_a_real_scene(
     assert [level for level, _ in path] == ["info"]  # a fact, though the test failed
     assert pressed.output["scene"] == {"id": newest, "title": "Last\nof \x1b[31mall"}
     assert any(f'Tested with scene {newest} "Last of \\x1b[31mall".' in text for _, text in pressed.logged)
-    assert ("warning", "Destinations tested: 2. Passed: 1.") in pressed.logged
+    assert pressed.logged[0] == ("error", "Destinations tested: 2. Failed: 1 of 2.")
+    assert [level for level, _ in pressed.logged].count("error") == 1
+    assert pressed.output["ok"] is False
     (event,) = receiver.received
     assert event.json()["data"]["id"] == str(newest)
     assert not (buttons.folder / files.QUEUE_DB).exists()

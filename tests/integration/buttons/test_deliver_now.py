@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -106,6 +107,57 @@ def test_deliver_now_watches_a_live_worker(live: Buttons, receiver: Receiver) ->
     assert pressed.output["worker"] == "background"
     assert (pressed.output["done"], pressed.output["waiting"]) == (50, 0)
     assert pressed.progress[-1] == 1.0
+
+
+def test_deliver_now_ends_while_edits_go_on(live: Buttons, receiver: Receiver) -> None:
+    """It ends when what waited at its start has been delivered, although edits arrive all the time."""
+    receiver.answer = Reply(503, headers={"Retry-After": "3600"})
+    live.press("enqueue_all")
+    wait_until(lambda: live.press("status").output["destinations"][0]["state"] == "held", 30.0)
+    receiver.answer = Reply(delay=0.05)
+    ended = threading.Event()
+
+    def edit() -> None:
+        for number in range(40 * 15):
+            if ended.wait(1 / 15):
+                return
+            event = {"scene": number % 50 + 1, "event": "update", "changed": [], "at": time.time()}
+            store.put(str(live.folder), store.encode(event), time.time(), busy_seconds=5.0)
+
+    editing = threading.Thread(target=edit)
+    editing.start()
+    try:
+        began = time.monotonic()
+        pressed = live.press("deliver_now")
+        took = time.monotonic() - began
+        assert editing.is_alive()
+    finally:
+        ended.set()
+        editing.join()
+    assert pressed.output["done"] >= 50
+    assert took < 30.0
+
+
+def test_what_waits_for_a_removed_destination_does_not_count(
+    stash: StandInStash, live: Buttons, receiver: Receiver
+) -> None:
+    """What nothing can be done about is no warning, and the progress reaches 100 % without it."""
+    with Receiver() as other:
+        receiver.down()
+        stash.configure("stash_plugin", {"webhook_url": f"{receiver.url} {other.url}"})
+        live.press("enqueue_all")
+        wait_until(lambda: len(other.received) == 50, 30.0)
+        stash.configure("stash_plugin", {"webhook_url": other.url})
+        live.press("restart_worker")
+        live.press("enqueue_all")
+        pressed = live.press("deliver_now")
+        status = live.press("status")
+    receiver.up()
+    assert pressed.progress[-1] == 1.0
+    assert pressed.output["waiting"] == 0
+    (one,) = [one for one in status.output["destinations"] if one["id"] == webhook(receiver)]
+    assert (one["state"], one["waiting"]) == ("removed", 50)
+    assert {level for level, _ in status.logged} == {"info"}
 
 
 def test_a_worker_can_be_stopped_and_restarted(live: Buttons) -> None:

@@ -24,11 +24,14 @@ NONSENSE = {
 }
 
 
-@pytest.mark.parametrize("mode", tasks.MODES)
+@pytest.mark.parametrize("mode", sorted(set(tasks.MODES) - tasks.WITHOUT_BUTTON))
 def test_each_button_works_with_nonsense_settings_and_answers_what_it_logs(
     mode: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
 ) -> None:
-    """With any settings each button does its work, answers with the lines it logged, and shows no secret."""
+    """With any settings each button does its work, answers with the lines it logged, and shows no secret.
+
+    Stash's page of logs, latest line first, shows them from top to bottom.
+    """
     stash.configure(
         "stash_plugin", {**NONSENSE, "webhook_url": f"{receiver.url}{TOKEN}?key={TOKEN}", "webhook_secret": SECRET}
     )
@@ -40,6 +43,17 @@ def test_each_button_works_with_nonsense_settings_and_answers_what_it_logs(
     assert COOKIE not in pressed.text
     assert SECRET not in pressed.text
     assert TOKEN not in pressed.text
+
+
+@pytest.mark.parametrize("mode", sorted(set(tasks.MODES) - tasks.WITHOUT_BUTTON))
+def test_a_program_that_calls_a_mode_leaves_nothing_in_the_log(
+    mode: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """``runPluginOperation`` gets the lines in its answer, and nothing of them is in Stash's log."""
+    called = buttons.call(mode)
+    assert called.output["lines"]
+    assert called.logged == []
+    assert buttons.call(mode, unknown=1).logged == []  # Stash itself logs the error of an operation
 
 
 @pytest.mark.parametrize("args", [{"mode": "nonsense"}, {"mode": "status", "limit": 3}])

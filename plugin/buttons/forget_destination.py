@@ -1,0 +1,98 @@
+"""The mode that forgets a destination which the owner has removed from the settings.
+
+Without it, what waits for that destination is kept for 30 days. It asks the worker, or is the worker if none runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.snapshot import named, read
+from stash_courier.plugin.text.words import flat
+from stash_courier.queue import control, ledger
+from stash_courier.worker import main, process
+from stash_courier.worker.log_file import set_up_log
+from stash_courier.worker.runtime import Runtime
+
+LOOK_SECONDS = 0.1
+WAIT_SECONDS = 60.0  # what is left then is done by the worker later
+NOTHING = "Nothing was done."
+
+
+def forget_destination(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Drops a removed destination with its state, its ledger, and what waits for it."""
+    name = arguments.destination
+    if name is None:
+        raise BadInputError(f"forget_destination needs the argument destination. {NOTHING}")
+    waiting = _allowed(context, name, arguments.waiting)
+    with context.queue() as queue, queue.transaction():
+        wanted = control.get(queue.connection, control.FORGET) or {}
+        control.put(queue.connection, control.FORGET, {**wanted, name: arguments.waiting or "dead_letter"})
+    lock = process.hold(str(context.folder))
+    if lock is None:
+        _wait(context, name)
+    else:
+        _work(context, name, lock)
+    forgotten = not _wanted(context, name)
+    done = "Made dead letters" if arguments.waiting != "discard" else "Discarded"
+    if forgotten:
+        context.report.say(f"{name}: forgotten. {done}: {waiting:,}.")
+    else:
+        context.report.warn(f"{name}: not forgotten yet. The worker continues; a request may still be running.")
+    return {"destination": name, "forgotten": forgotten, "waiting": waiting}
+
+
+def _allowed(context: Context, name: str, waiting: str | None) -> int:
+    """How many deliveries wait for the destination; refuses one that can't be forgotten."""
+    with context.setup() as setup:
+        configured = setup.configured
+    with context.queue() as queue:
+        seen = read(queue, time.time())
+        sent = ledger.highest(queue.connection, name)
+    removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, configured))
+    if named(seen, name, configured):
+        raise BadInputError(f"{flat(name)} is in the settings. Remove it there first. {NOTHING}")
+    if name not in removed and not sent:
+        known = ", ".join(removed) or "none"
+        raise BadInputError(f"There is no removed destination {flat(name)!r}. Removed: {known}. {NOTHING}")
+    total = seen.backlog[name].total if name in seen.backlog else 0
+    if total and waiting is None:
+        raise BadInputError(
+            f"Waiting for {flat(name)}: {total:,}. Say what becomes of it: waiting must be dead_letter or "
+            f"discard. {NOTHING}"
+        )
+    return total
+
+
+def _wanted(context: Context, name: str) -> bool:
+    with context.queue() as queue:
+        return name in (control.get(queue.connection, control.FORGET) or {})
+
+
+def _wait(context: Context, name: str) -> None:
+    """Waits until the running worker has carried it out."""
+    process.wake(str(context.folder))
+    give_up = time.monotonic() + WAIT_SECONDS
+    while _wanted(context, name) and time.monotonic() < give_up:
+        time.sleep(LOOK_SECONDS)
+
+
+def _work(context: Context, name: str, lock: int) -> None:
+    """Carries it out as the worker, then starts one in the background."""
+    opened: list[Runtime] = []
+    set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
+    give_up = time.monotonic() + WAIT_SECONDS
+    try:
+        with Runtime(context.folder) as session:
+            opened.append(session)
+            while _wanted(context, name) and time.monotonic() < give_up:
+                session.sleep(min(session.dispatcher.step(), LOOK_SECONDS))
+                session.attend()
+            session.finish(main.GRACE_SECONDS)
+    finally:
+        os.close(lock)
+    process.start(str(context.folder), context.root)

@@ -1,0 +1,23 @@
+"""Writes the worker's notices to Stash's log. Cheap, because each page load runs it. See worker/notices.py."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from stash_courier.plugin import log
+from stash_courier.queue import files, lean_json
+
+
+def show(folder: str) -> None:
+    """Takes the notices from a data folder, if there are any, and writes them. One program gets them."""
+    shown = os.path.join(folder, files.NOTICES_SHOWN)  # tells the worker which were shown
+    try:
+        os.replace(os.path.join(folder, files.NOTICES), shown)
+        with open(shown, "rb") as file:
+            lines = lean_json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return  # there are none, or another program has just taken them
+    for line in lines.values() if isinstance(lines, dict) else ():
+        log.warning(str(line))
+    time.sleep(0.05)  # or Stash may lose the last lines; see report.py

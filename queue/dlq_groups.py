@@ -1,0 +1,129 @@
+"""Which dead letters have the same cause: destination, HTTP status, and the answer but for its variable parts.
+
+A group has a text for people, such as ``400: title is longer than #``, and a short key, such as
+``plex/400/5f2c09ab``, which stays the same for the same cause. A dead letter without an answer is grouped by its
+message. Pure, and the input may be damaged: it was stored long ago, or another program wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator
+
+from stash_courier.queue import codec
+from stash_courier.queue.checks import or_default, parsed
+
+LOOKED_AT = 1000  # characters of an answer
+LONGEST = 160  # characters of a group's text
+KEY_DIGITS = 8
+SHORTEST_TITLE = 4  # characters; a shorter one may be part of a word
+
+# In a JSON answer, the names under which the reason is usually found. Without one all texts count.
+REASONS = frozenset(
+    (
+        "code",
+        "description",
+        "detail",
+        "details",
+        "error",
+        "error_description",
+        "errors",
+        "message",
+        "msg",
+        "reason",
+    )
+)
+DEEPEST = 4  # levels of a JSON answer
+
+_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+# In this order. A path may contain blanks if it ends with an extension.
+VARIABLE = (
+    (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE), "<url>"),
+    (re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)"), "<text>"),
+    (re.compile(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[^\\/:;,|<>]+[\\/])+[^\\/:;,|<>]*?\.\w{2,4}\b"), "<path>"),
+    (re.compile(r"(?<![\w<])(?:[A-Za-z]:[\\/]|/|\\\\)[^\s:;,|<>]+"), "<path>"),
+    (re.compile(rf"\b{_DAY},? (?={_MONTH}|\d)", re.IGNORECASE), ""),
+    (re.compile(rf"\b(?:\d+[ -]{_MONTH}|{_MONTH} \d+)\b", re.IGNORECASE), "#"),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "#"),  # a UUID
+    (re.compile(r"\b\w*\d\w*"), "#"),  # numbers, ids, hashes
+    (re.compile(r"#(?:[ ,.:/+-]*#)+"), "#"),  # dates, times, lists of numbers
+)
+_TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|$)|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_CUT_REASON = re.compile(rf'"(?:{"|".join(sorted(REASONS))})"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE)
+_STATUS = re.compile(r"(\d{3}): ")
+
+
+def text_of(error_type: str, message: str, history: object, title: str) -> str:
+    """A group's text: the status and the answer of the last attempt, or the message, without variable parts.
+
+    Args:
+        error_type: a dead letter's error type. Attempts of another type say nothing about its cause.
+        message: its error message.
+        history: its attempts as JSON; anything else counts as none.
+        title: its scene's title, which may stand in the answer.
+    """
+    attempts = codec.history(history) or ()
+    last = attempts[-1] if attempts and attempts[-1].failure == error_type else None
+    status = "" if last is None or last.status is None else f"{last.status:03}: "
+    said = " ".join(_said(last.answer[:LOOKED_AT]).split()) if last is not None else ""
+    said = said or message
+    if len(title) >= SHORTEST_TITLE:
+        said = said.replace(title, '""')
+    return codec.storable(status + template(said))[:LONGEST]
+
+
+def key_of(destination: str, error_type: str, text: str) -> str:
+    """A group's key, made of its destination, the status or else the error type, and a digest of its text."""
+    status = _STATUS.match(text)
+    digest = hashlib.sha256(f"{error_type}\n{text.casefold()}".encode("utf-8", "replace")).hexdigest()
+    return f"{destination or 'none'}/{status[1] if status else error_type}/{digest[:KEY_DIGITS]}"
+
+
+def template(text: str) -> str:
+    """The text with a placeholder for each part that differs from scene to scene, on one line."""
+    text = " ".join(text[:LOOKED_AT].split())
+    for pattern, placeholder in VARIABLE:
+        text = pattern.sub(placeholder, text)
+    return text.strip()
+
+
+def register(conn: sqlite3.Connection) -> None:
+    """Gives a connection the SQL functions ``group_text`` and ``group_key``, whose arguments are BLOBs."""
+    conn.create_function("group_text", 4, lambda *given: text_of(*map(_text, given)))
+    conn.create_function("group_key", 3, lambda *given: key_of(*map(_text, given)))
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _said(answer: str) -> str:
+    """What an answer says to a person: the reasons in JSON, the title or the text of HTML, or all of it."""
+    answer = answer.strip()
+    if answer[:1] in {"{", "[", '"'}:
+        found = or_default(parsed, answer, None)
+        if found is None:  # it was cut
+            return "; ".join(_CUT_REASON.findall(answer)) or answer
+        return "; ".join([*_texts(found, only_reasons=True)] or [*_texts(found, only_reasons=False)]) or answer
+    if answer[:1] == "<":
+        title = _TITLE.search(answer)
+        return (title[1].strip() if title else "") or _TAGS.sub(" ", answer)
+    return answer
+
+
+def _texts(value: object, *, only_reasons: bool, reason: bool = False, depth: int = 0) -> Iterator[str]:
+    """The texts in a JSON value; ``reason`` is whether its name is one of ``REASONS``."""
+    if isinstance(value, str):
+        if reason or not only_reasons:
+            yield value
+    elif depth < DEEPEST and isinstance(value, dict):
+        for name, item in value.items():
+            named = reason or name.casefold() in REASONS
+            yield from _texts(item, only_reasons=only_reasons, reason=named, depth=depth + 1)
+    elif depth < DEEPEST and isinstance(value, list):
+        for item in value:
+            yield from _texts(item, only_reasons=only_reasons, reason=reason, depth=depth + 1)

@@ -1,0 +1,124 @@
+"""The mode "forget_destination": what is left of a removed destination is dropped, and of no other."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from stash_courier.queue import control, ledger, transfer
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import SceneEvent
+from stash_courier.queue.scene_queue import SceneQueue
+from tests.standin.receivers import Receiver
+from tests.standin.stash import StandInStash
+from tests.support.buttons import Buttons, webhook
+from tests.support.harness import wait_until
+
+
+def removed(stash: StandInStash, buttons: Buttons, receiver: Receiver, other: Receiver) -> str:
+    """A destination that is removed from the settings while 50 deliveries wait for it; its id."""
+    stash.configure("stash_plugin", {"webhook_url": f"{receiver.url} {other.url}"})
+    buttons.press("enqueue_all")
+    buttons.press("deliver_now")
+    receiver.down()
+    buttons.press("enqueue_all")
+    buttons.press("deliver_now")
+    stash.configure("stash_plugin", {"webhook_url": other.url})
+    buttons.press("deliver_now")
+    return webhook(receiver)
+
+
+def left(buttons: Buttons, name: str) -> tuple[int, bool, int]:
+    """Deliveries to a destination, whether its state is known, and the highest scene in its ledger."""
+    with closing(SceneQueue(buttons.folder)) as queue:
+        waits = queue.backlog().get(name)
+        known = name in control.states(queue.connection)
+        return waits.total if waits else 0, known, ledger.highest(queue.connection, name)
+
+
+@pytest.mark.parametrize("waiting", ["dead_letter", "discard"])
+@pytest.mark.parametrize("worker", [False, True])
+def test_a_removed_destination_is_forgotten(
+    worker: bool, waiting: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """With or without a worker, its deliveries, ledger and state are gone; the dead letters have what waited."""
+    dead = 50 if waiting == "dead_letter" else 0
+    with Receiver() as other:
+        name = removed(stash, buttons, receiver, other)
+        assert left(buttons, name) == (50, True, 50)
+        live = Buttons(stash.config.config_dir, stash.config.port, worker=worker)
+        try:
+            if worker:
+                live.press("restart_worker")
+            called = live.call("forget_destination", destination=name, waiting=waiting)
+            assert (called.output["forgotten"], called.output["waiting"]) == (True, 50)
+            assert left(buttons, name) == (0, False, 0)
+            assert left(buttons, webhook(other)) == (0, True, 50)
+            with closing(DeadLetterQueue(buttons.folder)) as dlq:
+                assert dlq.get_count() == dead
+                assert {one.destination for one in dlq.groups()} == ({name} if dead else set())
+            assert [one["id"] for one in live.call("status").output["destinations"]] == [webhook(other)]
+        finally:
+            live.press("stop_worker")
+    receiver.up()
+
+
+def test_what_can_not_be_forgotten_is_refused(stash: StandInStash, buttons: Buttons, receiver: Receiver) -> None:
+    """A destination in the settings or of an unknown name, or without saying what becomes of what waits."""
+    with Receiver() as other:
+        name = removed(stash, buttons, receiver, other)
+        assert "is in the settings" in buttons.call("forget_destination", destination=webhook(other)).error
+        assert f"Removed: {name}." in buttons.call("forget_destination", destination="plex").error
+        assert "waiting must be" in buttons.call("forget_destination", destination=name).error
+        assert "waiting must be" in buttons.call("forget_destination", destination=name, waiting="x").error
+        assert "needs the argument destination" in buttons.call("forget_destination").error
+        stash.configure("stash_plugin", {"webhook_url": "nonsense"})  # it may hide any webhook
+        assert (
+            "is in the settings"
+            in buttons.call("forget_destination", destination=webhook(other), waiting="discard").error
+        )
+        assert left(buttons, name) == (50, True, 50)
+    receiver.up()
+
+
+def test_a_destination_that_came_back_is_not_forgotten(
+    stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """If the settings name it again before the wish is carried out, it keeps everything."""
+    with Receiver() as other:
+        name = removed(stash, buttons, receiver, other)
+        with closing(SceneQueue(buttons.folder)) as queue:
+            control.put(queue.connection, control.FORGET, {name: "discard"})
+        stash.configure("stash_plugin", {"webhook_url": f"{receiver.url} {other.url}"})
+        receiver.up()
+        live = Buttons(stash.config.config_dir, stash.config.port, worker=True)
+        try:
+            live.press("restart_worker")
+            wait_until(lambda: len(receiver.received) >= 100, 30.0)
+            with closing(SceneQueue(buttons.folder)) as queue:
+                wait_until(lambda: control.get(queue.connection, control.FORGET) is None, 30.0)
+            assert left(buttons, name)[1:] == (True, 50)
+        finally:
+            live.press("stop_worker")
+
+
+def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that is in both files after a kill is one dead letter after the next start."""
+    with closing(SceneQueue(tmp_path)) as queue, closing(DeadLetterQueue(tmp_path)) as dlq:
+        for scene in range(1, 6):
+            event = SceneEvent(queue.next_seq(), scene, "update", (), 1.0)
+            queue.route([event], ["plex"], 0.0)
+        monkeypatch.setattr(SceneQueue, "remove", Mock(side_effect=[None, InterruptedError]))
+        with pytest.raises(InterruptedError):
+            transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 100)
+        monkeypatch.undo()
+        assert queue.backlog()["plex"].total == 5
+        assert dlq.get_count() == 2
+        transfer.heal(queue, dlq)
+        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
+        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
+        assert queue.backlog() == {}
+        assert sorted(one.scene_id for one in dlq.get_recent(99)) == [1, 2, 3, 4, 5]

@@ -1,0 +1,139 @@
+"""queue/dlq_groups.py: dead letters with the same cause have the same group, and others have another."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import dlq_groups, files, migrate, repair
+from stash_courier.queue.dlq import DeadLetterQueue, Group, Selection
+from tests import ROOT
+from tests.support.press import bury
+
+NAME = "plex"
+
+
+def group(status: int, answer: str, title: str = "") -> str:
+    """The text of the group of a dead letter with this last answer."""
+    history = [{"at": 1.0, "failure": "item_refused", "message": "m", "status": status, "answer": answer}]
+    return dlq_groups.text_of("item_refused", "message", json.dumps(history), title)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "text"),
+    [
+        ("title is longer than 255", "title is longer than 80", "400: title is longer than #"),
+        ('unknown studio "Foo"', "unknown studio \"A 'b' c\"", "400: unknown studio <text>"),
+        ("no item 'x y' there", "no item 'z' there", "400: no item <text> there"),
+        ("can't read /a/b.mp4: gone", "can't read /media/A film (2001).mkv: gone", "400: can't read <path>: gone"),
+        ("bad path C:\\a\\b c.mp4", "bad path D:\\x.mkv", "400: bad path <path>"),
+        ("see http://nas/a?b=1", "see https://other:80/c", "400: see <url>"),
+        (
+            "id 123e4567-e89b-12d3-a456-426614174000 failed",
+            "id 00000000-ffff-12d3-a456-426614174fff failed",
+            "400: id # failed",
+        ),
+        ("hash d41d8cd98f00b204", "hash 98f00b204e980099", "400: hash #"),
+        ("at 2026-11-25T22:01:02.5Z", "at 2025-01-02 03:04", "400: at #"),
+        ("on Wed, 25 Nov 2026 10:00", "on Fri, 2 Jan 2026 09:30", "400: on #"),
+        (
+            '{"error": "title too long", "id": "a"}',
+            '{"id": "b", "error": "title  too long"}',
+            "400: title too long",
+        ),
+        (
+            '{"errors": [{"message": "no studio 5"}]}',
+            '{"errors": [{"message": "no studio 9"}]}',
+            "400: no studio #",
+        ),
+        ('{"error": "cut off", "data": "' + "x" * 3000, '{"error": "cut off", "d', "400: cut off"),
+        ("<html><title>Bad request</title>1", "<html><title>Bad request</title>2 x", "400: Bad request"),
+        ("<p>no <b>such</b> item 1</p>", "<p>no <b>such</b> item 2</p>", "400: no such item #"),
+    ],
+)
+def test_what_differs_from_scene_to_scene_makes_no_group(one: str, other: str, text: str) -> None:
+    """Numbers, ids, quoted texts, paths, dates and hashes make no difference, in text, JSON and HTML."""
+    assert group(400, one) == group(400, other) == text
+
+
+def test_causes_are_told_apart() -> None:
+    """Two answers with one status, and one answer with two statuses, are three groups."""
+    answers = [(400, "title too long"), (400, "unknown studio"), (422, "title too long")]
+    assert len({group(*answer) for answer in answers}) == 3
+    errors = [(400, '{"error": "title too long"}'), (400, '{"error": "unknown studio"}')]
+    assert len({group(*answer) for answer in errors}) == 2
+
+
+def test_the_title_in_an_answer_makes_no_group() -> None:
+    """A receiver that repeats the scene's title makes one group, not one for each scene."""
+    assert group(400, "A long film: refused", "A long film") == group(400, "Other: refused", "Other")
+
+
+def test_any_bytes_have_a_group_quickly() -> None:
+    """Whatever is stored, there is a group, and it doesn't take long."""
+    rng = random.Random(1)
+    hard = ["/ " * 600, "a" * 1000, "'" * 999, '{"a":' * 500, "<" * 1000, "1-" * 500, "\ud800 x", "[1e999]"]
+    hard += ["".join(map(chr, rng.choices(range(0x20, 0x250), k=1000))) for _ in range(50)]
+    began = time.process_time()
+    for text in hard:
+        text_of = dlq_groups.text_of("item_refused", text, text, text[:9])
+        assert dlq_groups.key_of(text, text, text_of)
+        group(400, text).encode()
+    assert time.process_time() - began < 5.0
+
+
+def test_a_key_is_short_readable_and_stable() -> None:
+    """The key names destination and status, and is the same in every version of the plugin."""
+    assert dlq_groups.key_of(NAME, "item_refused", "400: title too long") == "plex/400/b7988b17"
+    assert dlq_groups.key_of("", "ValueError", "it can't be decoded").startswith("none/ValueError/")
+
+
+def test_a_selection_by_group(tmp_path: Path) -> None:
+    """Dead letters are asked for and discarded by group, and a renamed destination keeps its groups."""
+    for scene, (where, message) in enumerate([("a", "one 1"), ("a", "one 2"), ("a", "two"), ("b", "one 3")], 1):
+        bury(tmp_path, scene, "item_refused", message=message, destination=where)  # type: ignore[arg-type]
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        counted = {(one.destination, one.text): one for one in dlq.groups()}
+        assert {place: one.count for place, one in counted.items()} == {
+            ("a", "one #"): 2,
+            ("a", "two"): 1,
+            ("b", "one #"): 1,
+        }
+        assert dlq.ask(Selection(group=counted["a", "one #"].key)) == 2
+        assert dlq.discard(Selection(group=counted["a", "two"].key)) == 1
+        dlq.rename("a", "c")
+        renamed = counted["a", "one #"].key.replace("a/", "c/", 1)
+        assert dlq.groups()[0] == Group(renamed, "c", "item_refused", "one #", 2)
+        assert dlq.discard(Selection(group=renamed)) == 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_stored_already_gets_its_group(tmp_path: Path, version: int, damaged: bool) -> None:
+    """After an upgrade, also of a damaged file, old dead letters are in the groups that new ones get."""
+    script = (ROOT / "tests" / "samples" / f"dlq-version-{version}.sql").read_text()
+    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn, conn:
+        conn.executescript(script)
+        for scene, state in enumerate(["dead", "asked", "resolved", "dead"], 1):
+            conn.execute(
+                "INSERT INTO dead_letters VALUES (NULL, 'j', ?, 'plex', 'update', '', x'80', ?, 'item_refused', "
+                "?, '', 1, 5.0, ?, 1, 1, NULL, '0.1.0')",
+                (scene, b"\xff{" if scene == 4 else "[]", f"scene {scene} is refused", state),
+            )
+    if damaged:
+        with (tmp_path / files.DLQ_DB).open("r+b") as file:  # its last page is one of an index
+            file.seek(-4096, 2)
+            file.write(b"\xff" * 4096)
+        assert repair.repair(tmp_path) is not None
+    else:
+        migrate.migrate(tmp_path)
+    bury(tmp_path, 9, "item_refused", message="scene 9 is refused", destination=NAME)  # type: ignore[arg-type]
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        (found,) = dlq.groups()
+        assert (found.text, found.count, dlq.get_count()) == ("scene # is refused", 4, 4)
