@@ -250,6 +250,8 @@ KEYS = {
     control.DISABLED: True,
     control.SWEEP: {"at": START, "zone": None, "last_id": 5, "total": 5},
     control.SWEEP_MET: {DEST: START},
+    control.FORGET: {DEST: "discard"},
+    control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
     control.PROBLEMS: [["sweep_off", "A sentence."]],
 }
 FITTING = {  # of these, the cells that are valid for a key
@@ -328,6 +330,7 @@ def test_an_outage_pushes_out_nothing_that_counted() -> None:
 # These serve people, change the whole file, or touch one row.
 MAY_SCAN = {
     "BACKLOG",
+    "BACKLOG_SINCE",
     "COUNT",
     "INBOX_COUNT",
     "MAKE_DUE",

@@ -59,8 +59,9 @@ def test_the_answer_holds_exactly_what_the_log_got(text: str, capfd: pytest.Capt
     said = Report()
     said.say(f'"{text}" and text')
     said.warn(text)
+    said.write()
     logged = capfd.readouterr().err.split("\n")
-    assert logged == [f"\x01i\x02{said.lines[0]}", f"\x01w\x02{said.lines[1]}", ""]
+    assert logged == [f"\x01w\x02{said.lines[1]}", f"\x01i\x02{said.lines[0]}", ""]
     assert all(line == line.strip() for line in said.lines)
 
 
