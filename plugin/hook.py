@@ -11,7 +11,7 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json, store
+from stash_courier.queue import files, lean_json
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
@@ -111,6 +111,8 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
+    from stash_courier.queue import store  # only here: the other modes need no database, or need all of sqlite3
+
     at = time.time()
     event = _event(_object(args.get("hookContext"), "args.hookContext"), at)
     folder = data_folder(request)
