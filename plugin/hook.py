@@ -11,7 +11,7 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json
+from stash_courier.queue import files, lean_json, locks
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
@@ -29,6 +29,8 @@ LONGEST_ID = 19  # digits of SQLite's largest id
 # connection.json holds a session cookie, which expires after the owner's max_session_age: an hour, or seconds. A
 # worker that starts needs a valid one, but a bulk edit need not write the file with every scene.
 CONNECTION_AGE_SECONDS = 1
+TELL_SECONDS = 3600.0  # between two lines in Stash's log that say why no worker can run
+NO_WORKER = (process.NoWorkerHere, locks.LocksUnavailable)  # lasting reasons, each with a message for the owner
 
 
 def main(raw: bytes, root: str) -> int:
@@ -46,13 +48,8 @@ def main(raw: bytes, root: str) -> int:
         folder = data_folder(request)
         keep_connection(request, folder, force=True)
         if mode == "wake":
-            return _answer(_wake(folder, root))
-        from stash_courier.plugin import vendored
-
-        vendored.add(root)
-        from stash_courier.plugin import tasks
-
-        return _answer(tasks.run(mode, args, folder, root))
+            return _answer(_wake_for_page(folder, root))
+        return _answer(_press(mode, args, folder, root))
     except BadInputError as error:
         from stash_courier.plugin import log
 
@@ -124,6 +121,8 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     keep_connection(request, folder)
     try:
         _wake(folder, root)
+    except NO_WORKER:
+        pass  # the next page load or button says why; a bulk edit would say it a thousand times
     except BadInputError as error:  # the event is stored, so the hook succeeded
         from stash_courier.plugin import log
 
@@ -131,9 +130,56 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     return "queued"
 
 
+def _press(mode: object, args: dict[str, Any], folder: str, root: str) -> object:
+    """Presses a button. The code of the buttons needs a newer Python than this module."""
+    from stash_courier.plugin import vendored
+    from stash_courier.worker import requirements
+
+    if unmet := requirements.unmet():
+        raise BadInputError(unmet)
+    vendored.add(root)
+    try:
+        from stash_courier.plugin import tasks
+    except ImportError as error:
+        raise BadInputError(
+            f"The plugin can't start ({error}). Install it again with everything that belongs to its folder. "
+            f"Changes are kept in {folder} and delivered then."
+        ) from error
+    return tasks.run(mode, args, folder, root)
+
+
+def _wake_for_page(folder: str, root: str) -> str:
+    """Wakes the worker for a page load. If no worker can run here, Stash's log says so once an hour."""
+    try:
+        return _wake(folder, root)
+    except NO_WORKER as error:
+        _tell(folder, str(error))
+        return "off"
+
+
+def _tell(folder: str, sentence: str) -> None:
+    from stash_courier.plugin import log
+
+    told = os.path.join(folder, files.TOLD)
+    try:
+        age = time.time() - os.path.getmtime(told)
+    except OSError:
+        age = TELL_SECONDS  # never told
+    if 0 <= age < TELL_SECONDS:
+        return
+    log.warning(sentence)
+    try:
+        os.close(os.open(told, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(told)
+    except OSError:
+        pass  # then the next page load says it again
+
+
 def _wake(folder: str, root: str) -> str:
     try:
         return "awake" if process.wake(folder) or process.start(folder, root) else "off"
+    except locks.LocksUnavailable:
+        raise
     except OSError as error:
         raise BadInputError(
             f"The worker can't be started ({error.strerror}). Check the owner of {folder} and the disk space. "

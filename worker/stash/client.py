@@ -16,6 +16,7 @@ from typing import TypeVar
 from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.named import KEY, NamedStash
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash.wire import LoginRefused, StashAddress, StashUnavailable, UnusableAnswer, Wire
 
@@ -63,14 +64,23 @@ class Stash:
     file and each answer renews the session's only cookie. Every method may raise StashUnavailable.
     """
 
-    def __init__(self, data_dir: Path, *, timeout: float = 30.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.time,
+        named: NamedStash | None = None,
+    ) -> None:
         """Does no I/O.
 
         Args:
             data_dir: the folder with ``connection.json``.
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
+            named: what the environment names in place of ``connection.json``.
         """
+        self._named = named or NamedStash()
         self._path = data_dir / CONNECTION
         self._timeout = timeout
         self._clock = clock
@@ -286,15 +296,17 @@ class Stash:
             try:
                 return ask(wire)
             except LoginRefused:
-                if not wire.api_key and wire.cookie == self._cookie:
+                if (wire.api_key, wire.cookie) == (self._named.api_key, self._cookie):
+                    if wire.api_key:
+                        raise _key_refused(wire.base_url) from None
                     raise
-            wire.api_key, wire.cookie = "", self._cookie
+            wire.api_key, wire.cookie = self._named.api_key, self._cookie
             return ask(wire)
 
     def _current_wire(self) -> Wire:
         """The connection to the Stash that connection.json names now."""
         try:
-            address = StashAddress.read(self._path)
+            address = self._named.address(self._path)
         except StashUnavailable:
             if self._wire is None:
                 raise
@@ -305,6 +317,13 @@ class Stash:
             self._wire = Wire(address, self._timeout)
         self._cookie = address.cookie
         return self._wire
+
+
+def _key_refused(url: str) -> LoginRefused:
+    return LoginRefused(
+        f"Stash at {url} refuses {KEY} (401); deliveries wait. Correct it and restart this worker; the key is in "
+        "Stash at Settings > Security"
+    )
 
 
 def _outage(reason: str) -> StashUnavailable:
