@@ -91,6 +91,7 @@ class Worker:
             [sys.executable, "-S", "-E", MAIN, "worker"],
             env={**os.environ, "STASH_COURIER_DATA": str(self._data)},
             stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # its log, which is in worker.log, too
         )
         wait_until(status.exists, 60.0)
         return self
