@@ -18,9 +18,9 @@ def unmet() -> str | None:
         return None
     return (
         f"Python {_dotted(sys.version_info[:3])} ({sys.executable}) with SQLite {sqlite} was found, and Python "
-        f"{_dotted(PYTHON)} or newer with SQLite {_dotted(SQLITE)} or newer is needed; until then changes are "
-        'kept and not delivered. Install them, or enter another Python at "Python Executable Path" in Stash\'s '
-        "system settings."
+        f"{_dotted(PYTHON)} or newer with SQLite {_dotted(SQLITE)} or newer is needed; until then neither "
+        "buttons nor worker run here, and changes are kept. Install them, or enter another Python at "
+        '"Python Executable Path" in the system settings of Stash.'
     )
 
 

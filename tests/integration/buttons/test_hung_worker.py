@@ -10,14 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from stash_courier.plugin.buttons import controls
 from stash_courier.plugin.context import Context
-from stash_courier.queue import files
+from stash_courier.queue import control, files, store
+from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, lock_holder, process
+from stash_courier.worker.main import Worker
+from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.support.buttons import Buttons
 from tests.support.press import press
@@ -151,3 +155,13 @@ def test_a_service_manager_restarts_the_worker(tmp_path: Path, monkeypatch: pyte
     assert answer["started"] is True
     assert answer["pid"] == 6
     assert answer["lines"][-1] == "Worker: restarted. Version: 2. Process: 6."
+
+
+def test_a_worker_that_looks_again_obeys_a_stop_button(tmp_path: Path) -> None:
+    """A worker that ends because Stash is gone looks once more for changes, but not after a stop button."""
+    worker = Worker(tmp_path, ROOT, -1, None)
+    with closing(SceneQueue(tmp_path)) as queue:
+        store.put(str(tmp_path), store.encode({"scene": 1, "event": "update", "at": 1.0}), 1.0)
+        assert worker._anything_new()
+        control.put(queue.connection, control.STOP, os.getpid())
+        assert not worker._anything_new()
