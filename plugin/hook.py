@@ -11,7 +11,7 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json, store
+from stash_courier.queue import files, lean_json, locks
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
@@ -29,6 +29,8 @@ LONGEST_ID = 19  # digits of SQLite's largest id
 # connection.json holds a session cookie, which expires after the owner's max_session_age: an hour, or seconds. A
 # worker that starts needs a valid one, but a bulk edit need not write the file with every scene.
 CONNECTION_AGE_SECONDS = 1
+TELL_SECONDS = 3600.0  # between two lines in Stash's log that say why no worker can run
+NO_WORKER = (process.NoWorkerHere, locks.LocksUnavailable)  # lasting reasons, each with a message for the owner
 
 
 def main(raw: bytes, root: str) -> int:
@@ -37,7 +39,6 @@ def main(raw: bytes, root: str) -> int:
     Returns:
         The exit code: 0, or 1 after an error that is on stdout and in Stash's log.
     """
-    silent = False
     try:
         request = _object(_parsed(raw), "standard input")
         args = _object(request.get("args"), "args")
@@ -51,16 +52,10 @@ def main(raw: bytes, root: str) -> int:
                 from stash_courier.plugin import notices
 
                 notices.show(folder)
-            return _answer(_wake(folder, root))
-        from stash_courier.plugin import vendored
-
-        vendored.add(root)
-        from stash_courier.plugin import tasks
-
-        silent = mode in tuple(tasks.MODES) and not tasks.pressed(args)  # Stash logs the errors of an operation
-        return _answer(tasks.run(mode, args, folder, root))
+            return _answer(_wake_for_page(folder, root))
+        return _answer(_press(mode, args, folder, root))
     except BadInputError as error:
-        if not silent:
+        if not error.silent:
             from stash_courier.plugin import log
 
             log.error(str(error))
@@ -118,6 +113,8 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
+    from stash_courier.queue import store  # only here: the other modes need no database, or need all of sqlite3
+
     at = time.time()
     event = _event(_object(args.get("hookContext"), "args.hookContext"), at)
     folder = data_folder(request)
@@ -129,6 +126,8 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     keep_connection(request, folder)
     try:
         _wake(folder, root)
+    except NO_WORKER:
+        pass  # the next page load or button says why; a bulk edit would say it a thousand times
     except BadInputError as error:  # the event is stored, so the hook succeeded
         from stash_courier.plugin import log
 
@@ -136,9 +135,60 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
     return "queued"
 
 
+def _press(mode: object, args: dict[str, Any], folder: str, root: str) -> object:
+    """Presses a button. The code of the buttons needs a newer Python than this module."""
+    from stash_courier.plugin import vendored
+    from stash_courier.worker import requirements
+
+    if unmet := requirements.unmet():
+        raise BadInputError(unmet)
+    vendored.add(root)
+    try:
+        from stash_courier.plugin import tasks
+    except ImportError as error:
+        raise BadInputError(
+            f"The plugin can't start ({error}). Install it again with everything that belongs to its folder. "
+            f"Changes are kept in {folder} and delivered then."
+        ) from error
+    try:
+        return tasks.run(mode, args, folder, root)
+    except BadInputError as error:
+        error.silent = mode in tuple(tasks.MODES) and not tasks.pressed(args)
+        raise
+
+
+def _wake_for_page(folder: str, root: str) -> str:
+    """Wakes the worker for a page load. If no worker can run here, Stash's log says so once an hour."""
+    try:
+        return _wake(folder, root)
+    except NO_WORKER as error:
+        _tell(folder, str(error))
+        return "off"
+
+
+def _tell(folder: str, sentence: str) -> None:
+    from stash_courier.plugin import log
+
+    told = os.path.join(folder, files.TOLD)
+    try:
+        age = time.time() - os.path.getmtime(told)
+    except OSError:
+        age = TELL_SECONDS  # never told
+    if 0 <= age < TELL_SECONDS:
+        return
+    log.warning(sentence)
+    try:
+        os.close(os.open(told, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(told)
+    except OSError:
+        pass  # then the next page load says it again
+
+
 def _wake(folder: str, root: str) -> str:
     try:
         return "awake" if process.wake(folder) or process.start(folder, root) else "off"
+    except locks.LocksUnavailable:
+        raise
     except OSError as error:
         raise BadInputError(
             f"The worker can't be started ({error.strerror}). Check the owner of {folder} and the disk space. "

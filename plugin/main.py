@@ -18,7 +18,10 @@ sys.modules["stash_courier"] = package
 if __name__ == "__main__":
     if sys.argv[1:] == ["worker"]:
         from stash_courier.plugin import vendored
+        from stash_courier.worker import requirements
 
+        if unmet := requirements.unmet():
+            sys.exit(unmet)
         vendored.add(ROOT)
         from stash_courier.worker import main
 

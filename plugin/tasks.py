@@ -22,7 +22,7 @@ from stash_courier.plugin.buttons import (
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
-from stash_courier.queue import store
+from stash_courier.queue import locks, store
 from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
@@ -98,6 +98,8 @@ def _explained(error: Exception, folder: Path) -> str:
     """What is wrong and what to do, for an error that stops a button."""
     if isinstance(error, sqlite3.Error):
         return unreadable(f"A database in {folder}", error)
+    if isinstance(error, locks.LocksUnavailable):
+        return str(error)
     if isinstance(error, OSError):
         where, reason = error.filename or folder, error.strerror or error
         return f"{where} can't be used ({reason}). Check its owner and the free disk space."

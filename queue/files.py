@@ -13,6 +13,7 @@ CONNECTION = "connection.json"  # how to reach Stash
 WORKER_LOCK = "worker.lock"  # lock: held by the one worker
 WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
 WORKER_LOG = "worker.log"
+TOLD = "told"  # empty: when Stash's log was last told why no worker can run
 WAKE = "wake"  # named pipe that wakes the worker
 NOTICES = "notices"  # lines for Stash's log, left by the worker
 NOTICES_SHOWN = "notices.shown"  # those that were written there

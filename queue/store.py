@@ -6,10 +6,15 @@ Every millisecond spent here delays every edit in Stash.
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 
-from stash_courier.queue import files, lean_json, locks, schema
+from stash_courier.queue import files, lean_json, lean_sqlite, locks, schema
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    sqlite3 = lean_sqlite.module()
 
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stash_courier.queue import files
+from stash_courier.worker import process
 from stash_courier.worker.http.redact import redact
 
-LOG_BYTES, LOG_FILES = 1 << 20, 3
+LOG_FILES = 3
 LONGEST_LINE = 16_000  # characters: room for a traceback, but not for a title of a megabyte
 
 log = logging.getLogger("stash_courier")
@@ -33,21 +33,22 @@ class Line(logging.Formatter):
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]]) -> None:
-    """Sends the log to worker.log, which is rotated, and to the terminal if there is one.
+def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]], *, foreground: bool = False) -> None:
+    """Sends the log to worker.log, which is rotated, and in the foreground to stderr as well.
 
     Args:
         folder: the data folder.
         secrets: gives the words to remove; whatever looks like a secret is removed anyway.
+        foreground: stderr is a terminal, or the log of systemd or of a container.
 
     Raises:
         OSError: worker.log can't be opened.
     """
     path = folder / files.WORKER_LOG
     file = logging.handlers.RotatingFileHandler(
-        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", errors="backslashreplace"
+        path, maxBytes=process.LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", errors="backslashreplace"
     )
-    for handler in (file, logging.StreamHandler()) if sys.stderr.isatty() else (file,):
+    for handler in (file, logging.StreamHandler()) if foreground else (file,):
         handler.setFormatter(Line(secrets))
         log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -13,12 +13,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
-from stash_courier.queue import files, repair, store
+from stash_courier.queue import control, files, locks, repair, store
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
+from stash_courier.worker.stash.named import NamedStash
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
 ATTEND_SECONDS = 1.0  # between two looks at what the owner wants, and for trouble to tell the owner of
@@ -35,12 +36,20 @@ log = logging.getLogger("stash_courier")
 
 
 class Worker:
-    """One worker. ``lock`` is the descriptor that holds the worker.lock of the data folder ``folder``."""
+    """One worker.
 
-    def __init__(self, folder: Path, root: Path, lock: int) -> None:
+    Args:
+        folder: the data folder.
+        root: the plugin's folder.
+        lock: the descriptor that holds the worker.lock.
+        named: in the foreground, what the environment says about Stash; None in the background.
+    """
+
+    def __init__(self, folder: Path, root: Path, lock: int, named: NamedStash | None) -> None:
         self._folder = folder
         self._root = root
         self._lock = lock
+        self._named = named
         self._stop = False
         self._runtime: Runtime | None = None
         self._started_at = time.time()
@@ -72,7 +81,8 @@ class Worker:
             with runtime as self._runtime:
                 end = self._serve(runtime)
             if end == "new code":
-                process.become(str(self._folder), str(self._root), self._lock)
+                foreground = self._named is not None
+                process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
             if end != "Stash is gone":
                 return
             # A hook that came after the last look found the lock taken: look again without it.
@@ -85,7 +95,7 @@ class Worker:
         """Opens the data folder as soon as possible; None if the worker is stopped before that."""
         while not self._stop:
             try:
-                return Runtime(self._folder)
+                return Runtime(self._folder, self._named)
             except sqlite3.OperationalError as error:
                 log.error("the data folder can't be opened now (%s): nothing is lost, retrying", error)
                 time.sleep(RETRY_SECONDS)
@@ -127,12 +137,15 @@ class Worker:
             return changed
         if self._age() > LONGEST_LIFE_SECONDS and not runtime.dispatcher.busy():
             return "new code"
-        if runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS and runtime.queue.empty():
-            return "Stash is gone"
+        gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS
+        if gone and self._named is None and runtime.queue.empty():
+            return "Stash is gone"  # in the foreground nobody would start it again
         return None
 
     def _anything_new(self) -> bool:
         with closing(SceneQueue(self._folder)) as queue:
+            if control.get(queue.connection, control.STOP) == os.getpid():
+                return False  # a stop button doesn't wait for this process any more
             return not queue.inbox_empty() or any((self._folder / files.SPOOL).glob("*.json"))
 
     def _do_chores(self, runtime: Runtime) -> None:
@@ -166,6 +179,7 @@ def main() -> int:
     """Runs the worker; returns the exit code."""
     root = Path(__file__).resolve().parent.parent
     try:
+        named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)
         if folder is None:
             sys.stderr.write("No data folder: set STASH_COURIER_DATA to <config.yml's folder>/stash_courier.\n")
@@ -181,8 +195,11 @@ def main() -> int:
         if in_background:
             process.give_way()  # a first full send must not slow down Stash's hooks
         os.chdir(folder)
-        worker = Worker(folder, root, lock)
-        set_up_log(folder, worker.secrets)
+        worker = Worker(folder, root, lock, named)
+        set_up_log(folder, worker.secrets, foreground=named is not None)
+    except (ValueError, locks.LocksUnavailable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     except OSError as error:
         sys.stderr.write(
             f"{error.filename} can't be used ({error.strerror}): run the worker as the user that runs Stash, or "

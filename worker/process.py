@@ -17,9 +17,16 @@ TYPE_CHECKING = False  # importing typing would add a fifth of a bare interprete
 if TYPE_CHECKING:
     from typing import NoReturn
 
-GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
+FOREGROUND = "STASH_COURIER_FOREGROUND"  # "1" for new code that takes the place of a worker in the foreground
+GLANCE_SECONDS = 0.25  # longer than `running` shares the lock, even on a busy machine
+TRY_SECONDS = 0.002  # between two attempts meanwhile
+LOG_BYTES = 1 << 20  # of worker.log before it is rotated
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
 NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
+
+
+class NoWorkerHere(Exception):
+    """No worker can run on this machine as it is. The message is for the owner."""
 
 
 def wake(folder: str) -> bool:
@@ -61,6 +68,8 @@ def start(folder: str, root: str) -> bool:
         False if ``STASH_COURIER_WORKER=off`` forbids it.
 
     Raises:
+        NoWorkerHere: it can't run on this Python.
+        locks.LocksUnavailable: the data folder has no file locks.
         OSError: it can't be started.
     """
     if os.environ.get("STASH_COURIER_WORKER") == "off":
@@ -68,28 +77,24 @@ def start(folder: str, root: str) -> bool:
     lock = _taken(folder)
     if lock is None:
         return True
-    if os.name == "nt":
-        os.close(lock)  # a child can't inherit it there: the worker takes its own, and of two workers one exits
-        _start_on_windows(folder, root)
-        return True
-    command = _command(root)
-    log = os.path.join(folder, files.WORKER_LOG)
     try:
-        os.set_inheritable(lock, True)
-        os.posix_spawn(
-            command[0],
-            command,
-            _environment(folder, lock),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
-            ],
-            setsid=True,
-        )
+        from stash_courier.worker import requirements  # only here: most hooks find a worker running
+
+        if (unmet := requirements.unmet()) is not None:
+            raise NoWorkerHere(unmet)
+        _bound_log(folder)
+        if os.name != "nt":
+            _start_with_lock(folder, root, lock)
     finally:
         os.close(lock)
+    if os.name == "nt":  # a child can't inherit a lock there: it takes its own, and of two workers one exits
+        _start_on_windows(folder, root)
     return True
+
+
+def in_foreground() -> bool:
+    """Whether a person or a service manager started this worker, not the plugin. Ask before ``hold``."""
+    return LOCK_FD not in os.environ or os.environ.get(FOREGROUND) == "1"
 
 
 def hold(folder: str) -> int | None:
@@ -130,14 +135,18 @@ def give_way() -> None:
 
 
 def running(folder: str) -> bool:
-    """Whether a worker holds the lock of this data folder."""
-    lock = locks.taken(os.path.join(folder, files.WORKER_LOCK))
+    """Whether a worker holds the lock of this data folder. Shares the lock for a moment if none does.
+
+    Raises:
+        OSError: the lock file can't be used; a locks.LocksUnavailable says why.
+    """
+    lock = locks.taken(os.path.join(folder, files.WORKER_LOCK), shared=True)
     if lock is not None:
         os.close(lock)
     return lock is None
 
 
-def become(folder: str, root: str, lock: int) -> NoReturn:
+def become(folder: str, root: str, lock: int, *, foreground: bool) -> NoReturn:
     """Replaces this worker's program by the code that is on disk now, without releasing the lock."""
     if os.name == "nt":
         os.close(lock)
@@ -145,16 +154,22 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
         sys.exit(0)
     os.set_inheritable(lock, True)
     command = _command(root)
-    os.execve(command[0], command, _environment(folder, lock))  # does not return
+    environment = {**_environment(folder, str(lock)), FOREGROUND: "1" if foreground else ""}
+    os.execve(command[0], command, environment)  # does not return
 
 
 def _taken(folder: str) -> int | None:
-    """The worker's lock, or None if a worker holds it. Retries once, since `running` holds it for a moment."""
+    """The worker's lock, or None if a worker holds it.
+
+    `running` shares the lock for a moment, and only a worker keeps others from sharing it. So while it can be
+    shared, no worker runs, and this tries again.
+    """
     path = os.path.join(folder, files.WORKER_LOCK)
-    lock = locks.taken(path)
-    if lock is None:
-        time.sleep(GLANCE_SECONDS)
-        lock = locks.taken(path)
+    give_up = time.monotonic() + GLANCE_SECONDS
+    while (lock := locks.taken(path)) is None:
+        if running(folder) or time.monotonic() > give_up:
+            return None
+        time.sleep(TRY_SECONDS)
     return lock
 
 
@@ -162,8 +177,36 @@ def _command(root: str) -> list[str]:
     return [sys.executable, "-S", "-E", os.path.join(root, "plugin", "main.py"), "worker"]
 
 
-def _environment(folder: str, lock: int) -> dict[str, str]:
-    return {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: str(lock)}
+def _environment(folder: str, lock: str) -> dict[str, str]:
+    return {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: lock}
+
+
+def _bound_log(folder: str) -> None:
+    """Keeps worker.log from growing when every worker dies before it sets up its log, which is rotated."""
+    log = os.path.join(folder, files.WORKER_LOG)
+    try:
+        if os.path.getsize(log) > LOG_BYTES:
+            os.replace(log, f"{log}.1")
+    except OSError:
+        pass  # there is none
+
+
+def _start_with_lock(folder: str, root: str, lock: int) -> None:
+    """Starts the worker detached; it inherits the descriptor that holds the lock."""
+    command = _command(root)
+    log = os.path.join(folder, files.WORKER_LOG)
+    os.set_inheritable(lock, True)
+    os.posix_spawn(
+        command[0],
+        command,
+        _environment(folder, str(lock)),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+        ],
+        setsid=True,
+    )
 
 
 def _start_on_windows(folder: str, root: str) -> None:
@@ -171,7 +214,7 @@ def _start_on_windows(folder: str, root: str) -> None:
 
     flags = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     nothing = subprocess.DEVNULL
-    environment = {**os.environ, "STASH_COURIER_DATA": folder}
+    environment = _environment(folder, "none")
     with open(os.path.join(folder, files.WORKER_LOG), "ab") as log:
         subprocess.Popen(
             _command(root), env=environment, stdin=nothing, stdout=nothing, stderr=log, creationflags=flags

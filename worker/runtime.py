@@ -20,6 +20,7 @@ from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.notices import Notices
 from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.named import NamedStash
 from stash_courier.worker.wakeup import Wakeup
 
 LOOK_SECONDS = 1.0  # between two looks at the inbox even if nothing wakes the worker: a safety net
@@ -34,8 +35,9 @@ log = logging.getLogger("stash_courier")
 class Runtime:
     """Everything that is open while deliveries run. The caller holds the data folder's worker.lock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, named: NamedStash | None = None) -> None:
         self.folder = folder
+        self._named = named  # a Stash that the environment names
         self._ignored: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
@@ -62,7 +64,7 @@ class Runtime:
             self._open_files()
         if repaired is not None:
             control.put(self.queue.connection, control.REPAIRED, repaired)
-        self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder), self.wakeup)
+        self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder, named=self._named), self.wakeup)
         self._opened.callback(self.dispatcher.close)
         self._notices = Notices(self.folder, self.queue, self.dlq, self.dispatcher.registry)
         self._data_version = -1

@@ -1,17 +1,19 @@
-"""The buttons that control the worker: pause, resume, restart, stop. The worker is asked to stop, never killed."""
+"""The buttons that control the worker: pause, resume, restart, stop. A worker that hangs is killed."""
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.words import since, span
-from stash_courier.queue import control, files
-from stash_courier.worker import heartbeat, process
+from stash_courier.queue import control, files, store
+from stash_courier.worker import heartbeat, lock_holder, process
 from stash_courier.worker.main import GRACE_SECONDS
 
 STOP_SECONDS = 15.0  # longer than the worker's own grace period
+KILLED_SECONDS = 5.0  # until the system has ended a process
 START_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 assert STOP_SECONDS > GRACE_SECONDS
@@ -63,50 +65,86 @@ def stop_worker(context: Context, _: Arguments) -> dict[str, object]:
 
 def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
     """Stops the worker if it runs, then starts it."""
-    folder = str(context.folder)
+    folder, began = str(context.folder), time.time()
     ran = process.running(folder)
-    if ran:
-        _stop(context)
-    began = time.time()
-    if not context.may_start:
-        context.report.warn(f"Worker: not started. {context.start_by_hand}")
+    if ran and not _stop(context):
         return {"started": False, "pid": None}
-    process.start(folder, context.root)
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up:
-        status = heartbeat.read(context.folder)
-        if status is not None and status.heartbeat_at >= began and process.running(folder):
-            done = "restarted" if ran else "started (it was not running)"
-            context.report.say(f"Worker: {done}. Version: {status.version}. Process: {status.pid}.")
-            return {"started": True, "pid": status.pid}
-        time.sleep(LOOK_SECONDS)
-    context.report.warn(
-        f"Worker: started, but without a heartbeat after {START_SECONDS:.0f} s. "
-        f"The end of {context.folder / files.WORKER_LOG} says why."
-    )
+    if context.may_start:
+        process.start(folder, context.root)
+    # Where this plugin may not start one, a service manager may do it.
+    status = _new_worker(context, began) if ran or context.may_start else None
+    if status is not None:
+        done = "restarted" if ran else "started (it was not running)"
+        context.report.say(f"Worker: {done}. Version: {status.version}. Process: {status.pid}.")
+        return {"started": True, "pid": status.pid}
+    if context.may_start:
+        context.report.warn(
+            f"Worker: started, but without a heartbeat after {START_SECONDS:.0f} s. "
+            f"The end of {context.folder / files.WORKER_LOG} says why."
+        )
+    else:
+        context.report.warn(f"Worker: not started. {context.start_by_hand}")
     return {"started": False, "pid": None}
 
 
+def _new_worker(context: Context, began: float) -> heartbeat.Heartbeat | None:
+    """Waits for the heartbeat of a worker that started after ``began``; None if there is none in time."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        status = heartbeat.read(context.folder)
+        if status is not None and status.started_at >= began and process.running(str(context.folder)):
+            return status
+        time.sleep(LOOK_SECONDS)
+    return None
+
+
 def _stop(context: Context) -> bool:
-    """Asks the worker to stop and waits for its end; False if it still runs after ``STOP_SECONDS``."""
+    """Asks the worker to stop and waits for its end; ends it if it hangs. False if it still runs."""
     folder, report = str(context.folder), context.report
-    who = ""
+    who, began = "", time.time()
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:
         # Asked again and again: a worker that has just started drops requests made to the one before.
         status = heartbeat.read(context.folder)
-        if status is not None:
+        replaced = status is not None and status.started_at >= began  # a hook has started the next one
+        if status is not None and not replaced:
             who = f" Process: {status.pid}."
-            with context.queue() as queue:
-                if control.get(queue.connection, control.STOP) != status.pid:
-                    control.put(queue.connection, control.STOP, status.pid)
+            _ask(context, status.pid)
         process.wake(folder)
         time.sleep(LOOK_SECONDS)
-        if not process.running(folder):
+        if replaced or not process.running(folder):
             report.say(f"Worker: stopped, with its requests in flight finished.{who}")
             return True
-    report.warn(
-        f"Worker: still running {STOP_SECONDS:.0f} s after it was asked to stop.{who} It stops when its last "
-        'request ends. Press "Show status" to see whether it runs.'
+    return _end_hanging(context, who)
+
+
+def _ask(context: Context, pid: int) -> None:
+    try:
+        with context.queue() as queue:
+            if control.get(queue.connection, control.STOP) != pid:
+                control.put(queue.connection, control.STOP, pid)
+    except (store.QueueUnavailable, sqlite3.Error):
+        pass  # a worker that hangs may keep queue.db locked
+
+
+def _end_hanging(context: Context, who: str) -> bool:
+    """Kills the worker if this process is sure which one it is; whether it has ended."""
+    late = f"{STOP_SECONDS:.0f} s after it was asked to stop"
+    try:
+        pid = lock_holder.kill(context.folder)
+    except OSError:
+        pid = None  # another user's
+    give_up = time.monotonic() + KILLED_SECONDS
+    while pid is not None and time.monotonic() < give_up:
+        if not process.running(str(context.folder)):
+            context.report.warn(
+                f"Worker: ended by force, because it was still running {late}. Process: {pid}. What it was "
+                "sending is sent again."
+            )
+            return True
+        time.sleep(LOOK_SECONDS)
+    context.report.warn(
+        f"Worker: still running {late}.{who} It can't be ended from here. If it runs in another container or as "
+        "another user, end it there."
     )
     return False

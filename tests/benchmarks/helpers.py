@@ -107,6 +107,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
             start_new_session=True,
+            stderr=subprocess.DEVNULL,  # its log, which is in worker.log, too
         )
         os.close(lock)
         wait_until(status.exists, 60.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from stash_courier.queue import files, locks
 from stash_courier.worker import process
 from stash_courier.worker.wakeup import Wakeup
 from tests import ROOT
-from tests.support.durable import HOOK, change, inbox, run_hook, start_hook
+from tests.support.durable import HOOK, change, failed, inbox, request, run_hook, start_hook
 
 # A worker's program that records its start and what it inherited, and holds the lock until the file "end" exists.
 STUB = """
@@ -186,6 +187,68 @@ def test_a_status_button_is_not_mistaken_for_a_worker(data: Path, root: Path) ->
     with mock.patch.object(locks, "taken", once_busy):
         assert process.start(str(data), str(root))
     wait_for(lambda: started(data))
+
+
+def test_a_hook_waits_for_a_status_button(data: Path, root: Path) -> None:
+    """A status button that is held up while it looks at the lock doesn't keep a hook from starting a worker."""
+    real_close, looking, waits = os.close, [], []
+
+    def held_up(fd: int) -> None:
+        looking.append(fd)
+
+    with mock.patch.object(os, "close", held_up):
+        assert not process.running(str(data))
+    (fd,) = looking
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            real_close(fd)
+
+    with mock.patch.object(time, "sleep", pause):
+        assert process.start(str(data), str(root))
+    assert len(waits) == 3
+    wait_for(lambda: started(data))
+
+
+def test_a_hook_does_not_wait_for_a_worker(data: Path, root: Path) -> None:
+    """A hook that finds a worker at the lock, but not yet at the pipe, goes on at once."""
+    lock = process.hold(str(data))
+    assert lock is not None
+    with mock.patch.object(time, "sleep", side_effect=AssertionError("waited")):
+        assert process.start(str(data), str(root))
+        assert process.running(str(data))
+    os.close(lock)
+    assert not process.running(str(data))
+
+
+def test_two_status_buttons_see_no_worker_in_each_other(data: Path) -> None:
+    """A status button that looks at the lock isn't taken for a worker by another one."""
+    looking = locks.taken(str(data / files.WORKER_LOCK), shared=True)
+    assert looking is not None
+    assert not process.running(str(data))
+    os.close(looking)
+
+
+def test_a_worker_that_dies_at_once_does_not_fill_the_disk(data: Path, tmp_path: Path) -> None:
+    """The log of workers that die before they set up their log is rotated, and the button says what is missing."""
+    root = tmp_path / "incomplete"
+    for name in ("plugin", "queue", "worker"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "worker" / "settings.py").unlink()
+    log = data / files.WORKER_LOG
+    log.write_bytes(b"x" * process.LOG_BYTES)
+    command = [*HOOK[:-1], str(root / "plugin" / "main.py")]
+    for scene_id in (1, 2):
+        hook = start_hook(data, change(scene_id), command, STASH_COURIER_WORKER="")
+        assert hook.communicate(timeout=60)[0] == b'{"output": "queued"}'
+        wait_for(lambda: not process.running(str(data)))
+    assert b"No module named 'stash_courier.worker.settings'" in log.read_bytes()
+    assert log.stat().st_size < process.LOG_BYTES
+    assert (data / f"{files.WORKER_LOG}.1").stat().st_size > process.LOG_BYTES
+    button = start_hook(data, json.dumps({**request(None), "args": {"mode": "status"}}).encode(), command)
+    out, err = button.communicate(timeout=60)
+    assert "Install it again" in failed(button.returncode, out, err)
 
 
 def test_of_two_workers_one_exits(data: Path) -> None:

@@ -17,6 +17,7 @@ from stash_courier.queue.files import CONNECTION
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.cover_wires import CoverWires
+from stash_courier.worker.stash.named import KEY, NamedStash
 from stash_courier.worker.stash.pace import Pace
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
 from stash_courier.worker.stash.wire import (
@@ -80,6 +81,7 @@ class Stash:
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        named: NamedStash | None = None,
     ) -> None:
         """Does no I/O.
 
@@ -88,8 +90,10 @@ class Stash:
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
             monotonic: monotonic seconds, to measure how long Stash takes.
+            named: what the environment names in place of ``connection.json``.
         """
         self.pace = Pace()
+        self._named = named or NamedStash()
         self._path = data_dir / CONNECTION
         self._timeout = timeout
         self._clock = clock
@@ -166,7 +170,7 @@ class Stash:
         """
         address = self._read_address()
         with self._cover_wires.lend(address) as wire:
-            wire.api_key, wire.cookie = "", address.cookie
+            wire.api_key, wire.cookie = address.api_key, address.cookie
             queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
             if queries_wire is not None and queries_wire.base_url == wire.base_url:
                 wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
@@ -343,7 +347,7 @@ class Stash:
     def _read_address(self) -> StashAddress:
         """The address and cookie that connection.json names now; the last ones while it can't be read."""
         try:
-            self._address = StashAddress.read(self._path)
+            self._address = self._named.address(self._path)
         except StashUnavailable:
             if self._address is None:
                 raise  # otherwise the file is gone or being replaced, but Stash may still be there
@@ -358,10 +362,19 @@ def _with_login(wire: Wire, address: StashAddress, ask: Callable[[Wire], T]) -> 
     try:
         return ask(wire)
     except LoginRefused:
-        if not wire.api_key and wire.cookie == address.cookie:
+        if (wire.api_key, wire.cookie) == (address.api_key, address.cookie):
+            if wire.api_key:
+                raise _key_refused(wire.base_url) from None
             raise
-    wire.api_key, wire.cookie = "", address.cookie
+    wire.api_key, wire.cookie = address.api_key, address.cookie
     return ask(wire)
+
+
+def _key_refused(url: str) -> LoginRefused:
+    return LoginRefused(
+        f"Stash at {url} refuses {KEY} (401); deliveries wait. Correct it and restart this worker; the key is in "
+        "Stash at Settings > Security"
+    )
 
 
 def _outage(reason: str) -> StashUnavailable:

@@ -73,6 +73,7 @@ class StashAddress:
     host: str  # the address Stash listens on
     port: int
     cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
+    api_key: str = field(default="", repr=False)  # that the environment names; see named.py
 
     @classmethod
     def read(cls, path: Path) -> StashAddress:
@@ -149,7 +150,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         self.base_url = address.url
         self.url = f"{self.base_url}/graphql"
         self.cookie = address.cookie  # until Stash renews it
-        self.api_key = ""  # in memory only
+        self.api_key = address.api_key  # in memory only
         self.max_age: float | None = None  # lifetime of a session in seconds, from its last renewal
         self._timeout = timeout
         self.s.trust_env = False
