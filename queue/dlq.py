@@ -85,6 +85,7 @@ class DeadLetterQueue:
         self._redact = redact
         self._plugin_version = plugin_version
         self._conn: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None  # of the open file
 
     def close(self) -> None:
         """Closes the file."""
@@ -111,8 +112,7 @@ class DeadLetterQueue:
             "retry_count": retry_count,
             "failed_at": self._clock(),
         }
-        conn = self._open(create=True)
-        assert conn is not None
+        conn = self.opened()
         added = conn.execute(sql.ADD, columns)
         if added.rowcount:
             return int(added.lastrowid or 0)
@@ -233,6 +233,17 @@ class DeadLetterQueue:
 
     # The file
 
+    @property
+    def moved(self) -> bool:
+        """Whether the open file was removed or replaced."""
+        return self._conn is not None and files.identity(self._file) != self._identity
+
+    def opened(self) -> sqlite3.Connection:
+        """The connection to the file, which is made if it is missing."""
+        conn = self._open(create=True)
+        assert conn is not None
+        return conn
+
     def _read(self, statement: str, parameters: Any = ()) -> list[Any]:
         conn = self._open()
         return [] if conn is None else conn.execute(statement, parameters).fetchall()
@@ -265,6 +276,7 @@ class DeadLetterQueue:
                 if not create:
                     return None
                 store.make(self._file, sql.CREATE)
+            self._identity = files.identity(self._file)
             self._conn = store.connect(self._file, BUSY_SECONDS, sql.VERSION)
             self._conn.execute("PRAGMA wal_autocheckpoint = 1000")  # no hook writes here
             self._conn.text_factory = codec.readable

@@ -21,6 +21,7 @@ from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
+FILES_SECONDS = 0.5  # between two looks at whether the open files are still those in the data folder
 TIDY_SECONDS = 30.0
 PURGE_SECONDS = 6 * 3600.0
 RETRY_SECONDS = 1.0  # after the files were locked, or the disk full
@@ -28,7 +29,7 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is asked to stop
 STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothing to deliver ends
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
-End = Literal["stopped", "Stash is gone", "new code", "removed"]
+End = Literal["stopped", "Stash is gone", "new code", "removed", "the lock file was removed"]
 
 log = logging.getLogger("stash_courier")
 
@@ -45,7 +46,8 @@ class Worker:
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
-        self._next = {"beat": 0.0, "code": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}  # seconds since the start
+        # Seconds since the start
+        self._next = {"beat": 0.0, "code": 0.0, "lock": 0.0, "files": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}
 
     def stop(self, *_: object) -> None:
         """Asks the worker to end; a signal handler."""
@@ -75,8 +77,8 @@ class Worker:
             self._lock = lock
 
     def _open(self) -> Runtime | None:
-        """Opens the data folder as soon as possible; None if the worker is stopped before that."""
-        while not self._stop:
+        """Opens the data folder as soon as possible; None if the worker must end before that."""
+        while not self._stop and self._holds_lock():
             try:
                 return Runtime(self._folder)
             except sqlite3.OperationalError as error:
@@ -90,6 +92,8 @@ class Worker:
             try:
                 end = self._work(runtime)
                 log.info("ending: %s", end)
+                if end == "the lock file was removed":
+                    return end  # the files may be another worker's by now
                 # Only a person waits for an end. What completes before new code starts isn't sent twice.
                 timeout = runtime.dispatcher.registry.settings.delivery_timeout_seconds
                 runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
@@ -105,6 +109,8 @@ class Worker:
             try:
                 if (end := self._why_end(runtime)) is not None:
                     return end
+                if self._due("files", FILES_SECONDS):
+                    runtime.follow_files(GRACE_SECONDS)
                 runtime.take_spool()
                 wait = runtime.dispatcher.step()
                 self._do_chores(runtime)
@@ -114,6 +120,8 @@ class Worker:
             runtime.sleep(wait)
 
     def _why_end(self, runtime: Runtime) -> End | None:
+        if self._due("lock", FILES_SECONDS) and not self._holds_lock():
+            return "the lock file was removed"
         if self._stop or runtime.stop_wanted():
             return "stopped"
         if self._due("code", CODE_SECONDS) and (changed := self._code.look()) is not None:
@@ -123,6 +131,14 @@ class Worker:
         if runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS and runtime.queue.empty():
             return "Stash is gone"
         return None
+
+    def _holds_lock(self) -> bool:
+        """Whether the lock file is still the one in the data folder. Otherwise another worker may run by now."""
+        held = os.fstat(self._lock)
+        try:
+            return files.identity(self._folder / files.WORKER_LOCK) == (held.st_dev, held.st_ino)
+        except OSError:
+            return True  # the file system doesn't say
 
     def _anything_new(self) -> bool:
         with closing(SceneQueue(self._folder)) as queue:

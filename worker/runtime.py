@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, migrate, repair, transfer
+from stash_courier.queue import control, files, migrate, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
@@ -35,6 +35,7 @@ class Runtime:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._queue_db = folder / files.QUEUE_DB
         self._ignored: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
@@ -68,10 +69,16 @@ class Runtime:
     def _open_files(self) -> None:
         """Migrates and opens both files and cleans up after a kill. If one is damaged, neither stays open."""
         migrate.migrate(self.folder)
+        store.admit(str(self.folder), None)
         with ExitStack() as opened:
+            before = files.identity(self._queue_db)
             self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
+            # What was there before it was opened: a file that was replaced since is noticed.
+            self._queue_identity = before or files.identity(self._queue_db)
+            store.admit(str(self.folder), self._queue_identity)
             dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
             self.dlq = opened.enter_context(closing(dlq))
+            replaced.take_over(self.queue, self.dlq)
             # These were for the previous worker.
             control.put(self.queue.connection, control.STOP, None)
             control.put(self.queue.connection, control.STASH, None)
@@ -79,8 +86,36 @@ class Runtime:
             self.queue.recover()
             self._opened = opened.pop_all()
 
+    def follow_files(self, grace_seconds: float) -> None:
+        """Goes on with the files at the paths, and with what waits, if the open ones were removed or replaced.
+
+        Deliveries in flight may end first, for at most ``grace_seconds``.
+
+        Raises:
+            sqlite3.OperationalError: what waits can't be copied now; everything is still open.
+        """
+        if moved := self._moved():
+            names = " and ".join(path.name for path in moved)
+            log.warning("%s was removed or replaced: what waits is taken over into the new file", names)
+            self.finish(grace_seconds)
+            self.reopen()
+
+    def _moved(self) -> dict[Path, sqlite3.Connection]:
+        """The databases that are open here and no longer at their paths."""
+        moved = {}
+        try:
+            if files.identity(self._queue_db) != self._queue_identity:
+                moved[self._queue_db] = self.queue.connection
+            if self.dlq.moved:
+                moved[self.dlq.path] = self.dlq.opened()
+        except OSError as error:
+            log.warning("the data folder can't be looked at (%s)", error)
+        return moved
+
     def reopen(self) -> None:
         """Repairs a damaged file and opens everything again. What was in flight is delivered again."""
+        for path, conn in self._moved().items():
+            replaced.keep(conn, path)
         self._opened.close()
         self._open(repair.repair(self.folder))
 

@@ -146,6 +146,7 @@ class _Foreground:
         if now - self._beat_at > heartbeat.HEARTBEAT_SECONDS:
             self._beat_at = now
             heartbeat.beat(self._context.folder, self._began)
+        session.follow_files(main.GRACE_SECONDS)
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()
