@@ -150,8 +150,12 @@ GROUP BY destination"""
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE status = 2"
 # Makes all of it suspect. The death counts for a watched suspect, or for the only delivery in flight.
 SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
-# Makes deliveries due whose due time is damaged; otherwise they would wait indefinitely.
-RESET_DUE = f"UPDATE {DELIVERIES} SET due = 0.0 WHERE typeof(due) NOT IN ('real', 'integer')"
+# Makes deliveries due whose due time is damaged, or later than anything waits, as after a wrong clock.
+_TOO_LATE = "typeof(due) NOT IN ('real', 'integer') OR due > :latest"
+RESET_DUE = f"""
+UPDATE {DELIVERIES} SET due = CASE WHEN {_TOO_LATE} THEN :now ELSE due END,
+    later_due = CASE WHEN later_due > :latest THEN :now ELSE later_due END
+WHERE {_TOO_LATE} OR later_due > :latest"""
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 
 # The ledger

@@ -46,6 +46,8 @@ class Worker:
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
+        # Seconds since the start: of the last heartbeat, and from which on dead letters may be deleted
+        self._beat_at = self._purge_from = 0.0
         # Seconds since the start
         self._next = {"beat": 0.0, "code": 0.0, "lock": 0.0, "files": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}
 
@@ -146,11 +148,18 @@ class Worker:
 
     def _do_chores(self, runtime: Runtime) -> None:
         if self._due("beat", heartbeat.HEARTBEAT_SECONDS):
-            heartbeat.beat(self._folder, self._started_at)
+            self._beat()
         if self._due("tidy", TIDY_SECONDS):
             runtime.queue.tidy()
         if runtime.dispatcher.poller.knows_settings and self._due("purge", PURGE_SECONDS):
-            runtime.purge()
+            self._beat()  # the clock may have jumped since the last one
+            if self._age() >= self._purge_from:
+                runtime.purge()
+
+    def _beat(self) -> None:
+        age = self._age()
+        self._purge_from = age + heartbeat.beat(self._folder, self._started_at, age - self._beat_at)
+        self._beat_at = age
 
     def _age(self) -> float:
         return time.monotonic() - self._started

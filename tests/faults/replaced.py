@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import files
+from stash_courier.queue import files, repair
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.standin.receivers import Reply
@@ -98,6 +98,7 @@ def _one(folder: Path, name: str, act: Callable[[Path, Path], None], hooks: int)
             report.failures.append("the worker took over nothing within 15 s")
             testbed.kill_worker()  # as a container ends; what is lost is lost now
             testbed.rouse()
+            wait_until(lambda: not path.exists() or repair.is_sound(path), 15.0)
             testbed.drain(60.0, expedite=True)
         report.expect(testbed.workers() == [before], "the worker didn't go on")
         testbed.check_integrity(report)
