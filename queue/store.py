@@ -13,6 +13,8 @@ from stash_courier.queue import files, lean_json, locks, schema
 
 NO_FILE = (0, 0)  # the identity of no file: nobody may open queue.db
 REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
+# Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
+LONGEST_PATH = 500
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -36,10 +38,15 @@ def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlit
         version: the schema version that the file must have; None for any.
 
     Raises:
-        QueueUnavailable: it has another schema version.
+        QueueUnavailable: it has another schema version, or its path is too long.
         sqlite3.Error: the file can't be opened or isn't a database of ours.
     """
-    conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    try:
+        conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        if said := too_long(path):
+            raise QueueUnavailable(said) from error
+        raise
     try:
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute("PRAGMA wal_autocheckpoint = 0")
@@ -49,6 +56,18 @@ def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlit
         conn.close()
         raise
     return conn
+
+
+def too_long(path: str) -> str:
+    """Why SQLite can't make a file with so long a path, and what to do, without a full stop; "" if it can."""
+    length = len(os.fsencode(path.removesuffix(".new")))
+    if os.name == "nt" or length <= LONGEST_PATH:
+        return ""
+    return (
+        f"its path has {length} bytes, and SQLite needs one of at most {LONGEST_PATH}: use a shorter data "
+        f"folder (STASH_COURIER_DATA) and move the files of this one there, {files.SPOOL}/ too. Nothing is lost: "
+        f"changes are kept in {files.SPOOL}/"
+    )
 
 
 def make(path: str, script: str) -> None:
