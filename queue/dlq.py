@@ -224,10 +224,17 @@ class DeadLetterQueue:
         self._write(sql.RESOLVE, (scene_id, destination))
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a destination's dead letters to another name."""
+        """Gives a destination's dead letters to another name.
+
+        That name may have some too, of a destination that was removed. Two of a scene become one.
+        """
         conn = self._open()
         if conn is not None:
             with transaction(conn):
+                for stays, generation, *both in conn.execute(sql.RENAME_BOTH, {"old": old, "new": new}).fetchall():
+                    kept, its, dropped, other = both if stays else (*both[2:], *both[:2])
+                    conn.execute(sql.RENAME_JOIN, (dlq_codec.joined_history(other, its), generation, kept))
+                    conn.execute(sql.RENAME_DROP, (dropped,))
                 for statement in (sql.RENAME, sql.RENAME_TOTALS, sql.REMOVE_TOTALS):
                     conn.execute(statement, {"old": old, "new": new})
 

@@ -127,6 +127,15 @@ WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
 RESOLVE = """
 UPDATE dead_letters SET state = 'resolved' WHERE scene_id = ? AND destination = ? AND state != 'resolved'"""
+# Scenes that have a dead letter under both names, and whether the old name's stays: if its state comes later in the
+# list, or else if it failed later.
+RENAME_BOTH = """
+SELECT (instr('resolved dead asked back', o.state), o.failed_at) > (instr('resolved dead asked back', n.state),
+    n.failed_at), max(o.generation, n.generation), o.id, o.history, n.id, n.history
+FROM dead_letters o JOIN dead_letters n ON n.scene_id = o.scene_id AND n.destination = :new
+WHERE o.destination = :old AND o.scene_id > 0"""
+RENAME_JOIN = "UPDATE dead_letters SET history = ?, generation = ? WHERE id = ?"
+RENAME_DROP = "DELETE FROM dead_letters WHERE id = ?"
 RENAME = "UPDATE dead_letters SET destination = :new WHERE destination = :old"
 RENAME_TOTALS = """
 INSERT INTO totals SELECT error_type, :new, n FROM totals WHERE destination = :old
