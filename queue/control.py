@@ -25,12 +25,17 @@ STASH = "stash"  # {"since", "reason"} while Stash doesn't answer
 DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
+LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only rows of the ledger}
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 
 
 def _problem(value: object) -> tuple[str, str]:
     setting, message = items(text)(value)
     return setting, message
+
+
+def _times(value: object) -> object:
+    return [time(at) for at in typed(dict, value).values()]
 
 
 # What a value must pass; None or an exception refuses it.
@@ -45,7 +50,8 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     STASH: record(since=time, reason=text),
     DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
-    SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
+    SWEEP_MET: _times,
+    LEDGER_LEFT: _times,
     PROBLEMS: items(_problem),
 }
 

@@ -127,8 +127,8 @@ WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
 RESOLVE = """
 UPDATE dead_letters SET state = 'resolved' WHERE scene_id = ? AND destination = ? AND state != 'resolved'"""
-# Scenes that have a dead letter under both names, and whether the old name's stays: if its state comes later in the
-# list, or else if it failed later.
+# Scenes that have a dead letter under both names, and whether the old name's stays. It does if its state comes
+# later in the list, or else if it failed later.
 RENAME_BOTH = """
 SELECT (instr('resolved dead asked back', o.state), o.failed_at) > (instr('resolved dead asked back', n.state),
     n.failed_at), max(o.generation, n.generation), o.id, o.history, n.id, n.history

@@ -173,6 +173,10 @@ SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""
+SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > ?"
+SENT_DELETE = """
+DELETE FROM sent
+WHERE destination = ?1 AND scene_id IN (SELECT scene_id FROM sent WHERE destination = ?1 LIMIT ?2)"""
 SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
 
 # Notes between worker and buttons, and the destinations' states

@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, migrate, repair, replaced, store, transfer
+from stash_courier.queue import control, files, ledger, migrate, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
@@ -25,6 +25,7 @@ LOOK_SECONDS = 1.0  # between two looks at the inbox even if nothing wakes the w
 LOOK_SECONDS_UNREACHABLE = 0.1  # the same where hooks can't wake it
 SPOOL_FILES = 1000  # taken in at once
 UNSEEN_DAYS = 3  # between the announcement and the deletion of dead letters that were never shown
+LEDGER_DAYS = 30  # how long the ledger of a removed destination is kept, in case it comes back
 DAY = 86_400.0
 
 log = logging.getLogger("stash_courier")
@@ -177,10 +178,26 @@ class Runtime:
         self.queue.tidy()
 
     def purge(self) -> None:
-        """Deletes dead letters past their retention. Those that were never shown are announced days before."""
+        """Deletes dead letters past their retention, and the ledger of destinations that were removed long ago.
+
+        Dead letters that were never shown are announced days before. Without trusted settings nothing is deleted.
+        """
         days = self.dispatcher.registry.retention_days
-        if days is None:
-            return
+        if days is not None:
+            self._purge_dead_letters(days)
+            self._purge_ledger()
+
+    def _purge_ledger(self) -> None:
+        conn, now, registry = self.queue.connection, time.time(), self.dispatcher.registry
+        known = {*control.states(conn), *registry.targets, *registry.removed}
+        before = control.get(conn, control.LEDGER_LEFT) or {}
+        left = {name: min(before.get(name, now), now) for name in ledger.destinations(conn) if name not in known}
+        for name in [name for name, since in left.items() if now - since >= LEDGER_DAYS * DAY]:
+            log.info("%s was removed long ago: rows of its ledger deleted: %d", name, ledger.delete(conn, name))
+            del left[name]
+        control.put(conn, control.LEDGER_LEFT, left or None)
+
+    def _purge_dead_letters(self, days: int) -> None:
         conn, now = self.queue.connection, time.time()
         said = control.get(conn, control.UNSEEN_SAID)
         announced_at, announced_before = (said["at"], said["before"]) if said and said["at"] <= now else (0.0, 0.0)
