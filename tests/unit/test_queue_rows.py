@@ -249,6 +249,7 @@ KEYS = {
     control.DISABLED: True,
     control.SWEEP: {"at": START, "zone": None, "last_id": 5, "total": 5},
     control.SWEEP_MET: {DEST: START},
+    control.LEDGER_LEFT: {DEST: START},
     control.PROBLEMS: [["sweep_off", "A sentence."]],
 }
 FITTING = {  # of these, the cells that are valid for a key
