@@ -49,7 +49,7 @@ class Worker:
         # Seconds since the start: of the last heartbeat, and from which on dead letters may be deleted
         self._beat_at = self._purge_from = 0.0
         # Seconds since the start
-        self._next = {"beat": 0.0, "code": 0.0, "lock": 0.0, "files": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}
+        self._next = {"beat": 0.0, "code": 0.0, "files": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}
 
     def stop(self, *_: object) -> None:
         """Asks the worker to end; a signal handler."""
@@ -109,10 +109,12 @@ class Worker:
     def _work(self, runtime: Runtime) -> End:
         while True:
             try:
+                if self._due("files", FILES_SECONDS):
+                    if not self._holds_lock():
+                        return "the lock file was removed"
+                    runtime.follow_files(GRACE_SECONDS)
                 if (end := self._why_end(runtime)) is not None:
                     return end
-                if self._due("files", FILES_SECONDS):
-                    runtime.follow_files(GRACE_SECONDS)
                 runtime.take_spool()
                 wait = runtime.dispatcher.step()
                 self._do_chores(runtime)
@@ -122,8 +124,6 @@ class Worker:
             runtime.sleep(wait)
 
     def _why_end(self, runtime: Runtime) -> End | None:
-        if self._due("lock", FILES_SECONDS) and not self._holds_lock():
-            return "the lock file was removed"
         if self._stop or runtime.stop_wanted():
             return "stopped"
         if self._due("code", CODE_SECONDS) and (changed := self._code.look()) is not None:

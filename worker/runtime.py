@@ -37,6 +37,7 @@ class Runtime:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._queue_db = folder / files.QUEUE_DB
+        self._seen_moved = False  # at the last look
         self._ignored: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
@@ -90,12 +91,15 @@ class Runtime:
     def follow_files(self, grace_seconds: float) -> None:
         """Goes on with the files at the paths, and with what waits, if the open ones were removed or replaced.
 
-        Deliveries in flight may end first, for at most ``grace_seconds``.
+        Only at the second look: a folder that is being deleted loses its lock file too, and the caller looks at
+        that one before. Deliveries in flight may end first, for at most ``grace_seconds``.
 
         Raises:
             sqlite3.OperationalError: what waits can't be copied now; everything is still open.
         """
-        if moved := self._moved():
+        moved = self._moved()
+        seen, self._seen_moved = self._seen_moved, bool(moved)
+        if moved and seen:
             names = " and ".join(path.name for path in moved)
             log.warning("%s was removed or replaced: what waits is taken over into the new file", names)
             self.finish(grace_seconds)

@@ -196,7 +196,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("what", ["folder", "lock"])
+@pytest.mark.parametrize("what", ["folder", "folder, slowly", "lock"])
 def test_a_worker_ends_when_its_folder_or_lock_file_is_deleted(
     courier: Courier, receiver: Receiver, what: str
 ) -> None:
@@ -205,10 +205,13 @@ def test_a_worker_ends_when_its_folder_or_lock_file_is_deleted(
     receiver.wait_for(1)
     pid = courier.worker_pid()
     try:
-        if what == "folder":
-            shutil.rmtree(courier.data)
-        else:
+        if what == "lock":
             (courier.data / files.WORKER_LOCK).unlink()
+        else:
+            if "slowly" in what:
+                (courier.data / files.QUEUE_DB).unlink()
+                time.sleep(0.3)  # what a deletion of many files may take
+            shutil.rmtree(courier.data)
         wait_until(lambda: not runs(pid), 5.0)
     finally:
         if runs(pid):
