@@ -26,6 +26,7 @@ STASH_SLOW = "stash_slow"  # seconds that Stash takes for each scene, while that
 DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
+LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only rows of the ledger}
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
 TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
@@ -43,6 +44,11 @@ def _four_times(value: object) -> object:
 
 _WAITING = {"dead_letter": True, "discard": True}  # what may become of the deliveries of a forgotten destination
 
+
+def _times(value: object) -> object:
+    return [time(at) for at in typed(dict, value).values()]
+
+
 # What a value must pass; None or an exception refuses it.
 _CHECKS: Mapping[str, Callable[[object], object]] = {
     PAUSED: time,
@@ -56,7 +62,8 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     STASH_SLOW: time,
     DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
-    SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
+    SWEEP_MET: _times,
+    LEDGER_LEFT: _times,
     PROBLEMS: items(_problem),
     FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
     TROUBLES: lambda value: [_four_times(times) for times in typed(dict, value).values()],

@@ -97,6 +97,7 @@ class DeadLetterQueue:
         self._redact = redact
         self._plugin_version = plugin_version
         self._conn: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None  # of the open file
 
     def close(self) -> None:
         """Closes the file."""
@@ -124,8 +125,7 @@ class DeadLetterQueue:
             "failed_at": self._clock(),
         }
         columns |= dlq_codec.group_columns(columns)
-        conn = self._open(create=True)
-        assert conn is not None
+        conn = self.opened()
         added = conn.execute(sql.ADD, columns)
         if added.rowcount:
             return int(added.lastrowid or 0)
@@ -241,12 +241,31 @@ class DeadLetterQueue:
         self._write(sql.RESOLVE, (scene_id, destination))
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a destination's dead letters to another name."""
+        """Gives a destination's dead letters to another name.
+
+        That name may have some too, of a destination that was removed. Two of a scene become one.
+        """
         conn = self._open()
         if conn is not None:
-            conn.execute(sql.RENAME, {"old": old, "new": new})
+            with transaction(conn):
+                for stays, generation, *both in conn.execute(sql.RENAME_BOTH, {"old": old, "new": new}).fetchall():
+                    kept, its, dropped, other = both if stays else (*both[2:], *both[:2])
+                    conn.execute(sql.RENAME_JOIN, (dlq_codec.joined_history(other, its), generation, kept))
+                    conn.execute(sql.RENAME_DROP, (dropped,))
+                conn.execute(sql.RENAME, {"old": old, "new": new})
 
     # The file
+
+    @property
+    def moved(self) -> bool:
+        """Whether the open file was removed or replaced."""
+        return self._conn is not None and files.identity(self._file) != self._identity
+
+    def opened(self) -> sqlite3.Connection:
+        """The connection to the file, which is made if it is missing."""
+        conn = self._open(create=True)
+        assert conn is not None
+        return conn
 
     def _read(self, statement: str, parameters: Any = ()) -> list[Any]:
         conn = self._open()
@@ -281,6 +300,7 @@ class DeadLetterQueue:
                 if not create:
                     return None
                 store.make(self._file, sql.CREATE)
+            self._identity = files.identity(self._file)
             self._conn = store.connect(self._file, BUSY_SECONDS, sql.VERSION)
             self._conn.execute("PRAGMA wal_autocheckpoint = 1000")  # no hook writes here
             self._conn.text_factory = codec.readable

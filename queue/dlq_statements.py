@@ -152,3 +152,12 @@ UPDATE dead_letters SET group_text = group_text(CAST(error_type AS BLOB), CAST(e
     CAST(history AS BLOB), CAST(title AS BLOB)) WHERE group_key = '';
 UPDATE dead_letters SET group_key = group_key(CAST(destination AS BLOB), CAST(error_type AS BLOB),
     CAST(group_text AS BLOB)) WHERE group_key = '';"""
+# Scenes that have a dead letter under both names, and whether the old name's stays. It does if its state comes
+# later in the list, or else if it failed later.
+RENAME_BOTH = """
+SELECT (instr('resolved dead asked back', o.state), o.failed_at) > (instr('resolved dead asked back', n.state),
+    n.failed_at), max(o.generation, n.generation), o.id, o.history, n.id, n.history
+FROM dead_letters o JOIN dead_letters n ON n.scene_id = o.scene_id AND n.destination = :new
+WHERE o.destination = :old AND o.scene_id > 0"""
+RENAME_JOIN = "UPDATE dead_letters SET history = ?, generation = ? WHERE id = ?"
+RENAME_DROP = "DELETE FROM dead_letters WHERE id = ?"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
+TYPE_CHECKING = False  # importing typing is expensive for a hook
+if TYPE_CHECKING:
+    from pathlib import Path
+
 QUEUE_DB = "queue.db"  # events and deliveries
 DLQ_DB = "dlq.db"  # dead letters
 GATE = "gate"  # lock: shared by everyone who has queue.db open, exclusive for creating or replacing it
@@ -17,6 +21,19 @@ TOLD = "told"  # empty: when Stash's log was last told why no worker can run
 WAKE = "wake"  # named pipe that wakes the worker
 NOTICES = "notices"  # lines for Stash's log, left by the worker
 NOTICES_SHOWN = "notices.shown"  # those that were written there
+
+
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path; None if there is none.
+
+    Raises:
+        OSError: the file system doesn't say.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def sync_folder(path: str) -> None:

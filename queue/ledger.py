@@ -12,6 +12,8 @@ from typing import Literal
 from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
 
+DELETED_ROWS = 1000  # in one transaction
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -67,6 +69,24 @@ def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> 
 def highest(conn: sqlite3.Connection, destination: str) -> int:
     """The highest scene id of a destination, 0 if it has none."""
     return conn.execute(sql.SENT_HIGHEST, (destination,)).fetchone()[0] or 0
+
+
+def destinations(conn: sqlite3.Connection) -> list[str]:
+    """The destinations that have rows. Each costs one look at the index, however many rows it has."""
+    found: list[str] = []
+    while (
+        name := conn.execute(sql.SENT_NEXT_DESTINATION, (found[-1] if found else "",)).fetchone()[0]
+    ) is not None:
+        found.append(name)
+    return found
+
+
+def delete(conn: sqlite3.Connection, destination: str) -> int:
+    """Deletes all rows of a destination, some at a time, so that others can write. Returns how many."""
+    deleted = 0
+    while count := conn.execute(sql.SENT_DELETE, (destination, DELETED_ROWS)).rowcount:
+        deleted += count
+    return deleted
 
 
 def _storable(text: str) -> str | bytes:

@@ -2,7 +2,8 @@
 
 Refusing globals isn't enough: eight bytes of pickle can ask for gigabytes of memory. So every opcode is checked
 first, against an allow-list and limits. Memo references may name texts and bytes only, because nested references
-let a small pickle expand exponentially.
+let a small pickle expand exponentially. Deep nesting is refused too: hashing, printing or encoding such a value
+recurses, in C without a limit, and a thread's stack may be small.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from typing import Any, NoReturn
 
 LARGEST_BYTES = 4 << 20  # a job with a full history of answers takes less than 1 MB
 MOST_OPCODES = 20_000  # such a job has 2,500; each opcode may make an object many times its size
+DEEPEST = 20  # containers within each other; such a job has 3
 _FLAT = {"SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES"}
 _CONTAINERS = {"EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 _FILLERS = {"MARK", "SETITEM", "SETITEMS", "APPEND", "APPENDS"}
 _NUMBERS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
+# How many values an opcode takes off the stack; None: all down to the mark.
+_TAKES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": None}
+_TAKES |= {"APPEND": 1, "APPENDS": None, "SETITEM": 2, "SETITEMS": None}
+_MARK = -1
 _ALLOWED = _FLAT | _CONTAINERS | _FILLERS | _NUMBERS | {"PROTO", "FRAME", "MEMOIZE", "STOP"}
 
 # What the unpickler raises for opcodes that are allowed one by one but make no sense together.
@@ -60,6 +66,7 @@ def loads(data: bytes) -> dict[str, Any]:
 
 def _check(data: bytes) -> None:
     memo: list[str] = []  # the opcode that made each remembered object
+    depths: list[int] = []  # of the values on the unpickler's stack
     previous = ""
     end = 0
     try:
@@ -74,8 +81,35 @@ def _check(data: bytes) -> None:
                 raise UnsafePickleError(f"it holds the opcode {name}")
             if name == "MEMOIZE":
                 memo.append(previous)
+            if _step(depths, name) > DEEPEST:
+                raise UnsafePickleError(f"it has more than {DEEPEST} containers within each other")
             previous, end = name, position or 0
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise UnsafePickleError(f"it is damaged ({error})") from error
     if end + 1 != len(data):
         raise UnsafePickleError("something follows it")
+
+
+def _step(depths: list[int], name: str) -> int:
+    """Does to the depths of the stack's values what an opcode does to the values. Returns the last one's depth.
+
+    Raises:
+        IndexError: the opcode takes more than there is.
+    """
+    if name in _TAKES:
+        count = _TAKES[name]
+        if count is None:
+            count = depths[::-1].index(_MARK) + 1
+        taken = [depths.pop() for _ in range(count)]
+        depth = 1 + max(taken, default=0)
+        if name.startswith("TUPLE"):
+            depths.append(max(depth, 1))
+        else:
+            depths[-1] = max(depths[-1], depth)
+    elif name == "MARK":
+        depths.append(_MARK)
+    elif name.startswith("EMPTY"):
+        depths.append(1)
+    elif name not in {"PROTO", "FRAME", "MEMOIZE", "STOP"}:
+        depths.append(0)
+    return depths[-1] if depths else 0

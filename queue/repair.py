@@ -50,7 +50,7 @@ def repair(folder: Path) -> str | None:
     sentences = []
     for name in FILES:
         path = folder / name
-        damaged = path.exists() and not _sound(path)
+        damaged = path.exists() and not is_sound(path)
         if damaged or _unread(path):
             gate = gate_alone(folder)
             try:
@@ -67,9 +67,10 @@ def unfinished(folder: Path) -> bool:
     return any(_unread(folder / name) for name in FILES)
 
 
-def _sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
+    """Whether a file is a database of ours without damage."""
     try:
-        with closing(_readonly(path)) as conn:
+        with closing(readonly(path)) as conn:
             known = conn.execute("PRAGMA user_version").fetchone()[0] != 0
             return bool(known and conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
     except sqlite3.DatabaseError as error:
@@ -78,7 +79,7 @@ def _sound(path: Path) -> bool:
         raise
 
 
-def _readonly(path: Path) -> sqlite3.Connection:
+def readonly(path: Path) -> sqlite3.Connection:
     """Opens a file that may be damaged. Read-only, or closing it would checkpoint its log into it."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
 
@@ -134,9 +135,12 @@ def _save_all(path: Path, unread: Path) -> str:
 def gate_alone(folder: Path) -> int:
     """Waits until queue.db is closed everywhere and takes the gate exclusively. Returns its descriptor.
 
+    Until ``store.admit`` admits a file again, nobody else opens one while the worker lock is held.
+
     Raises:
         store.QueueUnavailable: a task button keeps it open.
     """
+    store.admit(str(folder), store.NO_FILE)  # or hooks that overlap would keep the gate shared
     give_up = time.monotonic() + GATE_SECONDS
     while (gate := locks.taken(str(folder / files.GATE))) is None:
         if time.monotonic() > give_up:
@@ -149,7 +153,7 @@ def gate_alone(folder: Path) -> int:
 
 def _save(old: Path, new: Path) -> int:
     """Copies the readable rows of all tables. Rows that are there already stay as they are. Returns how many."""
-    with closing(_readonly(old)) as source, closing(store.connect(str(new), 10.0)) as target:
+    with closing(readonly(old)) as source, closing(store.connect(str(new), 10.0)) as target:
         source.text_factory = codec.exact
         tables = target.execute(
             "SELECT name, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE type = 'table' "
@@ -159,19 +163,18 @@ def _save(old: Path, new: Path) -> int:
         if new.name == files.DLQ_DB:  # those of an earlier version have no group
             dlq_groups.register(target)
             target.executescript(f"BEGIN IMMEDIATE; {DLQ_GROUP} COMMIT")
-        _raise_ids(source, target)
+        raise_ids(source, target)
     return saved
 
 
 def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, without_rowid: bool) -> int:
-    columns = _columns(source, target, table)
-    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-    selected = ", ".join(columns.values())
-    rows = _keyed_rows(source, table, selected) if without_rowid else _rows(source, table, selected)
+    names = columns(source, target, table)
+    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    rows = readable(source, table, ", ".join(names.values()), without_rowid=without_rowid)
     saved = 0
     target.execute("BEGIN IMMEDIATE")
     for count, row in enumerate(rows, 1):
-        saved += target.execute(insert, [_bindable(value) for value in row]).rowcount
+        saved += target.execute(insert, row).rowcount
         if count % SAVE_ROWS == 0:
             target.execute("COMMIT")
             target.execute("BEGIN IMMEDIATE")
@@ -179,17 +182,17 @@ def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
     return saved
 
 
-def _columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> dict[str, str]:
-    """The columns to fill, each with its name in the damaged file, which may have an earlier schema version."""
+def columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> dict[str, str]:
+    """The columns to fill, each with its name in the source, which may have an earlier schema version."""
     info = f"PRAGMA table_info({table})"
-    columns = {row[1]: row[1] for row in target.execute(info)}
+    names = {row[1]: row[1] for row in target.execute(info)}
     there = {row[1] for row in _until_damage(source, info)}
-    if OLD_NAMES.keys() <= columns.keys() and "tries" in there:
-        columns |= OLD_NAMES
-    return {name: old for name, old in columns.items() if old in there or not there}
+    if OLD_NAMES.keys() <= names.keys() and "tries" in there:
+        names |= OLD_NAMES
+    return {name: old for name, old in names.items() if old in there or not there}
 
 
-def _raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Continues the ids where they were, even if the clock was set back: a ``seq`` must never run backwards."""
     raise_id = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
     for name, seq in _until_damage(source, "SELECT name, seq FROM sqlite_sequence"):
@@ -199,6 +202,18 @@ def _raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         for table in (schema.DELIVERIES, "sent"):
             highest = target.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]
             target.execute(raise_id, (highest, schema.INBOX))
+
+
+def readable(
+    source: sqlite3.Connection, table: str, selected: str, *, without_rowid: bool = False
+) -> Generator[Row, None, None]:
+    """The readable rows of a table as they can be inserted elsewhere; the same row may come twice.
+
+    The source's ``text_factory`` is ``codec.exact``.
+    """
+    rows = _keyed_rows(source, table, selected) if without_rowid else _rows(source, table, selected)
+    for row in rows:
+        yield tuple(_bindable(value) for value in row)
 
 
 def _bindable(value: object) -> object:

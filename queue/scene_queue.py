@@ -25,6 +25,7 @@ from stash_courier.queue.jobs import Attempt, Backlog, CorruptRow, Delivery, Sce
 LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that waits for it
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
+LONGEST_WAIT = 1.2 * 7 * 86_400.0  # seconds: the longest entry of a retry schedule, with its jitter
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 # The write-ahead log is reused rather than truncated: while it grows, each sync costs several times as much.
 LOG_PAGES, LOG_BYTES = 1000, 5 << 20  # checkpoint and truncate when it is larger
@@ -236,13 +237,21 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         control.rename(self.connection, old, new)
 
     def shift(self, seconds: float) -> None:
-        """Moves all due times along with a jump of the wall clock. Within a transaction."""
+        """Moves all due times along with a jump of the wall clock. Within a transaction.
+
+        One that is then further away than anything waits was set by another clock: it becomes due now.
+        """
         self.connection.execute(sql.SHIFT, (seconds,))
+        self._reset_due()
+
+    def _reset_due(self) -> None:
+        now = self._clock()
+        self.connection.execute(sql.RESET_DUE, {"now": now, "latest": now + LONGEST_WAIT})
 
     def recover(self) -> None:
         """Puts back, as suspects, what was in flight when the last worker ended. Needs the worker lock."""
         with self.transaction():
-            self.connection.execute(sql.RESET_DUE)
+            self._reset_due()
             found = self.in_flight()
             self.connection.execute(sql.SUSPECT, (len(found) == 1,))
             for delivery in found:

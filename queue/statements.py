@@ -164,8 +164,12 @@ INBOX_COUNT_TO = f"SELECT count(*) FROM {INBOX} WHERE _id <= ?"
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE status = 2"
 # Makes all of it suspect. The death counts for a watched suspect, or for the only delivery in flight.
 SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
-# Makes deliveries due whose due time is damaged; otherwise they would wait indefinitely.
-RESET_DUE = f"UPDATE {DELIVERIES} SET due = 0.0 WHERE typeof(due) NOT IN ('real', 'integer')"
+# Makes deliveries due whose due time is damaged, or later than anything waits, as after a wrong clock.
+_TOO_LATE = "typeof(due) NOT IN ('real', 'integer') OR due > :latest"
+RESET_DUE = f"""
+UPDATE {DELIVERIES} SET due = CASE WHEN {_TOO_LATE} THEN :now ELSE due END,
+    later_due = CASE WHEN later_due > :latest THEN :now ELSE later_due END
+WHERE {_TOO_LATE} OR later_due > :latest"""
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 
 # The ledger
@@ -184,6 +188,10 @@ SENT_FORGET_ALL = "DELETE FROM sent WHERE destination = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""
+SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > ?"
+SENT_DELETE = """
+DELETE FROM sent
+WHERE destination = ?1 AND scene_id IN (SELECT scene_id FROM sent WHERE destination = ?1 LIMIT ?2)"""
 SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
 
 # Notes between worker and buttons, and the destinations' states

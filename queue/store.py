@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 else:
     sqlite3 = lean_sqlite.module()
 
+NO_FILE = (0, 0)  # the identity of no file: nobody may open queue.db
+REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
+# Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
+LONGEST_PATH = 500
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -39,10 +43,15 @@ def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlit
         version: the schema version that the file must have; None for any.
 
     Raises:
-        QueueUnavailable: it has another schema version.
+        QueueUnavailable: it has another schema version, or its path is too long.
         sqlite3.Error: the file can't be opened or isn't a database of ours.
     """
-    conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    try:
+        conn = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        if said := too_long(path):
+            raise QueueUnavailable(said) from error
+        raise
     try:
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute("PRAGMA wal_autocheckpoint = 0")
@@ -52,6 +61,18 @@ def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlit
         conn.close()
         raise
     return conn
+
+
+def too_long(path: str) -> str:
+    """Why SQLite can't make a file with so long a path, and what to do, without a full stop; "" if it can."""
+    length = len(os.fsencode(path.removesuffix(".new")))
+    if os.name == "nt" or length <= LONGEST_PATH:
+        return ""
+    return (
+        f"its path has {length} bytes, and SQLite needs one of at most {LONGEST_PATH}: use a shorter data "
+        f"folder (STASH_COURIER_DATA) and move the files of this one there, {files.SPOOL}/ too. Nothing is lost: "
+        f"changes are kept in {files.SPOOL}/"
+    )
 
 
 def make(path: str, script: str) -> None:
@@ -71,9 +92,11 @@ def make(path: str, script: str) -> None:
         conn.executescript(f"BEGIN; {script}; COMMIT")
     finally:
         conn.close()
+    # These belong to a file that was set aside or removed; SQLite would apply them to the new one. See repair.py.
     if os.path.exists(path + "-wal"):
-        # It belongs to a file that was set aside; SQLite would apply it to the new one. See repair.py.
         os.replace(path + "-wal", path + STRAY_WAL)
+    if os.path.exists(path + "-shm"):
+        os.remove(path + "-shm")
     os.rename(draft, path)
     files.sync_folder(os.path.dirname(path))
 
@@ -96,12 +119,21 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
     Raises:
         QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
     """
+    path = os.path.join(folder, files.QUEUE_DB)
     try:
-        conn, gate = open_queue(folder, busy_seconds)
+        gate = _through_gate(folder, path, busy_seconds, patient=False)
         try:
-            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+            opened = files.identity(path)
+            conn = connect(path, busy_seconds, schema.VERSION)
+            try:
+                seq = int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+                # Compared while the file is open, or another one could have its inode.
+                if files.identity(path) != opened:
+                    raise QueueUnavailable(REPLACED)
+                return seq
+            finally:
+                conn.close()
         finally:
-            conn.close()
             os.close(gate)
     except sqlite3.Error as error:
         raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error
@@ -130,6 +162,43 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
     except BaseException:
         os.close(gate)
         raise
+
+
+def admit(folder: str, found: tuple[int, int] | None) -> None:
+    """Writes into the gate which queue.db the worker has open. While it runs, nobody opens another one.
+
+    SQLite would apply the log of the worker's file to a file that was put in its place. ``found`` is the file's
+    identity, ``NO_FILE`` to keep everyone out, or None to admit everyone. A file in use can't be replaced on
+    Windows, so nothing is written there.
+    """
+    if os.name == "nt":
+        return
+    fd = os.open(os.path.join(folder, files.GATE), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        if found is None:
+            os.ftruncate(fd, 0)
+        else:
+            os.pwrite(fd, _written(found), 0)
+    finally:
+        os.close(fd)
+
+
+def _admitted(folder: str, gate: int, found: tuple[int, int]) -> bool:
+    """Whether the worker has this file open, or no worker runs that says which."""
+    if os.name == "nt":
+        return True
+    written = os.pread(gate, 64, 0)
+    if not written or written == _written(found):
+        return True
+    worker = locks.taken(os.path.join(folder, files.WORKER_LOCK), shared=True)
+    if worker is None:
+        return False
+    os.close(worker)
+    return True
+
+
+def _written(found: tuple[int, int]) -> bytes:
+    return b"%20d%20d\n" % found
 
 
 def _check(conn: sqlite3.Connection, path: str, version: int) -> None:
@@ -183,8 +252,15 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
                 raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
             time.sleep(0.002)
             continue
-        if not missing and os.path.exists(path):
-            return gate
+        found = None if missing else files.identity(path)
+        if found is not None:
+            if _admitted(folder, gate, found):
+                return gate
+            os.close(gate)
+            if not patient or time.monotonic() > give_up:
+                raise QueueUnavailable(REPLACED)
+            time.sleep(0.002)
+            continue
         try:
             if missing and not os.path.exists(path):
                 create(path)

@@ -13,6 +13,9 @@ from stash_courier.queue import checks, files
 from stash_courier.worker import VERSION
 
 HEARTBEAT_SECONDS = 10.0  # between two beats
+# After a longer silence the clock may be wrong. Then dead letters are deleted only after a day of running.
+SILENCE_SECONDS = 7 * 86_400.0
+CAUTION_SECONDS = 86_400.0
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +28,33 @@ class Heartbeat:
     version: str
     started_at: float  # wall time
     heartbeat_at: float  # wall time
+    purge_in: float  # seconds that workers must still run before dead letters may be deleted
 
 
-def beat(folder: Path, started_at: float) -> None:
-    """Writes this process's heartbeat; ``started_at`` is wall time. If that fails, status shows less."""
-    now = Heartbeat(os.getpid(), VERSION, started_at, time.time())
+def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:
+    """Writes this process's heartbeat. If that fails, status shows less.
+
+    Args:
+        folder: the data folder.
+        started_at: wall time at which this process started.
+        ran: seconds that it has run since its last beat.
+
+    Returns:
+        Seconds that it must still run before dead letters may be deleted by their age.
+    """
+    now = time.time()
+    last = read(folder)
+    purge_in = 0.0 if last is None else max(0.0, last.purge_in - ran)
+    if last is not None and abs(now - last.heartbeat_at) > SILENCE_SECONDS:
+        log.warning(
+            "no heartbeat for a week: dead letters are deleted after a day of running, in case a clock is wrong"
+        )
+        purge_in = CAUTION_SECONDS
+    _write(folder, Heartbeat(os.getpid(), VERSION, started_at, now, purge_in))
+    return purge_in
+
+
+def _write(folder: Path, now: Heartbeat) -> None:
     path = folder / files.WORKER_STATUS
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -48,6 +73,7 @@ def read(folder: Path) -> Heartbeat | None:
             version=checks.text(stored["version"]),
             started_at=checks.time(stored["started_at"]),
             heartbeat_at=checks.time(stored["heartbeat_at"]),
+            purge_in=checks.time(stored.get("purge_in", 0.0)),
         )
     except (OSError, *checks.DAMAGE):
         return None

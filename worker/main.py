@@ -23,6 +23,7 @@ from stash_courier.worker.stash.named import NamedStash
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
 ATTEND_SECONDS = 1.0  # between two looks at what the owner wants, and for trouble to tell the owner of
+FILES_SECONDS = 0.5  # between two looks at whether the open files are still those in the data folder
 TIDY_SECONDS = 30.0
 PURGE_SECONDS = 6 * 3600.0
 RETRY_SECONDS = 1.0  # after the files were locked, or the disk full
@@ -30,7 +31,7 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is asked to stop
 STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothing to deliver ends
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
-End = Literal["stopped", "Stash is gone", "new code", "removed"]
+End = Literal["stopped", "Stash is gone", "new code", "removed", "the lock file was removed"]
 
 log = logging.getLogger("stash_courier")
 
@@ -55,13 +56,10 @@ class Worker:
         self._started_at = time.time()
         self._started = time.monotonic()
         self._code = CodeWatch(root)
-        self._next = {
-            "beat": 0.0,
-            "code": 0.0,
-            "attend": 0.0,
-            "tidy": TIDY_SECONDS,
-            "purge": 0.0,
-        }  # seconds since the start
+        # Seconds since the start: of the last heartbeat, and from which on dead letters may be deleted
+        self._beat_at = self._purge_from = 0.0
+        # Seconds since the start
+        self._next = {"beat": 0.0, "code": 0.0, "attend": 0.0, "files": 0.0, "tidy": TIDY_SECONDS, "purge": 0.0}
 
     def stop(self, *_: object) -> None:
         """Asks the worker to end; a signal handler."""
@@ -92,8 +90,8 @@ class Worker:
             self._lock = lock
 
     def _open(self) -> Runtime | None:
-        """Opens the data folder as soon as possible; None if the worker is stopped before that."""
-        while not self._stop:
+        """Opens the data folder as soon as possible; None if the worker must end before that."""
+        while not self._stop and self._holds_lock():
             try:
                 return Runtime(self._folder, self._named)
             except sqlite3.OperationalError as error:
@@ -107,6 +105,8 @@ class Worker:
             try:
                 end = self._work(runtime)
                 log.info("ending: %s", end)
+                if end == "the lock file was removed":
+                    return end  # the files may be another worker's by now
                 # Only a person waits for an end. What completes before new code starts isn't sent twice.
                 timeout = runtime.dispatcher.registry.settings.delivery_timeout_seconds
                 runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
@@ -120,6 +120,10 @@ class Worker:
     def _work(self, runtime: Runtime) -> End:
         while True:
             try:
+                if self._due("files", FILES_SECONDS):
+                    if not self._holds_lock():
+                        return "the lock file was removed"
+                    runtime.follow_files(GRACE_SECONDS)
                 if (end := self._why_end(runtime)) is not None:
                     return end
                 runtime.take_spool()
@@ -142,6 +146,14 @@ class Worker:
             return "Stash is gone"  # in the foreground nobody would start it again
         return None
 
+    def _holds_lock(self) -> bool:
+        """Whether the lock file is still the one in the data folder. Otherwise another worker may run by now."""
+        held = os.fstat(self._lock)
+        try:
+            return files.identity(self._folder / files.WORKER_LOCK) == (held.st_dev, held.st_ino)
+        except OSError:
+            return True  # the file system doesn't say
+
     def _anything_new(self) -> bool:
         with closing(SceneQueue(self._folder)) as queue:
             if control.get(queue.connection, control.STOP) == os.getpid():
@@ -150,13 +162,20 @@ class Worker:
 
     def _do_chores(self, runtime: Runtime) -> None:
         if self._due("beat", heartbeat.HEARTBEAT_SECONDS):
-            heartbeat.beat(self._folder, self._started_at)
+            self._beat()
         if self._due("attend", ATTEND_SECONDS):
             runtime.attend()
         if self._due("tidy", TIDY_SECONDS):
             runtime.queue.tidy()
         if runtime.dispatcher.poller.knows_settings and self._due("purge", PURGE_SECONDS):
-            runtime.purge()
+            self._beat()  # the clock may have jumped since the last one
+            if self._age() >= self._purge_from:
+                runtime.purge()
+
+    def _beat(self) -> None:
+        age = self._age()
+        self._purge_from = age + heartbeat.beat(self._folder, self._started_at, age - self._beat_at)
+        self._beat_at = age
 
     def _age(self) -> float:
         return time.monotonic() - self._started

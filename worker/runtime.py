@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, migrate, repair, transfer
+from stash_courier.queue import control, files, ledger, migrate, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION
@@ -27,6 +27,7 @@ LOOK_SECONDS = 1.0  # between two looks at the inbox even if nothing wakes the w
 LOOK_SECONDS_UNREACHABLE = 0.1  # the same where hooks can't wake it
 SPOOL_FILES = 1000  # taken in at once
 UNSEEN_DAYS = 3  # between the announcement and the deletion of dead letters that were never shown
+LEDGER_DAYS = 30  # how long the ledger of a removed destination is kept, in case it comes back
 DAY = 86_400.0
 
 log = logging.getLogger("stash_courier")
@@ -38,6 +39,8 @@ class Runtime:
     def __init__(self, folder: Path, named: NamedStash | None = None) -> None:
         self.folder = folder
         self._named = named  # a Stash that the environment names
+        self._queue_db = folder / files.QUEUE_DB
+        self._seen_moved = False  # at the last look
         self._ignored: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
@@ -72,10 +75,16 @@ class Runtime:
     def _open_files(self) -> None:
         """Migrates and opens both files and cleans up after a kill. If one is damaged, neither stays open."""
         migrate.migrate(self.folder)
+        store.admit(str(self.folder), None)
         with ExitStack() as opened:
+            before = files.identity(self._queue_db)
             self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
+            # What was there before it was opened: a file that was replaced since is noticed.
+            self._queue_identity = before or files.identity(self._queue_db)
+            store.admit(str(self.folder), self._queue_identity)
             dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
             self.dlq = opened.enter_context(closing(dlq))
+            replaced.take_over(self.queue, self.dlq)
             # These were for the previous worker.
             control.put(self.queue.connection, control.STOP, None)
             control.put(self.queue.connection, control.STASH, None)
@@ -83,8 +92,39 @@ class Runtime:
             self.queue.recover()
             self._opened = opened.pop_all()
 
+    def follow_files(self, grace_seconds: float) -> None:
+        """Goes on with the files at the paths, and with what waits, if the open ones were removed or replaced.
+
+        Only at the second look: a folder that is being deleted loses its lock file too, and the caller looks at
+        that one before. Deliveries in flight may end first, for at most ``grace_seconds``.
+
+        Raises:
+            sqlite3.OperationalError: what waits can't be copied now; everything is still open.
+        """
+        moved = self._moved()
+        seen, self._seen_moved = self._seen_moved, bool(moved)
+        if moved and seen:
+            names = " and ".join(path.name for path in moved)
+            log.warning("%s was removed or replaced: what waits is taken over into the new file", names)
+            self.finish(grace_seconds)
+            self.reopen()
+
+    def _moved(self) -> dict[Path, sqlite3.Connection]:
+        """The databases that are open here and no longer at their paths."""
+        moved = {}
+        try:
+            if files.identity(self._queue_db) != self._queue_identity:
+                moved[self._queue_db] = self.queue.connection
+            if self.dlq.moved:
+                moved[self.dlq.path] = self.dlq.opened()
+        except OSError as error:
+            log.warning("the data folder can't be looked at (%s)", error)
+        return moved
+
     def reopen(self) -> None:
         """Repairs a damaged file and opens everything again. What was in flight is delivered again."""
+        for path, conn in self._moved().items():
+            replaced.keep(conn, path)
         self._opened.close()
         self._open(repair.repair(self.folder))
 
@@ -152,10 +192,26 @@ class Runtime:
         self.queue.tidy()
 
     def purge(self) -> None:
-        """Deletes dead letters past their retention. Those that were never shown are announced days before."""
+        """Deletes dead letters past their retention, and the ledger of destinations that were removed long ago.
+
+        Dead letters that were never shown are announced days before. Without trusted settings nothing is deleted.
+        """
         days = self.dispatcher.registry.retention_days
-        if days is None:
-            return
+        if days is not None:
+            self._purge_dead_letters(days)
+            self._purge_ledger()
+
+    def _purge_ledger(self) -> None:
+        conn, now, registry = self.queue.connection, time.time(), self.dispatcher.registry
+        known = {*control.states(conn), *registry.targets, *registry.removed}
+        before = control.get(conn, control.LEDGER_LEFT) or {}
+        left = {name: min(before.get(name, now), now) for name in ledger.destinations(conn) if name not in known}
+        for name in [name for name, since in left.items() if now - since >= LEDGER_DAYS * DAY]:
+            log.info("%s was removed long ago: rows of its ledger deleted: %d", name, ledger.delete(conn, name))
+            del left[name]
+        control.put(conn, control.LEDGER_LEFT, left or None)
+
+    def _purge_dead_letters(self, days: int) -> None:
         conn, now = self.queue.connection, time.time()
         said = control.get(conn, control.UNSEEN_SAID)
         announced_at, announced_before = (said["at"], said["before"]) if said and said["at"] <= now else (0.0, 0.0)

@@ -84,7 +84,8 @@ def _settings(context: Context) -> tuple[Configured | None, tuple[tuple[str, str
 def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
     """The queue, and why it can't be read; None and "" if there is none yet."""
     if not (context.folder / files.QUEUE_DB).exists():
-        return None, ""
+        reason = store.too_long(str(context.folder / files.QUEUE_DB))
+        return None, f"{files.QUEUE_DB} can't be made: {reason}." if reason else ""
     try:
         with context.queue() as queue:
             return read(queue, now), ""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, store
+from stash_courier.queue import control, files, ledger, store
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.ledger import Sent
 from stash_courier.worker.runtime import DAY, Runtime
 from tests.support.durable import Clock, event
 from tests.support.transfers import ERROR, opened, route
@@ -146,3 +147,29 @@ def test_a_database_without_a_log_is_tidied_too(folder: Path, runtime: Runtime) 
     """A backup program that switched the file out of WAL mode doesn't stop the worker."""
     runtime.queue.connection.execute("PRAGMA journal_mode = DELETE")
     runtime.queue.tidy()
+
+
+def test_the_ledger_of_a_removed_destination_is_deleted_in_the_end(folder: Path, runtime: Runtime) -> None:
+    """A destination that nothing names any more loses its ledger after 30 days; one that came back keeps it."""
+    conn = runtime.queue.connection
+    control.put_state(conn, "plex", {})
+    for name in ("emby", "jellyfin", "plex"):
+        for scene_id in range(1, 1 + 2 * ledger.DELETED_ROWS if name == "emby" else 3):
+            ledger.write(conn, Sent(name, scene_id, 1, "2026-01-01", 1.0, "/a", "sent"))
+
+    def pass_more(days: float) -> None:
+        left = control.get(conn, control.LEDGER_LEFT)
+        control.put(conn, control.LEDGER_LEFT, {name: at - days * DAY for name, at in left.items()})
+        runtime.purge()
+
+    runtime.purge()
+    pass_more(29.9)
+    assert ledger.destinations(conn) == ["emby", "jellyfin", "plex"]
+    control.put_state(conn, "jellyfin", {})
+    pass_more(0.2)
+    assert ledger.destinations(conn) == ["jellyfin", "plex"]
+    assert control.get(conn, control.LEDGER_LEFT) is None
+    runtime.dispatcher.registry.configure({})
+    control.put_state(conn, "plex", None)
+    runtime.purge()
+    assert control.get(conn, control.LEDGER_LEFT) is None

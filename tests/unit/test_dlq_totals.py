@@ -61,6 +61,15 @@ class Totals(RuleBasedStateMachine):
         self.dlq.delete_older_than(days)
 
     @invariant()
+    def one_for_each_scene(self) -> None:
+        """A scene has one dead letter per destination, or a redrive and its end would find different ones."""
+        if not self.dlq.path.exists():
+            return
+        with closing(sqlite3.connect(self.dlq.path)) as conn:
+            rows = conn.execute("SELECT destination, scene_id FROM dead_letters").fetchall()
+        assert len(rows) == len(set(rows))
+
+    @invariant()
     def counted(self) -> None:
         if not self.dlq.path.exists():
             return

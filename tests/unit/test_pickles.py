@@ -7,6 +7,8 @@ import io
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from stash_courier.queue import codec, pickles
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery
 from stash_courier.queue.pickles import UnsafePickleError
+from tests import ROOT
 
 JOB = Delivery(
     row_id=7,
@@ -125,6 +128,12 @@ MALICIOUS = {
     "memo that isn't there": within(b"h\x09"),
     "the same list twice": within(b"]\x94h\x00\x86"),
     "a million lists": within(b"(" + b"]" * 1_000_000 + b"t"),
+    "lists within each other": within(b"]" * 9000 + b"a" * 8999),
+    "lists within each other, in slices": within(b"](" * 5000 + b"e" * 5000),
+    "tuples within each other": within(b")" + b"\x85" * 9000),
+    "dicts within each other": within((b"}" + text("k")) * 4000 + b"N" + b"s" * 4000),
+    "a key that takes the C stack to hash": PROTO + b"})" + b"\x85" * 19_000 + b"Ns.",
+    "tuples from a mark": within(b"(" * 5000 + b"t" * 5000),
     "too long": within(b"B" + struct.pack("<I", 5 << 20) + b"x" * (5 << 20)),
     "trailing garbage": GOOD + b"x",
     "two of them": GOOD + GOOD,
@@ -163,6 +172,27 @@ def test_anything_else_is_refused(name: str, tmp_path: Path, monkeypatch: pytest
     assert peak < 24 << 20
     assert str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_deep_nesting_is_refused_on_a_small_stack() -> None:
+    """A thread with the stack that musl gives it refuses deep nesting and lives on."""
+    deep = [name for name in MALICIOUS if "within each other" in name or "C stack" in name]
+    script = (
+        "import threading\n"
+        "from tests.unit.test_pickles import MALICIOUS, pickles\n"
+        "def load():\n"
+        f"    for name in {deep!r}:\n"
+        "        try:\n"
+        "            repr(pickles.loads(MALICIOUS[name]))\n"
+        "        except pickles.UnsafePickleError:\n"
+        "            print('refused')\n"
+        "threading.stack_size(128 << 10)\n"
+        "thread = threading.Thread(target=load)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout.split()) == (0, [b"refused"] * len(deep)), ran.stderr
 
 
 def test_the_malicious_pickles_are_malicious(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,6 +252,7 @@ KEYS = {
     control.SWEEP_MET: {DEST: START},
     control.FORGET: {DEST: "discard"},
     control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
+    control.LEDGER_LEFT: {DEST: START},
     control.PROBLEMS: [["sweep_off", "A sentence."]],
 }
 FITTING = {  # of these, the cells that are valid for a key

@@ -17,6 +17,7 @@ from stash_courier.worker.delivery.retry import jitter
 # A fault that only a person can fix is probed less and less often.
 PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
 PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
+LONGEST_HOLD = 86_400.0  # seconds: the longest Retry-After that is obeyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ def configured(health: Health, fingerprint: str) -> Health:
     if health.fingerprint != fingerprint:
         return Health(fingerprint=fingerprint, last_success=health.last_success)
     return replace(health, removed_at=0.0)
+
+
+def within_reach(health: Health, now: float) -> Health:
+    """Health without a hold that is longer than any can be, because a wrong clock set it. ``now`` is wall time."""
+    return replace(health, until=0.0) if health.until > now + LONGEST_HOLD else health
 
 
 def expedited(health: Health) -> Health:

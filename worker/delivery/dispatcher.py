@@ -244,7 +244,8 @@ class Dispatcher:
         with self._queue.transaction():
             self._queue.shift(jump)
             for name, pool in self.registry.pools.items():
-                pool.health = replace(pool.health, until=pool.health.until + jump if pool.health.until else 0.0)
+                moved = replace(pool.health, until=pool.health.until + jump if pool.health.until else 0.0)
+                pool.health = breaker.within_reach(moved, self._clock())
                 control.put_state(self._conn, name, asdict(pool.health))
         self._offset = offset
 

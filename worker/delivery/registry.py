@@ -119,7 +119,8 @@ class Registry:
     def _stored(self, named: Mapping[str, Destination]) -> dict[str, Health]:
         """The stored health of all destinations; those with a new id are renamed first."""
         states = control.states(self._queue.connection)
-        stored = {name: breaker.from_json(state) for name, state in states.items()}
+        now = self._clock()
+        stored = {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
         for new in named.keys() - stored.keys():
             for old in stored.keys() - named.keys():
                 if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
