@@ -25,6 +25,7 @@ STASH = "stash"  # {"since", "reason"} while Stash doesn't answer
 DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
+CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 
 
@@ -46,6 +47,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
     SWEEP_MET: lambda value: [time(at) for at in typed(dict, value).values()],
+    CONTEXT: text,
     PROBLEMS: items(_problem),
 }
 

@@ -13,6 +13,7 @@ CONNECTION = "connection.json"  # how to reach Stash
 WORKER_LOCK = "worker.lock"  # lock: held by the one worker
 WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
 WORKER_LOG = "worker.log"
+IN_FLIGHT = "in_flight"  # what the worker's threads are working on; see marks.py
 WAKE = "wake"  # named pipe that wakes the worker
 
 

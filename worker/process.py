@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 GLANCE_SECONDS = 0.005  # longer than `running` holds the lock
+STARTED_BY = "STASH_COURIER_STARTED_BY"  # passes the identity of the Stash that started the worker
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
 
 
@@ -78,7 +79,7 @@ def start(folder: str, root: str) -> bool:
         os.posix_spawn(
             command[0],
             command,
-            _environment(folder, lock),
+            {**_environment(folder, lock), STARTED_BY: _identity(os.getppid())},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -127,6 +128,29 @@ def become(folder: str, root: str, lock: int) -> NoReturn:
     os.set_inheritable(lock, True)
     command = _command(root)
     os.execve(command[0], command, _environment(folder, lock))  # does not return
+
+
+def context() -> str:
+    """What this worker runs in: the boot, the container and the Stash that started it, as far as they are known.
+
+    If two workers in a row have different ones, the first may have died with its surroundings.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+    except OSError:
+        boot = ""
+    return " ".join((boot, _identity(1), os.environ.get(STARTED_BY) or _identity(os.getppid())))
+
+
+def _identity(pid: int) -> str:
+    """A process: its pid and, on Linux, when it started. Pids are used again, also in a restarted container."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            started = file.read().rpartition(b")")[2].split()[19].decode("ascii")  # field 22 of proc(5)
+    except (OSError, IndexError):
+        started = ""
+    return f"{pid}:{started}"
 
 
 def _taken(folder: str) -> int | None:

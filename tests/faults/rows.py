@@ -12,6 +12,7 @@ from tests.faults import (
     openings,
     power,
     soak,
+    starving,
     stash_outages,
     storage,
     upgrades,
@@ -29,6 +30,7 @@ _MODULES = (
     upgrades,
     bad_receivers,
     hostile,
+    starving,
     soak,
 )
 
