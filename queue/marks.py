@@ -33,6 +33,7 @@ class Marks:
     def __init__(self, folder: Path) -> None:
         self.fd: int | None = None
         self._slots: list[Slot] = []
+        self._free: list[Slot] = []  # of threads that have ended
         self._lock = threading.Lock()
         self._failed = False
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
@@ -44,9 +45,17 @@ class Marks:
     def slot(self) -> Slot:
         """A slot for one thread."""
         with self._lock:
+            if self._free:
+                return self._free.pop()
             slot = Slot(self, len(self._slots) * _SLOT_BYTES)
             self._slots.append(slot)
             return slot
+
+    def release(self, slot: Slot) -> None:
+        """Takes back the slot of a thread that ends."""
+        slot.set(())
+        with self._lock:
+            self._free.append(slot)
 
     def log(self, error: OSError) -> None:
         """Logs the first error."""

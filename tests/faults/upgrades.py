@@ -202,19 +202,26 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files by table, without the ledger's covers, which version 3 added."""
+    """Every row of both files by table, without what version 3 changed: covers, and bulk's priority."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
             tables = conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
             found |= {table: sorted(conn.execute(f"SELECT * FROM {table}"), key=repr) for (table,) in tables}
-    return {**found, "sent": [row[:7] for row in found["sent"]]}
+    deliveries = [(*row[:11], row[11] > 0, *row[12:]) for row in found["ack_queue_deliveries"]]
+    return {**found, "ack_queue_deliveries": deliveries, "sent": [row[:7] for row in found["sent"]]}
 
 
 def covers(data: Path) -> dict[int, bytes]:
     """The ledger's covers by scene."""
     with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         return dict(conn.execute("SELECT scene_id, cover FROM sent WHERE cover IS NOT NULL"))
+
+
+def priorities(data: Path) -> set[int]:
+    """The priorities of all deliveries."""
+    with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
+        return {row[0] for row in conn.execute("SELECT priority FROM ack_queue_deliveries")}
 
 
 def version(path: Path) -> int:
@@ -396,6 +403,7 @@ def _whole(old: Old, data: Path, before: Mapping[str, object], report: Report, a
         report.expect(content(data) == before, f"{after}: rows have changed")
         migrate.migrate(data)
         report.expect(content(data) == before, f"{after}: the next start has changed rows")
+        report.expect(priorities(data) == {0, 2}, f"{after}: the priorities are {priorities(data)}")
         report.expect({name: version(data / name) for name in NEWEST} == NEWEST, f"{after}: not upgraded")
         report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
         report.expect(covers(data) == old.covers, f"{after}: the ledger has other covers than covers.db had")

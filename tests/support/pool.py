@@ -32,14 +32,18 @@ def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | No
         for first in range(0, len(jobs), 50):
             batch = [Job(*job) for job in jobs[first : first + 50]]
             pool.make_ready(batch)
-            with changed:
-                assert changed.wait_for(partial(_has, outcomes, first + len(batch)), 30)
-            for outcome in outcomes[first:]:
-                pool.end(outcome)
-                pool.recorded(outcome)
+            taken = first
+            while taken < first + len(batch):
+                with changed:
+                    assert changed.wait_for(partial(_exceeds, outcomes, taken), 30)
+                for outcome in outcomes[taken:]:
+                    pool.end(outcome)
+                    pool.recorded(outcome)
+                    taken += 1
+                pool.start(allowed=True)
         pool.end_threads()
     return outcomes
 
 
-def _has(outcomes: Sequence[Outcome], count: int) -> bool:
-    return len(outcomes) == count
+def _exceeds(outcomes: Sequence[Outcome], count: int) -> bool:
+    return len(outcomes) > count

@@ -87,7 +87,7 @@ class Preparing:
 
 
 def test_a_batch_is_marked_while_it_is_prepared(tmp_path: Path) -> None:
-    """A scene that kills the worker while its batch is looked up is among the marked ones, and then marked itself."""
+    """What kills the worker while its batch is looked up is among the marked rows, and then marked itself."""
     destination, ended = Preparing(tmp_path), list[Outcome]()
     with closing(Marks(tmp_path)) as made:
         pool = Pool(destination, Health(), 1, made, ended.append)

@@ -37,7 +37,7 @@ from stash_courier.worker.wakeup import Wakeup
 CLOCK_JUMP_SECONDS = 5.0  # difference of wall and monotonic clock: more than this is no drift
 RETRY_SECONDS = 1.0  # after a database could not be written
 # While all threads have work, outcomes are collected for this long: each transaction costs a sync.
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.003
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +300,7 @@ class Dispatcher:
 
     def _begin(self) -> None:
         now = self._clock()
-        held = self._held() or self._claims.clears_the_way(now)
+        held = self._held() or (self.poller.ready and self._claims.clears_the_way(now))
         if held:
             self.hold()
         elif self.poller.ready:

@@ -20,6 +20,11 @@ from stash_courier.queue.marks import Marks, Slot
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Destination, Prepares
 
+# Jobs that threads take until the loop looks again, for one thread and for each more: so many requests still start
+# after a person pressed "Pause", and so many outcomes are not recorded at a kill. At a receiver that takes longer
+# than the loop for a look, that is one for each thread.
+AHEAD, AHEAD_MORE = 3, 6
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -108,6 +113,8 @@ class Pool:
         self._ready: list[_Ready] = []  # a heap
         self._running: dict[int, Delivery] = {}  # by row id, until the loop has taken the outcome
         self._open = False
+        self._most_ahead = AHEAD + AHEAD_MORE * (concurrency - 1)
+        self._ahead = 0  # jobs that were taken since the loop looked, and those that it saw running
         self._stops = 0  # outcomes that stop all further requests until the loop has recorded them
         self._closed = False
         self._threads = self._idle = 0
@@ -176,6 +183,7 @@ class Pool:
         """Lets the threads take jobs, or keeps them from taking another one."""
         with self._changed:
             self._open = allowed
+            self._ahead = len(self._running)
         self._wake()
 
     def take_back(self, *, everything: bool = False) -> list[Delivery]:
@@ -217,7 +225,7 @@ class Pool:
 
     def _wake(self) -> None:
         with self._changed:
-            if not self._ready or not self._open or self._stops:
+            if not self._may_take():
                 return
             wanted = len(self._ready) - self._idle
             self._changed.notify(len(self._ready))
@@ -225,6 +233,9 @@ class Pool:
             self._threads += new
         for _ in range(new):
             threading.Thread(target=self._work, name=self.destination.id, daemon=True).start()
+
+    def _may_take(self) -> bool:
+        return bool(self._ready) and self._open and not self._stops and self._ahead < self._most_ahead
 
     def _work(self) -> None:
         slot = self._marks.slot()
@@ -239,15 +250,16 @@ class Pool:
         """Waits for the next job; None if the pool is closed."""
         with self._changed:
             while not self._closed:
-                if self._ready and self._open and not self._stops:
+                if self._may_take():
                     *_, job, batch = heapq.heappop(self._ready)
+                    self._ahead += 1
                     self._running[job.delivery.row_id] = job.delivery
                     return job, batch
                 slot.set(())
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
-        slot.set(())
+        self._marks.release(slot)
         return None
 
     def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:
