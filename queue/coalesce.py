@@ -77,7 +77,7 @@ def delivery_columns(
         "at": event.at,
         "seq": event.seq,
         "due": due,
-        "priority": int(event.bulk),
+        "priority": event.priority,
         "generation": generation,
     }
 

@@ -12,14 +12,17 @@ from typing import Any, cast
 from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import NEVER_FATAL
-from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import BULK, EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, Event, SceneEvent
 from stash_courier.queue.statements import DELIVERY_COLUMNS
 
 # A history keeps the latest hundred attempts that the settings allow, plus those of an item that wasn't there
 # yet. Of attempts that never count it keeps fewer.
 COUNTED_KEPT, UNCOUNTED_KEPT = 120, 30
 FILE_FACTS = ("path", "oshash", "checksum")
-_WHOLE = ("seq", "counted_attempts", "attempts", "not_found", "generation", "deaths")  # columns of whole numbers
+_WHOLE = (  # columns of whole numbers
+    *("seq", "counted_attempts", "attempts", "not_found"),
+    *("generation", "priority", "suspect", "deaths"),
+)
 
 
 def event(seq: int, data: object) -> SceneEvent | CorruptRow:
@@ -32,7 +35,7 @@ def event(seq: int, data: object) -> SceneEvent | CorruptRow:
             event=kind(fields["event"]),
             changed=field_names(fields["changed"]),
             at=number(fields["at"]),
-            bulk=typed(bool, fields.get("bulk", False)),
+            priority=_priority(fields),
             **{name: text(fields.get(name, "")) for name in FILE_FACTS},
         )
     except DAMAGE as error:
@@ -55,6 +58,7 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
             oshash=text(data["oshash"]),
             checksum=text(data["checksum"]),
             history=_attempts(data.get("history", [])),
+            due=or_default(number, columns["due"], 0.0),
             **{name: whole(columns[name]) for name in _WHOLE},
         )
     except DAMAGE as error:
@@ -62,6 +66,16 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
         scene_id = or_default(whole, columns["scene_id"], 0)
         reason = f"delivery row {row_id} can't be decoded: {error}"
         return CorruptRow(row_id, destination, scene_id, _raw(columns["data"]), reason)
+
+
+def _priority(fields: dict[str, Any]) -> int:
+    """An event's priority. Hooks write none; until schema version 3 there was only ``bulk``."""
+    if typed(bool, fields.get("bulk", False)):
+        return BULK
+    priority = whole(fields.get("priority", EDIT))
+    if priority not in PRIORITIES:
+        raise ValueError("the priority is unknown")
+    return priority
 
 
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:

@@ -27,6 +27,7 @@ DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only rows of the ledger}
+CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
 TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
@@ -64,6 +65,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     SWEEP: record(at=time, last_id=whole, total=whole),
     SWEEP_MET: _times,
     LEDGER_LEFT: _times,
+    CONTEXT: text,
     PROBLEMS: items(_problem),
     FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
     TROUBLES: lambda value: [_four_times(times) for times in typed(dict, value).values()],

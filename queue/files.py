@@ -18,6 +18,7 @@ WORKER_LOCK = "worker.lock"  # lock: held by the one worker
 WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
 WORKER_LOG = "worker.log"
 TOLD = "told"  # empty: when Stash's log was last told why no worker can run
+IN_FLIGHT = "in_flight"  # what the worker's threads are working on; see marks.py
 WAKE = "wake"  # named pipe that wakes the worker
 NOTICES = "notices"  # lines for Stash's log, left by the worker
 NOTICES_SHOWN = "notices.shown"  # those that were written there

@@ -1,4 +1,4 @@
-"""The dataclasses that modules pass to each other: frozen and without behavior.
+"""The dataclasses that modules pass to each other: frozen and without behavior of their own.
 
 They hold plain data only (str, int, float, tuples), so comparing, logging and pickling them runs no code. The hook
 doesn't import this module: importing ``dataclasses`` alone takes longer than its insert.
@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Event = Literal["create", "update", "destroy"]
+
+# Priorities: lower ones are delivered first.
+EDIT = 0
+CATCH_UP = 1  # a dead letter that is sent again, and what a sweep found
+BULK = 2  # from "Send all scenes" and "Send recent changes"
+PRIORITIES = (EDIT, CATCH_UP, BULK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class SceneEvent:
     path: str = ""  # destroy only: the scene's last path, as Stash sees it
     oshash: str = ""  # destroy only
     checksum: str = ""  # destroy only: MD5, "" unless Stash computes it
-    bulk: bool = False  # True: from enqueue_all or the sweep; delivered after every edit
+    priority: int = EDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,10 @@ class Delivery:
     checksum: str = ""
     history: tuple[Attempt, ...] = ()
     generation: int = 0  # moves between queue.db and dlq.db so far
-    deaths: int = 0  # times the worker died while only this delivery ran
+    priority: int = EDIT
+    due: float = 0.0  # wall time
+    suspect: int = 0  # 1: the worker died while it was sent; 2: it did so twice
+    deaths: int = 0  # times the worker died while only this delivery was sent
 
     @property
     def job_id(self) -> str:
@@ -77,6 +86,11 @@ class CorruptRow:
     scene_id: int  # 0 if unknown
     raw: bytes
     reason: str  # one sentence
+
+
+def row_id_of(job: Delivery | CorruptRow) -> int:
+    """The row of the deliveries table."""
+    return job.row_id if isinstance(job, Delivery) else job.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +130,10 @@ class Backlog:
 
     total: int  # deliveries, those in flight included
     retrying: int  # waiting after at least one failure
-    in_flight: int
+    in_flight: int  # claimed; most of them wait in the worker for their request
     oldest: float  # wall time of the oldest event among them, unix seconds
     next_due: float  # wall time at which the first of them is due
+    requests: int = 0  # of those in flight: being sent at this moment
 
 
 @dataclass(frozen=True, slots=True)

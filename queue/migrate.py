@@ -40,7 +40,7 @@ CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_
 """
 
 # The columns get the names that the code uses. The ledger takes over the digests of covers.db, which _upgrade()
-# has copied to a temporary table.
+# has copied to a temporary table. Bulk goes behind the dead letters that are sent again.
 QUEUE_3_NAMES = """
 ALTER TABLE ack_queue_deliveries RENAME COLUMN attempts TO counted_attempts;
 ALTER TABLE ack_queue_deliveries RENAME COLUMN tries TO attempts;
@@ -50,6 +50,14 @@ UPDATE sent SET cover = (
     SELECT digest FROM temp.covers
     WHERE covers.destination = sent.destination AND covers.scene_id = sent.scene_id);
 UPDATE control SET key = 'expedite' WHERE key = 'hurry';
+UPDATE ack_queue_deliveries SET priority = 2 WHERE priority = 1;
+UPDATE ack_queue_deliveries SET suspect = 1 WHERE suspect = 2;
+DROP INDEX IF EXISTS deliveries_suspect;
+CREATE INDEX deliveries_suspect ON ack_queue_deliveries (destination, suspect, priority, due)
+    WHERE suspect != 0 AND status < 2;
+DROP INDEX IF EXISTS deliveries_due;
+CREATE INDEX deliveries_due ON ack_queue_deliveries
+    (destination, priority, due, timestamp, attempts, status, suspect) WHERE status < 2;
 """
 
 # Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.

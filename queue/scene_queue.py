@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import coalesce, codec, control, files, ledger, schema, store, transactions
+from stash_courier.queue import coalesce, codec, control, files, ledger, marks, schema, store, transactions
 from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.coalesce import Content, Pending
-from stash_courier.queue.jobs import Attempt, Backlog, CorruptRow, Delivery, SceneEvent
+from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
 
 LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that waits for it
+PROBE_DEPTH = 1000  # waiting deliveries that are looked at for one that never failed
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 LONGEST_WAIT = 1.2 * 7 * 86_400.0  # seconds: the longest entry of a retry schedule, with its jitter
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
@@ -134,39 +137,55 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     # Deliveries
 
-    def claim(
-        self, destination: str, limit: int, now: float, *, suspects: bool = False
-    ) -> list[Delivery | CorruptRow]:
-        """Takes at most ``limit`` due deliveries of a destination, edits before bulk, oldest due first.
+    def claim(self, destination: str, limit: int, now: float, *, edits: bool) -> list[Delivery | CorruptRow]:
+        """Takes at most ``limit`` due deliveries of a destination, suspects aside, in the order to send them.
 
-        Of those that were in flight when a worker died, ``suspects`` takes one and nothing else.
+        Either edits only, or only the rest: what comes from dead letters and sweeps before what comes from bulk.
         """
-        return self._claimed(sql.CLAIM_SUSPECT if suspects else sql.CLAIM, destination, limit, now)
-
-    def claim_probe(self, destination: str) -> list[Delivery | CorruptRow]:
-        """Takes the delivery that has waited longest, due or not, to probe a held destination; never a suspect."""
-        return self._claimed(sql.CLAIM_PROBE, destination, 1, 0.0)
-
-    def _claimed(self, statement: str, destination: str, limit: int, now: float) -> list[Delivery | CorruptRow]:
         values = {"destination": destination, "limit": limit, "now": now}
+        return self._claimed(sql.CLAIM_EDITS if edits else sql.CLAIM_REST, values)
+
+    def claim_suspect(self, destination: str, suspect: int, now: float) -> list[Delivery | CorruptRow]:
+        """Takes the first due suspect (1), or the first strongly suspect one (2)."""
+        return self._claimed(sql.CLAIM_SUSPECT, {"destination": destination, "suspect": suspect, "now": now})
+
+    def claim_probe(self, destination: str, now: float) -> list[Delivery | CorruptRow]:
+        """Takes the delivery that is most likely to succeed, to probe a held destination.
+
+        That is the newest edit that never failed, then one of a lower priority that never failed, then the one
+        that has waited longest, due or not. Never a suspect.
+        """
+        found = self._find(sql.NEWEST_UNTRIED_EDIT, destination, now)
+        for priority in PRIORITIES:
+            found = found or self._find(sql.OLDEST_UNTRIED, destination, now, priority)
+        found = found or self._find(sql.LONGEST_WAITING, destination, now)
+        return [] if found[0] is None else self._claimed(sql.CLAIM_ONE, found[:1])
+
+    def newest_untried_edit(self, destination: str, now: float) -> float | None:
+        """Wall time of the newest due edit that never failed, as far as it is found at once; else None."""
+        found = self._find(sql.NEWEST_UNTRIED_EDIT, destination, now)
+        return None if found is None else or_default(number, found[1], None)
+
+    def _find(self, statement: str, destination: str, now: float, priority: int = 0) -> Any:
+        values = {"destination": destination, "now": now, "priority": priority, "depth": PROBE_DEPTH}
+        return self.connection.execute(statement, values).fetchone()
+
+    def _claimed(self, statement: str, values: Any) -> list[Delivery | CorruptRow]:
         rows = self.connection.execute(statement, values).fetchall()
-        rows.sort(key=lambda row: row[-2:])  # by priority and due: RETURNING has no order
-        return [codec.delivery(row[:-2]) for row in rows]
+        rows.sort(key=lambda row: row[-3:-1])  # by priority and due: RETURNING has no order
+        return [codec.delivery(row) for row in rows]
 
-    def next_due(self, destination: str) -> float | None:
-        """Wall time at which the destination's next delivery is due, suspects aside; None if none waits."""
-        due = self.connection.execute(sql.NEXT_DUE, {"destination": destination}).fetchone()[0]
-        return or_default(number, due, None)
+    def next_due(self, destination: str) -> tuple[float | None, float | None]:
+        """When the next edit and the next of the rest are due, suspects aside: wall times, None if none waits."""
+        values = {"destination": destination}
+        edit = self.connection.execute(sql.NEXT_EDIT_DUE, values).fetchone()[0]
+        rest = self.connection.execute(sql.NEXT_REST_DUE, values).fetchone()[0]
+        return or_default(number, edit, None), or_default(number, rest, None)
 
-    def suspect_due(self, destination: str) -> float | None:
-        """Like ``next_due``, for the deliveries that were in flight when a worker died."""
-        due = self.connection.execute(sql.SUSPECT_DUE, {"destination": destination}).fetchone()[0]
-        return or_default(number, due, None)
-
-    def next_suspect(self, destination: str, now: float) -> tuple[int, float] | None:
-        """Deaths and due time of the suspect that ``claim`` would take; None if none is due."""
-        row = self.connection.execute(sql.NEXT_SUSPECT, {"destination": destination, "now": now}).fetchone()
-        return None if row is None else (row[0], row[1])
+    def suspect_due(self, destination: str, suspect: int) -> float | None:
+        """Wall time at which the first suspect (1), or the first strongly suspect one (2), is due."""
+        values = {"destination": destination, "suspect": suspect}
+        return or_default(number, self.connection.execute(sql.SUSPECT_DUE, values).fetchone()[0], None)
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""
@@ -248,12 +267,19 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         now = self._clock()
         self.connection.execute(sql.RESET_DUE, {"now": now, "latest": now + LONGEST_WAIT})
 
-    def recover(self) -> None:
-        """Puts back, as suspects, what was in flight when the last worker ended. Needs the worker lock."""
+    def recover(self, marked: Collection[int] = (), *, counts: bool = True) -> None:
+        """Puts back what was in flight when the last worker ended. Needs the worker lock.
+
+        Args:
+            marked: rows that it was preparing or sending when it died. They are suspects from now on.
+            counts: whether its death counts for the marked row if there is only one.
+        """
         with self.transaction():
             self._reset_due()
             found = self.in_flight()
-            self.connection.execute(sql.SUSPECT, (len(found) == 1,))
+            sent = [row_id for row_id in map(row_id_of, found) if row_id in marked]
+            death = {"counts": counts and len(sent) == 1, "several": counts and len(sent) > 1}
+            self.connection.executemany(sql.SUSPECT, ({"row_id": row_id, **death} for row_id in sent))
             for delivery in found:
                 if isinstance(delivery, Delivery):
                     self.back(delivery, None)
@@ -273,7 +299,11 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def backlog(self) -> dict[str, Backlog]:
         """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
-        return {row[0]: Backlog(*row[1:]) for row in self.connection.execute(sql.BACKLOG)}
+        # A thread that prepares a batch has marked all of it, for one request.
+        sent = [self.connection.execute(sql.REQUESTS, (min(slot),)).fetchone() for slot in marks.read(self.folder)]
+        requests = Counter(row[0] for row in sent if row is not None)
+        rows = self.connection.execute(sql.BACKLOG)
+        return {name: replace(Backlog(*facts), requests=requests[name]) for name, *facts in rows}
 
     def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
         """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""

@@ -30,13 +30,13 @@ CREATE TABLE {DELIVERIES} (
     seq INTEGER NOT NULL,                   -- newest event
     taken INTEGER NOT NULL DEFAULT 0,       -- seq at the claim: DELETE only WHERE seq = taken
     due REAL NOT NULL,                      -- wall time
-    priority INTEGER NOT NULL DEFAULT 0,    -- 0 an edit, 1 put in by enqueue_all
+    priority INTEGER NOT NULL DEFAULT 0,    -- 0 an edit, 1 a dead letter sent again or a sweep's find, 2 bulk
     counted_attempts INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     not_found INTEGER NOT NULL DEFAULT 0,
     generation INTEGER NOT NULL DEFAULT 0,  -- moves between here and dlq.db
-    suspect INTEGER NOT NULL DEFAULT 0,     -- 1: was in flight when the worker died; 2: in flight, watched
-    deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker with this watched, or alone in flight
+    suspect INTEGER NOT NULL DEFAULT 0,     -- 1: the worker died while it was sent; 2: twice, so it runs alone
+    deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker while only this was sent
     later_event TEXT,                       -- what came in during the delivery
     later_changed TEXT,
     later_data TEXT,
@@ -44,11 +44,12 @@ CREATE TABLE {DELIVERIES} (
     later_due REAL,
     UNIQUE (destination, scene_id));        -- newest wins, and at most one in flight
 
--- What is due. The last three columns are what people are shown about it, so that BACKLOG reads no row.
-CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, attempts, status)
+-- What is due. The other columns are there so that BACKLOG and the search for a probe read no row.
+CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, attempts, status, suspect)
     WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;
-CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, deaths, due) WHERE suspect = 1 AND status < 2;
+CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, suspect, priority, due)
+    WHERE suspect != 0 AND status < 2;
 
 CREATE TABLE sent (                         -- the ledger
     destination TEXT NOT NULL,

@@ -8,6 +8,7 @@ from stash_courier.queue.schema import DELIVERIES, INBOX
 DELIVERY_COLUMNS = (
     *("_id", "destination", "scene_id", "event", "changed", "seq", "timestamp"),
     *("counted_attempts", "attempts", "not_found", "data", "generation", "deaths"),
+    *("priority", "due", "suspect"),
 )
 _COLUMNS = ", ".join(DELIVERY_COLUMNS)
 
@@ -37,11 +38,12 @@ INSERT INTO {DELIVERIES} (status, destination, scene_id, data, timestamp, event,
     generation)
 VALUES (0, :destination, :scene_id, :data, :at, :event, :changed, :seq, :due, :priority, :generation)"""
 
-# A newer event joins a delivery that waits. The counts start again.
+# A newer event joins a delivery that waits. The counts start again, and an edit of a suspect is tried at once.
 JOIN_WAITING = f"""
 UPDATE {DELIVERIES} SET event = :event, changed = :changed, data = :data, seq = max(seq, :seq), due = :due,
     priority = min(priority, :priority), generation = :generation,
-    counted_attempts = 0, attempts = 0, not_found = 0, deaths = 0
+    counted_attempts = 0, attempts = 0, not_found = 0,
+    suspect = suspect * (:priority > 0), deaths = deaths * (:priority > 0)
 WHERE _id = :row_id"""
 
 # A newer event arrives during a delivery and is kept beside it until the outcome is known. The row's seq must
@@ -52,42 +54,56 @@ UPDATE {DELIVERIES} SET later_event = :event, later_changed = :changed, later_da
     priority = min(priority, :priority), generation = :generation
 WHERE _id = :row_id"""
 
-# Claiming
+# Claiming. Each priority is a range of its own in the partial index deliveries_due.
 
 _WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND suspect = 0 AND priority"
-# The delivery that has waited longest, of the edits and of the bulk.
-_FIRST = f"""
+_SUSPECT = f"""
+{DELIVERIES} INDEXED BY deliveries_suspect
+WHERE suspect != 0 AND status < 2 AND destination = :destination AND suspect = :suspect"""
+
+CLAIM_EDITS = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
+    SELECT _id FROM {_WAITING} = 0 AND due <= :now ORDER BY due LIMIT :limit)
+RETURNING {_COLUMNS}"""
+CLAIM_REST = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
+    SELECT _id FROM (SELECT _id FROM {_WAITING} = 1 AND due <= :now ORDER BY due LIMIT :limit)
+    UNION ALL
+    SELECT _id FROM (SELECT _id FROM {_WAITING} = 2 AND due <= :now ORDER BY due LIMIT :limit)
+    LIMIT :limit)
+RETURNING {_COLUMNS}"""
+CLAIM_SUSPECT = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
+    SELECT _id FROM {_SUSPECT} AND due <= :now ORDER BY priority, due LIMIT 1)
+RETURNING {_COLUMNS}"""
+CLAIM_ONE = f"UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = ? AND status < 2 RETURNING {_COLUMNS}"
+
+NEXT_EDIT_DUE = f"SELECT min(due) FROM {_WAITING} = 0"
+NEXT_REST_DUE = f"""
+SELECT min(due) FROM (
+    SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT due FROM {_WAITING} = 2 ORDER BY due LIMIT 1))"""
+SUSPECT_DUE = f"SELECT min(due) FROM {_SUSPECT}"
+
+# What may probe a destination. Both look at the index only and never at more than :depth of its entries.
+# The newest edit that never failed: failed ones have a later due time, so they are passed over.
+NEWEST_UNTRIED_EDIT = f"""
+SELECT _id, timestamp FROM (
+    SELECT _id, timestamp, attempts FROM {_WAITING} = 0 AND due <= :now ORDER BY due DESC LIMIT :depth)
+WHERE attempts = 0 LIMIT 1"""
+OLDEST_UNTRIED = f"""
+SELECT _id, timestamp FROM (
+    SELECT _id, timestamp, attempts FROM {_WAITING} = :priority AND due <= :now ORDER BY due LIMIT :depth)
+WHERE attempts = 0 LIMIT 1"""
+# The delivery that has waited longest, whatever its priority.
+LONGEST_WAITING = f"""
+SELECT _id, min(due) FROM (
     SELECT * FROM (SELECT _id, due FROM {_WAITING} = 0 ORDER BY due LIMIT 1)
     UNION ALL
-    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)"""
-_SUSPECT = f"""
-{DELIVERIES} INDEXED BY deliveries_suspect WHERE suspect = 1 AND status < 2 AND destination = :destination"""
-
-# Edits before bulk, the oldest due time first. Both halves read the partial index deliveries_due.
-CLAIM = f"""
-UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
-    SELECT _id FROM (SELECT _id FROM {_WAITING} = 0 AND due <= :now ORDER BY due LIMIT :limit)
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)
     UNION ALL
-    SELECT _id FROM (SELECT _id FROM {_WAITING} = 1 AND due <= :now ORDER BY due LIMIT :limit)
-    LIMIT :limit)
-RETURNING {_COLUMNS}, priority, due"""
-
-# Claims the delivery that has waited longest, edit or bulk, so that each gets its turn.
-CLAIM_PROBE = f"""
-UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
-    SELECT _id FROM (SELECT _id, min(due) FROM ({_FIRST})))
-RETURNING {_COLUMNS}, priority, due"""
-
-# Claims one suspect and watches it: if this worker dies too, the death counts for it. The one with the fewest
-# deaths comes first, so that deaths with another cause are spread over all suspects.
-CLAIM_SUSPECT = f"""
-UPDATE {DELIVERIES} SET status = 2, taken = seq, suspect = 2 WHERE _id = (
-    SELECT _id FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1)
-RETURNING {_COLUMNS}, priority, due"""
-
-NEXT_DUE = f"SELECT min(due) FROM ({_FIRST})"
-NEXT_SUSPECT = f"SELECT deaths, due FROM {_SUSPECT} AND due <= :now ORDER BY deaths, due LIMIT 1"
-SUSPECT_DUE = f"SELECT min(due) FROM {_SUSPECT}"
+    SELECT * FROM (SELECT _id, due FROM {_WAITING} = 2 ORDER BY due LIMIT 1))"""
 
 # The outcome
 
@@ -107,7 +123,7 @@ LATER = f"SELECT later_event, later_changed, later_data, later_due FROM {DELIVER
 # Not delivered: the delivery waits again, joined with what came in meanwhile. If an attempt has ended, the
 # delivery doesn't kill the worker and is no suspect any more.
 BACK = f"""
-UPDATE {DELIVERIES} SET status = 0, suspect = min(suspect, 1) * :unended, deaths = deaths * :unended,
+UPDATE {DELIVERIES} SET status = 0, suspect = suspect * :unended, deaths = deaths * :unended,
     event = :event, changed = :changed, data = :data, due = coalesce(:due, due),
     counted_attempts = :counted_attempts, attempts = :attempts, not_found = :not_found,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
@@ -140,6 +156,7 @@ ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
 COUNT = f"SELECT count(*) FROM {DELIVERIES}"
 EVER_ADDED = f"SELECT seq FROM sqlite_sequence WHERE name = '{DELIVERIES}'"
 
+REQUESTS = f"SELECT destination FROM {DELIVERIES} WHERE _id = ? AND status = 2"
 # What waits, for people. It reads one index and no row, which takes a tenth of the time with a million rows.
 BACKLOG = f"""
 SELECT destination, sum(n), sum(retrying), sum(in_flight), min(oldest), min(due) FROM (
@@ -162,14 +179,18 @@ INBOX_COUNT_TO = f"SELECT count(*) FROM {INBOX} WHERE _id <= ?"
 # After the worker died
 
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE status = 2"
-# Makes all of it suspect. The death counts for a watched suspect, or for the only delivery in flight.
-SUSPECT = f"UPDATE {DELIVERIES} SET deaths = deaths + (suspect = 2 OR ?), suspect = 1 WHERE status = 2"
 # Makes deliveries due whose due time is damaged, or later than anything waits, as after a wrong clock.
 _TOO_LATE = "typeof(due) NOT IN ('real', 'integer') OR due > :latest"
 RESET_DUE = f"""
 UPDATE {DELIVERIES} SET due = CASE WHEN {_TOO_LATE} THEN :now ELSE due END,
     later_due = CASE WHEN later_due > :latest THEN :now ELSE later_due END
 WHERE {_TOO_LATE} OR later_due > :latest"""
+# One that the worker was sending. Its death counts if it was the only one. If there were others, a suspect is
+# strongly suspect.
+SUSPECT = f"""
+UPDATE {DELIVERIES} SET deaths = deaths + :counts,
+    suspect = CASE WHEN suspect = 0 THEN 1 WHEN :several THEN 2 ELSE suspect END
+WHERE _id = :row_id AND status = 2"""
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 
 # The ledger

@@ -10,7 +10,7 @@ from __future__ import annotations
 from stash_courier.queue import codec, control, ledger
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
-from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, SceneEvent
+from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 
 
@@ -74,7 +74,7 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         event=or_default(codec.kind, dead_letter.event, "update"),
         changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
-        bulk=False,
+        priority=CATCH_UP,
         **{name: str(job.get(name, "")) for name in codec.FILE_FACTS},
     )
     if dead_letter.destination not in control.states(queue.connection):

@@ -12,10 +12,10 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, ledger, migrate, repair, replaced, store, transfer
+from stash_courier.queue import control, files, ledger, marks, migrate, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import VERSION
+from stash_courier.worker import VERSION, process
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.notices import Notices
@@ -89,7 +89,7 @@ class Runtime:
             control.put(self.queue.connection, control.STOP, None)
             control.put(self.queue.connection, control.STASH, None)
             transfer.heal(self.queue, self.dlq)
-            self.queue.recover()
+            self._recover()
             self._opened = opened.pop_all()
 
     def follow_files(self, grace_seconds: float) -> None:
@@ -120,6 +120,13 @@ class Runtime:
         except OSError as error:
             log.warning("the data folder can't be looked at (%s)", error)
         return moved
+
+    def _recover(self) -> None:
+        """Puts back what was in flight. What the last worker was sending when it was killed becomes suspect."""
+        conn, context = self.queue.connection, process.context()
+        marked = frozenset[int]().union(*marks.read(self.folder))
+        self.queue.recover(marked, counts=control.get(conn, control.CONTEXT) == context)
+        control.put(conn, control.CONTEXT, context)
 
     def reopen(self) -> None:
         """Repairs a damaged file and opens everything again. What was in flight is delivered again."""
@@ -182,7 +189,7 @@ class Runtime:
 
     def finish(self, grace_seconds: float) -> None:
         """Lets deliveries in flight end for at most ``grace_seconds``, then puts back those that haven't."""
-        self.dispatcher.put_back(everything=False)
+        self.dispatcher.hold()
         give_up = time.monotonic() + grace_seconds
         while self.dispatcher.busy() and time.monotonic() < give_up:
             self.dispatcher.step(beginning=False)

@@ -15,6 +15,7 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import DAY, joined, sentence, span, to_correct
 from stash_courier.queue import control, store
+from stash_courier.queue.jobs import BULK
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
@@ -82,6 +83,6 @@ def _put(context: Context, scene_ids: tuple[int, ...]) -> None:
     at = time.time()
     with context.queue() as queue:
         queue.put_many(
-            store.encode({"scene": scene_id, "event": "update", "changed": [], "at": at, "bulk": True})
+            store.encode({"scene": scene_id, "event": "update", "changed": [], "at": at, "priority": BULK})
             for scene_id in scene_ids
         )

@@ -59,9 +59,9 @@ class Standing:
         return {
             "id": self.destination,
             "state": self.state,
-            "waiting": waits.total - waits.in_flight,
+            "waiting": waits.total - waits.requests,
             "retrying": waits.retrying,
-            "in_flight": waits.in_flight,
+            "in_flight": waits.requests,
             "oldest": waits.oldest or None,
             "since": self.since,
             "reason": self.reason,
@@ -96,9 +96,9 @@ class Standing:
 def counts(waits: Backlog, now: float) -> str:
     """``Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min.``"""
     return joined(
-        f"Waiting: {waits.total - waits.in_flight:,}.",
+        f"Waiting: {waits.total - waits.requests:,}.",
         f"Retrying: {waits.retrying:,}." if waits.retrying else "",
-        f"In flight: {waits.in_flight:,}." if waits.in_flight else "",
+        f"In flight: {waits.requests:,}." if waits.requests else "",
         f"Oldest: {span(now - waits.oldest)}." if waits.total else "",
     )
 
@@ -163,11 +163,11 @@ def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[
         return _removed(name, health, waits, snapshot.at)
     if health.state in {"gone", "ill"}:
         state: State = "off" if health.state == "gone" else "held"
-        next_try = health.until if state == "held" else None
+        next_try = max(health.until, health.retry_at) if state == "held" else None
         advice = _advice(health, snapshot.at)
         return Standing(name, state, waits, last, health.since or None, health.reason, advice, next_try)
-    if snapshot.at < health.until:
-        return Standing(name, "waiting", waits, last, reason=health.reason, next_try=health.until)
+    if snapshot.at < health.retry_at:
+        return Standing(name, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
     next_try = waits.next_due if due_later else None
     return Standing(name, "well", waits, last, reason=health.reason, next_try=next_try)

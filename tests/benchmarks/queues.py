@@ -48,7 +48,7 @@ class Ours:
     def take_singly(self, count: int) -> None:
         """Claims and finishes one job at a time, each in its own transaction."""
         for _ in range(count):
-            (delivery,) = self.queue.claim(DESTINATION, 1, time.time())
+            (delivery,) = self.queue.claim(DESTINATION, 1, time.time(), edits=True)
             assert isinstance(delivery, Delivery)
             self.queue.done(delivery)
 
@@ -56,13 +56,13 @@ class Ours:
         """Runs the same two statements on the same tables without our code."""
         for _ in range(count):
             values = {"destination": DESTINATION, "limit": 1, "now": time.time()}
-            (row,) = self.queue.connection.execute(sql.CLAIM, values).fetchall()
+            (row,) = self.queue.connection.execute(sql.CLAIM_EDITS, values).fetchall()
             self.queue.connection.execute(sql.DONE, (row[0],))
 
     def take(self, count: int) -> None:
         """Works like the worker: claims many, and finishes several in one transaction."""
         while count:
-            claimed = self.queue.claim(DESTINATION, min(CLAIM, count), time.time())
+            claimed = self.queue.claim(DESTINATION, min(CLAIM, count), time.time(), edits=True)
             count -= len(claimed)
             for start in range(0, len(claimed), AT_ONCE):
                 with self.queue.transaction():

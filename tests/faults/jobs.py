@@ -151,11 +151,8 @@ ROWS = [
         run_poison,
         [
             [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
-            [  # suspects are not delivered one at a time, and each death counts for all of them
-                Mutation(
-                    "worker/delivery/claims.py", "        if self._watching():\n            return None\n", ""
-                ),
-                Mutation("queue/statements.py", "deaths + (suspect = 2 OR ?)", "deaths + (1 OR ?)"),
+            [  # each death counts for all that were being sent
+                Mutation("queue/scene_queue.py", '"counts": counts and len(sent) == 1', '"counts": counts'),
             ],
         ],
     ),

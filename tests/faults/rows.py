@@ -13,6 +13,7 @@ from tests.faults import (
     power,
     replaced,
     soak,
+    starving,
     stash_outages,
     storage,
     upgrades,
@@ -31,6 +32,7 @@ _MODULES = (
     upgrades,
     bad_receivers,
     hostile,
+    starving,
     soak,
 )
 

@@ -489,11 +489,15 @@ ROWS = [
                 )
             ],
             [  # as much memory as an answer takes is kept for each delivery
-                Mutation("worker/delivery/pool.py", "SUBMITTED = 2\n", "SUBMITTED = 2\nKEPT: list[object] = []\n"),
                 Mutation(
                     "worker/delivery/pool.py",
-                    '    cover = b""\n    try:\n',
-                    '    cover = b""\n    KEPT.append((job, bytes(2048)))\n    try:\n',
+                    "\n\n@dataclass(frozen=True, slots=True)\nclass Job:",
+                    "\n\nKEPT: list[object] = []\n\n\n@dataclass(frozen=True, slots=True)\nclass Job:",
+                ),
+                Mutation(
+                    "worker/delivery/pool.py",
+                    '        cover = b""\n        try:\n',
+                    '        cover = b""\n        KEPT.append((job, bytes(2048)))\n        try:\n',
                 ),
             ],
         ],

@@ -202,7 +202,7 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files by table, without what version 3 added: the ledger's covers, and groups."""
+    """Every row of both files by table, without what version 3 changed: covers, groups, priority."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
@@ -212,7 +212,8 @@ def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
         totals = "SELECT error_type, destination, sum(n) FROM totals GROUP BY 1, 2 ORDER BY 1, 2"
         found["totals"] = conn.execute(totals).fetchall()
     found["dead_letters"] = [row[:18] for row in found["dead_letters"]]
-    return {**found, "sent": [row[:7] for row in found["sent"]]}
+    deliveries = [(*row[:11], row[11] > 0, *row[12:]) for row in found["ack_queue_deliveries"]]
+    return {**found, "ack_queue_deliveries": deliveries, "sent": [row[:7] for row in found["sent"]]}
 
 
 def covers(data: Path) -> dict[int, bytes]:
@@ -226,6 +227,12 @@ def ungrouped(data: Path) -> int:
     with closing(sqlite3.connect(data / files.DLQ_DB)) as conn:
         counted = conn.execute("SELECT count(*) FROM dead_letters WHERE group_key = '' OR group_text = ''")
         return int(counted.fetchone()[0])
+
+
+def priorities(data: Path) -> set[int]:
+    """The priorities of all deliveries."""
+    with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
+        return {row[0] for row in conn.execute("SELECT priority FROM ack_queue_deliveries")}
 
 
 def version(path: Path) -> int:
@@ -407,6 +414,7 @@ def _whole(old: Old, data: Path, before: Mapping[str, object], report: Report, a
         report.expect(content(data) == before, f"{after}: rows have changed")
         migrate.migrate(data)
         report.expect(content(data) == before, f"{after}: the next start has changed rows")
+        report.expect(priorities(data) == {0, 2}, f"{after}: the priorities are {priorities(data)}")
         report.expect({name: version(data / name) for name in NEWEST} == NEWEST, f"{after}: not upgraded")
         report.expect(indexes(data) == indexes_of_new_files(), f"{after}: the indexes are {indexes(data)}")
         report.expect(ungrouped(data) == 0, f"{after}: {ungrouped(data)} dead letters have no group")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control, files, ledger
+from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.standin.jellyfin import KEY, StandInJellyfin
@@ -242,6 +243,17 @@ def test_a_pause_holds_what_was_claimed(courier: FastForward, stash: StandInStas
 # After a worker's death
 
 
+def died(courier: FastForward, *sent: int, deaths: int = 1) -> None:
+    """The worker dies while it sends these scenes, and another one starts; several times."""
+    for _ in range(deaths):
+        with courier.queue.transaction():
+            courier.queue.connection.execute("UPDATE ack_queue_deliveries SET status = 2, taken = seq")
+        jobs = courier.queue.in_flight()
+        courier.__exit__()
+        courier.marked = {job.row_id for job in jobs if isinstance(job, Delivery) and job.scene_id in sent}
+        courier.__enter__()
+
+
 def test_what_a_dead_worker_left_delays_no_other_destination(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
@@ -251,13 +263,122 @@ def test_what_a_dead_worker_left_delays_no_other_destination(
         for scene_id in range(1, 11):
             courier.put(scene_id)
         courier.run(lambda: len(receiver.received) == 10)
-        courier.__exit__()
-        courier.__enter__()
+        died(courier, 1, 2)
         courier.put(11)
         began = time.monotonic()  # real time, since the dispatcher's stops while requests run
         courier.run(lambda: "11" in arrived(receiver))
         assert time.monotonic() - began < 3.0
         assert courier.queue.in_flight()  # the suspect of the destination that hangs is still on its way
+
+
+def test_each_destination_sends_one_suspect_at_a_time_beside_others(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """Suspects go one at a time, in their turn, while other deliveries go on."""
+    sending: list[str] = []
+    together: list[set[str]] = []
+
+    def answer(received: Received) -> Reply:
+        scene = received.json()["data"]["id"]
+        sending.append(scene)
+        time.sleep(0.03)
+        together.append(set(sending))
+        sending.remove(scene)
+        return Reply()
+
+    set_up(stash, webhook_url=receiver.url)
+    control.put(courier.queue.connection, control.PAUSED, courier.wall)
+    for scene_id in range(1, 21):
+        courier.put(scene_id)
+    courier.run(courier.queue.inbox_empty)
+    died(courier, 1, 2, 3, 4)
+    receiver.answer = answer
+    control.put(courier.queue.connection, control.PAUSED, None)
+    courier.run(courier.queue.empty)
+    suspects = {"1", "2", "3", "4"}
+    assert all(len(suspects & at_once) <= 1 for at_once in together)
+    assert any(suspects & at_once and at_once - suspects for at_once in together)
+    assert arrived(receiver).index("1") < 8  # in its turn, not at the end
+
+
+def test_what_was_sent_at_two_deaths_runs_alone(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """Strong suspects run alone in the process, one after another, and everything else runs between them."""
+    sending: list[str] = []
+    beside: dict[str, set[str]] = {}
+
+    def answer(received: Received) -> Reply:
+        scene = received.json()["data"]["id"]
+        sending.append(scene)
+        time.sleep(0.05)
+        beside[scene] = beside.get(scene, set()) | set(sending) - {scene}
+        sending.remove(scene)
+        return Reply()
+
+    set_up(stash, webhook_url=receiver.url)
+    control.put(courier.queue.connection, control.PAUSED, courier.wall)
+    for scene_id in range(1, SCENES + 1):
+        courier.put(scene_id)
+    courier.run(courier.queue.inbox_empty)
+    died(courier, 1, 2, deaths=2)
+    receiver.answer = answer
+    control.put(courier.queue.connection, control.PAUSED, None)
+    courier.run(courier.queue.empty)
+    assert (beside["1"], beside["2"]) == (set(), set())
+    assert any(beside[str(scene_id)] for scene_id in range(3, SCENES + 1))
+    assert courier.dlq.get_count() == 0
+
+
+def test_retried_dead_letters_run_behind_edits(
+    courier: FastForward, stash: StandInStash, receiver: Receiver
+) -> None:
+    """ "Retry dead letters" delays no edit: it starts with the next free request."""
+    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    receiver.answer = Reply(400)
+    for scene_id in range(1, 21):
+        courier.put(scene_id)
+    courier.run(lambda: courier.dlq.get_count() == 20)
+    receiver.answer = slow = Slow(200)
+    assert courier.dlq.ask() == 20
+    courier.run(slow.asked.is_set)
+    courier.put(25)
+    wait_until(lambda: courier.step() < 0 or not courier.dispatcher.poller.awaiting, 10.0)
+    wait_until(lambda: [courier.step(), "25" in waiting_jobs(courier)][1], 10.0)
+    slow.may_answer.set()
+    courier.run(courier.queue.empty)
+    assert arrived(receiver)[20:].index("25") <= 2
+
+
+def waiting_jobs(courier: FastForward) -> set[str]:
+    """The scenes that are ready to be sent."""
+    (pool,) = courier.dispatcher.registry.pools.values()
+    return {str(job.delivery.scene_id) for *_, job, _ in pool._ready}
+
+
+def test_a_crash_after_an_outage_was_recognized_loses_no_recall(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the worker dies just after attempts were given back, the outage's dead letters are recalled as well."""
+    set_up(stash, webhook_url=receiver.url, delivery_max_attempts=1)
+    receiver.answer = Reply(500)
+    for scene_id in (1, 2):
+        courier.put(scene_id)
+        courier.run(seconds=600.0)
+    assert courier.dlq.get_count() == 2
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(courier.dispatcher._completer, "_update_dlq", dies)
+    courier.put(3)
+    with pytest.raises(KeyboardInterrupt):
+        courier.run(seconds=60.0)
+    courier.__exit__()
+    receiver.answer = Reply()
+    courier.__enter__()
+    courier.run(lambda: {"1", "2", "3"} <= set(arrived(receiver)[3:]))
+    assert courier.dlq.get_count() == 0
 
 
 def test_each_waiting_delivery_gets_its_turn_as_a_probe(

@@ -27,6 +27,7 @@ from tests.support.durable import DEST, START, change, event, inbox, run_hook, s
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
 from tests.support.kill import doing, needs_strace, sweep
+from tests.support.queue_driver import claim
 
 PAGE = 4096
 ROWS = 400  # events and as many deliveries: each table has some ten pages
@@ -201,7 +202,7 @@ def test_a_damaged_file_of_an_earlier_version(tmp_path: Path) -> None:
     assert repair.repair(tmp_path) is not None
     migrate.migrate(tmp_path)
     queue = SceneQueue(tmp_path)
-    claimed = queue.claim(DEST, ROWS, START)
+    claimed = claim(queue, ROWS, START)
     assert len(claimed) > ROWS / 2
     counts = {(d.counted_attempts, d.attempts, d.not_found) for d in claimed if isinstance(d, Delivery)}
     assert counts == {(3, 7, 2)}
@@ -250,7 +251,7 @@ def test_a_text_that_is_not_utf8_is_saved_as_it_is(tmp_path: Path) -> None:
     damage(tmp_path, pages(tmp_path, schema.INBOX)[3])
     assert repair.repair(tmp_path) is not None
     queue = SceneQueue(tmp_path)
-    claimed = queue.claim(DEST, ROWS, START * 2)
+    claimed = claim(queue, ROWS, START * 2)
     assert len(claimed) == ROWS
     assert [row.raw for row in claimed if isinstance(row, CorruptRow)] == [b"{\xff}"]
     queue.close()

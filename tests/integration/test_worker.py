@@ -172,7 +172,7 @@ def test_sigterm_ends_within_the_grace_though_the_receiver_hangs(courier: Courie
     assert time.monotonic() - began < 12.0
     queue = SceneQueue(courier.data)
     try:
-        (delivery,) = queue.claim(f"webhook:{receiver.url.split('/')[2]}", 10, time.time())
+        (delivery,) = queue.claim(f"webhook:{receiver.url.split('/')[2]}", 10, time.time(), edits=True)
     finally:
         queue.close()
     assert (delivery.counted_attempts, delivery.attempts, delivery.history) == (0, 0, ())  # type: ignore[union-attr]

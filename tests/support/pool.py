@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.queue.marks import Marks
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import Destination
@@ -13,7 +18,6 @@ from stash_courier.worker.destinations import Destination
 
 def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | None]]) -> list[Outcome]:
     """Delivers as the worker does: in batches of 50, in the destination's threads."""
-    pool = Pool(destination, Health(), 4)
     outcomes: list[Outcome] = []
     changed = threading.Condition()
 
@@ -22,16 +26,24 @@ def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | No
             outcomes.append(outcome)
             changed.notify()
 
-    done = 0
-    while done < len(jobs):
-        if not pool.ready and not pool.running:
-            pool.ready.extend(Job(*job) for job in jobs[done : done + 50])
-        pool.start_ready(finished)
-        with changed:
-            while len(outcomes) == done:
-                assert changed.wait(30)
-            for outcome in outcomes[done:]:
-                del pool.running[outcome.delivery.row_id]
-            done = len(outcomes)
-    pool.threads.shutdown()
+    with TemporaryDirectory() as folder, closing(Marks(Path(folder))) as marks:
+        pool = Pool(destination, Health(), 4, marks, finished)
+        pool.start(allowed=True)
+        for first in range(0, len(jobs), 50):
+            batch = [Job(*job) for job in jobs[first : first + 50]]
+            pool.make_ready(batch)
+            taken = first
+            while taken < first + len(batch):
+                with changed:
+                    assert changed.wait_for(partial(_exceeds, outcomes, taken), 30)
+                for outcome in outcomes[taken:]:
+                    pool.end(outcome)
+                    pool.recorded(outcome)
+                    taken += 1
+                pool.start(allowed=True)
+        pool.end_threads()
     return outcomes
+
+
+def _exceeds(outcomes: Sequence[Outcome], count: int) -> bool:
+    return len(outcomes) > count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START
 
@@ -27,7 +27,7 @@ class QueueDriver:
 
     def claim(self, now: float = START, limit: int = 10, destination: str = DEST) -> list[Delivery]:
         """Claims deliveries; none may be corrupt."""
-        claimed = self.queue.claim(destination, limit, now)
+        claimed = claim(self.queue, limit, now, destination)
         assert all(isinstance(delivery, Delivery) for delivery in claimed)
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
 
@@ -50,6 +50,17 @@ class QueueDriver:
         """Puts a delivery back after a failed attempt that counts."""
         counted = replace(delivery, counted_attempts=delivery.counted_attempts + 1, attempts=delivery.attempts + 1)
         self.back(counted, due, FAILED)
+
+
+def claim(queue: SceneQueue, limit: int, now: float, destination: str = DEST) -> list[Delivery | CorruptRow]:
+    """Claims edits, then the rest, at most ``limit`` together."""
+    claimed = queue.claim(destination, limit, now, edits=True)
+    return claimed + queue.claim(destination, limit - len(claimed), now, edits=False)
+
+
+def next_due(queue: SceneQueue, destination: str = DEST) -> float | None:
+    """When the next delivery is due, suspects aside."""
+    return min((due for due in queue.next_due(destination) if due is not None), default=None)
 
 
 def known(delivery: Delivery) -> dict[str, str]:

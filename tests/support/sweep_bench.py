@@ -18,6 +18,7 @@ from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import SweepPage
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, changed_after
 from stash_courier.worker.stash.sweep import Sweep
+from tests.support.queue_driver import claim
 
 HOUR = 3600.0
 START = 1_792_900_000.0  # 25 October 2026
@@ -132,7 +133,7 @@ class SweepBench:
         self.queue.route(self.queue.inbox_rows(), self.targets, 0.0)
         out = []
         for target in self.targets:
-            for delivery in self.queue.claim(target, 1000, 1e12):
+            for delivery in claim(self.queue, 1000, 1e12, target):
                 assert isinstance(delivery, Delivery)
                 event = self._complete(delivery)
                 if event:

@@ -17,6 +17,7 @@ from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, change, event, run_hook
+from tests.support.queue_driver import claim
 
 SCENE = 5
 FAILED = Attempt(START, "item_refused", "It answered 400.", 400)
@@ -32,9 +33,9 @@ class Open:
 
     def claim(self) -> list[Delivery]:
         """Claims everything that waits, suspects too."""
-        claimed = self.queue.claim(DEST, 99, START * 2)
-        while self.queue.suspect_due(DEST) is not None:
-            claimed += self.queue.claim(DEST, 1, START * 2, suspects=True)
+        claimed = claim(self.queue, 99, START * 2)
+        while self.queue.suspect_due(DEST, 1) is not None:
+            claimed += self.queue.claim_suspect(DEST, 1, START * 2)
         assert all(isinstance(delivery, Delivery) for delivery in claimed)
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
 

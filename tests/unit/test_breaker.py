@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.jobs import Attempt, Delivery
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 
@@ -21,9 +22,12 @@ def after(
     now: float = NOW,
     probe: bool = False,
     retry_after: float | None = None,
+    first: float | None = None,
 ) -> tuple[Health, tuple[int, ...]]:
     error = DeliveryFailed(failure, f"{failure} for scene {scene_id}", retry_after=retry_after)
-    return breaker.after_failure(health, error, scene_id, now, probe=probe, rng=lambda: 0.5)
+    history = () if first is None else (Attempt(first, failure.value, ""),)
+    delivery = Delivery(scene_id, "webhook:a", scene_id, "update", (), 1, NOW, history=history)
+    return breaker.after_failure(health, error, delivery, now, probe=probe, rng=lambda: 0.5)
 
 
 def ill(failure: Failure = Failure.UNREACHABLE) -> Health:
@@ -152,8 +156,8 @@ def test_gone_waits_for_new_settings() -> None:
 def test_a_person_can_have_a_gone_destination_tried() -> None:
     """ "Deliver now" probes a destination that answered 410; the others follow only if the probe is accepted."""
     health, _ = after(Health(), Failure.GONE)
-    assert breaker.may_send(breaker.expedited(health), NOW) == "probe"
-    assert after(breaker.expedited(health), Failure.GONE, probe=True)[0].state == "gone"
+    assert breaker.may_send(breaker.expedited(health, NOW), NOW) == "probe"
+    assert after(breaker.expedited(health, NOW), Failure.GONE, probe=True)[0].state == "gone"
 
 
 def test_new_settings_are_a_new_start() -> None:
@@ -181,7 +185,7 @@ def test_a_wait_that_was_asked_for_outlasts_what_ran_beside(between: Failure | N
     assert breaker.may_send(health, NOW + 599) == "nothing"
     assert "scene 1" in health.reason
     assert breaker.may_send(health, NOW + 600) == "all"
-    assert breaker.after_success(health, NOW + 601).until == 0.0
+    assert breaker.after_success(health, NOW + 601).retry_at == 0.0
 
 
 def test_each_counted_attempt_of_an_outage_is_given_back() -> None:
@@ -199,7 +203,7 @@ def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure:
     """The stored reason of an outage isn't replaced by a failure that says nothing about the destination."""
     before = ill()
     health, _ = after(before, failure, 99, now=before.until, probe=True)
-    assert health == replace(before, until=health.until)
+    assert health == replace(before, until=health.until, probed_at=before.until)
     assert before.until < health.until <= before.until + 60.0
 
 
@@ -210,6 +214,7 @@ def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure:
         {"state": 5, "since": None, "reason": ["x"]},
         {"streak": [["refused"]], "until": 7},
         {"streak": 5},
+        {"forced": 1, "repeats": [["refused", "x"]]},
         {"until": True, "fingerprint": 9, "something": "else"},
     ],
 )
@@ -218,3 +223,65 @@ def test_a_damaged_state_is_no_obstacle(stored: dict[str, object]) -> None:
     health = breaker.from_json(stored)
     assert breaker.may_send(health, NOW) in {"all", "probe", "nothing"}
     assert breaker.from_json(asdict(health)) == health
+
+
+def refused_often() -> Health:
+    """Held by three scenes that were refused, then well again after a success."""
+    return breaker.after_success(ill(Failure.REFUSED), NOW + 60)
+
+
+def test_scenes_that_fail_before_and_after_a_success_hold_no_others() -> None:
+    """Once another scene was accepted, scenes that failed before count for themselves."""
+    health = refused_often()
+    for scene_id in range(10):
+        health, took = after(health, Failure.REFUSED, scene_id, now=NOW + 61, first=NOW)
+        assert (health.state, took) == ("well", ())
+
+
+def test_an_outage_that_returns_after_one_success_is_still_one() -> None:
+    """If very many scenes that failed before fail again in a row, or a few others, it is the destination."""
+    health = refused_often()
+    for scene_id in range(breaker.MANY_REPEATS):
+        assert health.state == "well"
+        health, took = after(health, Failure.REFUSED, scene_id, now=NOW + 61, first=NOW)
+    assert health.state == "ill"
+    assert took == tuple(range(breaker.MANY_REPEATS - 1))
+    health, _ = after(refused_often(), Failure.REFUSED, 1, now=NOW + 61, first=NOW)
+    for scene_id in (2, 3, 4):
+        health, took = after(health, Failure.REFUSED, scene_id, now=NOW + 62)
+    assert (health.state, sorted(took)) == ("ill", [1, 2, 3])
+
+
+def test_an_edit_that_never_failed_is_tried_soon() -> None:
+    """While scenes are refused, a newer edit is tried 5 s after the last probe, and during an outage it isn't."""
+    for failure, soon in ((Failure.REFUSED, True), (Failure.UNREACHABLE, False)):
+        health = ill(failure)
+        for _ in range(5):
+            health, _ = after(health, failure, now=health.until, probe=True)
+        regular = health.until
+        assert breaker.opens_at(health) == regular
+        assert breaker.opens_at(health, health.probed_at - 1) == regular
+        assert breaker.opens_at(health, health.probed_at + 1) == (health.probed_at + 5 if soon else regular)
+
+
+def test_only_a_person_shortens_a_wait_that_was_asked_for() -> None:
+    """ "Deliver now" lets one delivery through before a Retry-After ends. Only its success ends the wait."""
+    health, _ = after(Health(), Failure.BUSY, retry_after=600.0)
+    health = breaker.expedited(health, NOW + 1)
+    assert breaker.may_send(health, NOW + 1) == "probe"
+    assert breaker.opens_at(health) == 0.0
+    beside = breaker.after_success(health, NOW + 2)
+    assert breaker.may_send(beside, NOW + 2) == "probe"
+    failed, _ = after(health, Failure.BUSY, now=NOW + 2, probe=True)
+    assert breaker.may_send(failed, NOW + 599) == "nothing"
+    assert breaker.opens_at(failed) == NOW + 600
+    assert breaker.may_send(breaker.after_success(health, NOW + 2, probe=True), NOW + 2) == "all"
+    assert not breaker.expedited(Health(), NOW + 601).forced
+
+
+def test_a_wait_that_was_asked_for_counts_while_it_is_held() -> None:
+    """A destination that is probed and answers with Retry-After isn't probed before that."""
+    health, _ = after(ill(Failure.BUSY), Failure.BUSY, now=NOW + 5, probe=True, retry_after=300.0)
+    assert breaker.opens_at(health) == NOW + 305
+    assert breaker.may_send(health, NOW + 304) == "nothing"
+    assert breaker.may_send(health, NOW + 306) == "probe"

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stash_courier.queue import store
-from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
+from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, Clock
+from tests.support.queue_driver import claim
 
 FULL = bool(os.environ.get("COURIER_FULL"))
 DESTINATIONS = (DEST, "plex")
@@ -54,18 +55,18 @@ class Row:
     """The expected state of one scene at one destination."""
 
     now: Covered
+    priority: int  # the lowest of its events
     later: Covered | None = None  # events that arrived during the delivery
     in_flight: Delivery | None = None
     counted_attempts: int = 0
     attempts: int = 0
     history: list[Attempt] = field(default_factory=list)
-    bulk: bool = True  # no edit among the events
-    suspect: bool = False  # was in flight when a worker died, and no attempt has ended since
+    suspect: bool = False  # was being sent when a worker died, and no attempt has ended since
 
     @property
-    def order(self) -> tuple[bool, float]:
-        """Edits before bulk, oldest due time first."""
-        return self.bulk, self.now.due
+    def order(self) -> tuple[int, float]:
+        """Edits before the rest, oldest due time first."""
+        return self.priority, self.now.due
 
 
 def due_of(event: SceneEvent, now: float, settle: float, kind: str) -> float:
@@ -95,7 +96,7 @@ class Queue(RuleBasedStateMachine):
 
     def end(self) -> None:
         """Delivers what is left. Then each scene's newest event was delivered everywhere: nothing was lost."""
-        self.crash()
+        self.die(set(self.flying()))
         self.route(0.0)
         for destination in DESTINATIONS:
             self.claim(destination, 100, FOREVER)
@@ -113,16 +114,16 @@ class Queue(RuleBasedStateMachine):
         scene=st.integers(1, 3),
         kind=st.sampled_from(["create", "update", "update", "destroy"]),
         changed=st.sets(st.sampled_from(["title", "date", "code"])),
-        bulk=st.booleans(),
+        priority=st.sampled_from(PRIORITIES),
     )
-    def put(self, scene: int, kind: str, changed: set[str], bulk: bool) -> None:
+    def put(self, scene: int, kind: str, changed: set[str], priority: int) -> None:
         facts = {"path": f"/{len(self.newest)}-{self.clock.now}"} if kind == "destroy" else {}
         written: dict[str, object] = {
             "scene": scene,
             "event": kind,
             "changed": sorted(changed),
             "at": self.clock.now,
-            "bulk": bulk,
+            "priority": priority,
             **facts,
         }
         self.queue.put_many([store.encode(written)])
@@ -162,10 +163,11 @@ class Queue(RuleBasedStateMachine):
         row = self.rows.get(key)
         fresh = Covered([event], due_of(event, self.clock.now, settle, event.event))
         if row is None:
-            self.rows[key] = Row(fresh, bulk=event.bulk)
+            self.rows[key] = Row(fresh, event.priority)
             return
-        row.bulk = row.bulk and event.bulk
+        row.priority = min(row.priority, event.priority)
         if row.in_flight is None:
+            row.suspect = row.suspect and event.priority != EDIT
             row.now.add(event, self.clock.now, settle, row.attempts > 0)
             row.counted_attempts = row.attempts = 0
         elif row.later is None:
@@ -180,7 +182,7 @@ class Queue(RuleBasedStateMachine):
     def claim(self, name: str, limit: int, now: float) -> None:
         waiting = self.waiting(name, suspect=False)
         due = sorted(row.order for row in waiting.values() if row.now.due <= now)
-        claimed = self.queue.claim(name, limit, now)
+        claimed = claim(self.queue, limit, now, name)
         assert [waiting[name, delivery.scene_id].order for delivery in claimed] == due[:limit]
         self.take(claimed)
 
@@ -192,16 +194,23 @@ class Queue(RuleBasedStateMachine):
     @rule(name=st.sampled_from(DESTINATIONS))
     def claim_suspect(self, name: str) -> None:
         waiting = self.waiting(name, suspect=True)
-        claimed = self.queue.claim(name, 1, FOREVER, suspects=True)
+        claimed = self.queue.claim_suspect(name, 1, FOREVER) or self.queue.claim_suspect(name, 2, FOREVER)
         assert len(claimed) == min(1, len(waiting))
         self.take(claimed)
 
     @rule(name=st.sampled_from(DESTINATIONS))
     def claim_probe(self, name: str) -> None:
         waiting = self.waiting(name, suspect=False)
-        claimed = self.queue.claim_probe(name)
-        first = min((row.now.due for row in waiting.values()), default=None)
-        assert [waiting[name, delivery.scene_id].now.due for delivery in claimed] == [first][: len(waiting)]
+        claimed = self.queue.claim_probe(name, self.clock.now)
+        assert len(claimed) == min(1, len(waiting))
+        untried = [row for row in waiting.values() if row.attempts == 0 and row.now.due <= self.clock.now]
+        for probe in (waiting[name, delivery.scene_id] for delivery in claimed):
+            if edits := [row for row in untried if row.priority == EDIT]:
+                assert probe.order == max(row.order for row in edits)
+            elif untried:
+                assert probe.order == min(row.order for row in untried)
+            else:
+                assert probe.now.due == min(row.now.due for row in waiting.values())
         self.take(claimed)
 
     def take(self, claimed: Sequence[Delivery | CorruptRow]) -> None:
@@ -214,9 +223,9 @@ class Queue(RuleBasedStateMachine):
             assert list(delivery.history) == row.history[-50:]
             row.in_flight = delivery
 
-    @rule(scene=st.integers(1, 3), name=st.sampled_from(DESTINATIONS), bulk=st.booleans())
-    def change_and_claim(self, scene: int, name: str, bulk: bool) -> None:
-        self.put(scene, "update", {"title"}, bulk)
+    @rule(scene=st.integers(1, 3), name=st.sampled_from(DESTINATIONS), priority=st.sampled_from(PRIORITIES))
+    def change_and_claim(self, scene: int, name: str, priority: int) -> None:
+        self.put(scene, "update", {"title"}, priority)
         self.route(0.0)
         self.claim(name, 3, self.clock.now)
 
@@ -224,9 +233,11 @@ class Queue(RuleBasedStateMachine):
         return [key for key, row in self.rows.items() if row.in_flight is not None]
 
     @precondition(lambda self: self.flying())
-    @rule(data=st.data(), kind=st.sampled_from(["create", "update", "destroy"]), bulk=st.booleans())
-    def change_during_delivery(self, data: st.DataObject, kind: str, bulk: bool) -> None:
-        self.put(data.draw(st.sampled_from(self.flying()))[1], kind, set(), bulk)
+    @rule(
+        data=st.data(), kind=st.sampled_from(["create", "update", "destroy"]), priority=st.sampled_from(PRIORITIES)
+    )
+    def change_during_delivery(self, data: st.DataObject, kind: str, priority: int) -> None:
+        self.put(data.draw(st.sampled_from(self.flying()))[1], kind, set(), priority)
         self.route(0.0)
 
     @precondition(lambda self: self.flying())
@@ -245,7 +256,7 @@ class Queue(RuleBasedStateMachine):
         if row.later is None:
             del self.rows[key]
         else:
-            self.rows[key] = Row(row.later, bulk=row.bulk)
+            self.rows[key] = Row(row.later, row.priority)
 
     @precondition(lambda self: self.flying())
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 5.0, 300.0]))
@@ -280,14 +291,18 @@ class Queue(RuleBasedStateMachine):
             row.now = Covered(row.now.events + row.later.events, row.later.due)
             row.later, row.counted_attempts, row.attempts = None, 0, 0
 
-    @rule()
-    def crash(self) -> None:
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        self.die(data.draw(st.sets(st.sampled_from(self.flying() or [("", 0)]))))
+
+    def die(self, sent: set[Key]) -> None:
+        marked = {row.in_flight.row_id for key, row in self.rows.items() if row.in_flight and key in sent}
         self.queue.close()
         self.queue = SceneQueue(self.folder, clock=self.clock)
         assert {(d.destination, d.scene_id) for d in self.queue.in_flight()} == set(self.flying())
-        self.queue.recover()
+        self.queue.recover(marked)
         for key in self.flying():
-            self.rows[key].suspect = True
+            self.rows[key].suspect = self.rows[key].suspect or key in sent
             self.back(self.rows[key])
 
     @invariant()
@@ -297,9 +312,11 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def same_next_due(self) -> None:
         for name in DESTINATIONS:
-            for suspect, known in ((False, self.queue.next_due), (True, self.queue.suspect_due)):
+            suspects = self.queue.suspect_due(name, 1), self.queue.suspect_due(name, 2)
+            for suspect, known in ((False, self.queue.next_due(name)), (True, suspects)):
                 waiting = self.waiting(name, suspect=suspect).values()
-                assert known(name) == min((row.now.due for row in waiting), default=None)
+                first = min((due for due in known if due is not None), default=None)
+                assert first == min((row.now.due for row in waiting), default=None)
 
 
 TestQueue = Queue.TestCase

@@ -19,6 +19,7 @@ from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import BUSY_SECONDS, LOG_BYTES, SceneQueue
 from stash_courier.worker.settings import parse
 from tests.support.durable import DEST, START, event
+from tests.support.queue_driver import claim, next_due
 
 GOOD = b'{"scene": 5, "event": "update", "changed": ["title"], "at": 1.5}'
 HISTORY = '"history": [{"at": 1, "failure": "busy", "message": "m", "status": null, "answer": ""}]'
@@ -116,12 +117,15 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
     """A corrupt delivery is claimed as a CorruptRow, is still one after a recovery, and can be removed."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET {column} = ?", (value,))
     queue.route([event(6, seq=2)], [DEST], 0.0)
-    claimed = queue.claim(DEST, 10, START)
+    claimed = claim(queue, 10, START)
     (corrupt,) = [row for row in claimed if isinstance(row, CorruptRow)]
     assert corrupt.destination == DEST
     assert [row.scene_id for row in claimed if isinstance(row, Delivery)] == [6]
     queue.recover()
-    again = [*queue.claim(DEST, 1, START, suspects=True), *queue.claim(DEST, 1, START, suspects=True)]
+    again = claim(queue, 10, START)
+    queue.recover({corrupt.seq, *(row.row_id for row in claimed if isinstance(row, Delivery))})
+    assert corrupt in again
+    again = [*queue.claim_suspect(DEST, 1, START), *queue.claim_suspect(DEST, 1, START)]
     assert corrupt in again
     with queue.transaction():
         queue.remove(corrupt.seq)
@@ -136,11 +140,11 @@ def test_an_invalid_due_time_holds_up_nothing(queue: SceneQueue, due: object) ->
         queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = ? WHERE scene_id = 5", (due,))
     except sqlite3.IntegrityError:
         return
-    assert queue.next_due(DEST) == START
-    assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [6]
-    assert queue.next_due(DEST) is None  # otherwise the loop would look for it again and again
+    assert next_due(queue, DEST) == START
+    assert [row.scene_id for row in claim(queue, 10, START)] == [6]
+    assert next_due(queue, DEST) is None  # otherwise the loop would look for it again and again
     queue.recover()
-    assert [row.scene_id for row in queue.claim(DEST, 10, START)] == [5]
+    assert [row.scene_id for row in claim(queue, 10, START)] == [5, 6]
 
 
 @pytest.mark.parametrize("path", ["/media/a\ud83d.mp4", "/media/\udcff.mp4", "/media/ü.mp4"])
@@ -183,7 +187,7 @@ def test_a_damaged_generation_blocks_nothing(queue: SceneQueue) -> None:
     """A new event of a scene is routed even if the generation in its row is damaged."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET generation = 'x'")
     queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
-    (delivery,) = queue.claim(DEST, 10, START)
+    (delivery,) = claim(queue, 10, START)
     assert isinstance(delivery, Delivery)
     assert delivery.changed == ("title",)
 
@@ -192,14 +196,14 @@ def test_a_damaged_due_time_does_not_block_routing(queue: SceneQueue) -> None:
     """A new event of a scene is routed even if the due time in its row is damaged, and sets a new one."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = 'soon'")
     queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
-    assert queue.next_due(DEST) == START
+    assert next_due(queue, DEST) == START
 
 
 def test_bytes_that_are_not_utf8_block_nothing(queue: SceneQueue) -> None:
     """Bytes in a text column that aren't UTF-8 make that row corrupt and leave the others readable."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
     queue.route([event(6, seq=2)], [DEST], 0.0)
-    corrupt, good = queue.claim(DEST, 10, START)
+    corrupt, good = claim(queue, 10, START)
     assert isinstance(corrupt, CorruptRow)
     assert corrupt.raw == b"{\xff}"
     assert isinstance(good, Delivery)
@@ -209,7 +213,7 @@ def test_a_newer_event_replaces_a_corrupt_row(queue: SceneQueue) -> None:
     """An edit of a scene whose row is damaged is delivered."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = 'x', event = 'y', attempts = 'z'")
     queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
-    (delivery,) = queue.claim(DEST, 10, START)
+    (delivery,) = claim(queue, 10, START)
     assert isinstance(delivery, Delivery)
     assert (delivery.event, delivery.changed) == ("update", ("title",))
 
@@ -219,8 +223,8 @@ def test_a_newer_event_replaces_a_corrupt_row(queue: SceneQueue) -> None:
 def test_anything_can_be_in_a_row(value: object) -> None:
     """Whatever a column holds, decoding returns a delivery or a CorruptRow and never raises."""
     assert isinstance(codec.event(7, value), CorruptRow)
-    for place in range(13):
-        row: list[object] = [1, DEST, 5, "update", "", 9, 1.5, 0, 0, 0, f"{{{FACTS}}}", 0, 0]
+    for place in range(16):
+        row: list[object] = [1, DEST, 5, "update", "", 9, 1.5, 0, 0, 0, f"{{{FACTS}}}", 0, 0, 0, START, 0]
         row[place] = value
         if place:
             assert isinstance(codec.delivery(row), CorruptRow | Delivery)
@@ -254,13 +258,14 @@ KEYS = {
     control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
     control.LEDGER_LEFT: {DEST: START},
     control.PROBLEMS: [["sweep_off", "A sentence."]],
+    control.CONTEXT: "boot 1:2 3:4",
 }
 FITTING = {  # of these, the cells that are valid for a key
     (control.PAUSED, "5"),
     (control.STASH_SLOW, "5"),
     (control.STOP, "5"),
     (control.STOP, "-5"),
-    *((key, text) for key in (control.REPAIRED, control.UNSEEN) for text in ('"x"', '"\\ud800"')),
+    *((key, text) for key in (control.REPAIRED, control.UNSEEN, control.CONTEXT) for text in ('"x"', '"\\ud800"')),
 }
 
 
@@ -347,7 +352,7 @@ MAY_SCAN = {
 # These read in the order of the rowid and stop at their limit.
 LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
 # These read the whole partial index of what is in flight.
-INDEXED = {"IN_FLIGHT": "deliveries_in_flight", "SUSPECT": "deliveries_in_flight"}
+INDEXED = {"IN_FLIGHT": "deliveries_in_flight"}
 
 
 def statements() -> dict[str, str]:
@@ -380,12 +385,15 @@ def test_no_statement_of_the_loop_scans(queue: SceneQueue, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("CLAIM", "deliveries_due (destination=? AND priority=? AND due<?)"),
-        ("CLAIM_PROBE", "deliveries_due (destination=? AND priority=?)"),
-        ("NEXT_DUE", "deliveries_due (destination=? AND priority=?)"),
-        ("CLAIM_SUSPECT", "deliveries_suspect (destination=?)"),
-        ("NEXT_SUSPECT", "deliveries_suspect (destination=?)"),
-        ("SUSPECT_DUE", "deliveries_suspect (destination=?)"),
+        ("CLAIM_EDITS", "deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("CLAIM_REST", "deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("NEWEST_UNTRIED_EDIT", "COVERING INDEX deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("OLDEST_UNTRIED", "COVERING INDEX deliveries_due (destination=? AND priority=? AND due<?)"),
+        ("LONGEST_WAITING", "COVERING INDEX deliveries_due (destination=? AND priority=?)"),
+        ("NEXT_EDIT_DUE", "COVERING INDEX deliveries_due (destination=? AND priority=?)"),
+        ("NEXT_REST_DUE", "COVERING INDEX deliveries_due (destination=? AND priority=?)"),
+        ("CLAIM_SUSPECT", "deliveries_suspect (destination=? AND suspect=?)"),
+        ("SUSPECT_DUE", "deliveries_suspect (destination=? AND suspect=?)"),
     ],
 )
 def test_what_is_due_is_found_by_its_index(queue: SceneQueue, name: str, index: str) -> None:
@@ -416,7 +424,7 @@ def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
     queue.tidy()
     full = (tmp_path / "queue.db").stat().st_size
     with queue.transaction():
-        for delivery in queue.claim(DEST, 5000, START):
+        for delivery in claim(queue, 5000, START):
             assert isinstance(delivery, Delivery)
             queue.done(delivery)
     queue.tidy()

@@ -10,7 +10,7 @@ import pytest
 
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
-from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known
+from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known, next_due
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_settle_counts_from_the_first_event(driver: QueueDriver) -> None:
     """Repeated edits can't postpone a delivery indefinitely: the first edit's time counts."""
     for second in range(0, 10, 3):
         driver.route(event(5, at=START + second), settle=10.0)
-    assert driver.queue.next_due(DEST) == START + 10
+    assert next_due(driver.queue, DEST) == START + 10
     assert driver.claim(START + 9.9) == []
     driver.only(START + 10)
 
@@ -160,7 +160,7 @@ def test_settle_during_a_delivery_counts_from_the_first_event_then(driver: Queue
     first = driver.only()
     driver.route(event(5, at=START + 2), event(5, at=START + 8), settle=10.0)
     driver.done(first)
-    assert driver.queue.next_due(DEST) == START + 12
+    assert next_due(driver.queue, DEST) == START + 12
 
 
 @pytest.mark.parametrize("events", [["destroy"], ["update", "destroy"], ["destroy", "update"]])
@@ -231,9 +231,9 @@ def test_a_jump_of_the_clock_moves_what_waits(driver: QueueDriver) -> None:
     driver.route(event(6, at=START - 1), settle=10.0)
     with driver.queue.transaction():
         driver.queue.shift(-3600.0)
-    assert driver.queue.next_due(DEST) == START + 60 - 3600
+    assert next_due(driver.queue, DEST) == START + 60 - 3600
     driver.done(second)
-    assert driver.queue.next_due(DEST) == START - 1 + 10 - 3600
+    assert next_due(driver.queue, DEST) == START - 1 + 10 - 3600
 
 
 def test_deliver_now_makes_retries_due(driver: QueueDriver) -> None:

@@ -12,10 +12,10 @@ import pytest
 from persistqueue.serializers import json as json_serializer
 
 from stash_courier.queue import files, schema, store
-from stash_courier.queue.jobs import CorruptRow, Delivery, SceneEvent
+from stash_courier.queue.jobs import BULK, CATCH_UP, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
-from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known
+from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, claim, known, next_due
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def test_claimed_in_order_of_their_time(driver: QueueDriver) -> None:
     driver.route(*(event(scene, at=START + scene) for scene in (4, 1, 3, 2)))
     assert [d.scene_id for d in driver.claim(START + 3, limit=2)] == [1, 2]
     assert [d.scene_id for d in driver.claim(START + 3)] == [3]
-    assert driver.queue.next_due(DEST) == START + 4
-    assert driver.queue.next_due(OTHER) is None
+    assert next_due(driver.queue, DEST) == START + 4
+    assert next_due(driver.queue, OTHER) is None
 
 
 def test_at_most_one_in_flight(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
@@ -55,7 +55,7 @@ def test_at_most_one_in_flight(driver: QueueDriver, tmp_path: Path, clock: Clock
     driver.route(event(5))
     driver.only()
     other = SceneQueue(tmp_path, clock=clock)
-    assert other.claim(DEST, 10, START + 9) == []
+    assert claim(other, 10, START + 9) == []
     other.close()
     driver.route(event(5))
     assert driver.claim(START + 9) == []
@@ -70,34 +70,78 @@ def test_at_most_one_in_flight(driver: QueueDriver, tmp_path: Path, clock: Clock
 def test_edits_go_before_a_hundred_thousand_others(driver: QueueDriver) -> None:
     """Edits are delivered before the scenes of "Send all scenes", even an edit of one of those."""
     driver.queue.route(
-        [event(scene, seq=scene, bulk=True, at=START - 9) for scene in range(1, 100_001)], [DEST], 0.0
+        [event(scene, seq=scene, priority=BULK, at=START - 9) for scene in range(1, 100_001)], [DEST], 0.0
     )
     driver.route(event(200_000), event(70_000, "update", "title"))
     claimed = driver.claim(limit=3)
     assert {d.scene_id for d in claimed[:2]} == {200_000, 70_000}
     assert claimed[2].scene_id < 70_000
-    driver.route(event(claimed[0].scene_id, bulk=True))
+    driver.route(event(claimed[0].scene_id, priority=BULK))
     driver.done(claimed[0])
-    assert driver.queue.next_due(DEST) == START - 9
+    assert next_due(driver.queue, DEST) == START - 9
 
 
 def test_a_bulk_event_does_not_push_an_edit_back(driver: QueueDriver) -> None:
     """ "Send all scenes" doesn't delay an edit that waits already."""
-    driver.route(event(5), event(6, bulk=True, at=START - 50), event(5, bulk=True))
+    driver.route(event(5), event(6, priority=BULK, at=START - 50), event(5, priority=BULK))
     assert [d.scene_id for d in driver.claim(limit=1)] == [5]
+
+
+def test_what_comes_from_dead_letters_and_sweeps_goes_between_edits_and_bulk(driver: QueueDriver) -> None:
+    """ "Retry dead letters" runs behind edits and before "Send all scenes", whatever is due first."""
+    driver.route(event(1, priority=BULK, at=START - 50), event(2, priority=CATCH_UP, at=START - 40), event(3))
+    assert [d.scene_id for d in driver.claim()] == [3, 2, 1]
+
+
+# Probing
+
+
+def test_a_probe_is_the_newest_edit_that_never_failed(driver: QueueDriver) -> None:
+    """Of what is due, the newest edit that never failed is probed first, then others that never failed."""
+    driver.route(
+        *(event(scene, at=START + scene) for scene in (1, 2, 3, 9)), event(4, priority=BULK, at=START - 9)
+    )
+    for claimed in driver.claim(START + 2):
+        if claimed.scene_id == 4:
+            driver.back(claimed)
+        else:
+            driver.fail(claimed, START + 2)
+    tried = []
+    while probes := driver.queue.claim_probe(DEST, START + 5):
+        tried.append(probes[0].scene_id)
+    assert tried == [3, 4, 1, 2, 9]  # 9 isn't due: it is taken only when nothing else waits
+
+
+def test_a_probe_is_found_behind_many_failures(driver: QueueDriver) -> None:
+    """Finding a probe looks at few rows, however many wait."""
+    driver.queue.route([event(scene, seq=scene, at=START - 9) for scene in range(1, 5001)], [DEST], 0.0)
+    driver.queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET attempts = 1 WHERE scene_id > 5")
+    driver.route(event(9000))
+    (probe,) = driver.queue.claim_probe(DEST, START)
+    assert probe.scene_id == 9000
+    assert driver.queue.newest_untried_edit(DEST, START) is None  # the others are too far away
+    assert driver.queue.claim_probe(DEST, START)[0].scene_id == 1
 
 
 # After an unclean end
 
 
-def recovered(driver: QueueDriver, tmp_path: Path, clock: Clock) -> QueueDriver:
-    """Opens the queue again after its worker died."""
+def recovered(driver: QueueDriver, tmp_path: Path, clock: Clock, *sent: int, counts: bool = True) -> QueueDriver:
+    """Opens the queue again after its worker died while it sent these scenes."""
+    marked = {d.row_id for d in driver.queue.in_flight() if isinstance(d, Delivery) and d.scene_id in sent}
     driver.queue.close()
     opened = SceneQueue(tmp_path, clock=clock)
-    opened.recover()
+    opened.recover(marked, counts=counts)
     after = QueueDriver(opened)
     after.seqs = driver.seqs
     return after
+
+
+def take_suspect(driver: QueueDriver, suspect: int = 1) -> Delivery:
+    """Claims the first suspect."""
+    (delivery,) = driver.queue.claim_suspect(DEST, suspect, START)
+    assert isinstance(delivery, Delivery)
+    return delivery
 
 
 def test_opening_takes_nothing_back(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
@@ -109,62 +153,65 @@ def test_opening_takes_nothing_back(driver: QueueDriver, tmp_path: Path, clock: 
     other.close()
 
 
-def test_what_was_in_flight_alone_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
-    """If only one delivery was in flight when the worker died, the death counts for it."""
-    driver.route(event(5))
-    driver.only()
-    for deaths in range(1, 4):
-        driver = recovered(driver, tmp_path, clock)
-        assert driver.queue.suspect_due(DEST) == START
-        (suspect,) = driver.queue.claim(DEST, 9, START, suspects=True)
-        assert isinstance(suspect, Delivery)
-        assert suspect.deaths == deaths
-    driver.queue.close()
-
-
-def test_of_several_in_flight_the_watched_suspect_is_counted(
-    driver: QueueDriver, tmp_path: Path, clock: Clock
-) -> None:
-    """A suspect is delivered beside others; if the worker dies again, the death counts for the suspect only."""
-    driver.route(event(5), event(6))
-    driver.claim()
-    driver = recovered(driver, tmp_path, clock)
-    driver.route(event(7))
-    (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
-    assert [d.scene_id for d in driver.claim()] == [7]
-    driver = recovered(driver, tmp_path, clock)
-    deaths = {}
-    for _ in range(3):
-        (delivery,) = driver.queue.claim(DEST, 1, START, suspects=True)
-        assert isinstance(delivery, Delivery)
-        deaths[delivery.scene_id] = delivery.deaths
-    assert deaths == {5: 0, 6: 0, 7: 0} | {suspect.scene_id: 1}
-    driver.queue.close()
-
-
-def test_of_several_in_flight_none_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
-    """If several deliveries were in flight when the worker died, the death counts for none of them."""
-    driver.route(event(5), event(6), event(7, at=START + 50))
-    driver.claim()
-    driver = recovered(driver, tmp_path, clock)
-    suspects = []
-    while driver.queue.suspect_due(DEST) is not None:
-        suspects += driver.queue.claim(DEST, 9, START, suspects=True)
-    assert [(d.scene_id, d.deaths) for d in suspects if isinstance(d, Delivery)] == [(5, 0), (6, 0)]
-    assert driver.queue.suspect_due(OTHER) is None
-    driver.queue.close()
-
-
-def test_deaths_are_spread_over_suspects(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
-    """After three power cuts no suspect has three deaths: the one with the fewest is always tried next."""
+def test_what_was_claimed_but_not_sent_just_waits_again(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """Only what a thread was working on becomes suspect."""
     driver.route(event(5), event(6), event(7))
     driver.claim()
-    for _ in range(3):
-        driver = recovered(driver, tmp_path, clock)
-        assert driver.queue.next_suspect(DEST, START) == (0, START)
-        driver.queue.claim(DEST, 1, START, suspects=True)
-    driver = recovered(driver, tmp_path, clock)
-    assert driver.queue.next_suspect(DEST, START) == (1, START)
+    driver = recovered(driver, tmp_path, clock, 6)
+    assert [d.scene_id for d in driver.claim()] == [5, 7]
+    assert take_suspect(driver).scene_id == 6
+    driver.queue.close()
+
+
+def test_what_was_sent_alone_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """If only one delivery was being sent when the worker died, the death counts for it."""
+    driver.route(event(5), event(6))
+    driver.claim()
+    for deaths in range(1, 4):
+        driver = recovered(driver, tmp_path, clock, 5)
+        assert driver.queue.suspect_due(DEST, 1) == START
+        assert take_suspect(driver).deaths == deaths
+    driver.queue.close()
+
+
+def test_a_death_with_its_surroundings_counts_for_none(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """However often the machine or container restarts, no death is counted."""
+    driver.route(event(5))
+    driver.claim()
+    for _ in range(4):
+        driver = recovered(driver, tmp_path, clock, 5, counts=False)
+        suspect = take_suspect(driver)
+        assert (suspect.suspect, suspect.deaths) == (1, 0)
+    driver.queue.close()
+
+
+def test_of_several_that_were_sent_none_is_counted(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """The first time all are suspect; those that were suspect before then run alone, and then deaths count."""
+    driver.route(event(5), event(6), event(7, at=START + 50))
+    driver.claim()
+    driver = recovered(driver, tmp_path, clock, 5, 6)
+    first = take_suspect(driver)
+    driver.claim(START + 99)
+    driver = recovered(driver, tmp_path, clock, first.scene_id, 7)
+    alone = take_suspect(driver, 2)
+    assert (alone.scene_id, alone.deaths) == (first.scene_id, 0)
+    for deaths in (1, 2, 3):
+        driver = recovered(driver, tmp_path, clock, first.scene_id)
+        alone = take_suspect(driver, 2)
+        assert (alone.scene_id, alone.deaths) == (first.scene_id, deaths)
+    driver.queue.close()
+
+
+def test_an_edit_of_a_suspect_is_tried_at_once(driver: QueueDriver, tmp_path: Path, clock: Clock) -> None:
+    """A new edit makes a suspect an ordinary delivery; "Send all scenes" doesn't."""
+    driver.route(event(5))
+    driver.claim()
+    driver = recovered(driver, tmp_path, clock, 5)
+    driver.route(event(5, priority=BULK))
+    assert driver.claim() == []
+    driver.route(event(5))
+    delivery = driver.only()
+    assert (delivery.suspect, delivery.deaths) == (0, 0)
     driver.queue.close()
 
 
@@ -172,16 +219,13 @@ def test_a_suspect_stays_one_until_an_attempt_ends(driver: QueueDriver, tmp_path
     """A suspect that was put back without an attempt stays one; any attempt that ends clears it."""
     driver.route(event(5))
     driver.only()
-    driver = recovered(driver, tmp_path, clock)
+    driver = recovered(driver, tmp_path, clock, 5)
     for _ in range(2):
-        (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
-        assert isinstance(suspect, Delivery)
+        suspect = take_suspect(driver)
         assert suspect.deaths == 1
         driver.back(suspect)
-    (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
-    assert isinstance(suspect, Delivery)
-    driver.fail(suspect, START)
-    assert driver.queue.suspect_due(DEST) is None
+    driver.fail(take_suspect(driver), START)
+    assert driver.queue.suspect_due(DEST, 1) is None
     assert driver.only().deaths == 0
     driver.queue.close()
 
@@ -193,13 +237,8 @@ def test_recovery_keeps_counts_and_what_came_in(driver: QueueDriver, tmp_path: P
     driver.fail(first, START)
     driver.only()
     driver.route(event(5, "destroy", "date", **GONE))
-    driver = recovered(driver, tmp_path, clock)
-    both: dict[int, Delivery] = {}
-    for _ in range(2):
-        (suspect,) = driver.queue.claim(DEST, 1, START, suspects=True)
-        assert isinstance(suspect, Delivery)
-        both[suspect.scene_id] = suspect
-    assert driver.claim() == []
+    driver = recovered(driver, tmp_path, clock, 5)
+    both = {delivery.scene_id: delivery for delivery in (take_suspect(driver), driver.only())}
     assert (both[5].event, both[5].changed, known(both[5])) == ("destroy", ("date", "title"), GONE)
     assert (both[6].counted_attempts, both[6].attempts, both[6].history) == (1, 1, (FAILED,))
     driver.queue.close()

@@ -16,7 +16,7 @@ from tests.support.press import HOOK
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
 WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
-WAITING = Backlog(total=12, retrying=3, in_flight=2, oldest=NOW - 300, next_due=NOW + 180)
+WAITING = Backlog(total=12, retrying=3, in_flight=7, oldest=NOW - 300, next_due=NOW + 180, requests=2)
 COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
 SECRET = '"Webhook, signing secret"'
 URL = '"Webhook, URL"'
@@ -92,7 +92,7 @@ def test_a_destination_that_is_gone_waits_for_its_settings() -> None:
 
 def test_a_destination_that_asked_to_wait_shows_until_when() -> None:
     """A Retry-After of a working destination is shown with its reason."""
-    shown = line(Health(reason="slow down", until=NOW + 600))
+    shown = line(Health(reason="slow down", retry_at=NOW + 600))
     assert shown == f"{HOOK}: asked to wait. slow down. Waiting: 0. Next try: in 10 min."
 
 
@@ -152,7 +152,7 @@ def test_changes_for_an_unknown_destination_are_shown() -> None:
     "health",
     [
         Health(last_success=NOW - 60),
-        Health(reason="slow down.", until=NOW + 600),
+        Health(reason="slow down.", retry_at=NOW + 600),
         Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40),
         Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR),
     ],

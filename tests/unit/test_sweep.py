@@ -12,6 +12,7 @@ from stash_courier.queue import ledger
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.worker.settings import Settings
+from tests.support.queue_driver import claim
 from tests.support.sweep_bench import HOUR, SweepBench, swept_library
 
 
@@ -216,7 +217,7 @@ class TestChanges:
         """A change after a waiting delivery was fetched is found by the sweep after that delivery."""
         seen.hook(5)
         seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
-        (delivery,) = seen.queue.claim("webhook:a", 1, 1e12)
+        (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         fetched = seen.wall
         seen.wait(30.0)
@@ -239,7 +240,7 @@ class TestChanges:
         seen.library.change(6, seen.wall)
         seen.hook(6)
         seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
-        (delivery,) = seen.queue.claim("webhook:a", 1, 1e12)
+        (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         seen.wait(5.0)
         assert isinstance(delivery, Delivery)
         seen.dlq.add(delivery, ValueError("no"), 1)
@@ -259,7 +260,7 @@ class TestChanges:
         seen.hook(6)
         seen.wall -= 5 * HOUR
         seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
-        (delivery,) = seen.queue.claim("webhook:a", 1, 1e12)
+        (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         seen.dlq.add(delivery, ValueError("no"), 1)
         with seen.queue.transaction():
@@ -277,7 +278,7 @@ class TestChanges:
         seen.wait(1.0)
         seen.hook(9)
         seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
-        claimed = seen.queue.claim("webhook:a", 4, 1e12)
+        claimed = claim(seen.queue, 4, 1e12, "webhook:a")
         assert next(d.scene_id for d in claimed if isinstance(d, Delivery)) == 9
 
 
@@ -339,7 +340,7 @@ class TestDestroys:
         del seen.library.scenes[3]
         seen.run()
         seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
-        (delivery,) = seen.queue.claim("webhook:a", 1, 1e12)
+        (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         seen.dlq.add(replace(delivery, event="destroy"), ValueError("no"), 1)
         with seen.queue.transaction():

@@ -5,12 +5,14 @@ Times are passed in. What happens to the single delivery is in retry.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from stash_courier.queue.checks import or_default, text, time, whole
+from stash_courier.queue.checks import or_default, text, time, typed, whole
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
+from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.delivery.retry import jitter
 
 # Seconds between probes. An outage is probed often, so that everything is sent within a minute of its end.
@@ -18,6 +20,10 @@ from stash_courier.worker.delivery.retry import jitter
 PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
 PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
 LONGEST_HOLD = 86_400.0  # seconds: the longest Retry-After that is obeyed
+# An edit that came in since the last probe and never failed may show that only some scenes fail.
+PROBE_UNTRIED = 5.0
+# Scenes that failed before and after a success hold the destination only if so many of them fail in a row.
+MANY_REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,14 @@ class Health:
     failure: str = ""  # the Failure that made it ill
     reason: str = ""  # its last error message, one sentence
     since: float = 0.0  # wall time at which it became ill
-    until: float = 0.0  # wall time before which nothing is sent
+    until: float = 0.0  # wall time of the next probe while it is ill
+    probed_at: float = 0.0  # wall time of the last failure of a probe, or at which it became ill
+    retry_at: float = 0.0  # wall time before which it asked to get nothing (Retry-After)
+    forced: bool = False  # a person wants one delivery tried in spite of retry_at
     probes: int = 0  # failed probes since it became ill
     streak: tuple[tuple[str, int], ...] = ()  # (failure, scene id), since the last success
-    streak_since: float = 0.0  # wall time of its first failure
+    repeats: tuple[tuple[str, int], ...] = ()  # the same, of scenes that also failed before the last success
+    streak_since: float = 0.0  # wall time of the first failure of both
     fingerprint: str = ""  # of the settings that this is the health for
     removed_at: float = 0.0  # wall time since which the settings don't name it; 0: they do
     last_success: float = 0.0  # wall time
@@ -57,7 +67,13 @@ def _pair(value: Any) -> tuple[str, int]:
     return Failure(failure).value, whole(scene_id)
 
 
-_CHECKS: Mapping[type, Callable[[Any], object]] = {float: time, int: whole, str: text, tuple: _streak}
+_CHECKS: Mapping[type, Callable[[Any], object]] = {
+    float: time,
+    int: whole,
+    bool: lambda value: typed(bool, value),
+    str: text,
+    tuple: _streak,
+}
 
 
 def configured(health: Health, fingerprint: str) -> Health:
@@ -69,46 +85,78 @@ def configured(health: Health, fingerprint: str) -> Health:
 
 def within_reach(health: Health, now: float) -> Health:
     """Health without a hold that is longer than any can be, because a wrong clock set it. ``now`` is wall time."""
-    return replace(health, until=0.0) if health.until > now + LONGEST_HOLD else health
+    latest = now + LONGEST_HOLD
+    until, retry_at = (0.0 if at > latest else at for at in (health.until, health.retry_at))
+    return replace(health, until=until, retry_at=retry_at)
 
 
-def expedited(health: Health) -> Health:
-    """Health when a person wants it tried now; a destination that is gone is probed once."""
-    return replace(health, state="ill" if health.state == "gone" else health.state, until=0.0)
+def expedited(health: Health, now: float) -> Health:
+    """Health when a person wants it tried now. One that is gone or asked for a wait gets one probe."""
+    state: Literal["well", "ill"] = "well" if health.state == "well" else "ill"
+    return replace(health, state=state, until=0.0, forced=now < health.retry_at)
+
+
+def shifted(health: Health, seconds: float) -> Health:
+    """Health after a jump of the wall clock."""
+    times = {name: getattr(health, name) for name in ("until", "probed_at", "retry_at")}
+    return replace(health, **{name: at + seconds for name, at in times.items() if at})
 
 
 def may_send(health: Health, now: float) -> Literal["all", "probe", "nothing"]:
     """What may be sent now: everything, one delivery as a probe, or nothing."""
-    if health.state == "gone" or now < health.until:
+    if health.state == "gone":
         return "nothing"
-    return "probe" if health.state == "ill" else "all"
+    if now < health.retry_at:
+        return "probe" if health.forced else "nothing"
+    if health.state == "well":
+        return "all"
+    return "nothing" if now < health.until else "probe"
 
 
-def after_success(health: Health, now: float) -> Health:
-    """Health after a delivery was accepted. A Retry-After stays in force unless this was a probe."""
+def opens_at(health: Health, untried_edit: float | None = None) -> float:
+    """Wall time from which something may be sent, 0 for at once; infinity if that needs new settings.
+
+    ``untried_edit`` is the wall time of the newest waiting edit that never failed. If the destination refuses
+    what it gets, such an edit is tried soon.
+    """
+    if health.state == "gone":
+        return math.inf
+    at = health.until if health.state == "ill" else 0.0
+    refused = health.failure == Failure.REFUSED
+    if health.state == "ill" and refused and untried_edit is not None and untried_edit > health.probed_at:
+        at = min(at, health.probed_at + PROBE_UNTRIED)
+    return at if health.forced else max(at, health.retry_at)
+
+
+def after_success(health: Health, now: float, *, probe: bool = False) -> Health:
+    """Health after a delivery was accepted. A Retry-After stays in force unless this was a person's probe."""
     well = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
-    if health.state == "well" and health.until > now:
-        return replace(well, until=health.until, reason=health.reason)
+    if health.retry_at > now and not probe:
+        return replace(well, retry_at=health.retry_at, reason=health.reason, forced=health.forced)
     return well
 
 
 def after_failure(
-    health: Health, error: DeliveryFailed, scene_id: int, now: float, *, probe: bool, rng: Callable[[], float]
+    health: Health, error: DeliveryFailed, delivery: Delivery, now: float, *, probe: bool, rng: Callable[[], float]
 ) -> tuple[Health, tuple[int, ...]]:
     """Health after a delivery failed.
 
     Args:
         health: before.
         error: why it failed.
-        scene_id: the delivery's scene.
+        delivery: as it was claimed.
         now: wall time, unix seconds.
-        probe: whether this delivery was sent to probe an ill destination.
+        probe: whether this delivery was sent to probe the destination.
         rng: gives numbers in [0, 1), for the jitter.
 
     Returns:
         The new health, and the scenes whose counted attempts or dead letters are taken back because the fault
         turned out to be the destination's. A scene appears once for each attempt that was counted.
     """
+    if error.retry_after is not None:
+        health = replace(health, retry_at=max(health.retry_at, now + error.retry_after), reason=error.message)
+    if probe:
+        health = replace(health, forced=False)
     failure = error.failure
     row = CLASSES[failure]
     if failure is Failure.GONE:
@@ -117,35 +165,47 @@ def after_failure(
     if health.state == "gone":
         return health, ()
     if row.alive:
-        until = health.until if health.state == "well" else 0.0
-        return replace(health, state="well", until=until, probes=0, since=0.0), ()
+        return replace(health, state="well", until=0.0, probes=0, since=0.0), ()
     if health.state == "ill":
-        if not probe:
-            return health, ()
-        if row.hold_after is None:  # it says nothing about the destination; the next probe may
-            return replace(health, until=_held(health, error, now, rng).until), ()
-        ill = replace(health, reason=error.message, probes=health.probes + 1)
-        return _held(ill, error, now, rng), ()
-    counted_before = health.streak
+        return (_after_probe(health, error, now, rng) if probe else health), ()
+    counted_before = (*health.streak, *health.repeats)
     if row.hold_after not in {None, 1}:
-        streak = (*health.streak, (failure.value, scene_id))[-20:]
-        health = replace(health, streak=streak, streak_since=health.streak_since or now, reason=error.message)
-    if row.hold_after == 1 or _is_ill(health.streak, failure):
-        ill = replace(health, state="ill", reason=error.message, since=now, probes=0, streak=())
+        health = _longer_streak(health, error, delivery, now)
+    if row.hold_after == 1 or _is_ill(health, failure):
+        ill = replace(
+            health, state="ill", reason=error.message, since=now, probes=0, streak=(), repeats=(), forced=False
+        )
         took = tuple(s for f, s in counted_before if CLASSES[Failure(f)].distinct_scenes)
         return _held(ill, error, now, rng), took
-    if error.retry_after is not None:
-        health = replace(health, until=max(health.until, now + error.retry_after), reason=error.message)
     return health, ()
 
 
-def _is_ill(streak: tuple[tuple[str, int], ...], failure: Failure) -> bool:
+def _after_probe(health: Health, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Health:
+    if CLASSES[error.failure].hold_after is None:  # it says nothing about the destination; the next probe may
+        held = _held(health, error, now, rng)
+        return replace(health, until=held.until, probed_at=now)
+    return _held(replace(health, reason=error.message, probes=health.probes + 1), error, now, rng)
+
+
+def _longer_streak(health: Health, error: DeliveryFailed, delivery: Delivery, now: float) -> Health:
+    entry = error.failure.value, delivery.scene_id
+    health = replace(health, streak_since=health.streak_since or now, reason=error.message)
+    # It failed, others succeeded, and it fails again: then it counts against the scene.
+    failed_before = any(a.failure == entry[0] and a.at < health.last_success for a in delivery.history)
+    if failed_before and CLASSES[error.failure].delivery == "count":
+        return replace(health, repeats=(*health.repeats, entry)[-MANY_REPEATS:])
+    return replace(health, streak=(*health.streak, entry)[-20:])
+
+
+def _is_ill(health: Health, failure: Failure) -> bool:
     row = CLASSES[failure]
-    scenes = [scene for name, scene in streak if name == failure]
-    return row.hold_after is not None and len(set(scenes) if row.distinct_scenes else scenes) >= row.hold_after
+    scenes = [scene for name, scene in health.streak if name == failure]
+    many = len({scene for _, scene in health.repeats}) >= MANY_REPEATS
+    failed = len(set(scenes) if row.distinct_scenes else scenes)
+    return row.hold_after is not None and (failed >= row.hold_after or many)
 
 
 def _held(health: Health, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Health:
     table = PROBES_FAULT if CLASSES[error.failure].needs_owner else PROBES_OUTAGE
     wait = table[min(health.probes, len(table) - 1)] * jitter(rng)
-    return replace(health, failure=error.failure.value, until=now + max(wait, error.retry_after or 0.0))
+    return replace(health, failure=error.failure.value, until=now + wait, probed_at=now)

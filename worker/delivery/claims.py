@@ -1,10 +1,15 @@
-"""What is claimed next, by each destination's health and suspects one at a time, and when that will be."""
+"""What is claimed next, by each destination's health and room, and when that will be.
+
+Of the deliveries that the last worker was sending when it was killed, each destination sends one at a time, in
+its turn and beside others. One that was sent when two workers were killed runs alone in the process. If the worker
+dies again, the culprit is known.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from stash_courier.queue.jobs import CorruptRow, Delivery
+from stash_courier.queue.jobs import EDIT, CorruptRow, Delivery, row_id_of
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.pool import Pool
@@ -12,67 +17,113 @@ from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.pace import MOST_SCENES
 
 FETCH_SCENES = MOST_SCENES  # in one request to Stash, unless Stash is slow
-CLAIM_AHEAD = 2 * FETCH_SCENES  # per destination: one batch is fetched while the other is delivered
+# Edits per destination, and as many others: one batch is delivered, one is fetched, and two are ready or recorded.
+CLAIM_AHEAD = 4 * FETCH_SCENES
 REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
+NORMAL_SECONDS = 1.0  # at least, before a delivery runs alone and between two of them
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
+SUSPECT, ALONE = 1, 2  # what the column ``suspect`` says
 
 Claimed = list[Delivery | CorruptRow]
 
 
-def row_id(job: Delivery | CorruptRow) -> int:
-    """The delivery's row."""
-    return job.row_id if isinstance(job, Delivery) else job.seq
-
-
 class Claims:
-    """Claims deliveries for the registry's pools."""
+    """Claims deliveries for the registry's pools. ``monotonic`` gives seconds."""
 
-    def __init__(self, queue: SceneQueue, registry: Registry) -> None:
+    def __init__(self, queue: SceneQueue, registry: Registry, monotonic: Callable[[], float]) -> None:
         self._queue = queue
         self._registry = registry
-        self._watched: int | None = None  # row id of the suspect that was claimed last
+        self._monotonic = monotonic
+        self._alone: int | None = None  # row id of the delivery that runs alone
+        self._wanted_at: float | None = None  # monotonic time since which one is to run alone
+        self._normal_until = monotonic() + NORMAL_SECONDS  # monotonic time
 
     def take(self, now: float) -> Iterator[tuple[Pool, Claimed]]:
         """Claims what may be sent at the wall time ``now``. Take over each result before asking for the next."""
-        for name, pool in self._registry.pools.items():
-            may = breaker.may_send(pool.health, now)
-            pool.probe = may == "probe"
-            if may == "probe" and not pool.on_its_way:
-                yield pool, self._queue.claim_probe(name)
-            elif may == "all" and _has_room(pool):
-                due = self._queue.next_due(name)
-                if due is not None and due <= now:
-                    # Only whole batches: each costs one request to Stash, even for a single scene.
-                    batches = (CLAIM_AHEAD - pool.on_its_way) // FETCH_SCENES
-                    yield pool, self._queue.claim(name, batches * FETCH_SCENES, now)
-        if (suspected := self._suspected(now)) is not None:
-            pool = self._registry.pools[suspected]
-            claimed = self._queue.claim(suspected, 1, FOREVER if pool.probe else now, suspects=True)
-            self._watched = next(map(row_id, claimed), None)
+        if (name := self._to_run_alone(now)) is not None:
+            pool = self._registry.pools[name]
+            claimed = self._queue.claim_suspect(name, ALONE, FOREVER)
+            self._alone = next(map(row_id_of, claimed), None)
+            pool.probe = self._alone if breaker.may_send(pool.health, now) == "probe" else None
             yield pool, claimed
-
-    def _suspected(self, now: float) -> str | None:
-        """The destination whose suspect is next, if one may be claimed.
-
-        Of all deliveries that may have killed the last worker, one is on its way at a time. If the worker dies
-        again, the culprit is known. Deliveries that aren't suspect continue beside it.
-        """
-        if self._watching():
-            return None
-        found = {}
+        if self._alone is not None:
+            return
         for name, pool in self._registry.pools.items():
-            may = breaker.may_send(pool.health, now)
-            # An ill destination is probed with a suspect only if nothing else can serve as the probe.
-            if may == "all" or (may == "probe" and not pool.on_its_way):
-                found[name] = self._queue.next_suspect(name, FOREVER if may == "probe" else now)
-        return min((n for n in found if found[n] is not None), key=lambda n: found[n] or (), default=None)
+            if now < breaker.opens_at(pool.health, self._untried_edit(pool, now)):
+                continue
+            if breaker.may_send(pool.health, now) != "all":
+                if not pool.on_its_way:
+                    yield pool, self._probe(name, pool, now)
+                continue
+            yield from ((pool, claimed) for claimed in self._due(name, pool, now))
 
-    def _watching(self) -> bool:
-        """Whether a suspect is on its way."""
-        held = (pool.row_ids() for pool in self._registry.all_pools())
-        if self._watched is not None and not any(self._watched in rows for rows in held):
-            self._watched = None
-        return self._watched is not None
+    def _probe(self, name: str, pool: Pool, now: float) -> Claimed:
+        claimed = self._queue.claim_probe(name, now) or self._queue.claim_suspect(name, SUSPECT, FOREVER)
+        pool.probe = next(map(row_id_of, claimed), None)
+        return claimed
+
+    def _due(self, name: str, pool: Pool, now: float) -> Iterator[Claimed]:
+        if pool.suspect is not None and not pool.holds(pool.suspect):
+            pool.suspect = None
+        if pool.suspect is None and _is_due(self._queue.suspect_due(name, SUSPECT), now):
+            claimed = self._queue.claim_suspect(name, SUSPECT, now)
+            pool.suspect = next(map(row_id_of, claimed), None)
+            yield claimed
+        edit, rest = self._queue.next_due(name)
+        edits_room, rest_room = _room(pool)
+        if edits_room and _is_due(edit, now):
+            yield self._queue.claim(name, edits_room, now, edits=True)
+        if rest_room and _is_due(rest, now):
+            yield self._queue.claim(name, rest_room, now, edits=False)
+
+    # One that runs alone
+
+    def clears_the_way(self, now: float) -> bool:
+        """Whether nothing may begin, because a delivery runs alone as soon as what runs has ended."""
+        self._end_alone()
+        wanted = self._alone is None and self._alone_in(now) <= 0.0
+        if not wanted:
+            self._wanted_at = self._wanted_at if self._alone is not None else None
+            return False
+        if self._wanted_at is None:
+            self._wanted_at = self._monotonic()
+        return self._on_its_way()
+
+    def _end_alone(self) -> None:
+        if self._alone is None or self._runs_alone():
+            return
+        took = self._monotonic() - (self._wanted_at or 0.0)
+        self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
+        self._alone = self._wanted_at = None
+
+    def _runs_alone(self) -> bool:
+        return any(pool.holds(self._alone) for pool in self._registry.all_pools())
+
+    def _to_run_alone(self, now: float) -> str | None:
+        """The destination whose strongly suspect delivery may be claimed now."""
+        if self._wanted_at is None or self._alone is not None or self._on_its_way():
+            return None
+        return next((name for name in self._registry.pools if self._alone_at(name) <= now), None)
+
+    def _on_its_way(self) -> bool:
+        return any(pool.on_its_way for pool in self._registry.all_pools())
+
+    def _alone_in(self, now: float) -> float:
+        """Seconds until a delivery may run alone."""
+        due = min((self._alone_at(name) for name in self._registry.pools), default=FOREVER)
+        return max(due - now, self._normal_until - self._monotonic())
+
+    def _alone_at(self, name: str) -> float:
+        """Wall time at which a destination's strongly suspect delivery may be sent."""
+        due = self._queue.suspect_due(name, ALONE)
+        health = self._registry.pools[name].health
+        if due is None:
+            return FOREVER
+        if health.state != "well" and self._first_due(name) is not None:
+            return FOREVER  # others are better probes
+        return max(due if health.state == "well" else 0.0, min(breaker.opens_at(health), FOREVER))
+
+    # Removed destinations
 
     def take_removed(self, now: float) -> Claimed:
         """Claims what has waited too long for removed destinations, and forgets those for which nothing waits."""
@@ -81,25 +132,54 @@ class Claims:
             if not self._queue.holds(name):
                 self._registry.forget(name)
             elif now - since >= REMOVED_SECONDS:
-                claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER)
-                claimed += self._queue.claim(name, 1, FOREVER, suspects=True)
+                for edits in (True, False):
+                    claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER, edits=edits)
+                for suspect in (SUSPECT, ALONE):
+                    claimed += self._queue.claim_suspect(name, suspect, FOREVER)
         return claimed
+
+    # When
 
     def due_in(self, now: float) -> float:
         """Seconds from the wall time ``now`` until there is something to claim, unless an outcome comes first."""
-        watching = self._watching()
-        return min((self._due_in(pool, now, watching) for pool in self._registry.pools.values()), default=FOREVER)
-
-    def _due_in(self, pool: Pool, now: float, watching: bool) -> float:
-        name = pool.destination.id
-        dues = [self._queue.next_due(name), None if watching else self._queue.suspect_due(name)]
-        due = min((due for due in dues if due is not None), default=None)
-        if due is None or pool.health.state == "gone" or not _has_room(pool):
+        if self._alone is not None:
+            return FOREVER if self._runs_alone() else 0.0
+        if self._wanted_at is not None:
             return FOREVER
-        if pool.health.state == "ill":
-            return FOREVER if pool.on_its_way else pool.health.until - now
-        return max(due, pool.health.until) - now
+        waits = [self._due_in(pool, now) for pool in self._registry.pools.values()]
+        return min([*waits, self._alone_in(now)])
+
+    def _due_in(self, pool: Pool, now: float) -> float:
+        name = pool.destination.id
+        opens_in = breaker.opens_at(pool.health, self._untried_edit(pool, now)) - now
+        if pool.health.state != "well" or pool.health.forced:
+            waits = not pool.on_its_way and self._first_due(name) is not None
+            return min(max(opens_in, 0.0), FOREVER) if waits else FOREVER
+        dues = []
+        if not pool.holds(pool.suspect):
+            dues.append(self._queue.suspect_due(name, SUSPECT))
+        dues += (due for due, room in zip(self._queue.next_due(name), _room(pool), strict=True) if room)
+        due = min((due for due in dues if due is not None), default=FOREVER)
+        return max(due - now, opens_in)
+
+    def _first_due(self, name: str) -> float | None:
+        """When the first delivery of a destination is due, except those that run alone."""
+        dues = *self._queue.next_due(name), self._queue.suspect_due(name, SUSPECT)
+        return min((due for due in dues if due is not None), default=None)
+
+    def _untried_edit(self, pool: Pool, now: float) -> float | None:
+        if pool.health.state == "well":
+            return None
+        return self._queue.newest_untried_edit(pool.destination.id, now)
 
 
-def _has_room(pool: Pool) -> bool:
-    return pool.on_its_way <= CLAIM_AHEAD - FETCH_SCENES
+def _is_due(due: float | None, now: float) -> bool:
+    return due is not None and due <= now
+
+
+def _room(pool: Pool) -> tuple[int, int]:
+    """How many edits and how many others may be claimed: whole batches, as each costs a request to Stash."""
+    claimed = pool.claimed
+    edits = sum(delivery.priority == EDIT for delivery in claimed)
+    free = CLAIM_AHEAD - edits, CLAIM_AHEAD - (len(claimed) - edits)
+    return free[0] // FETCH_SCENES * FETCH_SCENES, free[1] // FETCH_SCENES * FETCH_SCENES

@@ -15,12 +15,11 @@ from typing import Literal
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene, row_id_of
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.claims import row_id
 from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.http.redact import redact
@@ -35,9 +34,6 @@ Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene
 
 # What is to become a dead letter, why, and its scene's title.
 _Burial = tuple[Delivery | CorruptRow, BaseException, str]
-
-# A destination that was at fault, the scenes whose dead letters are taken back, and since which wall time.
-_Recall = tuple[str, tuple[int, ...], float]
 
 
 class DeadlyDeliveryError(Exception):
@@ -66,7 +62,7 @@ class Completer:
         self._rng = rng
         self._burials: list[_Burial] = []  # not written yet; their deliveries stay in flight until then
 
-    def record(self, outcomes: Iterable[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome]) -> None:
         """Records how attempts ended.
 
         Raises:
@@ -75,7 +71,6 @@ class Completer:
         now = self._clock()
         healths: dict[str, Health] = {}
         burials: list[_Burial] = []
-        recalls: list[_Recall] = []
         delivered: list[Delivery] = []
         with self._queue.transaction():
             for outcome in outcomes:
@@ -84,12 +79,11 @@ class Completer:
                 if outcome.error is None:
                     self._end(outcome.delivery, outcome.scene, "sent", outcome.cover)
                     delivered.append(outcome.delivery)
-                    health = breaker.after_success(before, now)
+                    health = breaker.after_success(before, now, probe=outcome.probe)
                 else:
                     health, took = self._failed(outcome, outcome.error, before, now, burials)
                     if took:
-                        self._queue.give_back(name, took)
-                        recalls.append((name, took, before.streak_since or now))
+                        self._give_back(name, took, before.streak_since or now, burials, now)
                 if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
                     healths[name] = self._store_health(outcome.pool, before, health, now)
             if delivered:
@@ -97,8 +91,30 @@ class Completer:
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
         for name, health in healths.items():
             self._registry.pools[name].health = health
+        for outcome in outcomes:
+            outcome.pool.recorded(outcome)
         self._burials += burials
-        self._update_dlq(delivered, recalls)
+        self._update_dlq(delivered)
+
+    def _give_back(
+        self, name: str, scenes: Sequence[int], since: float, burials: list[_Burial], now: float
+    ) -> None:
+        """Takes back what counted against these scenes: their destination was at fault since a wall time.
+
+        Their dead letters are recalled before the transaction is committed. If the worker dies in between, that is
+        done once more.
+        """
+        self._queue.give_back(name, scenes)
+        self._dlq.recall(name, scenes, since)
+        for unwritten in (burials, self._burials):
+            for burial in [*unwritten]:
+                job = burial[0]
+                if isinstance(job, Delivery) and job.destination == name and job.scene_id in scenes:
+                    unwritten.remove(burial)
+                    tried = max(job.counted_attempts - scenes.count(job.scene_id), 0)
+                    self._queue.back(
+                        replace(job, counted_attempts=tried, history=job.history[:-1]), now, job.history[-1]
+                    )
 
     def _end(self, delivery: Delivery, scene: Scene | None, how: End, cover: bytes = b"") -> None:
         """Removes a delivery, and notes in the ledger what its destination got."""
@@ -116,9 +132,7 @@ class Completer:
         delivery = outcome.delivery
         if error.failure is Failure.BUG:  # its message may contain anything
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
-        health, took = breaker.after_failure(
-            before, error, delivery.scene_id, now, probe=outcome.probe, rng=self._rng
-        )
+        health, took = breaker.after_failure(before, error, delivery, now, probe=outcome.probe, rng=self._rng)
         decision = retry.decide(
             delivery, error, now, held=health.state != "well", settings=self._registry.settings, rng=self._rng
         )
@@ -134,13 +148,14 @@ class Completer:
         return health, took
 
     def _store_health(self, pool: Pool, before: Health, health: Health, now: float) -> Health:
-        """Stores a pool's health. A pool that became ill gives back its claims; one that is well again sends."""
+        """Stores a pool's health. A pool that must wait gives back its claims; one that is well again sends."""
         name = pool.destination.id
         if before.state != "well" and health.state == "well":
             log.info("%s accepts deliveries again", name)
             self._queue.make_due(now, name, only_failed=True)
         if before.state == "well" and health.state != "well":
             log.warning("%s gets nothing for now: %s", name, health.reason)
+        if breaker.may_send(before, now) == "all" and breaker.may_send(health, now) != "all":
             for delivery in pool.take_back():
                 self._queue.back(delivery, None)
         if health != before:
@@ -154,21 +169,19 @@ class Completer:
                 self._end(delivery, scene, how)
         self._update_dlq([delivery for delivery, _, _ in ended])
 
-    def _update_dlq(self, ended: Iterable[Delivery], recalls: Iterable[_Recall] = ()) -> None:
-        """Resolves dead letters of scenes that were delivered since, and recalls those of an outage."""
+    def _update_dlq(self, ended: Iterable[Delivery]) -> None:
+        """Writes dead letters, and resolves those of scenes that were delivered since."""
         self.bury()
         try:
             for delivery in ended:
                 self._dlq.resolve(delivery.destination, delivery.scene_id)
-            for recall in recalls:
-                self._dlq.recall(*recall)
         except sqlite3.OperationalError as error:
             log.warning("dead letters can't be updated (%s): a redrive will find them delivered", error)
 
     @property
     def burying(self) -> set[int]:
         """Row ids of the deliveries whose dead letters wait to be written."""
-        return {row_id(job) for job, _, _ in self._burials}
+        return {row_id_of(job) for job, _, _ in self._burials}
 
     def bury(self, burials: Iterable[_Burial] = ()) -> None:
         """Writes these dead letters and those that wait.

@@ -19,14 +19,15 @@ from functools import partial
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import CorruptRow, Delivery
+from stash_courier.queue.jobs import CorruptRow, Delivery, row_id_of
+from stash_courier.queue.marks import Marks
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
-from stash_courier.worker.delivery.claims import FOREVER, Claims, row_id
+from stash_courier.worker.delivery.claims import FOREVER, Claims
 from stash_courier.worker.delivery.completer import Completer, Ended
 from stash_courier.worker.delivery.forgetting import Forgetting
-from stash_courier.worker.delivery.pool import Job, Outcome, next_batch
+from stash_courier.worker.delivery.pool import Job, Outcome, Pool, next_batch
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.covers import covers_of
@@ -36,6 +37,8 @@ from stash_courier.worker.wakeup import Wakeup
 
 CLOCK_JUMP_SECONDS = 5.0  # difference of wall and monotonic clock: more than this is no drift
 RETRY_SECONDS = 1.0  # after a database could not be written
+# While all threads have work, outcomes are collected for this long: each transaction costs a sync.
+GATHER_SECONDS = 0.003
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +76,18 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self.registry = Registry(scene_queue, dlq, clock, covers_of(stash))
+        self._marks = Marks(scene_queue.folder)
+        make_pool = partial(Pool, marks=self._marks, finished=self._report)
+        self.registry = Registry(scene_queue, dlq, clock, covers_of(stash), make_pool)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
-        self._claims = Claims(scene_queue, self.registry)
+        self._claims = Claims(scene_queue, self.registry, monotonic)
         self.poller = Poller(monotonic)
         self.forgetting = Forgetting(scene_queue, dlq, self.registry, self.poller)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._stash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
         self._reports: queue.SimpleQueue[Outcome | Answered] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
+        self._notified = False  # the loop was woken since it last collected reports
         self._interrupted = False  # a step ended halfway: claims may have been dropped
         self._offset = clock() - monotonic()
         self._slow = control.get(self._conn, control.STASH_SLOW)  # as it is stored
@@ -125,22 +131,35 @@ class Dispatcher:
             if taken := pool.take_back(everything=everything):
                 self._put_back(taken)
 
+    def hold(self) -> None:
+        """Keeps everything that hasn't started from starting, and puts it back."""
+        for pool in self.registry.all_pools():
+            pool.start(allowed=False)
+        self.put_back(everything=False)
+
     def close(self) -> None:
         """Closes threads and connections; what still runs is not waited for."""
         self._stash_thread.shutdown(wait=False, cancel_futures=True)
         for pool in self.registry.all_pools():
             pool.close()
+        self._marks.close()
         self._stash.close()
 
     def _report(self, report: Outcome | Answered) -> None:
         self._reports.put(report)
-        self._wakeup.notify()
+        if not self._notified:
+            self._notified = True
+            self._wakeup.notify()
 
     def _collect_reports(self) -> None:
+        pools = self.registry.pools.values()
+        if not self._reports.empty() and any(pool.ready for pool in pools) and not any(p.starves for p in pools):
+            time.sleep(GATHER_SECONDS)
+        self._notified = False  # before looking, or a report in between would wake nobody
         while not self._reports.empty():
             report = self._reports.get()
             if isinstance(report, Outcome):
-                report.pool.running.pop(report.delivery.row_id, None)
+                report.pool.end(report)
                 self._unrecorded.append(replace(report, delivery=self.registry.renamed(report.delivery)))
             else:
                 self._take_answer(*report)
@@ -195,8 +214,7 @@ class Dispatcher:
         control.put(self._conn, control.STASH, {"since": since, "reason": str(error)})
         self._sweep.stash_failed()
         for pool in self.registry.pools.values():
-            self._put_back(pool.to_fetch)
-            pool.to_fetch.clear()
+            self._put_back(pool.take_back_unfetched())
 
     def _put_back(self, deliveries: Iterable[Delivery]) -> None:
         with self._queue.transaction():
@@ -207,14 +225,16 @@ class Dispatcher:
         """Filters deliveries: some are ready now, the others have ended."""
         ended: list[Ended] = []
         late: list[Delivery] = []  # Stash was not asked for their scenes yet, or didn't answer in time
+        ready: dict[str, list[Job]] = {}
         for delivery in deliveries:
             pool = self.registry.pools.get(delivery.destination)
-            if pool is None:
+            probe = pool is not None and pool.probe == delivery.row_id
+            if pool is None or not (probe or breaker.may_send(pool.health, self._clock()) == "all"):
                 self._put_back([delivery])
                 continue
             if delivery.scene_id in batch.broken:
                 failed = DeliveryFailed(Failure.STASH, batch.broken[delivery.scene_id])
-                self._unrecorded.append(Outcome(pool, delivery, None, pool.probe, failed))
+                self._unrecorded.append(Outcome(pool, delivery, None, probe, failed))
                 continue
             if delivery.event != "destroy" and delivery.scene_id not in batch.scenes:
                 late.append(delivery)
@@ -226,13 +246,16 @@ class Dispatcher:
             else:
                 verdict = filters.judge(delivery, scene, sent, self.registry.settings)
             if verdict.kind == "deliver":
-                pool.ready.append(Job(verdict.delivery, scene, sent.cover if sent else b""))
+                cover = sent.cover if sent else b""
+                ready.setdefault(pool.destination.id, []).append(Job(verdict.delivery, scene, cover, probe))
             else:
                 ended.append((delivery, scene, verdict.kind))
         if late:
             self._put_back(late)
         if ended:
             self._completer.settle(ended)
+        for name, jobs in ready.items():
+            self.registry.pools[name].make_ready(jobs)
 
     def _follow_clock(self) -> None:
         """Moves all due times along when the wall clock jumps."""
@@ -244,8 +267,7 @@ class Dispatcher:
         with self._queue.transaction():
             self._queue.shift(jump)
             for name, pool in self.registry.pools.items():
-                moved = replace(pool.health, until=pool.health.until + jump if pool.health.until else 0.0)
-                pool.health = breaker.within_reach(moved, self._clock())
+                pool.health = breaker.within_reach(breaker.shifted(pool.health, jump), self._clock())
                 control.put_state(self._conn, name, asdict(pool.health))
         self._offset = offset
 
@@ -262,8 +284,8 @@ class Dispatcher:
             return
         held = {outcome.delivery.row_id for outcome in self._unrecorded} | self._completer.burying
         for pool in self.registry.all_pools():
-            held |= pool.row_ids()
-        lost = [job for job in self._queue.in_flight() if row_id(job) not in held]
+            held |= {delivery.row_id for delivery in pool.claimed}
+        lost = [job for job in self._queue.in_flight() if row_id_of(job) not in held]
         self._put_back(job for job in lost if isinstance(job, Delivery))
         self._completer.bury_corrupt(lost)
         self._interrupted = False
@@ -279,7 +301,7 @@ class Dispatcher:
             for name, pool in self.registry.pools.items():
                 if not isinstance(wanted, list) or name in wanted:
                     self._queue.make_due(self._clock(), name)
-                    pool.health = breaker.expedited(pool.health)
+                    pool.health = breaker.expedited(pool.health, self._clock())
 
     def _route(self) -> None:
         """Turns events into deliveries, by settings that were read after the events."""
@@ -297,24 +319,23 @@ class Dispatcher:
                 self.registry.note_removed(dead_letter.destination)
 
     def _begin(self) -> None:
-        held = self._held()
+        now = self._clock()
+        held = self._held() or (self.poller.ready and self._claims.clears_the_way(now))
         if held:
-            self.put_back(everything=False)
+            self.hold()
         elif self.poller.ready:
-            self._claim()
+            self._claim(now)
         self._ask_stash()
-        if not held:
-            for pool in self.registry.pools.values():
-                pool.start_ready(self._report)
+        for pool in self.registry.pools.values():
+            pool.start(allowed=not held)
 
     def _held(self) -> bool:
         """Whether the owner wants nothing delivered: the plugin is disabled in Stash, or paused."""
         return self.poller.enabled is False or control.get(self._conn, control.PAUSED) is not None
 
-    def _claim(self) -> None:
-        now = self._clock()
+    def _claim(self, now: float) -> None:
         for pool, claimed in self._claims.take(now):
-            pool.to_fetch += self._completer.bury_undeliverable(claimed)
+            pool.add(self._completer.bury_undeliverable(claimed))
         if not self._completer.burying:
             self._completer.bury_removed(self._claims.take_removed(now))
 
@@ -322,7 +343,7 @@ class Dispatcher:
         pools = self.registry.pools.values()
         facts = Facts(
             newest_seq=self._queue.newest_seq(),
-            scenes_wanted=any(pool.to_fetch for pool in pools),
+            scenes_wanted=any(pool.wants_scenes() for pool in pools),
             troubled=self.registry.unusable or any(pool.health.state != "well" for pool in pools),
             sweep_in=self._sweep.due_in(self.registry.settings),
             renewal_in=self._stash.keep_alive_in(),

@@ -1,25 +1,29 @@
 """A pool: one destination's share of the worker, with its own threads, buffer and health.
 
-Whatever one destination does affects no other pool. No policy here: breaker.py decides what may be
-sent, retry.py what happens after a failure.
+A thread that is free takes the best job that is ready, so nothing is handed out ahead: an edit starts with the
+next free request. Whatever one destination does affects no other pool. No policy here: breaker.py decides what may
+be sent, retry.py what happens after a failure.
 """
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 
-from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
+from stash_courier.queue.jobs import EDIT, Delivery, Scene
+from stash_courier.queue.marks import Marks, Slot
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Destination, Prepares
 
-# Jobs submitted for each thread: the one it sends and the next, so that no thread waits while the loop
-# makes the last outcome durable.
-SUBMITTED = 2
+# Jobs that threads take until the loop looks again, for one thread and for each more: so many requests still start
+# after a person pressed "Pause", and so many outcomes are not recorded at a kill. At a receiver that takes longer
+# than the loop for a look, that is one for each thread.
+AHEAD, AHEAD_MORE = 3, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Job:
     delivery: Delivery
     scene: Scene | None  # as Stash has it now; None for a destroy
     cover: bytes = b""  # digest of the cover that the item has from us
+    probe: bool = False  # it probes a destination that is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,105 +47,252 @@ class Outcome:
     error: DeliveryFailed | None  # None: the destination accepted it
     cover: bytes = b""  # digest of the cover that the item has from us now; b"": as before
 
+    @property
+    def stops(self) -> bool:
+        """Whether it shows at once that no other request may start."""
+        return self.error is not None and (
+            self.error.retry_after is not None or CLASSES[self.error.failure].hold_after == 1
+        )
+
 
 class Batch:
     """Jobs that became ready together. The first that runs looks up what all of them need."""
 
     def __init__(self, destination: Destination, jobs: Sequence[Job]) -> None:
-        self.rows = frozenset(job.delivery.row_id for job in jobs)
         self._destination = destination
-        self._jobs = jobs if len(jobs) > 1 else ()
+        self._jobs = jobs
+        self._prepared = len(jobs) < 2 or not isinstance(destination, Prepares)
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """Returns when the lookup is done, in whichever thread came first."""
+    def prepare(self, slot: Slot) -> None:
+        """Returns when the lookup is done, in whichever thread came first; that one marks all jobs in ``slot``."""
+        if self._prepared:
+            return
         with self._lock:
             jobs, self._jobs = self._jobs, ()
             if jobs and isinstance(self._destination, Prepares):
+                slot.set([job.delivery.row_id for job in jobs])
                 self._destination.prepare([(job.delivery, job.scene) for job in jobs])
+            self._prepared = True
 
 
-@dataclass
+_Ready = tuple[int, float, int, Job, Batch]  # priority, due time, a number, and what is sorted by them
+
+
 class Pool:
-    """Deliveries of one destination on their way: to be fetched, being fetched, ready, running."""
+    """Deliveries of one destination on their way: to be fetched, being fetched, ready, running.
 
-    destination: Destination
-    health: Health
-    concurrency: int  # threads
-    to_fetch: deque[Delivery] = field(default_factory=deque)
-    fetching: dict[int, Delivery] = field(default_factory=dict)  # by row id: Stash is asked for their scenes
-    ready: deque[Job] = field(default_factory=deque)
-    running: dict[int, tuple[Delivery, Future[None]]] = field(default_factory=dict)  # by row id: submitted
-    batch: Batch | None = None  # of the job that was submitted last
-    probe: bool = False  # what is on its way is a probe
+    Its methods are called by the loop's thread; its own threads take jobs by themselves while it is ``open``.
 
-    def __post_init__(self) -> None:
-        self.threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix=self.destination.id)
+    Args:
+        health: what is known of the destination.
+        concurrency: threads.
+        marks: where threads note what they are working on.
+        finished: called from a thread with each outcome.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        health: Health,
+        concurrency: int,
+        marks: Marks,
+        finished: Callable[[Outcome], None],
+    ) -> None:
+        self.destination = destination
+        self.health = health
+        self.probe: int | None = None  # row id of the delivery that was claimed as a probe
+        self.suspect: int | None = None  # row id of the suspect that was claimed last
+        self.fetching: dict[int, Delivery] = {}  # by row id: Stash is asked for their scenes
+        self._concurrency = concurrency
+        self._marks = marks
+        self._finished = finished
+        self._to_fetch: tuple[deque[Delivery], deque[Delivery]] = deque(), deque()  # edits, and the rest
+        self._numbers = count()
+        self._changed = threading.Condition()  # guards what follows
+        self._ready: list[_Ready] = []  # a heap
+        self._running: dict[int, Delivery] = {}  # by row id, until the loop has taken the outcome
+        self._open = False
+        self._most_ahead = AHEAD + AHEAD_MORE * (concurrency - 1)
+        self._ahead = 0  # jobs that were taken since the loop looked, and those that it saw running
+        self._stops = 0  # outcomes that stop all further requests until the loop has recorded them
+        self._closed = False
+        self._threads = self._idle = 0
+
+    # On its way
+
+    @property
+    def claimed(self) -> list[Delivery]:
+        """Deliveries of this destination that are on their way."""
+        with self._changed:
+            started = [*(job.delivery for *_, job, _ in self._ready), *self._running.values()]
+        return [*self._to_fetch[0], *self._to_fetch[1], *self.fetching.values(), *started]
 
     @property
     def on_its_way(self) -> int:
-        """Claimed deliveries of this destination."""
-        return len(self.to_fetch) + len(self.fetching) + len(self.ready) + len(self.running)
+        """How many deliveries of this destination are on their way."""
+        with self._changed:
+            return sum(map(len, (*self._to_fetch, self.fetching, self._ready, self._running)))
 
-    def row_ids(self) -> set[int]:
-        """Rows of the claimed deliveries."""
-        waiting = (*self.to_fetch, *(job.delivery for job in self.ready))
-        return {delivery.row_id for delivery in waiting} | {*self.running, *self.fetching}
+    @property
+    def ready(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._ready)
+
+    @property
+    def starves(self) -> bool:
+        """Whether threads will have nothing to do soon, although deliveries are on their way."""
+        return len(self._ready) < self._concurrency and any(
+            map(len, (*self._to_fetch, self.fetching, self._running))
+        )
+
+    def holds(self, row_id: int | None) -> bool:
+        """Whether this delivery is on its way."""
+        return row_id is not None and any(delivery.row_id == row_id for delivery in self.claimed)
+
+    def add(self, deliveries: Iterable[Delivery]) -> None:
+        """Takes over claimed deliveries, whose scenes must be fetched."""
+        for delivery in deliveries:
+            self._to_fetch[delivery.priority != EDIT].append(delivery)
+
+    def wants_scenes(self) -> bool:
+        """Whether claimed deliveries wait for their scenes."""
+        return any(self._to_fetch)
+
+    def next_to_fetch(self, *, edits: bool) -> deque[Delivery]:
+        """What is fetched next, of the edits or of the rest."""
+        return self._to_fetch[not edits]
+
+    def take_back_unfetched(self) -> list[Delivery]:
+        """Removes and returns what was claimed and waits for its scenes."""
+        taken = [*self._to_fetch[0], *self._to_fetch[1]]
+        for waiting in self._to_fetch:
+            waiting.clear()
+        return taken
+
+    def make_ready(self, jobs: Sequence[Job]) -> None:
+        """Hands over jobs whose scenes were fetched together."""
+        batch = Batch(self.destination, jobs)
+        with self._changed:
+            for job in jobs:
+                entry = job.delivery.priority, job.delivery.due, next(self._numbers), job, batch
+                heapq.heappush(self._ready, entry)
+        self._wake()
+
+    def start(self, *, allowed: bool) -> None:
+        """Lets the threads take jobs, or keeps them from taking another one."""
+        with self._changed:
+            self._open = allowed
+            self._ahead = len(self._running)
+        self._wake()
 
     def take_back(self, *, everything: bool = False) -> list[Delivery]:
         """Removes and returns what was claimed but hasn't started; with ``everything`` also what has."""
-        cancelled = [row_id for row_id, (_, future) in self.running.items() if future.cancel()]
-        taken = [self.running.pop(row_id)[0] for row_id in cancelled]
-        taken += [*self.to_fetch, *(job.delivery for job in self.ready)]
-        self.to_fetch.clear()
-        self.ready.clear()
-        if everything:
-            taken += [*self.fetching.values(), *(delivery for delivery, _ in self.running.values())]
-            self.fetching.clear()
-            self.running.clear()
+        taken = self.take_back_unfetched()
+        with self._changed:
+            taken += [job.delivery for *_, job, _ in self._ready]
+            self._ready.clear()
+            if everything:
+                taken += [*self.fetching.values(), *self._running.values()]
+                self.fetching.clear()
+                self._running.clear()
         return taken
 
-    def start_ready(self, finished: Callable[[Outcome], None]) -> None:
-        """Submits ready jobs to the threads; each calls ``finished`` from its thread."""
-        while self.ready and len(self.running) < SUBMITTED * self.concurrency:
-            job = self.ready.popleft()
-            row_id = job.delivery.row_id
-            if self.batch is None or row_id not in self.batch.rows:
-                self.batch = Batch(self.destination, [job, *self.ready])
-            future = self.threads.submit(_deliver, self, self.batch, job, self.probe, finished)
-            self.running[row_id] = job.delivery, future
+    def end(self, outcome: Outcome) -> None:
+        """Takes an outcome that a thread reported."""
+        with self._changed:
+            self._running.pop(outcome.delivery.row_id, None)
+
+    def recorded(self, outcome: Outcome) -> None:
+        """Notes that an outcome is in ``health`` now."""
+        if outcome.stops:
+            with self._changed:
+                self._stops -= 1
+            self._wake()
+
+    def end_threads(self) -> None:
+        """Ends the threads as soon as they are done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Closes connections and threads; what still runs is not waited for."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.end_threads()
         self.destination.close()
+
+    # The threads
+
+    def _wake(self) -> None:
+        with self._changed:
+            if not self._may_take():
+                return
+            wanted = len(self._ready) - self._idle
+            self._changed.notify(len(self._ready))
+            new = max(0, min(wanted, self._concurrency - self._threads))
+            self._threads += new
+        for _ in range(new):
+            threading.Thread(target=self._work, name=self.destination.id, daemon=True).start()
+
+    def _may_take(self) -> bool:
+        return bool(self._ready) and self._open and not self._stops and self._ahead < self._most_ahead
+
+    def _work(self) -> None:
+        slot = self._marks.slot()
+        while (taken := self._take(slot)) is not None:
+            outcome = self._attempt(slot, *taken)
+            if outcome.stops:
+                with self._changed:
+                    self._stops += 1
+            self._finished(outcome)
+
+    def _take(self, slot: Slot) -> tuple[Job, Batch] | None:
+        """Waits for the next job; None if the pool is closed."""
+        with self._changed:
+            while not self._closed:
+                if self._may_take():
+                    *_, job, batch = heapq.heappop(self._ready)
+                    self._ahead += 1
+                    self._running[job.delivery.row_id] = job.delivery
+                    return job, batch
+                slot.set(())
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+        self._marks.release(slot)
+        return None
+
+    def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:
+        error = None
+        cover = b""
+        try:
+            batch.prepare(slot)
+            slot.set((job.delivery.row_id,))
+            cover = self.destination.deliver(job.delivery, job.scene, job.cover)
+        except DeliveryFailed as failed:
+            error = failed
+        except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
+            error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
+            error.__cause__ = bug
+        return Outcome(self, job.delivery, job.scene, job.probe, error, cover)
 
 
 def next_batch(pools: Iterable[Pool], most_scenes: int) -> list[Delivery]:
-    """Moves deliveries of up to ``most_scenes`` scenes, from the pools in turn, to ``fetching``; returns them."""
+    """Moves deliveries of up to ``most_scenes`` scenes to ``fetching``, and returns them.
+
+    Edits come first; among edits, and among the rest, the pools take turns.
+    """
     batch: list[Delivery] = []
     scenes: set[int] = set()
-    waiting = deque(pools)
-    while waiting:
-        pool = waiting.popleft()
-        if pool.to_fetch and (len(scenes) < most_scenes or pool.to_fetch[0].scene_id in scenes):
-            delivery = pool.to_fetch.popleft()
-            pool.fetching[delivery.row_id] = delivery
-            scenes.add(delivery.scene_id)
-            batch.append(delivery)
-            waiting.append(pool)
+    for edits in (True, False):
+        waiting = deque(pools)
+        while waiting:
+            pool = waiting.popleft()
+            found = pool.next_to_fetch(edits=edits)
+            if found and (len(scenes) < most_scenes or found[0].scene_id in scenes):
+                delivery = found.popleft()
+                pool.fetching[delivery.row_id] = delivery
+                scenes.add(delivery.scene_id)
+                batch.append(delivery)
+                waiting.append(pool)
     return batch
-
-
-def _deliver(pool: Pool, batch: Batch, job: Job, probe: bool, finished: Callable[[Outcome], None]) -> None:
-    error = None
-    cover = b""
-    try:
-        batch.prepare()
-        cover = pool.destination.deliver(job.delivery, job.scene, job.cover)
-    except DeliveryFailed as failed:
-        error = failed
-    except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
-        error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
-        error.__cause__ = bug
-    finished(Outcome(pool, job.delivery, job.scene, probe, error, cover))

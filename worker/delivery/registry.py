@@ -58,13 +58,22 @@ class Registry:
     Args:
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the pools' threads.
+        make_pool: makes a pool of a destination with its health and a number of threads.
     """
 
-    def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, clock: Callable[[], float], cover: Cover) -> None:
+    def __init__(
+        self,
+        queue: SceneQueue,
+        dlq: DeadLetterQueue,
+        clock: Callable[[], float],
+        cover: Cover,
+        make_pool: Callable[[Destination, Health, int], Pool],
+    ) -> None:
         self._queue = queue
         self._dlq = dlq
         self._clock = clock
         self._cover = cover
+        self._make_pool = make_pool
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
@@ -97,9 +106,11 @@ class Registry:
             control.put(self._queue.connection, control.PROBLEMS, said or None)
 
         retired = list(self.pools.values())
+        for pool in retired:
+            pool.start(allowed=False)
         self._retired += retired
         self.pools = {
-            name: Pool(destination, known[name], settings.delivery_concurrency)
+            name: self._make_pool(destination, known[name], settings.delivery_concurrency)
             for name, destination in loaded.destinations.items()
         }
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}

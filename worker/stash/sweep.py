@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from stash_courier.queue import control, ledger
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.jobs import DeadLetter, Delivery, Event, Scene, SceneEvent
+from stash_courier.queue.jobs import CATCH_UP, DeadLetter, Delivery, Event, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
@@ -166,7 +166,7 @@ class Sweep:
             events |= {scene.id: self._event_of(scene, run.mark) for scene in changed}
             at = self._clock()
             for scene_id, event in events.items():  # behind all edits, like those of a button
-                self._queue.put({"scene": scene_id, "event": event, "changed": [], "at": at, "bulk": True})
+                self._queue.put({"scene": scene_id, "event": event, "changed": [], "at": at, "priority": CATCH_UP})
             if findings.mark is not None:
                 control.put(self._conn, control.SWEEP, asdict(findings.mark))
         now = self._monotonic()

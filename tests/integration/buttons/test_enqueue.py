@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stash_courier.queue.jobs import BULK
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
@@ -129,7 +130,7 @@ def test_a_hundred_thousand_scenes_are_queued_at_once(tmp_path: Path, receiver: 
     queue = SceneQueue(buttons.folder)
     (first,) = queue.inbox_rows(1)
     queue.close()
-    assert (first.scene_id, getattr(first, "bulk", False)) == (1, True)
+    assert (first.scene_id, getattr(first, "priority", 0)) == (1, BULK)
 
 
 def test_stash_that_stops_answering_is_reported(
