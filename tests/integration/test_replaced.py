@@ -86,9 +86,8 @@ def test_of_two_deliveries_of_a_scene_the_newer_one_stays(tmp_path: Path) -> Non
         route(former, scene, "title")
     ledger.write(former.connection, Sent(DEST, 7, 1, "old", START, "/old", "sent"))
     copy = backup(tmp_path)
-    (delivery,) = (
-        one for one in former.claim(DEST, 9, START * 2, edits=True) if isinstance(one, Delivery) and one.scene_id == 1
-    )
+    claimed = former.claim(DEST, 9, START * 2, edits=True)
+    (delivery,) = (one for one in claimed if isinstance(one, Delivery) and one.scene_id == 1)
     with former.transaction():
         former.back(replace(delivery, counted_attempts=2, attempts=3), START, FAILED)
     route(former, 2, "details")
