@@ -142,8 +142,11 @@ def wait_until(condition: Callable[[], T], timeout: float) -> T:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended stays listed until its parent, here init, has reaped it."""
     try:
         os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except ProcessLookupError:
         return False
-    return True
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()  # it was reaped, or this system has no /proc
