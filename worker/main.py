@@ -206,12 +206,11 @@ def main() -> int:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-        in_background = process.LOCK_FD in os.environ  # else a person started it, and decides its priority
         lock = process.hold(str(folder))
         if lock is None:
             sys.stderr.write(f"A worker already runs for {folder}. Stop it with its button first.\n")
             return 1
-        if in_background:
+        if named is None:  # in the background; elsewhere the owner decides about priority
             process.give_way()  # a first full send must not slow down Stash's hooks
         os.chdir(folder)
         worker = Worker(folder, root, lock, named)

@@ -51,7 +51,7 @@ def run_kills(folder: Path, full: bool) -> Report:
 
 def run_fire(folder: Path, full: bool) -> Report:
     """Many hooks in parallel while the worker is killed repeatedly and the receiver comes and goes."""
-    hooks, at_once = (500, 20) if full else (60, 20)
+    hooks, at_once = (500, 20) if full else (150, 20)
     rng = random.Random(20260102)
     report = Report()
     ended = threading.Event()
@@ -69,7 +69,7 @@ def run_fire(folder: Path, full: bool) -> Report:
 
         def kill() -> None:
             nonlocal kills
-            while not ended.wait(rng.uniform(0.1, 0.8)):
+            while not ended.wait(rng.uniform(0.05, 0.4)):
                 kills += testbed.kill_worker()
 
         others = [threading.Thread(target=flap), threading.Thread(target=kill)]

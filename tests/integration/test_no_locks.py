@@ -32,7 +32,7 @@ def run(data: Path, stdin: bytes, *arguments: str) -> subprocess.CompletedProces
 def press(mode: str) -> bytes:
     """The stdin of a button or page load."""
     given: dict[str, Any] = request(None)
-    return json.dumps({**given, "args": {"mode": mode}}).encode()
+    return json.dumps({**given, "args": {"mode": mode, "log": "yes"}}).encode()
 
 
 @needs_strace
