@@ -18,13 +18,24 @@ import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore] 
 with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
     from stash_courier.queue import coalesce, codec, pickles
     from stash_courier.queue.coalesce import Content
+    from stash_courier.queue.statements import DELIVERY_COLUMNS
 
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 
 FACTS = json.dumps({"path": "/media/a.mp4", "oshash": "0123456789abcdef", "checksum": ""})
 ATTEMPT = asdict(Attempt(1.5, "busy", "HTTP status 503", 503, "later"))
 EVENT = {"scene": 5, "event": "destroy", "changed": ["title", "date"], "at": 1.5, "path": "/a", "bulk": True}
-ROW = (1, "webhook:example.org", 5, "update", "title", 9, 1.5, 0, 0, 0, FACTS, 0, 0)
+ROW = {
+    **dict.fromkeys(DELIVERY_COLUMNS, 0),
+    "_id": 1,
+    "destination": "webhook:example.org",
+    "scene_id": 5,
+    "event": "update",
+    "changed": "title",
+    "seq": 9,
+    "timestamp": 1.5,
+    "data": FACTS,
+}
 JOB = {"scene_id": 5, "event": "update", "changed": ["title"], "history": [ATTEMPT], "raw": b"\x00", "at": 1.5}
 # The initial corpus; libFuzzer adds the empty input.
 SEEDS = {
@@ -53,8 +64,8 @@ def delivery(raw: bytes) -> None:
     place, kind = given.ConsumeIntInRange(1, len(ROW) - 1), given.ConsumeIntInRange(0, 3)
     rest = given.ConsumeBytes(len(raw))
     value: object = (rest, _text(rest), int.from_bytes(rest[:8], signed=True), None)[kind]
-    for row in ((*ROW[:place], value, *ROW[place + 1 :]), (*ROW[:10], _text(raw), *ROW[11:])):
-        found = codec.delivery(row)
+    for damaged in ({DELIVERY_COLUMNS[place]: value}, {"data": _text(raw)}):
+        found = codec.delivery([*{**ROW, **damaged}.values()])
         if isinstance(found, Delivery):
             found.destination.encode()
             json.dumps(codec.facts(found, found.history))

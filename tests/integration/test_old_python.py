@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -28,9 +29,12 @@ RARELY = ("plugin.log", "plugin.vendored", "plugin.main", "queue.spool", "worker
 
 
 def old_python() -> str | None:
-    """A Python 3.9 on this machine."""
-    installed = sorted((Path.home() / ".pyenv" / "versions").glob("3.9.*/bin/python3.9"))
-    return str(installed[-1]) if installed else shutil.which("python3.9")
+    """A Python 3.9 on this machine: beside ours, as version managers install them, or on the path."""
+    beside = sorted(Path(sys.base_prefix).parent.glob("3.9.*/bin/python3.9"))
+    for candidate in (*map(str, reversed(beside)), shutil.which("python3.9")):
+        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate  # a version manager's stub on the path may refuse to run
+    return None
 
 
 needs_old_python = pytest.mark.skipif(old_python() is None, reason="there is no python3.9 on this machine")
