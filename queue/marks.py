@@ -2,7 +2,7 @@
 
 A thread writes its mark before it prepares or sends a delivery, and clears it afterwards. So after a SIGKILL the
 marks tell which deliveries may have killed the worker. They are never synced: they survive the process, not a
-power cut, after which nobody asks.
+power cut, after which it isn't needed.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _save_all(path: Path, unread: Path) -> str:
 def gate_alone(folder: Path) -> int:
     """Waits until queue.db is closed everywhere and takes the gate exclusively. Returns its descriptor.
 
-    Until ``store.admit`` admits a file again, nobody else opens one while the worker lock is held.
+    Until ``store.admit`` admits a file again, no other process opens one while the worker lock is held.
 
     Raises:
         store.QueueUnavailable: a task button keeps it open.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     sqlite3 = lean_sqlite.module()
 
-NO_FILE = (0, 0)  # the identity of no file: nobody may open queue.db
+NO_FILE = (0, 0)  # the identity of no file: no process may open queue.db
 REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
@@ -165,7 +165,7 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
 
 
 def admit(folder: str, found: tuple[int, int] | None) -> None:
-    """Writes into the gate which queue.db the worker has open. While it runs, nobody opens another one.
+    """Writes into the gate which queue.db the worker has open. While it runs, no process opens another one.
 
     SQLite would apply the log of the worker's file to a file that was put in its place. ``found`` is the file's
     identity, ``NO_FILE`` to keep everyone out, or None to admit everyone. A file in use can't be replaced on

@@ -143,7 +143,7 @@ class Worker:
             return "new code"
         gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS
         if gone and self._named is None and runtime.queue.empty():
-            return "Stash is gone"  # in the foreground nobody would start it again
+            return "Stash is gone"  # in the foreground nothing would start it again
         return None
 
     def _holds_lock(self) -> bool:

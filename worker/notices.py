@@ -63,7 +63,7 @@ def follow(
             found[key] = replace(trouble, ended=0.0)
         elif trouble.told:
             found[key] = replace(trouble, ended=trouble.ended or now)
-        # else nobody knows of it, so there is nothing to say
+        # else the owner was not told of it, so there is nothing to say
     return {key: Trouble(since) for key, since in present.items()} | found
 
 
@@ -113,7 +113,7 @@ class Notices:
         """Replaces the file, unless a program has just taken it: then the next look follows."""
         draft = self._file.with_name(f"{self._file.name}.draft")
         try:
-            self._file.replace(draft)  # from now on nobody can take it
+            self._file.replace(draft)  # from now on no page load can take it
         except FileNotFoundError:
             if self._shown.exists():
                 return

@@ -155,7 +155,7 @@ class Dispatcher:
         pools = self.registry.pools.values()
         if not self._reports.empty() and any(pool.ready for pool in pools) and not any(p.starves for p in pools):
             time.sleep(GATHER_SECONDS)
-        self._notified = False  # before looking, or a report in between would wake nobody
+        self._notified = False  # before looking, or a report in between would wake no one
         while not self._reports.empty():
             report = self._reports.get()
             if isinstance(report, Outcome):
