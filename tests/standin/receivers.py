@@ -176,6 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length", 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(length)
+        if len(body) < length:  # the client died while it sent: no request arrived
+            self.close_connection = True
+            return
         reply = self.server.take(Received(time.time(), self.command, self.path, headers, body))
         if reply.delay and self.server.stopping.wait(reply.delay):
             self.close_connection = True
