@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stash_courier.plugin.report import Report
-from stash_courier.plugin.snapshot import Configured
+from stash_courier.plugin.text.words import problem_line
 from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, process
-from stash_courier.worker.destinations import Destination
+from stash_courier.worker.connections.store import Store, Stored
+from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
-from stash_courier.worker.settings import Settings, label, parse
+from stash_courier.worker.fields import Problem
+from stash_courier.worker.settings import Settings, parse
 from stash_courier.worker.stash.client import Stash, StashUnavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Stash's settings, parsed."""
+    """What the owner set up."""
 
+    raw: Mapping[str, object]  # the plugin's map
+    stored: Stored  # connections.json
     settings: Settings
-    destinations: Mapping[str, Destination]  # by id, those that can be used
-    problems: tuple[tuple[str, str], ...]  # (setting, message)
-    configured: Configured
+    loaded: Loaded
+    problems: tuple[Problem, ...]
 
 
 class Context:
@@ -41,6 +44,7 @@ class Context:
         self.root = root  # the plugin's folder
         self.report = Report()
         self.stash = Stash(folder)
+        self.store = Store(folder)
 
     @contextmanager
     def setup(self) -> Iterator[Setup]:
@@ -51,16 +55,10 @@ class Context:
         """
         state = self.stash.plugin_state()
         settings, problems = parse(state.settings)
-        loaded = destinations.load(state.settings, settings)
-        disabling = dict.fromkeys(problem.setting for problem in loaded.problems if not problem.minor)
-        faults = {
-            kind: tuple(setting for setting in disabling if setting.startswith(f"{kind}_"))
-            for kind in sorted(loaded.broken_kinds)
-        }
-        configured = Configured(frozenset(loaded.destinations), frozenset(loaded.unusable), faults)
+        stored = self.store.read()
+        loaded = destinations.load(state.settings, stored, settings)
         try:
-            found = tuple((problem.setting, problem.message) for problem in (*problems, *loaded.problems))
-            yield Setup(settings, loaded.destinations, found, configured)
+            yield Setup(state.settings, stored, settings, loaded, (*problems, *loaded.problems))
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
@@ -96,23 +94,19 @@ class Context:
         if not self.wake_worker():
             self.report.warn(f"Worker: not running. {self.start_by_hand}")
 
-    def warn_of_settings(self, problems: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    def warn_of_settings(self, problems: Sequence[Problem]) -> list[dict[str, str]]:
         """Reports problems with settings, and offers a new secret in place of a bad one.
 
         The secret appears only here: the worker's log, the queue and the answer have only the problems.
 
-        Args:
-            problems: (setting, message) each.
-
         Returns:
             The problems for the button's answer.
         """
-        for _, message in problems:
-            self.report.warn(message)
-        if any(setting == "webhook_secret" for setting, _ in problems):
-            name = label("webhook_secret")
-            self.report.say(f"A new random secret, to enter at {name} and at the receiver: {fresh_secret()}")
-        return [{"setting": setting, "message": message} for setting, message in problems]
+        for one in problems:
+            self.report.warn(problem_line(one))
+        if any(one.connection and one.field == "secret" for one in problems):
+            self.report.say(f"A new random secret, to enter here and at the receiver: {fresh_secret()}")
+        return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
         """Scenes' titles from Stash, by id; none if Stash can't be asked."""

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 BY_TRIGGER = {trigger: event for event, (trigger, _) in EVENTS.items()}
 NOT_CHANGES = {"id", "ids", "clientMutationId"}  # fields of the input that select scenes
-# Key in connection.json → Stash's name for it. They say where Stash is.
+# Key in stash.json → Stash's name for it. They say where Stash is.
 PLACE = {"scheme": "Scheme", "host": "Host", "port": "Port", "dir": "Dir", "plugin_dir": "PluginDir"}
 MOST_CHANGES = 64  # Stash's inputs have about 25 fields
 LONGEST_NAME = 64
 LONGEST_ID = 19  # digits of SQLite's largest id
-# connection.json holds a session cookie, which expires after the owner's max_session_age: an hour, or seconds. A
+# stash.json holds a session cookie, which expires after the owner's max_session_age: an hour, or seconds. A
 # worker that starts needs a valid one, but a bulk edit need not write the file with every scene.
-CONNECTION_AGE_SECONDS = 1
+ADDRESS_AGE_SECONDS = 1
 TELL_SECONDS = 3600.0  # between two lines in Stash's log that say why no worker can run
 NO_WORKER = (process.NoWorkerHere, locks.LocksUnavailable)  # lasting reasons, each with a message for the owner
 
@@ -46,7 +46,7 @@ def main(raw: bytes, root: str) -> int:
         if mode == "hook":
             return _answer(_hook(request, args, root))
         folder = data_folder(request)
-        keep_connection(request, folder, force=True)
+        keep_address(request, folder, force=True)
         if mode == "wake":
             if os.path.exists(os.path.join(folder, files.NOTICES)):
                 from stash_courier.plugin import notices
@@ -123,7 +123,7 @@ def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
         store.put(folder, data, at)
     except (store.QueueUnavailable, OSError) as error:
         _spool(folder, data, error)
-    keep_connection(request, folder)
+    keep_address(request, folder)
     try:
         _wake(folder, root)
     except NO_WORKER:
@@ -244,8 +244,8 @@ def _changed(fields: object) -> list[str]:
     return sorted(names - NOT_CHANGES)[:MOST_CHANGES]
 
 
-def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False) -> None:
-    """Writes connection.json, which tells the worker how to reach Stash, if it is old or names another Stash.
+def keep_address(request: dict[str, Any], folder: str, *, force: bool = False) -> None:
+    """Writes stash.json, which tells the worker how to reach Stash, if it is old or names another Stash.
 
     A file that can't be written is only logged: the event is stored, and the next hook tries again. ``force``
     writes even if the file is new, because a button uses it at once.
@@ -254,7 +254,7 @@ def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False
     if not isinstance(server, dict):
         return
     place = {key: server.get(name) for key, name in PLACE.items()}
-    path = os.path.join(folder, files.CONNECTION)
+    path = os.path.join(folder, files.STASH)
     now = time.time()
     if not force and _is_fresh(path, place, now):
         return
@@ -277,11 +277,11 @@ def keep_connection(request: dict[str, Any], folder: str, *, force: bool = False
 
 
 def _is_fresh(path: str, place: dict[str, Any], now: float) -> bool:
-    """Whether connection.json names this place and is less than a second old."""
+    """Whether stash.json names this place and is less than a second old."""
     try:
         with open(path, "rb") as file:
             known = lean_json.loads(file.read())
-        young: bool = 0 <= now - known["at"] < CONNECTION_AGE_SECONDS
+        young: bool = 0 <= now - known["at"] < ADDRESS_AGE_SECONDS
         return young and all(known[k] == place[k] for k in place)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return False  # missing or damaged

@@ -1,12 +1,12 @@
-"""Facts for the buttons: queue.db at one moment, and which destinations the settings name.
+"""Facts for the buttons: queue.db at one moment.
 
 Decides nothing that the worker decides. The sentences about these facts are in text/standings.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from stash_courier.queue import control
@@ -14,6 +14,8 @@ from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.fields import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Snapshot:
     disabled: bool  # the plugin is disabled in Stash
     expedite: bool  # a person pressed "Deliver now", and the worker hasn't acted on it yet
     stash_away: Mapping[str, Any] | None  # {"since", "reason"} while the worker can't reach Stash
-    problems: tuple[tuple[str, str], ...]  # (setting, message), as the worker last saw them
+    problems: tuple[Problem, ...]  # as the worker last saw them
     notices: tuple[str, ...]  # sentences that the worker left for a person
     last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
@@ -57,40 +59,11 @@ class Snapshot:
         return may == "probe" or (may == "all" and self.backlog[name].next_due <= self.at)
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """The destinations that Stash's settings name."""
-
-    usable: frozenset[str] = frozenset()  # ids
-    unusable: frozenset[str] = frozenset()  # ids of those with an invalid setting, as far as the settings tell
-    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # kind → keys of its invalid settings
-
-    @property
-    def empty(self) -> bool:
-        """Whether no destination is set up at all."""
-        return not self.usable and not self.faults
-
-    @property
-    def faulty_settings(self) -> list[str]:
-        """The keys of all settings that make a destination unusable."""
-        return [key for keys in self.faults.values() for key in keys]
-
-    def names(self, name: str, health: Health | None) -> bool:
-        """Whether the settings name a destination; also if an invalid setting may hide it."""
-        return name in self.usable or bool(self.faults_of(name, health))
-
-    def faults_of(self, name: str, health: Health | None) -> tuple[str, ...]:
-        """The keys of the settings that make a destination unusable; none if it is usable or not set up."""
-        set_up = name in self.unusable or (health is not None and not health.removed_at)
-        return self.faults.get(name.partition(":")[0], ()) if set_up and name not in self.usable else ()
-
-
-def named(snapshot: Snapshot, name: str, configured: Configured | None) -> bool:
-    """Whether a destination is in the settings, as far as they are known; else as the worker last knew it."""
+def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
+    """Whether a connection is set up, as far as that is known; else as the worker last knew it."""
     health = snapshot.healths.get(name)
-    if configured is None:
-        return health is None or not health.removed_at
-    return configured.names(name, health)
+    removed = health is not None and bool(health.removed_at)
+    return not removed if loaded is None else loaded.names(name, removed=removed)
 
 
 def read(queue: SceneQueue, at: float) -> Snapshot:
@@ -111,9 +84,15 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         disabled=bool(stored(control.DISABLED)),
         expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
-        problems=tuple((setting, message) for setting, message in stored(control.PROBLEMS) or ()),
+        problems=tuple(_problem(one) for one in stored(control.PROBLEMS) or ()),
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
         stash_slow=stored(control.STASH_SLOW),
     )
+
+
+def _problem(stored: Sequence[str]) -> Problem:
+    """A problem as the worker stored it. Earlier versions stored no connection."""
+    connection, key, message = stored if len(stored) == 3 else ("", *stored)
+    return Problem(key, message, connection=connection)

@@ -13,6 +13,7 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import (
     check_destinations,
     controls,
+    convert,
     dead_letters,
     deliver_now,
     enqueue,
@@ -41,6 +42,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "discard_dead_letters": (dead_letters.discard, CHOICE),
     "test_destinations": (check_destinations.run, ("destination",)),
     "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
+    "convert_settings": (convert.convert_settings, ()),
     "enqueue_all": (enqueue.enqueue_all, ()),
     "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
     "pause": (controls.pause, ()),

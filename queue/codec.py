@@ -36,6 +36,7 @@ def event(seq: int, data: object) -> SceneEvent | CorruptRow:
             changed=field_names(fields["changed"]),
             at=number(fields["at"]),
             priority=_priority(fields),
+            to=tuple(items(text)(fields.get("to", []))),
             **{name: text(fields.get(name, "")) for name in FILE_FACTS},
         )
     except DAMAGE as error:

@@ -31,6 +31,7 @@ class SceneEvent:
     oshash: str = ""  # destroy only
     checksum: str = ""  # destroy only: MD5, "" unless Stash computes it
     priority: int = EDIT
+    to: tuple[str, ...] = ()  # ids of the only destinations that it is for; empty: all
 
 
 @dataclass(frozen=True, slots=True)

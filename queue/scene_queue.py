@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -98,19 +98,20 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
         return [codec.event(*row) for row in self.connection.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
 
-    def route(
-        self, events: Collection[SceneEvent | CorruptRow], destinations: Collection[str], settle_seconds: float
-    ) -> None:
+    def route(self, events: Collection[SceneEvent | CorruptRow], destinations: Mapping[str, float]) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
         Corrupt rows are removed, so bury them first. Without destinations the events are dropped.
-        ``settle_seconds`` is how long the first event of a scene waits for others.
+
+        Args:
+            destinations: by id, how many seconds the first event of a scene waits for others.
         """
         with self.transaction():
             for event in events:
                 if isinstance(event, SceneEvent):
-                    for destination in destinations:
-                        self._add(event, destination, settle_seconds)
+                    for destination, settle_seconds in destinations.items():
+                        if not event.to or destination in event.to:
+                            self._add(event, destination, settle_seconds)
                 self.connection.execute(sql.INBOX_DELETE, (event.seq,))
 
     def redrive(self, event: SceneEvent, destination: str, generation: int) -> None:

@@ -75,7 +75,9 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
         priority=CATCH_UP,
-        **{name: str(job.get(name, "")) for name in codec.FILE_FACTS},
+        path=str(job.get("path", "")),
+        oshash=str(job.get("oshash", "")),
+        checksum=str(job.get("checksum", "")),
     )
     if dead_letter.destination not in control.states(queue.connection):
         control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})

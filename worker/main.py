@@ -108,7 +108,7 @@ class Worker:
                 if end == "the lock file was removed":
                     return end  # the files may be another worker's by now
                 # Only a person waits for an end. What completes before new code starts isn't sent twice.
-                timeout = runtime.dispatcher.registry.settings.delivery_timeout_seconds
+                timeout = runtime.dispatcher.registry.settings.worker_timeout_seconds
                 runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
                 return end
             except sqlite3.DatabaseError as error:
@@ -191,7 +191,7 @@ def _data_folder(root: Path) -> Path | None:
     if named := os.environ.get("STASH_COURIER_DATA"):
         return Path(named).absolute()
     beside = root.parent.parent / "stash_courier"  # <Stash's folder>/plugins/<this plugin>
-    return beside if (beside / files.CONNECTION).exists() else None
+    return beside if (beside / files.STASH).exists() else None
 
 
 def main() -> int:

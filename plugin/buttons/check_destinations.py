@@ -6,6 +6,7 @@ What a test does and reports is the destination's own.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
@@ -15,36 +16,33 @@ from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import flat, joined, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
+from stash_courier.worker.connections.model import Connection, Shared
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.fields import label
 from stash_courier.worker.filters import FILTERS, passes
-from stash_courier.worker.settings import Settings, label
+from stash_courier.worker.stash.client import Stash
 
 LOOKED_AT = 500  # of the newest scenes, for one that would be sent
 
 
 def run(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Tests every configured destination, or the one that the caller names."""
+    """Tests every connection that can be used, or the one that the caller names."""
     report = context.report
     with context.setup() as setup:
         problems = context.warn_of_settings(setup.problems)
         names = _names(setup, arguments.destination)
-        found = _scene(context, setup.settings) if names else None
-        results = [_test(context, setup, name, found, place / len(names)) for place, name in enumerate(names)]
+        newest = _Newest(context.stash)
+        results = [_test(context, setup, name, newest, place / len(names)) for place, name in enumerate(names)]
     log.progress(1.0)
     passed = sum(bool(result["ok"]) for result in results)
-    faulty = setup.configured.faulty_settings if arguments.destination is None else []
+    faulty = setup.loaded.to_correct if arguments.destination is None else []
     ok = 0 < passed == len(names) and not faulty
-    if setup.configured.empty:
+    if setup.loaded.empty:
         report.warn(NONE_SET_UP)
     else:
         report.conclude(_result(len(names), passed, faulty), failed=not ok)
-    return {
-        "ok": ok,
-        "scene": None if found is None else {"id": found.id, "title": found.title_or_stem()},
-        "destinations": results,
-        "problems": problems,
-    }
+    return {"ok": ok, "destinations": results, "problems": problems}
 
 
 def _result(tested: int, passed: int, faulty: list[str]) -> str:
@@ -56,7 +54,7 @@ def _result(tested: int, passed: int, faulty: list[str]) -> str:
 
 
 def _names(setup: Setup, wanted: str | None) -> list[str]:
-    names = sorted(setup.destinations)
+    names = sorted(setup.loaded.destinations)
     if wanted is None:
         return names
     if wanted not in names:
@@ -65,28 +63,46 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
     return [wanted]
 
 
-def _scene(context: Context, settings: Settings) -> Scene | None:
+class _Newest:
+    """Stash's newest scenes, newest first. Those that were read once are kept for the next destination."""
+
+    def __init__(self, stash: Stash) -> None:
+        self._source = itertools.islice(stash.newest_scenes(), LOOKED_AT)
+        self._read: list[Scene] = []
+
+    def __iter__(self) -> Iterator[Scene]:
+        yield from self._read
+        for one in self._source:
+            self._read.append(one)
+            yield one
+
+
+def _scene(context: Context, connection: Connection, newest: _Newest) -> Scene | None:
     """The newest scene that has a file and passes the filters; else the best there is, with a warning."""
-    newest = context.stash.newest_scene()
-    if newest is None or (newest.files and passes(newest, settings)):
-        return newest
-    filtered: Scene | None = None
-    for one in itertools.islice(context.stash.newest_scenes(), LOOKED_AT):
-        if one.files and passes(one, settings):
+    with_file: Scene | None = None
+    for one in newest:
+        if one.files and passes(one, connection.shared):
             return one
-        filtered = filtered or (one if one.files else None)
+        with_file = with_file or (one if one.files else None)
+    first = next(iter(newest), None)
+    if first is None:
+        return None
     none = f"None of Stash's newest {LOOKED_AT} scenes"
-    if filtered is None:
+    if with_file is None:
         context.report.warn(f"{none} has a file, so the test uses the newest scene.")
-        return newest
-    filters = ", ".join(map(label, FILTERS))
-    context.report.warn(f"{none} passes the filters, so the test uses one that is not sent. Check {filters}.")
-    return filtered
+        return first
+    filters = ", ".join(label(Shared, key) for key in FILTERS)
+    context.report.warn(
+        f"{connection.id}: {none[0].lower()}{none[1:]} passes the filters, so the test uses one that is not sent. "
+        f"Check {filters}."
+    )
+    return with_file
 
 
-def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progress: float) -> dict[str, object]:
+def _test(context: Context, setup: Setup, name: str, newest: _Newest, progress: float) -> dict[str, object]:
     log.progress(progress)
-    found = setup.destinations[name].check(tried)
+    tried = _scene(context, setup.loaded.connections[name], newest)
+    found = setup.loaded.destinations[name].check(tried)
     report = context.report
     begin = len(report.lines)
     say = report.say if found.ok else report.warn
@@ -98,7 +114,8 @@ def _test(context: Context, setup: Setup, name: str, tried: Scene | None, progre
         report.say(f"{name}: {flat(line)}")
     if found.ok:
         _expedite(context, name)
-    return {"id": name, "ok": found.ok, "lines": report.lines[begin:]}
+    shown = None if tried is None else {"id": tried.id, "title": tried.title_or_stem()}
+    return {"id": name, "ok": found.ok, "scene": shown, "lines": report.lines[begin:]}
 
 
 def _expedite(context: Context, name: str) -> None:

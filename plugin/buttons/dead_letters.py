@@ -131,9 +131,9 @@ def purge(context: Context, arguments: Arguments) -> dict[str, object]:
 def _retention(context: Context) -> int | None:
     """Days for which the settings keep dead letters; None, with a warning, if the setting is invalid."""
     with context.setup() as setup:
-        wrong = dict(setup.problems).get("dead_letter_retention_days")
+        wrong = next((one.message for one in setup.problems if one.field == "worker_dead_letter_days"), None)
         if wrong is None:
-            return setup.settings.dead_letter_retention_days
+            return setup.settings.worker_dead_letter_days
         context.report.warn(wrong)
         return None
 

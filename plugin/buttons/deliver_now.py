@@ -18,12 +18,13 @@ from typing import Literal
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Configured, Snapshot, named, read
+from stash_courier.plugin.snapshot import Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
-from stash_courier.plugin.text.words import sentence
+from stash_courier.plugin.text.words import problem_line, sentence
 from stash_courier.queue import control, files
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, main, process
+from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
@@ -97,9 +98,9 @@ class Patience:
 class Watcher:
     """Looks at the queue for what waited when the button was pressed, at the wall time ``began``."""
 
-    def __init__(self, context: Context, configured: Configured | None, began: float) -> None:
+    def __init__(self, context: Context, loaded: Loaded | None, began: float) -> None:
         self._context = context
-        self._configured = configured
+        self._loaded = loaded
         self._began = began
         self._newest_seq: int | None = None  # of the newest event at the first look
 
@@ -108,9 +109,9 @@ class Watcher:
         if self._newest_seq is None:
             self._newest_seq = queue.newest_seq()
         now = read(queue, time.time())
-        left = [waits.total for name, waits in now.backlog.items() if named(now, name, self._configured)]
+        left = [waits.total for name, waits in now.backlog.items() if named(now, name, self._loaded)]
         deliveries, events = queue.waiting_since(self._began, self._newest_seq)
-        older = [number for name, number in deliveries.items() if named(now, name, self._configured)]
+        older = [number for name, number in deliveries.items() if named(now, name, self._loaded)]
         coming = coming or self._context.spooled() > 0
         return Look(now, left=sum(left) + now.inbox, older=sum(older) + events, coming=coming)
 
@@ -118,10 +119,10 @@ class Watcher:
 def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
     """Delivers everything that waits, also what waits for a retry or a held destination."""
     began = time.time()
-    configured = _configured(context)
-    usable = configured.usable if configured else frozenset()
+    loaded = _loaded(context)
+    usable = loaded.destinations.keys() if loaded else frozenset()
     lock = process.hold(str(context.folder)) if usable else None
-    watcher = Watcher(context, configured, began)
+    watcher = Watcher(context, loaded, began)
     if not usable:
         with context.queue() as queue:
             seen = watcher.look(queue)
@@ -139,19 +140,19 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
         "done": done,
         "waiting": course.last.left,
         "dead_letters": dead,
-        "destinations": _say_what_waits(context, course.last.snapshot, configured),
+        "destinations": _say_what_waits(context, course.last.snapshot, loaded),
     }
 
 
-def _configured(context: Context) -> Configured | None:
-    """The configured destinations, with a warning if there are none; None if Stash can't be asked."""
+def _loaded(context: Context) -> Loaded | None:
+    """What is set up, with a warning if there are none; None if Stash can't be asked."""
     try:
         with context.setup() as setup:
-            for _, message in setup.problems:
-                context.report.warn(message)
-            if setup.configured.empty:
+            for problem in setup.problems:
+                context.report.warn(problem_line(problem))
+            if setup.loaded.empty:
                 context.report.warn(NONE_SET_UP)
-            return setup.configured
+            return setup.loaded
     except StashUnavailable as error:
         context.report.warn(f"Stash: not available, so nothing can be delivered now. {sentence(str(error))}")
         return None
@@ -271,14 +272,14 @@ def _say_outcome(context: Context, course: _Course, done: int, dead: int) -> Non
         report.warn(f'No progress for {STILL_SECONDS:.0f} s. Press "Show status", or read {log_file}.')
 
 
-def _say_what_waits(context: Context, last: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
+def _say_what_waits(context: Context, last: Snapshot, loaded: Loaded | None) -> list[dict[str, object]]:
     """Reports why something still waits; returns the facts about each destination that it waits for."""
     report = context.report
     held = blocked(last)
     if held and (last.deliveries or last.inbox):
         report.warn(held)
-    found = standings(last, configured)
-    if hidden := undecided(last, configured, found):
+    found = standings(last, loaded)
+    if hidden := undecided(last, loaded):
         report.warn(hidden)
     waiting = [one for one in found if one.backlog.total]
     for one in waiting:

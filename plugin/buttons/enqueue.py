@@ -13,9 +13,10 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import DAY, joined, sentence, span, to_correct
+from stash_courier.plugin.text.words import DAY, joined, problem_line, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.queue.jobs import BULK
+from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.client import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
@@ -63,19 +64,18 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
 def _targets(context: Context) -> list[str]:
     """The ids of the destinations that the scenes will go to, sorted."""
     with context.setup() as setup:
-        configured = setup.configured
-        targets = set(configured.usable)
-        for _, message in setup.problems:
-            context.report.warn(message)
-        if configured.faults:
+        loaded = setup.loaded
+        targets = {name for name, entry in loaded.entries.items() if entry.state != "off"}
+        for problem in setup.problems:
+            context.report.warn(problem_line(problem))
+        if loaded.unsure:
             with context.queue() as queue:
                 known = control.states(queue.connection)
-            targets.update(name for name in known if name.partition(":")[0] in configured.faults)
-        if configured.empty:
+            targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
+        if loaded.empty:
             raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
-            wrong = to_correct(configured.faulty_settings)
-            raise BadInputError(f"No destination can be used. {wrong} Nothing was queued.")
+            raise BadInputError(f"No destination can be used. {to_correct(loaded.to_correct)} Nothing was queued.")
     return sorted(targets)
 
 

@@ -49,12 +49,12 @@ def forget_destination(context: Context, arguments: Arguments) -> dict[str, obje
 def _allowed(context: Context, name: str, waiting: str | None) -> int:
     """How many deliveries wait for the destination; refuses one that can't be forgotten."""
     with context.setup() as setup:
-        configured = setup.configured
+        loaded = setup.loaded
     with context.queue() as queue:
         seen = read(queue, time.time())
         sent = ledger.highest(queue.connection, name)
-    removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, configured))
-    if named(seen, name, configured):
+    removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, loaded))
+    if named(seen, name, loaded):
         raise BadInputError(f"{flat(name)} is in the settings. Remove it there first. {NOTHING}")
     if name not in removed and not sent:
         known = ", ".join(removed) or "none"

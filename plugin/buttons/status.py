@@ -13,11 +13,13 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Configured, Snapshot, named, read
+from stash_courier.plugin.snapshot import Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.fields import Problem
 from stash_courier.worker.stash.client import StashUnavailable
 
 LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a warning
@@ -27,13 +29,13 @@ GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" list
 def status(context: Context, _: Arguments) -> dict[str, object]:
     """Reports the state of everything. The order of the answer is the order of the lines."""
     report = context.report
-    configured, problems, stash_error = _settings(context)
+    loaded, problems, stash_error = _settings(context)
     snapshot, queue_error = _snapshot(context, time.time())
-    if configured is None and snapshot is not None:
+    if loaded is None and snapshot is not None:
         problems = snapshot.problems
-    if configured is not None and configured.empty:
+    if loaded is not None and loaded.empty:
         report.warn(NONE_SET_UP)
-    waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, configured))
+    waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, loaded))
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
         known = "Destinations and settings are shown as the worker last knew them."
@@ -57,7 +59,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "stash_slow": slow,
         "queue": queue_error,
         "paused_since": None if snapshot is None else snapshot.paused_since,
-        "destinations": [] if snapshot is None else _destinations(context, snapshot, configured),
+        "destinations": [] if snapshot is None else _destinations(context, snapshot, loaded),
         "inbox": 0 if snapshot is None else snapshot.inbox,
         "notices": [] if snapshot is None else list(snapshot.notices),
         "spool": _spool(context),
@@ -67,16 +69,16 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     }
 
 
-def _anything(snapshot: Snapshot, configured: Configured | None) -> bool:
+def _anything(snapshot: Snapshot, loaded: Loaded | None) -> bool:
     """Whether something waits for the worker; not for a destination that was removed from the settings."""
-    return bool(snapshot.inbox) or any(named(snapshot, name, configured) for name in snapshot.backlog)
+    return bool(snapshot.inbox) or any(named(snapshot, name, loaded) for name in snapshot.backlog)
 
 
-def _settings(context: Context) -> tuple[Configured | None, tuple[tuple[str, str], ...], str]:
-    """The configured destinations (None: unknown), problems with settings, and why Stash can't be asked."""
+def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str]:
+    """What is set up (None: unknown), problems with settings, and why Stash can't be asked."""
     try:
         with context.setup() as setup:
-            return setup.configured, setup.problems, ""
+            return setup.loaded, setup.problems, ""
     except StashUnavailable as error:
         return None, (), str(error)
 
@@ -136,13 +138,13 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
     )
 
 
-def _destinations(context: Context, snapshot: Snapshot, configured: Configured | None) -> list[dict[str, object]]:
+def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -> list[dict[str, object]]:
     """Reports each destination, new changes, and the worker's notices; returns facts about the destinations."""
     report = context.report
-    found = standings(snapshot, configured)
+    found = standings(snapshot, loaded)
     for one in found:
         (report.warn if one.troubled else report.say)(one.line(snapshot))
-    if waiting := undecided(snapshot, configured, found):
+    if waiting := undecided(snapshot, loaded):
         report.warn(waiting)
     elif snapshot.inbox:
         report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")

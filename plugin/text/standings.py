@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stash_courier.plugin.snapshot import Configured, Snapshot
+from stash_courier.plugin.snapshot import Snapshot, named
 from stash_courier.plugin.text.words import DAY, ago, ahead, flat, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
+from stash_courier.worker.destinations import Loaded
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
@@ -23,12 +24,14 @@ ALWAYS_503 = (
     "to every request, so check its network settings."
 )
 
-State = Literal["well", "waiting", "held", "off", "broken", "removed"]
+State = Literal["well", "waiting", "held", "gone", "paused", "off", "broken", "removed"]
 
 HEADLINES: Mapping[State, str] = {
     "well": "working",
     "waiting": "asked to wait",
     "held": "waiting",
+    "gone": "gone",
+    "paused": "paused",
     "off": "switched off",
     "broken": "unusable",
     "removed": "inactive",
@@ -50,8 +53,8 @@ class Standing:
 
     @property
     def troubled(self) -> bool:
-        """Whether the owner should act on it. A destination that the owner removed is no trouble."""
-        return self.state not in {"well", "removed"}
+        """Whether the owner should act on it. A destination that the owner paused or removed is no trouble."""
+        return self.state not in {"well", "paused", "off", "removed"}
 
     def facts(self) -> dict[str, object]:
         """This destination in a button's answer."""
@@ -77,10 +80,10 @@ class Standing:
         if self.since is not None:
             headline = f"{headline} {since(self.since, now)}"
         advice, next_try = self.advice, self.next_try
-        if snapshot.paused_since is not None and self.state not in {"broken", "removed"}:
+        if snapshot.paused_since is not None and self.state not in {"broken", "removed", "paused", "off"}:
             headline = "paused" if well else f"paused, {headline}"
             # Nothing is tried while paused, so only what a person must do is worth mentioning.
-            advice = joined('Press "Resume deliveries".', advice if self.state == "off" else "")
+            advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")
             next_try = None
         return joined(
             f"{self.destination}: {headline}.",
@@ -115,54 +118,43 @@ def blocked(snapshot: Snapshot) -> str:
     return ""
 
 
-def undecided(snapshot: Snapshot, configured: Configured | None, found: Collection[Standing]) -> str:
-    """Says that changes wait because an invalid setting hides which destination they are for; "" if none do."""
-    if configured is None or configured.usable or not configured.faults or not snapshot.inbox:
+def undecided(snapshot: Snapshot, loaded: Loaded | None) -> str:
+    """Says that changes wait because settings that can't be read hide where they go; "" if none do."""
+    if loaded is None or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
         return ""
-    if any(one.state == "broken" for one in found):
-        return ""  # they wait for that one, and its line says so
-    settings = to_correct(configured.faulty_settings)
-    return f"Waiting for a destination: {snapshot.inbox:,}. {settings} What waits is delivered afterwards."
+    waiting = f"Waiting for a destination: {snapshot.inbox:,}."
+    return f"{waiting} {to_correct(loaded.to_correct)} What waits is delivered afterwards."
 
 
-def standings(snapshot: Snapshot, configured: Configured | None) -> list[Standing]:
-    """The state of each destination that is set up or has waiting deliveries, by id.
+def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
+    """The state of each connection that is set up or has waiting deliveries, by id.
 
     Args:
         snapshot: the queue.
-        configured: what the settings name; None if unknown: then what the worker last knew counts.
+        loaded: what is set up; None if unknown: then what the worker last knew counts.
     """
     names = {*snapshot.healths, *snapshot.backlog}
-    if configured is None:
-        seen = {name for name, health in snapshot.healths.items() if not health.removed_at}
-        return [standing(snapshot, name, usable=name in seen) for name in sorted(names)]
-    found = []
-    for name in sorted({*names, *configured.usable, *configured.unusable}):
-        faults = configured.faults_of(name, snapshot.healths.get(name))
-        usable = name in configured.usable
-        if usable or faults or name in snapshot.backlog:
-            found.append(standing(snapshot, name, usable=usable, faults=faults))
-    return found
+    if loaded is not None:
+        hidden = {name for name in snapshot.healths if named(snapshot, name, loaded)}
+        names = {*snapshot.backlog, *loaded.entries, *hidden}
+    return [standing(snapshot, name, loaded) for name in sorted(names)]
 
 
-def standing(snapshot: Snapshot, name: str, *, usable: bool, faults: Collection[str] = ()) -> Standing:
-    """The state of one destination.
-
-    Args:
-        snapshot: the queue.
-        name: its id.
-        usable: the settings name it, and it can be used.
-        faults: keys of the settings that make it unusable.
-    """
+def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
+    """The state of the connection with this id; ``loaded`` as in ``standings``."""
     health = snapshot.healths.get(name, Health())
     waits = snapshot.backlog.get(name, EMPTY)
     last = health.last_success or None
+    entry = None if loaded is None else loaded.entries.get(name)
+    faults = loaded is not None and (loaded.unusable.get(name) or (entry is None and loaded.to_correct))
+    if not named(snapshot, name, loaded):
+        return _removed(name, health, waits, snapshot.at)
     if faults:
         return Standing(name, "broken", waits, last, reason=to_correct(faults))
-    if not usable:
-        return _removed(name, health, waits, snapshot.at)
+    if entry is not None and entry.state != "on":
+        return Standing(name, entry.state, waits, last)
     if health.state in {"gone", "ill"}:
-        state: State = "off" if health.state == "gone" else "held"
+        state: State = "gone" if health.state == "gone" else "held"
         next_try = max(health.until, health.retry_at) if state == "held" else None
         advice = _advice(health, snapshot.at)
         return Standing(name, state, waits, last, health.since or None, health.reason, advice, next_try)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from stash_courier.plugin import log
 from stash_courier.queue import repair
-from stash_courier.worker.settings import label
+from stash_courier.worker.fields import Problem
 
 LONGEST = 1000  # characters of a line; below log.py's limit, so log and answer stay equal
 LONGEST_TITLE = 80  # characters of a scene's title
@@ -61,9 +61,14 @@ def unreadable(name: str, error: sqlite3.Error) -> str:
     return f"{name} can't be read now ({error}). Nothing is lost. Press this button again."
 
 
-def to_correct(settings: Iterable[str]) -> str:
-    """``Settings to correct: "Webhook, URL".``, for the keys of settings."""
-    return f"Settings to correct: {', '.join(label(key) for key in dict.fromkeys(settings))}."
+def to_correct(labels: Iterable[str]) -> str:
+    """``To correct: "Address".``, for quoted labels of fields and settings."""
+    return f"To correct: {', '.join(dict.fromkeys(labels))}."
+
+
+def problem_line(problem: Problem) -> str:
+    """A problem in a line of its own."""
+    return f"{problem.connection}: {problem.message}" if problem.connection else problem.message
 
 
 def span(seconds: float) -> str:

@@ -143,7 +143,7 @@ def _cpu_seconds(pid: int) -> float:
 def write_connection(data: Path, port: int) -> None:
     """Writes the file that tells a worker how to reach Stash."""
     place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-    (data / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
+    (data / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
 
 
 # Code of the helper processes

@@ -585,7 +585,7 @@ def test_an_expiring_session_keeps_no_worker_busy(tmp_path: Path, receiver: Rece
     with StandInStash(3, config_dir=tmp_path / "config", credentials=login, max_session_age=15) as stash:
         stash.install_plugin(ROOT)
         courier = FastForward(tmp_path / "data", stash)
-        note = courier.folder / files.CONNECTION
+        note = courier.folder / files.STASH
         session = stash.sessions.make(StashSession(login[0]))
         note.write_text(json.dumps({**json.loads(note.read_text()), "cookie": session}))
         with courier:

@@ -157,7 +157,7 @@ def test_only_a_worker_in_the_foreground_stays(stash: StandInStash, receiver: Re
 
 
 def test_a_worker_of_the_plugin_ignores_the_address(stash: StandInStash) -> None:
-    """A worker that the plugin started asks the Stash of connection.json, whatever the environment says."""
+    """A worker that the plugin started asks the Stash of stash.json, whatever the environment says."""
     stash.edit(1, title="New")
     command, env = here(of_systemd(), stash)
     with worker(command, {**env, process.LOCK_FD: "none"}):
@@ -214,7 +214,7 @@ def test_an_impossible_address_is_refused(tmp_path: Path, url: str) -> None:
 
 def test_an_address_without_port_or_key(tmp_path: Path) -> None:
     """The port follows from the scheme; a key with a line break is refused."""
-    there = tmp_path / "connection.json"
+    there = tmp_path / "stash.json"
     url = {"STASH_COURIER_STASH_URL": "https://stash.example/"}
     assert NamedStash.read(url).address(there).url == "https://stash.example:443"
     with pytest.raises(ValueError, match="STASH_COURIER_API_KEY can't be used"):

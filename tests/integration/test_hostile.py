@@ -141,7 +141,7 @@ def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes)
     server.answer += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     port = int(url.rstrip("/").rpartition(":")[2])
     place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-    (tmp_path / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": 0.0}))
+    (tmp_path / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": 0.0}))
     stash = Stash(tmp_path, timeout=1.0)
     try:
         for ask in (stash.plugin_state, lambda: stash.scenes([5])):

@@ -39,9 +39,9 @@ class TestAddress:
         bench.serve(Library())
         stash = bench.stash()
         stash.plugin_state()
-        (bench.folder / "connection.json").write_text("{")
+        (bench.folder / "stash.json").write_text("{")
         assert stash.plugin_state().enabled
-        (bench.folder / "connection.json").unlink()
+        (bench.folder / "stash.json").unlink()
         assert stash.plugin_state().enabled
 
     @pytest.mark.parametrize("ours", [True, False])

@@ -57,7 +57,7 @@ class Bench:
         self.stash.configure(PLUGIN, {"webhook_url": self.receiver.url})
         self.data.mkdir(mode=0o700, exist_ok=True)
         place = {"scheme": "http", "host": "127.0.0.1", "dir": "", "plugin_dir": "", "cookie": "", "at": 0.0}
-        (self.data / files.CONNECTION).write_text(json.dumps({**place, "port": self.stash.config.port}))
+        (self.data / files.STASH).write_text(json.dumps({**place, "port": self.stash.config.port}))
         self.open()
         return self
 

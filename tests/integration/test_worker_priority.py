@@ -51,7 +51,7 @@ def test_a_worker_that_a_hook_started_gives_way(tmp_path: Path) -> None:
 def test_a_worker_that_a_person_started_keeps_its_priority(tmp_path: Path) -> None:
     """Whoever starts a worker, or a service manager, decides its priority."""
     with Receiver() as receiver, Courier(tmp_path, {"webhook_url": receiver.url}) as courier:
-        courier.stash.operation({"mode": "status"})  # writes connection.json
+        courier.stash.operation({"mode": "status"})  # writes stash.json
         command = [sys.executable, str(ROOT / "plugin" / "main.py"), "worker"]
         environment = {**os.environ, "STASH_COURIER_DATA": str(courier.data)}
         with subprocess.Popen(command, env=environment) as worker:

@@ -37,7 +37,7 @@ class FastForward:
         if isinstance(stash, StandInStash):
             port = stash.config.port
             place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
-            (folder / files.CONNECTION).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
+            (folder / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": self.wall}))
 
     def __enter__(self) -> Self:
         self.wakeup = Wakeup(self.folder)

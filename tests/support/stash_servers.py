@@ -193,7 +193,7 @@ class StashBench:
         assert set(threading.enumerate()) <= self._threads
 
     def serve(self, reply: Callable[[Asked], Reply], tls: ssl.SSLContext | None = None) -> Server:
-        """Starts a server and writes its address into connection.json."""
+        """Starts a server and writes its address into stash.json."""
         server = Server(reply)
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -204,12 +204,12 @@ class StashBench:
         return server
 
     def write_address(self, port: int, **changes: Any) -> None:
-        """Writes connection.json as the hook does."""
+        """Writes stash.json as the hook does."""
         place = {"scheme": "http", "host": "0.0.0.0", "port": port, "dir": "", "plugin_dir": ""}
         text = json.dumps({**place, "cookie": COOKIE, "at": self.now, **changes})
-        draft = self.folder / "connection.json.1"
+        draft = self.folder / "stash.json.1"
         draft.write_text(text)
-        draft.replace(self.folder / "connection.json")
+        draft.replace(self.folder / "stash.json")
 
     def stash(self, timeout: float = 30.0) -> Stash:
         """A client for the folder."""

@@ -223,7 +223,7 @@ def test_purge_needs_to_know_the_retention(tmp_path: Path) -> None:
     conn.execute("UPDATE dead_letters SET failed_at = failed_at - ?", (40 * DAY,))
     conn.commit()
     conn.close()
-    assert files.CONNECTION in refusal(tmp_path, "purge_dead_letters")
+    assert files.STASH in refusal(tmp_path, "purge_dead_letters")
     assert press(tmp_path, "purge_dead_letters", days="50")["purged"] == 0
     answer = press(tmp_path, "purge_dead_letters", days="30")
     assert (answer["purged"], answer["left"]) == (1, 0)

@@ -166,22 +166,22 @@ def test_the_data_folder_is_private(tmp_path: Path) -> None:
     assert run(json.dumps(ours).encode())[0] == 0
     folder = tmp_path / "config" / "stash_courier"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for name in ("queue.db", "connection.json"):
+    for name in ("queue.db", "stash.json"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert len(inbox(folder)) == 1
 
 
 def connection(data: Path) -> dict[str, Any]:
-    """The content of connection.json."""
-    found: dict[str, Any] = json.loads((data / "connection.json").read_bytes())
+    """The content of stash.json."""
+    found: dict[str, Any] = json.loads((data / "stash.json").read_bytes())
     return found
 
 
 def aged(data: Path, seconds: float, **changes: object) -> dict[str, Any]:
-    """Makes connection.json older, or changes other values in it."""
+    """Makes stash.json older, or changes other values in it."""
     note = connection(data)
     note = {**note, "at": note["at"] - seconds, "cookie": "old", **changes}
-    (data / "connection.json").write_text(json.dumps(note))
+    (data / "stash.json").write_text(json.dumps(note))
     return note
 
 
@@ -223,25 +223,25 @@ def test_a_recent_connection_file_is_not_rewritten(tmp_path: Path) -> None:
 def test_an_old_or_foreign_connection_file_is_replaced(
     tmp_path: Path, seconds: float, changes: dict[str, object]
 ) -> None:
-    """connection.json is replaced if it is over a second old, from the future, for another address, or damaged."""
+    """stash.json is replaced if it is over a second old, from the future, for another address, or damaged."""
     run(change(1), tmp_path)
     aged(tmp_path, seconds, **changes)
     run(change(2), tmp_path)
     note = connection(tmp_path)
     assert (note["cookie"], note["host"], note["port"], note["scheme"]) == ("MTc2ODI", "0.0.0.0", 9999, "http")
-    assert sorted(file.name for file in tmp_path.iterdir() if "connection" in file.name) == ["connection.json"]
+    assert sorted(file.name for file in tmp_path.iterdir() if "connection" in file.name) == ["stash.json"]
 
 
 def test_a_connection_file_that_cannot_be_written_loses_no_event(tmp_path: Path) -> None:
-    """If connection.json can't be written, a warning says so, the event is queued, and no draft is left."""
-    (tmp_path / "connection.json").mkdir()
+    """If stash.json can't be written, a warning says so, the event is queued, and no draft is left."""
+    (tmp_path / "stash.json").mkdir()
     code, out, err = run(change(1), tmp_path)
     assert (code, json.loads(out)) == (0, {"output": "queued"})
     ((level, text),) = log_lines(err)
     assert level == "w"
-    assert "connection.json" in text
+    assert "stash.json" in text
     assert len(inbox(tmp_path)) == 1
-    assert [file for file in tmp_path.iterdir() if file.name.startswith("connection.json.")] == []
+    assert [file for file in tmp_path.iterdir() if file.name.startswith("stash.json.")] == []
 
 
 def test_a_worker_that_cannot_be_started_loses_no_event(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What connection.json means: Stash's address and a session for it."""
+"""What stash.json means: Stash's address and a session for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SECRET = "MTc2ODI-very-secret"
 
 
 def written(tmp_path: Path, **changes: Any) -> Path:
-    """A connection.json as the hook writes it, with changes."""
-    path = tmp_path / "connection.json"
+    """A stash.json as the hook writes it, with changes."""
+    path = tmp_path / "stash.json"
     place = {
         "scheme": "http",
         "host": "0.0.0.0",
@@ -56,7 +56,7 @@ def test_the_listening_address_becomes_one_to_connect_to(tmp_path: Path, host: s
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     """Before the first hook the message says that any edit or page view is enough."""
     with pytest.raises(StashUnavailable, match=r"doesn't exist yet.*edit any scene") as caught:
-        StashAddress.read(tmp_path / "connection.json")
+        StashAddress.read(tmp_path / "stash.json")
     assert str(tmp_path) in str(caught.value)
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_not_quoted(tmp_path: Path, changes: dict[str, Any]) -
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"scheme": "ht', b"\xff\xfe", b"[" * 100_000])
 def test_any_damage_is_one_error(tmp_path: Path, content: bytes) -> None:
     """Whatever the file contains, the error is StashUnavailable."""
-    path = tmp_path / "connection.json"
+    path = tmp_path / "stash.json"
     path.write_bytes(content)
     with pytest.raises(StashUnavailable):
         StashAddress.read(path)

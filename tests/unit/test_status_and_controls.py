@@ -22,7 +22,7 @@ def test_status_of_a_fresh_install_makes_no_files(tmp_path: Path) -> None:
     """Without a queue, dead letters or Stash, status still reports what it can and creates no file."""
     answer = press(tmp_path, "status")
     assert answer["worker"]["running"] is False
-    assert any(line.startswith("Stash: not available.") and files.CONNECTION in line for line in answer["lines"])
+    assert any(line.startswith("Stash: not available.") and files.STASH in line for line in answer["lines"])
     assert any("no change of a scene has arrived yet" in line for line in answer["lines"])
     assert not (tmp_path / files.QUEUE_DB).exists()
     assert not (tmp_path / files.DLQ_DB).exists()

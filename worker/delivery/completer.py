@@ -134,7 +134,7 @@ class Completer:
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(before, error, delivery, now, probe=outcome.probe, rng=self._rng)
         decision = retry.decide(
-            delivery, error, now, held=health.state != "well", settings=self._registry.settings, rng=self._rng
+            delivery, error, now, held=health.state != "well", policy=outcome.pool.connection.policy, rng=self._rng
         )
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)
         what = delivery.scene_id, delivery.event, delivery.destination

@@ -113,6 +113,7 @@ class Dispatcher:
             self._collect_reports()
             self._record()
             self._reconcile()
+            self._follow_connections()
             if beginning:
                 self._expedite()
                 self._route()
@@ -191,10 +192,17 @@ class Dispatcher:
         if self.poller.enabled != state.enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
-        for pool in self.registry.configure(state.settings):
+        self._take_over(self.registry.configure(state.settings))
+        self.poller.answered(enabled=state.enabled)
+
+    def _follow_connections(self) -> None:
+        self._take_over(self.registry.follow_store())
+
+    def _take_over(self, retired: Iterable[Pool]) -> None:
+        """Puts back what the pools of former settings had claimed, and tells the sweep who is there now."""
+        for pool in retired:
             self._put_back(pool.take_back())
         self._sweep.meet(self.registry.targets)
-        self.poller.answered(enabled=state.enabled)
 
     def _note_pace(self) -> None:
         """Stores for status how slow Stash is."""
@@ -244,7 +252,7 @@ class Dispatcher:
             if self._sweep.was_first(delivery, scene, sent):
                 verdict = filters.Verdict("superseded", delivery)
             else:
-                verdict = filters.judge(delivery, scene, sent, self.registry.settings)
+                verdict = filters.judge(delivery, scene, sent, pool.connection.shared)
             if verdict.kind == "deliver":
                 cover = sent.cover if sent else b""
                 ready.setdefault(pool.destination.id, []).append(Job(verdict.delivery, scene, cover, probe))
@@ -311,7 +319,7 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            self._queue.route(rows, self.registry.targets, self.registry.settings.delivery_settle_seconds)
+            self._queue.route(rows, self.registry.targets)
 
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():

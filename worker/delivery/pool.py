@@ -17,6 +17,7 @@ from itertools import count
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import EDIT, Delivery, Scene
 from stash_courier.queue.marks import Marks, Slot
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Destination, Prepares
 
@@ -85,8 +86,8 @@ class Pool:
     Its methods are called by the loop's thread; its own threads take jobs by themselves while it is ``open``.
 
     Args:
+        connection: its policy says how many threads there are.
         health: what is known of the destination.
-        concurrency: threads.
         marks: where threads note what they are working on.
         finished: called from a thread with each outcome.
     """
@@ -94,12 +95,14 @@ class Pool:
     def __init__(
         self,
         destination: Destination,
+        connection: Connection,
         health: Health,
-        concurrency: int,
         marks: Marks,
         finished: Callable[[Outcome], None],
     ) -> None:
+        concurrency = connection.policy.concurrency
         self.destination = destination
+        self.connection = connection
         self.health = health
         self.probe: int | None = None  # row id of the delivery that was claimed as a probe
         self.suspect: int | None = None  # row id of the suspect that was claimed last

@@ -1,8 +1,8 @@
-"""Which destinations there are according to the settings, and what is known of each.
+"""Which connections there are, and what is known of the destination of each.
 
-A destination that the settings no longer name keeps what waits for it. One with an invalid setting still
-gets deliveries, which wait until the setting is corrected. Empty settings remove no destination. A
-destination whose id changes, because a second URL of its host was added or removed, keeps its deliveries.
+A connection that can't be used, or is paused, still gets deliveries, which wait. One from the quick start that the
+settings no longer name keeps what waits for it. Where settings can't be read, none counts as removed. A webhook of
+the quick start whose id changes, because a second URL of its host was added or removed, keeps its deliveries.
 """
 
 from __future__ import annotations
@@ -16,38 +16,35 @@ from stash_courier.queue import control, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import destinations
+from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.connections.store import Store
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.destinations import Destination, Loaded
-from stash_courier.worker.settings import Settings, parse
+from stash_courier.worker.settings import QuickStart, Settings, parse
 from stash_courier.worker.stash.covers import Cover
-
-SECRET = {"secret", "key", "token", "headers"}  # how the keys of settings with secrets end
 
 log = logging.getLogger(__name__)
 
 
-def classify(stored: Mapping[str, Health], loaded: Loaded, *, empty: bool, now: float) -> dict[str, Health]:
-    """The health of every destination that was ever set up, usable ones first; removed ones have ``removed_at``.
+def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[str, Health]:
+    """The health of every destination that was ever set up; removed ones have ``removed_at``.
 
     Args:
-        stored: health as stored, by destination id.
-        loaded: what the settings name.
-        empty: Stash has no settings of ours, as when its configuration was lost: nothing counts as removed.
+        stored: health as stored, by id.
+        loaded: what is set up.
         now: wall time, unix seconds.
     """
-    known = {
-        name: breaker.configured(stored.get(name, Health()), destination.fingerprint)
-        for name, destination in loaded.destinations.items()
-    }
-    for name in (*stored, *loaded.unusable):
+    known = {}
+    for name in loaded.entries:
+        health = replace(stored.get(name, Health()), removed_at=0.0)
+        connection = loaded.connections.get(name)
+        known[name] = breaker.configured(health, connection.fingerprint) if connection else health
+    for name, health in stored.items():
         if name not in known:
-            health = stored.get(name, Health())
-            # An invalid setting hides which destinations of its kind are set up: all of them are kept.
-            hidden = empty or name.partition(":")[0] in loaded.broken_kinds
-            kept = name in loaded.unusable or (hidden and not health.removed_at)
+            kept = loaded.unsure and not health.removed_at
             known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
     return known
 
@@ -58,7 +55,7 @@ class Registry:
     Args:
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the pools' threads.
-        make_pool: makes a pool of a destination with its health and a number of threads.
+        make_pool: makes a pool of a destination, its connection and its health.
     """
 
     def __init__(
@@ -67,73 +64,100 @@ class Registry:
         dlq: DeadLetterQueue,
         clock: Callable[[], float],
         cover: Cover,
-        make_pool: Callable[[Destination, Health, int], Pool],
+        make_pool: Callable[[Destination, Connection, Health], Pool],
     ) -> None:
         self._queue = queue
         self._dlq = dlq
+        self._store = Store(queue.folder)
         self._clock = clock
         self._cover = cover
         self._make_pool = make_pool
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
+        self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
         self.pools: dict[str, Pool] = {}
-        self.targets: tuple[str, ...] = ()  # ids that an event is routed to
-        self.unusable = False  # a destination is set up and can't be used until a setting is corrected
+        self.targets: dict[str, float] = {}  # id → seconds to let edits settle; events are routed to these
+        self.unusable = False  # a connection is set up and can't be used until something is corrected
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
     def configure(self, raw: Mapping[str, object]) -> list[Pool]:
-        """Takes over the plugin's settings as Stash has them now: all of them, or none.
+        """Takes over the plugin's settings as Stash has them now, and connections.json: all of them, or none.
 
         Returns:
-            The pools of the previous settings: put back what they had claimed and not started.
+            The pools of connections that have changed: put back what they had claimed and not started.
 
         Raises:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
-        if self._raw == dict(raw):
+        if self._raw == dict(raw) and not self._store.changed():
             return []
         settings, problems = parse(raw)
-        loaded = destinations.load(raw, settings, self._cover)
-        problems = (*problems, *loaded.problems)
-        known = classify(self._stored(loaded.destinations), loaded, empty=not raw, now=self._clock())
+        invalid = {problem.field for problem in problems}
+        stored = self._store.read()
+        loaded = destinations.load(raw, stored, settings, self._cover)
+        problems += loaded.problems
+        known = classify(self._healths(loaded), loaded, self._clock())
         with self._queue.transaction():
             for name, health in known.items():
                 control.put_state(self._queue.connection, name, asdict(health))
-            said = [(problem.setting, problem.message) for problem in problems]
+            said = [(problem.connection, problem.field, problem.message) for problem in problems]
             control.put(self._queue.connection, control.PROBLEMS, said or None)
 
-        retired = list(self.pools.values())
-        for pool in retired:
-            pool.start(allowed=False)
-        self._retired += retired
-        self.pools = {
-            name: self._make_pool(destination, known[name], settings.delivery_concurrency)
-            for name, destination in loaded.destinations.items()
-        }
+        retired = self._replace_pools(loaded, known)
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
+        self._loaded = loaded
         self.settings = settings
-        invalid = {problem.setting for problem in problems}
-        trusted = raw and "dead_letter_retention_days" not in invalid
-        self.retention_days = settings.dead_letter_retention_days if trusted else None
+        trusted = raw and "worker_dead_letter_days" not in invalid
+        self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
-        self.targets = tuple(name for name in known if name not in self.removed)
-        self.unusable = bool(loaded.broken_kinds)
+        self.targets = self._targets(loaded, known)
+        self.unusable = bool(loaded.unusable) or loaded.unsure
         self._raw = dict(raw)
         for problem in problems:
-            log.warning("%s", problem.message)
-        log.info("destinations: %s", ", ".join(self.targets) or "none is set up")
+            log.warning("%s", ": ".join(filter(None, (problem.connection, problem.message))))
+        log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
         return retired
 
-    def _stored(self, named: Mapping[str, Destination]) -> dict[str, Health]:
-        """The stored health of all destinations; those with a new id are renamed first."""
+    def follow_store(self) -> list[Pool]:
+        """Takes over connections.json if it has changed; otherwise as ``configure``."""
+        return [] if self._raw is None else self.configure(self._raw)
+
+    def _replace_pools(self, loaded: Loaded, known: Mapping[str, Health]) -> list[Pool]:
+        """Makes a pool for each destination, and keeps those of connections that have not changed."""
+        retired, pools = [], {}
+        for name, pool in self.pools.items():
+            if pool.connection != loaded.connections.get(name) or name not in loaded.destinations:
+                pool.start(allowed=False)
+                retired.append(pool)
+        for name, destination in loaded.destinations.items():
+            kept = self.pools.get(name)
+            if kept is None or kept in retired:
+                pools[name] = self._make_pool(destination, loaded.connections[name], known[name])
+            else:
+                destination.close()
+                pools[name] = kept
+        self._retired += retired
+        self.pools = pools
+        return retired
+
+    def _targets(self, loaded: Loaded, known: Mapping[str, Health]) -> dict[str, float]:
+        """The ids of connections that aren't switched off, and of those that unreadable settings hide."""
+        off = {name for name, entry in loaded.entries.items() if entry.state == "off"}
+        ids = [name for name in known if name not in self.removed and name not in off]
+        connections = loaded.connections
+        return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
+
+    def _healths(self, loaded: Loaded) -> dict[str, Health]:
+        """The stored health of all destinations; those of the quick start with a new id are renamed first."""
+        named = {name: one for name, one in loaded.connections.items() if one.entry.implicit}
         states = control.states(self._queue.connection)
         now = self._clock()
         stored = {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
         for new in named.keys() - stored.keys():
-            for old in stored.keys() - named.keys():
+            for old in stored.keys() - loaded.entries.keys():
                 if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
                     transfer.rename(self._queue, self._dlq, old, new)
                     stored[new] = stored.pop(old)
@@ -150,12 +174,19 @@ class Registry:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Words of the settings that must not appear anywhere."""
-        values = [str(v) for k, v in (self._raw or {}).items() if k.rsplit("_", 1)[-1] in SECRET]
-        return tuple(sorted({word for value in values for word in re.split(r"[\s;]+", value) if word}))
+        raw = self._raw or {}
+        values = [raw.get(entry.key) for entry in fields.entries(QuickStart) if entry.type == "secret"]
+        for entry in self._loaded.entries.values():
+            kind = destinations.kinds().get(entry.kind)
+            known = {one.key: one.type for one in fields.entries(kind.Options)} if kind else {}
+            values += [value for key, value in entry.values.items() if known.get(key, "secret") == "secret"]
+        return tuple(
+            sorted({word for value in values if value for word in re.split(r"[\s;]+", str(value)) if word})
+        )
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""
-        if self._raw is not None and name not in self.targets:
+        if self._raw is not None and name not in self.targets and name not in self._loaded.entries:
             self.removed.setdefault(name, self._clock())
 
     def forget(self, name: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.connections.model import Policy
 
 # Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
 # the path map is wrong.
@@ -32,7 +32,7 @@ def decide(
     now: float,
     *,
     held: bool,
-    settings: Settings,
+    policy: Policy,
     rng: Callable[[], float],
 ) -> Decision:
     """Decides about one failed delivery.
@@ -42,7 +42,7 @@ def decide(
         error: why it failed.
         now: wall time, unix seconds.
         held: the destination is ill or gone after this failure, so all of its deliveries wait.
-        settings: the retry schedule, and the counted attempts after which it is a dead letter.
+        policy: the retry schedule, and the counted attempts after which it is a dead letter.
         rng: gives numbers in [0, 1), for the jitter.
     """
     row = CLASSES[error.failure]
@@ -65,11 +65,11 @@ def decide(
             return later(waiting, NOT_FOUND_SECONDS, waiting.not_found)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
-            if counted.counted_attempts >= settings.delivery_max_attempts:
+            if counted.counted_attempts >= policy.attempts:
                 return Decision(True, counted, now)
-            return later(counted, settings.delivery_retry_schedule, counted.counted_attempts)
+            return later(counted, policy.schedule, counted.counted_attempts)
         case "wait":
-            return later(tried, settings.delivery_retry_schedule, tried.attempts)
+            return later(tried, policy.schedule, tried.attempts)
 
 
 def jitter(rng: Callable[[], float]) -> float:

@@ -1,25 +1,29 @@
-"""Destinations: where scenes are sent. One folder each.
+"""Destinations: where scenes are sent. One folder for each kind of connection.
 
-Two modules in a destination's folder are found automatically. ``settings`` has ``SETTINGS``, its entries on
-Stash's page, and must not import this module. ``destination`` has ``KIND``, which is its id or the part of its
-ids before the colon, and ``configure(raw, settings, cover)``, which returns the destinations that are set up and
-the problems with the settings.
-
-A destination that is set up but can't be used until a setting is corrected is ``Unusable``. A module that has only
-one destination may leave it out.
+Two modules in a kind's folder are found automatically. ``settings`` has ``NAME``, ``HELP`` and ``Options``, the
+fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover)``,
+which returns the destination of a connection. The folder's name is the kind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.settings import SETTINGS, Problem, Setting, Settings
+from stash_courier.worker import fields
+from stash_courier.worker.connections import quick_start
+from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.fields import Problem
+from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
 
@@ -37,11 +41,11 @@ class Destination(Protocol):
 
     @property
     def id(self) -> str:
-        """``jellyfin``, ``plex``, ``emby`` or ``webhook:<host[:port]>``; never contains a secret."""
+        """The id of its connection; never contains a secret."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of this destination's settings. When it changes, the destination's health is reset."""
+        """A digest of the kind's own fields. When it changes, the destination's health is reset."""
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
         """Sends the scene's current state; returns once the destination has accepted it.
@@ -78,58 +82,110 @@ class Prepares(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
-    """A destination that is set up but gets nothing until a setting is corrected. Its deliveries wait."""
-
-    id: str  # its kind if the settings don't tell more
-    known: bool = True  # False: the id is only a kind, since the settings don't tell which destination it is
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """All destinations that the settings name, and what is wrong with the settings."""
+    """All connections, and what is wrong with them."""
 
-    destinations: Mapping[str, Destination]
+    destinations: Mapping[str, Destination] = field(default_factory=dict)  # by id, those that can be used now
+    connections: Mapping[str, Connection] = field(default_factory=dict)  # by id, those with usable values
+    entries: Mapping[str, Entry] = field(default_factory=dict)  # by id, all of them
+    unusable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # id → labels of what to correct
     problems: tuple[Problem, ...] = ()
-    broken_kinds: frozenset[str] = frozenset()  # kinds with an unusable destination
-    unusable: tuple[str, ...] = ()  # ids of unusable destinations, as far as they are known
+    unsure: bool = False  # there may be more connections than these: some settings can't be read
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is set up at all."""
+        return not self.entries and not self.problems
+
+    @property
+    def to_correct(self) -> list[str]:
+        """Labels of everything that keeps a connection from being used."""
+        hidden = [
+            label(problem.field) for problem in self.problems if not problem.connection and not problem.minor
+        ]
+        return list(dict.fromkeys([*(name for names in self.unusable.values() for name in names), *hidden]))
+
+    def names(self, name: str, *, removed: bool) -> bool:
+        """Whether a connection is set up; also if settings that can't be read may hide it.
+
+        Args:
+            name: its id.
+            removed: the worker knows it as removed.
+        """
+        return name in self.entries or (self.unsure and not removed)
 
 
-def modules() -> list[ModuleType]:
-    """The destination modules, in the order of their names."""
-    return _found("destination")
+@cache
+def kinds() -> Mapping[str, ModuleType]:
+    """The settings modules of all kinds, by kind."""
+    return {name: importlib.import_module(f"{__name__}.{name}.settings") for name in _folders()}
 
 
-def load(raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover) -> Loaded:
-    """Builds the destinations that Stash's settings map names.
+def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: Cover = no_cover) -> Loaded:
+    """Builds the destinations of all connections.
 
     Args:
         raw: the plugin's map as Stash stores it; unset keys are absent.
-        settings: the common settings parsed from the same map.
+        stored: the content of connections.json.
+        settings: the common settings parsed from ``raw``.
         cover: fetches covers from Stash.
     """
-    destinations: dict[str, Destination] = {}
-    problems: list[Problem] = []
-    unusable: list[Unusable] = []
-    for module in modules():
-        made, wrong = module.configure(raw, settings, cover)
-        unusable += (d for d in made if isinstance(d, Unusable))
-        destinations.update((d.id, d) for d in made if not isinstance(d, Unusable))
+    implicit = quick_start.read(raw, stored)
+    problems = implicit.problems
+    if stored.problem:
+        problems.append(Problem("connections", stored.problem, minor=not stored.unknown))
+    entries = {entry.id: entry for entry in (*stored.entries, *implicit.entries)}
+    destinations, connections, unusable = {}, {}, {}
+    for name, entry in entries.items():
+        connection, wrong = configured(entry, settings)
         problems += wrong
-        if wrong and not made:
-            unusable.append(Unusable(module.KIND))
-    broken = frozenset(d.id.partition(":")[0] for d in unusable)
-    return Loaded(destinations, tuple(problems), broken, tuple(d.id for d in unusable if d.known))
+        faults = [field_label(entry.kind, problem.field) for problem in wrong] or list(map(label, implicit.former))
+        if faults or connection is None:
+            unusable[name] = tuple(dict.fromkeys(faults))
+            continue
+        connections[name] = connection
+        if entry.state == "on":
+            destinations[name] = make(connection, cover)
+    unsure = not raw or stored.unknown or bool(implicit.bad_urls)
+    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure)
 
 
-def _found(name: str) -> list[ModuleType]:
-    """The modules of that name in the folders of destinations."""
-    folders = sorted(file.parent for file in Path(__file__).parent.glob("*/destination.py"))
-    kinds = [folder.name for folder in folders if (folder / f"{name}.py").is_file()]
-    return [importlib.import_module(f"{__name__}.{kind}.{name}") for kind in kinds]
+def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, list[Problem]]:
+    """A connection with parsed values, or None and what is wrong with them."""
+    kind = kinds().get(entry.kind)
+    if kind is None:
+        message = f"There is no kind {entry.kind[:40]!r}. Kinds: {', '.join(kinds())}. Nothing is sent."
+        return None, [Problem("kind", message, connection=entry.id)]
+    shared, problems = fields.parse(Shared, entry.values)
+    options, wrong = fields.parse(kind.Options, entry.values)
+    own = {one.key: str(entry.values.get(one.key)) for one in fields.entries(kind.Options)}
+    unknown = entry.values.keys() - own.keys() - {one.key for one in fields.entries(Shared)}
+    problems += wrong
+    problems += [
+        Problem(key, f"{entry.kind} has no field {key[:40]!r}. Nothing is sent.") for key in sorted(unknown)
+    ]
+    if not problems and hasattr(kind, "check"):
+        problems += kind.check(options)
+    if problems:
+        return None, [replace(problem, connection=entry.id) for problem in problems]
+    fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
+    return Connection(entry, shared, policy(shared, settings), options, fingerprint), []
 
 
-# Every entry on Stash's page, in its order: the common settings and those of all destinations.
-ALL_SETTINGS: tuple[Setting, ...] = tuple(
-    sorted([*SETTINGS, *(e for module in _found("settings") for e in module.SETTINGS)], key=lambda e: e.key)
-)
+def field_label(kind: str, key: str) -> str:
+    """The label of a connection's field, quoted; an unknown field as it is."""
+    groups = [Shared, *([kinds()[kind].Options] if kind in kinds() else [])]
+    return next(
+        (f'"{one.label}"' for group in groups for one in fields.entries(group) if one.key == key), f'"{key}"'
+    )
+
+
+def make(connection: Connection, cover: Cover = no_cover) -> Destination:
+    """The destination of a connection."""
+    module = importlib.import_module(f"{__name__}.{connection.entry.kind}.destination")
+    made: Destination = module.make(connection, cover)
+    return made
+
+
+def _folders() -> list[str]:
+    return sorted(file.parent.name for file in Path(__file__).parent.glob("*/destination.py"))

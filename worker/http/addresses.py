@@ -11,11 +11,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
 
+from stash_courier.worker.fields import BadSetting
 from stash_courier.worker.http.client import host_of
-
-
-class BadSetting(ValueError):
-    """A setting can't be used. The message says what is wrong and what to do; it follows the setting's name."""
 
 
 @dataclass(frozen=True, slots=True)

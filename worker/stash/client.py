@@ -1,6 +1,6 @@
 """The only module that asks Stash: for settings, scenes and ids, through its GraphQL API.
 
-It changes nothing in Stash. It doesn't wait or retry: if Stash can't be asked now it raises StashUnavailable,
+It changes nothing in Stash but the plugin's settings, and those only for a button. It doesn't wait or retry: if Stash can't be asked now it raises StashUnavailable,
 and the worker decides when to try again. queries.py has the queries and decoders, wire.py the transport.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from stash_courier.queue.files import CONNECTION
+from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.cover_wires import CoverWires
@@ -86,20 +86,20 @@ class Stash:
         """Does no I/O.
 
         Args:
-            data_dir: the folder with ``connection.json``.
+            data_dir: the folder with ``stash.json``.
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
             monotonic: monotonic seconds, to measure how long Stash takes.
-            named: what the environment names in place of ``connection.json``.
+            named: what the environment names in place of ``stash.json``.
         """
         self.pace = Pace()
         self._named = named or NamedStash()
-        self._path = data_dir / CONNECTION
+        self._path = data_dir / STASH
         self._timeout = timeout
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._address: StashAddress | None = None  # as connection.json named it last
+        self._address: StashAddress | None = None  # as stash.json named it last
         self._wire: Wire | None = None  # for queries
         self._cover_wires = CoverWires(timeout)
         self._login_needed = False
@@ -111,6 +111,10 @@ class Stash:
         state = self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
         self.pace.answered((), self._monotonic() - began)
         return state
+
+    def save_settings(self, settings: Mapping[str, object]) -> None:
+        """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
+        self._ask(queries.SAVE_SETTINGS, {"id": queries.PLUGIN_ID, "settings": settings}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
@@ -345,7 +349,7 @@ class Stash:
             return _with_login(wire, address, ask)
 
     def _read_address(self) -> StashAddress:
-        """The address and cookie that connection.json names now; the last ones while it can't be read."""
+        """The address and cookie that stash.json names now; the last ones while it can't be read."""
         try:
             self._address = self._named.address(self._path)
         except StashUnavailable:
@@ -357,7 +361,7 @@ class Stash:
 def _with_login(wire: Wire, address: StashAddress, ask: Callable[[Wire], T]) -> T:
     """Asks with the credentials in use. If they are refused, asks once more with the hook's cookie.
 
-    A session is used until it is refused: each answer renews it, while the one in connection.json ages.
+    A session is used until it is refused: each answer renews it, while the one in stash.json ages.
     """
     try:
         return ask(wire)

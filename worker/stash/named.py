@@ -18,7 +18,7 @@ PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class NamedStash:
-    """Where Stash is, and its API key. What isn't named is taken from ``connection.json``."""
+    """Where Stash is, and its API key. What isn't named is taken from ``stash.json``."""
 
     place: tuple[str, str, int] | None = None  # scheme, host, port
     api_key: str = field(default="", repr=False)
@@ -32,7 +32,7 @@ class NamedStash:
         return cls(_place(url) if url else None, key)
 
     def address(self, path: Path) -> StashAddress:
-        """The address to use; ``path`` is that of ``connection.json``.
+        """The address to use; ``path`` is that of ``stash.json``.
 
         Raises:
             StashUnavailable: no place is named, and the file can't be read.

@@ -43,6 +43,10 @@ fragment SceneFields on Scene {
 
 PLUGIN_STATE = f"query PluginState {{{_STATE}}}"
 
+SAVE_SETTINGS = (
+    "mutation SaveSettings($id: ID!, $settings: Map!) { configurePlugin(plugin_id: $id, input: $settings) }"
+)
+
 # The first scenes in a given order, with the state.
 FIRST_SCENES = f"""
 query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{_STATE}

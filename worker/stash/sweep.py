@@ -9,7 +9,7 @@ from Stash for it and sends a destroy.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
 from stash_courier.queue import control, ledger
@@ -78,9 +78,9 @@ class Sweep:
 
     # When
 
-    def meet(self, targets: tuple[str, ...]) -> None:
+    def meet(self, targets: Collection[str]) -> None:
         """Sets the present destinations. A destination gets no changes from before it was added."""
-        if targets == tuple(self._targets):
+        if list(targets) == list(self._targets):
             return
         stored = control.get(self._conn, control.SWEEP_MET) or {}
         self._targets = {target: float(stored.get(target, self._clock())) for target in targets}
@@ -89,11 +89,11 @@ class Sweep:
 
     def due_in(self, settings: Settings) -> float:
         """Seconds until the next question; 0 during a sweep."""
-        if settings.sweep_off or not self._targets or self._page is not None:
+        if settings.worker_sweep_off or not self._targets or self._page is not None:
             return NEVER
         if self._run is not None:
             return 0.0
-        wait = 60.0 * settings.sweep_minutes if self._wait is None else self._wait
+        wait = 60.0 * settings.worker_sweep_minutes if self._wait is None else self._wait
         return max(0.0, self._ended + wait - self._monotonic())
 
     def stash_failed(self) -> None:

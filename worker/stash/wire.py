@@ -67,7 +67,7 @@ class LoginRefused(StashUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class StashAddress:
-    """Stash's address and a session, as the hook wrote them into ``connection.json``."""
+    """Stash's address and a session, as the hook wrote them into ``stash.json``."""
 
     scheme: str  # "http" or "https"
     host: str  # the address Stash listens on
@@ -120,7 +120,7 @@ class StashAddress:
         """Whether the host is this machine, so that its certificate isn't checked.
 
         A program that could pose as Stash on Stash's machine has no need to, and almost every Stash with https
-        has a self-signed certificate. Any other host, which only a connection.json edited by hand names, must
+        has a self-signed certificate. Any other host, which only a stash.json edited by hand names, must
         have a valid one. A host is this machine if a socket can be bound to each of its addresses.
         """
         try:

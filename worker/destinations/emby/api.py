@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.media.api import JSON, MediaApi, library_updated, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.places import same_path
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.settings import Settings
 
 FOUND_AT_MOST = 20  # items in the answer for one path
 PAGE = 1000  # items in one request for the listing
@@ -41,9 +41,9 @@ class EmbyApi(MediaApi):
 
     LARGEST = 16 * 1024 * 1024
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, policy: Policy) -> None:
         headers = {"X-Emby-Token": server.key, "Accept": JSON}
-        super().__init__(server, settings, headers, "enter a key that was made at its Settings > API Keys")
+        super().__init__(server, policy, headers, "enter a key that was made at its Settings > API Keys")
 
     def about(self) -> tuple[str, str]:
         """Name and version of the server."""

@@ -7,36 +7,32 @@ finds itself, for example in NFO files. The protocol is in api.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
 from stash_courier.worker.destinations.media.places import Place, ambiguous
-from stash_courier.worker.destinations.media.settings import Server, read_server
-from stash_courier.worker.settings import Problem, Settings, label
-from stash_courier.worker.stash.covers import Cover, no_cover
-
-KIND = "emby"
+from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.stash.covers import Cover
 
 
-def configure(
-    raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
-) -> tuple[list[Emby], list[Problem]]:
-    """Makes the destination if ``emby_url`` is set."""
-    server, problems = read_server(raw, KIND, "emby_api_key", "Emby")
-    return ([] if server is None else [Emby(server, settings)]), problems
+def make(connection: Connection, _cover: Cover) -> Emby:
+    """The destination of a connection."""
+    return Emby(connection)
 
 
 class Emby(MediaDestination):
     """One Emby server."""
 
-    def __init__(self, server: Server, settings: Settings) -> None:
-        self._api = EmbyApi(server, settings)
+    def __init__(self, connection: Connection) -> None:
+        server = Server("Emby", connection.options.url, connection.options.key)
+        self._api = EmbyApi(server, connection.policy)
         libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-        super().__init__(server, settings, self._api, libraries)
+        super().__init__(connection, server, self._api, libraries)
 
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:  # noqa: ARG002
         """Makes Emby read the scene's file again."""
@@ -66,7 +62,7 @@ class Emby(MediaDestination):
     def _introduce(self) -> Iterator[str]:
         name, version = self._api.about()
         yield (
-            f"{name} at {self._server.host} (Emby {version}) accepts {label('emby_api_key')}. "
+            f"{name} at {self._server.host} (Emby {version}) accepts the key. "
             "Emby is experimental: it is asked to read files again, but no field is written."
         )
         yield f"Its libraries are {described(self._libraries.get())}."

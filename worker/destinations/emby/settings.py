@@ -1,24 +1,19 @@
-"""Emby's settings as they appear on Stash's page."""
+"""The fields of an Emby connection."""
 
 from __future__ import annotations
 
-from stash_courier.worker.settings import Setting, declare
+from dataclasses import dataclass
 
-SETTINGS = declare(
-    Setting(
-        "emby_api_key",
-        "STRING",
-        "Emby (experimental), API key",
-        "Create one in Emby under Settings, API Keys. Stash shows it in plain text.",
-        default="empty, nothing is sent to Emby",
-    ),
-    Setting(
-        "emby_url",
-        "STRING",
-        "Emby (experimental), address",
-        "The address of Emby. When a scene changes, Emby is told to read its file again. No field is written. "
-        "Tested against a simulated server only.",
-        default="empty, no Emby",
-        example="http://192.168.1.5:8096",
-    ),
-)
+from stash_courier.worker.destinations.media.settings import address, key
+from stash_courier.worker.http.addresses import Target
+
+NAME = "Emby (experimental)"
+HELP = "Tells Emby to read the file of each changed scene again. Tested against a simulated server only."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The fields that only Emby has."""
+
+    url: Target = address("The address of Emby's own pages, without /web.")
+    key: str = key("API key", "Create one in Emby under Settings, API Keys.")

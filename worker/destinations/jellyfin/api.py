@@ -13,12 +13,12 @@ from urllib.parse import quote, urlencode
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker import VERSION
+from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.jellyfin.items import READ, JellyfinItem, wrong_in
 from stash_courier.worker.destinations.media.api import JSON, MediaApi, library_updated, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer
-from stash_courier.worker.settings import Settings
 
 PAGE = 1000  # items in one request for the listing
 KINDS = "Movie,Video,MusicVideo,Episode"
@@ -34,7 +34,7 @@ _BUSY = (
 class JellyfinApi(MediaApi):
     """One Jellyfin server."""
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, policy: Policy) -> None:
         # The only scheme that 12 accepts by default. It URL-decodes the values (AuthorizationContext.GetParts).
         client = {
             "Token": server.key,
@@ -45,7 +45,7 @@ class JellyfinApi(MediaApi):
         }
         parts = ", ".join(f'{name}="{quote(value, safe=" ")}"' for name, value in client.items())
         headers = {"Authorization": f"MediaBrowser {parts}"}
-        super().__init__(server, settings, headers, _KEYS, {503: _BUSY})
+        super().__init__(server, policy, headers, _KEYS, {503: _BUSY})
 
     def items(self, ids: Iterable[str]) -> list[JellyfinItem]:
         """The items with these ids, whole; ids that don't exist are left out.

@@ -7,58 +7,44 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import FIELDS, JellyfinEdit, JellyfinItem, edit_for, known_as
+from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
+from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
-from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
+from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state
-from stash_courier.worker.settings import Problem, Settings, label
-from stash_courier.worker.stash.covers import Cover, no_cover
-
-KIND = "jellyfin"
+from stash_courier.worker.stash.covers import Cover
 
 
-def configure(
-    raw: Mapping[str, object], settings: Settings, cover: Cover = no_cover
-) -> tuple[list[Jellyfin], list[Problem]]:
-    """Makes the destination if ``jellyfin_url`` is set."""
-    server, problems = read_server(raw, KIND, "jellyfin_api_key", "Jellyfin")
-    if server is None:
-        return [], problems
-    if server.authorization:
-        message = (
-            f"{label('jellyfin_url')} contains a login, which can't be sent: Jellyfin's API key uses the same "
-            "header. Let the proxy admit this machine without a login, or enter Jellyfin's own address."
-        )
-        problems.append(Problem("jellyfin_url", message))
-    selection, wrong = read_selection(raw, KIND, FIELDS, "jellyfin_refresh_only", "jellyfin_images")
-    problems += wrong
-    return ([] if problems else [Jellyfin(server, selection, settings, cover)]), problems
+def make(connection: Connection, cover: Cover) -> Jellyfin:
+    """The destination of a connection."""
+    return Jellyfin(connection, cover)
 
 
 class Jellyfin(MediaDestination):
     """One Jellyfin server."""
 
-    def __init__(self, server: Server, selection: Selection, settings: Settings, cover: Cover) -> None:
-        self._api = JellyfinApi(server, settings)
+    def __init__(self, connection: Connection, cover: Cover) -> None:
+        options: Options = connection.options
+        server = Server("Jellyfin", options.url, options.key)
+        self._api = JellyfinApi(server, connection.policy)
         libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
-        sends_covers = "jellyfin_images" in selection.switches
-        super().__init__(server, settings, self._api, libraries, cover if sends_covers else None)
-        self._selection = selection
-        self._refresh_only = "jellyfin_refresh_only" in selection.switches
+        super().__init__(connection, server, self._api, libraries, cover if options.images else None)
+        self._options = options
         self._lookup = Lookup(self._api)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""
-        if self._refresh_only:
+        if self._options.refresh_only:
             return
         paths = [
             place.server for delivery, scene in jobs if scene for place in places(delivery, scene, self._path_map)
@@ -70,7 +56,7 @@ class Jellyfin(MediaDestination):
 
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
         paths = [place.server for place in where]
-        if self._refresh_only:
+        if self._options.refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
             return b""
         found = self._find(scene.id, where)
@@ -98,7 +84,7 @@ class Jellyfin(MediaDestination):
         return found
 
     def _edit(self, item: JellyfinItem, scene: Scene) -> JellyfinEdit:
-        return edit_for(item, wanted_state(scene, self._selection), add_only=self._selection.add_only)
+        return edit_for(item, wanted_state(scene, self._options.skip_fields), add_only=self._options.add_only)
 
     def _write(self, found: Found, scene: Scene) -> JellyfinItem:
         """Sends the item if it has to change. Returns the item as it was read."""
@@ -124,9 +110,8 @@ class Jellyfin(MediaDestination):
             return None
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
-        if self._refresh_only:
-            setting = label("jellyfin_refresh_only")
-            return [found, f"{setting} is on: changes are reported to Jellyfin, but no field is written."]
+        if self._options.refresh_only:
+            return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
 

@@ -1,55 +1,47 @@
-"""Jellyfin's settings as they appear on Stash's page."""
+"""The fields of a Jellyfin connection."""
 
 from __future__ import annotations
 
-from stash_courier.worker.settings import Setting, declare
+from dataclasses import dataclass
 
-SETTINGS = declare(
-    Setting(
-        "jellyfin_add_only",
-        "BOOLEAN",
-        "Jellyfin, lists are only added to",
-        "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added "
-        "there by hand stays.",
-        default="off, what is no longer in Stash is removed there",
-    ),
-    Setting(
-        "jellyfin_api_key",
-        "STRING",
-        "Jellyfin, API key",
-        "Create one in Jellyfin under Dashboard, API Keys. Stash shows it in plain text.",
-        default="empty, nothing is sent to Jellyfin",
-    ),
-    Setting(
-        "jellyfin_images",
-        "BOOLEAN",
-        "Jellyfin, send covers",
-        "Sends a scene's cover as the primary image when it has changed.",
-        default="off, images are left alone",
-    ),
-    Setting(
-        "jellyfin_refresh_only",
-        "BOOLEAN",
-        "Jellyfin, only notify",
+from stash_courier.worker.destinations.jellyfin.items import FIELDS
+from stash_courier.worker.destinations.media.settings import Selection, add_only, address, key, selection
+from stash_courier.worker.fields import Problem, switch
+from stash_courier.worker.http.addresses import Target
+
+NAME = "Jellyfin"
+HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The fields that only Jellyfin has."""
+
+    url: Target = address("The address of Jellyfin's own pages, without /web.")
+    key: str = key("API key", "Create one in Jellyfin under Dashboard, API Keys.")
+    refresh_only: bool = switch(
+        "Only notify",
         "Only tells Jellyfin that a scene's file has changed. Jellyfin then reads the file again.",
-        default="off, the fields of its item are written",
-    ),
-    Setting(
-        "jellyfin_skip_fields",
-        "STRING",
-        "Jellyfin, fields to leave alone",
-        "Fields that are not sent: any of title, details, date, studio, performers, tags, director and ids (the "
-        "scene's id). +rating sends the rating too. +empty clears a field there if it is empty in Stash.",
-        default="empty, all but the rating are sent, and locked where Jellyfin has a lock",
-        example="title, studio, +rating",
-    ),
-    Setting(
-        "jellyfin_url",
-        "STRING",
-        "Jellyfin, address",
-        "The address of Jellyfin's own pages, without /web. Requires 10.8 or newer. Tested against a simulated "
-        "server only.",
-        default="empty, no Jellyfin",
-        example="http://192.168.1.5:8096",
-    ),
-)
+        unset="off, the fields of its item are written",
+    )
+    skip_fields: Selection = selection(FIELDS, "all but the rating are sent, and locked where Jellyfin has a lock")
+    add_only: bool = add_only(
+        "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added there "
+        "by hand stays."
+    )
+    images: bool = switch(
+        "Send covers",
+        "Sends a scene's cover as the primary image when it has changed.",
+        unset="off, images are left alone",
+    )
+
+
+def check(options: Options) -> list[Problem]:
+    """What is wrong with fields that are usable by themselves."""
+    if not options.url.authorization:
+        return []
+    message = (
+        "\"Address\" contains a login, which can't be sent: Jellyfin's API key uses the same header. Let the "
+        "proxy admit this machine without a login, or enter Jellyfin's own address."
+    )
+    return [Problem("url", message)]

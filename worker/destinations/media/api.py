@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer, Client
-from stash_courier.worker.settings import Settings, label
 
 JSON = "application/json"
 
@@ -28,7 +28,7 @@ class MediaApi:
     def __init__(
         self,
         server: Server,
-        settings: Settings,
+        policy: Policy,
         headers: Mapping[str, str],
         how: str,
         statuses: Mapping[int, str] | None = None,
@@ -37,8 +37,8 @@ class MediaApi:
         login = {"Authorization": server.authorization} if server.authorization else {}
         self._headers = {**login, **headers}
         self._client = Client(
-            timeout=settings.delivery_timeout_seconds,
-            concurrency=settings.delivery_concurrency,
+            timeout=policy.timeout_seconds,
+            concurrency=policy.concurrency,
             secrets=server.hidden,
             advice={**advice(server, how), **(statuses or {})},
         )
@@ -115,7 +115,7 @@ def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> Del
     return DeliveryFailed(
         Failure.DESTINATION,
         f"{server.host} answers as {server.name} never does{what and f' ({what})'}: it is another program, or a "
-        f"version that we don't know. Check {label(server.url_setting)}.",
+        f'version that we don\'t know. Check "Address".',
         status=answer.status,
         answer=said,
     )
@@ -124,10 +124,10 @@ def unexpected(server: Server, answer: Answer, said: str, what: str = "") -> Del
 def advice(server: Server, how: str) -> dict[int, str]:
     """Advice for the statuses that mean wrong settings, and how to get a key that works."""
     return {
-        401: f"it rejects {label(server.key_setting)}; {how}",
-        403: f"{label(server.key_setting)} has no right to do this; {how}",
-        404: f"{server.name} has nothing at this address; check {label(server.url_setting)}",
-        405: f"{server.name} accepts no such request at this address; check {label(server.url_setting)}",
+        401: f"it rejects {server.key_label}; {how}",
+        403: f"{server.key_label} has no right to do this; {how}",
+        404: f'{server.name} has nothing at this address; check "Address"',
+        405: f'{server.name} accepts no such request at this address; check "Address"',
     }
 
 

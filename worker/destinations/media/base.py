@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
@@ -25,7 +26,6 @@ from stash_courier.worker.destinations.media.places import (
     same_path,
 )
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 NAMESAKES = 3  # files with the same name that are shown
@@ -42,17 +42,17 @@ class MediaDestination:
 
     def __init__(
         self,
+        connection: Connection,
         server: Server,
-        settings: Settings,
         api: MediaApi,
         libraries: Cached[Sequence[Library]],
         cover: Cover | None = None,
     ) -> None:
-        self.id = server.kind
-        self.fingerprint = server.fingerprint
+        self.id = connection.id
+        self.fingerprint = connection.fingerprint
         self._server = server
         self._name = server.name
-        self._path_map = settings.path_map
+        self._path_map = connection.path_map
         self._libraries = libraries
         self._cover = cover
         self.close = api.close
@@ -187,4 +187,4 @@ def _would_help(place: Place, ours: str, theirs: str) -> str:
     rule = rule_between(ours, theirs)
     replaces = place.rule is not None and len(rule.partition(" => ")[0]) <= len(place.rule[0])
     instead = f", in place of {place.rule[0]} => {place.rule[1]}," if place.rule and replaces else ""
-    return f"the rule {rule} in {label('path_map')}{instead} would map one to the other"
+    return f'the rule {rule} in "Path map"{instead} would map one to the other'

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.paths import PathMap, is_windows
-from stash_courier.worker.settings import label
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
 
@@ -27,9 +26,8 @@ class Place:
 
     def __str__(self) -> str:
         """Both paths and the rule, for the middle of a sentence."""
-        setting = label("path_map")
         rule = " => ".join(self.rule) if self.rule else ""
-        how = f"by the rule {rule} of {setting}" if rule else f"no rule of {setting} fits it"
+        how = f'by the rule {rule} of "Path map"' if rule else 'no rule of "Path map" fits it'
         return f"{self.server} (in Stash {self.stash}; {how})"
 
 
@@ -61,7 +59,7 @@ def not_there_yet(
         Failure.NOT_THERE_YET,
         f"{name} does not know scene {scene_id} under {all_places(where)}: "
         f"{'it was asked to look for it, and ' if asked else ''}we try again for about 2 hours. If it stays "
-        f"unknown, correct {label('path_map')} or add that folder to a library of {name}.{hint and ' ' + hint}",
+        f'unknown, correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}',
     )
 
 

@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.media.api import JSON, MediaApi, read_json
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer
 from stash_courier.worker.paths import is_windows
-from stash_courier.worker.settings import Settings
 
 MOVIE = 1  # Plex's number for the type "movie", which includes "other videos"
 PAGE = 100  # items in the first request for a listing: enough for nearly any file name
@@ -64,9 +64,9 @@ class PlexItem:
 class PlexApi(MediaApi):
     """One Plex Media Server."""
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, policy: Policy) -> None:
         headers = {"X-Plex-Token": server.key, "Accept": JSON}
-        super().__init__(server, settings, headers, "enter the token of the server's owner", _ADVICE)
+        super().__init__(server, policy, headers, "enter the token of the server's owner", _ADVICE)
 
     def about(self) -> tuple[str, str]:
         """Name and version. This also checks the token, which ``/identity`` would not."""

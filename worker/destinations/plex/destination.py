@@ -8,64 +8,45 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described
 from stash_courier.worker.destinations.media.places import Place, places, same_path
-from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
+from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import State, wanted_state
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
-from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
-from stash_courier.worker.settings import Problem, Settings, label, stripped
-from stash_courier.worker.stash.covers import Cover, no_cover
-
-KIND = "plex"
+from stash_courier.worker.destinations.plex.settings import Options
+from stash_courier.worker.stash.covers import Cover
 
 SCAN_SECONDS = NEGATIVE_SECONDS  # how long one scan of a folder serves all missing scenes in it
 
 
-def configure(
-    raw: Mapping[str, object],
-    settings: Settings,
-    cover: Cover = no_cover,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> tuple[list[Plex], list[Problem]]:
-    """Makes the destination if ``plex_url`` is set. The clock is in monotonic seconds."""
-    server, problems = read_server(raw, KIND, "plex_token", "Plex")
-    if server is None:
-        return [], problems
-    selection, problems = read_selection(raw, KIND, FIELDS, "plex_images")
-    if problems:
-        return [], problems
-    return [Plex(server, stripped(raw, "plex_libraries"), selection, settings, cover=cover, clock=clock)], []
+def make(connection: Connection, cover: Cover) -> Plex:
+    """The destination of a connection."""
+    return Plex(connection, cover)
 
 
 class Plex(MediaDestination):
-    """One Plex Media Server."""
+    """One Plex Media Server. The clock is in monotonic seconds."""
 
     def __init__(
-        self,
-        server: Server,
-        libraries: str,
-        selection: Selection,
-        settings: Settings,
-        *,
-        cover: Cover,
-        clock: Callable[[], float],
+        self, connection: Connection, cover: Cover, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._api = PlexApi(server, settings)
-        self._libraries: Libraries = Libraries(self._api, server.host, libraries, clock)
-        sends_covers = "plex_images" in selection.switches
-        super().__init__(server, settings, self._api, self._libraries, cover if sends_covers else None)
-        self._selection = selection
+        options: Options = connection.options
+        server = Server("Plex", options.url, options.key, '"Token"')
+        self._api = PlexApi(server, connection.policy)
+        self._libraries: Libraries = Libraries(self._api, server.host, options.libraries, clock)
+        super().__init__(connection, server, self._api, self._libraries, cover if options.images else None)
+        self._options = options
         self._clock = clock
-        self._finder = Finder(self._api, self._libraries, settings.delivery_concurrency, clock)
+        self._finder = Finder(self._api, self._libraries, connection.policy.concurrency, clock)
         self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
         self._lock = threading.Lock()
 
@@ -75,7 +56,7 @@ class Plex(MediaDestination):
         lookups: dict[int, tuple[int, tuple[Place, ...]]] = {}
         for delivery, scene in jobs:
             if scene is not None:
-                wanted[delivery.row_id] = wanted_state(scene, self._selection)
+                wanted[delivery.row_id] = wanted_state(scene, self._options.skip_fields)
                 lookups[delivery.row_id] = (scene.id, places(delivery, scene, self._path_map))
         self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id]))
 
@@ -95,7 +76,7 @@ class Plex(MediaDestination):
             failed = self._unknown(scene, where, asked=self._scan(where, unless_just_done=True))
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
-        wanted = wanted_state(scene, self._selection)
+        wanted = wanted_state(scene, self._options.skip_fields)
         item, edit = self._compare(item, wanted)
         self._apply(item, wanted, edit)
         key = item.key
@@ -107,7 +88,7 @@ class Plex(MediaDestination):
     def _compare(self, item: PlexItem, wanted: State) -> tuple[PlexItem, PlexEdit]:
         if needs_whole(item, wanted):
             item = self._read(item)
-        return item, edit_for(item, wanted, add_only=self._selection.add_only)
+        return item, edit_for(item, wanted, add_only=self._options.add_only)
 
     def _read(self, item: PlexItem) -> PlexItem:
         read = self._api.read([item]).get(item.key)
@@ -122,7 +103,7 @@ class Plex(MediaDestination):
             if len(edit.removals) < 2:
                 return
             item = self._read(item)
-            rest = edit_for(item, wanted, add_only=self._selection.add_only)
+            rest = edit_for(item, wanted, add_only=self._options.add_only)
             if not rest.removals:
                 return
             if len(rest.removals) >= len(edit.removals):
@@ -158,7 +139,7 @@ class Plex(MediaDestination):
 
     def _introduce(self) -> Iterator[str]:
         name, version = self._api.about()
-        yield f"{name} at {self._server.host} (Plex {version}) accepts {label('plex_token')}."
+        yield f"{name} at {self._server.host} (Plex {version}) accepts the token."
         self._libraries.forget()
         yield f"Scenes are searched in {described(self._libraries.get())}."
 
@@ -166,7 +147,7 @@ class Plex(MediaDestination):
         item = self._finder.find(scene.id, where)
         if item is None:
             return None
-        item, edit = self._compare(item, wanted_state(scene, self._selection))
+        item, edit = self._compare(item, wanted_state(scene, self._options.skip_fields))
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
         return [found, *(edit.changes or ["Nothing would change."])]

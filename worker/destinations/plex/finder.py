@@ -15,7 +15,6 @@ from stash_courier.worker.destinations.media.libraries import Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, same_path
 from stash_courier.worker.destinations.media.state import same_name
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
-from stash_courier.worker.settings import label
 
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is valid while everything is found
 PREPARED_SECONDS = 10.0  # how long a prepared item is used
@@ -37,14 +36,13 @@ class Libraries(Cached[tuple[Section, ...]]):
     def _choose(self) -> tuple[Section, ...]:
         usable = [s for s in self._api.sections() if s.type == "movie"]
         if not usable:
-            raise self._failed(f"of movies or other videos. Add one, or check {label('plex_token')}")
+            raise self._failed('of movies or other videos. Add one, or check "Token"')
         titles = [s.name for s in usable]
         names = split_names(self._names, titles)
         for name in names:
             if not any(same_name(name, title) for title in titles):
                 there = ", ".join(titles)
-                setting = label("plex_libraries")
-                raise self._failed(f'"{name}" of movies or other videos. Correct {setting}: it has {there}')
+                raise self._failed(f'"{name}" of movies or other videos. Correct "Libraries": it has {there}')
         return tuple(s for s in usable if not names or any(same_name(name, s.name) for name in names))
 
     def _failed(self, what: str) -> DeliveryFailed:

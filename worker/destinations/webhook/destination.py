@@ -1,86 +1,59 @@
 """The webhook destination: scenes as signed JSON over HTTP, by Standard Webhooks 1.0.0.
 
-This module makes one destination per URL and sends. The messages are in messages.py, their settings in
+This module sends. The messages are in messages.py, their settings in
 settings.py; how a request is sent and what its failure means is in worker/http/client.py.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations import CheckReport, Unusable
+from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations import CheckReport
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, serialize, sign
-from stash_courier.worker.destinations.webhook.settings import Secret, hidden, parse
-from stash_courier.worker.http.addresses import Target
+from stash_courier.worker.destinations.webhook.settings import Options, hidden
 from stash_courier.worker.http.client import Answer, Client
-from stash_courier.worker.settings import Problem, Settings, label
-from stash_courier.worker.stash.covers import Cover, no_cover
-
-KIND = "webhook"
+from stash_courier.worker.stash.covers import Cover
 
 TEST_TYPE = "stash_courier.test"  # not a scene type, so receivers can ignore it
 
-_URL, _SECRET, _HEADERS = map(label, ("webhook_url", "webhook_secret", "webhook_headers"))
 _ADVICE = {
-    401: f"check the login in {_URL}, {_HEADERS} and {_SECRET}",
-    403: f"it does not allow this; check the login in {_URL} and {_HEADERS}, and {_SECRET}",
-    404: f"nothing accepts webhooks at this path; check {_URL}",
-    405: f"nothing accepts a POST at this path; check {_URL}",
+    401: 'check the login in "Address", "Extra headers" and "Signing secret"',
+    403: 'it does not allow this; check the login in "Address" and "Extra headers", and "Signing secret"',
+    404: 'nothing accepts webhooks at this path; check "Address"',
+    405: 'nothing accepts a POST at this path; check "Address"',
     413: "the event is larger than it accepts; raise its limit (nginx: client_max_body_size)",
 }
 
 
-def configure(
-    raw: Mapping[str, object], settings: Settings, _cover: Cover = no_cover
-) -> tuple[list[Webhook | Unusable], list[Problem]]:
-    """Makes one destination per URL in ``webhook_url``."""
-    wanted, problems = parse(raw)
-    hosts = Counter(t.host for t in wanted.targets)
-    made: list[Webhook | Unusable] = [Unusable(KIND, known=False)] if wanted.bad_urls else []
-    for target in wanted.targets:
-        # Every URL of a shared host gets a suffix, so that no id depends on their order.
-        suffix = f"-{_digest(target.url)[:8]}" if hosts[target.host] > 1 else ""
-        name = f"{KIND}:{target.host}{suffix}"
-        webhook = Webhook(name, target, wanted.signing, wanted.headers, settings) if wanted.usable else None
-        made.append(webhook or Unusable(name))
-    return made, problems
+def make(connection: Connection, _cover: Cover) -> Webhook:
+    """The destination of a connection."""
+    return Webhook(connection)
 
 
 class Webhook:
-    """One URL that gets every event as a signed POST."""
+    """One URL that gets every event as a signed POST. The clock is wall time."""
 
-    def __init__(
-        self,
-        destination_id: str,
-        target: Target,
-        signing: tuple[Secret, ...],
-        headers: Mapping[str, str],
-        settings: Settings,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.id = destination_id
-        self._target = target
-        self._signing = signing
-        self._headers = dict(headers)
-        if target.authorization:
-            self._headers["Authorization"] = target.authorization
-        texts = [secret.text for secret in signing]
-        self.fingerprint = _digest(json.dumps([target.url, sorted(self._headers.items()), texts]))[:32]
-        self._path_map = settings.path_map
+    def __init__(self, connection: Connection, *, clock: Callable[[], float] = time.time) -> None:
+        options: Options = connection.options
+        self.id = connection.id
+        self.fingerprint = connection.fingerprint
+        self._target = options.url
+        self._signing = options.secret
+        self._headers = dict(options.headers)
+        if self._target.authorization:
+            self._headers["Authorization"] = self._target.authorization
+        self._path_map = connection.path_map
         self._clock = clock
         self._client = Client(
-            timeout=settings.delivery_timeout_seconds,
-            concurrency=settings.delivery_concurrency,
-            secrets=hidden(target, signing, headers),
+            timeout=connection.policy.timeout_seconds,
+            concurrency=connection.policy.concurrency,
+            secrets=hidden(self._target, self._signing, options.headers),
             advice=_ADVICE,
         )
 
@@ -115,7 +88,7 @@ class Webhook:
             said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
             return CheckReport(False, (failed.message, *said), self._about_path(scene))
         accepted = f"{self._target.host} accepted a test event ({answer.status})"
-        how = "signed" if self._signing else f"unsigned, because {_SECRET} is empty"
+        how = "signed" if self._signing else 'unsigned, because "Signing secret" is empty'
         ignored = f"The type of a test event is {TEST_TYPE}. Receivers that only know scene.* ignore it."
         return CheckReport(True, (f"{accepted}, {how}.", ignored), self._about_path(scene))
 
@@ -133,11 +106,7 @@ class Webhook:
             return ()
         how = ""
         if rule := self._path_map.rule_for(scene.path):
-            how = f", by the rule {' => '.join(rule)} of {label('path_map')}"
+            how = f', by the rule {" => ".join(rule)} of "Path map"'
         elif self._path_map.rules:
-            how = f", as it is in Stash: no rule of {label('path_map')} matches it"
+            how = ', as it is in Stash: no rule of "Path map" matches it'
         return (f"Scene {scene.id} is sent with the path {self._path_map.apply(scene.path)}{how}.",)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()

@@ -1,0 +1,1 @@
+"""Connections: what the owner set up, and where that is stored."""

@@ -1,0 +1,164 @@
+"""What a connection is: the part that is stored, and the part that every kind has.
+
+The fields of one kind are in its folder below ``worker/destinations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from stash_courier.queue.jobs import Event
+from stash_courier.worker import fields
+from stash_courier.worker.fields import number, several, switch
+from stash_courier.worker.paths import PathMap
+from stash_courier.worker.settings import Settings
+
+State = Literal["on", "paused", "off"]
+STATES: tuple[State, ...] = get_args(State)
+
+_COMMON = "the common setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A connection as the owner entered it."""
+
+    id: str  # given once; the queue, the ledger and dead letters know it by this
+    name: str
+    kind: str  # a folder below worker/destinations
+    state: State = "on"  # off: nothing is queued for it; paused: everything is queued, nothing is sent
+    values: Mapping[str, object] = field(default_factory=dict, repr=False)  # field → raw value, secrets included
+    off_since: float = 0.0  # wall time at which it was switched off; 0 unless it is off
+    implicit: bool = False  # from the quick start, so it isn't in connections.json
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The fields that every kind has: path map, filters, delivery policy. None: the common setting."""
+
+    path_map: PathMap = several(
+        "Path map",
+        "What this destination calls the folders that Stash sees, as rules of the form from => to. The rule with "
+        "the longest matching path is used.",
+        fields.read_path_map,
+        PathMap(),
+        unset="paths are sent as they are in Stash",
+        example="/data => /mnt/media",
+    )
+    events: frozenset[Event] = several(
+        "Events to send",
+        "Any of create, update and destroy.",
+        fields.read_events,
+        frozenset(),
+        unset="all",
+    )
+    only_organized: bool = switch(
+        "Only organized scenes", "Sends only scenes that are marked as organized.", unset="off, all scenes"
+    )
+    folders: tuple[str, ...] = several(
+        "Only these folders",
+        "Sends only scenes in these folders and below. Enter the paths that Stash shows.",
+        fields.read_folders,
+        (),
+        unset="all folders",
+        example="/data/movies",
+    )
+    include_tags: frozenset[str] = several(  # names, case-folded
+        "Only scenes with a tag",
+        "Sends only scenes with at least one of these tags. Upper and lower case don't matter.",
+        fields.read_names,
+        frozenset(),
+        unset="all scenes",
+    )
+    skip_tags: frozenset[str] = several(
+        "Never scenes with a tag",
+        "Scenes with one of these tags are not sent. Upper and lower case don't matter.",
+        fields.read_names,
+        frozenset(),
+        unset="none is skipped",
+        example="private",
+    )
+    studios: frozenset[str] = several(
+        "Only scenes of a studio",
+        "Sends only scenes of these studios. Upper and lower case don't matter.",
+        fields.read_names,
+        frozenset(),
+        unset="all studios",
+    )
+    attempts: int | None = number(
+        "Attempts",
+        "After this many failed attempts a delivery becomes a dead letter.",
+        (1, 100),
+        None,
+        unset=_COMMON,
+    )
+    concurrency: int | None = number(
+        "Requests at once", "How many requests may be in progress.", (1, 32), None, unset=_COMMON
+    )
+    schedule: tuple[float, ...] | None = several(
+        "Waits between attempts",
+        "Up to 50 durations from 1s to 7d, in s, m, h or d. The last one repeats.",
+        fields.read_schedule,
+        None,
+        unset=_COMMON,
+        example="10s 1m 10m 1h",
+    )
+    settle_seconds: float | None = number(
+        "Seconds to let edits settle",
+        "How long to wait after the first edit of a scene, so that several edits in a row become one delivery.",
+        (0, 86400),
+        None,
+        unset=_COMMON,
+    )
+    timeout_seconds: float | None = number(
+        "Timeout in seconds", "How long one whole request may take.", (1, 300), None, unset=_COMMON
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How deliveries of one connection are made: its own values, else the common settings."""
+
+    attempts: int
+    concurrency: int
+    schedule: tuple[float, ...]  # seconds; the last one repeats
+    settle_seconds: float
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection with parsed values."""
+
+    entry: Entry
+    shared: Shared
+    policy: Policy
+    options: Any = field(repr=False)  # the kind's own fields
+    fingerprint: str = ""  # a digest of the kind's own fields as entered
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.entry.id
+
+    @property
+    def path_map(self) -> PathMap:
+        """Its path map."""
+        return self.shared.path_map
+
+
+def policy(shared: Shared, settings: Settings) -> Policy:
+    """The connection's delivery policy."""
+
+    def own(value: Any, common: Any) -> Any:
+        return common if value is None else value
+
+    return Policy(
+        own(shared.attempts, settings.worker_attempts),
+        own(shared.concurrency, settings.worker_concurrency),
+        own(shared.schedule, settings.worker_schedule),
+        own(shared.settle_seconds, settings.worker_settle_seconds),
+        own(shared.timeout_seconds, settings.worker_timeout_seconds),
+    )

@@ -1,0 +1,218 @@
+"""Connections from the settings on Stash's page: the quick start, and the settings that earlier versions had
+there.
+
+Each set of quick start settings is an implicit connection. ``convert`` makes real ones of them, with the filters
+and other settings of earlier versions. Until those were converted nothing is sent, because a filter may be among
+them.
+
+A browser tab that was opened before the conversion may write the old values back. So a digest of each converted
+value is kept, and the same value is ignored from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.fields import BadSetting, Problem
+from stash_courier.worker.http.addresses import Target, read_target
+from stash_courier.worker.settings import label
+
+WEBHOOKS = "webhook_url"
+# Media servers: kind → its settings on Stash's page and the fields that they are.
+SERVERS: Mapping[str, Mapping[str, str]] = {
+    "emby": {"emby_url": "url", "emby_api_key": "key"},
+    "jellyfin": {"jellyfin_url": "url", "jellyfin_api_key": "key"},
+    "plex": {"plex_url": "url", "plex_token": "key"},
+}
+# Settings of earlier versions → the fields that they became, for each kind; "" for all kinds.
+FORMER: Mapping[str, tuple[str, str]] = {
+    "emby_url": ("emby", "url"),
+    "emby_api_key": ("emby", "key"),
+    "filter_only_organized": ("", "only_organized"),
+    "filter_paths": ("", "folders"),
+    "filter_skip_events": ("", "events"),
+    "filter_skip_tags": ("", "skip_tags"),
+    "jellyfin_add_only": ("jellyfin", "add_only"),
+    "jellyfin_images": ("jellyfin", "images"),
+    "jellyfin_refresh_only": ("jellyfin", "refresh_only"),
+    "jellyfin_skip_fields": ("jellyfin", "skip_fields"),
+    "plex_add_only": ("plex", "add_only"),
+    "plex_images": ("plex", "images"),
+    "plex_libraries": ("plex", "libraries"),
+    "plex_skip_fields": ("plex", "skip_fields"),
+    "webhook_headers": ("webhook", "headers"),
+}
+# Common settings of earlier versions → their keys now.
+RENAMED: Mapping[str, str] = {
+    "dead_letter_retention_days": "worker_dead_letter_days",
+    "delivery_concurrency": "worker_concurrency",
+    "delivery_max_attempts": "worker_attempts",
+    "delivery_retry_schedule": "worker_schedule",
+    "delivery_settle_seconds": "worker_settle_seconds",
+    "delivery_timeout_seconds": "worker_timeout_seconds",
+    "sweep_minutes": "worker_sweep_minutes",
+    "sweep_off": "worker_sweep_off",
+}
+QUICK = ("jellyfin_api_key", "jellyfin_url", "path_map", "plex_token", "plex_url", "webhook_secret", WEBHOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Implicit:
+    """What the settings on Stash's page say about connections."""
+
+    entries: tuple[Entry, ...] = ()
+    former: tuple[str, ...] = ()  # keys of settings of earlier versions that must be converted first
+    returned: tuple[str, ...] = ()  # keys with a value that was converted before: an old tab wrote it back
+    bad_urls: tuple[Problem, ...] = ()  # webhooks whose id isn't known until their URL is corrected
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What the owner should know."""
+        found = list(self.bad_urls)
+        if self.former:
+            wrong = (
+                f"These settings are of an earlier version: {', '.join(self.former)}. Nothing is sent until they "
+                'are converted. Press "Convert settings".'
+            )
+            found.append(Problem(self.former[0], wrong))
+        return found + [Problem(key, _back(key), minor=True) for key in self.returned]
+
+
+def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
+    """The implicit connections in the plugin's map as Stash stores it."""
+    returned = [
+        key for key in (*FORMER, *RENAMED) if _set(raw, key) and _digest(key, raw[key]) in stored.converted
+    ]
+    former = [key for key in (*FORMER, *RENAMED) if _set(raw, key) and key not in returned]
+    used = {entry.id for entry in stored.entries} | stored.retired
+    entries = []
+    for kind, names in SERVERS.items():
+        url, *_ = names
+        if not _set(raw, url) or url in returned:
+            continue
+        if _digest(url, raw[url]) in stored.converted:
+            returned.append(url)
+            continue
+        values = {field: raw[key] for key, field in names.items() if _set(raw, key)}
+        entries.append(_entry(_unused(kind, f"{kind}:{_host(str(raw[url]))}", used), kind, values, raw))
+    targets, bad_urls = _webhooks(raw)
+    for target in targets:
+        if _digest(WEBHOOKS, target.text) in stored.converted:
+            returned.append(WEBHOOKS)
+            continue
+        values = {"url": target.text, **({"secret": raw["webhook_secret"]} if _set(raw, "webhook_secret") else {})}
+        entries.append(_entry(_unused(target.id, target.id, used), "webhook", values, raw))
+    return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
+
+
+def converted(raw: Mapping[str, object], stored: Stored) -> tuple[Stored, dict[str, object]]:
+    """All implicit connections as real ones.
+
+    Returns:
+        The new content of connections.json, and the plugin's map that Stash shall store.
+    """
+    implicit = read(raw, stored)
+    ignored = set(implicit.returned)
+    entries = []
+    for entry in implicit.entries:
+        own = {
+            field: _former_value(key, raw[key])
+            for key, (kind, field) in FORMER.items()
+            if kind in {"", entry.kind} and _set(raw, key) and key not in ignored
+        }
+        entries.append(replace(entry, implicit=False, values={**own, **entry.values}))
+    gone = [key for key in (*QUICK, *FORMER, *RENAMED) if _set(raw, key)]
+    digests = {_digest(key, raw[key]) for key in gone if key not in {*QUICK, "emby_url"}}
+    for key in {"emby_url", "jellyfin_url", "plex_url"}.intersection(gone):
+        digests.add(_digest(key, raw[key]))
+    digests.update(_digest(WEBHOOKS, target.text) for target in _webhooks(raw)[0])
+    left = {key: value for key, value in raw.items() if key not in gone}
+    for key, new in RENAMED.items():
+        if _set(raw, key) and key not in ignored and not _set(raw, new):
+            left[new] = raw[key]
+    found = replace(stored, entries=(*stored.entries, *entries), converted=stored.converted | digests)
+    return found, left
+
+
+def _entry(name: str, kind: str, values: Mapping[str, object], raw: Mapping[str, object]) -> Entry:
+    rules = {"path_map": raw["path_map"]} if _set(raw, "path_map") else {}
+    return Entry(name, name, kind, "on", {**values, **rules}, implicit=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Webhook:
+    text: str = field(repr=False)  # as entered
+    id: str
+
+
+def _webhooks(raw: Mapping[str, object]) -> tuple[list[_Webhook], list[Problem]]:
+    """The usable URLs, and what is wrong with the others.
+
+    Every URL of a shared host gets a suffix, so that no id depends on their order.
+    """
+    found: dict[str, tuple[str, Target]] = {}
+    problems = []
+    for place, text in enumerate(dict.fromkeys(str(raw.get(WEBHOOKS) or "").split()), start=1):
+        wrong = ""
+        try:
+            target = read_target(text)
+        except BadSetting as error:
+            wrong = str(error)
+        else:
+            if found.setdefault(target.url, (text, target))[1] != target:
+                wrong = "is entered twice with different logins; delete one"
+        if wrong:
+            message = f"URL {place} in {label(WEBHOOKS)} {wrong}. Nothing is sent there until it is corrected."
+            problems.append(Problem(WEBHOOKS, message))
+    hosts = [target.host for _, target in found.values()]
+    webhooks = []
+    for text, target in found.values():
+        suffix = f"-{hashlib.sha256(target.url.encode()).hexdigest()[:8]}" if hosts.count(target.host) > 1 else ""
+        webhooks.append(_Webhook(text, f"webhook:{target.host}{suffix}"))
+    return webhooks, problems
+
+
+def _host(url: str) -> str:
+    """``host[:port]`` of a URL; "?" if it can't be used."""
+    try:
+        return read_target(url).host
+    except BadSetting:
+        return "?"
+
+
+def _unused(name: str, other: str, used: set[str]) -> str:
+    """An id that no connection has or had."""
+    number = 2
+    found = name if name not in used else other
+    while found in used:
+        found, number = f"{other}-{number}", number + 1
+    used.add(found)
+    return found
+
+
+def _former_value(key: str, value: object) -> object:
+    if key != "filter_skip_events":
+        return value
+    skipped = str(value).lower().replace(",", " ").replace(";", " ").split()
+    return [event for event in ("create", "update", "destroy") if event not in skipped]
+
+
+def _back(key: str) -> str:
+    return (
+        f"{label(key)} contains a value that became a connection, so it is not used. An old browser tab may have "
+        'written it back. Press "Convert settings" to remove it, and reload Stash\'s pages.'
+    )
+
+
+def _set(raw: Mapping[str, object], key: str) -> bool:
+    value = raw.get(key)
+    return bool(value) and str(value).strip().lower() not in {"", "0", "false"}
+
+
+def _digest(key: str, value: object) -> str:
+    text = f"{key}\n{str(value).strip()}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
