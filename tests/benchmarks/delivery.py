@@ -33,7 +33,7 @@ class Drain:
             start_helper("sender") as sender,
         ):
             url = f"http://127.0.0.1:{receiver.ask('port')}/"
-            stash.ask("configure", settings={"webhook_url": url, "sweep_off": True})
+            stash.ask("configure", settings={"webhook_url": url, "worker_sweep_off": True})
             write_connection(data, stash.ask("port"))
             with Worker(data) as worker:
                 self._arrived = 0

@@ -23,7 +23,7 @@ from tests.support.harness import Courier
 HOOK = (sys.executable, "-S", "-E", str(MAIN))  # as the manifest starts it
 REST_SECONDS = 0.03  # between two processes, so that the worker can go back to sleep
 BULK_EDITS = 3
-SETTINGS = {"sweep_off": True, "delivery_concurrency": 4}
+SETTINGS = {"worker_sweep_off": True, "worker_concurrency": 4}
 
 
 def hook(workspace: Workspace) -> list[Figure]:

@@ -194,7 +194,7 @@ def main() -> int:
         settings = {
             "webhook_url": f"{receiver.url}/hook",
             "webhook_secret": SECRET,
-            "delivery_retry_schedule": "1s 5s",
+            "worker_schedule": "1s 5s",
         }
         url, key = os.environ.get("STASH_URL"), os.environ.get("STASH_API_KEY", "")
         source = RealSource(Path(folder), settings, url, key) if url else StandInSource(Path(folder), settings)

@@ -143,7 +143,7 @@ class Scenario:
         stack: stops what is started here.
         folder: empty.
         full: whether floods and bombs have their full size.
-        timeout: the setting ``delivery_timeout_seconds``.
+        timeout: the setting ``worker_timeout_seconds``.
         scenes: how many Stash has.
     """
 
@@ -158,7 +158,7 @@ class Scenario:
         for receiver in self.receivers:
             raw = stack.enter_context(RawReceiver(receiver.serve, tls=receiver.tls))
             receiver.url = raw.url.replace("http://", "https://") if receiver.https else raw.url
-        settings = {"delivery_timeout_seconds": timeout}
+        settings = {"worker_timeout_seconds": timeout}
         self.testbed = stack.enter_context(Testbed(folder / "stash", scenes, settings=settings))
         self.goods = f"{self.testbed.receiver.url}hook {self.good_tls.url}"
         urls = " ".join(receiver.url for receiver in self.receivers)

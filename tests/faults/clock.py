@@ -23,7 +23,7 @@ def run_clock(folder: Path, full: bool) -> Report:
     with StandInStash(scenes, config_dir=folder / "config") as stash, Receiver() as receiver:
         stash.install_plugin(ROOT)
         # The receiver answers the first attempt of some scenes with 409, which counts for that scene only.
-        settings = {"webhook_url": receiver.url, "delivery_retry_schedule": f"{BACK_OFF:.0f}s", "sweep_off": True}
+        settings = {"webhook_url": receiver.url, "worker_schedule": f"{BACK_OFF:.0f}s", "worker_sweep_off": True}
         stash.config.plugins[PLUGIN] = settings
         jumps = (HOUR, -HOUR, HOUR, -HOUR)
         for number, (jump, restart) in enumerate((jump, restart) for restart in (False, True) for jump in jumps):

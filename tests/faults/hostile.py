@@ -170,7 +170,7 @@ class HostileTestbed(Testbed):
     def __init__(self, folder: Path, full: bool) -> None:
         root = copy_checkout(folder / "plugin")
         add_destination(root, "leaky", DESTINATION)
-        super().__init__(folder / "stash", 4, root=root, settings={"delivery_max_attempts": 1})
+        super().__init__(folder / "stash", 4, root=root, settings={"worker_attempts": 1})
         place = self.receiver.url.replace("://", f"://owner:{PASSWORD}@")
         self.settings = {
             "webhook_url": f"{place}hook?key={TOKEN}",

@@ -98,7 +98,7 @@ def run_sigterm(folder: Path, full: bool) -> Report:
     rng = random.Random(20260104)
     report = Report()
     longest = 0.0
-    with Testbed(folder, 4 * rounds + 2, settings={"delivery_timeout_seconds": 60}) as testbed:
+    with Testbed(folder, 4 * rounds + 2, settings={"worker_timeout_seconds": 60}) as testbed:
         testbed.answer = lambda _: Reply(delay=0.6)
         for number in range(rounds):
             before = len(testbed.receiver.received)

@@ -39,7 +39,7 @@ def run_in_flight(folder: Path, full: bool) -> Report:
     hooks = 100 if full else 12
     report = Report()
     go_on = threading.Event()
-    with Testbed(folder, hooks + 1, settings={"delivery_timeout_seconds": 120}) as testbed:
+    with Testbed(folder, hooks + 1, settings={"worker_timeout_seconds": 120}) as testbed:
 
         def answer(received: object) -> Reply:
             if received.json()["data"]["id"] == "1":  # type: ignore[attr-defined]

@@ -81,21 +81,21 @@ OUTAGES = (
     Outage(0.93, 0.98, "fake:b", Failure.ITEM_REFUSED, 0.05),
 )
 A, B, C = "fake:a", "fake:b", "fake:c"
-COMMON = {"fake_a": "1", "fake_b": "1", "dead_letter_retention_days": 1, "sweep_off": True}
+COMMON = {"fake_a": "1", "fake_b": "1", "worker_dead_letter_days": 1, "worker_sweep_off": True}
 # When the owner saves which settings; each entry replaces the previous one.
 CHANGES: Sequence[tuple[float, Mapping[str, object]]] = (
     (0.00, COMMON),
-    (0.06, {**COMMON, "delivery_concurrency": 8}),
-    (0.15, {**COMMON, "fake_c": "1", "delivery_settle_seconds": 30}),  # while Stash is down
+    (0.06, {**COMMON, "worker_concurrency": 8}),
+    (0.15, {**COMMON, "fake_c": "1", "worker_settle_seconds": 30}),  # while Stash is down
     (0.29, {}),  # the page was saved empty
     (0.30, {**COMMON, "fake_c": "1"}),
-    (0.38, {**COMMON, "fake_a": "2", "fake_c": "1", "delivery_max_attempts": 3}),
+    (0.38, {**COMMON, "fake_a": "2", "fake_c": "1", "worker_attempts": 3}),
     (0.46, {**COMMON, "fake_b": "broken", "fake_a": "broken", "fake_c": "broken"}),
-    (0.57, {**COMMON, "fake_c": "1", "delivery_retry_schedule": "1m 10m"}),
-    (0.64, {**COMMON, "fake_c": "2", "delivery_concurrency": "many"}),
+    (0.57, {**COMMON, "fake_c": "1", "worker_schedule": "1m 10m"}),
+    (0.64, {**COMMON, "fake_c": "2", "worker_concurrency": "many"}),
     (0.68, COMMON),  # c is removed while deliveries wait for it
     (0.73, {**COMMON, "fake_b": "2", "fake_c": "2"}),  # c is back, and so is b, which had answered 410
-    (0.85, {**COMMON, "fake_b": "2", "fake_c": "2", "delivery_settle_seconds": 5}),
+    (0.85, {**COMMON, "fake_b": "2", "fake_c": "2", "worker_settle_seconds": 5}),
     (0.97, {**COMMON, "fake_b": "2", "fake_c": "2"}),
 )
 RESTARTS = 20  # every other restart follows a crash
@@ -237,7 +237,7 @@ class Soak(FastForward):
         return wait
 
     def _purge(self) -> None:
-        days = self.dispatcher.registry.settings.dead_letter_retention_days
+        days = self.dispatcher.registry.settings.worker_dead_letter_days
         if not (self.folder / files.DLQ_DB).exists():
             return
         with closing(sqlite3.connect(self.folder / files.DLQ_DB)) as conn:

@@ -93,7 +93,7 @@ def run_poisoned(folder: Path, full: bool) -> Report:
     """Ten scenes that the receiver answers with 500, and edits of others beside them."""
     report = Report()
     edits, waited = (5 if full else 2), []
-    with Testbed(folder, 30, settings={"delivery_max_attempts": 3}) as testbed:
+    with Testbed(folder, 30, settings={"worker_attempts": 3}) as testbed:
         arrivals = Arrivals()
 
         def answer(received: Received) -> Reply:

@@ -68,7 +68,7 @@ class Testbed:
         self._lock = threading.Lock()
         self._events = 0
         self.receiver.up()
-        common = {"webhook_url": f"{self.receiver.url}hook", "delivery_retry_schedule": "1s", "sweep_off": True}
+        common = {"webhook_url": f"{self.receiver.url}hook", "worker_schedule": "1s", "worker_sweep_off": True}
         self.courier = Courier(folder, {**common, **(settings or {})}, scenes=scenes, root=root, **more)
         self.data = self.courier.data
 

@@ -222,7 +222,7 @@ def test_what_was_claimed_when_the_plugin_was_disabled_stays(
 
 def test_a_pause_holds_what_was_claimed(courier: FastForward, stash: StandInStash, receiver: Receiver) -> None:
     """After "Pause" only the deliveries that have started end; no other starts."""
-    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    set_up(stash, webhook_url=receiver.url, worker_concurrency=1)
 
     def pause(_: object) -> Reply:
         with_queue = SceneQueue(courier.folder)
@@ -259,7 +259,7 @@ def test_what_a_dead_worker_left_delays_no_other_destination(
 ) -> None:
     """After a kill, a destination that hangs delays only what was in flight to it, not edits for the others."""
     with RawReceiver(never_answer) as hanging:
-        set_up(stash, webhook_url=f"{hanging.url} {receiver.url}", delivery_timeout_seconds=5)
+        set_up(stash, webhook_url=f"{hanging.url} {receiver.url}", worker_timeout_seconds=5)
         for scene_id in range(1, 11):
             courier.put(scene_id)
         courier.run(lambda: len(receiver.received) == 10)
@@ -334,7 +334,7 @@ def test_retried_dead_letters_run_behind_edits(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """ "Retry dead letters" delays no edit: it starts with the next free request."""
-    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    set_up(stash, webhook_url=receiver.url, worker_concurrency=1)
     receiver.answer = Reply(400)
     for scene_id in range(1, 21):
         courier.put(scene_id)
@@ -360,7 +360,7 @@ def test_a_crash_after_an_outage_was_recognized_loses_no_recall(
     courier: FastForward, stash: StandInStash, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the worker dies just after attempts were given back, the outage's dead letters are recalled as well."""
-    set_up(stash, webhook_url=receiver.url, delivery_max_attempts=1)
+    set_up(stash, webhook_url=receiver.url, worker_attempts=1)
     receiver.answer = Reply(500)
     for scene_id in (1, 2):
         courier.put(scene_id)
@@ -404,7 +404,7 @@ def test_what_settles_is_not_hurried_by_a_recovery(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """A destination that is back gets what it missed at once, but an edit that is still settling waits."""
-    set_up(stash, webhook_url=receiver.url, delivery_settle_seconds=100)
+    set_up(stash, webhook_url=receiver.url, worker_settle_seconds=100)
     receiver.down()
     courier.put(1)
     courier.run(seconds=200.0)
@@ -504,7 +504,7 @@ def test_a_disabled_plugin_starts_none_of_what_is_ready(
 ) -> None:
     """When the plugin is disabled during a delivery, the deliveries that are ready behind it don't start."""
     receiver.answer = slow = Slow(200)
-    set_up(stash, webhook_url=receiver.url, delivery_concurrency=1)
+    set_up(stash, webhook_url=receiver.url, worker_concurrency=1)
     for scene_id in range(1, SCENES + 1):
         courier.put(scene_id)
     courier.run(slow.asked.is_set)

@@ -45,7 +45,7 @@ def emby(server: Server) -> Iterator[Make]:
     made: list[Emby] = []
 
     def make(*, url: str | None = None, **raw: object) -> Emby:
-        settings, _ = parse({"path_map": "/data => /media", "delivery_timeout_seconds": 5, **raw})
+        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
         ((one,), problems) = configure({"emby_url": url or server.url, "emby_api_key": KEY}, settings)
         assert problems == []
         made.append(one)

@@ -95,7 +95,7 @@ def test_no_answer_of_a_receiver_is_a_bug(head: bytes, headers: list[bytes], bod
     """Whatever a receiver answers, the delivery succeeds or fails with a class of the failure table."""
     server, url = RECEIVER
     server.answer = b"\r\n".join([head, *headers, b"", body])
-    (destination,) = webhook.configure({"webhook_url": url}, Settings(delivery_timeout_seconds=1))[0]
+    (destination,) = webhook.configure({"webhook_url": url}, Settings(worker_timeout_seconds=1))[0]
     assert isinstance(destination, webhook.Webhook)
     try:
         destination.deliver(DELIVERY, None)

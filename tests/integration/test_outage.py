@@ -40,7 +40,7 @@ def test_hours_of_outage_leave_no_dead_letters(
 ) -> None:
     """A receiver that is down overnight misses nothing, however few attempts the owner allows."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": max_attempts}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": max_attempts}
         if outage == "not listening":
             receiver.down()
         else:
@@ -65,7 +65,7 @@ def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandI
     """While Stash itself is down deliveries wait, and they are sent within a minute of its return."""
     stash.config.plugins[PLUGIN] = {}
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": 1}
         courier.put(1)
         courier.run(courier.queue.empty)
         stash.stop()
@@ -83,7 +83,7 @@ def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandI
 def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Path, stash: StandInStash) -> None:
     """A scene that the receiver always refuses becomes a dead letter with its whole history."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 3}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": 3}
         receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "7" else 200)
         for scene_id in (6, 7, 8):
             courier.put(scene_id)
@@ -102,9 +102,9 @@ def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {
             "webhook_url": receiver.url,
-            "delivery_max_attempts": 100,
-            "delivery_retry_schedule": "1s",
-            "sweep_off": True,
+            "worker_attempts": 100,
+            "worker_schedule": "1s",
+            "worker_sweep_off": True,
         }
         receiver.answer = lambda _: Reply(500, body=f"{next(said)} ".encode() + b"x" * 2000)
         courier.put(7)
@@ -124,7 +124,7 @@ def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash
 def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, stash: StandInStash) -> None:
     """Scenes that became dead letters before the outage was recognized are sent after all."""
     with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_max_attempts": 1}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": 1}
         for scene_id in (1, 2):
             courier.put(scene_id)
             courier.run(seconds=600.0)
@@ -140,7 +140,7 @@ def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, 
 def test_a_waiting_retry_blocks_nothing_behind_it(tmp_path: Path, stash: StandInStash) -> None:
     """While one scene backs off for hours, the next edit is delivered at once."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_retry_schedule": "5h"}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_schedule": "5h"}
         receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "1" else 200)
         courier.put(1)
         courier.run(seconds=60.0)
@@ -154,7 +154,7 @@ def test_a_waiting_retry_blocks_nothing_behind_it(tmp_path: Path, stash: StandIn
 def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: StandInStash, jump: float) -> None:
     """After a jump of the clock by an hour a retry still comes after its five minutes."""
     with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "delivery_retry_schedule": "5m"}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_schedule": "5m"}
         courier.put(1)
         courier.run(lambda: len(receiver.received) == 1)
         courier.run(seconds=10.0)
@@ -196,7 +196,7 @@ def test_a_claim_that_could_not_be_put_back_is_recovered(
     """If Stash fails while the queue is locked, the claimed delivery is still delivered."""
     monkeypatch.setattr(scene_queue, "BUSY_SECONDS", 0.01)
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "sweep_off": True}
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
         control.put(courier.queue.connection, control.PAUSED, courier.wall)
         courier.put(1)
         courier.run(courier.queue.inbox_empty)

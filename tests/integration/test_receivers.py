@@ -93,7 +93,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
 
 def webhook_to(url: str, secret: str = SECRET, timeout: float = 10) -> Webhook:
     """A webhook destination with a secret."""
-    settings = Settings(delivery_timeout_seconds=timeout)
+    settings = Settings(worker_timeout_seconds=timeout)
     (made,), problems = configure({"webhook_url": url, "webhook_secret": secret}, settings)
     assert not problems
     assert isinstance(made, Webhook)

@@ -37,7 +37,7 @@ def fill(folder: Path) -> list[int]:
     """A queue with events, deliveries and a ledger; returns the events' scenes."""
     queue = SceneQueue(folder)
     deliveries = [event(n, "destroy", "title", seq=n, path="/media/" + "d" * 60) for n in range(1, ROWS + 1)]
-    queue.route(deliveries, [DEST], 0.0)
+    queue.route(deliveries, dict.fromkeys([DEST], 0.0))
     for n in range(1, ROWS + 1):
         ledger.write(queue.connection, Sent(DEST, n, n, "2026-01-01", START, "/media/" + "s" * 60, "sent"))
     events = range(1000, 1000 + ROWS)

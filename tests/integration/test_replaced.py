@@ -44,7 +44,7 @@ def backup(folder: Path, name: str = files.QUEUE_DB) -> Path:
 
 def route(queue: SceneQueue, scene: int, *changed: str) -> None:
     """Makes a delivery of a scene, with a new seq."""
-    queue.route([event(scene, "update", *changed, seq=queue.next_seq())], [DEST], 0.0)
+    queue.route([event(scene, "update", *changed, seq=queue.next_seq())], dict.fromkeys([DEST], 0.0))
 
 
 def taken_over(folder: Path, former: SceneQueue) -> SceneQueue:
@@ -183,7 +183,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
-    with Courier(tmp_path, {"webhook_url": f"{receiver.url}/hook", "sweep_off": True}) as running:
+    with Courier(tmp_path, {"webhook_url": f"{receiver.url}/hook", "worker_sweep_off": True}) as running:
         yield running
 
 

@@ -42,7 +42,7 @@ def bury(folder: Path, scene_id: int, age_days: float) -> int:
 @pytest.fixture
 def runtime(folder: Path) -> Iterator[Runtime]:
     with Runtime(folder) as running:
-        running.dispatcher.registry.configure({"sweep_off": True})
+        running.dispatcher.registry.configure({"worker_sweep_off": True})
         yield running
 
 
@@ -104,13 +104,13 @@ def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: 
     """With a typo in the retention nothing is deleted, although the default would be shorter."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
-    runtime.dispatcher.registry.configure({"dead_letter_retention_days": "1 year"})
+    runtime.dispatcher.registry.configure({"worker_dead_letter_days": "1 year"})
     runtime.purge()
     assert dead_letters(runtime) == [1]
-    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 365})
+    runtime.dispatcher.registry.configure({"worker_dead_letter_days": 365})
     runtime.purge()
     assert dead_letters(runtime) == [1]
-    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 99})
+    runtime.dispatcher.registry.configure({"worker_dead_letter_days": 99})
     runtime.purge()
     assert dead_letters(runtime) == []
 
@@ -140,7 +140,7 @@ def test_lost_settings_delete_nothing(folder: Path, runtime: Runtime) -> None:
     """If Stash's configuration was lost, nothing is deleted by the default retention."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
-    runtime.dispatcher.registry.configure({"dead_letter_retention_days": 365})
+    runtime.dispatcher.registry.configure({"worker_dead_letter_days": 365})
     runtime.dispatcher.registry.configure({})
     runtime.purge()
     assert dead_letters(runtime) == [1]

@@ -27,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
     with StandInStash(SCENES + 1, config_dir=tmp_path / "config") as running:
         running.install_plugin(ROOT)  # no hook fires here: it is there to be enabled
-        running.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "sweep_off": True}
+        running.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
         yield running
 
 
@@ -41,7 +41,7 @@ def test_fifty_scenes_of_a_slow_stash_arrive_and_status_says_why_it_takes_long(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     """Stash takes 0.7 s for a scene, so 50 would take longer than a request may. All arrive nevertheless."""
-    with Courier(tmp_path, {"webhook_url": receiver.url, "sweep_off": True}, scenes=SCENES) as courier:
+    with Courier(tmp_path, {"webhook_url": receiver.url, "worker_sweep_off": True}, scenes=SCENES) as courier:
         courier.stash.edit(1, title="Starts the worker")
         receiver.wait_for(1)
         courier.stash.faults.scene_delay = 0.7

@@ -399,7 +399,7 @@ def test_a_receiver_that_refuses_gets_each_change_once(bench: Bench) -> None:
 
 def test_it_can_be_switched_off(bench: Bench) -> None:
     """With sweep_off the worker asks Stash only for its settings."""
-    bench.stash.configure(PLUGIN, {"webhook_url": bench.receiver.url, "sweep_off": True})
+    bench.stash.configure(PLUGIN, {"webhook_url": bench.receiver.url, "worker_sweep_off": True})
     bench.jump(70.0)
     bench.rest()
     before = bench.stash.requests.by_field["findScenes"]

@@ -106,7 +106,7 @@ def test_routed_or_still_an_event(tmp_path: Path) -> None:
     for kill in sweep(folder, tmp_path, doing("route")):
         with opened(kill.folder) as both:
             assert (both.queue.inbox_count(), both.queue.size) in {(3, 4), (0, 3)}, kill
-            both.queue.route(both.queue.inbox_rows(), [DEST], 0.0)
+            both.queue.route(both.queue.inbox_rows(), dict.fromkeys([DEST], 0.0))
             assert {delivery.scene_id for delivery in both.claim()} == {SCENE, 6, 7}
 
 
@@ -237,7 +237,7 @@ def test_a_redrive_for_a_forgotten_destination_ends(tmp_path: Path) -> None:
     transfers.asked(folder)
     with StandInStash(9, config_dir=tmp_path / "config") as stash:
         stash.install_plugin(ROOT)
-        stash.config.plugins[PLUGIN] = {"webhook_url": "http://127.0.0.1:9/", "sweep_off": True}
+        stash.config.plugins[PLUGIN] = {"webhook_url": "http://127.0.0.1:9/", "worker_sweep_off": True}
         with FastForward(folder, stash) as courier:
             courier.run(lambda: courier.queue.size == 1)
         for days, left in ((29, 1), (31, 0)):

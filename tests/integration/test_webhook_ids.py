@@ -52,7 +52,7 @@ def app() -> Iterator[Deduplicating]:
 def stash(tmp_path: Path, app: Deduplicating) -> Iterator[StandInStash]:
     with StandInStash(3, config_dir=tmp_path / "config") as running, Receiver(app) as receiver:
         running.install_plugin(ROOT)
-        running.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "sweep_off": True}
+        running.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
         yield running
 
 

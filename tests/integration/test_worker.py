@@ -34,7 +34,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
-    settings = {"webhook_url": f"{receiver.url}/hook", "webhook_secret": SECRET, "delivery_retry_schedule": "1s"}
+    settings = {"webhook_url": f"{receiver.url}/hook", "webhook_secret": SECRET, "worker_schedule": "1s"}
     with Courier(tmp_path, settings) as running:
         yield running
 
@@ -163,7 +163,7 @@ def test_sigterm_lets_the_delivery_end(courier: Courier, receiver: Receiver) -> 
 
 def test_sigterm_ends_within_the_grace_though_the_receiver_hangs(courier: Courier, receiver: Receiver) -> None:
     """A receiver that never answers delays the end only by the grace; its delivery doesn't count as failed."""
-    courier.configure(delivery_timeout_seconds=60)
+    courier.configure(worker_timeout_seconds=60)
     receiver.answer = Reply(delay=30.0)
     courier.stash.edit(1, title="Never")
     receiver.wait_for(1)
@@ -291,7 +291,7 @@ def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
 
 def test_nothing_is_deleted_before_the_retention_is_known(courier: Courier) -> None:
     """A worker that starts while Stash is away doesn't delete by the default retention."""
-    courier.configure(dead_letter_retention_days=365)
+    courier.configure(worker_dead_letter_days=365)
     courier.data.mkdir(parents=True)
     dlq = DeadLetterQueue(courier.data, clock=lambda: time.time() - 40 * 86_400)
     dlq.mark_reviewed([dlq.add(CorruptRow(1, "", 0, b"", "made up"), ValueError("made up"), 0)])

@@ -48,8 +48,8 @@ def test_a_boot_with_a_wrong_clock_delays_nothing_for_a_year(
     """A delivery that failed, and a destination that was held, are tried again within their usual waits."""
     stash.config.plugins[PLUGIN] = {
         "webhook_url": receiver.url,
-        "delivery_retry_schedule": f"{WAIT:.0f}s",
-        "sweep_off": True,
+        "worker_schedule": f"{WAIT:.0f}s",
+        "worker_sweep_off": True,
     }
     receiver.answer = lambda _: Reply(status)
     courier = FastForward(tmp_path / "data", stash)
@@ -73,7 +73,7 @@ def test_an_edit_during_a_delivery_waits_for_no_wrong_clock(tmp_path: Path, stas
     """The due time of an edit that came in during a delivery is corrected too."""
     courier = FastForward(tmp_path / "data", stash)
     with courier:
-        courier.queue.route([], [], 0.0)
+        courier.queue.route([], {})
     with closing(sqlite3.connect(courier.folder / files.QUEUE_DB)) as conn, conn:
         conn.execute(
             f"INSERT INTO {schema.DELIVERIES} (data, timestamp, status, destination, scene_id, event, seq, taken, "
@@ -89,7 +89,7 @@ def test_an_edit_during_a_delivery_waits_for_no_wrong_clock(tmp_path: Path, stas
 
 @pytest.fixture
 def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
-    with Courier(tmp_path, {"webhook_url": f"{receiver.url}/hook", "sweep_off": True}) as running:
+    with Courier(tmp_path, {"webhook_url": f"{receiver.url}/hook", "worker_sweep_off": True}) as running:
         running.data.mkdir(parents=True, exist_ok=True)
         yield running
 

@@ -16,8 +16,10 @@ from typing import Any, Self, TypeVar
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
+from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.stash.server import StandInStash
+from tests.support import connections
 
 T = TypeVar("T")
 PLUGIN = "stash_plugin"
@@ -65,6 +67,11 @@ class Courier:
         """Changes some settings, as a person does on Stash's page."""
         self._settings = {**self._settings, **settings}
         self.stash.configure(PLUGIN, self._settings)
+
+    def connect(self, *entries: Entry) -> None:
+        """Sets connections up, as the page does."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connections.store(self.data, *entries)
 
     # The worker
 

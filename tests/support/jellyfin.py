@@ -10,31 +10,27 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
-from stash_courier.worker.paths import PathMap
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, make
 from stash_courier.worker.stash.covers import Cover, no_cover
 from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.support.connections import connection
 from tests.support.media_samples import delivery
 
-PATHS = Settings(path_map=PathMap((("/data", "/media"),)), delivery_timeout_seconds=5.0)
+PATHS = {"path_map": "/data => /media", "timeout_seconds": 5}
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 PNG = b"\x89PNG\r\n\x1a\n another picture"
 VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
 
 
 @contextlib.contextmanager
-def jellyfin(
-    server: StandInJellyfin | str, settings: Settings = PATHS, cover: Cover = no_cover, **raw: object
-) -> Iterator[Jellyfin]:
+def jellyfin(server: StandInJellyfin | str, cover: Cover = no_cover, **values: object) -> Iterator[Jellyfin]:
     """Our destination for a server or an address."""
     url = server if isinstance(server, str) else server.url
-    made, problems = configure({"jellyfin_url": url, "jellyfin_api_key": KEY, **raw}, settings, cover)
-    assert problems == []
+    made = make(connection("jellyfin", {"url": url, "key": KEY, **PATHS, **values}), cover)
     try:
-        yield made[0]
+        yield made
     finally:
-        made[0].close()
+        made.close()
 
 
 def refused(ours: Jellyfin, one: Scene, **values: Any) -> DeliveryFailed:

@@ -23,7 +23,7 @@ class QueueDriver:
 
     def route(self, *events: SceneEvent, settle: float = 0.0, to: tuple[str, ...] = (DEST,)) -> None:
         """Routes events in the given order."""
-        self.queue.route([replace(e, seq=next(self.seqs)) for e in events], to, settle)
+        self.queue.route([replace(e, seq=next(self.seqs)) for e in events], dict.fromkeys(to, settle))
 
     def claim(self, now: float = START, limit: int = 10, destination: str = DEST) -> list[Delivery]:
         """Claims deliveries; none may be corrupt."""

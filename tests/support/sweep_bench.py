@@ -130,7 +130,7 @@ class SweepBench:
 
     def deliver(self) -> list[tuple[str, int, str]]:
         """Delivers everything as the worker would; returns what was sent."""
-        self.queue.route(self.queue.inbox_rows(), self.targets, 0.0)
+        self.queue.route(self.queue.inbox_rows(), dict.fromkeys(self.targets, 0.0))
         out = []
         for target in self.targets:
             for delivery in claim(self.queue, 1000, 1e12, target):

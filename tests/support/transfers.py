@@ -68,7 +68,7 @@ def opened(folder: Path) -> Iterator[Open]:
 
 def route(queue: SceneQueue, *events: SceneEvent) -> None:
     """Routes events with new seqs."""
-    queue.route([replace(event, seq=queue.next_seq()) for event in events], [DEST], 0.0)
+    queue.route([replace(event, seq=queue.next_seq()) for event in events], dict.fromkeys([DEST], 0.0))
 
 
 # Data folders to start from
@@ -152,7 +152,7 @@ def unrouted(folder: Path) -> None:
 def do_route(folder: Path) -> None:
     """Routes the inbox."""
     with opened(folder) as both:
-        both.queue.route(both.queue.inbox_rows(), [DEST], 0.0)
+        both.queue.route(both.queue.inbox_rows(), dict.fromkeys([DEST], 0.0))
 
 
 def do_claim(folder: Path) -> None:

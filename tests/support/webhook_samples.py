@@ -44,7 +44,7 @@ UPDATE = Delivery(3, "webhook:x", 17, "update", ("tags", "title"), 1_767_225_600
 DESTROY = dataclasses.replace(
     UPDATE, event="destroy", changed=(), path="/data/a/one.mkv", oshash="ab", checksum=""
 )
-MAPPED = Settings(path_map=PathMap((("/data", "/media"),)), delivery_timeout_seconds=5)
+MAPPED = Settings(path_map=PathMap((("/data", "/media"),)), worker_timeout_seconds=5)
 
 
 def destinations(raw: Mapping[str, object], settings: Settings = MAPPED) -> list[Webhook]:

@@ -214,7 +214,7 @@ def test_defaults_on_the_page_are_those_of_the_code() -> None:
     """The default on the page is the one that applies: entering it changes nothing."""
     for entry in ALL_SETTINGS:
         common = entry in settings.SETTINGS
-        if entry.type == "NUMBER" or entry.key == "delivery_retry_schedule":
+        if entry.type == "NUMBER" or entry.key == "worker_schedule":
             assert settings.parse({entry.key: entry.default}) == (settings.Settings(), ())
         else:
             assert entry.default.startswith("off, " if entry.type == "BOOLEAN" else "empty, ")

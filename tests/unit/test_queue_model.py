@@ -153,7 +153,7 @@ class Queue(RuleBasedStateMachine):
     def route(self, settle: float) -> None:
         rows = self.queue.inbox_rows()
         assert rows == self.unrouted
-        self.queue.route(rows, DESTINATIONS, settle)
+        self.queue.route(rows, dict.fromkeys(DESTINATIONS, settle))
         for event in self.unrouted:
             for name in DESTINATIONS:
                 self.arrive((name, event.scene_id), event, settle)

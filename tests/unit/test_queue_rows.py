@@ -30,7 +30,7 @@ FACTS = '"path": "", "oshash": "", "checksum": ""'
 def queue(tmp_path: Path) -> Iterator[SceneQueue]:
     """A queue with one delivery, of scene 5."""
     opened = SceneQueue(tmp_path, clock=lambda: START)
-    opened.route([event(5, seq=1)], [DEST], 0.0)
+    opened.route([event(5, seq=1)], dict.fromkeys([DEST], 0.0))
     yield opened
     opened.close()
 
@@ -72,7 +72,7 @@ def test_an_event_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, raw: 
     assert (corrupt.raw, corrupt.destination, corrupt.scene_id) == (raw, "", 0)
     assert str(corrupt.seq) in corrupt.reason
     assert isinstance(good, SceneEvent)
-    queue.route([corrupt, good], [DEST], 0.0)
+    queue.route([corrupt, good], dict.fromkeys([DEST], 0.0))
     assert queue.inbox_empty()
 
 
@@ -116,7 +116,7 @@ SPOILT_COLUMNS = [
 def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, column: str, value: object) -> None:
     """A corrupt delivery is claimed as a CorruptRow, is still one after a recovery, and can be removed."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET {column} = ?", (value,))
-    queue.route([event(6, seq=2)], [DEST], 0.0)
+    queue.route([event(6, seq=2)], dict.fromkeys([DEST], 0.0))
     claimed = claim(queue, 10, START)
     (corrupt,) = [row for row in claimed if isinstance(row, CorruptRow)]
     assert corrupt.destination == DEST
@@ -135,7 +135,7 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
 @pytest.mark.parametrize("due", ["soon", b"\xff", None])
 def test_an_invalid_due_time_holds_up_nothing(queue: SceneQueue, due: object) -> None:
     """A delivery with a damaged due time delays no others, and is due after the next start."""
-    queue.route([event(6, seq=2)], [DEST], 0.0)
+    queue.route([event(6, seq=2)], dict.fromkeys([DEST], 0.0))
     try:
         queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = ? WHERE scene_id = 5", (due,))
     except sqlite3.IntegrityError:
@@ -186,7 +186,7 @@ def test_the_ledger_reads_what_a_repair_saved(queue: SceneQueue) -> None:
 def test_a_damaged_generation_blocks_nothing(queue: SceneQueue) -> None:
     """A new event of a scene is routed even if the generation in its row is damaged."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET generation = 'x'")
-    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    queue.route([event(5, "update", "title", seq=2)], dict.fromkeys([DEST], 0.0))
     (delivery,) = claim(queue, 10, START)
     assert isinstance(delivery, Delivery)
     assert delivery.changed == ("title",)
@@ -195,14 +195,14 @@ def test_a_damaged_generation_blocks_nothing(queue: SceneQueue) -> None:
 def test_a_damaged_due_time_does_not_block_routing(queue: SceneQueue) -> None:
     """A new event of a scene is routed even if the due time in its row is damaged, and sets a new one."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET due = 'soon'")
-    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    queue.route([event(5, "update", "title", seq=2)], dict.fromkeys([DEST], 0.0))
     assert next_due(queue, DEST) == START
 
 
 def test_bytes_that_are_not_utf8_block_nothing(queue: SceneQueue) -> None:
     """Bytes in a text column that aren't UTF-8 make that row corrupt and leave the others readable."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = CAST(x'7bff7d' AS TEXT)")
-    queue.route([event(6, seq=2)], [DEST], 0.0)
+    queue.route([event(6, seq=2)], dict.fromkeys([DEST], 0.0))
     corrupt, good = claim(queue, 10, START)
     assert isinstance(corrupt, CorruptRow)
     assert corrupt.raw == b"{\xff}"
@@ -212,7 +212,7 @@ def test_bytes_that_are_not_utf8_block_nothing(queue: SceneQueue) -> None:
 def test_a_newer_event_replaces_a_corrupt_row(queue: SceneQueue) -> None:
     """An edit of a scene whose row is damaged is delivered."""
     queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = 'x', event = 'y', attempts = 'z'")
-    queue.route([event(5, "update", "title", seq=2)], [DEST], 0.0)
+    queue.route([event(5, "update", "title", seq=2)], dict.fromkeys([DEST], 0.0))
     (delivery,) = claim(queue, 10, START)
     assert isinstance(delivery, Delivery)
     assert (delivery.event, delivery.changed) == ("update", ("title",))
@@ -257,7 +257,7 @@ KEYS = {
     control.FORGET: {DEST: "discard"},
     control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
     control.LEDGER_LEFT: {DEST: START},
-    control.PROBLEMS: [["sweep_off", "A sentence."]],
+    control.PROBLEMS: [["worker_sweep_off", "A sentence."]],
     control.CONTEXT: "boot 1:2 3:4",
 }
 FITTING = {  # of these, the cells that are valid for a key
@@ -321,7 +321,7 @@ def test_a_history_is_bounded() -> None:
 def test_an_outage_pushes_out_nothing_that_counted() -> None:
     """After a long outage the history still has every counted attempt, and the latest of the outage."""
     most = 100
-    assert (parse({"delivery_max_attempts": most})[1], bool(parse({"delivery_max_attempts": most + 1})[1])) == (
+    assert (parse({"worker_attempts": most})[1], bool(parse({"worker_attempts": most + 1})[1])) == (
         (),
         True,
     )
@@ -420,7 +420,7 @@ def test_the_hooks_insert_scans_nothing(queue: SceneQueue) -> None:
 
 def test_the_file_shrinks_again(queue: SceneQueue, tmp_path: Path) -> None:
     """After a big backlog was delivered, queue.db and its log are small again."""
-    queue.route([event(n, "destroy", seq=n, path="x" * 500) for n in range(10, 5000)], [DEST], 0.0)
+    queue.route([event(n, "destroy", seq=n, path="x" * 500) for n in range(10, 5000)], dict.fromkeys([DEST], 0.0))
     queue.tidy()
     full = (tmp_path / "queue.db").stat().st_size
     with queue.transaction():
@@ -437,7 +437,7 @@ def test_tidying_does_not_wait_for_readers(queue: SceneQueue, tmp_path: Path) ->
     with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute(f"SELECT count(*) FROM {schema.DELIVERIES}").fetchone()
-        queue.route([event(6, seq=2)], [DEST], 0.0)
+        queue.route([event(6, seq=2)], dict.fromkeys([DEST], 0.0))
         before = time.monotonic()
         queue.tidy()
         assert time.monotonic() - before < BUSY_SECONDS / 2

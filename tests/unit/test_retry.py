@@ -31,7 +31,7 @@ def decided(
         DeliveryFailed(failure, "it failed", retry_after=retry_after),
         NOW,
         held=held,
-        settings=Settings(delivery_retry_schedule=SCHEDULE, delivery_max_attempts=max_attempts),
+        settings=Settings(worker_schedule=SCHEDULE, worker_attempts=max_attempts),
         rng=lambda: rng,
     )
 

@@ -114,7 +114,7 @@ def test_an_event_with_a_lower_seq_is_not_lost(driver: QueueDriver) -> None:
     """An edit during a delivery is delivered even if its seq is lower, because the clock was set back."""
     driver.route(event(5))
     first = driver.only()
-    driver.queue.route([event(5, "update", "date", seq=7)], [DEST], 0.0)
+    driver.queue.route([event(5, "update", "date", seq=7)], dict.fromkeys([DEST], 0.0))
     driver.done(first)
     assert driver.only().changed == ("date",)
 

@@ -114,7 +114,9 @@ def test_a_probe_is_the_newest_edit_that_never_failed(driver: QueueDriver) -> No
 
 def test_a_probe_is_found_behind_many_failures(driver: QueueDriver) -> None:
     """Finding a probe looks at few rows, however many wait."""
-    driver.queue.route([event(scene, seq=scene, at=START - 9) for scene in range(1, 5001)], [DEST], 0.0)
+    driver.queue.route(
+        [event(scene, seq=scene, at=START - 9) for scene in range(1, 5001)], dict.fromkeys([DEST], 0.0)
+    )
     driver.queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET attempts = 1 WHERE scene_id > 5")
     driver.route(event(9000))
     (probe,) = driver.queue.claim_probe(DEST, START)
@@ -324,7 +326,7 @@ def test_seq_never_runs_backwards(tmp_path: Path, queue: SceneQueue) -> None:
     """In a new file ids start at the current time, so that they don't repeat those of an earlier file."""
     first = store.put(str(tmp_path), b"{}", 0.0)
     assert first > 1_700_000_000_000
-    queue.route(queue.inbox_rows(), [], 0.0)
+    queue.route(queue.inbox_rows(), {})
     assert queue.next_seq() == first + 1
     assert store.put(str(tmp_path), b"{}", 0.0) == first + 2
     queue.put_many([b"{}", b"[]"])

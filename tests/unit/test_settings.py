@@ -12,14 +12,14 @@ from stash_courier.worker.settings import SETTINGS, Settings, label, parse
 
 KEYS = [setting.key for setting in SETTINGS]
 NUMBERS = {
-    "delivery_concurrency": (1, 32),
-    "delivery_max_attempts": (1, 100),
-    "delivery_timeout_seconds": (1, 300),
-    "delivery_settle_seconds": (0, 86400),
-    "dead_letter_retention_days": (1, 3650),
-    "sweep_minutes": (1, 1440),
+    "worker_concurrency": (1, 32),
+    "worker_attempts": (1, 100),
+    "worker_timeout_seconds": (1, 300),
+    "worker_settle_seconds": (0, 86400),
+    "worker_dead_letter_days": (1, 3650),
+    "worker_sweep_minutes": (1, 1440),
 }
-TEXTS = ["delivery_retry_schedule", "filter_paths", "filter_skip_events", "filter_skip_tags", "path_map"]
+TEXTS = ["worker_schedule", "filter_paths", "filter_skip_events", "filter_skip_tags", "path_map"]
 
 
 def value_of(key: str, value: object) -> object:
@@ -41,7 +41,7 @@ def problem_of(key: str, value: object) -> tuple[object, str]:
 def test_label_is_the_name_on_the_page() -> None:
     """Messages name a setting as Stash's page does. A key of another version is shown as it is."""
     assert destinations.ALL_SETTINGS  # importing it makes the settings of destinations known
-    assert label("sweep_minutes") == '"Sweep, minutes between two"'
+    assert label("worker_sweep_minutes") == '"Sweep, minutes between two"'
     assert label("webhook_url") == '"Webhook, URL"'
     assert label("of_another_version") == '"of_another_version"'
 
@@ -86,26 +86,26 @@ def test_numbers_outside_the_range_are_refused(key: str) -> None:
 
 def test_schedule_takes_units_spaces_and_commas() -> None:
     """A schedule is written in the usual units, separated by spaces or commas."""
-    assert value_of("delivery_retry_schedule", "1s, 5m 2h,1d  7d") == (1.0, 300.0, 7200.0, 86400.0, 604800.0)
-    assert value_of("delivery_retry_schedule", " , ") == Settings().delivery_retry_schedule
-    assert value_of("delivery_retry_schedule", "1s " * 50) == (1.0,) * 50
+    assert value_of("worker_schedule", "1s, 5m 2h,1d  7d") == (1.0, 300.0, 7200.0, 86400.0, 604800.0)
+    assert value_of("worker_schedule", " , ") == Settings().worker_schedule
+    assert value_of("worker_schedule", "1s " * 50) == (1.0,) * 50
 
 
 @pytest.mark.parametrize("bad", ["5", "5x", "0s", "8d", "169h", "-5s", "1.5m", "5 m", "9999999s", "5s;5m"])
 def test_schedule_with_a_bad_entry_is_not_used_in_part(bad: str) -> None:
     """With one invalid entry the whole default schedule is used, and the message names the entry's position."""
-    held, message = problem_of("delivery_retry_schedule", f"10s {bad}")
-    assert held == Settings().delivery_retry_schedule
+    held, message = problem_of("worker_schedule", f"10s {bad}")
+    assert held == Settings().worker_schedule
     assert "entr" in message
     assert " 2" in message
 
 
 def test_schedule_has_a_length_limit() -> None:
     """A schedule of more than 50 entries is refused."""
-    assert "at most 50" in problem_of("delivery_retry_schedule", "1s " * 51)[1]
+    assert "at most 50" in problem_of("worker_schedule", "1s " * 51)[1]
 
 
-@pytest.mark.parametrize("key", ["filter_only_organized", "sweep_off"])
+@pytest.mark.parametrize("key", ["filter_only_organized", "worker_sweep_off"])
 def test_switches(key: str) -> None:
     """A switch is on or off as Stash stores it. Anything else is reported and counts as off."""
     assert value_of(key, True) is True
@@ -207,7 +207,7 @@ HOSTILE = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), HOSTILE), st.text(alphabet="/\\aC:\u0130ß"))
-@example({"delivery_concurrency": 10**5000}, "")
+@example({"worker_concurrency": 10**5000}, "")
 def test_hostile_settings(raw: dict[str, object], path: str) -> None:
     """Whatever is in Stash's settings, they can be parsed and used, and each problem names a setting."""
     settings, problems = parse(raw)
@@ -216,7 +216,7 @@ def test_hostile_settings(raw: dict[str, object], path: str) -> None:
     assert len(names) == len(set(names))
     for key, (low, high) in NUMBERS.items():
         assert low <= getattr(settings, key) <= high
-    assert all(1 <= wait <= 604800 for wait in settings.delivery_retry_schedule)
+    assert all(1 <= wait <= 604800 for wait in settings.worker_schedule)
     settings.path_map.apply(path)
     for prefix in settings.filter_paths:
         matches_prefix(path, prefix)

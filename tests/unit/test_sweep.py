@@ -121,7 +121,7 @@ class TestChanges:
         seen.deliver()
         seen.library.change(2, seen.wall)
         seen.hook(2)
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         seen.library.change(3, seen.wall)
         seen.hook(3)
         seen.wait(HOUR)
@@ -216,7 +216,7 @@ class TestChanges:
     def test_a_change_during_a_delivery(self, seen: SweepBench) -> None:
         """A change after a waiting delivery was fetched is found by the sweep after that delivery."""
         seen.hook(5)
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         fetched = seen.wall
@@ -239,7 +239,7 @@ class TestChanges:
         """The sweep doesn't send again what became a dead letter, until the scene changes again."""
         seen.library.change(6, seen.wall)
         seen.hook(6)
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         seen.wait(5.0)
         assert isinstance(delivery, Delivery)
@@ -259,7 +259,7 @@ class TestChanges:
         seen.library.change(6, seen.wall)
         seen.hook(6)
         seen.wall -= 5 * HOUR
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         seen.dlq.add(delivery, ValueError("no"), 1)
@@ -277,7 +277,7 @@ class TestChanges:
         seen.run()
         seen.wait(1.0)
         seen.hook(9)
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         claimed = claim(seen.queue, 4, 1e12, "webhook:a")
         assert next(d.scene_id for d in claimed if isinstance(d, Delivery)) == 9
 
@@ -339,7 +339,7 @@ class TestDestroys:
         """A deletion that became a dead letter isn't sent again by later sweeps."""
         del seen.library.scenes[3]
         seen.run()
-        seen.queue.route(seen.queue.inbox_rows(), seen.targets, 0.0)
+        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
         (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
         assert isinstance(delivery, Delivery)
         seen.dlq.add(replace(delivery, event="destroy"), ValueError("no"), 1)

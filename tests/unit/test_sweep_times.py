@@ -100,13 +100,13 @@ class TestWhen:
     def test_the_interval(self, seen: SweepBench) -> None:
         """A sweep is due as often as the setting says, and at once when a worker starts."""
         seen.run()
-        assert seen.sweep.due_in(Settings(sweep_minutes=20)) == 20 * 60.0
+        assert seen.sweep.due_in(Settings(worker_sweep_minutes=20)) == 20 * 60.0
         seen.restart()
-        assert seen.sweep.due_in(Settings(sweep_minutes=20)) == 0.0
+        assert seen.sweep.due_in(Settings(worker_sweep_minutes=20)) == 0.0
 
     def test_it_can_be_switched_off(self, seen: SweepBench) -> None:
         """Without a destination, or when it is switched off, the sweep asks nothing."""
-        assert seen.sweep.due_in(Settings(sweep_off=True)) > 1e9
+        assert seen.sweep.due_in(Settings(worker_sweep_off=True)) > 1e9
         seen.sweep.meet(())
         assert seen.sweep.due_in(Settings()) > 1e9
 

@@ -1,7 +1,8 @@
 """The only module that asks Stash: for settings, scenes and ids, through its GraphQL API.
 
-It changes nothing in Stash but the plugin's settings, and those only for a button. It doesn't wait or retry: if Stash can't be asked now it raises StashUnavailable,
-and the worker decides when to try again. queries.py has the queries and decoders, wire.py the transport.
+It changes nothing in Stash but the plugin's settings, and those only for a button. It doesn't wait or retry: if
+Stash can't be asked now it raises StashUnavailable, and the worker decides when to try again. queries.py has the
+queries and decoders, wire.py the transport.
 """
 
 from __future__ import annotations

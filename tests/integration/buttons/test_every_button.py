@@ -15,12 +15,12 @@ from tests.support.buttons import COOKIE, SECRET, Buttons, webhook
 
 TOKEN = "secrettokenofareceiver1234567890"
 NONSENSE = {
-    "delivery_concurrency": "many",
-    "delivery_retry_schedule": "soon, later",
-    "dead_letter_retention_days": -3,
+    "worker_concurrency": "many",
+    "worker_schedule": "soon, later",
+    "worker_dead_letter_days": -3,
     "filter_skip_events": ["create"],
     "path_map": 5,
-    "sweep_off": "perhaps",
+    "worker_sweep_off": "perhaps",
 }
 
 
@@ -66,7 +66,7 @@ def test_a_bad_call_is_one_sentence(buttons: Buttons, args: dict[str, Any]) -> N
 def test_no_button_deletes_by_a_retention_that_cannot_be_read(stash: StandInStash, buttons: Buttons) -> None:
     """While the retention setting is invalid, nothing is deleted."""
     buttons.seed(7, "plex", Failure.BUG, age_days=400)
-    stash.configure("stash_plugin", {"webhook_url": "http://127.0.0.1:9", "dead_letter_retention_days": 36500})
+    stash.configure("stash_plugin", {"webhook_url": "http://127.0.0.1:9", "worker_dead_letter_days": 36500})
     pressed = buttons.press("purge_dead_letters")
     assert (pressed.output["purged"], pressed.output["left"]) == (0, 1)
     assert "Dead letters, days to keep" in pressed.output["lines"][0]

@@ -110,7 +110,7 @@ def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, monkeypatch: pytest.
     with closing(SceneQueue(tmp_path)) as queue, closing(DeadLetterQueue(tmp_path)) as dlq:
         for scene in range(1, 6):
             event = SceneEvent(queue.next_seq(), scene, "update", (), 1.0)
-            queue.route([event], ["plex"], 0.0)
+            queue.route([event], dict.fromkeys(["plex"], 0.0))
         monkeypatch.setattr(SceneQueue, "remove", Mock(side_effect=[None, InterruptedError]))
         with pytest.raises(InterruptedError):
             transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 100)

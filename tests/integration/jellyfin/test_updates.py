@@ -204,7 +204,7 @@ def test_the_key_is_only_in_its_header(server: StandInJellyfin) -> None:
 def test_a_server_on_windows(server: StandInJellyfin) -> None:
     """An item on a Windows server is found by its Windows path in any case."""
     item_id = server.add("D:\\Media\\Movies\\One.mkv")
-    windows = Settings(path_map=PathMap((("/data", "d:\\media"),)), delivery_timeout_seconds=5.0)
+    windows = Settings(path_map=PathMap((("/data", "d:\\media"),)), worker_timeout_seconds=5.0)
     one = scene()
     with jellyfin(server, windows) as ours:
         ours.deliver(delivery("jellyfin", one), one)

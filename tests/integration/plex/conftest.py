@@ -51,7 +51,7 @@ def plex(server: Server) -> Iterator[Make]:
         clock: Callable[[], float] = time.monotonic,
         **raw: object,
     ) -> Plex:
-        settings, _ = parse({"path_map": "/data => /media", "delivery_timeout_seconds": 5, **raw})
+        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
         address = {"plex_url": url or server.url, "plex_token": TOKEN}
         ((one,), problems) = configure({**address, **raw}, settings, cover, clock=clock)
         assert problems == []
