@@ -21,7 +21,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.connections.store import Conflict, Store
+from stash_courier.worker.connections.store import Conflict, Store, Stored
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
@@ -78,6 +78,7 @@ class Registry:
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
+        self._stored: Stored | None = None
         self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
@@ -95,11 +96,11 @@ class Registry:
         Raises:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
-        if self._raw == dict(raw) and not self._store.changed():
+        stored = self._store.read()
+        if self._raw == dict(raw) and self._stored is stored:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        stored = self._store.read()
         loaded = destinations.load(raw, stored, settings, self._cover)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
@@ -118,7 +119,7 @@ class Registry:
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
         self.unusable = bool(loaded.unusable) or loaded.unsure
-        self._raw = dict(raw)
+        self._raw, self._stored = dict(raw), stored
         for problem in problems:
             log.warning("%s", ": ".join(filter(None, (problem.connection, problem.message))))
         log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
@@ -188,11 +189,11 @@ class Registry:
 
     def leave(self) -> None:
         """Deletes connections that were to be deleted once everything was sent, if it was."""
-        for name, entry in self._loaded.entries.items():
-            if entry.state == "leaving" and not self._queue.holds(name):
-                stored = self._store.read()
+        left = [entry.id for entry in self._store.read().entries if entry.state == "leaving"]
+        for name in left:
+            if name in self._loaded.entries and not self._queue.holds(name):
                 with contextlib.suppress(Conflict):  # then the next look does it
-                    self._store.change(stored.revision, partial(drafts.deleted, connection=name))
+                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=name))
                 log.info("%s is deleted: everything that waited was sent", name)
 
     def note_removed(self, name: str) -> None:
