@@ -22,7 +22,8 @@ from stash_courier.worker.destinations.webhook.render import (
     render_test,
     shown_address,
 )
-from stash_courier.worker.destinations.webhook.values import Item
+from stash_courier.worker.destinations.webhook.values import NAMES, Item
+from tests import ROOT
 from tests.support.webhook_items import (
     AT,
     HOSTILE,
@@ -417,3 +418,11 @@ def test_the_address_that_is_shown() -> None:
     shown = {name: shown_address(preset, address) for name, preset in PRESETS.items()}
     assert {name for name, text in shown.items() if text == "h:8080"} == {"discord", "slack", "telegram"}
     assert shown["standard"] == "http://h:8080/api/webhooks/1/token"
+
+
+def test_the_documentation_is_complete() -> None:
+    """docs/webhooks.md has a row for each preset and each name that templates can use."""
+    text = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|(?: (.*) \|)?$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == [*PRESETS, *NAMES]
+    assert dict(rows[len(PRESETS) :]) == NAMES

@@ -73,6 +73,12 @@ def test_keys_are_left_alone() -> None:
     assert filled({"{title}": "{title}"}) == {"{title}": "First light"}
 
 
+def test_lone_surrogates_of_a_template() -> None:
+    """A lone surrogate that was typed into a template, also as an escape in a key, becomes U+FFFD."""
+    made = render(form("custom", {"template": '{"\\ud800": "\\udfff", "a": "\ud800{title}"}'}), item())
+    assert parsed(made) == {"\ufffd": "\ufffd", "a": "\ufffdFirst light"}
+
+
 def test_values_are_not_filled_in_again() -> None:
     """A title that looks like a placeholder, or like JSON, stays what it is."""
     title = '{details} {{ "}],{"x":1'
