@@ -26,7 +26,7 @@ help:
 demo: .venv/.installed
 	.venv/bin/python -m tests.demo
 
-test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed
+test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed
 	.venv/bin/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 torture: .venv/.installed .build/fuzz/.installed
@@ -39,6 +39,15 @@ torture: .venv/.installed .build/fuzz/.installed
 	@if $(@D)/venv/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
 		--require-hashes --requirement $<; then : >$@; \
 	else echo "atheris can't be installed for this system and interpreter, so the codec is not fuzzed" | tee $@; fi
+
+# Node-RED and the judges of webhooks that npm has. If they can't be installed, the file contains the reason, and
+# their tests are skipped with that text.
+.build/npm/.installed: tests/npm/package.json tests/npm/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@if ! command -v npm >/dev/null; then echo "npm is not installed" | tee $@; \
+	elif (cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts --engine-strict); then : >$@; \
+	else echo "npm can't install what tests/npm/package-lock.json lists" | tee $@; fi
 
 # The queues that ours is compared with have their own environment, so that .venv contains only what is locked.
 bench: .venv/.installed .build/bench/venv/.installed

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from tests.standin.receivers import (
     say,
 )
 from tests.support import certificate
+from tests.support.programs import free_port, running
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -66,29 +66,6 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> str:
     if not certificate.can_make():
         pytest.skip(certificate.MISSING)
     return certificate.make(tmp_path_factory.mktemp("tls") / "self-signed.pem")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    """Runs a server until the block ends; waits until it listens."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            for _ in range(500):
-                if process.poll() is not None:
-                    raise RuntimeError(f"{command[0]} ended: {process.stderr.read().decode()}")  # type: ignore[union-attr]
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                time.sleep(0.02)
-            yield
-        finally:
-            process.terminate()
-            process.communicate()
 
 
 def webhook_to(url: str, secret: str = SECRET, timeout: float = 10) -> Webhook:

@@ -43,6 +43,7 @@ def test_an_edit_arrives_with_all_its_fields() -> None:
         "type": "scene.updated",
         "timestamp": "2026-01-01T00:00:00.500Z",
         "data": {
+            "summary": "Scene changed: one (tags, title)",
             "id": "17",
             "title": "one",
             "code": "C-1",
@@ -106,6 +107,7 @@ def test_a_deletion_arrives_with_what_is_left() -> None:
     got = delivered({}, DESTROY, None).json()
     assert got["type"] == "scene.destroyed"
     assert got["data"] == {
+        "summary": "Scene deleted: one",
         "id": "17",
         "path": "/media/a/one.mkv",
         "oshash": "ab",
@@ -142,6 +144,7 @@ def test_a_huge_scene_is_identified_but_not_sent() -> None:
     data = cut.json()["data"]
     message = data.pop("message")
     assert data == {
+        "summary": "Scene changed: one (tags, title)",
         "id": "17",
         "path": "/media/a/one.mkv",
         "updated_at": "2024-05-02T10:00:00+02:00",

@@ -8,14 +8,14 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Delivery, Named, Scene
 from stash_courier.worker.destinations.webhook.settings import Secret
+from stash_courier.worker.destinations.webhook.values import summary_of, timestamp
 from stash_courier.worker.paths import PathMap
 
 LARGEST_BODY = 256 * 1024  # bytes; of a larger body only what identifies the scene is sent
-IDENTITY = ("id", "path", "oshash", "checksum", "updated_at", "changed", "sequence")
+IDENTITY = ("summary", "id", "path", "oshash", "checksum", "updated_at", "changed", "sequence")
 DIGEST_CHARACTERS = 16  # of the content's digest in a message's id; 64 bits
 
 
@@ -53,16 +53,17 @@ def serialize(event_type: str, at: float, data: Mapping[str, object]) -> Message
     """The message: JSON in ASCII, in which a path that isn't valid UTF-8 survives as an escape.
 
     Above 256 KiB the body contains only what identifies the scene, and says so. The digest is always of all data.
+    Every ``data`` begins with a ``summary``, the event in one line.
 
     Args:
         event_type: such as ``scene.updated``.
         at: when the event happened, unix seconds. It isn't content, so it isn't part of the digest.
     """
-    timestamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    data = {"summary": summary_of(event_type, data), **data}
     head = b'{"type":%b,' % _json(event_type)
     content = _json(data)
     digest = hashlib.sha256(head + content).hexdigest()[:DIGEST_CHARACTERS]
-    start = b'%b"timestamp":%b,"data":' % (head, _json(timestamp))
+    start = b'%b"timestamp":%b,"data":' % (head, _json(timestamp(at)))
     size = len(start) + len(content) + len(b"}")
     if size > LARGEST_BODY:
         kept = {key: data[key] for key in IDENTITY if key in data}
