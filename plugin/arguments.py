@@ -15,7 +15,7 @@ from stash_courier.plugin.errors import BadInputError
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-LONGEST_TEXT = {"error_type": 300, "destination": 300, "group": 400}  # characters
+LONGEST_TEXT = {"error_type": 300, "destination": 300, "connection": 300, "group": 400}  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Arguments:
     ids: tuple[int, ...] | None = None  # of dead letters
     error_type: str | None = None
     destination: str | None = None  # its id
+    connection: str | None = None  # its id
     group: str | None = None  # the key of a group of dead letters
     waiting: Literal["dead_letter", "discard"] | None = None  # what becomes of what waits for a destination
     limit: int | None = None
@@ -98,6 +99,7 @@ READERS = {
     "ids": _ids,
     "error_type": _text,
     "destination": _text,
+    "connection": _text,
     "group": _text,
     "waiting": _waiting,
     "limit": _number,

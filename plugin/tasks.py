@@ -18,6 +18,7 @@ from stash_courier.plugin.buttons import (
     deliver_now,
     enqueue,
     forget_destination,
+    skipped,
     status,
 )
 from stash_courier.plugin.context import Context
@@ -29,7 +30,7 @@ from stash_courier.worker.stash.client import StashUnavailable
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
-WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
+WITHOUT_BUTTON = {"forget_destination", "send_skipped"}  # modes that need an argument, which a button can't give
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.
@@ -45,6 +46,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "convert_settings": (convert.convert_settings, ()),
     "enqueue_all": (enqueue.enqueue_all, ()),
     "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
+    "send_skipped": (skipped.send_skipped, ("connection",)),
     "pause": (controls.pause, ()),
     "resume": (controls.resume, ()),
     "restart_worker": (controls.restart_worker, ()),
