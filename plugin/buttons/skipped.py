@@ -26,7 +26,7 @@ def send_skipped(context: Context, arguments: Arguments) -> dict[str, object]:
     if name not in entries:
         known = ", ".join(sorted(entries)) or "none"
         raise BadInputError(f"There is no connection {flat(name)!r}. Connections: {known}. {NOTHING}")
-    if entries[name].state == "off":
+    if entries[name].state not in {"on", "paused"}:
         raise BadInputError(f"{flat(name)} is switched off. Switch it on first. {NOTHING}")
     queued = _queue(context, name)
     order = "Edits are delivered before them." if queued else ""

@@ -55,12 +55,8 @@ class Store:
         self._seen: object = None
         self._known = Stored()
 
-    def changed(self) -> bool:
-        """Whether ``read`` would read the file again. Costs one look at its entry in the folder."""
-        return self._signature() != self._seen
-
     def read(self) -> Stored:
-        """The content. Never raises: what can't be read is in ``problem``."""
+        """The content; the same object while the file is the same. Never raises: see ``problem``."""
         seen = self._signature()
         if self._seen is None or seen != self._seen:
             self._known = self._read()

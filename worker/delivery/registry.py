@@ -7,18 +7,21 @@ the quick start whose id changes, because a second URL of its host was added or 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 from stash_courier.queue import control, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.connections.store import Store
+from stash_courier.worker.connections.store import Conflict, Store, Stored
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
@@ -44,7 +47,7 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
         known[name] = breaker.configured(health, connection.fingerprint) if connection else health
     for name, health in stored.items():
         if name not in known:
-            kept = loaded.unsure and not health.removed_at
+            kept = loaded.names(name, removed=bool(health.removed_at))
             known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
     return known
 
@@ -75,6 +78,7 @@ class Registry:
         self._raw: dict[str, object] | None = None
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
+        self._stored: Stored | None = None
         self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
@@ -92,11 +96,11 @@ class Registry:
         Raises:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
-        if self._raw == dict(raw) and not self._store.changed():
+        stored = self._store.read()
+        if self._raw == dict(raw) and self._stored is stored:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        stored = self._store.read()
         loaded = destinations.load(raw, stored, settings, self._cover)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
@@ -110,12 +114,12 @@ class Registry:
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
-        trusted = raw and "worker_dead_letter_days" not in invalid
+        trusted = not loaded.unsure and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
         self.unusable = bool(loaded.unusable) or loaded.unsure
-        self._raw = dict(raw)
+        self._raw, self._stored = dict(raw), stored
         for problem in problems:
             log.warning("%s", ": ".join(filter(None, (problem.connection, problem.message))))
         log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
@@ -145,7 +149,7 @@ class Registry:
 
     def _targets(self, loaded: Loaded, known: Mapping[str, Health]) -> dict[str, float]:
         """The ids of connections that aren't switched off, and of those that unreadable settings hide."""
-        off = {name for name, entry in loaded.entries.items() if entry.state == "off"}
+        off = {name for name, entry in loaded.entries.items() if entry.state in {"off", "leaving"}}
         ids = [name for name in known if name not in self.removed and name not in off]
         connections = loaded.connections
         return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
@@ -177,12 +181,20 @@ class Registry:
         raw = self._raw or {}
         values = [raw.get(entry.key) for entry in fields.entries(QuickStart) if entry.type == "secret"]
         for entry in self._loaded.entries.values():
-            kind = destinations.kinds().get(entry.kind)
-            known = {one.key: one.type for one in fields.entries(kind.Options)} if kind else {}
-            values += [value for key, value in entry.values.items() if known.get(key, "secret") == "secret"]
+            secret = destinations.secret_fields(entry.kind, entry.values)
+            values += [value for key, value in entry.values.items() if key in secret]
         return tuple(
             sorted({word for value in values if value for word in re.split(r"[\s;]+", str(value)) if word})
         )
+
+    def leave(self) -> None:
+        """Deletes connections that were to be deleted once everything was sent, if it was."""
+        left = [entry.id for entry in self._store.read().entries if entry.state == "leaving"]
+        for name in left:
+            if name in self._loaded.entries and not self._queue.holds(name):
+                with contextlib.suppress(Conflict):  # then the next look does it
+                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=name))
+                log.info("%s is deleted: everything that waited was sent", name)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""

@@ -34,8 +34,8 @@ def decide(
     *,
     held: bool,
     policy: Policy,
-    scene: Scene | None,
     rng: Callable[[], float],
+    scene: Scene | None = None,
 ) -> Decision:
     """Decides about one failed delivery.
 
@@ -46,8 +46,8 @@ def decide(
         held: the destination is ill or gone after this failure, so all of its deliveries wait.
         policy: the retry schedule, the counted attempts after which it is a dead letter, and what becomes of a
             scene that the media server doesn't have.
-        scene: as it was to be sent; None for a destroy.
         rng: gives numbers in [0, 1), for the jitter.
+        scene: as it was to be sent; None for a destroy.
     """
     row = CLASSES[error.failure]
     tried = replace(delivery, attempts=delivery.attempts + 1)

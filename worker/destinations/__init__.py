@@ -108,6 +108,7 @@ class Loaded:
     unusable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # id → labels of what to correct
     problems: tuple[Problem, ...] = ()
     unsure: bool = False  # there may be more connections than these: some settings can't be read
+    retired: frozenset[str] = frozenset()  # ids of deleted connections
 
     @property
     def empty(self) -> bool:
@@ -129,7 +130,7 @@ class Loaded:
             name: its id.
             removed: the worker knows it as removed.
         """
-        return name in self.entries or (self.unsure and not removed)
+        return name in self.entries or (self.unsure and not removed and name not in self.retired)
 
 
 @cache
@@ -161,10 +162,12 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
             unusable[name] = tuple(dict.fromkeys(faults))
             continue
         connections[name] = connection
-        if entry.state == "on":
+        if connection.sends:
             destinations[name] = make(connection, cover)
-    unsure = not raw or stored.unknown or bool(implicit.bad_urls)
-    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure)
+    # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
+    lost = not raw and not stored.revision
+    unsure = lost or stored.unknown or bool(implicit.bad_urls)
+    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure, stored.retired)
 
 
 def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, list[Problem]]:
@@ -188,6 +191,14 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
     how = policy(shared, settings, getattr(options, "absent", "wait"))
     return Connection(entry, shared, how, options, fingerprint), []
+
+
+def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
+    """The fields of a connection that no answer shows. An unknown kind shows none."""
+    module = kinds().get(kind)
+    if module is None:
+        return frozenset(values)
+    return frozenset(one.key for one in fields.entries(module.Options) if one.type == "secret")
 
 
 def field_label(kind: str, key: str) -> str:
