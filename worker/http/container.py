@@ -12,7 +12,7 @@ ROOT = Path("/")
 MARKS = (".dockerenv", "run/.containerenv")  # files that Docker and Podman make
 # Files that every runtime of containers mounts from outside. No other system does.
 MOUNTED = {"/etc/hostname", "/etc/hosts"}
-_GROUP = re.compile(r"/(docker|lxc|kubepods)\b|(docker|libpod|crio|cri-containerd)-[0-9a-f]{12}")
+_GROUP = re.compile(r"/(docker|lxc)/|/kubepods\b|(docker|libpod|crio|cri-containerd)-[0-9a-f]{12}")
 _SILENT = {Failure.UNREACHABLE, Failure.BUSY}
 
 

@@ -135,6 +135,8 @@ def _of_files(one: Missing) -> list[tuple[str, Change]]:
 
 def _of_folders(one: Missing, libraries: Sequence[Library]) -> list[tuple[str, Change]]:
     """Rules that lead to libraries' folders with the name of a folder in the path, with words for each folder."""
+    if not none_holds(one.where, libraries):
+        return []
     return [
         (f"{library.name} has a folder of that name at {folder}", _change(place, rule))
         for place in one.where
