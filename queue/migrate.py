@@ -62,7 +62,7 @@ CREATE INDEX deliveries_due ON ack_queue_deliveries
 
 # Scenes that a media server doesn't have are counted by "Show status".
 QUEUE_4_ABSENT = """
-CREATE INDEX sent_absent ON sent (destination, scene_id) WHERE outcome = 'absent';
+CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 """
 
 # Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.

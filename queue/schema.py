@@ -61,7 +61,7 @@ CREATE TABLE sent (                         -- the ledger
     outcome TEXT NOT NULL,                  -- sent, filtered, absent: see ledger.py
     cover BLOB,                             -- SHA-256 of the cover that the item has from us; see stash/covers.py
     PRIMARY KEY (destination, scene_id)) WITHOUT ROWID;
-CREATE INDEX sent_absent ON sent (destination, scene_id) WHERE outcome = 'absent';
+CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 
 CREATE TABLE destinations (destination TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE control (key TEXT PRIMARY KEY, value TEXT NOT NULL);
