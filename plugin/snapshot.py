@@ -6,10 +6,10 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from stash_courier.queue import control
+from stash_courier.queue import control, ledger
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
@@ -34,6 +34,7 @@ class Snapshot:
     notices: tuple[str, ...]  # sentences that the worker left for a person
     last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
+    absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
@@ -88,6 +89,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
+        absent=ledger.count_absent(conn),
         stash_slow=stored(control.STASH_SLOW),
     )
 

@@ -19,6 +19,7 @@ from stash_courier.plugin.buttons import (
     deliver_now,
     enqueue,
     forget_destination,
+    skipped,
     status,
 )
 from stash_courier.plugin.context import Context
@@ -31,7 +32,7 @@ DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change o
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
-WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
+WITHOUT_BUTTON = {"forget_destination", "send_skipped"}  # modes that need an argument, which a button can't give
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.
@@ -53,6 +54,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "save_connection": (connections.save_connection, (*DRAFT, "revision")),
     "test_connection": (connections.test_connection, DRAFT),
     "delete_connection": (connections.delete_connection, ("id", "waiting", "revision")),
+    "send_skipped": (skipped.send_skipped, ("connection",)),
     "pause": (controls.pause, ()),
     "resume": (controls.resume, ()),
     "restart_worker": (controls.restart_worker, ()),

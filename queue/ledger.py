@@ -15,6 +15,10 @@ from stash_courier.queue import statements as sql
 DELETED_ROWS = 1000  # in one transaction
 
 
+# filtered: never sent, a filter excludes it; absent: skipped, the media server doesn't have it
+Outcome = Literal["sent", "filtered", "absent"]
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """How the last delivery of a scene to a destination ended."""
@@ -25,7 +29,7 @@ class Sent:
     updated_at: str  # the scene's updated_at as Stash wrote it; "" after a destroy
     fetched_at: float  # wall time at which Stash was asked, unix seconds
     path: str  # the scene's path as Stash sees it
-    outcome: Literal["sent", "filtered"]  # filtered: never sent, a filter excludes it
+    outcome: Outcome
     cover: bytes = b""  # digest of the cover that the item got from us; b"": none, or not known
 
 
@@ -40,7 +44,8 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended. A scene sent once stays sent; without a cover the stored one stays."""
+    """Remembers how a delivery ended. A filtered scene that was sent stays sent; without a cover the stored one
+    stays."""
     texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
     row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.cover or None)
     conn.execute(sql.SENT_WRITE, row)
@@ -64,6 +69,16 @@ def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
 def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
     """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
     return [scene_id for (scene_id,) in conn.execute(sql.SENT_BETWEEN, (destination, low, high))]
+
+
+def absent(conn: sqlite3.Connection, destination: str, after: int, limit: int) -> list[int]:
+    """The next scenes, by ascending id, that a destination's server doesn't have."""
+    return [scene_id for (scene_id,) in conn.execute(sql.SENT_ABSENT, (destination, after, limit))]
+
+
+def count_absent(conn: sqlite3.Connection) -> dict[str, int]:
+    """How many scenes each destination's server doesn't have. Reads an index of only those."""
+    return dict(conn.execute(sql.SENT_COUNT_ABSENT))
 
 
 def highest(conn: sqlite3.Connection, destination: str) -> int:

@@ -60,6 +60,11 @@ CREATE INDEX deliveries_due ON ack_queue_deliveries
     (destination, priority, due, timestamp, attempts, status, suspect) WHERE status < 2;
 """
 
+# Scenes that a media server doesn't have are counted by "Show status".
+QUEUE_4_ABSENT = """
+CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
+"""
+
 # Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.
 DLQ_3_GROUPS = """
 ALTER TABLE dead_letters ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
@@ -97,7 +102,7 @@ END;
 
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
-    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES),
+    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT),
     files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS),
 }
 

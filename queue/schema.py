@@ -5,7 +5,7 @@ The worker's statements are in statements.py.
 
 from __future__ import annotations
 
-VERSION = 3  # PRAGMA user_version of queue.db; migrate.py upgrades older files
+VERSION = 4  # PRAGMA user_version of queue.db; migrate.py upgrades older files
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
@@ -58,9 +58,10 @@ CREATE TABLE sent (                         -- the ledger
     updated_at TEXT NOT NULL,               -- Stash's own text
     fetched_at REAL NOT NULL,
     path TEXT NOT NULL,                     -- as Stash sees it
-    outcome TEXT NOT NULL,                  -- sent, filtered
+    outcome TEXT NOT NULL,                  -- sent, filtered, absent: see ledger.py
     cover BLOB,                             -- SHA-256 of the cover that the item has from us; see stash/covers.py
     PRIMARY KEY (destination, scene_id)) WITHOUT ROWID;
+CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 
 CREATE TABLE destinations (destination TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE control (key TEXT PRIMARY KEY, value TEXT NOT NULL);

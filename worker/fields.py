@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.jobs import Event
-from stash_courier.worker.paths import WINDOWS_SEPARATORS, PathMap, is_absolute, prefix_key
+from stash_courier.worker.paths import PathMap, Rule, is_absolute, path_map, prefix_key
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MOST_WAITS = 50  # entries of a retry schedule
@@ -51,6 +51,14 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """A change to a connection's fields that a person applies with one click."""
+
+    label: str  # what it does, in a few words without a secret
+    values: Mapping[str, object] = dataclasses.field(repr=False)  # field → its new raw value, perhaps a secret
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A value that can't be used."""
 
@@ -58,10 +66,15 @@ class Problem:
     message: str  # what is wrong, what applies meanwhile, what to do; never contains a secret
     minor: bool = False  # True: everything is used as if it were unset
     connection: str = ""  # the connection's id; "" for a common setting
+    fix: Fix | None = None
 
 
 class BadSetting(ValueError):
     """A value can't be used. The message says what is wrong and what to do; it follows the field's label."""
+
+    def __init__(self, message: str, fix: Fix | None = None) -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 class Value:
@@ -109,11 +122,11 @@ class Value:
             self.reject(f"is invalid: {places} must {must}")
         return [entry for entry in entries if entry is not None]
 
-    def reject(self, wrong: str, meanwhile: str = "") -> None:
+    def reject(self, wrong: str, meanwhile: str = "", fix: Fix | None = None) -> None:
         """Records what is wrong, and what applies meanwhile if not what the entry says."""
         meanwhile = meanwhile or self.entry.meanwhile
         self.problem = Problem(
-            self.entry.key, f'"{self.entry.label}" {wrong}. Until it is corrected, {meanwhile}.'
+            self.entry.key, f'"{self.entry.label}" {wrong}. Until it is corrected, {meanwhile}.', fix=fix
         )
 
 
@@ -143,7 +156,7 @@ def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]
             try:
                 found = entry.read(value)
             except BadSetting as error:
-                value.reject(str(error))
+                value.reject(str(error), fix=error.fix)
             else:
                 parsed[entry.key] = entry.default if value.problem else found
         if value.problem:
@@ -261,8 +274,7 @@ def read_path_map(value: Value) -> PathMap:
         [_rule(part, seen) for part in value.parts(";")],
         "look like /data => /mnt/media, with full paths on both sides and no folder twice on the left",
     )
-    longest_first = sorted(usable, key=lambda rule: len(rule[0].rstrip(WINDOWS_SEPARATORS)), reverse=True)
-    return PathMap(tuple(longest_first))
+    return path_map(usable)
 
 
 def _wait(entry: str) -> float | None:
@@ -271,7 +283,7 @@ def _wait(entry: str) -> float | None:
     return seconds if 1.0 <= seconds <= 7 * SECONDS["d"] else None
 
 
-def _rule(part: str, seen: set[str]) -> tuple[str, str] | None:
+def _rule(part: str, seen: set[str]) -> Rule | None:
     """A rule of the path map; None if it is invalid or its source is among those already seen."""
     source, _, target = (side.strip() for side in part.partition("=>"))
     usable = is_absolute(source) and (is_absolute(target) or "://" in target) and "=>" not in target

@@ -7,17 +7,29 @@ separators. Elsewhere case matters, and a backslash is part of a name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 WINDOWS_SEPARATORS = "\\/"
 _DRIVE = re.compile(r"[A-Za-z]:(?=[\\/]|$)")
+
+Rule = tuple[str, str]  # (from, to)
 
 
 @dataclass(frozen=True, slots=True)
 class PathMap:
     """The setting ``path_map``: what destinations call the folders that Stash sees."""
 
-    rules: tuple[tuple[str, str], ...] = ()  # (from, to), longest prefix first
+    rules: tuple[Rule, ...] = ()  # longest prefix first
+
+    def with_rule(self, rule: Rule, instead: Rule | None = None) -> PathMap:
+        """With one more rule, in place of one for the same folder and of ``instead``."""
+        others = [one for one in self.rules if prefix_key(one[0]) != prefix_key(rule[0]) and one != instead]
+        return path_map([*others, rule])
+
+    def lines(self) -> list[str]:
+        """The rules as an owner writes them."""
+        return [" => ".join(rule) for rule in self.rules]
 
     def apply(self, path: str) -> str:
         """The path as destinations see it; unchanged if no rule applies.
@@ -36,9 +48,14 @@ class PathMap:
             rest = rest.replace("\\", "/")
         return target.rstrip(_separators(target)) + rest.replace("/", _separator(target))
 
-    def rule_for(self, path: str) -> tuple[str, str] | None:
+    def rule_for(self, path: str) -> Rule | None:
         """The rule that ``apply`` uses for this path."""
         return next((rule for rule in self.rules if matches_prefix(path, rule[0])), None)
+
+
+def path_map(rules: Iterable[Rule]) -> PathMap:
+    """A path map of rules in any order."""
+    return PathMap(tuple(sorted(rules, key=lambda rule: len(rule[0].rstrip(WINDOWS_SEPARATORS)), reverse=True)))
 
 
 def is_windows(path: str) -> bool:

@@ -13,12 +13,14 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons import forget_destination
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.drafts import Draft
 from stash_courier.worker.connections.model import Entry, Shared
 from stash_courier.worker.connections.store import Conflict, Stored
+from stash_courier.worker.destinations import Step
 from stash_courier.worker.fields import Field, Problem
 from stash_courier.worker.http.addresses import read_target
 
@@ -81,15 +83,14 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
-            told = ({"field": one.field, "text": one.message} for one in wrong)
-            return {"ok": False, "steps": [{"step": "fields", "status": "fail", **one} for one in told]}
+            steps = [Step("fields", "fail", one.message, one.field, one.fix) for one in wrong]
+            return {"ok": False, "steps": [_step(step) for step in steps]}
         destination = destinations.make(connection)
         try:
-            report = destination.check(context.stash.newest_scene())
+            steps = list(destination.test(Samples(context.stash, context.report).of(connection)))
         finally:
             destination.close()
-    steps = [{"step": "test", "status": "ok" if report.ok else "fail", "text": line} for line in report.lines]
-    return {"ok": report.ok, "steps": steps}
+    return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step) for step in steps]}
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -179,6 +180,18 @@ def _form_field(entry: Field) -> dict[str, object]:
         "basic": entry.basic,
         "required": entry.required,
     }
+
+
+def _step(step: Step) -> dict[str, object]:
+    fix = None if step.fix is None else {"label": step.fix.label, "values": dict(step.fix.values)}
+    told: dict[str, object] = {
+        "step": step.name,
+        "status": step.status,
+        "text": step.text,
+        "field": step.field,
+        "fix": fix,
+    }
+    return {**told, "body": step.body} if step.body else told
 
 
 def _told(problem: Problem) -> dict[str, str]:

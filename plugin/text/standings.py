@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
@@ -51,6 +51,7 @@ class Standing:
     reason: str = ""  # its last complaint, or what is wrong with it
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
+    absent: int = 0  # skipped scenes, which the server doesn't have
 
     @property
     def troubled(self) -> bool:
@@ -73,6 +74,7 @@ class Standing:
             "advice": self.advice,
             "next_try": self.next_try,
             "last_success": self.last_success,
+            "not_on_server": self.absent,
         }
 
     def line(self, snapshot: Snapshot) -> str:
@@ -92,6 +94,7 @@ class Standing:
             "" if well else sentence(self.reason),
             advice,
             counts(self.backlog, now),
+            f"Not on the server: {self.absent:,}." if self.absent else "",
             "" if next_try is None else f"Next try: {ahead(next_try - now)}.",
             f"Last error: {sentence(self.reason)}" if well and self.backlog.retrying and self.reason else "",
             f"Last delivery: {ago(now - self.last_success)}." if well and self.last_success is not None else "",
@@ -139,7 +142,8 @@ def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     if loaded is not None:
         hidden = {name for name in snapshot.healths if named(snapshot, name, loaded)}
         names = {*snapshot.backlog, *loaded.entries, *hidden}
-    return [standing(snapshot, name, loaded) for name in sorted(names)]
+    absent = snapshot.absent
+    return [replace(standing(snapshot, name, loaded), absent=absent.get(name, 0)) for name in sorted(names)]
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:

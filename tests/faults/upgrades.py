@@ -32,11 +32,13 @@ from tests.support.harness import wait_until
 
 SAMPLES = ROOT / "tests" / "samples"
 DATABASES = (files.QUEUE_DB, files.DLQ_DB)
-EARLIER = (1, 2)  # schema versions of both files in one earlier plugin
+EARLIER = (1, 2, 3)  # schema versions of both files in one earlier plugin
 NEWEST = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
 REMOVED = "webhook:removed.example"
 DAY = 86_400.0
 FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
+# Columns of deliveries, by the names that they have had since version 3.
+RENAMED = {"attempts": "counted_attempts", "tries": "attempts"}
 # As plugins of version 2 made covers.db.
 COVERS = """
 CREATE TABLE IF NOT EXISTS covers (
@@ -64,7 +66,7 @@ class Old:
     @property
     def covers(self) -> dict[int, bytes]:
         """Digests of the covers that were sent, by scene."""
-        scenes = self.scenes("sent") if self.version == 2 else []
+        scenes = self.scenes("sent") if self.version > 1 else []
         return {scene: hashlib.sha256(b"%d" % scene).digest() for scene in scenes}
 
     def scenes(self, *kinds: str) -> list[int]:
@@ -81,7 +83,7 @@ class Old:
             self._fill_queue(conn, now, seq)
         with closing(_new(data / files.DLQ_DB, self.version)) as conn:
             _insert(conn, "dead_letters", self._dead_letters(now, seq))
-        if self.covers:
+        if self.version == 2:
             with closing(sqlite3.connect(data / migrate.COVERS_DB)) as conn, conn:
                 conn.execute(COVERS)
                 rows = [(self.destination, scene, digest) for scene, digest in self.covers.items()]
@@ -102,7 +104,10 @@ class Old:
             conn,
             "sent",
             (
-                {**sent, "scene_id": scene, "seq": seq, "path": f"/media/{scene}.mp4", "outcome": outcome}
+                {
+                    **{**sent, "scene_id": scene, "seq": seq, "path": f"/media/{scene}.mp4", "outcome": outcome},
+                    **({"cover": self.covers.get(scene)} if self.version > 2 else {}),
+                }
                 for kind, outcome in outcomes.items()
                 for scene in self.scenes(kind)
             ),
@@ -122,7 +127,7 @@ class Old:
         special: Mapping[str, Mapping[str, object]] = {
             "waiting": {},
             "backing_off": {"tries": 2, "attempts": 1, "data": json.dumps({**FACTS, "history": [past]})},
-            "bulk": {"priority": 1},
+            "bulk": {"priority": 1 if self.version < 3 else 2},
             "in_flight": {"status": 2},
             "overtaken": {"status": 2, **later, "later_due": now},
             "suspect": {"suspect": 1, "deaths": 1},
@@ -130,9 +135,10 @@ class Old:
             "back": {"generation": 4},
             "destroyed": {"event": "destroy", "data": json.dumps({**FACTS, "path": "/media/gone.mp4"})},
         }
+        names = RENAMED if self.version > 2 else {}
         for kind, more in special.items():
             for scene in self.scenes(kind):
-                yield {
+                row = {
                     "data": json.dumps(FACTS),
                     "timestamp": now - 60,
                     "status": 0,
@@ -156,6 +162,7 @@ class Old:
                     "later_due": None,
                     **more,
                 }
+                yield {names.get(name, name): value for name, value in row.items()}
 
     def _dead_letters(self, now: float, seq: int) -> Iterator[dict[str, object]]:
         generations = {"dead": 1, "asked": 2, "back": 3, "resolved": 1}
@@ -180,6 +187,7 @@ class Old:
                     "seq": seq + scene,
                     "reviewed_at": None,
                     "plugin_version": "0.1.0",
+                    **({"group_key": "1", "group_text": "It answered 400."} if self.version > 2 else {}),
                 }
 
 
@@ -430,7 +438,7 @@ def _newer_plugin(target: Path) -> Path:
     """A later version of this plugin, whose files have the next schema version."""
     root = copy_checkout(target)
     for name, module, step in (
-        (files.QUEUE_DB, "schema", "QUEUE_3_NAMES)"),
+        (files.QUEUE_DB, "schema", "QUEUE_4_ABSENT)"),
         (files.DLQ_DB, "dlq_statements", "DLQ_3_GROUPS)"),
     ):
         number = NEWEST[name]

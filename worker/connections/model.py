@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, get_args
 
-from stash_courier.queue.jobs import Event
+from stash_courier.queue.jobs import Event, Scene
 from stash_courier.worker import fields
 from stash_courier.worker.fields import number, several, switch
 from stash_courier.worker.paths import PathMap
@@ -19,6 +20,9 @@ from stash_courier.worker.settings import Settings
 # is queued, what waits is sent, then the connection is deleted.
 State = Literal["on", "paused", "off", "leaving"]
 STATES: tuple[State, ...] = get_args(State)
+
+Absent = Literal["wait", "skip", "dead_letter"]  # what becomes of a scene that a media server doesn't have
+YOUNG_SECONDS = 86_400.0  # a scene that was created since may still be scanned, so it is always waited for
 
 _COMMON = "the common setting"
 
@@ -128,6 +132,11 @@ class Policy:
     schedule: tuple[float, ...]  # seconds; the last one repeats
     settle_seconds: float
     timeout_seconds: float
+    absent: Absent = "wait"
+
+    def waits_for(self, scene: Scene, now: float) -> bool:
+        """Whether a scene that the media server doesn't have is waited for. ``now`` is wall time."""
+        return self.absent == "wait" or now - _created(scene) < YOUNG_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +165,7 @@ class Connection:
         return self.shared.path_map
 
 
-def policy(shared: Shared, settings: Settings) -> Policy:
+def policy(shared: Shared, settings: Settings, absent: Absent = "wait") -> Policy:
     """The connection's delivery policy."""
 
     def own(value: Any, common: Any) -> Any:
@@ -168,4 +177,13 @@ def policy(shared: Shared, settings: Settings) -> Policy:
         own(shared.schedule, settings.worker_schedule),
         own(shared.settle_seconds, settings.worker_settle_seconds),
         own(shared.timeout_seconds, settings.worker_timeout_seconds),
+        absent,
     )
+
+
+def _created(scene: Scene) -> float:
+    """Wall time at which Stash got a scene; 0 if that can't be read."""
+    try:
+        return datetime.fromisoformat(scene.created_at).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

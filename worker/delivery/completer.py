@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
@@ -29,11 +29,18 @@ DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 
 log = logging.getLogger(__name__)
 
-End = Literal["sent", "filtered", "superseded"]
+End = Literal["sent", "filtered", "absent", "superseded"]
 Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene, or for a destroy
 
 # What is to become a dead letter, why, and its scene's title.
 _Burial = tuple[Delivery | CorruptRow, BaseException, str]
+
+
+class _Found(NamedTuple):
+    """What failed attempts led to."""
+
+    burials: list[_Burial]
+    skipped: list[Delivery]  # not on the server
 
 
 class DeadlyDeliveryError(Exception):
@@ -70,8 +77,8 @@ class Completer:
         """
         now = self._clock()
         healths: dict[str, Health] = {}
-        burials: list[_Burial] = []
         delivered: list[Delivery] = []
+        found = _Found([], [])
         with self._queue.transaction():
             for outcome in outcomes:
                 name = outcome.delivery.destination
@@ -81,9 +88,9 @@ class Completer:
                     delivered.append(outcome.delivery)
                     health = breaker.after_success(before, now, probe=outcome.probe)
                 else:
-                    health, took = self._failed(outcome, outcome.error, before, now, burials)
+                    health, took = self._failed(outcome, outcome.error, before, now, found)
                     if took:
-                        self._give_back(name, took, before.streak_since or now, burials, now)
+                        self._give_back(name, took, before.streak_since or now, found.burials, now)
                 if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
                     healths[name] = self._store_health(outcome.pool, before, health, now)
             if delivered:
@@ -93,8 +100,8 @@ class Completer:
             self._registry.pools[name].health = health
         for outcome in outcomes:
             outcome.pool.recorded(outcome)
-        self._burials += burials
-        self._update_dlq(delivered)
+        self._burials += found.burials
+        self._update_dlq([*delivered, *found.skipped])
 
     def _give_back(
         self, name: str, scenes: Sequence[int], since: float, burials: list[_Burial], now: float
@@ -127,22 +134,26 @@ class Completer:
             ledger.write(conn, Sent(name, delivery.scene_id, delivery.seq, *times, scene.path, how, cover))
 
     def _failed(
-        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, burials: list[_Burial]
+        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, found: _Found
     ) -> tuple[Health, tuple[int, ...]]:
-        delivery = outcome.delivery
+        delivery, scene = outcome.delivery, outcome.scene
         if error.failure is Failure.BUG:  # its message may contain anything
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(before, error, delivery, now, probe=outcome.probe, rng=self._rng)
-        decision = retry.decide(
-            delivery, error, now, held=health.state != "well", policy=outcome.pool.connection.policy, rng=self._rng
-        )
+        held, policy = health.state != "well", outcome.pool.connection.policy
+        decision = retry.decide(delivery, error, now, held=held, policy=policy, scene=scene, rng=self._rng)
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)
         what = delivery.scene_id, delivery.event, delivery.destination
+        if decision.skip:
+            log.info("scene %d (%s) to %s is skipped: not on the server", *what)
+            self._end(delivery, scene, "absent")
+            found.skipped.append(delivery)
+            return health, took
         log.info("scene %d (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
-            title = outcome.scene.title_or_stem() if outcome.scene else ""
-            burials.append((buried, error, title))
+            title = scene.title_or_stem() if scene else ""
+            found.burials.append((buried, error, title))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took

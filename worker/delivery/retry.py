@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed
-from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Policy
 
 # Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
@@ -23,7 +23,8 @@ class Decision:
 
     bury: bool
     delivery: Delivery  # with updated counts
-    due: float  # wall time of the next attempt; meaningless when buried
+    due: float  # wall time of the next attempt; meaningless when buried or skipped
+    skip: bool = False  # it ends, because the media server doesn't have the scene
 
 
 def decide(
@@ -34,6 +35,7 @@ def decide(
     held: bool,
     policy: Policy,
     rng: Callable[[], float],
+    scene: Scene | None = None,
 ) -> Decision:
     """Decides about one failed delivery.
 
@@ -42,8 +44,10 @@ def decide(
         error: why it failed.
         now: wall time, unix seconds.
         held: the destination is ill or gone after this failure, so all of its deliveries wait.
-        policy: the retry schedule, and the counted attempts after which it is a dead letter.
+        policy: the retry schedule, the counted attempts after which it is a dead letter, and what becomes of a
+            scene that the media server doesn't have.
         rng: gives numbers in [0, 1), for the jitter.
+        scene: as it was to be sent; None for a destroy.
     """
     row = CLASSES[error.failure]
     tried = replace(delivery, attempts=delivery.attempts + 1)
@@ -60,8 +64,10 @@ def decide(
             return Decision(True, tried, now)
         case "wait for scan":
             waiting = replace(tried, not_found=tried.not_found + 1)
-            if waiting.not_found > len(NOT_FOUND_SECONDS):
-                return Decision(True, waiting, now)
+            waits = scene is None or policy.waits_for(scene, now)
+            if not waits or waiting.not_found > len(NOT_FOUND_SECONDS):
+                skip = policy.absent == "skip"
+                return Decision(not skip, waiting, now, skip)
             return later(waiting, NOT_FOUND_SECONDS, waiting.not_found)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)

@@ -10,30 +10,44 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
+from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import Problem
+from stash_courier.worker.fields import Fix, Problem
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
+SAID = 200  # characters of an answer in a step
+
+Status = Literal["ok", "warn", "fail"]
+
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What "Test destinations" found at one destination."""
+class Step:
+    """One step of a test, and how it went."""
 
-    ok: bool
-    lines: tuple[str, ...]  # sentences for a person: what happened and what to do
-    notes: tuple[str, ...] = ()  # more sentences, never logged as warnings
+    name: str  # "reached", "key", "libraries", "scenes", "example", "accepted", "path"
+    status: Status  # "warn": deliveries work, but not for everything
+    text: str  # sentences for a person: what happened and what to do
+    field: str = ""  # the connection's field to change; "" if there is none
+    fix: Fix | None = None  # a change that is likely to help
+    body: str = ""  # what was sent to a webhook
+
+
+def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str = "") -> Step:
+    """A step that failed, with what the other side said."""
+    said = f"It said: {failed.answer[:SAID]}" if failed.answer else ""
+    return Step(name, "fail", " ".join(filter(None, (failed.message, advice, said))), field)
 
 
 class Destination(Protocol):
@@ -62,8 +76,11 @@ class Destination(Protocol):
             DeliveryFailed: what kind of failure it was, in a sentence.
         """
 
-    def check(self, scene: Scene | None) -> CheckReport:
-        """Reports whether a delivery would work, tried with a real scene if there is one."""
+    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+        """Reports step by step whether deliveries would work, tried with these scenes; there may be none.
+
+        Ends with the step that fails, unless later ones make sense. Raises nothing.
+        """
 
     def close(self) -> None:
         """Closes the connections."""
@@ -172,7 +189,8 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     if problems:
         return None, [replace(problem, connection=entry.id) for problem in problems]
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
-    return Connection(entry, shared, policy(shared, settings), options, fingerprint), []
+    how = policy(shared, settings, getattr(options, "absent", "wait"))
+    return Connection(entry, shared, how, options, fingerprint), []
 
 
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:

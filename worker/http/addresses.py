@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
 
-from stash_courier.worker.fields import BadSetting
+from stash_courier.worker.fields import BadSetting, Fix
 from stash_courier.worker.http.client import host_of
 
 
@@ -42,7 +42,8 @@ def read_target(url: str) -> Target:
     """
     scheme, mark, _ = url.partition("://")
     if not mark:
-        raise BadSetting("has no http:// or https:// in front")
+        fix = Fix("Put http:// in front", {"url": f"http://{url}"}) if is_usable(f"http://{url}") else None
+        raise BadSetting("has no http:// or https:// in front", fix)
     if scheme.lower() not in {"http", "https"}:
         raise BadSetting("starts with neither http:// nor https://, and nothing else is supported")
     try:
@@ -58,6 +59,15 @@ def read_target(url: str) -> Target:
     if not usable:
         raise BadSetting("is not a valid URL; check its host name and port")
     return Target(prepared, authorization)
+
+
+def is_usable(url: str) -> bool:
+    """Whether ``read_target`` reads it."""
+    try:
+        read_target(url)
+    except BadSetting:
+        return False
+    return True
 
 
 def _basic(login: str) -> str:

@@ -7,16 +7,18 @@ queries and decoders, wire.py the transport.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
+from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
 from stash_courier.worker.stash.cover_wires import CoverWires
 from stash_courier.worker.stash.named import KEY, NamedStash
 from stash_courier.worker.stash.pace import Pace
@@ -32,36 +34,8 @@ from stash_courier.worker.stash.wire import (
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
 
+SAMPLE_FOLDERS = 20  # folders in the request for a sample
 TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedScenes:
-    """The scenes of one call, and the state read with them. Ask again for an id that is in neither mapping."""
-
-    scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
-    broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
-    state: PluginState
-
-
-@dataclass(frozen=True, slots=True)
-class ScenePage:
-    """Some of the ids asked for, ascending, and the progress of the listing."""
-
-    ids: tuple[int, ...]
-    examined: int  # scenes looked at so far, including this page
-    total: int  # scenes to look at; with ``changed_since`` some of them don't qualify
-
-
-@dataclass(frozen=True, slots=True)
-class SweepPage:
-    """Some scenes of a sweep, and the state read with them."""
-
-    scenes: tuple[Listed, ...]  # ids ascending
-    last: bool  # no page follows
-    known: int | None  # number of scenes up to the given id; None if that wasn't asked
-    state: PluginState
-    asked_at: float  # wall time before the request, unix seconds
 
 
 T = TypeVar("T")
@@ -151,6 +125,32 @@ class Stash:
                 break
             wanted = wanted[len(part) :]
         return found
+
+    def sample(self, count: int, folders: Sequence[str] = ()) -> list[Scene]:
+        """Up to ``count`` scenes with a file, spread over folders, always the same. In one or two requests.
+
+        Args:
+            count: how many.
+            folders: where to look; empty: in Stash's library folders.
+        """
+        wanted = list(dict.fromkeys(folders or self._ask(queries.LIBRARY_FOLDERS, {}, queries.read_folders)))
+        wanted = wanted[:: max(1, -(-len(wanted) // SAMPLE_FOLDERS))]
+        if not wanted:
+            return []
+        fetched_at = self._clock()
+        variables: dict[str, object] = {f"w{n}": queries.in_folder(folder) for n, folder in enumerate(wanted)}
+        variables["how"] = queries.any_order(-(-count // len(wanted)))
+        found = self._ask(
+            queries.scenes_in(len(wanted)),
+            variables,
+            lambda data: queries.read_scenes_in(data, len(wanted), fetched_at),
+        )
+        scenes: dict[int, Scene] = {}
+        for row in itertools.zip_longest(*found):  # in turns, one of each folder
+            for folder, scene in zip(wanted, row, strict=True):
+                if scene is not None and any(matches_prefix(file.path, folder) for file in scene.files):
+                    scenes[scene.id] = scene
+        return list(scenes.values())[:count]
 
     def newest_scene(self) -> Scene | None:
         """The scene added last; None in an empty library."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
+from stash_courier.worker.paths import is_windows
 
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
 PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
@@ -86,6 +87,34 @@ def scenes_by_id(count: int) -> str:
     variables = ", ".join(f"${name}: ID!" for name in names)
     scenes = "\n".join(f"  {name}: findScene(id: ${name}) {{ ...SceneFields }}" for name in names)
     return f"query Scenes({variables}) {{{_STATE}{scenes}\n}}\n{_SCENE}"
+
+
+LIBRARY_FOLDERS = """
+query LibraryFolders { configuration { general { apiKey username stashes { path excludeVideo } } } }"""
+
+
+def scenes_in(folders: int) -> str:
+    """The query for scenes in each of several folders (``$w0`` …), which come back as ``f0``, ``f1`` …."""
+    variables = ", ".join(f"$w{n}: SceneFilterType" for n in range(folders))
+    found = "\n".join(
+        f"  f{n}: findScenes(scene_filter: $w{n}, filter: $how) {{ scenes {{ ...SceneFields }} }}"
+        for n in range(folders)
+    )
+    return f"query ScenesIn({variables}, $how: FindFilterType) {{\n{found}\n}}\n{_SCENE}"
+
+
+def in_folder(folder: str) -> dict[str, object]:
+    """Stash's filter for scenes in a folder and below. It finds others too.
+
+    Stash looks for the text anywhere in the path. Without quotes, each of its words is looked for.
+    """
+    separator = "\\" if is_windows(folder) and "/" not in folder else "/"
+    return {"path": {"value": f'"{folder.rstrip(separator)}{separator}"', "modifier": "INCLUDES"}}
+
+
+def any_order(count: int) -> dict[str, object]:
+    """Stash's filter for ``count`` scenes in an order without a system, always the same."""
+    return {"per_page": count, "sort": "random_20260105", "direction": "ASC"}
 
 
 def changed_after(moment: float) -> str:
@@ -213,6 +242,22 @@ def _moment(value: str) -> int:
 def read_scenes(data: Mapping[str, object], fetched_at: float) -> tuple[Scene, ...]:
     """The scenes of ``FIRST_SCENES``."""
     return _field(data, "findScenes.scenes", _all(lambda raw: read_scene(raw, fetched_at)))
+
+
+def read_folders(data: Mapping[str, object]) -> tuple[str, ...]:
+    """The folders with videos in an answer to ``LIBRARY_FOLDERS``."""
+
+    def folder(row: object) -> str:
+        excluded = _field(row, "excludeVideo", functools.partial(typed, bool))
+        return "" if excluded else _field(row, "path", text)
+
+    return tuple(filter(None, _field(data, "configuration.general.stashes", _all(folder))))
+
+
+def read_scenes_in(data: Mapping[str, object], folders: int, fetched_at: float) -> list[tuple[Scene, ...]]:
+    """The scenes in an answer to ``scenes_in``, by folder."""
+    read = _all(lambda raw: read_scene(raw, fetched_at))
+    return [_field(data, f"f{n}.scenes", read) for n in range(folders)]
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -85,6 +86,11 @@ def _compared(field: str, value: Any, upper: Any, modifier: str) -> Test:
 
 def _text(field: str, value: str, modifier: str) -> Test:
     folded = value.casefold()
+    if field == "path" and modifier in ("INCLUDES", "EXCLUDES"):
+        # Each word is looked for, unless the whole is in quotes.
+        words = [folded.strip('"')] if folded.strip('"') != folded else folded.split()
+        wanted = modifier == "INCLUDES"
+        return lambda scene: any(word in scene.path.casefold() for word in words) is wanted
     tests: dict[str, Callable[[str], bool]] = {
         "EQUALS": lambda x: x.casefold() == folded,
         "NOT_EQUALS": lambda x: x.casefold() != folded,
@@ -136,6 +142,8 @@ _ORDERS: dict[str, Callable[[Scene], Any]] = {
 
 
 def _ordered(scenes: list[Scene], sort: str, *, descending: bool) -> list[Scene]:
+    if sort.startswith("random_"):
+        return sorted(scenes, key=lambda s: hashlib.md5(f"{sort} {s.id}".encode()).digest())
     if sort not in _ORDERS:
         raise StashError(f"invalid sort: {sort}")
     if sort not in ("", "id"):  # Stash always sorts by title last; ids are unique without it

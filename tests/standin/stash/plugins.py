@@ -40,6 +40,7 @@ class Config:
     password: str
     api_key: str
     max_session_age: int
+    stashes: list[str] = field(default_factory=lambda: ["/media"])  # library folders
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)  # settings by plugin id
     disabled: set[str] = field(default_factory=set)  # plugin ids
 

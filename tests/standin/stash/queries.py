@@ -51,6 +51,7 @@ class Queries:
             "pluginsPath": str(config.config_dir / "plugins"),
             "pythonPath": config.python,
             "logLevel": "Info",
+            "stashes": [{"path": path, "excludeVideo": False, "excludeImage": False} for path in config.stashes],
         }
         return {"general": general}
 

@@ -7,14 +7,14 @@ finds itself, for example in NFO files. The protocol is in api.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
+from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
@@ -38,8 +38,12 @@ class Emby(MediaDestination):
         """Makes Emby read the scene's file again."""
         found = self._find(scene.id, where)
         if found is None:
-            self._api.notify("Created", [place.server for place in where])
-            raise self._unknown(scene, where)
+
+            def announce() -> bool:
+                self._api.notify("Created", [place.server for place in where])
+                return True
+
+            raise self._absent(scene, where, announce)
         place, item = found
         self._api.notify("Modified", [place.server])
         with still_there(self._server, str(item)):
@@ -59,20 +63,19 @@ class Emby(MediaDestination):
                 return place, found[0]
         return None
 
-    def _introduce(self) -> Iterator[str]:
+    def _about(self) -> str:
         name, version = self._api.about()
-        yield (
-            f"{name} at {self._server.host} (Emby {version}) accepts the key. "
-            "Emby is experimental: it is asked to read files again, but no field is written."
-        )
-        yield f"Its libraries are {described(self._libraries.get())}."
+        return f'Emby {version} ("{name}")'
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
+        return self._find(scene.id, where) is not None
+
+    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
         found = self._find(scene.id, where)
         if found is None:
-            return None
+            return []  # removed a moment ago
         place, item = found
-        return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed."]
+        return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed; no field is written."]
 
-    def _files_named(self, name: str) -> Iterator[str]:  # noqa: ARG002  # Emby can't be asked for a file name
+    def _files_named(self, names: Collection[str]) -> Iterator[str]:  # noqa: ARG002  # can't be asked for file names
         return self._api.files()

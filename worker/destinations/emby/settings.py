@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stash_courier.worker.destinations.media.settings import address, key
+from stash_courier.worker.connections.model import Absent
+from stash_courier.worker.destinations.media.settings import absent, address, key
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Emby (experimental)"
@@ -17,3 +18,4 @@ class Options:
 
     url: Target = address("The address of Emby's own pages, without /web.")
     key: str = key("API key", "Create one in Emby under Settings, API Keys.")
+    absent: Absent = absent("Emby")

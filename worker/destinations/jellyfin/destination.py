@@ -7,7 +7,7 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
@@ -18,7 +18,7 @@ from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
+from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state
@@ -61,8 +61,12 @@ class Jellyfin(MediaDestination):
             return b""
         found = self._find(scene.id, where)
         if not found.items:
-            self._api.notify("Created", paths)
-            raise self._unknown(scene, where)
+
+            def announce() -> bool:
+                self._api.notify("Created", paths)
+                return True
+
+            raise self._absent(scene, where, announce)
         with still_there(self._server, known_as(found.items[0])):
             item = self._write(found, scene)
 
@@ -100,14 +104,19 @@ class Jellyfin(MediaDestination):
             self._api.update(edit.body)
         return item
 
-    def _introduce(self) -> Iterator[str]:
-        yield f"{self._server.host} is {self._api.about()} and accepts the key."
-        yield f"Its libraries: {described(self._libraries.get())}."
+    def _about(self) -> str:
+        return self._api.about()
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+    def _look_ahead(self, where: Sequence[Place]) -> None:
+        self._lookup.prefetch([place.server for place in where])
+
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
+        return bool(self._find(scene.id, where).items)
+
+    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
         items = self._find(scene.id, where).items
         if not items:
-            return None
+            return []  # removed a moment ago
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if self._options.refresh_only:
@@ -115,5 +124,5 @@ class Jellyfin(MediaDestination):
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
 
-    def _files_named(self, name: str) -> list[str]:  # noqa: ARG002  # Jellyfin can't be asked for a file name
+    def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
         return self._lookup.files()

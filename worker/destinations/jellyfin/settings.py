@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stash_courier.worker.connections.model import Absent
 from stash_courier.worker.destinations.jellyfin.items import FIELDS
-from stash_courier.worker.destinations.media.settings import Selection, add_only, address, key, selection
+from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
 from stash_courier.worker.fields import Problem, switch
 from stash_courier.worker.http.addresses import Target
 
@@ -34,6 +35,7 @@ class Options:
         "Sends a scene's cover as the primary image when it has changed.",
         unset="off, images are left alone",
     )
+    absent: Absent = absent("Jellyfin")
 
 
 def check(options: Options) -> list[Problem]:

@@ -1,34 +1,26 @@
-"""What the destinations for media servers share: the frame of a delivery, covers, and "Test destinations".
+"""What the destinations for media servers share: the frame of a delivery, covers, and the test of a connection.
 
-The check changes nothing. The usual mistake is a missing rule in path_map. So if the scene's path isn't known, the
-report shows the server's own paths beside ours, with the rule that would map one to the other.
+The test changes nothing. Why scenes are missing is found out in trial.py.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import CheckReport
+from stash_courier.worker.destinations import Step, failed_step
 from stash_courier.worker.destinations.media.api import MediaApi
-from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
-from stash_courier.worker.destinations.media.places import (
-    Place,
-    all_places,
-    file_name,
-    is_named,
-    not_there_yet,
-    places,
-    rule_between,
-    same_path,
-)
+from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
+from stash_courier.worker.destinations.media.places import Place, file_name, not_there_yet, places
 from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
+from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
-NAMESAKES = 3  # files with the same name that are shown
+DENIED = (401, 403)
 
 
 class MediaDestination:
@@ -40,6 +32,8 @@ class MediaDestination:
         cover: fetches covers; None if none are sent.
     """
 
+    libraries_field = ""  # the connection's field that names libraries
+
     def __init__(
         self,
         connection: Connection,
@@ -50,9 +44,11 @@ class MediaDestination:
     ) -> None:
         self.id = connection.id
         self.fingerprint = connection.fingerprint
+        self.root = container.ROOT
         self._server = server
         self._name = server.name
         self._path_map = connection.path_map
+        self._policy = connection.policy
         self._libraries = libraries
         self._cover = cover
         self.close = api.close
@@ -70,23 +66,34 @@ class MediaDestination:
             self._delete(where)
         return b""
 
-    def check(self, scene: Scene | None) -> CheckReport:
-        """Reports which server answers, whether it accepts the key, and what a delivery would change."""
-        lines: list[str] = []
+    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+        """Reports which server answers, whether it accepts the key, its libraries, and which scenes it has."""
         try:
-            lines.extend(self._introduce())  # the lines before a failure are kept
-            if scene is None:
-                return CheckReport(True, (*lines, "Stash has no scene, so no path was looked up."))
-            where = self._places(scene)
-            found = self._preview(scene, where)
-            if found is not None:
-                return CheckReport(True, (*lines, *found))
-            lines.append(f"Scene {scene.id} is not known under {all_places(where)}.")
-            lines.extend(self._why_unknown(where))
+            about = self._about()
         except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            lines += (failed.message, *said)
-        return CheckReport(False, tuple(lines))
+            if failed.status in DENIED:
+                yield Step("reached", "ok", f"{self._server.host} answers.")
+                yield failed_step("key", failed, "key")
+            else:
+                advice = container.hint(self._server.url, failed, self._name, self.root)
+                yield failed_step("reached", failed, "url", advice)
+            return
+        yield Step("reached", "ok", f"{self._server.host} is {about}.")
+        yield Step("key", "ok", f"It accepts {self._server.key_label}.")
+        try:
+            self._libraries.forget()
+            libraries = self._libraries.get()
+        except DeliveryFailed as failed:
+            yield failed_step("libraries", failed, "key" if failed.status in DENIED else self.libraries_field)
+            return
+        if libraries:
+            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.")
+        else:
+            yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
+        try:
+            yield from self._test_scenes(scenes)
+        except DeliveryFailed as failed:
+            yield failed_step("scenes", failed)
 
     # What each server does. Every method may raise DeliveryFailed.
 
@@ -96,16 +103,23 @@ class MediaDestination:
     def _delete(self, where: Sequence[Place]) -> None:
         raise NotImplementedError
 
-    def _introduce(self) -> Iterator[str]:
-        """Sentences: which server answers, and which libraries it has."""
+    def _about(self) -> str:
+        """Product, version and name of the server, for a sentence. Needs the key."""
         raise NotImplementedError
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
-        """Sentences: what a delivery would do. None if the server doesn't know the item."""
+    def _look_ahead(self, where: Sequence[Place]) -> None:
+        """Prepares for ``_knows`` of all these places."""
+
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
+        """Whether the server has an item for the scene."""
         raise NotImplementedError
 
-    def _files_named(self, name: str) -> Iterable[str]:
-        """The server's paths of files that may have this name."""
+    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
+        """Sentences: what a delivery would do to the scene's item, which the server has."""
+        raise NotImplementedError
+
+    def _files_named(self, names: Collection[str]) -> Iterable[str]:
+        """The server's paths of files that may have one of these names."""
         raise NotImplementedError
 
     # Shared steps
@@ -120,13 +134,18 @@ class MediaDestination:
             )
         return where
 
-    def _unknown(self, scene: Scene, where: Sequence[Place], *, asked: bool = True) -> DeliveryFailed:
-        """The failure if the server has no item at these places."""
+    def _absent(self, scene: Scene, where: Sequence[Place], announce: Callable[[], bool]) -> DeliveryFailed:
+        """The failure if the server has no item at these places, which are announced to it if it is waited for.
+
+        ``announce`` asks the server to look for the scene; it returns whether it did.
+        """
+        waits = self._policy.waits_for(scene, time.time())
+        asked = waits and announce()
         try:
             outside = none_holds(where, self._libraries.get())
         except DeliveryFailed:
             outside = ""
-        return not_there_yet(self._name, scene.id, where, outside, asked=asked)
+        return not_there_yet(self._name, scene.id, where, outside, asked=asked, waits=waits)
 
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, known: bytes, send: Callable[[bytes, str], None]
@@ -143,48 +162,48 @@ class MediaDestination:
             send(image, media_type)
         return digest
 
-    def _why_unknown(self, where: Sequence[Place]) -> list[str]:
-        """Files or folders with the same names elsewhere on the server. Without any, a scan may be pending."""
-        libraries = self._libraries.get()
-        outside = none_holds(where, libraries)
-        lines = [outside] if outside else []
-        if namesakes := [line for place in where for line in self._namesakes(place)]:
-            return [*lines, *dict.fromkeys(namesakes)]
-        if outside:
-            return [*lines, *(line for place in where for line in _folders_alike(place, libraries))]
-        holder = next((one for one in libraries if any(one.holds(place.server) for place in where)), None)
-        return [f"That folder is in the library {holder}, which has not scanned it yet."] if holder else []
+    # The test's steps about scenes
 
-    def _namesakes(self, place: Place) -> Iterator[str]:
-        """Files with the same name at other paths."""
-        name = file_name(place.server)
-        others = (
-            path for path in self._files_named(name) if is_named(path, name) and not same_path(path, place.server)
-        )
-        for path in itertools.islice(dict.fromkeys(others), NAMESAKES):
-            yield f"It has a file of that name at {path}: {_would_help(place, place.stash, path)}."
+    def _test_scenes(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+        if not scenes:
+            yield Step("scenes", "ok", "Stash has no scene, so no path was looked up.")
+            return
+        self._look_ahead([place for scene in scenes for place in places(None, scene, self._path_map)])
+        found: list[tuple[Scene, tuple[Place, ...]]] = []
+        missing: list[Missing] = []
+        refusals: dict[str, str] = {}  # one example of each kind
+        for scene in scenes:
+            try:
+                where = self._places(scene)
+                if self._knows(scene, where):
+                    found.append((scene, where))
+                else:
+                    missing.append(Missing(scene, where))
+            except DeliveryFailed as failed:
+                if failed.failure is not Failure.ITEM_REFUSED:
+                    raise
+                refusals.setdefault("refused" if scene.files else "no file", failed.message)
+        kept = [place for _, where in found for place in where]
+        yield self._counted(len(scenes), len(found), missing, kept, refusals)
+        if found:
+            yield Step("example", "ok", " ".join(self._preview(*found[0])))
 
-
-def _folders_alike(place: Place, libraries: Sequence[Library]) -> Iterator[str]:
-    """Folders of libraries with the name of a folder in the path."""
-    for library in libraries:
-        for folder in library.folders or ():
-            if above := _part_to(file_name(folder), place.stash):
-                yield (
-                    f"Its library {library.name} has a folder of that name at {folder}: "
-                    f"{_would_help(place, above, folder)}."
-                )
-
-
-def _part_to(name: str, path: str) -> str:
-    """The beginning of the path up to a folder of this name; "" if there is none."""
-    components = path.replace("\\", "/").split("/")[:-1]
-    return path[: len("/".join(components[: components.index(name) + 1]))] if name in components else ""
-
-
-def _would_help(place: Place, ours: str, theirs: str) -> str:
-    """The rule that maps our path to theirs. The longest prefix wins, so it has to replace a longer rule."""
-    rule = rule_between(ours, theirs)
-    replaces = place.rule is not None and len(rule.partition(" => ")[0]) <= len(place.rule[0])
-    instead = f", in place of {place.rule[0]} => {place.rule[1]}," if place.rule and replaces else ""
-    return f'the rule {rule} in "Path map"{instead} would map one to the other'
+    def _counted(
+        self, total: int, found: int, missing: Sequence[Missing], kept: Sequence[Place], refusals: dict[str, str]
+    ) -> Step:
+        """The step that says how many scenes the server has, and why others are missing."""
+        text = f"{found} of {total} scenes found."
+        if found == total:
+            return Step("scenes", "ok", text)
+        if missing:
+            names = {file_name(place.server) for one in missing for place in one.where}
+            missing = with_namesakes(missing, self._files_named(names))
+        findings = find_out(missing, kept, self._libraries.get(), self._path_map)
+        examples = [*findings.examples.values(), *refusals.values()]
+        text = " ".join([text, *examples])
+        skips = self._policy.absent == "skip" and not refusals and "path" not in findings.examples
+        if found and skips:
+            return Step("scenes", "ok", f"{text} What {self._name} doesn't have is skipped.")
+        about_path = findings.fix is not None or findings.examples.keys() & {"path", "outside"}
+        field = "path_map" if about_path else ""
+        return Step("scenes", "warn" if found else "fail", text, field, findings.fix)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.paths import PathMap, is_windows
+from stash_courier.worker.paths import PathMap, Rule, is_windows
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
 
@@ -22,7 +22,7 @@ class Place:
 
     stash: str
     server: str
-    rule: tuple[str, str] | None  # the rule of path_map that was applied; None if no rule matches
+    rule: Rule | None  # the rule of path_map that was applied; None if no rule matches
 
     def __str__(self) -> str:
         """Both paths and the rule, for the middle of a sentence."""
@@ -44,9 +44,9 @@ def all_places(where: Sequence[Place]) -> str:
 
 
 def not_there_yet(
-    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True
+    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool, waits: bool
 ) -> DeliveryFailed:
-    """The server doesn't know the item yet.
+    """The server doesn't know the item, or not yet.
 
     Args:
         name: the server's name.
@@ -54,13 +54,15 @@ def not_there_yet(
         where: all places that were looked up.
         hint: a sentence, such as that no library contains that folder.
         asked: whether the server was asked to scan the file.
+        waits: whether it is tried again.
     """
-    return DeliveryFailed(
-        Failure.NOT_THERE_YET,
-        f"{name} does not know scene {scene_id} under {all_places(where)}: "
-        f"{'it was asked to look for it, and ' if asked else ''}we try again for about 2 hours. If it stays "
-        f'unknown, correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}',
-    )
+    unknown = f"{name} does not know scene {scene_id} under {all_places(where)}"
+    correct = f'correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}'
+    if not waits:
+        return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}")
+    request = "it was asked to look for it, and " if asked else ""
+    wait = f"{request}we try again for about 2 hours. If it stays unknown, {correct}"
+    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}")
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
@@ -96,13 +98,15 @@ def is_named(path: str, name: str) -> bool:
     return own == name or (is_windows(path) and own.casefold() == name.casefold())
 
 
-def rule_between(stash: str, server: str) -> str:
-    """The path_map rule that turns Stash's path of a file or folder into the server's: ``/data => /mnt``."""
+def rules_between(stash: str, server: str) -> list[Rule]:
+    """The rules of a path map that turn Stash's path of a file or folder into the server's, shortest first."""
     ours, theirs = _components(stash), _components(server)
     key = str.casefold if is_windows(server) else str
+    found = [(_joined(ours, stash), _joined(theirs, server))]
     while len(ours) > 1 and len(theirs) > 1 and key(ours[-1]) == key(theirs[-1]):
         ours, theirs = ours[:-1], theirs[:-1]
-    return f"{_joined(ours, stash)} => {_joined(theirs, server)}"
+        found.append((_joined(ours, stash), _joined(theirs, server)))
+    return found[::-1]
 
 
 def _components(path: str) -> list[str]:

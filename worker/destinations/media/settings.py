@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from stash_courier.worker import fields
-from stash_courier.worker.fields import BadSetting, Value
-from stash_courier.worker.http.addresses import Target, read_target
+from stash_courier.worker.fields import BadSetting, Fix, Value
+from stash_courier.worker.http.addresses import Target, is_usable, read_target
 
 # The fields that an item may have, as "skip_fields" calls them. "ids" is the scene's id.
 ALL_FIELDS = ("title", "details", "date", "studio", "performers", "tags", "groups", "director", "rating", "ids")
 OFF_BY_DEFAULT = frozenset({"rating"})  # the household's rating, not the scene's; "+rating" sends it
 EMPTY = "empty"  # "+empty": a field that is empty in Stash is emptied on the server too
 PAGES = {"web", "index.html"}  # the last part of the address of a server's own page
+OWN_PATHS = {*PAGES, "library", "identity", "items", "system"}  # where the servers' own paths begin
+KEYS = {"x-plex-token", "x-emby-token", "api_key", "apikey"}  # parameters of pasted links
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,52 @@ def add_only(about: str) -> Any:
     )
 
 
+def absent(name: str) -> Any:
+    """The field that says what becomes of scenes that the server doesn't have."""
+    return fields.choice(
+        f"Scenes that {name} doesn't have",
+        f"What becomes of a scene that {name} doesn't have. One that came to Stash within the last day is always "
+        "announced and waited for first.",
+        {
+            "wait": "Wait about 2 hours, then make a dead letter",
+            "skip": f"Skip them, because {name} has only a part of the scenes",
+            "dead_letter": "Make a dead letter at once",
+        },
+        unset="they are waited for",
+    )
+
+
 def _base_url(value: Value) -> Target:
     url = value.text()
-    target = read_target(url)
+    try:
+        target = read_target(url)
+    except BadSetting as error:
+        raise BadSetting(str(error), error.fix and _corrected(url)) from None
     parts = urlsplit(target.url)
     path = parts.path.rstrip("/")
+    fix = _corrected(url)
+    if fix is not None and "key" in fix.values:
+        raise BadSetting("is a link with the server's key in it; enter the server's address alone", fix)
     if "#" in url or "?" in url or path.rpartition("/")[2] in PAGES:
-        raise BadSetting("is the address of a page; enter the part before /web, such as http://host:8096")
+        raise BadSetting("is the address of a page; enter the part before /web, such as http://host:8096", fix)
     return Target(urlunsplit((parts.scheme, parts.netloc, path, "", "")), target.authorization)
+
+
+def _corrected(url: str) -> Fix | None:
+    """The server's address in a link that was pasted, and the key if the link has one; None without an address."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:
+        return None
+    folders = parts.path.split("/")
+    end = next((n for n, folder in enumerate(folders) if folder.lower() in OWN_PATHS), len(folders))
+    address = urlunsplit((parts.scheme, parts.netloc, "/".join(folders[:end]).rstrip("/"), "", ""))
+    if not is_usable(address):
+        return None
+    given = [*parse_qsl(parts.query), *parse_qsl(parts.fragment.partition("?")[2])]
+    keys = {"key": value} if (value := next((v for name, v in given if name.lower() in KEYS), "")) else {}
+    more = ", and the key in the link as the key" if keys else ""
+    return Fix(f"Use {read_target(address).url.rstrip('/')} as the address{more}", {"url": address, **keys})
 
 
 def _key(value: Value) -> str:

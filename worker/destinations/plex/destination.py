@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, described
+from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import State, wanted_state
@@ -35,6 +35,8 @@ def make(connection: Connection, cover: Cover) -> Plex:
 
 class Plex(MediaDestination):
     """One Plex Media Server. The clock is in monotonic seconds."""
+
+    libraries_field = "libraries"
 
     def __init__(
         self, connection: Connection, cover: Cover, *, clock: Callable[[], float] = time.monotonic
@@ -73,7 +75,7 @@ class Plex(MediaDestination):
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
-            failed = self._unknown(scene, where, asked=self._scan(where, unless_just_done=True))
+            failed = self._absent(scene, where, lambda: self._scan(where, unless_just_done=True))
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
         wanted = wanted_state(scene, self._options.skip_fields)
@@ -137,22 +139,24 @@ class Plex(MediaDestination):
             self._scanned[key, folder] = now
             return True
 
-    def _introduce(self) -> Iterator[str]:
+    def _about(self) -> str:
         name, version = self._api.about()
-        yield f"{name} at {self._server.host} (Plex {version}) accepts the token."
-        self._libraries.forget()
-        yield f"Scenes are searched in {described(self._libraries.get())}."
+        return f'Plex {version} ("{name}")'
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
+        return self._finder.find(scene.id, where) is not None
+
+    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
         item = self._finder.find(scene.id, where)
         if item is None:
-            return None
+            return []  # removed a moment ago
         item, edit = self._compare(item, wanted_state(scene, self._options.skip_fields))
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
         return [found, *(edit.changes or ["Nothing would change."])]
 
-    def _files_named(self, name: str) -> Iterator[str]:
+    def _files_named(self, names: Collection[str]) -> Iterator[str]:
         for section in self._libraries.get():
-            for item in self._api.files_named(section, name):
-                yield from item.files
+            for name in names:
+                for item in self._api.files_named(section, name):
+                    yield from item.files

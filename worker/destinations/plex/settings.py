@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stash_courier.worker.destinations.media.settings import Selection, add_only, address, key, selection
+from stash_courier.worker.connections.model import Absent
+from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
 from stash_courier.worker.destinations.plex.edit import FIELDS
 from stash_courier.worker.fields import switch, text
 from stash_courier.worker.http.addresses import Target
@@ -35,3 +36,4 @@ class Options:
         "Sends a scene's cover as the poster when it has changed.",
         unset="off, posters are left alone",
     )
+    absent: Absent = absent("Plex")

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import CheckReport
+from stash_courier.worker.destinations import Step, failed_step
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, serialize, sign
 from stash_courier.worker.destinations.webhook.settings import Options, hidden
+from stash_courier.worker.http import container
 from stash_courier.worker.http.client import Answer, Client
 from stash_courier.worker.stash.covers import Cover
 
 TEST_TYPE = "stash_courier.test"  # not a scene type, so receivers can ignore it
+
+DENIED = (401, 403)
 
 _ADVICE = {
     401: 'check the login in "Address", "Extra headers" and "Signing secret"',
@@ -43,6 +47,7 @@ class Webhook:
         options: Options = connection.options
         self.id = connection.id
         self.fingerprint = connection.fingerprint
+        self.root = container.ROOT
         self._target = options.url
         self._signing = options.secret
         self._headers = dict(options.headers)
@@ -75,22 +80,34 @@ class Webhook:
         self._send(f"{delivery.job_id}_{message.digest}", message.body)
         return b""
 
-    def check(self, scene: Scene | None) -> CheckReport:
-        """Sends ``stash_courier.test`` with a real scene's data, and reports the answer."""
+    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+        """Sends ``stash_courier.test`` with the first scene's data, and reports the answer."""
         now = self._clock()
+        scene = next(iter(scenes), None)
         if scene is None:
             data: dict[str, object] = {"message": "A test by Stash Courier. Stash has no scene to show."}
         else:
             data = scene_data(scene, self._path_map, (), 0)
+        body = serialize(TEST_TYPE, now, data).body
+        shown = body.decode("ascii")
         try:
-            answer = self._send(f"msg_test_{secrets.token_hex(8)}", serialize(TEST_TYPE, now, data).body)
+            answer = self._send(f"msg_test_{secrets.token_hex(8)}", body)
         except DeliveryFailed as failed:
-            said = (f"It said: {failed.answer[:200]}",) if failed.answer else ()
-            return CheckReport(False, (failed.message, *said), self._about_path(scene))
-        accepted = f"{self._target.host} accepted a test event ({answer.status})"
-        how = "signed" if self._signing else 'unsigned, because "Signing secret" is empty'
-        ignored = f"The type of a test event is {TEST_TYPE}. Receivers that only know scene.* ignore it."
-        return CheckReport(True, (f"{accepted}, {how}.", ignored), self._about_path(scene))
+            if failed.status is None:
+                advice = container.hint(self._target.url, failed, "the receiver", self.root)
+                step = failed_step("reached", failed, "url", advice)
+            else:
+                yield Step("reached", "ok", f"{self._target.host} answers.")
+                step = failed_step("accepted", failed, "headers" if failed.status in DENIED else "url")
+            yield replace(step, body=shown)
+        else:
+            yield Step("reached", "ok", f"{self._target.host} answers.")
+            how = "signed" if self._signing else 'unsigned, because "Signing secret" is empty'
+            accepted = f"{self._target.host} accepted a test event ({answer.status}), {how}."
+            ignored = f"The type of a test event is {TEST_TYPE}. Receivers that only know scene.* ignore it."
+            yield Step("accepted", "ok", f"{accepted} {ignored}", body=shown)
+        if scene is not None and scene.path:
+            yield Step("path", "ok", self._about_path(scene))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -101,12 +118,10 @@ class Webhook:
         headers = {**self._headers, "Content-Type": "application/json", **signature}
         return self._client.request("POST", self._target.url, headers=headers, body=body, fixed_url=True)
 
-    def _about_path(self, scene: Scene | None) -> tuple[str, ...]:
-        if scene is None or not scene.path:
-            return ()
+    def _about_path(self, scene: Scene) -> str:
         how = ""
         if rule := self._path_map.rule_for(scene.path):
             how = f', by the rule {" => ".join(rule)} of "Path map"'
         elif self._path_map.rules:
             how = ', as it is in Stash: no rule of "Path map" matches it'
-        return (f"Scene {scene.id} is sent with the path {self._path_map.apply(scene.path)}{how}.",)
+        return f"Scene {scene.id} is sent with the path {self._path_map.apply(scene.path)}{how}."

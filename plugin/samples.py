@@ -1,0 +1,77 @@
+"""The scenes of Stash with which connections are tested."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from stash_courier.plugin.report import Report
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.connections.model import Connection, Shared
+from stash_courier.worker.fields import label
+from stash_courier.worker.filters import FILTERS, passes
+from stash_courier.worker.stash.client import Stash
+
+LOOKED_AT = 500  # of the newest scenes, for some that would be sent
+TRIED = 20  # scenes that are looked up in a media server
+ASKED = 3 * TRIED  # scenes of the sample, of which filters may leave few
+
+
+class Samples:
+    """Scenes for the tests of one button. What was read once is kept for the next connection."""
+
+    def __init__(self, stash: Stash, report: Report) -> None:
+        self._stash = stash
+        self._report = report
+        self._source = itertools.islice(stash.newest_scenes(), LOOKED_AT)
+        self._newest: list[Scene] = []
+        self._spread: dict[tuple[str, ...], Sequence[Scene]] = {}  # by the folders that were asked for
+
+    def of(self, connection: Connection) -> list[Scene]:
+        """The scenes to test a connection with: one for a webhook, up to TRIED for a media server.
+
+        They have a file and pass its filters. If there are none of those, the best there are, with a warning.
+
+        Raises:
+            StashUnavailable: Stash can't be asked.
+        """
+        if connection.entry.kind == "webhook":
+            return self._among_newest(connection, 1)
+        folders = connection.shared.folders
+        if folders not in self._spread:
+            self._spread[folders] = self._stash.sample(ASKED, folders)
+        found = [one for one in self._spread[folders] if passes(one, connection.shared)]
+        return _spread(found, TRIED) or self._among_newest(connection, TRIED)
+
+    def _among_newest(self, connection: Connection, count: int) -> list[Scene]:
+        """The newest scenes, newest first."""
+        found: list[Scene] = []
+        with_file: list[Scene] = []
+        for place in itertools.count():
+            while place >= len(self._newest) and (one := next(self._source, None)) is not None:
+                self._newest.append(one)
+            if place >= len(self._newest) or len(found) == count:
+                break
+            one = self._newest[place]
+            if one.files:
+                with_file.append(one)
+                if passes(one, connection.shared):
+                    found.append(one)
+        if found or not self._newest:
+            return found
+        none = f"None of Stash's newest {LOOKED_AT} scenes"
+        if not with_file:
+            self._report.warn(f"{none} has a file, so the test uses the newest scene.")
+            return self._newest[:1]
+        filters = ", ".join(label(Shared, key) for key in FILTERS)
+        self._report.warn(
+            f"{connection.id}: {none[0].lower()}{none[1:]} passes the filters, so the test uses one that is not "
+            f"sent. Check {filters}."
+        )
+        return with_file[:1]
+
+
+def _spread(scenes: Sequence[Scene], count: int) -> list[Scene]:
+    """Up to ``count`` of these, evenly."""
+    step = max(1.0, len(scenes) / count)
+    return [scenes[int(n * step)] for n in range(min(count, len(scenes)))]

@@ -1,0 +1,238 @@
+"""The steps of a test of a Jellyfin connection."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations import Step
+from tests.standin.jellyfin import StandInJellyfin
+from tests.standin.receivers import Receiver, Reply
+from tests.support.intercept import HTML
+from tests.support.jellyfin import jellyfin
+from tests.support.media_samples import DISTINCT, delivery, scene
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def steps_of(server: StandInJellyfin | str, scenes: Iterable[Scene], **values: object) -> dict[str, Step]:
+    """The steps of a test, by name."""
+    with jellyfin(server, **values) as ours:
+        steps = list(ours.test(list(scenes)))
+    assert len({step.name for step in steps}) == len(steps)
+    return {step.name: step for step in steps}
+
+
+def films(count: int, folder: str = "/data/movies") -> list[Scene]:
+    """Scenes with a file each."""
+    return [scene(f"{folder}/Film {n}.mkv", id=n) for n in range(1, count + 1)]
+
+
+def test_each_step_passes(server: StandInJellyfin) -> None:
+    """Server, version, key, libraries, the scenes found and what would change are reported; nothing is written."""
+    item_id = server.add("/media/movies/one.mkv", **DISTINCT)
+    before = copy.deepcopy(server.items)
+    steps = steps_of(server, [scene()])
+    assert list(steps) == ["reached", "key", "libraries", "scenes", "example"]
+    assert {step.status for step in steps.values()} == {"ok"}
+    assert steps["reached"].text.endswith('is Jellyfin Server 10.10.7 ("stand-in").')
+    assert steps["key"].text == 'It accepts "API key".'
+    assert steps["libraries"].text == "Libraries: Movies (/media/movies)."
+    assert steps["scenes"].text == "1 of 1 scenes found."
+    said = steps["example"].text
+    assert item_id in said
+    assert 'title: "one" would become "A Title"' in said
+    assert 'tags: "by hand" would become "calm, loud"' in said
+    assert "The whole item is locked in Jellyfin" in said
+    assert server.items == before
+    assert all(route.startswith("GET") for route in server.counts)
+
+
+def test_an_item_that_is_up_to_date(server: StandInJellyfin) -> None:
+    """The example says that nothing would change."""
+    server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.deliver(delivery("jellyfin", one), one)
+        assert list(ours.test([one]))[-1].text.endswith("Nothing would change.")
+
+
+def test_twenty_scenes_cost_few_requests(server: StandInJellyfin) -> None:
+    """18 of 20 scenes are found; each distinct reason has one example; the lookups share their requests."""
+    scenes = [*films(19), scene(id=99, files=())]
+    for one in scenes[:18]:
+        server.add(one.files[0].path.replace("/data", "/media"))
+    steps = steps_of(server, scenes)
+    step = steps["scenes"]
+    assert (step.status, step.field, step.fix) == ("warn", "", None)
+    assert step.text == (
+        "18 of 20 scenes found. Scene 19 is not known under /media/movies/Film 19.mkv (in Stash /data/movies/Film "
+        '19.mkv; by the rule /data => /media of "Path map"). That folder is in the library Movies (/media/movies), '
+        "which has not scanned it yet. Scene 99 has no file in Stash, so it can't be found in Jellyfin. Assign a "
+        "file, or delete the scene."
+    )
+    assert server.counts["GET /Items?ids"] <= 4
+    assert server.counts["GET /Items"] == 1
+
+
+def test_scenes_that_are_skipped_are_no_fault(server: StandInJellyfin) -> None:
+    """With "skip", a server that has only a part of the scenes passes."""
+    scenes = films(4)
+    server.add("/media/movies/Film 1.mkv")
+    step = steps_of(server, scenes, absent="skip")["scenes"]
+    assert step.status == "ok"
+    assert step.text.startswith("1 of 4 scenes found. ")
+    assert step.text.endswith(" What Jellyfin doesn't have is skipped.")
+
+
+@pytest.mark.parametrize(
+    ("rules", "label"),
+    [
+        ("", "Add the rule /data => /media"),
+        ("/films => /other", "Add the rule /data => /media"),
+        ("/data => /mnt", "Replace the rule /data => /mnt by /data => /media"),
+        ("/data/movies => /mnt", "Replace the rule /data/movies => /mnt by /data => /media"),
+    ],
+)
+def test_a_missing_rule_is_one_fix_away(server: StandInJellyfin, rules: str, label: str) -> None:
+    """If the path map is wrong, the fix is one rule, and with it the next test finds every scene."""
+    scenes = films(20)
+    for one in scenes:
+        server.add(one.files[0].path.replace("/data", "/media"))
+    step = steps_of(server, scenes, path_map=rules)["scenes"]
+    assert (step.status, step.field) == ("fail", "path_map")
+    assert step.text.startswith("0 of 20 scenes found. Scene 1 is not known under ")
+    assert "It has a file of that name at /media/movies/Film 1.mkv: the rule /data => /media in " in step.text
+    assert step.text.count("is not known under") == 1
+    assert step.fix is not None
+    assert step.fix.label == label
+    if rules.startswith("/films"):
+        assert step.fix.values == {"path_map": ["/films => /other", "/data => /media"]}
+    again = steps_of(server, scenes, **step.fix.values)["scenes"]
+    assert (again.status, again.text) == ("ok", "20 of 20 scenes found.")
+
+
+def test_the_rule_for_one_folder_leaves_the_others(server: StandInJellyfin) -> None:
+    """If only one folder is elsewhere, the fix is a rule for it, and what was found stays found."""
+    server.libraries = {"All": ["/media", "/nas"]}
+    here = [scene(f"/data/here/{n}.mkv", id=n) for n in range(5)]
+    there = [scene(f"/data/there/{n + 10}.mkv", id=n + 10) for n in range(5)]
+    for one in here:
+        server.add(one.files[0].path.replace("/data", "/media"))
+    for one in there:
+        server.add(one.files[0].path.replace("/data", "/nas"))
+    step = steps_of(server, [*here, *there])["scenes"]
+    assert step.status == "warn"
+    assert step.fix is not None
+    assert step.fix.label == "Add the rule /data/there => /nas/there"
+    assert steps_of(server, [*here, *there], **step.fix.values)["scenes"].text == "10 of 10 scenes found."
+
+
+def test_a_file_of_the_same_name_elsewhere_doesnt_mislead(server: StandInJellyfin) -> None:
+    """The rule that finds most scenes is offered, not that of a file which only has the same name."""
+    server.libraries = {"All": ["/media"]}
+    scenes = films(9)
+    server.add("/media/backup/old/Film 1.mkv")
+    for one in scenes:
+        server.add(one.files[0].path.replace("/data", "/media/videos"))
+    step = steps_of(server, scenes)["scenes"]
+    assert step.fix is not None
+    assert step.fix.label == "Replace the rule /data => /media by /data => /media/videos"
+    assert steps_of(server, scenes, **step.fix.values)["scenes"].status == "ok"
+
+
+def test_a_folder_of_the_same_name(server: StandInJellyfin) -> None:
+    """Before the first scan a library's folder shows the missing rule."""
+    step = steps_of(server, films(2), path_map="")["scenes"]
+    assert step.status == "fail"
+    assert "None of the searched libraries contains that folder: Movies (/media/movies). Its library Movies has " in (
+        step.text
+    )
+    assert "a folder of that name at /media/movies: the rule /data => /media in " in step.text
+    assert step.fix is not None
+    assert step.fix.values == {"path_map": ["/data => /media"]}
+
+
+def test_windows_paths(server: StandInJellyfin) -> None:
+    """The server's path is shown with its own spelling, and the rule that maps ours to it finds the file."""
+    server.add("D:\\Movies\\One.mkv")
+    step = steps_of(server, [scene()], path_map="")["scenes"]
+    assert 'at D:\\Movies\\One.mkv: the rule /data => D: in "Path map" would map' in step.text
+    assert step.fix is not None
+    assert steps_of(server, [scene()], **step.fix.values)["scenes"].status == "ok"
+
+
+def test_a_wrong_key(server: StandInJellyfin) -> None:
+    """A refused key fails at its own step and names the field; without a scene the test passes."""
+    steps = steps_of(server, [scene()], key="f" * 32)
+    assert list(steps) == ["reached", "key"]
+    assert steps["reached"].status == "ok"
+    assert (steps["key"].status, steps["key"].field) == ("fail", "key")
+    assert 'it rejects "API key"' in steps["key"].text
+    assert steps_of(server, [])["scenes"].text == "Stash has no scene, so no path was looked up."
+
+
+def test_another_program_at_the_address() -> None:
+    """A web page, or nothing at all, fails at the first step, with the address to change."""
+    with Receiver(Reply(200, HTML, b"<html>Hello</html>")) as other:
+        steps = steps_of(other.url.rstrip("/"), [scene()])
+    assert list(steps) == ["reached"]
+    assert (steps["reached"].status, steps["reached"].field) == ("fail", "url")
+    assert "another program or a proxy's login page" in steps["reached"].text
+
+
+def test_a_server_without_libraries(server: StandInJellyfin) -> None:
+    """A server without any library gets a warning."""
+    server.libraries = {}
+    step = steps_of(server, films(1))["libraries"]
+    assert (step.status, step.text) == ("warn", "It has no library, so it can't have any scene.")
+
+
+MOUNTS = "501 500 8:1 /var/lib/docker/containers/ab12/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (".dockerenv", ""),
+        ("run/.containerenv", ""),
+        ("proc/self/cgroup", "12:devices:/docker/0123456789abcdef0123\n"),
+        ("proc/self/cgroup", "0::/kubepods/besteffort/pod1\n"),
+        ("proc/self/mountinfo", MOUNTS),
+    ],
+)
+def test_localhost_in_a_container(tmp_path: Path, file: str, content: str) -> None:
+    """If nothing answers at localhost and we are in a container, the step says what to enter."""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(content)
+    with Receiver() as down:
+        port = down.port
+    with jellyfin(f"http://localhost:{port}") as ours:
+        ours.root = tmp_path
+        (step,) = ours.test([])
+        assert step.status == "fail"
+        assert (
+            "Stash runs in a container, and localhost is that container itself. Enter the address of the machine in "
+            "your network, such as 192.168.1.5, or host.docker.internal, or the name of the container of Jellyfin."
+        ) in step.text
+
+
+def test_localhost_outside_a_container(tmp_path: Path, server: StandInJellyfin) -> None:
+    """On the machine itself, or if something answers, containers are not mentioned."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/docker.service\n")
+    (tmp_path / "proc/self/mountinfo").write_text("29 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    with Receiver() as down:
+        port = down.port
+    with jellyfin(f"http://127.0.0.1:{port}") as ours:
+        ours.root = tmp_path
+        (step,) = ours.test([])
+        assert "container" not in step.text
+    (tmp_path / ".dockerenv").touch()
+    with jellyfin(server, key="f" * 32) as ours:
+        ours.root = tmp_path
+        assert "container" not in " ".join(step.text for step in ours.test([]))
