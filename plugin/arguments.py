@@ -44,6 +44,7 @@ class Arguments:
     since: float | None = None  # wall time
     all: bool | None = None
     count: bool | None = None  # only count
+    show_scene: bool | None = None  # a test may send a scene's title to people
     limit: int | None = None
     days: int | None = None
 
@@ -171,6 +172,7 @@ READERS = {
     "since": _moment,
     "all": _switch,
     "count": _switch,
+    "show_scene": _switch,
     "limit": _number,
     "days": _number,
 }

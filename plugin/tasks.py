@@ -52,7 +52,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "connections": (connections.connections, ()),
     "connection_kinds": (connections.connection_kinds, ()),
     "save_connection": (connections.save_connection, (*DRAFT, "revision")),
-    "test_connection": (connections.test_connection, DRAFT),
+    "test_connection": (connections.test_connection, (*DRAFT, "show_scene")),
     "delete_connection": (connections.delete_connection, ("id", "waiting", "revision")),
     "send_skipped": (skipped.send_skipped, ("connection",)),
     "pause": (controls.pause, ()),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -89,7 +89,7 @@ class Value:
     def empty(self) -> bool:
         """Whether it is unset. Stash's page shows unset values as "", 0 or off."""
         raw, limits = self.raw, self.entry.limits
-        zero = raw == 0 and (limits is None or limits[0] > 0)
+        zero = raw == 0 and not isinstance(raw, bool) and (limits is None or limits[0] > 0)
         return (
             raw is None
             or zero
@@ -144,9 +144,15 @@ def label(group: type, key: str) -> str:
 
 def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]]:
     """Parses a map of raw values; never raises on its content. Unknown keys are ignored."""
+    parsed, problems = parse_entries(entries(group), raw)
+    return group(**parsed), problems
+
+
+def parse_entries(wanted: Iterable[Field], raw: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
+    """As ``parse``, for fields that belong to no group: their parsed values by key."""
     parsed: dict[str, Any] = {}
     problems = []
-    for entry in entries(group):
+    for entry in wanted:
         value = Value(entry, raw.get(entry.key))
         parsed[entry.key] = entry.default
         if value.empty:
@@ -161,7 +167,7 @@ def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]
                 parsed[entry.key] = entry.default if value.problem else found
         if value.problem:
             problems.append(value.problem)
-    return group(**parsed), problems
+    return parsed, problems
 
 
 # Each makes a field of a group.
@@ -178,12 +184,12 @@ def number(name: str, about: str, limits: tuple[int, int], default: float | None
 
 def switch(name: str, about: str, **more: Any) -> Any:
     """On or off; off by default."""
-    return _make(Field("switch", name, about, False, _read_switch, **more))
+    return _make(Field("switch", name, about, False, read_switch, **more))
 
 
 def choice(name: str, about: str, choices: Mapping[str, str], **more: Any) -> Any:
     """One of several values; the first is the default."""
-    return _make(Field("choice", name, about, next(iter(choices)), _read_choice, choices=choices, **more))
+    return _make(Field("choice", name, about, next(iter(choices)), read_choice, choices=choices, **more))
 
 
 def text(name: str, about: str, read: Callable[[Value], Any] = Value.text, default: Any = "", **more: Any) -> Any:
@@ -217,7 +223,8 @@ def _read_number(value: Value) -> float | None:
     return None
 
 
-def _read_switch(value: Value) -> bool:
+def read_switch(value: Value) -> bool:
+    """On or off."""
     raw = value.raw
     if isinstance(raw, str):
         raw = {"true": True, "false": False, "0": False}.get(raw.strip().lower(), raw)
@@ -226,7 +233,8 @@ def _read_switch(value: Value) -> bool:
     return raw is True
 
 
-def _read_choice(value: Value) -> str:
+def read_choice(value: Value) -> str:
+    """One of the entry's choices."""
     chosen = value.text()
     if chosen not in value.entry.choices:
         value.reject(f"must be one of {', '.join(value.entry.choices)}")

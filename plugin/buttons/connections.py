@@ -44,6 +44,10 @@ def connection_kinds(_: Context, __: Arguments) -> dict[str, object]:
             "name": module.NAME,
             "help": module.HELP,
             "fields": [_form_field(entry) for entry in (*fields.entries(module.Options), *shared)],
+            "variants": [
+                {**variant, "fields": [_form_field(entry) for entry in variant["fields"]]}
+                for variant in (module.variants() if hasattr(module, "variants") else ())
+            ],
         }
         for kind, module in destinations.kinds().items()
     ]
@@ -87,7 +91,8 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
             return {"ok": False, "steps": [_step(step) for step in steps]}
         destination = destinations.make(connection)
         try:
-            steps = list(destination.test(Samples(context.stash, context.report).of(connection)))
+            samples = Samples(context.stash, context.report).of(connection)
+            steps = list(destination.test(samples, show_scene=bool(arguments.show_scene)))
         finally:
             destination.close()
     return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step) for step in steps]}

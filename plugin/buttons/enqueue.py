@@ -7,6 +7,7 @@ fetches and filters the scenes when it delivers them.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
@@ -16,6 +17,7 @@ from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import DAY, flat, joined, problem_line, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.queue.jobs import BULK
+from stash_courier.worker import destinations
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -44,7 +46,7 @@ def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
     if arguments.days is not None:
         since = time.time() - arguments.days * DAY
     if arguments.count:
-        _targets(context, arguments.connection)
+        _chosen(context, arguments.connection)
         return {"connection": arguments.connection, "scenes": _count(context, since)}
     which = "" if since is None else f"Changed since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}."
     return _enqueue(context, arguments.connection, since, which)
@@ -57,13 +59,13 @@ def _count(context: Context, since: float | None) -> int:
 
 
 def _enqueue(context: Context, only: str | None, changed_since: float | None, which: str) -> dict[str, object]:
-    targets = _targets(context, only)
+    chosen = _chosen(context, only)
     began = time.monotonic()
     queued = examined = total = 0
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
             if page.ids:
-                _put(context, page.ids, only)
+                _put(context, page.ids, chosen.to)
                 if not queued:
                     context.wake_worker()
             queued += len(page.ids)
@@ -75,41 +77,55 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
             "queued will be delivered. Press this button again for the rest; a scene that still waits is not "
             "sent twice."
         ) from error
-    where = f"Destinations: {', '.join(targets)}. Time taken: {span(time.monotonic() - began)}."
+    where = f"Destinations: {', '.join(chosen.ids)}. Time taken: {span(time.monotonic() - began)}."
     order = "Edits are delivered before them." if queued else ""
-    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, order))
+    people = f"Left out, because people get its messages: {', '.join(chosen.left_out)}." if chosen.left_out else ""
+    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, people, order))
     if queued:
         context.start_work()
-    return {"queued": queued, "examined": examined, "destinations": targets}
+    return {"queued": queued, "examined": examined, "destinations": chosen.ids}
 
 
-def _targets(context: Context, wanted: str | None) -> list[str]:
-    """The ids of the connections that the scenes will go to, sorted. Without ``wanted``: all that take them."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The connections that scenes are queued for."""
+
+    ids: list[str]
+    to: list[str]  # for the events; empty: all that there are when the worker routes them
+    left_out: list[str]
+
+
+def _chosen(context: Context, only: str | None) -> _Chosen:
+    """The connection with this id. Without one: all that take scenes, but no chats and phones."""
     with context.setup() as setup:
         loaded = setup.loaded
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
-        targets = {name for name, entry in loaded.entries.items() if entry.state in {"on", "paused"}}
-        if loaded.unsure:
-            with context.queue() as queue:
-                known = control.states(queue.connection)
-            targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
-        if loaded.empty:
-            raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
-        if not targets:
-            raise BadInputError(f"No destination can be used. {to_correct(loaded.to_correct)} Nothing was queued.")
-    if wanted is None:
-        return sorted(targets)
-    if wanted not in targets:
-        known_ids = ", ".join(sorted(targets))
-        raise BadInputError(
-            f"There is no connection {flat(wanted)!r} that takes scenes. Connections: {known_ids}. "
-            "Nothing was queued."
+    entries = [entry for entry in loaded.entries.values() if entry.state in {"on", "paused"}]
+    people = sorted(entry.id for entry in entries if destinations.is_message(entry))
+    targets = {entry.id for entry in entries}
+    if loaded.unsure:
+        with context.queue() as queue:
+            known = control.states(queue.connection)
+        targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
+    if loaded.empty:
+        raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
+    if only is not None:
+        if only not in targets:
+            known_ids = ", ".join(sorted(targets)) or "none"
+            wrong = f"There is no connection {flat(only)!r} that takes scenes. Connections: {known_ids}."
+            raise BadInputError(f"{wrong} Nothing was queued.")
+        return _Chosen([only], [only], [])
+    ids = sorted(targets.difference(people))
+    if not ids:
+        why = (
+            to_correct(loaded.to_correct) if loaded.to_correct else "Name a connection to send to chats or phones."
         )
-    return [wanted]
+        raise BadInputError(f"No destination can be used. {why} Nothing was queued.")
+    return _Chosen(ids, ids if people else [], people)
 
 
-def _put(context: Context, scene_ids: tuple[int, ...], only: str | None) -> None:
-    event = {"event": "update", "changed": [], "at": time.time(), "priority": BULK, "to": [only] if only else []}
+def _put(context: Context, scene_ids: tuple[int, ...], to: list[str]) -> None:
+    event = {"event": "update", "changed": [], "at": time.time(), "priority": BULK, "to": to}
     with context.queue() as queue:
         queue.put_many(store.encode({"scene": scene_id, **event}) for scene_id in scene_ids)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
@@ -19,12 +20,13 @@ from stash_courier.queue.jobs import EDIT, Delivery, Scene
 from stash_courier.queue.marks import Marks, Slot
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.destinations import Destination, Prepares
+from stash_courier.worker.destinations import Destination, Digests, Prepares
 
 # Jobs that threads take until the loop looks again, for one thread and for each more: so many requests still start
 # after a person pressed "Pause", and so many outcomes are not recorded at a kill. At a receiver that takes longer
 # than the loop for a look, that is one for each thread.
 AHEAD, AHEAD_MORE = 3, 6
+MOST_TOGETHER = 200  # deliveries in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,21 +245,21 @@ class Pool:
     def _work(self) -> None:
         slot = self._marks.slot()
         while (taken := self._take(slot)) is not None:
-            outcome = self._attempt(slot, *taken)
-            if outcome.stops:
-                with self._changed:
-                    self._stops += 1
-            self._finished(outcome)
+            for outcome in self._attempts(slot, taken):
+                if outcome.stops:
+                    with self._changed:
+                        self._stops += 1
+                self._finished(outcome)
 
-    def _take(self, slot: Slot) -> tuple[Job, Batch] | None:
-        """Waits for the next job; None if the pool is closed."""
+    def _take(self, slot: Slot) -> list[tuple[Job, Batch]] | None:
+        """Waits for the next job, or for several that are sent as one message; None if the pool is closed."""
         with self._changed:
             while not self._closed:
                 if self._may_take():
-                    *_, job, batch = heapq.heappop(self._ready)
                     self._ahead += 1
-                    self._running[job.delivery.row_id] = job.delivery
-                    return job, batch
+                    taken = [heapq.heappop(self._ready)[-2:] for _ in range(self._together())]
+                    self._running.update((job.delivery.row_id, job.delivery) for job, _ in taken)
+                    return taken
                 slot.set(())
                 self._idle += 1
                 self._changed.wait()
@@ -265,19 +267,44 @@ class Pool:
         self._marks.release(slot)
         return None
 
+    def _together(self) -> int:
+        """How many jobs the next request sends."""
+        above = self.destination.digest_above if isinstance(self.destination, Digests) else None
+        alone = above is None or len(self._ready) <= above or self.health.state != "well"
+        return 1 if alone else min(len(self._ready), MOST_TOGETHER)
+
+    def _attempts(self, slot: Slot, taken: Sequence[tuple[Job, Batch]]) -> Iterator[Outcome]:
+        """The outcomes of jobs. What is refused as one message is sent singly."""
+        if len(taken) > 1 and isinstance(self.destination, Digests):
+            jobs = [job for job, _ in taken]
+            slot.set([job.delivery.row_id for job in jobs])
+            digest = partial(self.destination.deliver_digest, [(job.delivery, job.scene) for job in jobs])
+            _, error = _tried(digest)
+            if error is None or CLASSES[error.failure].delivery != "bury":
+                yield from (Outcome(self, job.delivery, job.scene, job.probe, error) for job in jobs)
+                return
+        yield from (self._attempt(slot, job, batch) for job, batch in taken)
+
     def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:
-        error = None
-        cover = b""
-        try:
+        def deliver() -> bytes:
             batch.prepare(slot)
             slot.set((job.delivery.row_id,))
-            cover = self.destination.deliver(job.delivery, job.scene, job.cover)
-        except DeliveryFailed as failed:
-            error = failed
-        except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
-            error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
-            error.__cause__ = bug
-        return Outcome(self, job.delivery, job.scene, job.probe, error, cover)
+            return self.destination.deliver(job.delivery, job.scene, job.cover)
+
+        cover, error = _tried(deliver)
+        return Outcome(self, job.delivery, job.scene, job.probe, error, cover or b"")
+
+
+def _tried(send: Callable[[], bytes | None]) -> tuple[bytes | None, DeliveryFailed | None]:
+    """What sending returned, and how it failed."""
+    try:
+        return send(), None
+    except DeliveryFailed as failed:
+        return None, failed
+    except Exception as bug:  # noqa: BLE001  # the one place that turns a bug into a dead letter
+        error = DeliveryFailed(Failure.BUG, f"{type(bug).__name__}: {bug}")
+        error.__cause__ = bug
+        return None, error
 
 
 def next_batch(pools: Iterable[Pool], most_scenes: int) -> list[Delivery]:

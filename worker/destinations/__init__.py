@@ -3,6 +3,10 @@
 Two modules in a kind's folder are found automatically. ``settings`` has ``NAME``, ``HELP`` and ``Options``, the
 fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover)``,
 which returns the destination of a connection. The folder's name is the kind.
+
+``settings`` may also have ``check(options, values)``, the problems that concern several fields;
+``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for a form;
+``hides_address(values)`` and ``is_message(values)``.
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
+from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import Fix, Problem
+from stash_courier.worker.fields import Field, Fix, Problem
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -76,8 +81,10 @@ class Destination(Protocol):
             DeliveryFailed: what kind of failure it was, in a sentence.
         """
 
-    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         """Reports step by step whether deliveries would work, tried with these scenes; there may be none.
+
+        ``show_scene``: a message to people may contain a scene's title.
 
         Ends with the step that fails, unless later ones make sense. Raises nothing.
         """
@@ -96,6 +103,18 @@ class Prepares(Protocol):
         Called in one of the destination's threads while those deliveries wait. If a lookup fails, nothing is
         raised: each delivery then makes its own.
         """
+
+
+@runtime_checkable
+class Digests(Protocol):
+    """A destination that can send one message for many deliveries."""
+
+    @property
+    def digest_above(self) -> int | None:
+        """How many deliveries may be due before they become one message; None: each is sent alone."""
+
+    def deliver_digest(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
+        """As ``deliver``, for all of these together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +176,9 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
     for name, entry in entries.items():
         connection, wrong = configured(entry, settings)
         problems += wrong
-        faults = [field_label(entry.kind, problem.field) for problem in wrong] or list(map(label, implicit.former))
+        faults = [field_label(entry.kind, problem.field, entry.values) for problem in wrong] or list(
+            map(label, implicit.former)
+        )
         if faults or connection is None:
             unusable[name] = tuple(dict.fromkeys(faults))
             continue
@@ -178,14 +199,14 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
         return None, [Problem("kind", message, connection=entry.id)]
     shared, problems = fields.parse(Shared, entry.values)
     options, wrong = fields.parse(kind.Options, entry.values)
-    own = {one.key: str(entry.values.get(one.key)) for one in fields.entries(kind.Options)}
+    own = {one.key: str(entry.values.get(one.key)) for one in own_fields(entry.kind, entry.values)}
     unknown = entry.values.keys() - own.keys() - {one.key for one in fields.entries(Shared)}
     problems += wrong
     problems += [
         Problem(key, f"{entry.kind} has no field {key[:40]!r}. Nothing is sent.") for key in sorted(unknown)
     ]
-    if not problems and hasattr(kind, "check"):
-        problems += kind.check(options)
+    if not wrong and hasattr(kind, "check"):
+        problems += kind.check(options, entry.values)
     if problems:
         return None, [replace(problem, connection=entry.id) for problem in problems]
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
@@ -193,20 +214,34 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     return Connection(entry, shared, how, options, fingerprint), []
 
 
+def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
+    """The fields that only this kind has, with those that depend on the values of others."""
+    module = kinds()[kind]
+    return (
+        *fields.entries(module.Options),
+        *(module.more_fields(values) if hasattr(module, "more_fields") else ()),
+    )
+
+
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
-    """The fields of a connection that no answer shows. An unknown kind shows none."""
+    """The fields of a connection that no answer shows: of an unknown kind, all."""
     module = kinds().get(kind)
     if module is None:
         return frozenset(values)
-    return frozenset(one.key for one in fields.entries(module.Options) if one.type == "secret")
+    address = {ADDRESS} if hasattr(module, "hides_address") and module.hides_address(values) else set()
+    return frozenset(address.union(one.key for one in own_fields(kind, values) if one.type == "secret"))
 
 
-def field_label(kind: str, key: str) -> str:
+def is_message(entry: Entry) -> bool:
+    """Whether people get what is sent, in a chat or on a phone."""
+    module = kinds().get(entry.kind)
+    return hasattr(module, "is_message") and bool(module.is_message(entry.values))  # type: ignore[union-attr]
+
+
+def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
     """The label of a connection's field, quoted; an unknown field as it is."""
-    groups = [Shared, *([kinds()[kind].Options] if kind in kinds() else [])]
-    return next(
-        (f'"{one.label}"' for group in groups for one in fields.entries(group) if one.key == key), f'"{key}"'
-    )
+    known = [*fields.entries(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
+    return next((f'"{one.label}"' for one in known if one.key == key), f'"{key}"')
 
 
 def make(connection: Connection, cover: Cover = no_cover) -> Destination:

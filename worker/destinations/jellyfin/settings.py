@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stash_courier.worker.connections.model import Absent
@@ -38,7 +39,7 @@ class Options:
     absent: Absent = absent("Jellyfin")
 
 
-def check(options: Options) -> list[Problem]:
+def check(options: Options, _: Mapping[str, object]) -> list[Problem]:
     """What is wrong with fields that are usable by themselves."""
     if not options.url.authorization:
         return []

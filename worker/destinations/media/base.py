@@ -66,7 +66,7 @@ class MediaDestination:
             self._delete(where)
         return b""
 
-    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:  # noqa: ARG002
         """Reports which server answers, whether it accepts the key, its libraries, and which scenes it has."""
         try:
             about = self._about()

@@ -16,13 +16,15 @@ from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Step, failed_step
-from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, serialize, sign
+from stash_courier.worker.destinations.webhook.formats import read_format
+from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, sign
+from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
+from stash_courier.worker.destinations.webhook.render import Rendered, render, render_digest, render_test
 from stash_courier.worker.destinations.webhook.settings import Options, hidden
+from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.http import container
 from stash_courier.worker.http.client import Answer, Client
 from stash_courier.worker.stash.covers import Cover
-
-TEST_TYPE = "stash_courier.test"  # not a scene type, so receivers can ignore it
 
 DENIED = (401, 403)
 
@@ -49,6 +51,9 @@ class Webhook:
         self.fingerprint = connection.fingerprint
         self.root = container.ROOT
         self._target = options.url
+        form, _ = read_format(options.preset, connection.entry.values, options.url.url, options.stash_url)
+        assert form is not None  # settings.check has read it before
+        self._format = form
         self._signing = options.secret
         self._headers = dict(options.headers)
         if self._target.authorization:
@@ -58,7 +63,7 @@ class Webhook:
         self._client = Client(
             timeout=connection.policy.timeout_seconds,
             concurrency=connection.policy.concurrency,
-            secrets=hidden(self._target, self._signing, options.headers),
+            secrets=(*hidden(self._target, self._signing, options.headers), *form.secrets),
             advice=_ADVICE,
         )
 
@@ -72,26 +77,33 @@ class Webhook:
         Raises:
             DeliveryFailed: the receiver didn't answer with 2xx.
         """
-        if scene is None:
-            data = destroyed_data(delivery, self._path_map)
-        else:
-            data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
-        message = serialize(EVENTS[delivery.event][1], delivery.at, data)
-        self._send(f"{delivery.job_id}_{message.digest}", message.body)
+        rendered = render(self._format, self._item(delivery, scene))
+        self._send(f"{delivery.job_id}_{rendered.digest}", rendered)
         return b""
 
-    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    @property
+    def digest_above(self) -> int | None:
+        """How many deliveries may be due before they become one message; None: each is sent alone."""
+        return DIGEST_ABOVE if self._format.preset.is_message else None
+
+    def deliver_digest(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
+        """Sends one message for many scenes: their number and the first ten titles.
+
+        Raises:
+            DeliveryFailed: the receiver didn't answer with 2xx.
+        """
+        rendered = render_digest(self._format, [self._item(delivery, scene) for delivery, scene in jobs])
+        self._send(f"msg_digest_{rendered.digest}", rendered)
+
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         """Sends ``stash_courier.test`` with the first scene's data, and reports the answer."""
         now = self._clock()
         scene = next(iter(scenes), None)
-        if scene is None:
-            data: dict[str, object] = {"message": "A test by Stash Courier. Stash has no scene to show."}
-        else:
-            data = scene_data(scene, self._path_map, (), 0)
-        body = serialize(TEST_TYPE, now, data).body
-        shown = body.decode("ascii")
+        data = None if scene is None else scene_data(scene, self._path_map, (), 0)
+        rendered = render_test(self._format, now, data, show_scene=show_scene)
+        shown = rendered.body.decode()
         try:
-            answer = self._send(f"msg_test_{secrets.token_hex(8)}", body)
+            answer = self._send(f"msg_test_{secrets.token_hex(8)}", rendered)
         except DeliveryFailed as failed:
             if failed.status is None:
                 advice = container.hint(self._target.url, failed, "the receiver", self.root)
@@ -113,10 +125,18 @@ class Webhook:
         """Closes the connections."""
         self._client.close()
 
-    def _send(self, message_id: str, body: bytes) -> Answer:
-        signature = sign(self._signing, message_id, int(self._clock()), body)
-        headers = {**self._headers, "Content-Type": "application/json", **signature}
-        return self._client.request("POST", self._target.url, headers=headers, body=body, fixed_url=True)
+    def _item(self, delivery: Delivery, scene: Scene | None) -> Item:
+        if scene is None:
+            data = destroyed_data(delivery, self._path_map)
+        else:
+            data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
+        return Item(EVENTS[delivery.event][1], delivery.at, data)
+
+    def _send(self, message_id: str, rendered: Rendered) -> Answer:
+        signature = sign(self._signing, message_id, int(self._clock()), rendered.body)
+        headers = {**self._headers, **rendered.headers, **signature}
+        method, url, body = rendered.method, rendered.url, rendered.body
+        return self._client.request(method, url, headers=headers, body=body, fixed_url=True)
 
     def _about_path(self, scene: Scene) -> str:
         how = ""

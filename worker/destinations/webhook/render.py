@@ -1,6 +1,6 @@
 """From an event to the request that carries it: what the destination calls. No I/O, no clock.
 
-    format, problems = read_format("discord", options, address, stash_url)   # when a connection is saved or loaded
+    format, problems = formats.read_format("discord", values, address, stash_url)  # when a connection is loaded
     request = render(format, Item("scene.updated", delivery.at, scene_data(…)))
 
 The destination adds what doesn't depend on the preset: the owner's extra headers, a login, and ``sign``.
@@ -10,47 +10,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from stash_courier.worker.destinations.webhook.formats import Format
 from stash_courier.worker.destinations.webhook.messages import DIGEST_CHARACTERS, LARGEST_BODY, serialize
-from stash_courier.worker.destinations.webhook.presets import PRESETS, Option, Preset
-from stash_courier.worker.destinations.webhook.templates import Template, compiled, parse
+from stash_courier.worker.destinations.webhook.presets import PRESETS
+from stash_courier.worker.destinations.webhook.templates import Template, compiled
 from stash_courier.worker.destinations.webhook.texts import clean_all, one_line
 from stash_courier.worker.destinations.webhook.values import NAMES, TEST_TYPE, Item, flat, summary_of
 
 DIGEST_TYPE = "scene.digest"  # never in a standard body
 DIGEST_LISTED = 10  # titles in a digest
 DIGEST_LINE = 120  # characters of each
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An option or address that can't be used."""
-
-    key: str  # the option's key; "preset" or "address"
-    message: str  # a sentence: what is wrong, where, what to do; never contains a secret
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How the messages of one connection are made."""
-
-    preset: Preset
-    address: str = field(repr=False)  # without a login
-    options: Mapping[str, str | bool] = field(default_factory=dict, repr=False)
-    templates: Mapping[str, Template] = field(default_factory=dict, repr=False)  # custom: option's key → template
-    stash_url: str = ""  # where people open Stash
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no text may show, in the spellings in which a receiver may echo it."""
-        options = (one.key for one in self.preset.options if one.type == "secret")
-        values = [str(self.options[key]) for key in options if self.options[key]]
-        return tuple(dict.fromkeys(spelling for value in values for spelling in (value, quote(value, safe=":"))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,40 +36,6 @@ class Rendered:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     digest: str  # of the content, 16 hexadecimal digits; the same whenever the same is sent
-
-
-def read_format(
-    name: str, raw: Mapping[str, object], address: str, stash_url: str = ""
-) -> tuple[Format | None, list[Problem]]:
-    """Reads a connection's preset and options; never raises on their content.
-
-    Args:
-        name: the preset's.
-        raw: option key → value as entered; others are ignored, missing ones have their default.
-        address: the connection's, already known to be an http URL, without its login.
-        stash_url: where people open Stash, for links; "" if that is unknown.
-
-    Returns:
-        The format, or None with one problem for each field that can't be used.
-    """
-    preset = PRESETS.get(name)
-    if preset is None:
-        return None, [Problem("preset", f"The preset is unknown; choose one of {', '.join(PRESETS)}.")]
-    problems = []
-    if not re.fullmatch(preset.address_pattern, urlsplit(address).path, re.DOTALL):
-        problems.append(Problem("address", f"The address {preset.address_must}."))
-    options: dict[str, str | bool] = {}
-    templates: dict[str, Template] = {}
-    for option in preset.options:
-        options[option.key], wrong = _read(option, raw.get(option.key))
-        if not wrong and option.type == "template" and (text := options[option.key]):
-            template, found = parse(str(text), NAMES)
-            wrong = "; it ".join(found)
-            if template is not None:
-                templates[option.key] = template
-        if wrong:
-            problems.append(Problem(option.key, f'"{option.label}" {wrong}.'))
-    return (None, problems) if problems else (Format(preset, address, options, templates, stash_url), [])
 
 
 def render(form: Format, item: Item) -> Rendered:
@@ -158,30 +98,9 @@ def render_test(
     return render(form, Item(TEST_TYPE, at, data))
 
 
-def shown_address(preset: Preset, address: str) -> str:
-    """The address as a person may see it: without login and query, and only the host where it is the secret."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return host if preset.address_is_secret else urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
 def event_name(event_type: str) -> str:
     """The event's name in Home Assistant, after ``stash_courier_``: scene_updated, dead_letters, test."""
     return event_type.removeprefix("courier.").removeprefix("stash_courier.").replace(".", "_")
-
-
-def _read(option: Option, raw: object) -> tuple[str | bool, str]:
-    """The option's value, and what is wrong with it."""
-    if option.type == "switch":
-        return (raw, "") if isinstance(raw, bool) else (option.default, "" if raw is None else "must be on or off")
-    if raw is not None and not isinstance(raw, str):
-        return "", "must be text"
-    value = (raw or "").strip() or str(option.default)
-    if not value:
-        return "", f"is empty. {option.help.rstrip('.')}" if option.required else ""
-    if option.choices and value not in option.choices:
-        return "", f"must be one of {', '.join(option.choices)}"
-    return value, "" if re.fullmatch(option.pattern, value, re.DOTALL | re.ASCII) else option.must
 
 
 def _request(form: Format, event_type: str, body: bytes, digest: str) -> Rendered:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from stash_courier.worker import fields
-from stash_courier.worker.fields import BadSetting, Problem, Value
+from stash_courier.worker.destinations.webhook.formats import STANDARD, option_fields, preset_of, read_format
+from stash_courier.worker.destinations.webhook.presets import PRESETS
+from stash_courier.worker.fields import BadSetting, Field, Problem, Value
 from stash_courier.worker.http.addresses import Target, read_target
 
 NAME = "Webhook"
-HELP = "Sends each change as a signed JSON message."
+HELP = "Sends each change to a program, a chat or a phone, as JSON over HTTP."
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin by Standard Webhooks, not a secret
 SECRET_BYTES = range(24, 65)  # Standard Webhooks: between 24 and 64 bytes
@@ -114,10 +116,21 @@ def _headers(value: Value) -> dict[str, str]:
     return found
 
 
+def _stash_url(value: Value) -> str:
+    return read_target(value.text()).url.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The fields that only webhooks have."""
+    """The fields that all webhooks have. Most presets have more; see ``more_fields``."""
 
+    preset: str = fields.choice(
+        "Receiver",
+        "Which program or service gets the messages.",
+        {name: preset.label for name, preset in PRESETS.items()},
+        unset=PRESETS[STANDARD].label,
+        basic=True,
+    )
     url: Target = fields.text(
         "Address",
         "Where each change is sent, by http or https.",
@@ -144,12 +157,50 @@ class Options:
         unset="none",
         example="Authorization: Bearer abc; X-Source: stash",
     )
+    stash_url: str = fields.text(
+        "Address of Stash",
+        "Where people open Stash. Messages to chats and phones then link to the scene.",
+        _stash_url,
+        unset="no links",
+        example="https://stash.example.org",
+    )
 
 
-def check(options: Options) -> list[Problem]:
-    """What is wrong with fields that are usable by themselves."""
-    if not options.url.authorization or "authorization" not in {name.lower() for name in options.headers}:
-        return []
+def more_fields(values: Mapping[str, object]) -> tuple[Field, ...]:
+    """The fields that only the chosen preset has."""
+    return option_fields(preset_of(values))
+
+
+def variants() -> list[dict[str, object]]:
+    """For a form: each preset with its help, an example of its address, and its fields."""
     return [
-        Problem("headers", '"Extra headers" contains Authorization while "Address" contains a login; delete one.')
+        {
+            "value": preset.name,
+            "label": preset.label,
+            "help": preset.help,
+            "address": preset.address,
+            "fields": option_fields(preset),
+        }
+        for preset in PRESETS.values()
     ]
+
+
+def hides_address(values: Mapping[str, object]) -> bool:
+    """Whether the address is the secret."""
+    return preset_of(values).address_is_secret
+
+
+def is_message(values: Mapping[str, object]) -> bool:
+    """Whether people get the messages, in a chat or on a phone."""
+    return preset_of(values).is_message
+
+
+def check(options: Options, values: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with fields that are usable by themselves."""
+    form, problems = read_format(options.preset, values, options.url.url, options.stash_url)
+    names = {name.lower() for name in (*options.headers, *(form.preset.headers if form else ()))}
+    if options.url.authorization and "authorization" in names:
+        problems.append(
+            Problem("url", '"Address" contains a login, but there is another authorization. Delete one.')
+        )
+    return problems
