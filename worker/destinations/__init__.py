@@ -5,8 +5,8 @@ fields that only this kind has; it must not import this module. ``destination`` 
 which returns the destination of a connection. The folder's name is the kind.
 
 ``settings`` may also have ``check(options, values)``, the problems that concern several fields;
-``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for a form;
-``hides_address(values)`` and ``is_message(values)``.
+``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for
+a form; ``hides_address(values)`` and ``is_message(values)``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""Chats and phones: one message for many scenes, no scene's title in a test, and only when named in "Send all"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stash_courier.worker.connections.model import Entry
+from tests.standin.receivers import Receiver, Reply
+from tests.support.harness import Courier
+
+DISCORD = "api/webhooks/123/very-secret-token"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as up:
+        yield up
+
+
+@pytest.fixture
+def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
+    """A Stash with a connection to Discord, which is the receiver."""
+    with Courier(tmp_path, {"worker_schedule": "1s"}, scenes=40) as running:
+        values = {"preset": "discord", "url": receiver.url + DISCORD, "concurrency": 1}
+        running.connect(Entry("chat", "Chat", "webhook", values=values))
+        yield running
+
+
+def operation(courier: Courier, mode: str, **args: object) -> dict[str, Any]:
+    output: dict[str, Any] = courier.stash.operation({"mode": mode, **args})
+    return output
+
+
+def embed(body: bytes) -> dict[str, Any]:
+    (found,) = json.loads(body)["embeds"]
+    return dict(found)
+
+
+def test_an_edit_arrives_in_the_receivers_own_form(courier: Courier, receiver: Receiver) -> None:
+    """Discord gets an embed, at its own address."""
+    courier.stash.edit(3, title="Three")
+    (got,) = receiver.wait_for(1)
+    assert got.path == f"/{DISCORD}?wait=true"
+    assert embed(got.body)["title"] == "Three"
+    courier.drained()
+
+
+def test_more_than_five_are_one_message(courier: Courier, receiver: Receiver) -> None:
+    """While Discord is slow, edits pile up. The next message has their number, and all of them have arrived."""
+    receiver.answer_next(Reply(delay=2.0))
+    for scene in range(1, 31):
+        courier.stash.edit(scene, title=f"Title {scene}")
+    courier.drained()
+    titles = [embed(got.body)["title"] for got in receiver.received]
+    assert len(titles) < 10
+    counted = [int(title.rpartition(" ")[2]) for title in titles if title.startswith("Scenes in Stash")]
+    assert sum(counted) + len(titles) - len(counted) == 30
+    assert courier.dead() == 0
+
+
+def test_a_refused_digest_is_sent_singly(courier: Courier, receiver: Receiver) -> None:
+    """One bad scene buries itself only."""
+
+    def answer(got: Any) -> Reply:
+        title = embed(got.body)["title"]
+        bad = title.startswith("Scenes in Stash") or title == "Title 7"
+        return Reply(400, body=b'{"message": "no"}') if bad else Reply(delay=0.2)
+
+    receiver.answer = answer
+    for scene in range(1, 21):
+        courier.stash.edit(scene, title=f"Title {scene}")
+    courier.drained()
+    titles = [embed(got.body)["title"] for got in receiver.received]
+    assert {f"Title {scene}" for scene in range(1, 21)} <= {*titles}
+    assert any(title.startswith("Scenes in Stash") for title in titles)
+    assert courier.dead() == 1
+
+
+def test_a_test_shows_no_title_unless_asked(courier: Courier, receiver: Receiver) -> None:
+    """Other people may read the chat."""
+    courier.stash.edit(1, title="Private title")
+    receiver.wait_for(1)
+    assert operation(courier, "test_connection", id="chat")["ok"]
+    assert b"Private title" not in receiver.wait_for(2)[1].body
+    assert operation(courier, "test_connection", id="chat", show_scene=True)["ok"]
+    assert len(receiver.received) == 3
+
+
+def test_send_all_leaves_people_out_unless_named(courier: Courier, receiver: Receiver, tmp_path: Path) -> None:
+    """Thousands of messages to a phone are never wanted by accident."""
+    with Receiver() as program:
+        values = {"url": program.url}
+        courier.connect(Entry("program", "Program", "webhook", values=values))
+        assert operation(courier, "enqueue_all")["destinations"] == ["program"]
+        program.wait_for(40)
+        courier.drained()
+        assert receiver.received == ()
+        assert operation(courier, "enqueue_all", connection="chat")["destinations"] == ["chat"]
+        courier.drained()
+        assert len(receiver.received) > 0
+
+
+def test_the_address_is_never_shown(courier: Courier, receiver: Receiver) -> None:
+    """Discord's address is the secret: only its host is in any answer, log or dead letter."""
+    receiver.answer = lambda got: Reply(400, body=got.path.encode())
+    courier.stash.edit(3, title="Three")
+    courier.drained()
+    for mode in ("connections", "status", "review_dead_letters", "test_connection"):
+        args = {"id": "chat"} if mode == "test_connection" else {}
+        assert "very-secret-token" not in json.dumps(operation(courier, mode, **args)), mode
+    assert "very-secret-token" not in courier.log()
+    (one,) = operation(courier, "connections")["connections"]
+    assert one["host"].startswith("127.0.0.1:")
