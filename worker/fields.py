@@ -155,7 +155,8 @@ def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]
 
 
 def _make(entry: Field) -> Any:
-    return dataclasses.field(default=entry.default, metadata={"entry": entry})
+    # A factory, because dataclasses refuse a dict as a default. No code changes a default.
+    return dataclasses.field(default_factory=lambda: entry.default, metadata={"entry": entry})
 
 
 def number(name: str, about: str, limits: tuple[int, int], default: float | None, **more: Any) -> Any:

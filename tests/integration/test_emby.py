@@ -12,13 +12,13 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene, SceneFile
-from stash_courier.worker.destinations import load
-from stash_courier.worker.destinations.emby.destination import Emby, configure
+from stash_courier.worker.destinations.emby.destination import Emby, make
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, label, parse
+from stash_courier.worker.stash.covers import no_cover
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Receiver, Reply
+from tests.support.connections import connection, problems
 from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
 
@@ -41,17 +41,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def emby(server: Server) -> Iterator[Make]:
-    """Makes destinations for the server, with the path_map rule /data => /media and any settings."""
+    """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Emby] = []
 
-    def make(*, url: str | None = None, **raw: object) -> Emby:
-        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
-        ((one,), problems) = configure({"emby_url": url or server.url, "emby_api_key": KEY}, settings)
-        assert problems == []
+    def new(*, url: str | None = None, **values: object) -> Emby:
+        common = {"path_map": "/data => /media", "timeout_seconds": 5}
+        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover)
         made.append(one)
         return one
 
-    yield make
+    yield new
     for one in made:
         one.close()
 
@@ -75,34 +74,23 @@ def test_the_stand_in_notices_a_key_in_a_url() -> None:
         running.__exit__(None, None, None)
 
 
-# Settings
-
-
-def test_emby_is_found_by_its_settings() -> None:
-    """An address and a key make a destination; without an address there is none."""
-    assert configure({}, Settings()) == ([], [])
-    loaded = load({"emby_url": "http://127.0.0.1:8096/", "emby_api_key": KEY}, Settings())
-    assert list(loaded.destinations) == ["emby"]
-    assert KEY not in loaded.destinations["emby"].fingerprint
-    loaded.destinations["emby"].close()
+# Fields
 
 
 @pytest.mark.parametrize(
-    ("raw", "setting"),
+    ("values", "field", "label"),
     [
-        ({"emby_url": "emby:8096"}, "emby_url"),
-        ({"emby_url": "http://emby:8096/web/index.html"}, "emby_url"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": ""}, "emby_api_key"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": "two words"}, "emby_api_key"),
+        ({"url": "emby:8096"}, "url", "Address"),
+        ({"url": "http://emby:8096/web/index.html"}, "url", "Address"),
+        ({"url": "http://emby:8096", "key": ""}, "key", "API key"),
+        ({"url": "http://emby:8096", "key": "two words"}, "key", "API key"),
     ],
 )
-def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> None:
-    """An invalid setting stops only Emby, is named, and shows no key."""
-    made, problems = configure({"emby_api_key": KEY, **raw}, Settings())
-    assert made == []
-    (problem,) = problems
-    assert problem.setting == setting
-    assert problem.message.startswith(f"{label(setting)} ")
+def test_bad_fields_are_explained(values: dict[str, object], field: str, label: str) -> None:
+    """An invalid field is named, and no message shows the key."""
+    (problem,) = problems("emby", {"key": KEY, **values})
+    assert problem.field == field
+    assert problem.message.startswith(f'"{label}" ')
     assert KEY not in problem.message
 
 
