@@ -210,7 +210,7 @@ def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: R
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
+    assert "login page" in failed.message or '"Address"' in failed.message
 
 
 def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
@@ -226,10 +226,10 @@ def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "Emby (experimental), API key",
+            '"API key"',
         ),
-        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
+        (Reply(403), Failure.FORBIDDEN, '"API key"'),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, '"Address"'),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
         (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
@@ -270,7 +270,7 @@ def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert '(Emby 4.9.1.80) accepts "Emby (experimental), API key". Emby is experimental' in text
+    assert '(Emby 4.9.1.80) accepts the key. Emby is experimental' in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}
@@ -341,5 +341,5 @@ def test_the_check_of_a_wrong_key(server: Server, emby: Make) -> None:
     server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
     report = emby().check(SCENE)
     assert not report.ok
-    assert "Emby (experimental), API key" in report.lines[0]
+    assert '"API key"' in report.lines[0]
     assert report.lines[1].startswith("It said: ")
