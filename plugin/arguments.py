@@ -6,16 +6,23 @@ callers of ``runPluginOperation`` do, and tasks may send numbers as text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+import datetime
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
+from stash_courier.queue.checks import LATEST
+from stash_courier.worker.connections.model import State
 
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-LONGEST_TEXT = {"error_type": 300, "destination": 300, "group": 400}  # characters
+LONGEST_TEXT = {"error_type": 300, "destination": 300, "connection": 300, "id": 300, "group": 400, "name": 300}
+LONGEST_TEXT |= {"kind": 40}  # characters
+LARGEST_VALUES = 200_000  # characters of a connection's values as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,17 @@ class Arguments:
     error_type: str | None = None
     destination: str | None = None  # its id
     group: str | None = None  # the key of a group of dead letters
-    waiting: Literal["dead_letter", "discard"] | None = None  # what becomes of what waits for a destination
+    waiting: Literal["send", "dead_letter", "discard"] | None = None  # what becomes of what waits
+    connection: str | None = None  # its id
+    id: str | None = None  # of the connection to save, test or delete
+    name: str | None = None
+    kind: str | None = None
+    state: State | None = None
+    values: Mapping[str, object] | None = None  # a connection's fields
+    revision: int | None = None  # of connections.json
+    since: float | None = None  # wall time
+    all: bool | None = None
+    count: bool | None = None  # only count
     limit: int | None = None
     days: int | None = None
 
@@ -84,14 +101,50 @@ def _whole(value: object) -> int | None:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT[name]:
-        raise BadInputError(f'{name} must be text, as "Review dead letters" shows it. Nothing was done.')
+        raise BadInputError(f"{name} must be text of at most {LONGEST_TEXT[name]} characters. Nothing was done.")
     return value.strip()
 
 
-def _waiting(name: str, value: object) -> str:
-    if value not in {"dead_letter", "discard"}:
-        raise BadInputError(f"{name} must be dead_letter or discard. Nothing was done.")
-    return str(value)
+def _one_of(*choices: str) -> Callable[[str, object], str]:
+    def read(name: str, value: object) -> str:
+        if value not in choices:
+            raise BadInputError(f"{name} must be one of {', '.join(choices)}. Nothing was done.")
+        return str(value)
+
+    return read
+
+
+def _switch(name: str, value: object) -> bool:
+    found = {"true": True, "false": False}.get(str(value).lower())
+    if found is None:
+        raise BadInputError(f"{name} must be true or false. Nothing was done.")
+    return found
+
+
+def _moment(name: str, value: object) -> float:
+    """A date such as 2026-05-01, in local time, or unix seconds."""
+    with contextlib.suppress(ValueError, OSError, OverflowError):
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST:
+            return float(value)
+        if isinstance(value, str):
+            return datetime.datetime.fromisoformat(value.strip()).timestamp()
+    raise BadInputError(f"{name} must be a date such as 2026-05-01, or unix seconds. Nothing was done.")
+
+
+def _revision(name: str, value: object) -> int:
+    number = _whole(value)
+    if number is None or number < 0:
+        raise BadInputError(f"{name} must be a whole number, as the mode connections tells it. Nothing was done.")
+    return number
+
+
+def _values(name: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict) or len(json.dumps(value)) > LARGEST_VALUES:
+        raise BadInputError(
+            f"{name} must be an object with the connection's fields, at most {LARGEST_VALUES:,} characters as "
+            "JSON. Nothing was done."
+        )
+    return value
 
 
 READERS = {
@@ -99,7 +152,17 @@ READERS = {
     "error_type": _text,
     "destination": _text,
     "group": _text,
-    "waiting": _waiting,
+    "waiting": _one_of("send", "dead_letter", "discard"),
+    "connection": _text,
+    "id": _text,
+    "name": _text,
+    "kind": _text,
+    "state": _one_of("on", "paused", "off"),
+    "values": _values,
+    "revision": _revision,
+    "since": _moment,
+    "all": _switch,
+    "count": _switch,
     "limit": _number,
     "days": _number,
 }

@@ -12,6 +12,7 @@ from stash_courier.plugin import notices
 from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.buttons import (
     check_destinations,
+    connections,
     controls,
     convert,
     dead_letters,
@@ -26,6 +27,7 @@ from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreada
 from stash_courier.queue import locks, store
 from stash_courier.worker.stash.client import StashUnavailable
 
+DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
@@ -43,8 +45,14 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "test_destinations": (check_destinations.run, ("destination",)),
     "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
     "convert_settings": (convert.convert_settings, ()),
-    "enqueue_all": (enqueue.enqueue_all, ()),
-    "enqueue_recent": (enqueue.enqueue_recent, ("days",)),
+    "enqueue_all": (enqueue.enqueue_all, ("connection",)),
+    "enqueue_recent": (enqueue.enqueue_recent, ("days", "connection")),
+    "send_existing": (enqueue.send_existing, ("connection", "days", "since", "all", "count")),
+    "connections": (connections.connections, ()),
+    "connection_kinds": (connections.connection_kinds, ()),
+    "save_connection": (connections.save_connection, (*DRAFT, "revision")),
+    "test_connection": (connections.test_connection, DRAFT),
+    "delete_connection": (connections.delete_connection, ("id", "waiting", "revision")),
     "pause": (controls.pause, ()),
     "resume": (controls.resume, ()),
     "restart_worker": (controls.restart_worker, ()),

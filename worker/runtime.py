@@ -142,6 +142,7 @@ class Runtime:
         """Does what the owner asked for, and leaves notices of trouble. Call it about once a second."""
         if self.dispatcher.poller.knows_settings:
             self.dispatcher.forgetting.work()
+            self.dispatcher.registry.leave()
             self._notices.update()
 
     def take_spool(self) -> None:

@@ -1,4 +1,4 @@
-"""The buttons that queue scenes Stash already has: the whole library, or what changed recently.
+"""The buttons and modes that queue scenes Stash already has: the whole library, or what changed recently.
 
 Ids come from Stash and go into the inbox page by page, marked as bulk, so that every edit goes first. The worker
 fetches and filters the scenes when it delivers them.
@@ -13,7 +13,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import DAY, joined, problem_line, sentence, span, to_correct
+from stash_courier.plugin.text.words import DAY, flat, joined, problem_line, sentence, span, to_correct
 from stash_courier.queue import control, store
 from stash_courier.queue.jobs import BULK
 from stash_courier.worker.delivery import breaker
@@ -23,25 +23,47 @@ PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 reques
 RECENT_DAYS = 7  # also in stash_plugin.yml
 
 
-def enqueue_all(context: Context, _: Arguments) -> dict[str, object]:
+def enqueue_all(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues every scene of the library."""
-    return _enqueue(context, None, "")
+    return _enqueue(context, arguments.connection, None, "")
 
 
 def enqueue_recent(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues the scenes that changed in the last days."""
     days = arguments.days or RECENT_DAYS
-    return {**_enqueue(context, time.time() - days * DAY, f"Changed in the last days: {days}."), "days": days}
+    since = time.time() - days * DAY
+    return {**_enqueue(context, arguments.connection, since, f"Changed in the last days: {days}."), "days": days}
 
 
-def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[str, object]:
-    targets = _targets(context)
+def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Queues scenes for one connection, or only counts them: the last days, since a date, or all."""
+    chosen = [arguments.days is not None, arguments.since is not None, arguments.all is True]
+    if arguments.connection is None or chosen.count(True) != 1:
+        raise BadInputError("send_existing needs connection, and one of days, since and all. Nothing was queued.")
+    since = arguments.since
+    if arguments.days is not None:
+        since = time.time() - arguments.days * DAY
+    if arguments.count:
+        _targets(context, arguments.connection)
+        return {"connection": arguments.connection, "scenes": _count(context, since)}
+    which = "" if since is None else f"Changed since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}."
+    return _enqueue(context, arguments.connection, since, which)
+
+
+def _count(context: Context, since: float | None) -> int:
+    if since is None:
+        return next(iter(context.stash.scene_ids(page_size=1))).total
+    return sum(len(page.ids) for page in context.stash.scene_ids(changed_since=since, page_size=PAGE_SCENES))
+
+
+def _enqueue(context: Context, only: str | None, changed_since: float | None, which: str) -> dict[str, object]:
+    targets = _targets(context, only)
     began = time.monotonic()
     queued = examined = total = 0
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
             if page.ids:
-                _put(context, page.ids)
+                _put(context, page.ids, only)
                 if not queued:
                     context.wake_worker()
             queued += len(page.ids)
@@ -61,13 +83,13 @@ def _enqueue(context: Context, changed_since: float | None, which: str) -> dict[
     return {"queued": queued, "examined": examined, "destinations": targets}
 
 
-def _targets(context: Context) -> list[str]:
-    """The ids of the destinations that the scenes will go to, sorted."""
+def _targets(context: Context, wanted: str | None) -> list[str]:
+    """The ids of the connections that the scenes will go to, sorted. Without ``wanted``: all that take them."""
     with context.setup() as setup:
         loaded = setup.loaded
-        targets = {name for name, entry in loaded.entries.items() if entry.state != "off"}
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
+        targets = {name for name, entry in loaded.entries.items() if entry.state in {"on", "paused"}}
         if loaded.unsure:
             with context.queue() as queue:
                 known = control.states(queue.connection)
@@ -76,13 +98,18 @@ def _targets(context: Context) -> list[str]:
             raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
             raise BadInputError(f"No destination can be used. {to_correct(loaded.to_correct)} Nothing was queued.")
-    return sorted(targets)
-
-
-def _put(context: Context, scene_ids: tuple[int, ...]) -> None:
-    at = time.time()
-    with context.queue() as queue:
-        queue.put_many(
-            store.encode({"scene": scene_id, "event": "update", "changed": [], "at": at, "priority": BULK})
-            for scene_id in scene_ids
+    if wanted is None:
+        return sorted(targets)
+    if wanted not in targets:
+        known_ids = ", ".join(sorted(targets))
+        raise BadInputError(
+            f"There is no connection {flat(wanted)!r} that takes scenes. Connections: {known_ids}. "
+            "Nothing was queued."
         )
+    return [wanted]
+
+
+def _put(context: Context, scene_ids: tuple[int, ...], only: str | None) -> None:
+    event = {"event": "update", "changed": [], "at": time.time(), "priority": BULK, "to": [only] if only else []}
+    with context.queue() as queue:
+        queue.put_many(store.encode({"scene": scene_id, **event}) for scene_id in scene_ids)

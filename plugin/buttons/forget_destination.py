@@ -29,21 +29,32 @@ def forget_destination(context: Context, arguments: Arguments) -> dict[str, obje
     if name is None:
         raise BadInputError(f"forget_destination needs the argument destination. {NOTHING}")
     waiting = _allowed(context, name, arguments.waiting)
+    return {"destination": name, **forget(context, name, arguments.waiting or "dead_letter"), "waiting": waiting}
+
+
+def forget(context: Context, name: str, waiting: str) -> dict[str, object]:
+    """Drops what is known of a destination that is set up no more, as far as that is possible now.
+
+    Args:
+        context: of the button.
+        name: the destination's id.
+        waiting: what becomes of what waits for it: dead_letter or discard.
+    """
     with context.queue() as queue, queue.transaction():
         wanted = control.get(queue.connection, control.FORGET) or {}
-        control.put(queue.connection, control.FORGET, {**wanted, name: arguments.waiting or "dead_letter"})
+        control.put(queue.connection, control.FORGET, {**wanted, name: waiting})
     lock = process.hold(str(context.folder))
     if lock is None:
         _wait(context, name)
     else:
         _work(context, name, lock)
     forgotten = not _wanted(context, name)
-    done = "Made dead letters" if arguments.waiting != "discard" else "Discarded"
     if forgotten:
-        context.report.say(f"{name}: forgotten. {done}: {waiting:,}.")
+        done = "was discarded" if waiting == "discard" else "became dead letters"
+        context.report.say(f"{name}: forgotten. What waited {done}.")
     else:
         context.report.warn(f"{name}: not forgotten yet. The worker continues; a request may still be running.")
-    return {"destination": name, "forgotten": forgotten, "waiting": waiting}
+    return {"forgotten": forgotten}
 
 
 def _allowed(context: Context, name: str, waiting: str | None) -> int:

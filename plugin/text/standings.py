@@ -151,7 +151,7 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
         return _removed(name, health, waits, snapshot.at)
     if faults:
         return Standing(name, "broken", waits, last, reason=to_correct(faults))
-    if entry is not None and entry.state != "on":
+    if entry is not None and entry.state in {"paused", "off"}:
         return Standing(name, entry.state, waits, last)
     if health.state in {"gone", "ill"}:
         state: State = "gone" if health.state == "gone" else "held"

@@ -15,7 +15,9 @@ from stash_courier.worker.fields import number, several, switch
 from stash_courier.worker.paths import PathMap
 from stash_courier.worker.settings import Settings
 
-State = Literal["on", "paused", "off"]
+# on · paused: everything is queued, nothing is sent · off: nothing is queued, what waits stays · leaving: nothing
+# is queued, what waits is sent, then the connection is deleted.
+State = Literal["on", "paused", "off", "leaving"]
 STATES: tuple[State, ...] = get_args(State)
 
 _COMMON = "the common setting"
@@ -28,7 +30,7 @@ class Entry:
     id: str  # given once; the queue, the ledger and dead letters know it by this
     name: str
     kind: str  # a folder below worker/destinations
-    state: State = "on"  # off: nothing is queued for it; paused: everything is queued, nothing is sent
+    state: State = "on"
     values: Mapping[str, object] = field(default_factory=dict, repr=False)  # field → raw value, secrets included
     off_since: float = 0.0  # wall time at which it was switched off; 0 unless it is off
     implicit: bool = False  # from the quick start, so it isn't in connections.json
@@ -142,6 +144,11 @@ class Connection:
     def id(self) -> str:
         """Its id."""
         return self.entry.id
+
+    @property
+    def sends(self) -> bool:
+        """Whether deliveries are sent."""
+        return self.entry.state in {"on", "leaving"}
 
     @property
     def path_map(self) -> PathMap:

@@ -109,33 +109,46 @@ def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
     return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
 
 
-def converted(raw: Mapping[str, object], stored: Stored) -> tuple[Stored, dict[str, object]]:
-    """All implicit connections as real ones.
+def converted(raw: Mapping[str, object], stored: Stored, kind: str = "") -> tuple[Stored, dict[str, object]]:
+    """Implicit connections as real ones: those of one kind, or all.
+
+    Settings of earlier versions are converted with all.
 
     Returns:
         The new content of connections.json, and the plugin's map that Stash shall store.
     """
     implicit = read(raw, stored)
-    ignored = set(implicit.returned)
-    entries = []
-    for entry in implicit.entries:
-        own = {
-            field: _former_value(key, raw[key])
-            for key, (kind, field) in FORMER.items()
-            if kind in {"", entry.kind} and _set(raw, key) and key not in ignored
-        }
-        entries.append(replace(entry, implicit=False, values={**own, **entry.values}))
-    gone = [key for key in (*QUICK, *FORMER, *RENAMED) if _set(raw, key)]
-    digests = {_digest(key, raw[key]) for key in gone if key not in {*QUICK, "emby_url"}}
-    for key in {"emby_url", "jellyfin_url", "plex_url"}.intersection(gone):
-        digests.add(_digest(key, raw[key]))
-    digests.update(_digest(WEBHOOKS, target.text) for target in _webhooks(raw)[0])
+    chosen = [entry for entry in implicit.entries if kind in {"", entry.kind}]
+    made = [replace(entry, implicit=False, values=_with_former(entry, raw, implicit)) for entry in chosen]
+    gone = set(_keys(kind)) if kind else {*QUICK, *FORMER, *RENAMED}
+    if len(chosen) == len(implicit.entries):
+        gone.add("path_map")  # no implicit connection is left that needs it
+    gone = {key for key in gone if _set(raw, key)}
+    known_again = {*FORMER, *RENAMED, *(_keys(server)[0] for server in SERVERS)}
+    digests = {_digest(key, raw[key]) for key in gone & known_again}
+    if WEBHOOKS in gone:
+        digests.update(_digest(WEBHOOKS, target.text) for target in _webhooks(raw)[0])
     left = {key: value for key, value in raw.items() if key not in gone}
-    for key, new in RENAMED.items():
-        if _set(raw, key) and key not in ignored and not _set(raw, new):
-            left[new] = raw[key]
-    found = replace(stored, entries=(*stored.entries, *entries), converted=stored.converted | digests)
+    for key in gone & RENAMED.keys() - {*implicit.returned}:
+        if not _set(raw, RENAMED[key]):
+            left[RENAMED[key]] = raw[key]
+    found = replace(stored, entries=(*stored.entries, *made), converted=stored.converted | digests)
     return found, left
+
+
+def _keys(kind: str) -> list[str]:
+    """The keys of a kind's quick start, its address first."""
+    return list(SERVERS.get(kind, {WEBHOOKS: "url", "webhook_secret": "secret"}))
+
+
+def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> dict[str, object]:
+    """A connection's values with those that earlier versions had on Stash's page."""
+    own = {
+        field: _former_value(key, raw[key])
+        for key, (kind, field) in FORMER.items()
+        if kind in {"", entry.kind} and key in implicit.former
+    }
+    return {**own, **entry.values}
 
 
 def _entry(name: str, kind: str, values: Mapping[str, object], raw: Mapping[str, object]) -> Entry:

@@ -7,18 +7,21 @@ the quick start whose id changes, because a second URL of its host was added or 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 
 from stash_courier.queue import control, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.connections.store import Store
+from stash_courier.worker.connections.store import Conflict, Store
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
@@ -145,7 +148,7 @@ class Registry:
 
     def _targets(self, loaded: Loaded, known: Mapping[str, Health]) -> dict[str, float]:
         """The ids of connections that aren't switched off, and of those that unreadable settings hide."""
-        off = {name for name, entry in loaded.entries.items() if entry.state == "off"}
+        off = {name for name, entry in loaded.entries.items() if entry.state in {"off", "leaving"}}
         ids = [name for name in known if name not in self.removed and name not in off]
         connections = loaded.connections
         return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
@@ -177,12 +180,20 @@ class Registry:
         raw = self._raw or {}
         values = [raw.get(entry.key) for entry in fields.entries(QuickStart) if entry.type == "secret"]
         for entry in self._loaded.entries.values():
-            kind = destinations.kinds().get(entry.kind)
-            known = {one.key: one.type for one in fields.entries(kind.Options)} if kind else {}
-            values += [value for key, value in entry.values.items() if known.get(key, "secret") == "secret"]
+            secret = destinations.secret_fields(entry.kind, entry.values)
+            values += [value for key, value in entry.values.items() if key in secret]
         return tuple(
             sorted({word for value in values if value for word in re.split(r"[\s;]+", str(value)) if word})
         )
+
+    def leave(self) -> None:
+        """Deletes connections that were to be deleted once everything was sent, if it was."""
+        for name, entry in self._loaded.entries.items():
+            if entry.state == "leaving" and not self._queue.holds(name):
+                stored = self._store.read()
+                with contextlib.suppress(Conflict):  # then the next look does it
+                    self._store.change(stored.revision, partial(drafts.deleted, connection=name))
+                log.info("%s is deleted: everything that waited was sent", name)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""

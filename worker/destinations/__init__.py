@@ -144,7 +144,7 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
             unusable[name] = tuple(dict.fromkeys(faults))
             continue
         connections[name] = connection
-        if entry.state == "on":
+        if connection.sends:
             destinations[name] = make(connection, cover)
     unsure = not raw or stored.unknown or bool(implicit.bad_urls)
     return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure)
@@ -170,6 +170,14 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
         return None, [replace(problem, connection=entry.id) for problem in problems]
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
     return Connection(entry, shared, policy(shared, settings), options, fingerprint), []
+
+
+def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
+    """The fields of a connection that no answer shows. An unknown kind shows none."""
+    module = kinds().get(kind)
+    if module is None:
+        return frozenset(values)
+    return frozenset(one.key for one in fields.entries(module.Options) if one.type == "secret")
 
 
 def field_label(kind: str, key: str) -> str:

@@ -1,0 +1,185 @@
+"""The modes for programs and the page that list, save, test and delete connections.
+
+Expected failures, such as a bad value or a conflict, are part of the answer. No answer contains a secret.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons import forget_destination
+from stash_courier.plugin.context import Context, Setup
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.text.words import flat
+from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections import drafts, quick_start
+from stash_courier.worker.connections.drafts import Draft
+from stash_courier.worker.connections.model import Entry, Shared
+from stash_courier.worker.connections.store import Conflict, Stored
+from stash_courier.worker.fields import Field, Problem
+from stash_courier.worker.http.addresses import read_target
+
+NOTHING = "Nothing was done."
+
+
+def connections(context: Context, _: Arguments) -> dict[str, object]:
+    """All connections without their secrets, and the revision that a change must name."""
+    with context.setup() as setup:
+        listed = [_facts(entry, setup) for entry in setup.loaded.entries.values()]
+        common = [_told(problem) for problem in setup.problems if not problem.connection]
+        return {"revision": setup.stored.revision, "connections": listed, "problems": common}
+
+
+def connection_kinds(_: Context, __: Arguments) -> dict[str, object]:
+    """The kinds of connection, each with the fields of its form."""
+    shared = fields.entries(Shared)
+    kinds = [
+        {
+            "kind": kind,
+            "name": module.NAME,
+            "help": module.HELP,
+            "fields": [_form_field(entry) for entry in (*fields.entries(module.Options), *shared)],
+        }
+        for kind, module in destinations.kinds().items()
+    ]
+    return {"kinds": kinds}
+
+
+def save_connection(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Saves a new connection, or changes one. Never depends on a test."""
+    with context.setup() as setup:
+        before = _before(setup, arguments)
+        entry, wrong = _merged(before, arguments)
+        wrong += drafts.wrong_name(entry.name, entry.id, setup.stored)
+        wrong += destinations.configured(entry, setup.settings)[1]
+        raw, stored = setup.raw, setup.stored
+    if wrong:
+        return {"saved": False, "problems": [_told(problem) for problem in wrong], "revision": stored.revision}
+    left: Mapping[str, object] | None = None
+    if before is not None and before.implicit:
+        if former := quick_start.read(raw, stored).former:
+            raise BadInputError(f'Press "Convert settings" first: {", ".join(former)}. {NOTHING}')
+        stored, left = quick_start.converted(raw, stored, before.kind)
+    saved, entry = drafts.saved(stored, entry)
+    if (conflict := _change(context, arguments, lambda _: saved)) is not None:
+        return {"saved": False, "conflict": True, "problems": [], "revision": conflict}
+    if left is not None:
+        context.stash.save_settings(left)
+    context.start_work()
+    offers = drafts.offers(before, entry)
+    return {"saved": True, "id": entry.id, "revision": context.store.read().revision, "offers": offers}
+
+
+def test_connection(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Tests a stored connection, or a draft of one, and reports the steps."""
+    with context.setup() as setup:
+        before = _before(setup, arguments)
+        entry, wrong = _merged(before, arguments)
+        connection, found = destinations.configured(entry, setup.settings)
+        wrong += found
+        if connection is None or wrong:
+            told = ({"field": one.field, "text": one.message} for one in wrong)
+            return {"ok": False, "steps": [{"step": "fields", "status": "fail", **one} for one in told]}
+        destination = destinations.make(connection)
+        try:
+            report = destination.check(context.stash.newest_scene())
+        finally:
+            destination.close()
+    steps = [{"step": "test", "status": "ok" if report.ok else "fail", "text": line} for line in report.lines]
+    return {"ok": report.ok, "steps": steps}
+
+
+def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Deletes a connection. What waits for it becomes dead letters or is discarded; its dead letters stay."""
+    with context.setup() as setup:
+        entry = _before(setup, arguments)
+    if entry is None or entry.implicit:
+        raise BadInputError(f"{flat(arguments.id or '')} is in Stash's settings. Empty it there. {NOTHING}")
+    if arguments.waiting is None:
+        raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
+    if arguments.waiting == "send":
+        leaving = replace(entry, state="leaving")
+        conflict = _change(context, arguments, lambda stored: drafts.saved(stored, leaving)[0])
+    else:
+        conflict = _change(context, arguments, lambda stored: drafts.deleted(stored, entry.id))
+    if conflict is not None:
+        return {"deleted": False, "conflict": True, "revision": conflict}
+    if arguments.waiting != "send":
+        forget_destination.forget(context, entry.id, arguments.waiting)
+    context.start_work()
+    return {"deleted": True, "revision": context.store.read().revision}
+
+
+def _before(setup: Setup, arguments: Arguments) -> Entry | None:
+    """The connection that the caller names; None if it names none."""
+    if arguments.id is None:
+        return None
+    entry = setup.loaded.entries.get(arguments.id)
+    if entry is None:
+        known = ", ".join(setup.loaded.entries) or "none"
+        raise BadInputError(f"There is no connection {flat(arguments.id)!r}. Connections: {known}. {NOTHING}")
+    return entry
+
+
+def _merged(before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
+    draft = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
+    kind = before.kind if before else arguments.kind or ""
+    values = (arguments.values or {}) if before is None else before.values
+    return drafts.merged(draft, before, destinations.secret_fields(kind, values), time.time())
+
+
+def _change(context: Context, arguments: Arguments, make: Callable[[Stored], Stored]) -> int | None:
+    """Changes connections.json. Returns None, or the present revision if somebody else changed it before."""
+    if arguments.revision is None:
+        raise BadInputError(f"revision is missing. The mode connections tells it. {NOTHING}")
+    try:
+        context.store.change(arguments.revision, make)
+    except Conflict:
+        return context.store.read().revision
+    return None
+
+
+def _facts(entry: Entry, setup: Setup) -> dict[str, object]:
+    secret = destinations.secret_fields(entry.kind, entry.values)
+    problems = [problem for problem in setup.problems if problem.connection == entry.id]
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "kind": entry.kind,
+        "state": entry.state,
+        "implicit": entry.implicit,
+        "host": _host(entry),
+        "values": {key: value for key, value in entry.values.items() if key not in secret},
+        "secrets": {key: bool(entry.values.get(key)) for key in sorted(secret)},
+        "problems": [_told(problem) for problem in problems],
+    }
+
+
+def _host(entry: Entry) -> str:
+    try:
+        return read_target(str(entry.values.get(drafts.ADDRESS) or "")).host
+    except fields.BadSetting:
+        return ""
+
+
+def _form_field(entry: Field) -> dict[str, object]:
+    return {
+        "key": entry.key,
+        "type": entry.type,
+        "label": entry.label,
+        "help": entry.help,
+        "unset": entry.unset,
+        "example": entry.example,
+        "choices": [{"value": value, "label": name} for value, name in entry.choices.items()],
+        "lowest": entry.limits[0] if entry.limits else None,
+        "highest": entry.limits[1] if entry.limits else None,
+        "basic": entry.basic,
+        "required": entry.required,
+    }
+
+
+def _told(problem: Problem) -> dict[str, str]:
+    return {"field": problem.field, "message": problem.message}

@@ -1,0 +1,108 @@
+"""Changes of connections: what a person entered, put together with what is stored. Pure.
+
+A person never gets a stored secret back, so an absent one means the stored one. But a secret is sent to the
+address. If scheme, host or port change it must be entered again; otherwise any script could have it sent
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.fields import BadSetting, Problem
+from stash_courier.worker.http.addresses import read_target
+
+ADDRESS = "url"
+LONGEST_NAME = 100  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A connection as a person entered it. None: as it is stored."""
+
+    id: str | None = None  # None: a new connection
+    kind: str | None = None
+    name: str | None = None
+    state: State | None = None
+    values: Mapping[str, object] | None = None  # all fields but secrets that stay
+
+
+def merged(
+    draft: Draft, before: Entry | None, secrets: Collection[str], now: float
+) -> tuple[Entry, list[Problem]]:
+    """The connection that a draft makes of the stored one.
+
+    Args:
+        draft: what was entered.
+        before: the stored connection; None for a new one.
+        secrets: the fields that are never given back.
+        now: wall time, unix seconds.
+
+    Returns:
+        The connection, whose id is "" if it is new, and the secrets that must be entered again.
+    """
+    entry = before or Entry("", "", draft.kind or "")
+    values = entry.values if draft.values is None else {k: v for k, v in draft.values.items() if v is not None}
+    absent = set() if draft.values is None else {*secrets} & entry.values.keys() - values.keys()
+    kept = {key: entry.values[key] for key in absent}
+    problems = []
+    if kept and _origin(values.get(ADDRESS)) != _origin(entry.values.get(ADDRESS)) and ADDRESS not in kept:
+        problems = [
+            Problem(key, "The address has changed. Enter this again, so that it isn't sent elsewhere unnoticed.")
+            for key in sorted(kept)
+        ]
+        kept = {}
+    state = draft.state or entry.state
+    off_since = 0.0 if state != "off" else entry.off_since or now
+    name = entry.name if draft.name is None else draft.name.strip()
+    found = replace(entry, name=name, state=state, off_since=off_since, values={**values, **kept})
+    return found, problems
+
+
+def wrong_name(name: str, connection: str, stored: Stored) -> list[Problem]:
+    """What is wrong with the name of the connection with this id."""
+    taken = {entry.name.casefold() for entry in stored.entries if entry.id != connection}
+    if not name:
+        return [Problem("name", "Enter a name.")]
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        return [Problem("name", f"The name must be one line of at most {LONGEST_NAME} characters.")]
+    if name.casefold() in taken:
+        return [Problem("name", "Another connection has this name.")]
+    return []
+
+
+def saved(stored: Stored, entry: Entry) -> tuple[Stored, Entry]:
+    """The content of connections.json with a connection that is new or has changed, and that connection."""
+    number = stored.next_number
+    if not entry.id:
+        entry = replace(entry, id=f"{entry.kind}-{number}")
+        return replace(stored, entries=(*stored.entries, entry), next_number=number + 1), entry
+    entry = replace(entry, implicit=False)
+    return replace(stored, entries=tuple(entry if one.id == entry.id else one for one in stored.entries)), entry
+
+
+def deleted(stored: Stored, connection: str) -> Stored:
+    """The content of connections.json without a connection, whose id is never used again."""
+    left = tuple(entry for entry in stored.entries if entry.id != connection)
+    return replace(stored, entries=left, retired=stored.retired | {connection})
+
+
+def offers(before: Entry | None, after: Entry) -> list[dict[str, object]]:
+    """What the owner may want sent after a change: arguments for the mode send_existing."""
+    if before is None or _origin(before.values.get(ADDRESS)) != _origin(after.values.get(ADDRESS)):
+        return [{"connection": after.id, "all": True}]
+    if before.state == "off" and after.state != "off":
+        return [{"connection": after.id, "since": before.off_since}]
+    return []
+
+
+def _origin(url: object) -> tuple[str, str]:
+    """Scheme and ``host[:port]`` of an address."""
+    try:
+        target = read_target(str(url or ""))
+    except BadSetting:
+        return "", str(url or "")
+    return target.url.partition(":")[0], target.host
