@@ -3,7 +3,8 @@ it.
 
 The file is replaced as a whole, under a lock, and its revision grows by one. A writer names the revision that it
 started from, so the second of two writers gets a conflict and nothing is lost. A copy of the last good file is
-kept beside it. A damaged file is set aside, and the copy takes its place.
+kept beside it. A damaged file is set aside, and the copy takes its place. Readers do that under the same lock, so
+that none of them undoes what is saved meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from stash_courier.queue import checks, files, locks
 from stash_courier.worker.connections.model import STATES, Entry, State
 
 FORMAT = 1
+SAVED = 1  # size of the lock file since something was saved: a missing connections.json has been lost
 LOCK_SECONDS = 10.0  # how long a writer waits for another; a write takes milliseconds
+READER_SECONDS = 0.5  # how long a reader waits that restores the file or its copy
 
 
 class Conflict(Exception):
@@ -57,14 +60,14 @@ class Store:
 
     def changed(self) -> bool:
         """Whether ``read`` would read the file again. Costs one look at its entry in the folder."""
-        return self._signature() != self._seen
+        return self._known.unknown or self._signature() != self._seen
 
     def read(self) -> Stored:
         """The content. Never raises: what can't be read is in ``problem``."""
-        seen = self._signature()
-        if self._seen is None or seen != self._seen:
+        if self._seen is None or self.changed():
+            seen = self._signature()
             self._known = self._read()
-            self._seen = self._signature()
+            self._seen = seen
         return self._known
 
     def change(self, revision: int, make: Callable[[Stored], Stored]) -> Stored:
@@ -78,42 +81,46 @@ class Store:
             Conflict: the file has another revision.
             OSError: it can't be read or written; nothing has changed.
         """
-        with self._locked():
-            self._seen = None
-            now = self.read()
-            if now.unknown and self._file.exists():
+        with self._locked() as lock:
+            now = self._read(lock)
+            if now.unknown and os.path.lexists(self._file):
                 raise OSError(None, now.problem)
             if now.revision != revision:
                 raise Conflict
-            self._write(_encoded(replace(make(now), revision=now.revision + 1)))
-            return self.read()
+            _replace(self._file, _encoded(replace(make(now), revision=now.revision + 1)))
+            os.truncate(lock, SAVED)
+            self._seen, self._known = None, self._read(lock)
+            return self._known
 
     def _signature(self) -> object:
         try:
             found = self._file.stat()
         except OSError as error:
             return error.errno
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        give_up = time.monotonic() + LOCK_SECONDS
+    def _locked(self, seconds: float = LOCK_SECONDS) -> Iterator[int]:
+        give_up = time.monotonic() + seconds
         while (fd := locks.taken(str(self._lock))) is None:
             if time.monotonic() > give_up:
                 raise OSError(None, f"{self._lock} is held by another program.")
             time.sleep(0.01)
         try:
-            yield
+            yield fd
         finally:
             os.close(fd)
 
-    def _read(self) -> Stored:
+    def _read(self, lock: int | None = None) -> Stored:
+        """The content of the file. It is restored and copied only under the lock, with the descriptor ``lock``."""
         damaged = sorted(self._file.parent.glob(f"{self._file.name}.damaged-*"))
         note = f"{damaged[-1].name} was damaged and set aside; delete it when you have checked." if damaged else ""
         try:
             content = self._file.read_bytes()
         except FileNotFoundError:
-            return self._restored(note)
+            if lock is None and (self._copy.exists() or self._lock.exists()):
+                return self._read_locked() or self._restored(note, lock)
+            return self._restored(note, lock)
         except OSError as error:
             why = f"{self._file} can't be read ({error.strerror}). Check its owner and permissions."
             return Stored(problem=why, unknown=True)
@@ -124,19 +131,32 @@ class Store:
             return Stored(problem=why, unknown=True)
         except checks.DAMAGE as error:
             reason = str(error) if isinstance(error, ValueError | TypeError) else "a part is missing"
+            if lock is None:
+                locked = self._read_locked()
+                return locked or Stored(problem=f"{self._file} is damaged ({reason}).", unknown=True)
             aside = self._file.with_name(f"{self._file.name}.damaged-{time.time():.0f}")
             try:
                 self._file.replace(aside)
             except OSError as error:
                 why = f"{self._file} is damaged and can't be set aside ({error.strerror})."
                 return Stored(problem=why, unknown=True)
-            return self._restored(f"{self._file} was damaged ({reason}) and set aside as {aside.name}.")
+            return self._restored(f"{self._file} was damaged ({reason}) and set aside as {aside.name}.", lock)
         if content != _content(self._copy):
+            if lock is None:
+                return self._read_locked() or replace(found, problem=note)
             with contextlib.suppress(OSError):
                 _replace(self._copy, content)
         return replace(found, problem=note)
 
-    def _restored(self, note: str) -> Stored:
+    def _read_locked(self) -> Stored | None:
+        """The content, read again under the lock; None if the lock can't be had."""
+        try:
+            with self._locked(READER_SECONDS) as lock:
+                return self._read(lock)
+        except OSError:
+            return None
+
+    def _restored(self, note: str, lock: int | None) -> Stored:
         """The copy in place of the file; if there is none, nothing was ever saved, or it is lost."""
         content = _content(self._copy)
         try:
@@ -144,17 +164,22 @@ class Store:
         except (*checks.DAMAGE, _NewerFormat):
             found = None
         if found is None or content is None:
-            lost = bool(note) or content is not None
-            why = f"{note} There is no good copy of it. Enter the connections again." if lost else ""
-            return Stored(problem=why.strip(), unknown=lost)
-        with contextlib.suppress(OSError):
-            _replace(self._file, content)
+            lost = bool(note) or content is not None or _size(self._lock) == SAVED
+            note = note or f"{self._file} is missing."
+            why = f"{note} There is no good copy of it. Enter the connections again, or restore a backup."
+            return Stored(problem=why if lost else "", unknown=lost)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                _replace(self._file, content)
         was = note or f"{self._file} was missing."
         return replace(found, problem=f"{was} Its copy, revision {found.revision}, is used.")
 
-    def _write(self, content: bytes) -> None:
-        _replace(self._file, content)
-        self._seen = None
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _content(path: Path) -> bytes | None:
