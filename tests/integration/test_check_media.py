@@ -42,7 +42,8 @@ class Servers:
         }
         common = {"path_map": f"{FOLDER} => /films", **values}
         return [
-            Entry(kind, kind, kind, values={"url": url, "key": key, **common}) for kind, (url, key) in places.items()
+            Entry(kind, kind, kind, values={"url": url, "key": key, **common})
+            for kind, (url, key) in places.items()
         ]
 
     @property

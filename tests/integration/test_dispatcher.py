@@ -467,7 +467,8 @@ def test_a_cover_is_sent_once_whatever_restarts(tmp_path: Path, stash: StandInSt
     with StandInJellyfin() as server:
         server.add(scene.files[0].path)
         set_up(stash)
-        jellyfin = Entry("jellyfin", "Jellyfin", "jellyfin", values={"url": server.url, "key": KEY, "images": True})
+        values = {"url": server.url, "key": KEY, "images": True}
+        jellyfin = Entry("jellyfin", "Jellyfin", "jellyfin", values=values)
         for _ in range(3):
             with FastForward(tmp_path / "data", stash) as courier:
                 store(courier.folder, jellyfin)

@@ -270,7 +270,7 @@ def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert '(Emby 4.9.1.80) accepts the key. Emby is experimental' in text
+    assert "(Emby 4.9.1.80) accepts the key. Emby is experimental" in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}

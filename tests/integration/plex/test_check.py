@@ -27,7 +27,7 @@ def test_the_check_shows_what_would_change(server: Server, films: Library, plex:
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
-        f'Attic at {host} (Plex {server.version}) accepts the token.',
+        f"Attic at {host} (Plex {server.version}) accepts the token.",
         "Scenes are searched in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
         'the rule /data => /media of "Path map").',
