@@ -79,6 +79,7 @@ class Value:
         zero = raw == 0 and (limits is None or limits[0] > 0)
         return (
             raw is None
+            or raw is False
             or zero
             or (isinstance(raw, str | list) and not (raw.strip() if isinstance(raw, str) else raw))
         )
@@ -155,7 +156,8 @@ def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]
 
 
 def _make(entry: Field) -> Any:
-    return dataclasses.field(default=entry.default, metadata={"entry": entry})
+    # A factory, because dataclasses refuse a dict as a default. No code changes a default.
+    return dataclasses.field(default_factory=lambda: entry.default, metadata={"entry": entry})
 
 
 def number(name: str, about: str, limits: tuple[int, int], default: float | None, **more: Any) -> Any:
@@ -228,7 +230,7 @@ def read_schedule(value: Value) -> tuple[float, ...]:
     )
     if len(words) > MOST_WAITS:
         value.reject(f"must have at most {MOST_WAITS} entries")
-    return tuple(waits)
+    return tuple(waits) or cast(tuple[float, ...], value.entry.default)
 
 
 def read_folders(value: Value) -> tuple[str, ...]:
