@@ -12,10 +12,12 @@ value is kept, and the same value is ignored from then on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from stash_courier.worker.connections.model import Entry
+from stash_courier.queue.events import EVENTS
+from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.fields import BadSetting, Problem
 from stash_courier.worker.http.addresses import Target, read_target
@@ -97,15 +99,15 @@ def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
         if _digest(url, raw[url]) in stored.converted:
             returned.append(url)
             continue
-        values = {field: raw[key] for key, field in names.items() if _set(raw, key)}
-        entries.append(_entry(_unused(kind, f"{kind}:{_host(str(raw[url]))}", used), kind, values, raw))
+        values = {name: raw[key] for key, name in names.items() if _set(raw, key)}
+        entries.append(_entry(_unused(kind, used), kind, values, raw))
     targets, bad_urls = _webhooks(raw)
     for target in targets:
         if _digest(WEBHOOKS, target.text) in stored.converted:
             returned.append(WEBHOOKS)
             continue
         values = {"url": target.text, **({"secret": raw["webhook_secret"]} if _set(raw, "webhook_secret") else {})}
-        entries.append(_entry(_unused(target.id, target.id, used), "webhook", values, raw))
+        entries.append(_entry(_unused(target.id, used), "webhook", values, raw))
     return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
 
 
@@ -119,7 +121,7 @@ def converted(raw: Mapping[str, object], stored: Stored, kind: str = "") -> tupl
     """
     implicit = read(raw, stored)
     chosen = [entry for entry in implicit.entries if kind in {"", entry.kind}]
-    made = [replace(entry, implicit=False, values=_with_former(entry, raw, implicit)) for entry in chosen]
+    made = [_with_former(entry, raw, implicit) for entry in chosen]
     gone = set(_keys(kind)) if kind else {*QUICK, *FORMER, *RENAMED}
     if len(chosen) == len(implicit.entries):
         gone.add("path_map")  # no implicit connection is left that needs it
@@ -141,14 +143,15 @@ def _keys(kind: str) -> list[str]:
     return list(SERVERS.get(kind, {WEBHOOKS: "url", "webhook_secret": "secret"}))
 
 
-def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> dict[str, object]:
-    """A connection's values with those that earlier versions had on Stash's page."""
+def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> Entry:
+    """A real connection of an implicit one, with what earlier versions had on Stash's page."""
     own = {
-        field: _former_value(key, raw[key])
-        for key, (kind, field) in FORMER.items()
+        name: _former_value(key, raw[key])
+        for key, (kind, name) in FORMER.items()
         if kind in {"", entry.kind} and key in implicit.former
     }
-    return {**own, **entry.values}
+    state: State = "off" if own.get("events") == [] else entry.state  # every event was skipped
+    return replace(entry, implicit=False, state=state, values={**own, **entry.values})
 
 
 def _entry(name: str, kind: str, values: Mapping[str, object], raw: Mapping[str, object]) -> Entry:
@@ -189,20 +192,10 @@ def _webhooks(raw: Mapping[str, object]) -> tuple[list[_Webhook], list[Problem]]
     return webhooks, problems
 
 
-def _host(url: str) -> str:
-    """``host[:port]`` of a URL; "?" if it can't be used."""
-    try:
-        return read_target(url).host
-    except BadSetting:
-        return "?"
-
-
-def _unused(name: str, other: str, used: set[str]) -> str:
-    """An id that no connection has or had."""
-    number = 2
-    found = name if name not in used else other
-    while found in used:
-        found, number = f"{other}-{number}", number + 1
+def _unused(wanted: str, used: set[str]) -> str:
+    """The wanted id, with a number if a connection has or had it. No other id contains a #."""
+    numbered = (f"{wanted}#{number}" for number in itertools.count(2))
+    found = next(name for name in itertools.chain([wanted], numbered) if name not in used)
     used.add(found)
     return found
 
@@ -211,12 +204,12 @@ def _former_value(key: str, value: object) -> object:
     if key != "filter_skip_events":
         return value
     skipped = str(value).lower().replace(",", " ").replace(";", " ").split()
-    return [event for event in ("create", "update", "destroy") if event not in skipped]
+    return [event for event in EVENTS if event not in skipped]
 
 
 def _back(key: str) -> str:
     return (
-        f"{label(key)} contains a value that became a connection, so it is not used. An old browser tab may have "
+        f"{label(key)} contains a value that was converted before, so it is not used. An old browser tab may have "
         'written it back. Press "Convert settings" to remove it, and reload Stash\'s pages.'
     )
 

@@ -21,7 +21,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.connections.store import Conflict, Store
+from stash_courier.worker.connections.store import Conflict, Store, Stored
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
@@ -76,6 +76,7 @@ class Registry:
         self._cover = cover
         self._make_pool = make_pool
         self._raw: dict[str, object] | None = None
+        self._stored = Stored()
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
         self._loaded = Loaded()
@@ -95,11 +96,11 @@ class Registry:
         Raises:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
-        if self._raw == dict(raw) and not self._store.changed():
+        stored = self._store.read()
+        if self._raw == dict(raw) and self._stored == stored:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        stored = self._store.read()
         loaded = destinations.load(raw, stored, settings, self._cover)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
@@ -113,12 +114,12 @@ class Registry:
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
-        trusted = raw and "worker_dead_letter_days" not in invalid
+        trusted = (raw or stored.revision) and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
         self.unusable = bool(loaded.unusable) or loaded.unsure
-        self._raw = dict(raw)
+        self._raw, self._stored = dict(raw), stored
         for problem in problems:
             log.warning("%s", ": ".join(filter(None, (problem.connection, problem.message))))
         log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
