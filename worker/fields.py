@@ -85,12 +85,10 @@ class Value:
         )
 
     def text(self) -> str:
-        """The value if it is text, without surrounding white space; "" otherwise."""
-        if isinstance(self.raw, str):
-            return self.raw.strip()
-        if not self.empty:
-            self.reject("must be text")
-        return ""
+        """The value, which must be text, without surrounding white space."""
+        if not isinstance(self.raw, str):
+            raise BadSetting("must be text")
+        return self.raw.strip()
 
     def parts(self, separators: str) -> list[str]:
         """The entries of a list, given as a list of texts or as one text with separators."""
