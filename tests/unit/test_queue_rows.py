@@ -257,7 +257,7 @@ KEYS = {
     control.FORGET: {DEST: "discard"},
     control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
     control.LEDGER_LEFT: {DEST: START},
-    control.PROBLEMS: [["worker_sweep_off", "A sentence."]],
+    control.PROBLEMS: [["", "worker_sweep_off", "A sentence."]],
     control.CONTEXT: "boot 1:2 3:4",
 }
 FITTING = {  # of these, the cells that are valid for a key
