@@ -12,6 +12,7 @@ value is kept, and the same value is ignored from then on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -98,15 +99,15 @@ def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
         if _digest(url, raw[url]) in stored.converted:
             returned.append(url)
             continue
-        values = {field: raw[key] for key, field in names.items() if _set(raw, key)}
-        entries.append(_entry(_unused(kind, f"{kind}:{_host(str(raw[url]))}", used), kind, values, raw))
+        values = {name: raw[key] for key, name in names.items() if _set(raw, key)}
+        entries.append(_entry(_unused(kind, used), kind, values, raw))
     targets, bad_urls = _webhooks(raw)
     for target in targets:
         if _digest(WEBHOOKS, target.text) in stored.converted:
             returned.append(WEBHOOKS)
             continue
         values = {"url": target.text, **({"secret": raw["webhook_secret"]} if _set(raw, "webhook_secret") else {})}
-        entries.append(_entry(_unused(target.id, target.id, used), "webhook", values, raw))
+        entries.append(_entry(_unused(target.id, used), "webhook", values, raw))
     return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
 
 
@@ -159,12 +160,11 @@ def _kinds_of(key: str) -> set[str]:
 def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> Entry:
     """A real connection with the values that earlier versions had on Stash's page."""
     own = {
-        field: _former_value(key, raw[key])
-        for key, (kind, field) in FORMER.items()
+        name: _former_value(key, raw[key])
+        for key, (kind, name) in FORMER.items()
         if kind in {"", entry.kind} and key in implicit.former
     }
-    # No event at all, as a list, would mean all of them.
-    state: State = "off" if own.get("events") == [] else "on"
+    state: State = "off" if own.get("events") == [] else entry.state  # every event was skipped
     return replace(entry, implicit=False, state=state, values={**own, **entry.values})
 
 
@@ -206,20 +206,10 @@ def _webhooks(raw: Mapping[str, object]) -> tuple[list[_Webhook], list[Problem]]
     return webhooks, problems
 
 
-def _host(url: str) -> str:
-    """``host[:port]`` of a URL; "?" if it can't be used."""
-    try:
-        return read_target(url).host
-    except BadSetting:
-        return "?"
-
-
-def _unused(name: str, other: str, used: set[str]) -> str:
-    """An id that no connection has or had."""
-    number = 2
-    found = name if name not in used else other
-    while found in used:
-        found, number = f"{other}-{number}", number + 1
+def _unused(wanted: str, used: set[str]) -> str:
+    """The wanted id, with a number if a connection has or had it. No other id contains a #."""
+    numbered = (f"{wanted}#{number}" for number in itertools.count(2))
+    found = next(name for name in itertools.chain([wanted], numbered) if name not in used)
     used.add(found)
     return found
 
@@ -234,7 +224,7 @@ def _former_value(key: str, value: object) -> object:
 
 def _back(key: str) -> str:
     return (
-        f"{label(key)} contains a value that became a connection, so it is not used. An old browser tab may have "
+        f"{label(key)} contains a value that was converted before, so it is not used. An old browser tab may have "
         'written it back. Press "Convert settings" to remove it, and reload Stash\'s pages.'
     )
 

@@ -96,11 +96,8 @@ class Registry:
         Raises:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
-        same = self._raw == dict(raw)
-        if same and not self._store.changed():
-            return []
         stored = self._store.read()
-        if same and stored == self._stored:
+        if self._raw == dict(raw) and self._stored == stored:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
@@ -117,7 +114,7 @@ class Registry:
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
-        trusted = raw and "worker_dead_letter_days" not in invalid
+        trusted = (raw or stored.revision) and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
