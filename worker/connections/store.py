@@ -175,7 +175,7 @@ class Store:
         try:
             found = _decoded(content or b"")
         except (*checks.DAMAGE, _NewerFormat):
-            why = f"{self._file} {wrong}. There is no good copy of it. Enter the connections again, or restore a backup."
+            why = f"{self._file} {wrong}. There is no good copy of it. Restore a backup or enter all again."
             return Stored(problem=why, unknown=True)
         with contextlib.suppress(OSError):
             _replace(self._file, content or b"")

@@ -47,7 +47,7 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
         known[name] = breaker.configured(health, connection.fingerprint) if connection else health
     for name, health in stored.items():
         if name not in known:
-            kept = loaded.unsure and not health.removed_at
+            kept = loaded.names(name, removed=bool(health.removed_at))
             known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
     return known
 
@@ -114,7 +114,7 @@ class Registry:
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
-        trusted = (raw or stored.revision) and "worker_dead_letter_days" not in invalid
+        trusted = not loaded.unsure and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
@@ -189,11 +189,11 @@ class Registry:
 
     def leave(self) -> None:
         """Deletes connections that were to be deleted once everything was sent, if it was."""
-        for name, entry in self._loaded.entries.items():
-            if entry.state == "leaving" and not self._queue.holds(name):
-                stored = self._store.read()
+        left = [entry.id for entry in self._store.read().entries if entry.state == "leaving"]
+        for name in left:
+            if name in self._loaded.entries and not self._queue.holds(name):
                 with contextlib.suppress(Conflict, OSError):  # then the next look does it
-                    self._store.change(stored.revision, partial(drafts.deleted, connection=name))
+                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=name))
                     log.info("%s is deleted: everything that waited was sent", name)
 
     def note_removed(self, name: str) -> None:
