@@ -13,7 +13,6 @@ import pytest
 
 from stash_courier.queue import files
 from stash_courier.worker.connections.model import Entry
-from stash_courier.worker.connections.store import Store
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.support.harness import Courier, wait_until
@@ -53,6 +52,11 @@ def arrived(receiver: Receiver) -> list[str]:
 def titles(receiver: Receiver) -> list[str]:
     """The titles that a receiver got, in order."""
     return [one.json()["data"]["title"] for one in receiver.received]
+
+
+def names(server: StandInJellyfin) -> list[str]:
+    """The names of a server's items."""
+    return [item["Name"] for item in server.items.values()]
 
 
 def status_of(courier: Courier, connection: str) -> dict[str, Any]:
@@ -135,8 +139,7 @@ def test_two_jellyfins_get_an_edit_under_their_own_paths(courier: Courier) -> No
             )
         )
         courier.stash.edit(5, title="In both")
-        for server in (one, two):
-            wait_until(lambda s=server: [item["Name"] for item in s.items.values()] == ["In both"], 15.0)
+        wait_until(lambda: [names(server) for server in (one, two)] == [["In both"]] * 2, 15.0)
         courier.drained()
     assert courier.dead() == 0
 
@@ -236,7 +239,7 @@ def _newer(folder: Path) -> None:
 
 SPOILT = {"deleted": _deleted, "damaged": _damaged, "unreadable": _unreadable, "newer": _newer}
 SAYS: Mapping[str, str] = {
-    "deleted": "is missing. There is no good copy of it",
+    "deleted": "was missing. There is no good copy of it",
     "damaged": "There is no good copy of it",
     "unreadable": "can't be read",
     "newer": "was written by a newer version",
@@ -265,7 +268,7 @@ def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
     receiver.answer = Reply()
     time.sleep(1.5)
     found = courier.stash.operation({"mode": "status"})
-    (problem,) = [one for one in found["problems"] if one["field"] == "connections"]
+    (problem,) = [one for one in found["problems"] if one["field"] == files.CONNECTIONS]
     assert SAYS[how] in problem["message"]
     assert [(one["id"], one["state"]) for one in found["destinations"]] != []
     assert all(one["state"] != "removed" for one in found["destinations"])
@@ -303,34 +306,6 @@ def test_the_copy_replaces_a_lost_or_damaged_file(
     if content is not None:
         (problem,) = courier.stash.operation({"mode": "status"})["problems"]
         assert "was damaged and set aside" in problem["message"]
-
-
-def test_permissions_that_are_corrected_are_noticed(tmp_path: Path) -> None:
-    """A change of the mode changes neither size nor time of the content, and is noticed."""
-    store = Store(tmp_path)
-    store.change(0, lambda stored: replace(stored, entries=(Entry("a", "A", "webhook"),)))
-    store.read()
-    (tmp_path / files.CONNECTIONS).chmod(0o400)
-    assert store.changed()
-
-
-def test_a_reader_of_a_damaged_file_undoes_no_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is saved between a reader's look at a damaged file and its repair stays."""
-    first, second = Store(tmp_path), Store(tmp_path)
-    first.change(0, lambda stored: stored)
-    first.change(1, lambda stored: stored)
-    (tmp_path / files.CONNECTIONS).write_bytes(b"damaged")
-    take = Store._read_locked
-
-    def meanwhile(self: Store) -> object:
-        monkeypatch.undo()
-        second.change(2, lambda stored: replace(stored, entries=(Entry("new", "New", "webhook"),)))
-        return take(self)
-
-    monkeypatch.setattr(Store, "_read_locked", meanwhile)
-    found = first.read()
-    assert [entry.id for entry in found.entries] == ["new"]
-    assert [entry.id for entry in Store(tmp_path).read().entries] == ["new"]
 
 
 def test_the_former_file_with_a_session_is_removed(courier: Courier, receiver: Receiver) -> None:

@@ -174,7 +174,7 @@ def test_what_an_old_tab_writes_back_is_ignored_and_reported(world: World) -> No
     assert len(world.receiver.received) == sent + 1
     assert "Very secret" not in world.titles()
     found = world.press("status")
-    named = {one["field"] for one in found["problems"] if "became a connection" in one["message"]}
+    named = {one["field"] for one in found["problems"] if "was converted before" in one["message"]}
     assert {"webhook_url", "jellyfin_url", "emby_url", "filter_skip_tags", "webhook_headers"} <= named
     assert sorted(one["id"] for one in found["destinations"] if one["state"] == "well") == world.names
 
