@@ -86,7 +86,8 @@ def test_addresses_that_work(url: str, sent: str) -> None:
         ("http://host:99999", "not a valid URL"),
         ("http://host:8096/web/", "/web"),
         ("http://host:8096/web/index.html#/home.html", "/web"),
-        ("http://host:8096/?api_key=hunter22", "page"),
+        ("http://host:8096/?api_key=hunter22", "key in it"),
+        ("http://host:8096/?a=b", "page"),
     ],
 )
 def test_addresses_that_cannot_work(kind: str, url: object, word: str) -> None:

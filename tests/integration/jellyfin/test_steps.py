@@ -73,8 +73,8 @@ def test_twenty_scenes_cost_few_requests(server: StandInJellyfin) -> None:
     assert step.text == (
         "18 of 20 scenes found. Scene 19 is not known under /media/movies/Film 19.mkv (in Stash "
         '/data/movies/Film 19.mkv; by the rule /data => /media of "Path map"). That folder is in the library '
-        "Movies (/media/movies), which has not scanned it yet. Scene 99 has no file in Stash, so it can't be found in "
-        "Jellyfin. Assign a file, or delete the scene."
+        "Movies (/media/movies), which has not scanned it yet. Scene 99 has no file in Stash, so it can't be "
+        "found in Jellyfin. Assign a file, or delete the scene."
     )
     assert server.counts["GET /Items?ids"] <= 4
     assert server.counts["GET /Items"] == 1
