@@ -105,7 +105,11 @@ class Old:
             "sent",
             (
                 {
-                    **{**sent, "scene_id": scene, "seq": seq, "path": f"/media/{scene}.mp4", "outcome": outcome},
+                    **sent,
+                    "scene_id": scene,
+                    "seq": seq,
+                    "path": f"/media/{scene}.mp4",
+                    "outcome": outcome,
                     **({"cover": self.covers.get(scene)} if self.version > 2 else {}),
                 }
                 for kind, outcome in outcomes.items()

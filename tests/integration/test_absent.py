@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files, ledger
+from stash_courier.queue import files, ledger, statements
 from stash_courier.queue.jobs import BULK
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
@@ -61,7 +61,7 @@ def outcomes(data: Path) -> dict[str, int]:
 
 def line_of(found: dict[str, Any]) -> str:
     """The line of "Show status" about the connection."""
-    (line,) = [line for line in found["lines"] if line.startswith("jellyfin-1: ")]
+    (line,) = [line for line in found["lines"] if line.startswith("Living room: ")]
     return str(line)
 
 
@@ -177,9 +177,9 @@ def test_dead_letters_at_once(forward: FastForward, stash: StandInStash, server:
     assert letter.scene_id == 4
     assert letter.error_type == "not_there_yet"
     assert letter.error_message == (
-        "Jellyfin does not know scene 4 under /films/4/Film 4.mp4 (in Stash /media/films/4/Film 4.mp4; by the rule "
-        '/media/films => /films of "Path map"). If it should, correct "Path map" or add that folder to a library of '
-        "Jellyfin."
+        "Jellyfin does not know scene 4 under /films/4/Film 4.mp4 (in Stash /media/films/4/Film 4.mp4; by the "
+        'rule /media/films => /films of "Path map"). If it should, correct "Path map" or add that folder to a '
+        "library of Jellyfin."
     )
     waited = forward.run(forward.queue.empty)
     assert 1.5 * HOUR < waited < 2.5 * HOUR
@@ -218,7 +218,7 @@ def test_a_scene_that_left_the_server(forward: FastForward, stash: StandInStash,
     assert outcomes(forward.folder) == {"sent": 1}
 
 
-def test_a_skipped_scene_that_is_deleted(forward: FastForward, stash: StandInStash, server: StandInJellyfin) -> None:
+def test_a_skipped_scene_is_deleted(forward: FastForward, stash: StandInStash, server: StandInJellyfin) -> None:
     """Its deletion isn't reported to the server, which never had it; the scene is no longer counted."""
     connections.store(forward.folder, entry(server))
     forward.put(4)
@@ -307,7 +307,5 @@ def test_emby_announces_no_skipped_scene(forward: FastForward) -> None:
 def test_counting_reads_an_index_only(tmp_path: Path) -> None:
     """The button "Show status" counts skipped scenes in an index of only those."""
     with closing(SceneQueue(tmp_path)) as queue:
-        plan = queue.connection.execute(
-            f"EXPLAIN QUERY PLAN {ledger.sql.SENT_COUNT_ABSENT}"
-        ).fetchall()
+        plan = queue.connection.execute(f"EXPLAIN QUERY PLAN {statements.SENT_COUNT_ABSENT}").fetchall()
     assert [row[3] for row in plan] == ["SEARCH sent USING COVERING INDEX sent_absent (outcome=?)"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin.buttons import check_destinations
+from stash_courier.plugin import samples
+from stash_courier.worker.connections.model import Entry
 from tests.standin import emby, jellyfin, plex
 from tests.support.harness import Courier
 
@@ -32,18 +33,18 @@ class Servers:
         self.plex.add(self.plex.libraries[0], path)
         self.emby.items.append(emby.Item(path, path))
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """Their addresses and keys."""
-        return {
-            "jellyfin_url": self.jellyfin.url,
-            "jellyfin_api_key": jellyfin.KEY,
-            "plex_url": self.plex.url,
-            "plex_token": plex.TOKEN,
-            "emby_url": self.emby.url,
-            "emby_api_key": emby.KEY,
-            "path_map": f"{FOLDER} => /films",
+    def connections(self, **values: object) -> list[Entry]:
+        """A connection to each, with these fields in all of them."""
+        places = {
+            "jellyfin": (self.jellyfin.url, jellyfin.KEY),
+            "plex": (self.plex.url, plex.TOKEN),
+            "emby": (self.emby.url, emby.KEY),
         }
+        common = {"path_map": f"{FOLDER} => /films", **values}
+        return [
+            Entry(kind, kind, kind, values={"url": url, "key": key, **common})
+            for kind, (url, key) in places.items()
+        ]
 
     @property
     def untouched(self) -> bool:
@@ -69,8 +70,9 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def courier(tmp_path: Path, servers: Servers) -> Iterator[Courier]:
-    """A Stash with three scenes, and the plugin configured for the three servers."""
-    with Courier(tmp_path, servers.settings, scenes=3) as running:
+    """A Stash without scenes, and connections to the three servers."""
+    with Courier(tmp_path, {}, scenes=0) as running:
+        running.connect(*servers.connections())
         yield running
 
 
@@ -94,57 +96,87 @@ def said_of(found: dict[str, Any], destination: str) -> str:
     return "\n".join(one["lines"])
 
 
+def tried(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first scene that each destination was tested with."""
+    return [one["scene"] for one in found["destinations"]]
+
+
+def steps_of(found: dict[str, Any], destination: str) -> dict[str, dict[str, Any]]:
+    """The steps of one destination, by name."""
+    (one,) = [one for one in found["destinations"] if one["id"] == destination]
+    return {step["name"]: step for step in one["steps"]}
+
+
 ALL = dict.fromkeys(("emby", "jellyfin", "plex"), True)
 
 
-def test_each_server_is_tried_with_a_real_scene(courier: Courier, servers: Servers) -> None:
-    """Server, version, libraries, the newest scene's item and its changes are shown; nothing is written."""
-    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", title="The Last")
-    servers.scan("/films/last.mkv")
+def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Servers) -> None:
+    """20 scenes of both library folders are looked up; versions, libraries and one scene's changes are shown."""
+    courier.stash.config.stashes = [FOLDER, "/media/more films"]
+    for number in range(200):
+        courier.stash.add_scene(f"{FOLDER}/{number}.mkv", title="A film")
+        servers.scan(f"/films/{number}.mkv")
+    for number in range(3):
+        courier.stash.add_scene(f"/media/more films/more {number}.mkv")
     found = press(courier)
     assert outcome(found) == ALL
-    assert found["scene"] == {"id": scene_id, "title": "The Last"}
+    assert [one["scenes"] for one in found["destinations"]] == [20] * 3
     for destination, version in (("jellyfin", "10.10.7"), ("plex", "1.41.3"), ("emby", "4.9.1")):
         text = said_of(found, destination)
         assert version in text
         assert "Films (/films)" in text
-        assert f"Scene {scene_id} is " in text
-        assert "/films/last.mkv" in text
+        assert " of 20 scenes found. Scene " in text
+        assert "/media/more films/more " in text
+        assert steps_of(found, destination)["scenes"]["status"] == "warn"
+        assert f"{destination}: test passed. Tested with 20 scenes." in text
     for destination in ("jellyfin", "plex"):
-        assert 'title: "last" would become "The Last"' in said_of(found, destination)
+        assert 'would become "A film"' in steps_of(found, destination)["example"]["text"]
+    assert press(courier)["destinations"] == found["destinations"], "the same scenes are looked up each time"
     assert servers.untouched
 
 
-def test_a_scene_without_a_file_is_skipped(courier: Courier, servers: Servers) -> None:
-    """The check uses the newest scene with a file, since others can't be found on a server."""
+def test_a_scene_without_a_file_is_left_out(courier: Courier, servers: Servers) -> None:
+    """Only scenes with a file are looked up, since others can't be found on a server."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
     servers.scan("/films/last.mkv")
     for _ in range(30):
         courier.stash.add_scene()
     found = press(courier)
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
+    assert [one["scenes"] for one in found["destinations"]] == [1] * 3
     assert outcome(found) == ALL
 
 
 @pytest.mark.parametrize(
     ("filters", "fields"),
     [
-        ({"filter_only_organized": True}, {"organized": False}),
-        ({"filter_skip_tags": "private"}, {"tags": ["Private"]}),
-        ({"filter_paths": FOLDER}, {}),
+        ({"only_organized": True}, {"organized": False}),
+        ({"skip_tags": "private"}, {"tags": ["Private"]}),
+        ({"include_tags": "public"}, {"tags": ["Private"]}),
+        ({"folders": FOLDER}, {}),
     ],
 )
-def test_a_filtered_scene_is_skipped(
+def test_a_filtered_scene_is_left_out(
     courier: Courier, servers: Servers, filters: dict[str, object], fields: dict[str, Any]
 ) -> None:
-    """The check uses the newest scene that passes the filters."""
-    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True)
+    """Only scenes that pass the filters are looked up."""
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True, tags=["Public"])
     servers.scan("/films/last.mkv")
-    courier.stash.add_scene("/other/newer.mkv", **{"organized": True, **fields})
-    courier.configure(**filters)
+    courier.stash.add_scene("/media/newer.mkv", **{"organized": True, **fields})
+    courier.connect(*servers.connections(**filters))
     found = press(courier)
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
+    assert [one["scenes"] for one in found["destinations"]] == [1] * 3
     assert outcome(found) == ALL
+
+
+def test_filters_that_few_scenes_pass(courier: Courier, servers: Servers) -> None:
+    """If the sample has no scene that passes the filters, the newest scenes are searched for some."""
+    for number in range(100):
+        courier.stash.add_scene(f"{FOLDER}/{number}.mkv")
+    courier.stash.add_scene("/outside the library/rare.mkv", tags=["Rare"])
+    courier.connect(*servers.connections(include_tags="rare"))
+    assert all("rare.mkv" in said_of(press(courier), destination) for destination in ALL)
 
 
 def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None:
@@ -152,32 +184,30 @@ def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
     courier.stash.add_scene()
     servers.scan("/films/last.mkv")
-    courier.configure(filter_paths="/nowhere")
+    courier.connect(*servers.connections(folders="/nowhere"))
     found = press(courier)
-    (warning,) = [line for line in found["lines"] if '"Filter, only these folders"' in line]
-    assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
-    assert found["scene"]["id"] == scene_id
+    warnings = [line for line in found["lines"] if '"Only these folders"' in line]
+    assert len(warnings) == len(ALL)
+    wanted = f"jellyfin: none of Stash's newest {samples.LOOKED_AT} scenes passes the filters"
+    assert any(wanted in line for line in warnings)
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL
 
 
 def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
     """If no scene has a file, a line says so, and each server fails."""
-    for scene_id in (1, 2, 3):
-        courier.stash.vanish(scene_id)
     scene_id = courier.stash.add_scene()
     found = press(courier)
     assert any("newest 500 scenes has a file" in line for line in found["lines"])
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == dict.fromkeys(ALL, False)
     assert all("has no file" in said_of(found, destination) for destination in ALL)
 
 
 def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
     """Without any scene, addresses and keys are still checked."""
-    for scene_id in (1, 2, 3):
-        courier.stash.vanish(scene_id)
     found = press(courier)
-    assert found["scene"] is None
+    assert tried(found) == [None] * 3
     assert outcome(found) == ALL
     assert servers.untouched
 
@@ -186,11 +216,12 @@ def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers)
     """If the path isn't known, each server's path of the same file is shown with the missing rule."""
     courier.stash.add_scene(f"{FOLDER}/last.mkv")
     servers.scan("/films/last.mkv")
-    courier.configure(path_map="")
+    courier.connect(*servers.connections(path_map=""))
     found = press(courier)
     assert outcome(found) == dict.fromkeys(ALL, False)
     for destination in ALL:
         text = said_of(found, destination)
         assert f'{FOLDER}/last.mkv; no rule of "Path map" fits it' in text
         assert 'a file of that name at /films/last.mkv: the rule /media => / in "Path map" would' in text
+        assert steps_of(found, destination)["scenes"]["field"] == "path_map"
     assert servers.untouched

@@ -1,4 +1,4 @@
-"""The Emby destination against a stand-in: notices, refreshes, failures and the check.
+"""The Emby destination against a stand-in: notices, refreshes, failures and the test.
 
 None of this was run against a real Emby server.
 """
@@ -12,15 +12,16 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene, SceneFile
-from stash_courier.worker.destinations import load
-from stash_courier.worker.destinations.emby.destination import Emby, configure
+from stash_courier.worker.destinations.emby.destination import Emby, make
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, label, parse
+from stash_courier.worker.stash.covers import no_cover
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Receiver, Reply
+from tests.support.connections import connection, problems
 from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
+from tests.support.steps import tried
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -41,17 +42,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def emby(server: Server) -> Iterator[Make]:
-    """Makes destinations for the server, with the path_map rule /data => /media and any settings."""
+    """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Emby] = []
 
-    def make(*, url: str | None = None, **raw: object) -> Emby:
-        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
-        ((one,), problems) = configure({"emby_url": url or server.url, "emby_api_key": KEY}, settings)
-        assert problems == []
+    def new(*, url: str | None = None, **values: object) -> Emby:
+        common = {"path_map": "/data => /media", "timeout_seconds": 5}
+        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover)
         made.append(one)
         return one
 
-    yield make
+    yield new
     for one in made:
         one.close()
 
@@ -75,34 +75,23 @@ def test_the_stand_in_notices_a_key_in_a_url() -> None:
         running.__exit__(None, None, None)
 
 
-# Settings
-
-
-def test_emby_is_found_by_its_settings() -> None:
-    """An address and a key make a destination; without an address there is none."""
-    assert configure({}, Settings()) == ([], [])
-    loaded = load({"emby_url": "http://127.0.0.1:8096/", "emby_api_key": KEY}, Settings())
-    assert list(loaded.destinations) == ["emby"]
-    assert KEY not in loaded.destinations["emby"].fingerprint
-    loaded.destinations["emby"].close()
+# Fields
 
 
 @pytest.mark.parametrize(
-    ("raw", "setting"),
+    ("values", "field", "label"),
     [
-        ({"emby_url": "emby:8096"}, "emby_url"),
-        ({"emby_url": "http://emby:8096/web/index.html"}, "emby_url"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": ""}, "emby_api_key"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": "two words"}, "emby_api_key"),
+        ({"url": "emby:8096"}, "url", "Address"),
+        ({"url": "http://emby:8096/web/index.html"}, "url", "Address"),
+        ({"url": "http://emby:8096", "key": ""}, "key", "API key"),
+        ({"url": "http://emby:8096", "key": "two words"}, "key", "API key"),
     ],
 )
-def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> None:
-    """An invalid setting stops only Emby, is named, and shows no key."""
-    made, problems = configure({"emby_api_key": KEY, **raw}, Settings())
-    assert made == []
-    (problem,) = problems
-    assert problem.setting == setting
-    assert problem.message.startswith(f"{label(setting)} ")
+def test_bad_fields_are_explained(values: dict[str, object], field: str, label: str) -> None:
+    """An invalid field is named, and no message shows the key."""
+    (problem,) = problems("emby", {"key": KEY, **values})
+    assert problem.field == field
+    assert problem.message.startswith(f'"{label}" ')
     assert KEY not in problem.message
 
 
@@ -222,7 +211,7 @@ def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: R
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
+    assert "login page" in failed.message or '"Address"' in failed.message
 
 
 def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
@@ -238,10 +227,10 @@ def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "Emby (experimental), API key",
+            '"API key"',
         ),
-        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
+        (Reply(403), Failure.FORBIDDEN, '"API key"'),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, '"Address"'),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
         (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
@@ -272,86 +261,85 @@ def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
     assert headers["authorization"].startswith("Basic ")
 
 
-# The check
+# The test
 
 
-def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
-    """The check names server, version, libraries and the scene's item, and reports nothing to Emby."""
+def test_each_step_passes(server: Server, emby: Make) -> None:
+    """Server, version, libraries and a scene's item are named, and nothing is reported to Emby."""
     server.items.append(Item("1", PATH, "Film"))
-    report = emby().check(SCENE)
-    assert report.ok
-    text = "\n".join(report.lines)
-    assert "Shed at 127.0.0.1:" in text
-    assert '(Emby 4.9.1.80) accepts "Emby (experimental), API key". Emby is experimental' in text
-    assert "Its libraries are Films (/media)." in text
-    assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
+    found = tried(emby(), SCENE)
+    assert {step.status for step in found.steps.values()} == {"ok"}
+    assert found["reached"].text.endswith('is Emby 4.9.1.80 ("Shed").')
+    assert found["key"].text == 'It accepts "API key".'
+    assert found["libraries"].text == "Libraries: Films (/media)."
+    assert found["scenes"].text == "1 of 1 scenes found."
+    assert f'Scene 17 is "Film" (id 1), found under {PATH}' in found["example"].text
+    assert found["example"].text.endswith("It would be refreshed; no field is written.")
     assert {r.method for r in server.requests()} == {"GET"}
 
 
-def test_the_check_shows_the_missing_rule(server: Server, emby: Make) -> None:
-    """If the path isn't found, the check shows Emby's folders and file, and the missing rule."""
+def test_a_missing_rule_is_one_fix_away(server: Server, emby: Make) -> None:
+    """If the path isn't found, Emby's folders and file are shown, and the missing rule, which then finds it."""
     server.items.append(Item("1", PATH))
-    report = emby(path_map="").check(SCENE)
-    assert not report.ok
-    text = "\n".join(report.lines)
+    step = tried(emby(path_map=""), SCENE)["scenes"]
+    assert (step.status, step.field) == ("fail", "path_map")
     assert (
         'Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of "Path map" fits it)'
-        in text
+        in step.text
     )
-    assert "None of the searched libraries contains that folder: Films (/media)." in text
-    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would map' in text
+    assert "None of the searched libraries contains that folder: Films (/media)." in step.text
+    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would map' in step.text
     assert {r.method for r in server.requests()} == {"GET"}
+    assert step.fix is not None
+    assert tried(emby(**step.fix.values), SCENE).ok
 
 
-def test_the_check_of_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
-    """The check of an unknown file in a library's folder says so."""
-    report = emby().check(SCENE)
-    assert not report.ok
-    assert len(report.lines) == 4
-    assert "by the rule /data => /media of" in report.lines[2]
-    assert report.lines[3] == "That folder is in the library Films (/media), which has not scanned it yet."
+def test_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
+    """An unknown file in a library's folder is a pending scan, for which there is no fix."""
+    step = tried(emby(), SCENE)["scenes"]
+    assert (step.status, step.field, step.fix) == ("fail", "", None)
+    assert "by the rule /data => /media of" in step.text
+    assert step.text.endswith("That folder is in the library Films (/media), which has not scanned it yet.")
 
 
-def test_the_check_shows_a_wrong_rule(server: Server, emby: Make) -> None:
-    """A file elsewhere in the same library shows with the right rule, however many files there are."""
+def test_a_wrong_rule_shows_among_many_files(server: Server, emby: Make) -> None:
+    """A file elsewhere in the same library shows with the right rule; all files are listed once."""
     server.items += [Item(str(n), f"/media/{n}.mkv") for n in range(2500)]
     server.items.append(Item("x", "/media/films/a/one.mkv"))
-    report = emby().check(SCENE)
-    assert not report.ok
-    assert report.lines[3:] == (
+    step = tried(emby(), SCENE)["scenes"]
+    assert step.text.endswith(
         'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
-        "place of /data => /media, would map one to the other.",
+        "place of /data => /media, would map one to the other."
     )
     assert len(server.requests("GET", "/Items")) == 1 + 3
 
 
-def test_the_check_with_a_listing_that_fails(server: Server, emby: Make) -> None:
-    """If Emby can't list its files, the check still shows the unknown path."""
+def test_a_listing_that_fails(server: Server, emby: Make) -> None:
+    """If Emby can't list its files, the unknown path is still shown."""
     intercept(server.receiver, Reply(500), "StartIndex")
-    report = emby().check(SCENE)
-    assert not report.ok
-    assert PATH in report.lines[2]
-    assert "500" in report.lines[3]
+    found = tried(emby(), SCENE)
+    assert not found.ok
+    assert PATH in found["scenes"].text
+    assert "500" in found["scenes"].text
 
 
-def test_the_check_shows_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
+def test_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
     """If Emby has no such file, a library's folder with the same name shows the missing rule."""
     server.libraries = {"Clips": ("/volume1/a",)}
-    report = emby(path_map="").check(SCENE)
-    assert report.lines[-1] == (
+    assert tried(emby(path_map=""), SCENE)["scenes"].text.endswith(
         'Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in "Path map" '
         "would map one to the other."
     )
 
 
-def test_the_check_of_a_wrong_key(server: Server, emby: Make) -> None:
-    """The check of a wrong key names the setting; without a scene it passes, without a file it fails."""
-    assert emby().check(None).ok
-    bare = emby().check(replace(SCENE, files=()))
+def test_a_wrong_key(server: Server, emby: Make) -> None:
+    """A wrong key fails and names the field; without a scene the test passes, without a file it fails."""
+    assert tried(emby()).ok
+    bare = tried(emby(), replace(SCENE, files=()))
     assert not bare.ok
-    assert "has no file" in bare.lines[-1]
+    assert "has no file" in bare["scenes"].text
     server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
-    report = emby().check(SCENE)
-    assert not report.ok
-    assert "Emby (experimental), API key" in report.lines[0]
-    assert report.lines[1].startswith("It said: ")
+    step = tried(emby(), SCENE)["key"]
+    assert (step.status, step.field) == ("fail", "key")
+    assert '"API key"' in step.text
+    assert step.text.endswith(" It said: Access token is invalid or expired.")

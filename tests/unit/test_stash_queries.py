@@ -29,6 +29,9 @@ TEXTS = {
     "forty scenes": queries.scenes_by_id(40),
     "first page of a sweep": queries.sweep_page(count=True),
     "page of a sweep": queries.sweep_page(count=False),
+    "library folders": queries.LIBRARY_FOLDERS,
+    "scenes in a folder": queries.scenes_in(1),
+    "scenes in twenty folders": queries.scenes_in(20),
 }
 SECRET = "MTc2ODI-very-secret"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Judge
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.webhook.destination import TEST_TYPE
-from stash_courier.worker.paths import PathMap
 from tests.standin.receivers import Received, Receiver, Reply
-from tests.support.webhook_samples import MAPPED, SCENE, SECRET, UPDATE, destinations
+from tests.support.steps import tried
+from tests.support.webhook_samples import SCENE, SECRET, UPDATE, webhook
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -25,17 +25,17 @@ def test_a_refusal_shows_no_secret() -> None:
 
     with Receiver(echo) as receiver:
         url = receiver.url.replace("://", "://bob:hunter2@") + "hooks/abcdefghijklmnop/x?token=tok-en"
-        raw = {"webhook_url": url, "webhook_secret": SECRET, "webhook_headers": "X-Gate: open-sesame"}
-        (destination,) = destinations(raw)
+        raw = {"url": url, "secret": SECRET, "headers": "X-Gate: open-sesame"}
+        destination = webhook(raw)
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
-        report = destination.check(SCENE)
+        found = tried(destination, SCENE)
         destination.close()
     assert caught.value.failure is Failure.DESTINATION
-    shown = caught.value.message + caught.value.answer + repr(caught.value) + " ".join(report.lines)
+    shown = caught.value.message + caught.value.answer + repr(caught.value) + found.text
     for secret in ("hunter2", "abcdefghijklmnop", "tok-en", SECRET, "open-sesame", "Ym9iOmh1bnRlcjI="):
         assert secret not in shown
-    assert 'check "Webhook, URL"' in caught.value.message
+    assert 'check "Address"' in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
         return Reply(400, body=f'Cannot POST {received.path}; unknown token "{token}" at this webhook'.encode())
 
     with Receiver(echo) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url + path})
+        destination = webhook({"url": receiver.url + path})
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
         destination.close()
@@ -68,67 +68,91 @@ def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
 def test_a_test_event_shows_what_would_arrive() -> None:
     """A test sends a real scene under its own type, and reports that it was accepted and with which path."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})
-        report = destination.check(SCENE)
+        destination = webhook({"url": receiver.url, "secret": SECRET})
+        found = tried(destination, SCENE)
         destination.close()
     (got,) = receiver.received
     Judge(SECRET).verify(got.body.decode(), dict(got.headers))
     assert got.json()["type"] == TEST_TYPE
     assert got.json()["data"]["title"] == "one"
-    assert report.ok
-    assert report.lines[0] == f"127.0.0.1:{receiver.port} accepted a test event (200), signed."
-    assert report.notes == (
-        'Scene 17 is sent with the path /media/a/one.mkv, by the rule /data => /media of "Path map".',
+    assert list(found.steps) == ["reached", "accepted", "path"]
+    assert found.ok
+    assert found["accepted"].text == (
+        f"127.0.0.1:{receiver.port} accepted a test event (200), signed. The type of a test event is {TEST_TYPE}. "
+        "Receivers that only know scene.* ignore it."
+    )
+    assert found["accepted"].body == got.body.decode()
+    assert found["path"].text == (
+        'Scene 17 is sent with the path /media/a/one.mkv, by the rule /data => /media of "Path map".'
     )
 
 
 def test_a_test_without_a_scene_works() -> None:
     """The webhook can be tested while Stash has no scene."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
-        empty = destination.check(None)
+        destination = webhook({"url": receiver.url})
+        empty = tried(destination)
         destination.close()
     assert empty.ok
-    assert 'unsigned, because "Webhook, signing secret" is empty' in empty.lines[0]
-    assert empty.notes == ()
+    assert 'unsigned, because "Signing secret" is empty' in empty["accepted"].text
+    assert "path" not in empty.steps
 
 
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ((), "Scene 17 is sent with the path /data/a/one.mkv."),
+        ("", "Scene 17 is sent with the path /data/a/one.mkv."),
         (
-            (("/films", "/media"),),
+            "/films => /media",
             'Scene 17 is sent with the path /data/a/one.mkv, as it is in Stash: no rule of "Path map" matches it.',
         ),
     ],
 )
-def test_an_unmapped_path_is_reported(rules: tuple[tuple[str, str], ...], said: str) -> None:
+def test_an_unmapped_path_is_reported(rules: str, said: str) -> None:
     """A test reports the path that is sent, and that no rule matches it only if there are rules."""
     with Receiver() as receiver:
-        settings = dataclasses.replace(MAPPED, path_map=PathMap(rules))
-        (destination,) = destinations({"webhook_url": receiver.url}, settings)
-        report = destination.check(SCENE)
+        destination = webhook({"url": receiver.url, "path_map": rules})
+        found = tried(destination, SCENE)
         destination.close()
-    assert report.notes == (said,)
+    assert found["path"].text == said
 
 
 def test_a_test_that_fails_says_what_to_do() -> None:
     """A test that fails reports what happened, what the receiver answered and what to do."""
     with Receiver(Reply(401, body=b"bad key")) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
-        report = destination.check(SCENE)
+        destination = webhook({"url": receiver.url})
+        found = tried(destination, SCENE)
         destination.close()
-    assert not report.ok
-    assert "answered 401 Unauthorized: check the login" in report.lines[0]
-    assert report.lines[1:] == ("It said: bad key",)
-    assert "/media/a/one.mkv" in report.notes[0]  # not part of the failure
+    step = found["accepted"]
+    assert (step.status, step.field) == ("fail", "headers")
+    assert "answered 401 Unauthorized: check the login" in step.text
+    assert step.text.endswith(" It said: bad key")
+    assert step.body == receiver.received[0].body.decode()
+    assert "/media/a/one.mkv" in found["path"].text
+    assert found["path"].status == "ok"  # not part of the failure
+
+
+def test_a_receiver_that_is_not_there(tmp_path: Path) -> None:
+    """If nothing answers, the test says so with what would have been sent, and what localhost may be."""
+    with Receiver() as down:
+        url = down.url
+    destination = webhook({"url": url})
+    alone = tried(destination, SCENE)
+    (tmp_path / ".dockerenv").touch()
+    destination.root = tmp_path
+    contained = tried(destination, SCENE)
+    destination.close()
+    for found in (alone, contained):
+        assert (found["reached"].status, found["reached"].field) == ("fail", "url")
+        assert "refuses connections" in found["reached"].text
+        assert '"title":"one"' in found["reached"].body
+    assert "or the name of the container of the receiver." in contained["reached"].text
 
 
 def test_a_500_points_to_the_receivers_log() -> None:
     """The advice for a server error fits any receiver."""
     with Receiver(Reply(500)) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
+        destination = webhook({"url": receiver.url})
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
         destination.close()

@@ -10,6 +10,7 @@ import pytest
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations import Step
+from stash_courier.worker.stash.covers import no_cover
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.support.intercept import HTML
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)
 
 def steps_of(server: StandInJellyfin | str, scenes: Iterable[Scene], **values: object) -> dict[str, Step]:
     """The steps of a test, by name."""
-    with jellyfin(server, **values) as ours:
+    with jellyfin(server, no_cover, **values) as ours:
         steps = list(ours.test(list(scenes)))
     assert len({step.name for step in steps}) == len(steps)
     return {step.name: step for step in steps}
@@ -70,10 +71,10 @@ def test_twenty_scenes_cost_few_requests(server: StandInJellyfin) -> None:
     step = steps["scenes"]
     assert (step.status, step.field, step.fix) == ("warn", "", None)
     assert step.text == (
-        "18 of 20 scenes found. Scene 19 is not known under /media/movies/Film 19.mkv (in Stash /data/movies/Film "
-        '19.mkv; by the rule /data => /media of "Path map"). That folder is in the library Movies (/media/movies), '
-        "which has not scanned it yet. Scene 99 has no file in Stash, so it can't be found in Jellyfin. Assign a "
-        "file, or delete the scene."
+        "18 of 20 scenes found. Scene 19 is not known under /media/movies/Film 19.mkv (in Stash "
+        '/data/movies/Film 19.mkv; by the rule /data => /media of "Path map"). That folder is in the library '
+        "Movies (/media/movies), which has not scanned it yet. Scene 99 has no file in Stash, so it can't be "
+        "found in Jellyfin. Assign a file, or delete the scene."
     )
     assert server.counts["GET /Items?ids"] <= 4
     assert server.counts["GET /Items"] == 1
@@ -149,10 +150,8 @@ def test_a_folder_of_the_same_name(server: StandInJellyfin) -> None:
     """Before the first scan a library's folder shows the missing rule."""
     step = steps_of(server, films(2), path_map="")["scenes"]
     assert step.status == "fail"
-    assert "None of the searched libraries contains that folder: Movies (/media/movies). Its library Movies has " in (
-        step.text
-    )
-    assert "a folder of that name at /media/movies: the rule /data => /media in " in step.text
+    assert "None of the searched libraries contains that folder: Movies (/media/movies). Its library " in step.text
+    assert "Movies has a folder of that name at /media/movies: the rule /data => /media in " in step.text
     assert step.fix is not None
     assert step.fix.values == {"path_map": ["/data => /media"]}
 
@@ -216,8 +215,9 @@ def test_localhost_in_a_container(tmp_path: Path, file: str, content: str) -> No
         (step,) = ours.test([])
         assert step.status == "fail"
         assert (
-            "Stash runs in a container, and localhost is that container itself. Enter the address of the machine in "
-            "your network, such as 192.168.1.5, or host.docker.internal, or the name of the container of Jellyfin."
+            "Stash runs in a container, and localhost is that container itself. Enter the address of the machine "
+            "in your network, such as 192.168.1.5, or host.docker.internal, or the name of the container of "
+            "Jellyfin."
         ) in step.text
 
 

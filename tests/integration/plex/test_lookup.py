@@ -12,6 +12,7 @@ from stash_courier.queue.jobs import SceneFile
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.support.plex import PATH, SCENE, UPDATE, Make, failure
+from tests.support.steps import tried
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -100,7 +101,7 @@ def test_only_named_libraries_are_touched(server: Server, films: Library, plex: 
     server.libraries.append(wide)
     server.add(films, PATH)
     item = server.add(wide, PATH)
-    plex(plex_libraries="films, hd").deliver(UPDATE, SCENE)
+    plex(libraries="films, hd").deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
     assert films.items[0].values["title"] == "one"
 
@@ -109,11 +110,11 @@ def test_only_named_libraries_are_touched(server: Server, films: Library, plex: 
 def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Make, name: str) -> None:
     """A wrong library name pauses Plex, and the message lists the right ones."""
     server.add(films, PATH)
-    destination = plex(plex_libraries=f"Films; {name}")
+    destination = plex(libraries=f"Films; {name}")
     failed = failure(destination)
     assert failed.failure is Failure.DESTINATION
     assert f'"{name}"' in failed.message
-    assert 'Correct "Plex, libraries": it has Films' in failed.message
+    assert 'Correct "Libraries": it has Films' in failed.message
     server.libraries.append(Library("9", name, ("/x",)))
     destination.deliver(UPDATE, SCENE)  # the next probe finds it
     assert films.items[0].values["title"] == "A day"
@@ -153,7 +154,7 @@ def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) 
     second = server.add(films, "/media/b/two.mkv")
     plex().deliver(UPDATE, both)
     assert second.values["title"] == "A day"
-    assert "found under /media/b/two.mkv" in plex().check(both).lines[2]
+    assert "found under /media/b/two.mkv" in tried(plex(), both)["example"].text
     first = server.add(films, PATH)
     second.values["title"] = "by hand"
     plex().deliver(UPDATE, both)

@@ -186,7 +186,10 @@ class MediaDestination:
         kept = [place for _, where in found for place in where]
         yield self._counted(len(scenes), len(found), missing, kept, refusals)
         if found:
-            yield Step("example", "ok", " ".join(self._preview(*found[0])))
+            try:
+                yield Step("example", "ok", " ".join(self._preview(*found[0])))
+            except DeliveryFailed as failed:
+                yield failed_step("example", failed)
 
     def _counted(
         self, total: int, found: int, missing: Sequence[Missing], kept: Sequence[Place], refusals: dict[str, str]
@@ -195,9 +198,11 @@ class MediaDestination:
         text = f"{found} of {total} scenes found."
         if found == total:
             return Step("scenes", "ok", text)
-        if missing:
+        try:
             names = {file_name(place.server) for one in missing for place in one.where}
-            missing = with_namesakes(missing, self._files_named(names))
+            missing = with_namesakes(missing, self._files_named(names) if names else ())
+        except DeliveryFailed as failed:
+            refusals["no listing"] = failed.message
         findings = find_out(missing, kept, self._libraries.get(), self._path_map)
         examples = [*findings.examples.values(), *refusals.values()]
         text = " ".join([text, *examples])

@@ -44,7 +44,7 @@ def all_places(where: Sequence[Place]) -> str:
 
 
 def not_there_yet(
-    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool, waits: bool
+    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True, waits: bool = True
 ) -> DeliveryFailed:
     """The server doesn't know the item, or not yet.
 

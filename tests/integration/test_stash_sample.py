@@ -1,0 +1,77 @@
+"""The sample of Stash's scenes with which media servers are tested."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import files
+from stash_courier.worker.stash.client import SAMPLE_FOLDERS, Stash
+from tests.standin.stash.server import StandInStash
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[StandInStash]:
+    """An empty Stash."""
+    with StandInStash(0, config_dir=tmp_path / "config") as running:
+        yield running
+
+
+@pytest.fixture
+def stash(tmp_path: Path, server: StandInStash) -> Iterator[Stash]:
+    """Our client for it."""
+    place = {"scheme": "http", "host": "127.0.0.1", "port": server.config.port, "dir": "", "plugin_dir": ""}
+    (tmp_path / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": 1.0}))
+    with closing(Stash(tmp_path)) as made:
+        yield made
+
+
+def folders_of(stash: Stash, count: int, *folders: str) -> Counter[str]:
+    """How many scenes of a sample are in each folder."""
+    return Counter(one.path.rpartition("/")[0] for one in stash.sample(count, folders))
+
+
+def test_a_sample_is_spread_over_the_library_folders(server: StandInStash, stash: Stash) -> None:
+    """Each library folder gives as many scenes, whatever their ids; names with spaces and LIKE's wildcards too."""
+    server.config.stashes = ["/media/a", "/media/b b", "/media/c%", "/empty"]
+    for folder, count in (("/media/a", 300), ("/media/b b", 50), ("/media/c%", 30), ("/media/ab", 30)):
+        for number in range(count):
+            server.add_scene(f"{folder}/{number}.mkv")
+    server.add_scene()
+    assert folders_of(stash, 20) == {"/media/a": 5, "/media/b b": 5, "/media/c%": 5}
+    assert [one.id for one in stash.sample(20)] == [one.id for one in stash.sample(20)]
+    ids = [one.id for one in stash.sample(20) if one.path.startswith("/media/a/")]
+    assert max(ids) - min(ids) > 50
+
+
+def test_a_sample_of_other_folders(server: StandInStash, stash: Stash) -> None:
+    """A connection's own folders can be asked for, and one folder's scenes are listed once."""
+    for number in range(40):
+        server.add_scene(f"/media/a/{number}.mkv")
+        server.add_scene(f"/media/b/{number}.mkv")
+    assert folders_of(stash, 20, "/media/b") == {"/media/b": 20}
+    assert len({one.id for one in stash.sample(20, ("/media", "/media/b"))}) == len(
+        stash.sample(20, ("/media", "/media/b"))
+    )
+
+
+def test_many_library_folders_cost_one_more_request(server: StandInStash, stash: Stash) -> None:
+    """With many library folders some are asked, in one request."""
+    server.config.stashes = [f"/media/{number}" for number in range(3 * SAMPLE_FOLDERS)]
+    for folder in server.config.stashes:
+        server.add_scene(f"{folder}/x.mkv")
+    assert len(stash.sample(20)) == 20
+
+
+def test_a_stash_without_library_folders(server: StandInStash, stash: Stash) -> None:
+    """Without library folders the sample is empty."""
+    server.config.stashes = []
+    server.add_scene("/media/a.mkv")
+    assert stash.sample(20) == []
