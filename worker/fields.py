@@ -89,13 +89,10 @@ class Value:
     def empty(self) -> bool:
         """Whether it is unset. Stash's page shows unset values as "", 0 or off."""
         raw, limits = self.raw, self.entry.limits
-        zero = raw == 0 and not isinstance(raw, bool) and (limits is None or limits[0] > 0)
-        return (
-            raw is None
-            or raw is False
-            or zero
-            or (isinstance(raw, str | list) and not (raw.strip() if isinstance(raw, str) else raw))
-        )
+        if self.entry.type == "switch":
+            return raw is None or raw == "" or (raw == 0 and raw is not False)
+        zero = raw == 0 and (raw is False or limits is None or limits[0] > 0)
+        return raw is None or zero or raw == [] or (isinstance(raw, str) and not raw.strip())
 
     def text(self) -> str:
         """The value, which must be text, without surrounding white space."""

@@ -145,7 +145,7 @@ class FakeDestination:
             self.accepted += 1
         return b""
 
-    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         """Is never called."""
         return iter(())
 

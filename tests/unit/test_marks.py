@@ -83,7 +83,7 @@ class Preparing:
         self.delivered[delivery.row_id] = frozenset().union(*marks.read(self.folder))
         return b""
 
-    def test(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         raise NotImplementedError
 
     def close(self) -> None:

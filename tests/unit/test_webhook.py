@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Judge
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.webhook.destination import TEST_TYPE
+from stash_courier.worker.destinations.webhook.values import TEST_TYPE
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.steps import tried
 from tests.support.webhook_samples import SCENE, SECRET, UPDATE, webhook

@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
 from stash_courier.worker.destinations.webhook import trouble
+from stash_courier.worker.destinations.webhook.formats import read_format, shown_address
 from stash_courier.worker.destinations.webhook.presets import PRESETS
 from stash_courier.worker.destinations.webhook.render import (
-    read_format,
     render,
     render_digest,
     render_test,
-    shown_address,
 )
 from stash_courier.worker.destinations.webhook.values import NAMES, Item
 from tests import ROOT
@@ -57,7 +56,7 @@ def wrong(name: str, address: str = "http://127.0.0.1:1", **options: object) -> 
     """The problems of a preset, by field."""
     made, problems = read_format(name, options, address)
     assert made is None
-    return {one.key: one.message for one in problems}
+    return {one.field: one.message for one in problems}
 
 
 @pytest.mark.parametrize(
@@ -368,7 +367,7 @@ def test_a_test_shows_no_scene_unless_asked(name: str) -> None:
 def test_a_wrong_address_is_explained(name: str, address: str, said: str) -> None:
     """An address that the preset can't use is a problem that says what it must be, and isn't quoted."""
     made, (only,) = read_format(name, OPTIONS, address)
-    assert (made, only.key) == (None, "address")
+    assert (made, only.field) == (None, "url")
     assert said in only.message
     assert address not in only.message
 
@@ -376,17 +375,16 @@ def test_a_wrong_address_is_explained(name: str, address: str, said: str) -> Non
 def test_missing_and_wrong_options() -> None:
     """Each required option that is missing, and each value that can't be right, is reported without quoting it."""
     assert wrong("home-assistant") == {
-        "token": '"Access token" is empty. A long-lived access token, from your profile in Home Assistant.'
+        "token": '"Access token" is empty. Until it is corrected, nothing is sent.'
     }
     assert wrong("telegram").keys() == {"token", "chat_id"}
     telegram = wrong("telegram", token="bot1:secret", chat_id="my chat")
     assert "without the word bot in front" in telegram["token"]
-    assert telegram["chat_id"] == '"Chat" must be a number or @name.'
+    assert telegram["chat_id"] == '"Chat" must be a number or @name. Until it is corrected, nothing is sent.'
     assert "secret" not in str(telegram)
     assert wrong("ntfy", topic="a/b").keys() == wrong("ntfy", topic=5).keys() == {"topic"}
     assert wrong("gotify", token="a\r\nX: y").keys() == {"token"}
-    assert wrong("discord", picture="yes").keys() == {"address", "picture"}
-    assert "choose one of standard, home-assistant, discord" in wrong("discrod")["preset"]
+    assert wrong("discord", picture="yes").keys() == {"url", "picture"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

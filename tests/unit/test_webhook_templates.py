@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stash_courier.queue.jobs import Named
+from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.messages import LARGEST_BODY
-from stash_courier.worker.destinations.webhook.render import read_format, render
+from stash_courier.worker.destinations.webhook.render import render
 from stash_courier.worker.destinations.webhook.templates import LARGEST_TEMPLATE, parse
 from stash_courier.worker.destinations.webhook.values import NAMES, Item
 from tests.support.webhook_items import AT, HOSTILE, SCENE, examples, form, item, items, parsed, strings
@@ -28,7 +29,7 @@ def problem(text: str) -> str:
     """The only problem of a template."""
     made, (only,) = read_format("custom", {"template": text}, "http://127.0.0.1:1")
     assert made is None
-    assert only.key == "template"
+    assert only.field == "template"
     return only.message
 
 
@@ -193,7 +194,7 @@ def test_a_wrong_template_is_explained(text: str, said: str) -> None:
 def test_a_number_is_not_a_template() -> None:
     """A template that arrives with another type than text is a problem."""
     made, (only,) = read_format("custom", {"template": {"a": 1}}, "http://127.0.0.1:1")
-    assert (made, only.message) == (None, '"Template" must be text.')
+    assert (made, only.message) == (None, '"Template" must be text. Until it is corrected, nothing is sent.')
 
 
 def test_each_wrong_field_is_reported() -> None:
@@ -201,7 +202,7 @@ def test_each_wrong_field_is_reported() -> None:
     raw = {"template": "{", "template_create": "]", "template_destroy": "[]", "method": "GET"}
     made, problems = read_format("custom", raw, "http://127.0.0.1:1")
     assert made is None
-    assert [one.key for one in problems] == ["method", "template", "template_create"]
+    assert [one.field for one in problems] == ["method", "template", "template_create"]
 
 
 @given(st.text(st.characters(codec=None)) | st.text('{}"[]:,\\ \ntitle|e0-.u\ud800'))

@@ -11,7 +11,8 @@ from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 from standardwebhooks.webhooks import Webhook
 
-from stash_courier.worker.destinations.webhook.render import Format, render_digest
+from stash_courier.worker.destinations.webhook.formats import Format
+from stash_courier.worker.destinations.webhook.render import render_digest
 from tests.standin.receivers import Received, Receiver
 from tests.support.webhook_items import HOSTILE, OPTIONS, examples, form, item
 from tests.support.webhook_sending import OK, SECRET, received, send

@@ -201,6 +201,6 @@ def check(options: Options, values: Mapping[str, object]) -> list[Problem]:
     names = {name.lower() for name in (*options.headers, *(form.preset.headers if form else ()))}
     if options.url.authorization and "authorization" in names:
         problems.append(
-            Problem("url", '"Address" contains a login, but there is another authorization. Delete one.')
+            Problem("url", '"Address" contains a login, but there is another authorization; delete one.')
         )
     return problems
