@@ -99,10 +99,18 @@ def _whole(value: object) -> int | None:
     return int(value)
 
 
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT[name]:
+def _line(name: str, value: object) -> str:
+    """A text that a form checks later."""
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT[name]:
         raise BadInputError(f"{name} must be text of at most {LONGEST_TEXT[name]} characters. Nothing was done.")
-    return value.strip()
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    text = _line(name, value).strip()
+    if not text:
+        raise BadInputError(f"{name} must not be empty. Nothing was done.")
+    return text
 
 
 def _one_of(*choices: str) -> Callable[[str, object], str]:
@@ -155,7 +163,7 @@ READERS = {
     "waiting": _one_of("send", "dead_letter", "discard"),
     "connection": _text,
     "id": _text,
-    "name": _text,
+    "name": _line,
     "kind": _text,
     "state": _one_of("on", "paused", "off"),
     "values": _values,

@@ -85,7 +85,7 @@ class Store:
             if now.unknown and self._file.exists():
                 raise OSError(now.problem)
             if now.revision != revision:
-                raise Conflict
+                raise Conflict("somebody else saved at the same time")
             _replace(self._file, _encoded(replace(make(now), revision=now.revision + 1)))
             self._seen = self._signature()
             self._known = self._read(locked=True)

@@ -7,7 +7,6 @@ the quick start whose id changes, because a second URL of its host was added or 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -47,7 +46,7 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
         known[name] = breaker.configured(health, connection.fingerprint) if connection else health
     for name, health in stored.items():
         if name not in known:
-            kept = loaded.unsure and not health.removed_at
+            kept = loaded.names(name, removed=bool(health.removed_at))
             known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
     return known
 
@@ -76,9 +75,9 @@ class Registry:
         self._cover = cover
         self._make_pool = make_pool
         self._raw: dict[str, object] | None = None
-        self._stored = Stored()
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
+        self._stored: Stored | None = None
         self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
@@ -114,7 +113,7 @@ class Registry:
         self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
-        trusted = (raw or stored.revision) and "worker_dead_letter_days" not in invalid
+        trusted = not loaded.unsure and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
@@ -189,12 +188,14 @@ class Registry:
 
     def leave(self) -> None:
         """Deletes connections that were to be deleted once everything was sent, if it was."""
-        for name, entry in self._loaded.entries.items():
-            if entry.state == "leaving" and not self._queue.holds(name):
-                stored = self._store.read()
-                with contextlib.suppress(Conflict):  # then the next look does it
-                    self._store.change(stored.revision, partial(drafts.deleted, connection=name))
-                log.info("%s is deleted: everything that waited was sent", name)
+        for entry in self._store.read().entries:
+            if entry.state == "leaving" and entry.id in self._loaded.entries and not self._queue.holds(entry.id):
+                try:
+                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=entry.id))
+                except (Conflict, OSError) as error:
+                    log.warning("%s can't be deleted now: %s", entry.id, error)  # the next look tries again
+                else:
+                    log.info("%s is deleted: everything that waited was sent", entry.id)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""

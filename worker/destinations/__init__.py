@@ -92,6 +92,7 @@ class Loaded:
     unusable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # id → labels of what to correct
     problems: tuple[Problem, ...] = ()
     unsure: bool = False  # there may be more connections than these: some settings can't be read
+    retired: frozenset[str] = frozenset()  # ids of deleted connections
 
     @property
     def empty(self) -> bool:
@@ -113,7 +114,7 @@ class Loaded:
             name: its id.
             removed: the worker knows it as removed.
         """
-        return name in self.entries or (self.unsure and not removed)
+        return name in self.entries or (self.unsure and not removed and name not in self.retired)
 
 
 @cache
@@ -149,9 +150,10 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
         connections[name] = connection
         if connection.sends:
             destinations[name] = make(connection, cover)
-    # With connections of its own, the page may be empty. Otherwise Stash has lost its settings.
-    unsure = not (raw or stored.revision) or stored.unknown or bool(implicit.bad_urls)
-    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure)
+    # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
+    lost = not raw and not stored.revision
+    unsure = lost or stored.unknown or bool(implicit.bad_urls)
+    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure, stored.retired)
 
 
 def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, list[Problem]]:
