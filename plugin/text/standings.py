@@ -177,7 +177,8 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
         if waits.total
         else ""
     )
-    return Standing(name, name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
+    reason = "It is not in the settings."
+    return Standing(name, name, "removed", waits, health.last_success or None, at, reason, advice)
 
 
 def _advice(health: Health, now: float) -> str:
