@@ -156,7 +156,8 @@ def test_settings_of_an_earlier_version_stop_all_connections() -> None:
     """While a former setting waits for its conversion, nothing is sent anywhere: it may be a filter."""
     raw = {**QUICK, "filter_skip_tags": "private", "delivery_max_attempts": 3}
     loaded = load(raw, PLEX)
-    assert loaded.destinations == loaded.connections == {}
+    assert loaded.destinations == {}
+    assert loaded.connections == {}
     assert set(loaded.entries) == {"plex", "webhook:a.example"}
     labels = ('"filter_skip_tags"', '"delivery_max_attempts"')
     assert loaded.unusable == dict.fromkeys(loaded.entries, labels)

@@ -60,7 +60,7 @@ FORMER: dict[str, object] = {
 def read(raw: Mapping[str, object], stored: Stored = EMPTY) -> Implicit:
     """What the settings say, of which nothing depends on the order of keys."""
     found = quick_start.read(raw, stored)
-    assert quick_start.read(dict(reversed(raw.items())), stored) == found
+    assert quick_start.read({key: raw[key] for key in reversed(list(raw))}, stored) == found
     return found
 
 
