@@ -177,8 +177,8 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
         if waits.total
         else ""
     )
-    reason = "It is not in the settings."
-    return Standing(name, name, "removed", waits, health.last_success or None, at, reason, advice)
+    last = health.last_success or None
+    return Standing(name, name, "removed", waits, last, at, "It is not in the settings.", advice)
 
 
 def _advice(health: Health, now: float) -> str:
