@@ -374,9 +374,7 @@ def test_a_wrong_address_is_explained(name: str, address: str, said: str) -> Non
 
 def test_missing_and_wrong_options() -> None:
     """Each required option that is missing, and each value that can't be right, is reported without quoting it."""
-    assert wrong("home-assistant") == {
-        "token": '"Access token" is empty. Until it is corrected, nothing is sent.'
-    }
+    assert wrong("home-assistant") == {"token": '"Access token" is empty. Until it is corrected, nothing is sent.'}
     assert wrong("telegram").keys() == {"token", "chat_id"}
     telegram = wrong("telegram", token="bot1:secret", chat_id="my chat")
     assert "without the word bot in front" in telegram["token"]

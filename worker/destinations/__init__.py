@@ -29,7 +29,8 @@ from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import Field, Fix, Problem
+from stash_courier.worker.fields import BadSetting, Field, Fix, Problem
+from stash_courier.worker.http.addresses import read_target
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -229,8 +230,17 @@ def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     module = kinds().get(kind)
     if module is None:
         return frozenset(values)
-    address = {ADDRESS} if hasattr(module, "hides_address") and module.hides_address(values) else set()
-    return frozenset(address.union(one.key for one in own_fields(kind, values) if one.type == "secret"))
+    secret = {one.key for one in own_fields(kind, values) if one.type == "secret"}
+    if (hasattr(module, "hides_address") and module.hides_address(values)) or _has_login(values.get(ADDRESS)):
+        secret.add(ADDRESS)
+    return frozenset(secret)
+
+
+def _has_login(url: object) -> bool:
+    try:
+        return bool(read_target(str(url or "")).authorization)
+    except BadSetting:
+        return False
 
 
 def is_message(entry: Entry) -> bool:
