@@ -51,9 +51,7 @@ def webhook(values: Mapping[str, object]) -> Webhook:
     return make(connection("webhook", {**MAPPED, **values}, name="webhook:x"), no_cover)
 
 
-def delivered(
-    values: Mapping[str, object], delivery: Delivery = UPDATE, scene: Scene | None = SCENE
-) -> Received:
+def delivered(values: Mapping[str, object], delivery: Delivery = UPDATE, scene: Scene | None = SCENE) -> Received:
     """What a receiver gets for a delivery with these values."""
     with Receiver() as receiver:
         destination = webhook({"url": receiver.url + "hook?token=abc", **values})
