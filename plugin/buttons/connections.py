@@ -63,8 +63,11 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
         return {"saved": False, "problems": told, "revision": stored.revision}
     left: Mapping[str, object] | None = None
     if before is not None and before.implicit:
-        if former := quick_start.read(raw, stored).former:
-            raise BadInputError(f'Press "Convert settings" first: {", ".join(former)}. {NOTHING}')
+        implicit = quick_start.read(raw, stored)
+        if implicit.former:
+            raise BadInputError(f'Press "Convert settings" first: {", ".join(implicit.former)}. {NOTHING}')
+        if before.kind == "webhook" and implicit.bad_urls:
+            raise BadInputError(f"{implicit.bad_urls[0].message} {NOTHING}")  # its setting is emptied below
         stored, left = quick_start.converted(raw, stored, before.kind)
     saved, entry = drafts.saved(stored, entry)
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:

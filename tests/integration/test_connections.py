@@ -15,7 +15,8 @@ from stash_courier.queue import files
 from stash_courier.worker.connections.model import Entry
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
-from tests.support.harness import Courier, wait_until
+from tests.standin.stash.server import GraphQLFailed
+from tests.support.harness import PLUGIN, Courier, wait_until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -110,6 +111,31 @@ def test_an_address_that_is_saved_takes_what_waits_along(
     assert received.json()["data"]["title"] == "Waits"
     courier.drained()
     assert courier.dead() == 0
+
+
+def test_a_login_in_an_address_is_never_shown(courier: Courier, receiver: Receiver) -> None:
+    """The address then counts as a secret: only its host is shown, and a save without it keeps it."""
+    login = receiver.url.replace("://", "://me:pass-word@")
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": login}))
+    answer = courier.stash.operation({"mode": "connections"})
+    (found,) = answer["connections"]
+    assert "pass-word" not in str(answer)
+    assert (found["host"], found["secrets"]["url"]) == (f"127.0.0.1:{receiver.port}", True)
+    change = {"mode": "save_connection", "id": "hook", "revision": 1, "name": "New", "values": {}}
+    assert courier.stash.operation(change)["saved"]
+    courier.stash.edit(1, title="An edit")
+    (received,) = receiver.wait_for(1)
+    assert received.headers["authorization"].startswith("Basic ")
+
+
+def test_saving_one_webhook_of_the_page_keeps_a_mistyped_one(courier: Courier, receiver: Receiver) -> None:
+    """Its setting would be emptied, so the mistake has to be corrected first."""
+    courier.configure(webhook_url=f"{receiver.url} htp:/typo")
+    (found,) = courier.stash.operation({"mode": "connections"})["connections"]
+    change = {"mode": "save_connection", "id": found["id"], "revision": 0, "name": "Hook"}
+    with pytest.raises(GraphQLFailed, match="URL 2"):
+        courier.stash.operation(change)
+    assert "htp:/typo" in str(courier.stash.config.plugins[PLUGIN]["webhook_url"])
 
 
 # Each its own

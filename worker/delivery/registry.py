@@ -7,7 +7,6 @@ the quick start whose id changes, because a second URL of its host was added or 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -189,12 +188,14 @@ class Registry:
 
     def leave(self) -> None:
         """Deletes connections that were to be deleted once everything was sent, if it was."""
-        left = [entry.id for entry in self._store.read().entries if entry.state == "leaving"]
-        for name in left:
-            if name in self._loaded.entries and not self._queue.holds(name):
-                with contextlib.suppress(Conflict, OSError):  # then the next look does it
-                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=name))
-                    log.info("%s is deleted: everything that waited was sent", name)
+        for entry in self._store.read().entries:
+            if entry.state == "leaving" and entry.id in self._loaded.entries and not self._queue.holds(entry.id):
+                try:
+                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=entry.id))
+                except (Conflict, OSError) as error:
+                    log.warning("%s can't be deleted now: %s", entry.id, error)  # the next look tries again
+                else:
+                    log.info("%s is deleted: everything that waited was sent", entry.id)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""
