@@ -10,7 +10,7 @@ from stash_courier.queue.jobs import Scene
 from stash_courier.worker.connections.model import Connection, Shared
 from stash_courier.worker.fields import label
 from stash_courier.worker.filters import FILTERS, passes
-from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.client import Stash, StashUnavailable
 
 LOOKED_AT = 500  # of the newest scenes, for some that would be sent
 TRIED = 20  # scenes that are looked up in a media server
@@ -39,7 +39,10 @@ class Samples:
             return self._among_newest(connection, 1)
         folders = connection.shared.folders
         if folders not in self._spread:
-            self._spread[folders] = self._stash.sample(ASKED, folders)
+            try:
+                self._spread[folders] = self._stash.sample(ASKED, folders)
+            except StashUnavailable:  # one scene that it can't give is enough
+                self._spread[folders] = ()
         found = [one for one in self._spread[folders] if passes(one, connection.shared)]
         return _spread(found, TRIED) or self._among_newest(connection, TRIED)
 

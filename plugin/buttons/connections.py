@@ -21,7 +21,7 @@ from stash_courier.worker.connections.drafts import Draft
 from stash_courier.worker.connections.model import Entry, Shared
 from stash_courier.worker.connections.store import Conflict, Stored
 from stash_courier.worker.destinations import Step
-from stash_courier.worker.fields import Field, Problem
+from stash_courier.worker.fields import Field, Fix, Problem
 from stash_courier.worker.http.addresses import read_target
 
 NOTHING = "Nothing was done."
@@ -63,7 +63,8 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
         wrong += destinations.configured(entry, setup.settings)[1]
         raw, stored = setup.raw, setup.stored
     if wrong:
-        return {"saved": False, "problems": [_told(problem) for problem in wrong], "revision": stored.revision}
+        told = [{**_told(problem), "fix": _fix(problem.fix)} for problem in wrong]
+        return {"saved": False, "problems": told, "revision": stored.revision}
     left: Mapping[str, object] | None = None
     if before is not None and before.implicit:
         implicit = quick_start.read(raw, stored)
@@ -190,14 +191,18 @@ def _form_field(entry: Field) -> dict[str, object]:
     }
 
 
+def _fix(fix: Fix | None) -> dict[str, object] | None:
+    """A fix as the page applies it. It has a secret only if the address had it, which isn't hidden."""
+    return None if fix is None else {"label": fix.label, "values": dict(fix.values)}
+
+
 def _step(step: Step) -> dict[str, object]:
-    fix = None if step.fix is None else {"label": step.fix.label, "values": dict(step.fix.values)}
     told: dict[str, object] = {
         "step": step.name,
         "status": step.status,
         "text": step.text,
         "field": step.field,
-        "fix": fix,
+        "fix": _fix(step.fix),
     }
     return {**told, "body": step.body} if step.body else told
 

@@ -179,6 +179,18 @@ def test_filters_that_few_scenes_pass(courier: Courier, servers: Servers) -> Non
     assert all("rare.mkv" in said_of(press(courier), destination) for destination in ALL)
 
 
+def test_a_scene_that_stash_cannot_give(courier: Courier, servers: Servers) -> None:
+    """If Stash fails on a scene of the sample, the newest scenes are looked up instead."""
+    broken = courier.stash.add_scene(f"{FOLDER}/broken.mkv")
+    for number in range(60):
+        courier.stash.add_scene(f"{FOLDER}/{number}.mkv")
+        servers.scan(f"/films/{number}.mkv")
+    courier.stash.faults.broken_ids = {broken}
+    found = press(courier)
+    assert outcome(found) == ALL
+    assert "20 of 20 scenes found." in said_of(found, "jellyfin")
+
+
 def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None:
     """If no scene passes the filters, a warning says so, and the newest scene with a file is used."""
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.connections.model import Policy
+from stash_courier.worker.connections.model import Absent, Policy
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS, Decision, decide
+from tests.support.media_samples import scene
 
 NOW = 1_000_000.0
 SCHEDULE = (5.0, 300.0, 1800.0)
+DAY = 86_400.0
+POLICY = Policy(10, 1, SCHEDULE, 0.0, 15.0)
 
 
 def delivery(**counts: int) -> Delivery:
@@ -31,7 +37,7 @@ def decided(
         DeliveryFailed(failure, "it failed", retry_after=retry_after),
         NOW,
         held=held,
-        policy=Policy(max_attempts, 1, SCHEDULE, 0.0, 15.0),
+        policy=replace(POLICY, attempts=max_attempts),
         rng=lambda: rng,
     )
 
@@ -88,6 +94,33 @@ def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failu
 def test_what_can_never_succeed_is_a_dead_letter_at_once(failure: Failure) -> None:
     """A scene that the destination will never accept is reported at once."""
     assert decided(failure).bury
+
+
+@pytest.mark.parametrize("absent", ["wait", "skip", "dead_letter"])
+@pytest.mark.parametrize(("age", "young"), [(0.0, True), (DAY - 1, True), (DAY + 1, False), (-DAY, True)])
+@pytest.mark.parametrize("zone", ["+00:00", "+05:30"])
+def test_a_scene_that_the_server_lacks(absent: Absent, age: float, young: bool, zone: str) -> None:
+    """An old scene waits, is skipped or is a dead letter at once, as its connection says; a young one waits."""
+    hours, minutes = map(int, zone[1:].split(":"))
+    offset = timezone(timedelta(hours=hours, minutes=minutes))
+    created = datetime.fromtimestamp(NOW - age, offset).isoformat(timespec="seconds")
+    policy = replace(POLICY, absent=absent)
+    error = DeliveryFailed(Failure.NOT_THERE_YET, "it isn't there")
+
+    def again(job: Delivery) -> Decision:
+        one = scene(created_at=created)
+        return decide(job, error, NOW, held=False, policy=policy, rng=lambda: 0.5, scene=one)
+
+    first = again(delivery())
+    last = again(delivery(not_found=len(NOT_FOUND_SECONDS)))
+    at_once = absent != "wait" and not young
+    assert (first.skip, first.bury) == (at_once and absent == "skip", at_once and absent == "dead_letter")
+    assert (last.skip, last.bury) == (absent == "skip", absent != "skip")
+
+
+def test_a_scene_whose_age_is_unknown_is_old() -> None:
+    """A time that can't be read keeps nothing waiting."""
+    assert not replace(POLICY, absent="skip").waits_for(scene(created_at="yesterday"), NOW)
 
 
 def test_an_item_that_is_not_there_yet_has_two_hours() -> None:

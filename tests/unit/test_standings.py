@@ -72,6 +72,15 @@ def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snap
     return Snapshot(**moment | fields)
 
 
+def test_skipped_scenes_are_counted() -> None:
+    """The owner reads how many scenes a media server doesn't have."""
+    (one,) = standings.standings(seen(absent={HOOK: 1900}), loaded(entry()))
+    assert one.line(seen()) == f"{HOOK}: working. Waiting: 0. Not on the server: 1,900."
+    assert one.facts()["not_on_server"] == 1900
+    (none,) = standings.standings(seen(), loaded(entry()))
+    assert "Not on the server" not in none.line(seen())
+
+
 def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
     """The owner reads what waits, what failed before, what is in flight, and when the next delivery begins."""
     assert line(Health(last_success=NOW - 60), WAITING) == (

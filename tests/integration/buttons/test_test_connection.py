@@ -1,0 +1,75 @@
+"""The mode that tests a draft of a connection, and the fixes in its answer, applied as the page does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.standin import plex
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.standin.receivers import Receiver
+from tests.support.harness import Courier
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def courier(tmp_path: Path) -> Iterator[Courier]:
+    """A Stash with 30 scenes and the plugin."""
+    with Courier(tmp_path, {}, scenes=30) as running:
+        yield running
+
+
+def outcome(courier: Courier, kind: str, values: dict[str, Any]) -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Whether the test of a draft passed, and its steps by name, or by field for values that are invalid."""
+    found = courier.stash.operation({"mode": "test_connection", "kind": kind, "name": "x", "values": values})
+    return found["ok"], {
+        step["field"] if step["step"] == "fields" else step["step"]: step for step in found["steps"]
+    }
+
+
+def test_two_fixes_lead_from_a_pasted_link_to_twenty_scenes(courier: Courier) -> None:
+    """The address and token of a pasted Plex link, and then the missing rule: after both everything is found."""
+    films = plex.Library("3", "Films", ("/films",))
+    with plex.Plex(films) as server:
+        for scene in courier.stash.library.all():
+            server.add(films, scene.path.replace("/media/films", "/films"))
+        values: dict[str, Any] = {"url": f"{server.url}/library/metadata/9?X-Plex-Token={plex.TOKEN}"}
+        ok, steps = outcome(courier, "plex", values)
+        assert not ok
+        assert {step["status"] for step in steps.values()} == {"fail"}
+        assert plex.TOKEN not in steps["url"]["text"]
+        values |= steps["url"]["fix"]["values"]
+        ok, steps = outcome(courier, "plex", values)
+        assert not ok
+        assert steps["key"]["status"] == "ok"
+        assert steps["scenes"]["text"].startswith("0 of 20 scenes found. Scene ")
+        assert steps["scenes"]["fix"]["label"] == "Add the rule /media => /"
+        values |= steps["scenes"]["fix"]["values"]
+        ok, steps = outcome(courier, "plex", values)
+        assert ok
+        assert steps["scenes"]["text"] == "20 of 20 scenes found."
+        assert server.scans == []
+    assert courier.stash.operation({"mode": "connections"})["connections"] == []
+
+
+def test_a_test_changes_nothing_on_the_server(courier: Courier) -> None:
+    """Only reads are sent, whatever is missing."""
+    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
+        server.add("/films/1/Film 1.mp4")
+        outcome(courier, "jellyfin", {"url": server.url, "key": KEY, "path_map": "/media/films => /films"})
+        assert all(route.startswith("GET") for route in server.counts)
+        assert server.notified == []
+
+
+def test_a_webhooks_body_is_shown(courier: Courier) -> None:
+    """The answer has the body that the receiver got."""
+    with Receiver() as receiver:
+        ok, steps = outcome(courier, "webhook", {"url": receiver.url})
+        (got,) = receiver.received
+    assert ok
+    assert steps["accepted"]["body"] == got.body.decode()
+    assert steps["accepted"]["fix"] is None
