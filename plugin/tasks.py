@@ -41,7 +41,6 @@ WITHOUT_BUTTON = {
     "save_connection",
     "send_existing",
     "send_skipped",
-    "send_skipped",
     "test_connection",
 }
 
