@@ -19,7 +19,12 @@ def test_each_button_of_the_manifest_is_a_mode() -> None:
     """Every button has a mode, and every mode a button, except those for programs, which need arguments."""
     manifest = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
     buttons = {task["defaultArgs"]["mode"] for task in manifest["tasks"]}
-    for_programs = {"forget_destination", "send_existing", *(mode for mode in tasks.MODES if "connection" in mode)}
+    for_programs = {
+        "forget_destination",
+        "send_existing",
+        "send_skipped",
+        *(m for m in tasks.MODES if "connection" in m),
+    }
     assert buttons == set(tasks.MODES) - for_programs
 
 
