@@ -105,9 +105,7 @@ class DeadLetterQueue:
             self._conn.close()
             self._conn = None
 
-    def add(
-        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
-    ) -> int:
+    def add(self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "") -> int:
         """Adds a dead letter, durably, or joins it to the one that the scene has there already. Returns its id.
 
         Args:
@@ -115,10 +113,9 @@ class DeadLetterQueue:
             error: why; its ``failure`` attribute, else its class, is the error type.
             retry_count: attempts that were made.
             title: the scene's title, for people.
-            seq: newest event that the job covers, if the job doesn't say.
         """
         columns: dict[str, Any] = {
-            **dlq_codec.job_columns(job, seq, self._plugin_version),
+            **dlq_codec.job_columns(job, self._plugin_version),
             **dlq_codec.error_columns(error, self._redact),
             "title": codec.storable(title),
             "retry_count": retry_count,

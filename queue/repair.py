@@ -62,11 +62,6 @@ def repair(folder: Path) -> str | None:
     return " ".join(sentences) or None
 
 
-def unfinished(folder: Path) -> bool:
-    """Whether a repair was killed before everything readable was saved."""
-    return any(_unread(folder / name) for name in FILES)
-
-
 def is_sound(path: Path) -> bool:
     """Whether a file is a database of ours without damage."""
     try:

@@ -247,22 +247,19 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
         missing = not os.path.exists(path)
         patient = patient or missing  # creating the file takes milliseconds
         gate = locks.taken(gate_path, shared=not missing)
-        if gate is None:
-            if not patient or time.monotonic() > give_up:
-                raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
-            time.sleep(0.002)
-            continue
-        found = None if missing else files.identity(path)
-        if found is not None:
-            if _admitted(folder, gate, found):
+        refused = f"{files.QUEUE_DB} is being made or replaced"
+        if gate is not None:
+            found = None if missing else files.identity(path)
+            if found is not None and _admitted(folder, gate, found):
                 return gate
-            os.close(gate)
-            if not patient or time.monotonic() > give_up:
-                raise QueueUnavailable(REPLACED)
-            time.sleep(0.002)
-            continue
-        try:
-            if missing and not os.path.exists(path):
-                create(path)
-        finally:
-            os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between
+            try:
+                if missing and not os.path.exists(path):
+                    create(path)
+            finally:
+                os.close(gate)
+            if found is None:
+                continue  # the gate was exclusive and must be shared, or the file was set aside in between
+            refused = REPLACED
+        if not patient or time.monotonic() > give_up:
+            raise QueueUnavailable(refused)
+        time.sleep(0.002)

@@ -60,8 +60,8 @@ class Forgetting:
             transfer.bury_waiting(self._queue, self._dlq, name, error, BURIED)
         if self._queue.holds(name):
             return  # there is more, or a request is still running
+        ledger.delete(self._conn, name)
         with self._queue.transaction():
-            ledger.forget_all(self._conn, name)
             self._registry.forget(name)
             self._end(name)
         log.info("%s is forgotten", name)
