@@ -6,6 +6,7 @@ report shows the server's own paths beside ours, with the rule that would map on
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -31,7 +32,7 @@ from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, m
 NAMESAKES = 3  # files with the same name that are shown
 
 
-class MediaDestination:
+class MediaDestination(abc.ABC):
     """One media server.
 
     Args:
@@ -90,23 +91,25 @@ class MediaDestination:
 
     # What each server does. Every method may raise DeliveryFailed.
 
+    @abc.abstractmethod
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
-        raise NotImplementedError
+        """Updates the scene's item. Returns the digest of a cover that the item has from us."""
 
+    @abc.abstractmethod
     def _delete(self, where: Sequence[Place]) -> None:
-        raise NotImplementedError
+        """Reports that a scene's files are gone."""
 
+    @abc.abstractmethod
     def _introduce(self) -> Iterator[str]:
         """Sentences: which server answers, and which libraries it has."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str] | None:
         """Sentences: what a delivery would do. None if the server doesn't know the item."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _files_named(self, name: str) -> Iterable[str]:
         """The server's paths of files that may have this name."""
-        raise NotImplementedError
 
     # Shared steps
 
