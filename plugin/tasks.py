@@ -27,10 +27,6 @@ from stash_courier.worker.stash.client import StashUnavailable
 
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
-
-WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
-
-
 # Mode → its function, and the fields of ``Arguments`` that it takes.
 MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Collection[str]]] = {
     "status": (status.status, ()),
