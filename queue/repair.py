@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ SAVE_ROWS = 1000  # in one transaction
 LONGEST_LEAP = 1 << 61  # rowids skipped at a time in search of the next readable row
 # Names of columns before queue.db's version 3.
 OLD_NAMES = {"counted_attempts": "attempts", "attempts": "tries", "not_found": "absent"}
+RAISE_ID = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 Row = tuple[Any, ...]
@@ -164,7 +165,7 @@ def _save(old: Path, new: Path) -> int:
 
 def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, without_rowid: bool) -> int:
     names = columns(source, target, table)
-    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    insert = f"INSERT OR IGNORE {into(table, names)}"
     rows = readable(source, table, ", ".join(names.values()), without_rowid=without_rowid)
     saved = 0
     target.execute("BEGIN IMMEDIATE")
@@ -175,6 +176,11 @@ def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
             target.execute("BEGIN IMMEDIATE")
     target.execute("COMMIT")
     return saved
+
+
+def into(table: str, names: Collection[str]) -> str:
+    """The part of an INSERT that names a table and the columns of which values are given."""
+    return f"INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
 def columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> dict[str, str]:
@@ -189,14 +195,13 @@ def columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) 
 
 def raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Continues the ids where they were, even if the clock was set back: a ``seq`` must never run backwards."""
-    raise_id = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
     for name, seq in _until_damage(source, "SELECT name, seq FROM sqlite_sequence"):
         if isinstance(seq, int):
-            target.execute(raise_id, (seq, name))
+            target.execute(RAISE_ID, (seq, name))
     if target.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (schema.INBOX,)).fetchone():
         for table in (schema.DELIVERIES, "sent"):
             highest = target.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]
-            target.execute(raise_id, (highest, schema.INBOX))
+            target.execute(RAISE_ID, (highest, schema.INBOX))
 
 
 def readable(

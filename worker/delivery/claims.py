@@ -81,9 +81,10 @@ class Claims:
     def clears_the_way(self, now: float) -> bool:
         """Whether nothing may begin, because a delivery runs alone as soon as what runs has ended."""
         self._end_alone()
-        wanted = self._alone is None and self._alone_in(now) <= 0.0
-        if not wanted:
-            self._wanted_at = self._wanted_at if self._alone is not None else None
+        if self._alone is not None:
+            return False
+        if self._alone_in(now) > 0.0:
+            self._wanted_at = None
             return False
         if self._wanted_at is None:
             self._wanted_at = self._monotonic()

@@ -321,6 +321,8 @@ class Stash:
     # Asking
 
     def _ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
+        """Asks on the one connection for queries."""
+
         def ask(wire: Wire) -> T:
             data = wire.ask(query, variables)
             try:
@@ -331,10 +333,6 @@ class Stash:
             except WrongShape as error:
                 raise wire.wrong_shape(str(error)) from None
 
-        return self._request(ask)
-
-    def _request(self, ask: Callable[[Wire], T]) -> T:
-        """Asks on the one connection for queries."""
         with self._lock:
             address, wire = self._read_address(), self._wire
             if wire is None or wire.base_url != address.url:
