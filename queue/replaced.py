@@ -59,11 +59,10 @@ def _is_open_here(path: Path) -> bool:
     found = files.identity(path)
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  # the names are numbers
         try:
-            opened = os.fstat(int(name))
+            if files.identity(int(name)) == found:
+                return True
         except OSError:
-            continue  # it was open for listdir
-        if (opened.st_dev, opened.st_ino) == found:
-            return True
+            pass  # it was open for listdir
     return False
 
 

@@ -108,8 +108,8 @@ def hold(folder: str) -> int | None:
     if passed.isdigit():
         lock = int(passed)
         try:
-            held = os.stat(os.path.join(folder, files.WORKER_LOCK))
-            if os.path.samestat(os.fstat(lock), held) and locks.take(lock):
+            path = os.path.join(folder, files.WORKER_LOCK)
+            if files.identity(path) == files.identity(lock) and locks.take(lock):
                 os.set_inheritable(lock, False)
                 return lock
         except OSError:

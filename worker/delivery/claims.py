@@ -80,22 +80,18 @@ class Claims:
 
     def clears_the_way(self, now: float) -> bool:
         """Whether nothing may begin, because a delivery runs alone as soon as what runs has ended."""
-        self._end_alone()
-        if self._alone is not None:
+        if self._runs_alone():
             return False
+        if self._alone is not None:  # it has ended
+            took = self._monotonic() - (self._wanted_at or 0.0)
+            self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
+            self._alone = self._wanted_at = None
         if self._alone_in(now) > 0.0:
             self._wanted_at = None
             return False
         if self._wanted_at is None:
             self._wanted_at = self._monotonic()
         return self._on_its_way()
-
-    def _end_alone(self) -> None:
-        if self._alone is None or self._runs_alone():
-            return
-        took = self._monotonic() - (self._wanted_at or 0.0)
-        self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
-        self._alone = self._wanted_at = None
 
     def _runs_alone(self) -> bool:
         return any(pool.holds(self._alone) for pool in self._registry.all_pools())

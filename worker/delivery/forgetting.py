@@ -25,7 +25,7 @@ class ForgottenDestinationError(Exception):
 
 
 class Forgetting:
-    """Call ``work`` about once a second, in the loop's thread."""
+    """Call ``work`` about once a second, in the loop's thread, while the settings are known."""
 
     def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, registry: Registry, poller: Poller) -> None:
         self._queue = queue
@@ -38,7 +38,7 @@ class Forgetting:
     def work(self) -> None:
         """Does the next part of what is wanted, after the current settings have been read."""
         wanted = control.get(self._conn, control.FORGET)
-        if wanted is None or not self._poller.knows_settings:
+        if wanted is None:
             return
         if wanted != self._checked:
             if not self._poller.request_state():
