@@ -19,9 +19,8 @@ from stash_courier.queue import codec, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
-from stash_courier.queue.transactions import shrink, transaction
+from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
-BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from stash_courier.queue import codec, dlq_groups, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 from stash_courier.queue.dlq_statements import GROUP as DLQ_GROUP
+from stash_courier.queue.transactions import BUSY_SECONDS
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
 # Added to the name of a file that is set aside: until all readable rows were saved, and afterwards.
@@ -77,7 +78,8 @@ def is_sound(path: Path) -> bool:
 
 def readonly(path: Path) -> sqlite3.Connection:
     """Opens a file that may be damaged. Read-only, or closing it would checkpoint its log into it."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
 
 def _set_aside(path: Path) -> None:
@@ -149,7 +151,7 @@ def gate_alone(folder: Path) -> int:
 
 def _save(old: Path, new: Path) -> int:
     """Copies the readable rows of all tables. Rows that are there already stay as they are. Returns how many."""
-    with closing(readonly(old)) as source, closing(store.connect(str(new), 10.0)) as target:
+    with closing(readonly(old)) as source, closing(store.connect(str(new), BUSY_SECONDS)) as target:
         source.text_factory = codec.exact
         tables = target.execute(
             "SELECT name, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE type = 'table' "

@@ -23,11 +23,11 @@ from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.coalesce import Content, Pending
 from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
+from stash_courier.queue.transactions import BUSY_SECONDS
 
 LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that waits for it
 PROBE_DEPTH = 1000  # waiting deliveries that are looked at for one that never failed
-BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 LONGEST_WAIT = 1.2 * 7 * 86_400.0  # seconds: the longest entry of a retry schedule, with its jitter
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 # The write-ahead log is reused rather than truncated: while it grows, each sync costs several times as much.

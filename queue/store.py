@@ -20,6 +20,7 @@ NO_FILE = (0, 0)  # the identity of no file: no process may open queue.db
 REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
+PUT_SECONDS = 0.25  # how long a hook, and Stash with it, waits for another's lock
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -111,20 +112,20 @@ def create(path: str) -> None:
     make(path, f"{schema.CREATE} {first_seq}; PRAGMA user_version = {schema.VERSION}")
 
 
-def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
+def put(folder: str, data: bytes, at: float) -> int:
     """Puts an event from ``encode`` into the inbox, durably, creating queue.db if it is missing. Returns its seq.
 
-    ``at`` is wall time. Stash waits as long as ``busy_seconds``, in which another may hold a lock.
+    ``at`` is wall time.
 
     Raises:
         QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
     """
     path = os.path.join(folder, files.QUEUE_DB)
     try:
-        gate = _through_gate(folder, path, busy_seconds, patient=False)
+        gate = _through_gate(folder, path, PUT_SECONDS, patient=False)
         try:
             opened = files.identity(path)
-            conn = connect(path, busy_seconds, schema.VERSION)
+            conn = connect(path, PUT_SECONDS, schema.VERSION)
             try:
                 seq = int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
                 # Compared while the file is open, or another one could have its inode.

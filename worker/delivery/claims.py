@@ -16,9 +16,8 @@ from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.pace import MOST_SCENES
 
-FETCH_SCENES = MOST_SCENES  # in one request to Stash, unless Stash is slow
 # Edits per destination, and as many others: one batch is delivered, one is fetched, and two are ready or recorded.
-CLAIM_AHEAD = 4 * FETCH_SCENES
+CLAIM_AHEAD = 4 * MOST_SCENES
 REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
 NORMAL_SECONDS = 1.0  # at least, before a delivery runs alone and between two of them
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
@@ -179,4 +178,4 @@ def _room(pool: Pool) -> tuple[int, int]:
     claimed = pool.claimed
     edits = sum(delivery.priority == EDIT for delivery in claimed)
     free = CLAIM_AHEAD - edits, CLAIM_AHEAD - (len(claimed) - edits)
-    return free[0] // FETCH_SCENES * FETCH_SCENES, free[1] // FETCH_SCENES * FETCH_SCENES
+    return free[0] // MOST_SCENES * MOST_SCENES, free[1] // MOST_SCENES * MOST_SCENES

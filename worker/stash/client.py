@@ -29,7 +29,7 @@ from stash_courier.worker.stash.wire import (
     Wire,
 )
 
-__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
+__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
 
 TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
