@@ -281,13 +281,12 @@ class DeadLetterQueue:
         return sum(self._write(statement_for_one, {**selection.parameters, "id": i}) for i in selection.ids)
 
     def _shrink(self) -> None:
-        conn = self._open()
-        if conn is not None:
-            conn.execute(sql.EMPTY_GROUPS)
-            free = conn.execute("PRAGMA freelist_count").fetchone()[0]
-            for _ in range(free // FREE_PAGES + 1):
-                shrink(conn, FREE_PAGES)
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        conn = self.opened()
+        conn.execute(sql.EMPTY_GROUPS)
+        free = conn.execute("PRAGMA freelist_count").fetchone()[0]
+        for _ in range(free // FREE_PAGES + 1):
+            shrink(conn, FREE_PAGES)
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _open(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection; None while there is no file and none is to be made."""

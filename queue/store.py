@@ -10,7 +10,7 @@ import time
 
 from stash_courier.queue import files, lean_json, lean_sqlite, locks, schema
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     import sqlite3
 else:

@@ -13,7 +13,7 @@ import time
 
 from stash_courier.queue import files, locks
 
-TYPE_CHECKING = False  # importing typing would add a fifth of a bare interpreter's start to each hook
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     from typing import NoReturn
 
