@@ -97,15 +97,10 @@ class Context:
             self.report.warn(f"Worker: not running. {self.start_by_hand}")
 
     def warn_of_settings(self, problems: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-        """Reports problems with settings, and offers a new secret in place of a bad one.
+        """Reports problems with settings, (setting, message) each, and returns them for the button's answer.
 
-        The secret appears only here: the worker's log, the queue and the answer have only the problems.
-
-        Args:
-            problems: (setting, message) each.
-
-        Returns:
-            The problems for the button's answer.
+        In place of a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
+        answer have only the problems.
         """
         for _, message in problems:
             self.report.warn(message)

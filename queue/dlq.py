@@ -24,6 +24,7 @@ from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are
+ASKED_ROWS = 100  # sent again at a time
 DAY = 86_400.0
 
 log = logging.getLogger(__name__)
@@ -212,9 +213,9 @@ class DeadLetterQueue:
         """Asks for the dead letters of these scenes since a wall time, because the destination was at fault."""
         return sum(self._write(sql.RECALL, (destination, scene_id, since)) for scene_id in scene_ids)
 
-    def asked(self, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters that a person wants sent again, oldest first."""
-        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (limit,))]
+    def asked(self) -> list[DeadLetter]:
+        """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""
+        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
         """Dead letters that are ``asked`` or ``back``, oldest first. Their states may be changed meanwhile."""

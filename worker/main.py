@@ -36,12 +36,10 @@ log = logging.getLogger("stash_courier")
 
 
 class Worker:
-    """One worker.
+    """One worker for a data folder. ``root`` is the plugin's folder.
 
     Args:
-        folder: the data folder.
-        root: the plugin's folder.
-        lock: the descriptor that holds the worker.lock.
+        lock: the descriptor that holds worker.lock.
         named: in the foreground, what the environment says about Stash; None in the background.
     """
 

@@ -56,14 +56,10 @@ def wake(folder: str) -> bool:
 
 
 def start(folder: str, root: str) -> bool:
-    """Starts the worker detached, unless one runs or ``STASH_COURIER_WORKER=off``.
+    """Starts a worker for a data folder, detached, unless one runs. ``root`` is the plugin's folder.
 
     The lock is taken here and its descriptor is passed to the child. So exactly one of many simultaneous hooks
     starts a worker, and the lock is never free in between.
-
-    Args:
-        folder: the data folder.
-        root: the plugin's folder.
 
     Returns:
         False if ``STASH_COURIER_WORKER=off`` forbids it.
