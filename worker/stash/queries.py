@@ -218,7 +218,8 @@ def read_scene(raw: object, fetched_at: float) -> Scene:
     WrongShape: an incomplete scene is never delivered.
     """
     scene_id = _checked("scene", raw, lambda scene: _field(scene, "id", _id))
-    return Scene(*_checked(f"scene {scene_id}", raw, _scene_fields), fetched_at)
+    values = _checked(f"scene {scene_id}", raw, _scene_fields)
+    return Scene(*(*values, fetched_at))
 
 
 def _cover_url(value: object) -> str:
