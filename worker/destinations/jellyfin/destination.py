@@ -19,7 +19,7 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached, described
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.settings import Selection, Server, read_selection, read_server
-from stash_courier.worker.destinations.media.state import wanted_state
+from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.settings import Problem, Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -128,7 +128,7 @@ class Jellyfin(MediaDestination):
             setting = label("jellyfin_refresh_only")
             return [found, f"{setting} is on: changes are reported to Jellyfin, but no field is written."]
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
-        return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
+        return [found, *locked, *would_change(self._edit(item, scene).changes)]
 
     def _files_named(self, name: str) -> list[str]:  # noqa: ARG002  # Jellyfin can't be asked for a file name
         return self._lookup.files()
