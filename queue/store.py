@@ -20,6 +20,7 @@ NO_FILE = (0, 0)  # the identity of no file: no process may open queue.db
 REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
+LOCK_SECONDS = 0.0005  # between two looks at whether another process has released the write lock
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -126,7 +127,7 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
             opened = files.identity(path)
             conn = connect(path, busy_seconds, schema.VERSION)
             try:
-                seq = int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+                seq = _insert(conn, data, at, busy_seconds)
                 # Compared while the file is open, or another one could have its inode.
                 if files.identity(path) != opened:
                     raise QueueUnavailable(REPLACED)
@@ -137,6 +138,23 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
             os.close(gate)
     except sqlite3.Error as error:
         raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error
+
+
+def _insert(conn: sqlite3.Connection, data: bytes, at: float, busy_seconds: float) -> int:
+    """Inserts an event as soon as the write lock is free, and returns its seq.
+
+    SQLite's own waiting sleeps for up to 100 ms at a time, and a worker that sends much holds the lock often and
+    briefly: a hook would miss most of the moments between.
+    """
+    conn.execute("PRAGMA busy_timeout = 0")
+    give_up = time.monotonic() + busy_seconds
+    while True:
+        try:
+            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+        time.sleep(LOCK_SECONDS)
 
 
 def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
