@@ -37,7 +37,7 @@ class LateSync:
     @contextmanager
     def unsynced(self) -> Iterator[None]:
         """Commits in the block don't wait for the disk: call ``sync``, unless a power cut may undo them."""
-        if self._fd is None:
+        if self._fd is None or self._conn.in_transaction:  # the commit is not in this block
             yield
             return
         self._conn.execute("PRAGMA synchronous = NORMAL")

@@ -26,7 +26,7 @@ from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, D
 from stash_courier.queue.late_sync import LateSync
 
 LAST = (1 << 63) - 1  # no seq is higher
-ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that waits for it
+ROUTE_ROWS = 200  # inbox rows in one transaction: a few milliseconds, in which hooks wait
 PROBE_DEPTH = 1000  # waiting deliveries that are looked at for one that never failed
 BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 LONGEST_WAIT = 1.2 * 7 * 86_400.0  # seconds: the longest entry of a retry schedule, with its jitter
