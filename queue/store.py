@@ -21,6 +21,7 @@ REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken ov
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
 PUT_SECONDS = 0.25  # how long a hook, and Stash with it, waits for another's lock
+LOCK_SECONDS = 0.0005  # between two looks at whether another process has released the write lock
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -127,7 +128,7 @@ def put(folder: str, data: bytes, at: float) -> int:
             opened = files.identity(path)
             conn = connect(path, PUT_SECONDS, schema.VERSION)
             try:
-                seq = int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+                seq = _insert(conn, data, at)
                 # Compared while the file is open, or another one could have its inode.
                 if files.identity(path) != opened:
                     raise QueueUnavailable(REPLACED)
@@ -138,6 +139,23 @@ def put(folder: str, data: bytes, at: float) -> int:
             os.close(gate)
     except sqlite3.Error as error:
         raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error
+
+
+def _insert(conn: sqlite3.Connection, data: bytes, at: float) -> int:
+    """Inserts an event as soon as the write lock is free, and returns its seq.
+
+    SQLite's own waiting sleeps for up to 100 ms at a time, and a worker that sends much holds the lock often and
+    briefly: a hook would miss most of the moments between.
+    """
+    conn.execute("PRAGMA busy_timeout = 0")
+    give_up = time.monotonic() + PUT_SECONDS
+    while True:
+        try:
+            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+        time.sleep(LOCK_SECONDS)
 
 
 def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
