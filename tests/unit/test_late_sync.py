@@ -38,7 +38,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
     def sync(fd: int) -> None:
         assert os.path.samestat(os.fstat(fd), (tmp_path / f"{files.QUEUE_DB}-wal").stat())
-        store.put(str(tmp_path), EVENT, START, busy_seconds=0.0)
+        store.put(str(tmp_path), EVENT, START)
         with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn:
             seen.append(conn.execute("SELECT count(*) FROM ack_queue_inbox").fetchone()[0])
         os.fsync(fd)
@@ -91,7 +91,7 @@ def late(folder: Path, queue: SceneQueue) -> float:
 
     def put() -> None:
         nonlocal put_at
-        store.put(str(folder), EVENT, START, busy_seconds=5.0)
+        store.put(str(folder), EVENT, START)
         put_at = time.monotonic()
 
     hook = threading.Thread(target=put)
