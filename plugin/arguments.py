@@ -50,12 +50,7 @@ class Arguments:
 
 
 def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Arguments:
-    """Reads the arguments that this mode takes.
-
-    Args:
-        mode: its name.
-        args: as Stash passes them on, including those of every mode.
-        allowed: names of fields of ``Arguments``.
+    """Reads a mode's arguments as Stash gives them; ``allowed`` are the fields of ``Arguments`` that it takes.
 
     Raises:
         BadInputError: the mode doesn't take an argument, or a value is invalid.

@@ -95,12 +95,10 @@ class Context:
             self.report.warn(f"Worker: not running. {self.start_by_hand}")
 
     def warn_of_settings(self, problems: Sequence[Problem]) -> list[dict[str, str]]:
-        """Reports problems with settings, and offers a new secret in place of a bad one.
+        """Reports problems with settings and connections, and returns them for the button's answer.
 
-        The secret appears only here: the worker's log, the queue and the answer have only the problems.
-
-        Returns:
-            The problems for the button's answer.
+        In place of a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
+        answer have only the problems.
         """
         for one in problems:
             self.report.warn(problem_line(one))

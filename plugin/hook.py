@@ -15,7 +15,7 @@ from stash_courier.queue import files, lean_json, locks
 from stash_courier.queue.events import EVENTS
 from stash_courier.worker import process
 
-TYPE_CHECKING = False  # importing typing takes a fifth of the time that a bare interpreter takes to start
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 

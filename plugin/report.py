@@ -19,29 +19,29 @@ class Report:
     """Keeps the lines of a button, in the order in which they are to be read."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._writers: list[Callable[[str], None]] = []  # of each line, by its level
+        self._lines: list[tuple[Callable[[str], None], str]] = []  # each with its level's function
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines without their levels."""
+        return [line for _, line in self._lines]
 
     def say(self, line: str) -> None:
         """Reports something the owner asked for."""
-        self._insert(len(self.lines), log.info, line)
+        self._lines.append((log.info, one_line(line)))
 
     def warn(self, line: str) -> None:
         """Reports something the owner should act on."""
-        self._insert(len(self.lines), log.warning, line)
+        self._lines.append((log.warning, one_line(line)))
 
     def conclude(self, line: str, *, failed: bool) -> None:
         """Puts a result above all other lines, as an error if what the owner asked for has failed."""
-        self._insert(0, log.error if failed else log.info, line)
+        self._lines.insert(0, (log.error if failed else log.info, one_line(line)))
 
     def write(self) -> None:
         """Writes all lines to Stash's log and gives Stash time to read them before the process ends."""
-        for write, line in reversed(list(zip(self._writers, self.lines, strict=True))):
+        for write, line in reversed(self._lines):
             write(line)
         # Without it, 19 of 30 runs lost some of 300 lines; none did after 50 ms.
-        if self.lines:
-            time.sleep(0.05 if len(self.lines) < 100 else 0.1)
-
-    def _insert(self, place: int, write: Callable[[str], None], line: str) -> None:
-        self.lines.insert(place, one_line(line))
-        self._writers.insert(place, write)
+        if self._lines:
+            time.sleep(0.05 if len(self._lines) < 100 else 0.1)

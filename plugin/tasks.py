@@ -32,19 +32,6 @@ DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change o
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
-# Modes for programs, which have no button: they take arguments, or answer with more than lines.
-WITHOUT_BUTTON = {
-    "connection_kinds",
-    "connections",
-    "delete_connection",
-    "forget_destination",
-    "save_connection",
-    "send_existing",
-    "send_skipped",
-    "test_connection",
-}
-
-
 # Mode → its function, and the fields of ``Arguments`` that it takes.
 MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Collection[str]]] = {
     "status": (status.status, ()),

@@ -20,6 +20,8 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, Ov
 
 def typed(kind: type[T], value: object) -> T:
     """A value of this type; a bool is no int."""
+    if type(value) is kind:
+        return value
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise TypeError(f"{kind.__name__} expected, {type(value).__name__} found")
     return value

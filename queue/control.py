@@ -33,25 +33,21 @@ FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard",
 TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
 
 
-def _problem(value: object) -> tuple[str, str, str]:
-    connection, field, message = items(text)(value)
-    return connection, field, message
+Check = Callable[[object], object]
 
 
-def _four_times(value: object) -> object:
-    since, told, ended, end_told = items(time)(value)
-    return since, told, ended, end_told
+def _row(*checks: Check) -> Check:
+    """A list with one item for each check."""
+    return lambda value: [check(item) for check, item in zip(checks, typed(list, value), strict=True)]
 
 
-_WAITING = {"dead_letter": True, "discard": True}  # what may become of the deliveries of a forgotten destination
-
-
-def _times(value: object) -> object:
-    return [time(at) for at in typed(dict, value).values()]
+def _values(check: Check) -> Check:
+    """An object whose values pass a check."""
+    return lambda value: [check(item) for item in typed(dict, value).values()]
 
 
 # What a value must pass; None or an exception refuses it.
-_CHECKS: Mapping[str, Callable[[object], object]] = {
+_CHECKS: Mapping[str, Check] = {
     PAUSED: time,
     STOP: whole,
     EXPEDITE: lambda value: True if value is True else items(text)(value),
@@ -63,12 +59,12 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     STASH_SLOW: time,
     DISABLED: lambda value: True if value is True else None,
     SWEEP: record(at=time, last_id=whole, total=whole),
-    SWEEP_MET: _times,
-    LEDGER_LEFT: _times,
+    SWEEP_MET: _values(time),
+    LEDGER_LEFT: _values(time),
     CONTEXT: text,
-    PROBLEMS: items(_problem),
-    FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
-    TROUBLES: lambda value: [_four_times(times) for times in typed(dict, value).values()],
+    PROBLEMS: items(_row(text, text, text)),
+    FORGET: _values(("dead_letter", "discard").index),
+    TROUBLES: _values(_row(time, time, time, time)),
 }
 
 

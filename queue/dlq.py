@@ -19,12 +19,12 @@ from stash_courier.queue import codec, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
-from stash_courier.queue.transactions import shrink, transaction
+from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
-BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are
+ASKED_ROWS = 100  # sent again at a time
 DAY = 86_400.0
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,7 @@ class DeadLetterQueue:
             self._conn.close()
             self._conn = None
 
-    def add(
-        self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "", seq: int = 0
-    ) -> int:
+    def add(self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "") -> int:
         """Adds a dead letter, durably, or joins it to the one that the scene has there already. Returns its id.
 
         Args:
@@ -115,10 +113,9 @@ class DeadLetterQueue:
             error: why; its ``failure`` attribute, else its class, is the error type.
             retry_count: attempts that were made.
             title: the scene's title, for people.
-            seq: newest event that the job covers, if the job doesn't say.
         """
         columns: dict[str, Any] = {
-            **dlq_codec.job_columns(job, seq, self._plugin_version),
+            **dlq_codec.job_columns(job, self._plugin_version),
             **dlq_codec.error_columns(error, self._redact),
             "title": codec.storable(title),
             "retry_count": retry_count,
@@ -216,9 +213,9 @@ class DeadLetterQueue:
         """Asks for the dead letters of these scenes since a wall time, because the destination was at fault."""
         return sum(self._write(sql.RECALL, (destination, scene_id, since)) for scene_id in scene_ids)
 
-    def asked(self, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters that a person wants sent again, oldest first."""
-        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (limit,))]
+    def asked(self) -> list[DeadLetter]:
+        """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""
+        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
         """Dead letters that are ``asked`` or ``back``, oldest first. Their states may be changed meanwhile."""
@@ -285,13 +282,12 @@ class DeadLetterQueue:
         return sum(self._write(statement_for_one, {**selection.parameters, "id": i}) for i in selection.ids)
 
     def _shrink(self) -> None:
-        conn = self._open()
-        if conn is not None:
-            conn.execute(sql.EMPTY_GROUPS)
-            free = conn.execute("PRAGMA freelist_count").fetchone()[0]
-            for _ in range(free // FREE_PAGES + 1):
-                shrink(conn, FREE_PAGES)
-            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        conn = self.opened()
+        conn.execute(sql.EMPTY_GROUPS)
+        free = conn.execute("PRAGMA freelist_count").fetchone()[0]
+        for _ in range(free // FREE_PAGES + 1):
+            shrink(conn, FREE_PAGES)
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _open(self, *, create: bool = False) -> sqlite3.Connection | None:
         """The connection; None while there is no file and none is to be made."""

@@ -18,10 +18,10 @@ from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
 TRACE_CHARACTERS = 16_000  # of a stack trace's end
 
 
-def job_columns(job: Delivery | CorruptRow, seq: int, plugin_version: str) -> dict[str, Any]:
-    """The columns that describe a job; ``seq`` is the newest event that it covers, if it doesn't say."""
+def job_columns(job: Delivery | CorruptRow, plugin_version: str) -> dict[str, Any]:
+    """The columns that describe a job."""
     content = {**_fields(job), "plugin_version": plugin_version}
-    job_id, event, generation, attempts = f"{job.destination or 'inbox'}:{job.seq}", "unknown", 0, []
+    job_id, event, generation, seq, attempts = f"{job.destination or 'inbox'}:{job.seq}", "unknown", 0, 0, []
     if isinstance(job, Delivery):
         job_id, event, generation, seq = job.job_id, job.event, job.generation, job.seq
         attempts = [_fields(attempt) for attempt in job.history]

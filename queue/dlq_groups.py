@@ -21,20 +21,10 @@ KEY_DIGITS = 8
 SHORTEST_TITLE = 4  # characters; a shorter one may be part of a word
 
 # In a JSON answer, the names under which the reason is usually found. Without one all texts count.
-REASONS = frozenset(
-    (
-        "code",
-        "description",
-        "detail",
-        "details",
-        "error",
-        "error_description",
-        "errors",
-        "message",
-        "msg",
-        "reason",
-    )
-)
+REASONS = {
+    *("code", "description", "detail", "details", "error", "error_description"),
+    *("errors", "message", "msg", "reason"),
+}
 DEEPEST = 4  # levels of a JSON answer
 
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}"
@@ -108,22 +98,21 @@ def _said(answer: str) -> str:
         found = or_default(parsed, answer, None)
         if found is None:  # it was cut
             return "; ".join(_CUT_REASON.findall(answer)) or answer
-        return "; ".join([*_texts(found, only_reasons=True)] or [*_texts(found, only_reasons=False)]) or answer
+        texts = [*_texts(found)]
+        return "; ".join([text for text, reason in texts if reason] or [text for text, _ in texts]) or answer
     if answer[:1] == "<":
         title = _TITLE.search(answer)
         return (title[1].strip() if title else "") or _TAGS.sub(" ", answer)
     return answer
 
 
-def _texts(value: object, *, only_reasons: bool, reason: bool = False, depth: int = 0) -> Iterator[str]:
-    """The texts in a JSON value; ``reason`` is whether its name is one of ``REASONS``."""
+def _texts(value: object, *, reason: bool = False, depth: int = 0) -> Iterator[tuple[str, bool]]:
+    """The texts in a JSON value, and whether each is below a name of ``REASONS``."""
     if isinstance(value, str):
-        if reason or not only_reasons:
-            yield value
+        yield value, reason
     elif depth < DEEPEST and isinstance(value, dict):
         for name, item in value.items():
-            named = reason or name.casefold() in REASONS
-            yield from _texts(item, only_reasons=only_reasons, reason=named, depth=depth + 1)
+            yield from _texts(item, reason=reason or name.casefold() in REASONS, depth=depth + 1)
     elif depth < DEEPEST and isinstance(value, list):
         for item in value:
-            yield from _texts(item, only_reasons=only_reasons, reason=reason, depth=depth + 1)
+            yield from _texts(item, reason=reason, depth=depth + 1)

@@ -28,8 +28,8 @@ NOTICES = "notices"  # lines for Stash's log, left by the worker
 NOTICES_SHOWN = "notices.shown"  # those that were written there
 
 
-def identity(path: str | Path) -> tuple[int, int] | None:
-    """Device and inode of the file at a path; None if there is none.
+def identity(path: str | Path | int) -> tuple[int, int] | None:
+    """Device and inode of the file at a path, or of an open one by its descriptor; None if there is none.
 
     Raises:
         OSError: the file system doesn't say.

@@ -6,7 +6,7 @@ writes exactly like ``json.loads`` and ``json.dumps``, and falls back to them if
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # importing typing costs as much as re
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

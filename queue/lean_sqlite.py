@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False  # typing costs as much as functools
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     from types import ModuleType
 

@@ -56,11 +56,6 @@ def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
     conn.execute(sql.SENT_FORGET, (destination, scene_id))
 
 
-def forget_all(conn: sqlite3.Connection, destination: str) -> None:
-    """Removes all rows of a destination."""
-    conn.execute(sql.SENT_FORGET_ALL, (destination,))
-
-
 def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
     """Gives a destination's rows to another name."""
     conn.execute(sql.SENT_RENAME, (new, old))

@@ -31,25 +31,24 @@ class Marks:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.fd: int | None = None
-        self._slots: list[Slot] = []
+        self._fd: int | None = None
+        self._slots = 0  # made so far
         self._free: list[Slot] = []  # of threads that have ended
         self._lock = threading.Lock()
         self._failed = False
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
         try:
-            self.fd = os.open(folder / files.IN_FLIGHT, flags, 0o600)
+            self._fd = os.open(folder / files.IN_FLIGHT, flags, 0o600)
         except OSError as error:
-            self.log(error)
+            self._log(error)
 
     def slot(self) -> Slot:
         """A slot for one thread."""
         with self._lock:
             if self._free:
                 return self._free.pop()
-            slot = Slot(self, len(self._slots) * _SLOT_BYTES)
-            self._slots.append(slot)
-            return slot
+            self._slots += 1
+            return Slot(self, (self._slots - 1) * _SLOT_BYTES)
 
     def release(self, slot: Slot) -> None:
         """Takes back the slot of a thread that ends."""
@@ -57,7 +56,21 @@ class Marks:
         with self._lock:
             self._free.append(slot)
 
-    def log(self, error: OSError) -> None:
+    def write(self, data: bytes, offset: int) -> None:
+        """Writes a slot's marks."""
+        with self._lock:  # or after close() the descriptor could be a database's
+            if self._fd is None:
+                return
+            try:
+                if hasattr(os, "pwrite"):
+                    os.pwrite(self._fd, data, offset)
+                else:
+                    os.lseek(self._fd, offset, os.SEEK_SET)
+                    os.write(self._fd, data)
+            except OSError as error:
+                self._log(error)
+
+    def _log(self, error: OSError) -> None:
         """Logs the first error."""
         if not self._failed:
             log.error("%s can't be written: %s", files.IN_FLIGHT, error.strerror)
@@ -65,15 +78,11 @@ class Marks:
 
     def close(self) -> None:
         """Removes all marks, since the process didn't die. Later ones of threads that still run are dropped."""
-        fd, self.fd = self.fd, None
-        if fd is None:
-            return
         with self._lock:
-            slots = [*self._slots]
-        for slot in slots:
-            slot.close()
-        os.ftruncate(fd, 0)
-        os.close(fd)
+            fd, self._fd = self._fd, None
+        if fd is not None:
+            os.ftruncate(fd, 0)
+            os.close(fd)
 
 
 class Slot:
@@ -83,37 +92,13 @@ class Slot:
         self._marks = marks
         self._offset = offset
         self._used = 0  # ids in the slot
-        self._lock = threading.Lock()  # or a descriptor could become a database's between two lines of set()
 
     def set(self, row_ids: Sequence[int]) -> None:
         """Replaces the slot's marks by these; none clears it."""
         data = b"".join(map(_ID.pack, row_ids[:SLOT_ROWS])) + _FREE * (self._used - len(row_ids))
         self._used = len(row_ids)
-        with self._lock:
-            fd = self._marks.fd
-            if not data or fd is None:
-                return
-            try:
-                if hasattr(os, "pwrite"):
-                    os.pwrite(fd, data, self._offset)
-                else:
-                    _write_on_windows(fd, data, self._offset)
-            except OSError as error:
-                self._marks.log(error)
-
-    def close(self) -> None:
-        """Returns when no write is on its way any more."""
-        with self._lock:
-            pass
-
-
-_windows = threading.Lock()
-
-
-def _write_on_windows(fd: int, data: bytes, offset: int) -> None:
-    with _windows:
-        os.lseek(fd, offset, os.SEEK_SET)
-        os.write(fd, data)
+        if data:
+            self._marks.write(data, self._offset)
 
 
 def read(folder: Path) -> list[frozenset[int]]:

@@ -17,8 +17,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from stash_courier.queue import dlq_groups, files, repair, store
+from stash_courier.queue.transactions import BUSY_SECONDS
 
-BUSY_SECONDS = 10.0
 COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us
 
 log = logging.getLogger(__name__)

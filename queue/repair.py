@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from typing import Any, Literal
 from stash_courier.queue import codec, dlq_groups, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 from stash_courier.queue.dlq_statements import GROUP as DLQ_GROUP
+from stash_courier.queue.transactions import BUSY_SECONDS
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
 # Added to the name of a file that is set aside: until all readable rows were saved, and afterwards.
@@ -26,6 +27,7 @@ SAVE_ROWS = 1000  # in one transaction
 LONGEST_LEAP = 1 << 61  # rowids skipped at a time in search of the next readable row
 # Names of columns before queue.db's version 3.
 OLD_NAMES = {"counted_attempts": "attempts", "attempts": "tries", "not_found": "absent"}
+RAISE_ID = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 Row = tuple[Any, ...]
@@ -62,11 +64,6 @@ def repair(folder: Path) -> str | None:
     return " ".join(sentences) or None
 
 
-def unfinished(folder: Path) -> bool:
-    """Whether a repair was killed before everything readable was saved."""
-    return any(_unread(folder / name) for name in FILES)
-
-
 def is_sound(path: Path) -> bool:
     """Whether a file is a database of ours without damage."""
     try:
@@ -81,7 +78,8 @@ def is_sound(path: Path) -> bool:
 
 def readonly(path: Path) -> sqlite3.Connection:
     """Opens a file that may be damaged. Read-only, or closing it would checkpoint its log into it."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
 
 def _set_aside(path: Path) -> None:
@@ -153,7 +151,7 @@ def gate_alone(folder: Path) -> int:
 
 def _save(old: Path, new: Path) -> int:
     """Copies the readable rows of all tables. Rows that are there already stay as they are. Returns how many."""
-    with closing(readonly(old)) as source, closing(store.connect(str(new), 10.0)) as target:
+    with closing(readonly(old)) as source, closing(store.connect(str(new), BUSY_SECONDS)) as target:
         source.text_factory = codec.exact
         tables = target.execute(
             "SELECT name, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE type = 'table' "
@@ -169,7 +167,7 @@ def _save(old: Path, new: Path) -> int:
 
 def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, without_rowid: bool) -> int:
     names = columns(source, target, table)
-    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    insert = f"INSERT OR IGNORE {into(table, names)}"
     rows = readable(source, table, ", ".join(names.values()), without_rowid=without_rowid)
     saved = 0
     target.execute("BEGIN IMMEDIATE")
@@ -180,6 +178,11 @@ def _save_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
             target.execute("BEGIN IMMEDIATE")
     target.execute("COMMIT")
     return saved
+
+
+def into(table: str, names: Collection[str]) -> str:
+    """The part of an INSERT that names a table and the columns of which values are given."""
+    return f"INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
 def columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> dict[str, str]:
@@ -194,14 +197,13 @@ def columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) 
 
 def raise_ids(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Continues the ids where they were, even if the clock was set back: a ``seq`` must never run backwards."""
-    raise_id = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
     for name, seq in _until_damage(source, "SELECT name, seq FROM sqlite_sequence"):
         if isinstance(seq, int):
-            target.execute(raise_id, (seq, name))
+            target.execute(RAISE_ID, (seq, name))
     if target.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (schema.INBOX,)).fetchone():
         for table in (schema.DELIVERIES, "sent"):
             highest = target.execute(f"SELECT coalesce(max(seq), 0) FROM {table}").fetchone()[0]
-            target.execute(raise_id, (highest, schema.INBOX))
+            target.execute(RAISE_ID, (highest, schema.INBOX))
 
 
 def readable(

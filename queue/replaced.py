@@ -59,11 +59,10 @@ def _is_open_here(path: Path) -> bool:
     found = files.identity(path)
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  # the names are numbers
         try:
-            opened = os.fstat(int(name))
+            if files.identity(int(name)) == found:
+                return True
         except OSError:
-            continue  # it was open for listdir
-        if (opened.st_dev, opened.st_ino) == found:
-            return True
+            pass  # it was open for listdir
     return False
 
 
@@ -103,9 +102,7 @@ def _take(
 def _take_queue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     """Adds what queue.db held. New events get a seq above those of both files, and above the time."""
     repair.raise_ids(source, target)
-    target.execute(
-        "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (time.time_ns() // 1_000, schema.INBOX)
-    )
+    target.execute(repair.RAISE_ID, (time.time_ns() // 1_000, schema.INBOX))
     taken = 0
     for seq, data, at in repair.readable(source, schema.INBOX, "_id, data, timestamp"):
         known = target.execute(f"SELECT data FROM {schema.INBOX} WHERE _id = ?", (seq,)).fetchone()
@@ -114,13 +111,9 @@ def _take_queue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     for table, (key, newer) in NEWER.items():
         names = repair.columns(source, target, table)
         names.pop("_id", None)
-        selected = ", ".join(names.values())
         changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-        statement = (
-            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
-            f"ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE {newer}"
-        )
-        for row in repair.readable(source, table, selected, without_rowid=table == "sent"):
+        statement = f"INSERT {repair.into(table, names)} ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE {newer}"
+        for row in repair.readable(source, table, ", ".join(names.values()), without_rowid=table == "sent"):
             taken += target.execute(statement, row).rowcount
     return taken
 
@@ -128,7 +121,7 @@ def _take_queue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
 def _take_dead_letters(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
     """Adds dead letters. Of two of the same scene and destination the one that moved more often stays."""
     names = repair.columns(source, target, "dead_letters")
-    insert = f"INSERT INTO dead_letters ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    insert = f"INSERT {repair.into('dead_letters', names)}"
     taken = 0
     for row in repair.readable(source, "dead_letters", ", ".join(names.values())):
         letter = dict(zip(names, row, strict=True))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,11 +23,12 @@ from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.coalesce import Content, Pending
 from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
+from stash_courier.queue.late_sync import LateSync
+from stash_courier.queue.transactions import BUSY_SECONDS
 
 LAST = (1 << 63) - 1  # no seq is higher
-ROUTE_ROWS = 1000  # inbox rows in one transaction: short enough for a hook that waits for it
+ROUTE_ROWS = 200  # inbox rows in one transaction: a few milliseconds, in which hooks wait
 PROBE_DEPTH = 1000  # waiting deliveries that are looked at for one that never failed
-BUSY_SECONDS = 10.0  # how long to wait for another's write lock
 LONGEST_WAIT = 1.2 * 7 * 86_400.0  # seconds: the longest entry of a retry schedule, with its jitter
 FREE_PAGES = 2000  # given back to the file system at a time: 8 MB
 # The write-ahead log is reused rather than truncated: while it grows, each sync costs several times as much.
@@ -67,16 +68,26 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         self.connection, self._gate = store.open_queue(str(self.folder), BUSY_SECONDS, patient=True)
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self.connection.text_factory = codec.exact
+        self._late_sync = LateSync(self.connection, str(self.folder / files.QUEUE_DB))
         self._getter = self._putter = self.connection
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Makes the block one durable transaction."""
-        return transactions.transaction(self.connection)
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Makes the block one durable transaction.
+
+        Raises:
+            sqlite3.OperationalError: another connection holds the write lock, or the disk is full. If the disk
+                can't be synced, the transaction is committed all the same: what follows must bear a repetition.
+        """
+        with self._late_sync.unsynced(), transactions.transaction(self.connection):
+            yield
+        self._late_sync.sync()
 
     def close(self) -> None:
         """Closes the file and releases the gate. What is in flight stays in flight until ``recover``."""
         if self._getter is not None:
             self._getter = self._putter = None
+            self._late_sync.close()
             self.connection.close()
             os.close(self._gate)
 
@@ -179,7 +190,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         return self.connection.execute(statement, values).fetchone()
 
     def _claimed(self, statement: str, values: Any) -> list[Delivery | CorruptRow]:
-        rows = self.connection.execute(statement, values).fetchall()
+        with self._late_sync.unsynced():  # a claim that a power cut undoes waits again, as any claim after it
+            rows = self.connection.execute(statement, values).fetchall()
         rows.sort(key=lambda row: row[-3:-1])  # by priority and due: RETURNING has no order
         return [codec.delivery(row) for row in rows]
 

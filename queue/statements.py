@@ -208,7 +208,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SE
         ELSE excluded.outcome END,
     cover = CASE excluded.outcome WHEN 'absent' THEN NULL ELSE coalesce(excluded.cover, cover) END"""
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
-SENT_FORGET_ALL = "DELETE FROM sent WHERE destination = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""

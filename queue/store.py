@@ -10,7 +10,7 @@ import time
 
 from stash_courier.queue import files, lean_json, lean_sqlite, locks, schema
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     import sqlite3
 else:
@@ -20,6 +20,8 @@ NO_FILE = (0, 0)  # the identity of no file: no process may open queue.db
 REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
+PUT_SECONDS = 0.25  # how long a hook, and Stash with it, waits for another's lock
+LOCK_SECONDS = 0.0005  # between two looks at whether another process has released the write lock
 STRAY_WAL = "-wal.stray"  # suffix of the write-ahead log of a database that was being set aside
 
 
@@ -111,22 +113,22 @@ def create(path: str) -> None:
     make(path, f"{schema.CREATE} {first_seq}; PRAGMA user_version = {schema.VERSION}")
 
 
-def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> int:
+def put(folder: str, data: bytes, at: float) -> int:
     """Puts an event from ``encode`` into the inbox, durably, creating queue.db if it is missing. Returns its seq.
 
-    ``at`` is wall time. Stash waits as long as ``busy_seconds``, in which another may hold a lock.
+    ``at`` is wall time.
 
     Raises:
         QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
     """
     path = os.path.join(folder, files.QUEUE_DB)
     try:
-        gate = _through_gate(folder, path, busy_seconds, patient=False)
+        gate = _through_gate(folder, path, PUT_SECONDS, patient=False)
         try:
             opened = files.identity(path)
-            conn = connect(path, busy_seconds, schema.VERSION)
+            conn = connect(path, PUT_SECONDS, schema.VERSION)
             try:
-                seq = int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+                seq = _insert(conn, data, at)
                 # Compared while the file is open, or another one could have its inode.
                 if files.identity(path) != opened:
                     raise QueueUnavailable(REPLACED)
@@ -137,6 +139,23 @@ def put(folder: str, data: bytes, at: float, *, busy_seconds: float = 0.25) -> i
             os.close(gate)
     except sqlite3.Error as error:
         raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error
+
+
+def _insert(conn: sqlite3.Connection, data: bytes, at: float) -> int:
+    """Inserts an event as soon as the write lock is free, and returns its seq.
+
+    SQLite's own waiting sleeps for up to 100 ms at a time, and a worker that sends much holds the lock often and
+    briefly: a hook would miss most of the moments between.
+    """
+    conn.execute("PRAGMA busy_timeout = 0")
+    give_up = time.monotonic() + PUT_SECONDS
+    while True:
+        try:
+            return int(conn.execute(schema.INSERT, (data, at)).lastrowid or 0)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+        time.sleep(LOCK_SECONDS)
 
 
 def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tuple[sqlite3.Connection, int]:
@@ -247,22 +266,19 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
         missing = not os.path.exists(path)
         patient = patient or missing  # creating the file takes milliseconds
         gate = locks.taken(gate_path, shared=not missing)
-        if gate is None:
-            if not patient or time.monotonic() > give_up:
-                raise QueueUnavailable(f"{files.QUEUE_DB} is being made or replaced")
-            time.sleep(0.002)
-            continue
-        found = None if missing else files.identity(path)
-        if found is not None:
-            if _admitted(folder, gate, found):
+        refused = f"{files.QUEUE_DB} is being made or replaced"
+        if gate is not None:
+            found = None if missing else files.identity(path)
+            if found is not None and _admitted(folder, gate, found):
                 return gate
-            os.close(gate)
-            if not patient or time.monotonic() > give_up:
-                raise QueueUnavailable(REPLACED)
-            time.sleep(0.002)
-            continue
-        try:
-            if missing and not os.path.exists(path):
-                create(path)
-        finally:
-            os.close(gate)  # it was exclusive and must be shared, or the file was set aside in between
+            try:
+                if missing and not os.path.exists(path):
+                    create(path)
+            finally:
+                os.close(gate)
+            if found is None:
+                continue  # the gate was exclusive and must be shared, or the file was set aside in between
+            refused = REPLACED
+        if not patient or time.monotonic() > give_up:
+            raise QueueUnavailable(refused)
+        time.sleep(0.002)

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+BUSY_SECONDS = 10.0  # how long the worker and the buttons wait for another's lock
+
 
 @contextmanager
 def transaction(conn: sqlite3.Connection) -> Iterator[None]:

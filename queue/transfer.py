@@ -10,7 +10,7 @@ from __future__ import annotations
 from stash_courier.queue import codec, control, ledger
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
-from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent
+from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
 from stash_courier.queue.scene_queue import SceneQueue
 
 
@@ -25,17 +25,11 @@ def bury(
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
     """
-    row_id, retries = job.seq, 0
-    if isinstance(job, Delivery):
-        row_id, retries = job.row_id, job.attempts
-        if queue.superseded(job):
-            with queue.transaction():
-                queue.back(job, None)
-            return None
-    dead_letter = dlq.add(job, error, retries, title=title)
-    with queue.transaction():
-        queue.remove(row_id)
-    return dead_letter
+    if isinstance(job, Delivery) and queue.superseded(job):
+        with queue.transaction():
+            queue.back(job, None)
+        return None
+    return _move(queue, dlq, job, error, title)
 
 
 def bury_waiting(
@@ -47,10 +41,17 @@ def bury_waiting(
     the two.
     """
     for job in queue.waiting(destination, limit):
-        row_id, attempts = (job.row_id, job.attempts) if isinstance(job, Delivery) else (job.seq, 0)
-        dlq.add(job, error, attempts)
-        with queue.transaction():
-            queue.remove(row_id)
+        _move(queue, dlq, job, error)
+
+
+def _move(
+    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, title: str = ""
+) -> int:
+    retries = job.attempts if isinstance(job, Delivery) else 0
+    dead_letter = dlq.add(job, error, retries, title=title)
+    with queue.transaction():
+        queue.remove(row_id_of(job))
+    return dead_letter
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:

@@ -34,13 +34,8 @@ class Heartbeat:
 def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:
     """Writes this process's heartbeat. If that fails, status shows less.
 
-    Args:
-        folder: the data folder.
-        started_at: wall time at which this process started.
-        ran: seconds that it has run since its last beat.
-
-    Returns:
-        Seconds that it must still run before dead letters may be deleted by their age.
+    ``started_at`` is wall time, ``ran`` the seconds since its last beat. Returns the seconds that it must still
+    run before dead letters may be deleted by their age.
     """
     now = time.time()
     last = read(folder)

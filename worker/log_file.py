@@ -34,12 +34,9 @@ class Line(logging.Formatter):
 
 
 def set_up_log(folder: Path, secrets: Callable[[], Iterable[str]], *, foreground: bool = False) -> None:
-    """Sends the log to worker.log, which is rotated, and in the foreground to stderr as well.
+    """Sends the log to worker.log in the data folder, which is rotated, and in the foreground to stderr as well.
 
-    Args:
-        folder: the data folder.
-        secrets: gives the words to remove; whatever looks like a secret is removed anyway.
-        foreground: stderr is a terminal, or the log of systemd or of a container.
+    ``secrets`` gives the words to remove; whatever looks like a secret is removed anyway.
 
     Raises:
         OSError: worker.log can't be opened.

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sqlite3
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -37,12 +36,10 @@ log = logging.getLogger("stash_courier")
 
 
 class Worker:
-    """One worker.
+    """One worker for a data folder. ``root`` is the plugin's folder.
 
     Args:
-        folder: the data folder.
-        root: the plugin's folder.
-        lock: the descriptor that holds the worker.lock.
+        lock: the descriptor that holds worker.lock.
         named: in the foreground, what the environment says about Stash; None in the background.
     """
 
@@ -148,9 +145,8 @@ class Worker:
 
     def _holds_lock(self) -> bool:
         """Whether the lock file is still the one in the data folder. Otherwise another worker may run by now."""
-        held = os.fstat(self._lock)
         try:
-            return files.identity(self._folder / files.WORKER_LOCK) == (held.st_dev, held.st_ino)
+            return files.identity(self._folder / files.WORKER_LOCK) == files.identity(self._lock)
         except OSError:
             return True  # the file system doesn't say
 
@@ -194,36 +190,32 @@ def _data_folder(root: Path) -> Path | None:
     return beside if (beside / files.STASH).exists() else None
 
 
-def main() -> int:
-    """Runs the worker; returns the exit code."""
+def main() -> int | str:
+    """Runs the worker. Returns what ``sys.exit`` takes: the exit code, or why it can't run."""
     root = Path(__file__).resolve().parent.parent
     try:
         named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)
         if folder is None:
-            sys.stderr.write("No data folder: set STASH_COURIER_DATA to <config.yml's folder>/stash_courier.\n")
-            return 1
+            return "No data folder: set STASH_COURIER_DATA to <config.yml's folder>/stash_courier."
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         lock = process.hold(str(folder))
         if lock is None:
-            sys.stderr.write(f"A worker already runs for {folder}. Stop it with its button first.\n")
-            return 1
+            return f"A worker already runs for {folder}. Stop it with its button first."
         if named is None:  # in the background; elsewhere the owner decides about priority
             process.give_way()  # a first full send must not slow down Stash's hooks
         os.chdir(folder)
         worker = Worker(folder, root, lock, named)
         set_up_log(folder, worker.secrets, foreground=named is not None)
     except (ValueError, locks.LocksUnavailable) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+        return str(error)
     except OSError as error:
-        sys.stderr.write(
+        return (
             f"{error.filename} can't be used ({error.strerror}): run the worker as the user that runs Stash, or "
-            "make that user the owner of the data folder and everything in it.\n"
+            "make that user the owner of the data folder and everything in it."
         )
-        return 1
     return _run(worker)
 
 

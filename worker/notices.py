@@ -93,7 +93,7 @@ class Notices:
         known = {key: Trouble(*times) for key, times in stored.items()}
         shown = _read(self._shown)
         followed = follow(known, {key: since for key, (since, _) in begins.items()}, shown or {}, self._clock())
-        kept = {key: trouble for key, trouble in followed.items() if key in begins or self._has_end(key)}
+        kept = {key: one for key, one in followed.items() if key in begins or self._end(key, one)}
         if kept != known:
             control.put(self._conn, control.TROUBLES, {key: astuple(one) for key, one in kept.items()} or None)
         lines = {BEGINS + key: begins[key][1] for key, one in kept.items() if key in begins and not one.told}
@@ -142,17 +142,17 @@ class Notices:
             )
         return found
 
-    def _has_end(self, key: str) -> bool:
-        """Whether there is something to say when a trouble has ended: not of a destination that was removed."""
-        return not key.startswith(DESTINATION) or key.removeprefix(DESTINATION) in self._registry.pools
-
     def _end(self, key: str, trouble: Trouble) -> str:
+        """What to say when a trouble has ended; nothing about a destination that was removed."""
         if key == SETTINGS:
             return "Settings: all can be used again."
         if key == DEAD_LETTERS:
             return "Dead letters: 0. They were delivered or deleted."
-        waited = f"It had failed since {_clock_time(trouble.since, trouble.ended)}."
-        return f"{key.removeprefix(DESTINATION)}: takes deliveries again. {waited}"
+        name = key.removeprefix(DESTINATION)
+        if name not in self._registry.pools:
+            return ""
+        since = _clock_time(trouble.since, trouble.ended)
+        return f"{name}: takes deliveries again. It had failed since {since}."
 
 
 def _failing(name: str, health: Health, now: float) -> str:

@@ -13,7 +13,7 @@ import time
 
 from stash_courier.queue import files, locks
 
-TYPE_CHECKING = False  # importing typing would add a fifth of a bare interpreter's start to each hook
+TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -56,14 +56,10 @@ def wake(folder: str) -> bool:
 
 
 def start(folder: str, root: str) -> bool:
-    """Starts the worker detached, unless one runs or ``STASH_COURIER_WORKER=off``.
+    """Starts a worker for a data folder, detached, unless one runs. ``root`` is the plugin's folder.
 
     The lock is taken here and its descriptor is passed to the child. So exactly one of many simultaneous hooks
     starts a worker, and the lock is never free in between.
-
-    Args:
-        folder: the data folder.
-        root: the plugin's folder.
 
     Returns:
         False if ``STASH_COURIER_WORKER=off`` forbids it.
@@ -108,8 +104,8 @@ def hold(folder: str) -> int | None:
     if passed.isdigit():
         lock = int(passed)
         try:
-            held = os.stat(os.path.join(folder, files.WORKER_LOCK))
-            if os.path.samestat(os.fstat(lock), held) and locks.take(lock):
+            path = os.path.join(folder, files.WORKER_LOCK)
+            if files.identity(path) == files.identity(lock) and locks.take(lock):
                 os.set_inheritable(lock, False)
                 return lock
         except OSError:

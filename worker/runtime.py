@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from stash_courier.queue import control, files, ledger, marks, migrate, repair, replaced, store, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.delivery.dispatcher import Dispatcher
@@ -28,7 +28,6 @@ LOOK_SECONDS_UNREACHABLE = 0.1  # the same where hooks can't wake it
 SPOOL_FILES = 1000  # taken in at once
 UNSEEN_DAYS = 3  # between the announcement and the deletion of dead letters that were never shown
 LEDGER_DAYS = 30  # how long the ledger of a removed destination is kept, in case it comes back
-DAY = 86_400.0
 
 log = logging.getLogger("stash_courier")
 

@@ -136,7 +136,7 @@ def values(number: int, destination: str, now: float) -> dict[str, object]:
         job, error = dead_letter(number, destination, now)
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
-        columns = {**dlq_codec.job_columns(job, 0, ""), **dlq_codec.error_columns(failed, str)}
+        columns = {**dlq_codec.job_columns(job, ""), **dlq_codec.error_columns(failed, str)}
         columns |= {"title": "", "retry_count": 3, "failed_at": now}
         return {**columns, **dlq_codec.group_columns(columns)}
 

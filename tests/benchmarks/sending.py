@@ -1,12 +1,17 @@
 """Rows about a first full send: rate, memory, requests to Stash, and what a hook costs meanwhile.
 
-The plain loop repeats the requests of the first deliveries. It fetches, stores and decides nothing.
+The plain loop repeats the requests of the first deliveries, with the worker's niceness and as many threads. It
+fetches, stores and decides nothing, and never opens queue.db. Hooks run beside it too, at the same intervals as
+during the send. So their time beside it is what the use of the processor alone costs them, and the rest of their
+time during the send is what they wait for in queue.db and on the disk.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +38,8 @@ class Send:
     memory: list[int] = field(default_factory=list)  # bytes, in the order of time
     idle_hooks: list[float] = field(default_factory=list)  # seconds of hooks beside an idle worker
     hooks: list[float] = field(default_factory=list)  # seconds of hooks during the send
+    plain_hooks: list[float] = field(default_factory=list)  # seconds of hooks beside the plain loop
+    plain_rate: float = 0.0  # scenes a second of the plain loop
     cpu: dict[str, float] = field(default_factory=dict)  # share of a core, by process
 
 
@@ -60,12 +67,8 @@ def _send_all(workspace: Workspace, receiver: Helper, settings: dict[str, object
         write_connection(data, stash.ask("port"))
         with Worker(data) as worker:
             send = _measured(workspace, data, worker, stash, receiver)
-    messages = folder / "messages"
-    repeated = receiver.ask("messages", file=str(messages))
-    with start_helper("sender") as sender:
-        url = f"http://127.0.0.1:{receiver.ask('port')}"
-        plain = repeated / sender.ask("send", url=url, file=str(messages), threads=CONCURRENCY)
-    return _figures(send, scenes, plain)
+            _send_plainly(send, folder / "messages", receiver, next_hook(stash, data))
+    return _figures(send, scenes)
 
 
 def _measured(workspace: Workspace, data: Path, worker: Worker, stash: Helper, receiver: Helper) -> Send:
@@ -99,6 +102,18 @@ def _measured(workspace: Workspace, data: Path, worker: Worker, stash: Helper, r
     return send
 
 
+def _send_plainly(send: Send, messages: Path, receiver: Helper, edit: Callable[[], float]) -> None:
+    """Runs the plain loop, and hooks beside it. The worker has only their edits to deliver."""
+    repeated = receiver.ask("messages", file=str(messages))
+    url = f"http://127.0.0.1:{receiver.ask('port')}"
+    with start_helper("sender") as sender, ThreadPoolExecutor(1) as waiting:
+        sent = waiting.submit(sender.ask, "send", url=url, file=str(messages), threads=CONCURRENCY)
+        while not sent.done():
+            time.sleep(LOOK_SECONDS)
+            send.plain_hooks.append(edit())
+        send.plain_rate = repeated / sent.result()
+
+
 def _wait_until_empty(queue: SceneQueue) -> None:
     """Waits until nothing waits in the queue.
 
@@ -112,26 +127,24 @@ def _wait_until_empty(queue: SceneQueue) -> None:
         time.sleep(0.01)
 
 
-def _figures(send: Send, scenes: int, plain: float) -> list[Figure]:
-    rate = scenes / send.seconds
+def _figures(send: Send, scenes: int) -> list[Figure]:
+    rate, plain = scenes / send.seconds, send.plain_rate
     quarter = len(send.memory) // 4
     highest = max(send.memory) / MEBIBYTE
     early = statistics.median(send.memory[quarter : 2 * quarter] or send.memory)
     late = statistics.median(send.memory[3 * quarter :] or send.memory)
     used = {name: f"{name} {100 * share:.0f} %" for name, share in send.cpu.items()}
     requests = 1000 * send.stash_requests / scenes
+    asked = f"requests to Stash for 1,000 scenes, with {len(send.hooks)} edits during it"
+    during = statistics.median(send.hooks)
     return [
         Figure("a second, beside a plain loop", f"{rate:.0f}", f"{plain:.0f}", rate / plain, None, at_least=True),
         Figure("CPU, % of a core", used.pop("worker"), "; ".join(used.values()), send.cpu["worker"], None),
-        Figure("requests to Stash for 1,000 scenes", f"{requests:.1f}", "", requests, None),
+        Figure(asked, f"{requests:.1f}", "", requests, None),
         Figure("memory, highest", f"{highest:.1f} MiB", "", highest, 60),
         Figure("memory, last quarter ÷ second", _mebibytes(late), _mebibytes(early), late / early, 1.1),
-        cost(
-            "hook, median during it ÷ beside an idle worker",
-            statistics.median(send.hooks),
-            statistics.median(send.idle_hooks),
-            1.5,
-        ),
+        cost("hook, median during it ÷ beside an idle worker", during, statistics.median(send.idle_hooks), 1.5),
+        cost("hook, median during it ÷ beside the plain loop", during, statistics.median(send.plain_hooks), None),
     ]
 
 

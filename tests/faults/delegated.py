@@ -83,8 +83,8 @@ ROWS = [
                 Mutation("queue/transfer.py", "    dead_letter = dlq.add(job, error, retries, title=title)\n", ""),
                 Mutation(
                     "queue/transfer.py",
-                    "        queue.remove(row_id)\n    return dead_letter\n",
-                    "        queue.remove(row_id)\n    return dlq.add(job, error, retries, title=title)\n",
+                    "        queue.remove(row_id_of(job))\n    return dead_letter\n",
+                    "        queue.remove(row_id_of(job))\n    return dlq.add(job, error, 0, title=title)\n",
                 ),
             ]
         ],

@@ -172,6 +172,7 @@ ROWS = [
         run_power,
         [
             [Mutation("queue/store.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
+            [Mutation("queue/scene_queue.py", "        self._late_sync.sync()\n", "")],
             [
                 Mutation(
                     "queue/spool.py",

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control, files, ledger, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.marks import Marks
 from stash_courier.worker import process
-from stash_courier.worker.runtime import DAY, Runtime
+from stash_courier.worker.runtime import Runtime
 from tests.support.durable import Clock, event
 from tests.support.transfers import ERROR, opened, route
 

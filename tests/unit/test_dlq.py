@@ -247,7 +247,7 @@ def test_a_selection_is_asked_for(dlq: DeadLetterQueue) -> None:
     assert scenes(list(dlq.asked())) == [2, 4]
     assert dlq.ask(Selection(destination=DEST)) == 2
     assert dlq.ask() == 0
-    assert scenes(list(dlq.asked(limit=3))) == [1, 2, 3]
+    assert scenes(list(dlq.asked())) == [1, 2, 3, 4]
     assert dlq.get_count() == 4  # they are open until they are back in the queue
     dlq.set_state(ids[0], "back")
     assert dlq.get_count() == 3

@@ -69,6 +69,21 @@ def test_a_request_arrives_as_it_was_given(client: Client) -> None:
     assert got.headers["user-agent"] == "Stash-Courier"
 
 
+def test_a_request_goes_out_in_one_piece(client: Client) -> None:
+    """Head and body arrive together, so a receiver wakes up once for a request."""
+    pieces: list[bytes] = []
+
+    def script(connection: socket.socket, ended: threading.Event) -> None:
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with RawReceiver(script) as receiver:
+        for body in (b"first", b"second"):
+            client.request("POST", receiver.url, body=body)
+    assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces] == [b"first", b"second"]
+
+
 def test_the_environment_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment is not used: requests to the home network stay in it."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

@@ -149,8 +149,8 @@ def test_only_what_differs_is_sent_and_locked() -> None:
         "studio.locked": "1",
     }
     assert made.changes == [
-        'title: "Old" would become "New"',
-        'studio: nothing would become "S"',
+        ("title", "Old", "New"),
+        ("studio", "", "S"),
     ]
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from stash_courier.queue import codec, control, ledger, schema
 from stash_courier.queue import statements as sql
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import BUSY_SECONDS, LOG_BYTES, SceneQueue
+from stash_courier.queue.scene_queue import LOG_BYTES, SceneQueue
+from stash_courier.queue.transactions import BUSY_SECONDS
 from stash_courier.worker.settings import parse
 from tests.support.durable import DEST, START, event
 from tests.support.queue_driver import claim, next_due

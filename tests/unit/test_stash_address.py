@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.worker.stash.client import StashAddress, StashUnavailable
+from stash_courier.worker.stash.wire import StashAddress, StashUnavailable
 
 SECRET = "MTc2ODI-very-secret"
 

@@ -49,9 +49,10 @@ class Health:
 
 def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""
-    known: dict[str, Any] = {}
-    for name, default in asdict(Health()).items():
-        known[name] = or_default(_CHECKS[type(default)], stored.get(name), default)
+    known: dict[str, Any] = {
+        name: or_default(_CHECKS[type(default)], stored.get(name), default)
+        for name, default in asdict(Health()).items()
+    }
     if known["state"] not in {"well", "ill", "gone"}:
         known["state"] = "well"
     return Health(**known)

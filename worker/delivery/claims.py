@@ -16,9 +16,8 @@ from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.pace import MOST_SCENES
 
-FETCH_SCENES = MOST_SCENES  # in one request to Stash, unless Stash is slow
 # Edits per destination, and as many others: one batch is delivered, one is fetched, and two are ready or recorded.
-CLAIM_AHEAD = 4 * FETCH_SCENES
+CLAIM_AHEAD = 4 * MOST_SCENES
 REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
 NORMAL_SECONDS = 1.0  # at least, before a delivery runs alone and between two of them
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
@@ -80,21 +79,18 @@ class Claims:
 
     def clears_the_way(self, now: float) -> bool:
         """Whether nothing may begin, because a delivery runs alone as soon as what runs has ended."""
-        self._end_alone()
-        wanted = self._alone is None and self._alone_in(now) <= 0.0
-        if not wanted:
-            self._wanted_at = self._wanted_at if self._alone is not None else None
+        if self._runs_alone():
+            return False
+        if self._alone is not None:  # it has ended
+            took = self._monotonic() - (self._wanted_at or 0.0)
+            self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
+            self._alone = self._wanted_at = None
+        if self._alone_in(now) > 0.0:
+            self._wanted_at = None
             return False
         if self._wanted_at is None:
             self._wanted_at = self._monotonic()
         return self._on_its_way()
-
-    def _end_alone(self) -> None:
-        if self._alone is None or self._runs_alone():
-            return
-        took = self._monotonic() - (self._wanted_at or 0.0)
-        self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
-        self._alone = self._wanted_at = None
 
     def _runs_alone(self) -> bool:
         return any(pool.holds(self._alone) for pool in self._registry.all_pools())
@@ -182,4 +178,4 @@ def _room(pool: Pool) -> tuple[int, int]:
     claimed = pool.claimed
     edits = sum(delivery.priority == EDIT for delivery in claimed)
     free = CLAIM_AHEAD - edits, CLAIM_AHEAD - (len(claimed) - edits)
-    return free[0] // FETCH_SCENES * FETCH_SCENES, free[1] // FETCH_SCENES * FETCH_SCENES
+    return free[0] // MOST_SCENES * MOST_SCENES, free[1] // MOST_SCENES * MOST_SCENES

@@ -161,7 +161,9 @@ class Dispatcher:
             report = self._reports.get()
             if isinstance(report, Outcome):
                 report.pool.end(report)
-                self._unrecorded.append(replace(report, delivery=self.registry.renamed(report.delivery)))
+                delivery = self.registry.renamed(report.delivery)
+                renamed = delivery is not report.delivery
+                self._unrecorded.append(replace(report, delivery=delivery) if renamed else report)
             else:
                 self._take_answer(*report)
         self.registry.close_idle()

@@ -25,7 +25,7 @@ class ForgottenDestinationError(Exception):
 
 
 class Forgetting:
-    """Call ``work`` about once a second, in the loop's thread."""
+    """Call ``work`` about once a second, in the loop's thread, while the settings are known."""
 
     def __init__(self, queue: SceneQueue, dlq: DeadLetterQueue, registry: Registry, poller: Poller) -> None:
         self._queue = queue
@@ -38,7 +38,7 @@ class Forgetting:
     def work(self) -> None:
         """Does the next part of what is wanted, after the current settings have been read."""
         wanted = control.get(self._conn, control.FORGET)
-        if wanted is None or not self._poller.knows_settings:
+        if wanted is None:
             return
         if wanted != self._checked:
             if not self._poller.request_state():
@@ -60,8 +60,8 @@ class Forgetting:
             transfer.bury_waiting(self._queue, self._dlq, name, error, BURIED)
         if self._queue.holds(name):
             return  # there is more, or a request is still running
+        ledger.delete(self._conn, name)
         with self._queue.transaction():
-            ledger.forget_all(self._conn, name)
             self._registry.forget(name)
             self._end(name)
         log.info("%s is forgotten", name)

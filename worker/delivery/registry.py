@@ -175,7 +175,8 @@ class Registry:
 
     def renamed(self, delivery: Delivery) -> Delivery:
         """The delivery under its destination's current id, which may have changed since the claim."""
-        return replace(delivery, destination=self._renamed.get(delivery.destination, delivery.destination))
+        name = self._renamed.get(delivery.destination)
+        return delivery if name is None else replace(delivery, destination=name)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ here knows a destination: each passes in its own advice for the owner.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import re
 import socket
@@ -26,7 +27,11 @@ from stash_courier.worker.http.transport import GuardedAdapter, LinkLocalRefused
 
 KEPT = 2048  # bytes of an answer that are shown to the owner
 RETRY_AFTER_CAP = 24 * 3600.0  # seconds
+PIECE = 1 << 16  # bytes that are read at a time
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_HEADERS = {"User-Agent": "Stash-Courier", "Accept-Encoding": "identity"}
+_NO_RETRIES = urllib3.Retry(False)
 
 _BY_STATUS = {status: failure for failure, row in CLASSES.items() for status in row.statuses}
 _PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE)  # nginx, Apache, Go
@@ -88,6 +93,26 @@ class Answer:
     whole: bool  # False: it was longer than the limit, and the rest was not read
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a URL leads."""
+
+    url: str  # encoded
+    target: str  # its path and query
+    pool: urllib3.HTTPConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, complete."""
+
+    place: _Place
+    method: str
+    headers: dict[str, str]
+    body: bytes | None
+    limit: int  # bytes of the answer's body that are read
+
+
 class Client:
     """Sends requests for one destination, from several threads at once.
 
@@ -119,6 +144,7 @@ class Client:
         self._advice = _ADVICE | dict(advice or {})
         self._adapter = GuardedAdapter(concurrency, ca_file)
         self._watchdog = Watchdog()
+        self._place = functools.lru_cache(maxsize=64)(self._find)
 
     def request(
         self,
@@ -143,18 +169,18 @@ class Client:
         """
         deadline = time.monotonic() + self._timeout
         try:
-            sent = {"User-Agent": "Stash-Courier", "Accept-Encoding": "identity", **(headers or {})}
-            request = requests.Request(method, url, headers=sent, data=body).prepare()
+            place = self._place(url)
         except requests.RequestException:
             problem = "The address in the settings is not a valid URL: enter it again."
             raise DeliveryFailed(Failure.DESTINATION, problem) from None
-        answer = self._try(request, deadline, limit)
+        request = _Request(place, method, {**_HEADERS, **(headers or {})}, body, limit)
+        answer = self._try(request, deadline)
         if isinstance(answer, _NoAnswer) and answer.retry:
-            answer = self._try(request, deadline, limit, fresh=True)
+            answer = self._try(request, deadline, fresh=True)
         if isinstance(answer, _NoAnswer):
             raise DeliveryFailed(answer.failure, answer.message)
         if not 200 <= answer.status < 300:
-            raise self._refusal(str(request.url), answer, fixed_url)
+            raise self._refusal(place.url, answer, fixed_url)
         return answer
 
     def excerpt(self, answer: Answer) -> str:
@@ -170,35 +196,19 @@ class Client:
         self._watchdog.close()
         self._adapter.close()
 
-    def _try(
-        self, request: requests.PreparedRequest, deadline: float, limit: int, *, fresh: bool = False
-    ) -> Answer | _NoAnswer:
+    def _find(self, url: str) -> _Place:
+        prepared = requests.Request("GET", url).prepare()
+        return _Place(str(prepared.url), prepared.path_url, self._adapter.pool(prepared))
+
+    def _try(self, request: _Request, deadline: float, *, fresh: bool = False) -> Answer | _NoAnswer:
         """One exchange; with ``fresh`` on a new connection."""
-        url = str(request.url)
         with self._watchdog.timed(deadline, fresh=fresh) as timed:
             try:
-                outcome: Answer | _NoAnswer = self._exchange(request, deadline, limit)
+                outcome: Answer | _NoAnswer = _exchange(request, deadline)
             except _ERRORS_OF_TRANSPORT as error:
-                outcome = self._no_answer(url, _cause(error), kept=not timed.connected)
+                outcome = self._no_answer(request.place.url, _cause(error), kept=not timed.connected)
         # After the deadline even an answer doesn't count.
-        return self._no_answer(url, TimeoutError()) if timed.fired else outcome
-
-    def _exchange(self, request: requests.PreparedRequest, deadline: float, limit: int) -> Answer:
-        # Straight through the adapter: a Session keeps cookies, and reads the whole body of a redirect.
-        left = max(deadline - time.monotonic(), 0.001)  # 0 would mean "don't block"
-        response = self._adapter.send(request, stream=True, timeout=left)
-        body = bytearray()
-        try:
-            while len(body) <= limit and (
-                piece := response.raw.read1(limit + 1 - len(body), decode_content=False)
-            ):
-                body += piece
-        except _ERRORS_OF_TRANSPORT:
-            if response.status_code < 300:  # it broke off, so it is unknown whether this was accepted
-                raise
-        finally:
-            response.close()
-        return Answer(response.status_code, response.headers, bytes(body[:limit]), len(body) <= limit)
+        return self._no_answer(request.place.url, TimeoutError()) if timed.fired else outcome
 
     def _refusal(self, url: str, answer: Answer, fixed_url: bool) -> DeliveryFailed:
         """What an answer other than 2xx means."""
@@ -235,6 +245,37 @@ class Client:
         words = words.format(detail=detail, other="https" if url.startswith("http://") else "http")
         message = redact(f"{where} {words}.", self._secrets)
         return _NoAnswer(failure, message, retry=kept and isinstance(error, _CLOSED))
+
+
+def _exchange(request: _Request, deadline: float) -> Answer:
+    # Straight through urllib3's pool: a Session keeps cookies, reads the whole body of a redirect, and takes
+    # twice the CPU time.
+    response = request.place.pool.urlopen(
+        request.method,
+        request.place.target,
+        request.body,
+        request.headers,
+        retries=_NO_RETRIES,
+        redirect=False,
+        assert_same_host=False,
+        timeout=max(deadline - time.monotonic(), 0.001),  # 0 would mean "don't block"
+        preload_content=False,
+        decode_content=False,
+    )
+    body = bytearray()
+    try:
+        while missing := request.limit + 1 - len(body):
+            if not (piece := response.read1(min(missing, PIECE), decode_content=False)):
+                break
+            body += piece
+    except _ERRORS_OF_TRANSPORT:
+        if response.status < 300:  # it broke off, so it is unknown whether this was accepted
+            raise
+    finally:
+        response.close()
+        response.release_conn()
+    whole = len(body) <= request.limit
+    return Answer(response.status, response.headers, bytes(body[: request.limit]), whole)
 
 
 def host_of(url: str) -> str:

@@ -17,12 +17,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self, cast
 
 import certifi
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -43,80 +43,87 @@ class LinkLocalRefused(OSError):
 
 
 class TimedRequest:
-    """One request in progress: its deadline, and the sockets to shut down then."""
+    """One request in progress: its deadline, and the sockets to shut down then. Entered by its thread.
 
-    def __init__(self, deadline: float, fresh: bool, lock: threading.Condition) -> None:
+    It has duplicates of the sockets: urllib3 closes and wraps the originals, and a shutdown through a duplicate
+    reaches the connection below any TLS layer without touching that layer's state.
+    """
+
+    def __init__(self, watchdog: Watchdog, deadline: float, fresh: bool) -> None:
         self.deadline = deadline  # monotonic seconds
         self.fresh = fresh  # True: it must open a connection, not reuse one
         self.connected = False  # it opened a connection
         self.fired = False  # the deadline passed, so the outcome is a timeout even if an answer came
-        self._lock = lock
-        self.handles: list[socket.socket] = []  # duplicates of its sockets
+        self._watchdog = watchdog
+        self._handles: list[socket.socket] = []  # duplicates of its sockets
+        self._dropped: list[socket.socket] = []  # those of them whose connections have ended
 
-    def guard(self, sock: socket.socket) -> None:
-        """Adds a socket to shut down at the deadline; TimeoutError if that has already passed.
+    def __enter__(self) -> Self:
+        self._token = _current.set(self)
+        self._watchdog.add(self)
+        return self
 
-        Keeps a duplicate: urllib3 closes and wraps the original, and a shutdown through a duplicate reaches the
-        connection below any TLS layer without touching that layer's state.
-        """
-        with self._lock:
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        self._watchdog.remove(self)
+        for handle in self._dropped:
+            handle.close()
+
+    def guard(self, handle: socket.socket) -> None:
+        """Adds a socket to shut down at the deadline; TimeoutError if that has already passed."""
+        with self._watchdog.lock:
             if self.fired:
                 raise TimeoutError("the deadline has passed")
-            self.handles.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
+            self._handles.append(handle)
+
+    def drop(self, handle: socket.socket) -> None:
+        """Takes over a handle whose connection ends: an answer may still be read from its socket."""
+        self._dropped.append(handle)
 
     def fire(self) -> None:
-        """Shuts down the sockets. The caller holds the lock."""
+        """Shuts down the sockets. The caller holds the watchdog's lock."""
         self.fired = True
-        for handle in self.handles:
+        for handle in self._handles:
             with contextlib.suppress(OSError):  # already closed by the other side
                 handle.shutdown(socket.SHUT_RDWR)
 
 
-_current: ContextVar[TimedRequest] = ContextVar("timed request")
+_current: ContextVar[TimedRequest | None] = ContextVar("timed request", default=None)
 
 
 class Watchdog:
     """Ends requests at their deadline, in one thread. The first request starts it; ``close`` ends it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Condition()
+        self.lock = threading.Lock()
+        self._changed = threading.Condition(self.lock)
         self._requests: set[TimedRequest] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         self.closed = False  # True after ``close``
 
-    @contextlib.contextmanager
-    def timed(self, deadline: float, *, fresh: bool = False) -> Iterator[TimedRequest]:
-        """Ends what this thread sends through a ``GuardedAdapter`` inside the block at the deadline.
+    def timed(self, deadline: float, *, fresh: bool = False) -> TimedRequest:
+        """A context in which what this thread sends through a ``GuardedAdapter`` ends at the deadline.
 
         ``deadline`` is in monotonic seconds; after ``close`` it has passed from the start. ``fresh``: reuses no
         connection.
         """
-        request = TimedRequest(deadline, fresh, self._lock)
-        self._add(request)
-        token = _current.set(request)
-        try:
-            yield request
-        finally:
-            _current.reset(token)
-            with self._lock:
-                self._requests.discard(request)
-            for handle in request.handles:
-                handle.close()
+        return TimedRequest(self, deadline, fresh)
 
     def close(self) -> None:
         """Ends every request in progress, and the thread."""
-        with self._lock:
+        with self.lock:
             self.closed = True
             for request in self._requests:
                 request.fire()
-            self._lock.notify()
+            self._changed.notify()
             thread = self._thread
         if thread is not None:
             thread.join()
 
-    def _add(self, request: TimedRequest) -> None:
-        with self._lock:
+    def add(self, request: TimedRequest) -> None:
+        """Watches a request from now on."""
+        with self.lock:
             if self.closed:
                 request.fire()
                 return
@@ -126,29 +133,38 @@ class Watchdog:
                 thread.start()
                 self._thread = thread
             elif request.deadline < self._wakes_at:
-                self._lock.notify()
+                self._changed.notify()
+
+    def remove(self, request: TimedRequest) -> None:
+        """Forgets a request that has ended."""
+        with self.lock:
+            self._requests.discard(request)
 
     def _run(self) -> None:
-        with self._lock:
+        with self.lock:
             while not self.closed:
                 now = time.monotonic()
                 for request in [r for r in self._requests if r.deadline <= now]:
                     self._requests.discard(request)
                     request.fire()
                 self._wakes_at = min((r.deadline for r in self._requests), default=math.inf)
-                self._lock.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
 
 
 class _GuardedConnection(HTTPConnection):
-    """A connection whose sockets belong to the request of the thread that uses it."""
+    """A connection that belongs to the request of the thread that uses it."""
+
+    _handle: socket.socket | None = None  # a duplicate of its socket
+    _unsent: list[bytes] | None = None  # parts of a request that go out together
 
     def _new_conn(self) -> socket.socket:
-        request = _current.get()
+        request = _request_of_thread()
         sock = _connect(self._dns_host, self.port, request.deadline)
         try:
             for option in self.socket_options or ():
                 sock.setsockopt(*option)
-            request.guard(sock)
+            self._handle = socket.fromfd(sock.fileno(), sock.family, sock.type)
+            request.guard(self._handle)
         except OSError:
             sock.close()
             raise
@@ -156,10 +172,31 @@ class _GuardedConnection(HTTPConnection):
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        request = _current.get()
-        if self.sock is not None and not request.connected:
-            request.guard(self.sock)
+        """Sends head and body together: sent one after another, they wake the receiver twice."""
+        request = _request_of_thread()
+        if self._handle is not None and not request.connected:
+            request.guard(self._handle)
+        self._unsent = []
         super().request(*args, **kwargs)
+        unsent, self._unsent = self._unsent, None
+        self.send(b"".join(unsent))
+
+    def send(self, data: Any) -> None:
+        """Sends a part of a request, or keeps it until the request is complete."""
+        if self._unsent is None:
+            super().send(data)
+        else:
+            self._unsent.append(data)
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, None
+        super().close()
+        if handle is not None:
+            request = _current.get()
+            if request is None:
+                handle.close()
+            else:
+                request.drop(handle)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
         """Hides cookies (not in headers) from the jar of requests, which logs a traceback for invalid ones."""
@@ -169,7 +206,13 @@ class _GuardedConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return not _current.get().fresh and super().is_connected
+        return not _request_of_thread().fresh and super().is_connected
+
+
+def _request_of_thread() -> TimedRequest:
+    request = _current.get()
+    assert request is not None, "outside of Watchdog.timed"
+    return request
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):
@@ -207,6 +250,21 @@ class GuardedAdapter(HTTPAdapter):
         if host["scheme"] == "https":
             pool["ssl_context"] = self._context or _tls_context(self._ca_file)
         return host, pool
+
+    def pool(self, request: PreparedRequest) -> HTTPConnectionPool:
+        """The connections to a request's host."""
+        return cast(HTTPConnectionPool, self.get_connection_with_tls_context(request, verify=True))
+
+    def close(self) -> None:
+        """Closes the connections that are not in use.
+
+        The inherited method only forgets the pools. A socket would stay open while anything, such as an error's
+        traceback, refers to a response that came through it.
+        """
+        pools = self.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118, the container can't be iterated
+            pools[key].close()
+        super().close()
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Does nothing: the TLS context verifies. The inherited method reads certifi's file each time."""

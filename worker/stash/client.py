@@ -32,7 +32,7 @@ from stash_courier.worker.stash.wire import (
     Wire,
 )
 
-__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashAddress", "StashUnavailable", "SweepPage"]
+__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
 
 SAMPLE_FOLDERS = 20  # folders in the request for a sample
 TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
@@ -326,6 +326,8 @@ class Stash:
     # Asking
 
     def _ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
+        """Asks on the one connection for queries."""
+
         def ask(wire: Wire) -> T:
             data = wire.ask(query, variables)
             try:
@@ -336,10 +338,6 @@ class Stash:
             except WrongShape as error:
                 raise wire.wrong_shape(str(error)) from None
 
-        return self._request(ask)
-
-    def _request(self, ask: Callable[[Wire], T]) -> T:
-        """Asks on the one connection for queries."""
         with self._lock:
             address, wire = self._read_address(), self._wire
             if wire is None or wire.base_url != address.url:

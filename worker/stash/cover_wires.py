@@ -40,7 +40,13 @@ class CoverWires:
         try:
             yield wire
         finally:
-            self._take_back(wire)
+            with self._lock:
+                keep = wire in self._lent and len(self._idle) < MOST_IDLE  # otherwise ``close`` has closed it
+                self._lent.discard(wire)
+                if keep:
+                    self._idle.append(wire)
+            if not keep:
+                wire.close()
 
     def close(self) -> None:
         """Closes all connections. Requests in progress end at once; later ones connect again."""
@@ -49,13 +55,4 @@ class CoverWires:
             self._idle.clear()
             self._lent.clear()
         for wire in wires:
-            wire.close()
-
-    def _take_back(self, wire: Wire) -> None:
-        with self._lock:
-            keep = wire in self._lent and len(self._idle) < MOST_IDLE  # otherwise ``close`` has closed it
-            self._lent.discard(wire)
-            if keep:
-                self._idle.append(wire)
-        if not keep:
             wire.close()

@@ -11,7 +11,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
@@ -267,52 +267,8 @@ def read_scene(raw: object, fetched_at: float) -> Scene:
     WrongShape: an incomplete scene is never delivered.
     """
     scene_id = _checked("scene", raw, lambda scene: _field(scene, "id", _id))
-    return _checked(f"scene {scene_id}", raw, lambda scene: _scene(scene, scene_id, fetched_at))
-
-
-def _scene(scene: object, scene_id: int, fetched_at: float) -> Scene:
-    return Scene(
-        id=scene_id,
-        title=_field(scene, "title", _text),
-        code=_field(scene, "code", _text),
-        details=_field(scene, "details", _text),
-        director=_field(scene, "director", _text),
-        date=_field(scene, "date", _text),
-        rating100=_field(scene, "rating100", optional(_int)),
-        organized=_field(scene, "organized", functools.partial(typed, bool)),
-        urls=_field(scene, "urls", _all(text)),
-        created_at=_field(scene, "created_at", text),
-        updated_at=_field(scene, "updated_at", text),
-        files=_field(scene, "files", _all(_file)),  # Stash puts the primary file first
-        performers=_field(scene, "performers", _all(_named)),
-        tags=_field(scene, "tags", _all(_named)),
-        studio=_field(scene, "studio", optional(_named)),
-        groups=_field(scene, "groups", _all(lambda item: _field(item, "group", _named))),
-        stash_ids=_field(scene, "stash_ids", _all(_stash_id)),
-        cover_url=_field(scene, "paths.screenshot", _cover_url),
-        fetched_at=fetched_at,
-    )
-
-
-def _file(file: object) -> SceneFile:
-    return SceneFile(
-        path=_field(file, "path", text),
-        size=_field(file, "size", _int),
-        duration=_field(file, "duration", number),
-        width=_field(file, "width", _int),
-        height=_field(file, "height", _int),
-        fingerprints=_field(
-            file, "fingerprints", _all(lambda f: (_field(f, "type", text), _field(f, "value", text)))
-        ),
-    )
-
-
-def _stash_id(item: object) -> StashId:
-    return StashId(_field(item, "endpoint", text), _field(item, "stash_id", text))
-
-
-def _named(item: object) -> Named:
-    return Named(str(_field(item, "id", _id)), _field(item, "name", _text))
+    values = _checked(f"scene {scene_id}", raw, _scene_fields)
+    return Scene(*(*values, fetched_at))
 
 
 def _cover_url(value: object) -> str:
@@ -330,7 +286,7 @@ def _cover_url(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    return optional(text)(value) or ""
+    return "" if value is None else text(value)
 
 
 _int = functools.partial(typed, int)
@@ -349,7 +305,14 @@ T = TypeVar("T")
 
 
 def _all(check: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    return lambda value: tuple(_checked("item", item, check) for item in typed(list, value))
+    def check_all(value: object) -> tuple[T, ...]:
+        found = typed(list, value)
+        try:
+            return tuple(map(check, found))
+        except (WrongShape, *DAMAGE):
+            return tuple(_checked("item", item, check) for item in found)  # again, for the sentence
+
+    return check_all
 
 
 def _field(owner: object, path: str, check: Callable[[object], T]) -> T:
@@ -369,3 +332,59 @@ def _checked(name: str, value: object, check: Callable[[object], T]) -> T:
         raise WrongShape(f"{name}: {error}") from None
     except DAMAGE:
         raise WrongShape(f"{name} is {'null' if value is None else f'of type {type(value).__name__}'}") from None
+
+
+def _fields(**checks: Callable[[object], object]) -> Callable[[object], list[Any]]:
+    """A check of an object that has these fields, each of which passes its own; it returns their values."""
+    fields = tuple(checks.items())
+
+    def check(owner: object) -> list[Any]:
+        found = _object(owner)
+        try:
+            return [field_check(found[key]) for key, field_check in fields]
+        except (WrongShape, *DAMAGE):
+            # Again, for the sentence. Without a frame for each field it takes a third of the time.
+            for key, field_check in fields:
+                _field(found, key, field_check)
+            raise
+
+    return check
+
+
+def _made_of(make: Callable[..., T], **checks: Callable[[object], object]) -> Callable[[object], T]:
+    """A check of an object with these fields, which returns what is made of their values, in this order."""
+    read = _fields(**checks)
+    return lambda value: make(*read(value))
+
+
+_named = _made_of(Named, id=lambda value: str(_id(value)), name=_text)
+_file = _made_of(
+    SceneFile,
+    path=text,
+    size=_int,
+    duration=number,
+    width=_int,
+    height=_int,
+    fingerprints=_all(_made_of(lambda kind, value: (kind, value), type=text, value=text)),
+)
+# In the order of the fields of Scene.
+_scene_fields = _fields(
+    id=_id,
+    title=_text,
+    code=_text,
+    details=_text,
+    director=_text,
+    date=_text,
+    rating100=optional(_int),
+    organized=functools.partial(typed, bool),
+    urls=_all(text),
+    created_at=text,
+    updated_at=text,
+    files=_all(_file),  # Stash puts the primary file first
+    performers=_all(_named),
+    tags=_all(_named),
+    studio=optional(_named),
+    groups=_all(_made_of(lambda named: named, group=_named)),
+    stash_ids=_all(_made_of(StashId, endpoint=text, stash_id=text)),
+    paths=_made_of(lambda url: url, screenshot=_cover_url),
+)

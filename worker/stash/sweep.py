@@ -146,14 +146,15 @@ class Sweep:
 
     # Finding
 
-    def put(self) -> bool:
+    def put(self) -> None:
         """Puts an event into the inbox for each change on the last page that isn't known yet.
 
-        Returns whether there were any. Raises sqlite3.Error if nothing was put; try again.
+        Raises:
+            sqlite3.Error: nothing was put; try again.
         """
         run, page = self._run, self._page
         if run is None or page is None:
-            return False
+            return
         findings = run.take(page)
         changed = [scene for scene in findings.changed if not self._is_known(scene, run.mark, page)]
         gone = self._find_gone(findings, page)
@@ -180,7 +181,6 @@ class Sweep:
         self._run, self._page = findings.run, None
         if findings.mark is not None:
             self._end(findings.mark, first=run.mark.total is None)
-        return bool(events)
 
     def _end(self, mark: Mark, *, first: bool) -> None:
         self._marked, self._ended = self._began, self._monotonic()

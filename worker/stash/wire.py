@@ -171,11 +171,6 @@ class Wire(GQLWrapper):  # type: ignore[misc]
     def close(self) -> None:
         """Closes the connection; a request in progress ends like a timeout."""
         self._watchdog.close()
-        # Session.close() only forgets the pools. A socket would stay open while anything, such as an error's
-        # traceback, refers to a response that came through it.
-        pools = self._adapter.poolmanager.pools
-        for key in pools.keys():  # noqa: SIM118, the container can't be iterated
-            pools[key].close()
         self.s.close()
 
     def ask(self, query: str, variables: Mapping[str, object]) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -122,7 +123,8 @@ def test_deliver_now_ends_while_edits_go_on(live: Buttons, receiver: Receiver) -
             if ended.wait(1 / 15):
                 return
             event = {"scene": number % 50 + 1, "event": "update", "changed": [], "at": time.time()}
-            store.put(str(live.folder), store.encode(event), time.time(), busy_seconds=5.0)
+            with closing(SceneQueue(live.folder)) as queue:
+                queue.put(event)
 
     editing = threading.Thread(target=edit)
     editing.start()

@@ -21,7 +21,7 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import wanted_state
+from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.stash.covers import Cover
 
 
@@ -122,7 +122,7 @@ class Jellyfin(MediaDestination):
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
-        return [found, *locked, *(self._edit(item, scene).changes or ["Nothing would change."])]
+        return [found, *locked, *would_change(self._edit(item, scene).changes)]
 
     def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
         return self._lookup.files()

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stash_courier.worker.destinations.media.state import (
+    FieldChange,
     State,
     list_change,
     names,
     same_name,
     same_text,
-    would_change,
 )
 
 JellyfinItem = dict[str, Any]  # the JSON of an item, checked with wrong_in
@@ -98,7 +98,7 @@ class JellyfinEdit:
     """The update of an item."""
 
     body: JellyfinItem  # the whole item with its new values
-    changes: tuple[str, ...]  # a line for each changed field; empty if there is nothing to send
+    changes: tuple[FieldChange, ...]  # empty if there is nothing to send
 
 
 def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
@@ -133,7 +133,7 @@ class _Editor:
 
     def __init__(self, item: JellyfinItem) -> None:
         self.body: JellyfinItem = {**item, "LockedFields": list(item["LockedFields"])}
-        self.changes: list[str] = []
+        self.changes: list[FieldChange] = []
 
     def text(self, field: str, key: str, wanted: str) -> None:
         before = self.body.get(key)
@@ -194,7 +194,7 @@ class _Editor:
         self.body[key] = after
 
     def _note(self, field: str, before: object, after: object) -> None:
-        self.changes.append(would_change(field, before, after))
+        self.changes.append((field, before, after))
 
     def _lock(self, name: str) -> None:
         """Protects the field from the server's own refresh. LockData, for the whole item, is left to the owner."""

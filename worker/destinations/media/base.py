@@ -5,6 +5,7 @@ The test changes nothing. Why scenes are missing is found out in trial.py.
 
 from __future__ import annotations
 
+import abc
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -23,7 +24,7 @@ from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, m
 DENIED = (401, 403)
 
 
-class MediaDestination:
+class MediaDestination(abc.ABC):
     """One media server.
 
     Args:
@@ -97,30 +98,32 @@ class MediaDestination:
 
     # What each server does. Every method may raise DeliveryFailed.
 
+    @abc.abstractmethod
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
-        raise NotImplementedError
+        """Updates the scene's item. Returns the digest of a cover that the item has from us."""
 
+    @abc.abstractmethod
     def _delete(self, where: Sequence[Place]) -> None:
-        raise NotImplementedError
+        """Reports that a scene's files are gone."""
 
+    @abc.abstractmethod
     def _about(self) -> str:
         """Product, version and name of the server, for a sentence. Needs the key."""
-        raise NotImplementedError
 
-    def _look_ahead(self, where: Sequence[Place]) -> None:
+    def _look_ahead(self, where: Sequence[Place]) -> None:  # noqa: B027  # most need nothing
         """Prepares for ``_knows`` of all these places."""
 
+    @abc.abstractmethod
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
         """Whether the server has an item for the scene."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
         """Sentences: what a delivery would do to the scene's item, which the server has."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
-        raise NotImplementedError
 
     # Shared steps
 

@@ -11,6 +11,8 @@ from stash_courier.worker.destinations.media.settings import Selection
 
 SHOWN = 80  # characters of a value in a line for a person
 
+FieldChange = tuple[str, object, object]  # a field, its value on the server, and the value it gets
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -110,15 +112,16 @@ def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool
     return Change(added, removed)
 
 
-def would_change(field_name: str, before: object, after: object) -> str:
-    """One changed field, in a line for a person."""
-    return f"{field_name}: {_shown(before)} would become {_shown(after)}"
+def would_change(changes: Iterable[FieldChange]) -> list[str]:
+    """The changes in lines for a person."""
+    lines = [f"{name}: {_shown(before)} would become {_shown(after)}" for name, before, after in changes]
+    return lines or ["Nothing would change."]
 
 
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
-    text = str("" if value is None else value)[: SHOWN + 1]  # details may be long, and each delivery comes here
+    text = str("" if value is None else value)[: SHOWN + 1]
     shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
     if not shown:
         return "nothing"

@@ -18,7 +18,7 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import State, wanted_state
+from stash_courier.worker.destinations.media.state import State, wanted_state, would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
 from stash_courier.worker.destinations.plex.edit import PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
@@ -153,7 +153,7 @@ class Plex(MediaDestination):
         item, edit = self._compare(item, wanted_state(scene, self._options.skip_fields))
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
-        return [found, *(edit.changes or ["Nothing would change."])]
+        return [found, *would_change(edit.changes)]
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:
         for section in self._libraries.get():

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.state import Change, State, list_change, same_text, would_change
+from stash_courier.worker.destinations.media.state import (
+    Change,
+    FieldChange,
+    State,
+    list_change,
+    same_text,
+)
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
 
 # The fields of State that Plex has, and their names in edits.
@@ -27,7 +33,7 @@ class PlexEdit:
     """One edit. False if there is nothing to change."""
 
     parameters: dict[str, str] = field(default_factory=dict)  # in the order in which they are sent
-    changes: list[str] = field(default_factory=list)  # a line for each changed field
+    changes: list[FieldChange] = field(default_factory=list)
     removals: list[str] = field(default_factory=list)  # names to remove, from all lists
 
     def __bool__(self) -> bool:
@@ -74,7 +80,7 @@ def _compare_scalar(edit: PlexEdit, what: str, name: str, current: str, wanted: 
     if wanted is None or same_text(current, wanted) or (what == "rating" and _same_number(current, wanted)):
         return
     edit.parameters |= {f"{name}.value": wanted, f"{name}.locked": "1"}
-    edit.changes.append(would_change(what, current, wanted))
+    edit.changes.append((what, current, wanted))
 
 
 def _same_number(one: str, other: str) -> bool:
@@ -94,4 +100,4 @@ def _change_list(edit: PlexEdit, what: str, current: Sequence[str], change: Chan
         edit.parameters[f"{name}[].tag.tag-"] = ",".join(quote(tag, errors="replace") for tag in change.removed)
     edit.parameters[f"{name}.locked"] = "1"
     edit.removals += change.removed
-    edit.changes.append(would_change(what, current, after))
+    edit.changes.append((what, current, after))

@@ -127,5 +127,9 @@ def _named(one: Named) -> dict[str, str]:
     return {"id": one.id, "name": one.name}
 
 
+# dumps() would make an encoder each time.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
 def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return _encoder.encode(value).encode("ascii")
