@@ -116,7 +116,7 @@ _PRESETS = (
     Preset(
         "slack",
         "Slack",
-        "The address of an incoming webhook. Mattermost and Rocket.Chat take the same messages.",
+        "The address of an incoming webhook.",
         "https://hooks.slack.com/services/…",
         address_pattern="/.*[^/].*",
         address_must="must be the whole address of an incoming webhook",
