@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -356,6 +357,21 @@ def test_a_refused_connection_is_unreachable(client: Client) -> None:
     failed = failure(client, url)
     assert failed.failure is Failure.UNREACHABLE
     assert failed.message == f"{host_of(url)} refuses connections: check that it runs, and the port."
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, BrokenPipeError])
+def test_a_reset_while_connecting_is_no_bug(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """A server that dies while a connection is made is busy: the scene waits, however often that happens."""
+
+    def connect(*_: object) -> None:
+        raise error(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(DeliveryFailed) as caught:
+        client.request("GET", "http://127.0.0.1:9/")
+    assert caught.value.failure is Failure.BUSY
 
 
 def test_a_name_that_does_not_exist_is_unreachable(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ nothing can interrupt the system's resolver. What an error means is in client.py
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import ipaddress
 import logging
@@ -156,6 +157,13 @@ class _GuardedConnection(HTTPConnection):
 
     _handle: socket.socket | None = None  # a duplicate of its socket
     _unsent: list[bytes] | None = None  # parts of a request that go out together
+
+    def connect(self) -> None:
+        """Connects. A reset is reported as such: urllib3 takes it for one that came with an early answer."""
+        try:
+            super().connect()
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionAbortedError(errno.ECONNABORTED, error.strerror) from error
 
     def _new_conn(self) -> socket.socket:
         request = _request_of_thread()
