@@ -30,6 +30,7 @@ LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only r
 CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
 PROBLEMS = "problems"  # [[setting, message], …] of the current settings
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
+TOLD = "told"  # {receiver: {connection: [since, told, ended, end told]}}: as TROUBLES, of messages about trouble
 TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
 
 
@@ -41,6 +42,10 @@ def _problem(value: object) -> tuple[str, str]:
 def _four_times(value: object) -> object:
     since, told, ended, end_told = items(time)(value)
     return since, told, ended, end_told
+
+
+def _troubles(value: object) -> object:
+    return [_four_times(times) for times in typed(dict, value).values()]
 
 
 _WAITING = {"dead_letter": True, "discard": True}  # what may become of the deliveries of a forgotten destination
@@ -68,7 +73,8 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     CONTEXT: text,
     PROBLEMS: items(_problem),
     FORGET: lambda value: [_WAITING[how] for how in typed(dict, value).values()],
-    TROUBLES: lambda value: [_four_times(times) for times in typed(dict, value).values()],
+    TOLD: lambda value: [_troubles(known) for known in typed(dict, value).values()],
+    TROUBLES: _troubles,
 }
 
 

@@ -10,8 +10,9 @@ import secrets
 import time
 from collections.abc import Callable
 
+from stash_courier.queue import troubles
 from stash_courier.queue.events import EVENTS
-from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import CheckReport
@@ -55,10 +56,11 @@ class Webhook:
             concurrency=connection.policy.concurrency,
             secrets=hidden(self._target, self._signing, options.headers),
             advice=_ADVICE,
+            refused=Failure.REJECTED,
         )
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
-        """Sends the scene's current state, or that it is gone.
+        """Sends the scene's current state, that it is gone, or a message about trouble.
 
         Receivers may drop a message whose id they have seen, so one id means one content: it is made of the newest
         event, the scene and a digest of what is sent. After a crash the same content has the same id again. A
@@ -67,11 +69,15 @@ class Webhook:
         Raises:
             DeliveryFailed: the receiver didn't answer with 2xx.
         """
-        if scene is None:
-            data = destroyed_data(delivery, self._path_map)
+        if delivery.event == troubles.NOTICE:
+            message = serialize(*troubles.message(delivery.notice))
         else:
-            data = scene_data(scene, self._path_map, delivery.changed, delivery.seq)
-        message = serialize(EVENTS[delivery.event][1], delivery.at, data)
+            data = (
+                destroyed_data(delivery, self._path_map)
+                if scene is None
+                else scene_data(scene, self._path_map, delivery.changed, delivery.seq)
+            )
+            message = serialize(EVENTS[delivery.event][1], delivery.at, data)
         self._send(f"{delivery.job_id}_{message.digest}", message.body)
         return b""
 
