@@ -93,6 +93,5 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
 
 
 def _problem(stored: Sequence[str]) -> Problem:
-    """A problem as the worker stored it. Earlier versions stored no connection."""
-    connection, key, message = stored if len(stored) == 3 else ("", *stored)
+    connection, key, message = stored
     return Problem(key, message, connection=connection)

@@ -28,15 +28,15 @@ SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only rows of the ledger}
 CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
-PROBLEMS = "problems"  # [[setting, message], …] of the current settings
+PROBLEMS = "problems"  # [[connection or "", field, message], …] of what is set up now
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
 TOLD = "told"  # {receiver: {connection: [since, told, ended, end told]}}: as TROUBLES, of messages about trouble
 TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
 
 
-def _problem(value: object) -> tuple[str, str]:
-    setting, message = items(text)(value)
-    return setting, message
+def _problem(value: object) -> tuple[str, str, str]:
+    connection, field, message = items(text)(value)
+    return connection, field, message
 
 
 def _four_times(value: object) -> object:

@@ -128,7 +128,10 @@ def migrate(folder: Path) -> None:
                 _upgrade(folder / name, versions[name])
         finally:
             os.close(gate)
-    for leftover in (COVERS_DB, f"{COVERS_DB}-journal"):
+    leftovers = [COVERS_DB, f"{COVERS_DB}-journal"]
+    if (folder / files.STASH).exists():
+        leftovers.append(files.FORMER_STASH)  # it holds a session of Stash
+    for leftover in leftovers:
         with suppress(OSError):
             (folder / leftover).unlink()
 

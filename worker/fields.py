@@ -79,17 +79,16 @@ class Value:
         zero = raw == 0 and (limits is None or limits[0] > 0)
         return (
             raw is None
+            or raw is False
             or zero
             or (isinstance(raw, str | list) and not (raw.strip() if isinstance(raw, str) else raw))
         )
 
     def text(self) -> str:
-        """The value if it is text, without surrounding white space; "" otherwise."""
-        if isinstance(self.raw, str):
-            return self.raw.strip()
-        if not self.empty:
-            self.reject("must be text")
-        return ""
+        """The value, which must be text, without surrounding white space."""
+        if not isinstance(self.raw, str):
+            raise BadSetting("must be text")
+        return self.raw.strip()
 
     def parts(self, separators: str) -> list[str]:
         """The entries of a list, given as a list of texts or as one text with separators."""
@@ -155,6 +154,7 @@ def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]
 
 
 def _make(entry: Field) -> Any:
+    # A factory, because dataclasses refuse a dict as a default. No code changes a default.
     return dataclasses.field(default_factory=lambda: entry.default, metadata={"entry": entry})
 
 
@@ -228,7 +228,7 @@ def read_schedule(value: Value) -> tuple[float, ...]:
     )
     if len(words) > MOST_WAITS:
         value.reject(f"must have at most {MOST_WAITS} entries")
-    return tuple(waits)
+    return tuple(waits) or cast(tuple[float, ...], value.entry.default)
 
 
 def read_folders(value: Value) -> tuple[str, ...]:

@@ -131,7 +131,9 @@ class Notices:
             if pool.health.state != "well":
                 found[DESTINATION + name] = pool.health.since or now, _failing(name, pool.health, now)
         if problems := control.get(self._conn, control.PROBLEMS):
-            said = f"Settings that can't be used: {len(problems)}. {_sentence(problems[0][-1])}"
+            connection, _, message = problems[0]
+            first = _sentence(f"{connection}: {message}" if connection else message)
+            said = f"Settings that can't be used: {len(problems)}. {first}"
             found[SETTINGS] = now, said if len(problems) == 1 else f'{said} Press "Show status" for the others.'
         if dead := self._dlq.get_count():
             found[DEAD_LETTERS] = (

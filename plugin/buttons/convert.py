@@ -19,7 +19,8 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     """Makes a connection of each set of quick start settings, with the filters of earlier versions."""
     raw = context.stash.plugin_state().settings
     stored = context.store.read()
-    if problems := quick_start.read(raw, stored).bad_urls:
+    implicit = quick_start.read(raw, stored)
+    if problems := implicit.bad_urls:
         raise BadInputError(f"{problems[0].message} Nothing was converted.")
     wanted, left = quick_start.converted(raw, stored)
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
@@ -33,6 +34,8 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     emptied = sorted(raw.keys() - left.keys())
     context.stash.save_settings(left)
     context.start_work()
+    if unclaimed := quick_start.unclaimed(implicit):
+        context.report.warn(f"These belong to no destination and apply to none: {', '.join(unclaimed)}.")
     context.report.say(
         joined(
             f"Connections made: {len(made)}{': ' if made else ''}{', '.join(made)}.",

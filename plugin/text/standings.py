@@ -43,6 +43,7 @@ class Standing:
     """The state of one destination."""
 
     destination: str  # its id
+    name: str  # the connection's name
     state: State
     backlog: Backlog
     last_success: float | None  # wall time
@@ -61,6 +62,7 @@ class Standing:
         waits = self.backlog
         return {
             "id": self.destination,
+            "name": self.name,
             "state": self.state,
             "waiting": waits.total - waits.requests,
             "retrying": waits.retrying,
@@ -86,7 +88,7 @@ class Standing:
             advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")
             next_try = None
         return joined(
-            f"{self.destination}: {headline}.",
+            f"{self.name}: {headline}.",
             "" if well else sentence(self.reason),
             advice,
             counts(self.backlog, now),
@@ -146,23 +148,24 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
     waits = snapshot.backlog.get(name, EMPTY)
     last = health.last_success or None
     entry = None if loaded is None else loaded.entries.get(name)
+    shown = entry.name if entry else name
     faults = loaded is not None and (loaded.unusable.get(name) or (entry is None and loaded.to_correct))
     if not named(snapshot, name, loaded):
         return _removed(name, health, waits, snapshot.at)
     if faults:
-        return Standing(name, "broken", waits, last, reason=to_correct(faults))
+        return Standing(name, shown, "broken", waits, last, reason=to_correct(faults))
     if entry is not None and entry.state in {"paused", "off"}:
-        return Standing(name, entry.state, waits, last)
+        return Standing(name, shown, entry.state, waits, last)
     if health.state in {"gone", "ill"}:
         state: State = "gone" if health.state == "gone" else "held"
         next_try = max(health.until, health.retry_at) if state == "held" else None
         advice = _advice(health, snapshot.at)
-        return Standing(name, state, waits, last, health.since or None, health.reason, advice, next_try)
+        return Standing(name, shown, state, waits, last, health.since or None, health.reason, advice, next_try)
     if snapshot.at < health.retry_at:
-        return Standing(name, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
+        return Standing(name, shown, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
     next_try = waits.next_due if due_later else None
-    return Standing(name, "well", waits, last, reason=health.reason, next_try=next_try)
+    return Standing(name, shown, "well", waits, last, reason=health.reason, next_try=next_try)
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
@@ -174,7 +177,7 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
         if waits.total
         else ""
     )
-    return Standing(name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
+    return Standing(name, name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
 
 
 def _advice(health: Health, now: float) -> str:

@@ -24,6 +24,7 @@ from stash_courier.queue import codec, files, schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.faults.delegated import run_tests
 from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
@@ -65,20 +66,14 @@ MEGABYTE = "1 MB " + "x" * 1_000_000
 DESTINATION = """
 from stash_courier.worker.destinations.webhook import destination as webhook
 
-KIND = "leaky"
-
 
 class Leaky(webhook.Webhook):
     def deliver(self, delivery, scene, *more):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 
-def configure(raw, settings, _cover=None):
-    mine = {"webhook_url": raw.get("leaky_url", ""), "webhook_headers": f"X-Leaky: {raw.get('leaky_token', '')}"}
-    made, problems = webhook.configure(mine, settings)
-    for destination in made:
-        destination.__class__ = Leaky
-    return made, problems
+def make(connection, _cover):
+    return Leaky(connection)
 """
 
 
@@ -172,13 +167,10 @@ class HostileTestbed(Testbed):
         add_destination(root, "leaky", DESTINATION)
         super().__init__(folder / "stash", 4, root=root, settings={"worker_attempts": 1})
         place = self.receiver.url.replace("://", f"://owner:{PASSWORD}@")
-        self.settings = {
-            "webhook_url": f"{place}hook?key={TOKEN}",
-            "webhook_secret": SECRET,
-            "webhook_headers": f"X-Gate: {GATE}",
-            "leaky_url": f"{self.receiver.url.replace('127.0.0.1', 'localhost')}?token={TOKEN}",
-            "leaky_token": TOKEN,
-        }
+        self.settings = {"webhook_url": f"{place}hook?key={TOKEN}", "webhook_secret": SECRET}
+        leaky = f"{self.receiver.url.replace('127.0.0.1', 'localhost')}?token={TOKEN}"
+        gate = {"url": leaky, "headers": f"X-Leaky: {TOKEN}; X-Gate: {GATE}"}
+        self.connection = Entry("leaky", "Leaky", "leaky", values=gate)
         self.cookie = COOKIE
         self.output = b""  # everything that plugin processes wrote
         stash = self.courier.stash
@@ -230,6 +222,7 @@ def run_texts(folder: Path, full: bool) -> Report:
     with HostileTestbed(folder, full) as testbed:
         scenes = sorted(testbed.expected)
         testbed.courier.configure(**testbed.settings)
+        testbed.courier.connect(testbed.connection)
         corrupting = CorruptingSite(testbed.courier.stash, rng)
         testbed.courier.stash.restart()  # now it uses the corrupting site
         report.promised = testbed.save(scenes)
@@ -333,7 +326,7 @@ def _fill_queue(conn: sqlite3.Connection, hostile_pickle: bytes) -> int:
     torn = "text\udcff".encode("utf-8", "surrogateescape")
     inbox = [b"\x00", b"[" * 10_000, hostile_pickle, b'{"scene": "\xff"}', torn]
     conn.executemany(schema.INSERT, [(raw, 0.0) for raw in inbox])
-    (destination,) = conn.execute("SELECT destination FROM destinations ORDER BY 1").fetchone()
+    (destination,) = conn.execute("SELECT destination FROM destinations ORDER BY 1 DESC").fetchone()
     deliveries = (
         (900, "data", hostile_pickle),
         (901, "event", b"\xff"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from stash_courier.queue import schema
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.worker import process
+from stash_courier.worker.connections.model import Entry
 from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
 from tests.faults.testbed import ALL, Testbed
 from tests.standin.receivers import Reply
@@ -26,8 +27,6 @@ DESTINATION = """
 import os, signal
 from stash_courier.worker.destinations.webhook import destination as webhook
 
-KIND = "poisoned"
-
 
 class Poisoned(webhook.Webhook):
     def deliver(self, delivery, scene, *more):
@@ -36,11 +35,8 @@ class Poisoned(webhook.Webhook):
         return super().deliver(delivery, scene, *more)
 
 
-def configure(raw, settings, _cover=None):
-    made, problems = webhook.configure(dict(raw, webhook_url=raw.get("poisoned_url", "")), settings)
-    for destination in made:
-        destination.__class__ = Poisoned
-    return made, problems
+def make(connection, _cover):
+    return Poisoned(connection)
 """
 
 
@@ -52,7 +48,9 @@ def run_poison(folder: Path, full: bool) -> Report:
     add_destination(root, "poisoned", DESTINATION.format(poison=POISON))
     deaths, roused = 0, 0.0
     with Testbed(folder / "config", neighbours + 3, root=root, settings={"webhook_url": ""}) as testbed:
-        testbed.courier.configure(poisoned_url=f"{testbed.receiver.url}hook")
+        testbed.courier.connect(
+            Entry("poisoned", "Poisoned", "poisoned", values={"url": f"{testbed.receiver.url}hook"})
+        )
         testbed.answer = lambda _: Reply(delay=0.3)
         for scene in (POISON, *range(3, neighbours + 3)):
             testbed.hook(scene, STASH_COURIER_WORKER="off").must_promise()

@@ -81,8 +81,10 @@ def copy_checkout(target: Path) -> Path:
 
 
 def add_destination(checkout: Path, kind: str, source: str) -> None:
-    """Adds a kind of destination to a copy of the checkout."""
+    """Adds a kind of destination with a webhook's fields to a copy of the checkout."""
     folder = checkout / "worker" / "destinations" / kind
     folder.mkdir()
     (folder / "__init__.py").touch()
+    fields = "from stash_courier.worker.destinations.webhook.settings import HELP, NAME, Options, check\n"
+    (folder / "settings.py").write_text(fields, encoding="utf-8")
     (folder / "destination.py").write_text(source, encoding="utf-8")

@@ -27,10 +27,12 @@ from typing import Any, cast
 from stash_courier.queue import files, schema, store
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
-from stash_courier.worker import destinations, main
-from stash_courier.worker.destinations import CheckReport, Unusable
+from stash_courier.worker import destinations, fields, main
+from stash_courier.worker.connections.model import Connection, Entry
+from stash_courier.worker.connections.store import Store
+from stash_courier.worker.destinations import CheckReport
+from stash_courier.worker.fields import BadSetting, Value
 from stash_courier.worker.runtime import Runtime
-from stash_courier.worker.settings import Problem, Settings
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.queries import SweepQuestion
 from tests import ROOT
@@ -81,25 +83,39 @@ OUTAGES = (
     Outage(0.93, 0.98, "fake:b", Failure.ITEM_REFUSED, 0.05),
 )
 A, B, C = "fake:a", "fake:b", "fake:c"
-COMMON = {"fake_a": "1", "fake_b": "1", "worker_dead_letter_days": 1, "worker_sweep_off": True}
-# When the owner saves which settings; each entry replaces the previous one.
+# The connections' values, by id, and the settings on Stash's page.
+COMMON = {A: "1", B: "1", "worker_dead_letter_days": 1, "worker_sweep_off": True}
+# When the owner saves which of them; each entry replaces the previous one.
 CHANGES: Sequence[tuple[float, Mapping[str, object]]] = (
     (0.00, COMMON),
     (0.06, {**COMMON, "worker_concurrency": 8}),
-    (0.15, {**COMMON, "fake_c": "1", "worker_settle_seconds": 30}),  # while Stash is down
-    (0.29, {}),  # the page was saved empty
-    (0.30, {**COMMON, "fake_c": "1"}),
-    (0.38, {**COMMON, "fake_a": "2", "fake_c": "1", "worker_attempts": 3}),
-    (0.46, {**COMMON, "fake_b": "broken", "fake_a": "broken", "fake_c": "broken"}),
-    (0.57, {**COMMON, "fake_c": "1", "worker_schedule": "1m 10m"}),
-    (0.64, {**COMMON, "fake_c": "2", "worker_concurrency": "many"}),
+    (0.15, {**COMMON, C: "1", "worker_settle_seconds": 30}),  # while Stash is down
+    (0.29, {}),  # the page was saved empty; the connections stay
+    (0.30, {**COMMON, C: "1"}),
+    (0.38, {**COMMON, A: "2", C: "1", "worker_attempts": 3}),
+    (0.46, {**COMMON, B: "broken", A: "broken", C: "broken"}),
+    (0.57, {**COMMON, C: "1", "worker_schedule": "1m 10m"}),
+    (0.64, {**COMMON, C: "2", "worker_concurrency": "many"}),
     (0.68, COMMON),  # c is removed while deliveries wait for it
-    (0.73, {**COMMON, "fake_b": "2", "fake_c": "2"}),  # c is back, and so is b, which had answered 410
-    (0.85, {**COMMON, "fake_b": "2", "fake_c": "2", "worker_settle_seconds": 5}),
-    (0.97, {**COMMON, "fake_b": "2", "fake_c": "2"}),
+    (0.73, {**COMMON, B: "2", C: "2"}),  # c is back, and so is b, which had answered 410
+    (0.85, {**COMMON, B: "2", C: "2", "worker_settle_seconds": 5}),
+    (0.97, {**COMMON, B: "2", C: "2"}),
 )
 RESTARTS = 20  # every other restart follows a crash
 REDRIVES = (0.33, 0.45)  # when the owner presses "Retry dead letters"
+
+
+def _read_version(value: Value) -> str:
+    if value.text() == "broken":
+        raise BadSetting("is broken")
+    return value.text()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """The fields of a fake destination."""
+
+    version: str = fields.text("Version", "A text that changes.", _read_version, required=True)
 
 
 class FakeDestination:
@@ -203,22 +219,28 @@ class Soak(FastForward):
         self._events, self._scenes, self._hours = events, scenes, hours
         self._rng = random.Random(20260107)
         self._next = {"tidy": 0.0, "purge": 0.0}  # in simulated time
-        destinations.modules = lambda: [cast(Any, SimpleNamespace(KIND="fake", configure=self._configure))]
+        self._saved: Mapping[str, object] = {}  # of CHANGES
+        fake = SimpleNamespace(NAME="Fake", HELP="", Options=Options)
+        cast(Any, destinations).kinds = lambda: {"fake": fake}
+        cast(Any, destinations).make = self._make
 
-    def _configure(
-        self, raw: Mapping[str, object], _settings: Settings, _cover: object
-    ) -> tuple[list[FakeDestination | Unusable], list[Problem]]:
-        made: list[FakeDestination | Unusable] = []
-        problems = []
-        for name, destination in self.destinations.items():
-            key = _key(name)
-            if raw.get(key) == "broken":
-                made.append(Unusable(name))
-                problems.append(Problem(key, "It can't be used."))
-            elif raw.get(key):
-                destination.fingerprint = f"{key} {raw[key]}"
-                made.append(destination)
-        return made, problems
+    def _make(self, connection: Connection, _cover: object) -> FakeDestination:
+        made = self.destinations[connection.id]
+        made.fingerprint = connection.fingerprint
+        return made
+
+    def _save(self, saved: Mapping[str, object]) -> None:
+        """Saves connections and the page; without any connection only the page."""
+        self._saved = saved
+        self.stash.settings = {key: value for key, value in saved.items() if key not in self.destinations}
+        entries = tuple(
+            Entry(name, name, "fake", values={"version": saved[name]})
+            for name in self.destinations
+            if name in saved
+        )
+        if entries:
+            file = Store(self.folder)
+            file.change(file.read().revision, lambda stored: dataclasses.replace(stored, entries=entries))
 
     # The worker
 
@@ -305,15 +327,14 @@ class Soak(FastForward):
         If the set of destinations changes, the worker first routes all events, so that it is known which
         destinations each event goes to.
         """
-        changed = (self.stash.settings, settings)
-        before, now = ({name for name in self.destinations if given.get(_key(name))} for given in changed)
+        before, now = (self.destinations.keys() & given.keys() for given in (self._saved, settings))
         comes_or_goes = bool(before) and bool(now) and before != now and not self.stash.down
         if comes_or_goes:
             self.run(self.queue.inbox_empty)
         else:
             self._edit(EDITS_BEFORE_CHANGE)
             self.run(self.dispatcher.busy, seconds=1.0)
-        self.stash.settings = settings
+        self._save(settings)
         if comes_or_goes:
             self.run(lambda: set(self.dispatcher.registry.targets) == now)
 
@@ -398,10 +419,6 @@ class Soak(FastForward):
         }
 
 
-def _key(name: str) -> str:
-    return name.replace(":", "_")
-
-
 def _size(path: Path) -> int:
     """Size of a database including its WAL, in bytes."""
     files = (path, path.with_name(f"{path.name}-wal"))
@@ -483,9 +500,8 @@ ROWS = [
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",
-                    "        for pool in self.registry.configure(state.settings):\n"
-                    "            self._put_back(pool.take_back())\n",
-                    "        for pool in self.registry.configure(state.settings):\n            pool.take_back()\n",
+                    "        for pool in retired:\n            self._put_back(pool.take_back())\n",
+                    "        for pool in retired:\n            pool.take_back()\n",
                 )
             ],
             [  # as much memory as an answer takes is kept for each delivery

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stash_courier.plugin.buttons import check_destinations
+from stash_courier.worker.connections.model import Entry
 from tests.standin import emby, jellyfin, plex
 from tests.support.harness import Courier
 
@@ -32,18 +33,18 @@ class Servers:
         self.plex.add(self.plex.libraries[0], path)
         self.emby.items.append(emby.Item(path, path))
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """Their addresses and keys."""
-        return {
-            "jellyfin_url": self.jellyfin.url,
-            "jellyfin_api_key": jellyfin.KEY,
-            "plex_url": self.plex.url,
-            "plex_token": plex.TOKEN,
-            "emby_url": self.emby.url,
-            "emby_api_key": emby.KEY,
-            "path_map": f"{FOLDER} => /films",
+    def connections(self, **values: object) -> list[Entry]:
+        """A connection to each, with these fields in all of them."""
+        places = {
+            "jellyfin": (self.jellyfin.url, jellyfin.KEY),
+            "plex": (self.plex.url, plex.TOKEN),
+            "emby": (self.emby.url, emby.KEY),
         }
+        common = {"path_map": f"{FOLDER} => /films", **values}
+        return [
+            Entry(kind, kind, kind, values={"url": url, "key": key, **common})
+            for kind, (url, key) in places.items()
+        ]
 
     @property
     def untouched(self) -> bool:
@@ -69,8 +70,9 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def courier(tmp_path: Path, servers: Servers) -> Iterator[Courier]:
-    """A Stash with three scenes, and the plugin configured for the three servers."""
-    with Courier(tmp_path, servers.settings, scenes=3) as running:
+    """A Stash with three scenes, and connections to the three servers."""
+    with Courier(tmp_path, {}, scenes=3) as running:
+        running.connect(*servers.connections())
         yield running
 
 
@@ -94,6 +96,11 @@ def said_of(found: dict[str, Any], destination: str) -> str:
     return "\n".join(one["lines"])
 
 
+def tried(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scene that each destination was tested with."""
+    return [one["scene"] for one in found["destinations"]]
+
+
 ALL = dict.fromkeys(("emby", "jellyfin", "plex"), True)
 
 
@@ -103,7 +110,7 @@ def test_each_server_is_tried_with_a_real_scene(courier: Courier, servers: Serve
     servers.scan("/films/last.mkv")
     found = press(courier)
     assert outcome(found) == ALL
-    assert found["scene"] == {"id": scene_id, "title": "The Last"}
+    assert tried(found) == [{"id": scene_id, "title": "The Last"}] * 3
     for destination, version in (("jellyfin", "10.10.7"), ("plex", "1.41.3"), ("emby", "4.9.1")):
         text = said_of(found, destination)
         assert version in text
@@ -122,28 +129,29 @@ def test_a_scene_without_a_file_is_skipped(courier: Courier, servers: Servers) -
     for _ in range(30):
         courier.stash.add_scene()
     found = press(courier)
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL
 
 
 @pytest.mark.parametrize(
     ("filters", "fields"),
     [
-        ({"filter_only_organized": True}, {"organized": False}),
-        ({"filter_skip_tags": "private"}, {"tags": ["Private"]}),
-        ({"filter_paths": FOLDER}, {}),
+        ({"only_organized": True}, {"organized": False}),
+        ({"skip_tags": "private"}, {"tags": ["Private"]}),
+        ({"include_tags": "public"}, {"tags": ["Private"]}),
+        ({"folders": FOLDER}, {}),
     ],
 )
 def test_a_filtered_scene_is_skipped(
     courier: Courier, servers: Servers, filters: dict[str, object], fields: dict[str, Any]
 ) -> None:
     """The check uses the newest scene that passes the filters."""
-    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True)
+    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv", organized=True, tags=["Public"])
     servers.scan("/films/last.mkv")
     courier.stash.add_scene("/other/newer.mkv", **{"organized": True, **fields})
-    courier.configure(**filters)
+    courier.connect(*servers.connections(**filters))
     found = press(courier)
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL
 
 
@@ -152,11 +160,13 @@ def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None
     scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
     courier.stash.add_scene()
     servers.scan("/films/last.mkv")
-    courier.configure(filter_paths="/nowhere")
+    courier.connect(*servers.connections(folders="/nowhere"))
     found = press(courier)
-    (warning,) = [line for line in found["lines"] if '"Filter, only these folders"' in line]
-    assert f"None of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters" in warning
-    assert found["scene"]["id"] == scene_id
+    warnings = [line for line in found["lines"] if '"Only these folders"' in line]
+    assert len(warnings) == len(ALL)
+    wanted = f"jellyfin: none of Stash's newest {check_destinations.LOOKED_AT} scenes passes the filters"
+    assert any(wanted in line for line in warnings)
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL
 
 
@@ -167,7 +177,7 @@ def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
     scene_id = courier.stash.add_scene()
     found = press(courier)
     assert any("newest 500 scenes has a file" in line for line in found["lines"])
-    assert found["scene"]["id"] == scene_id
+    assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == dict.fromkeys(ALL, False)
     assert all("has no file" in said_of(found, destination) for destination in ALL)
 
@@ -177,7 +187,7 @@ def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
     for scene_id in (1, 2, 3):
         courier.stash.vanish(scene_id)
     found = press(courier)
-    assert found["scene"] is None
+    assert tried(found) == [None] * 3
     assert outcome(found) == ALL
     assert servers.untouched
 
@@ -186,7 +196,7 @@ def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers)
     """If the path isn't known, each server's path of the same file is shown with the missing rule."""
     courier.stash.add_scene(f"{FOLDER}/last.mkv")
     servers.scan("/films/last.mkv")
-    courier.configure(path_map="")
+    courier.connect(*servers.connections(path_map=""))
     found = press(courier)
     assert outcome(found) == dict.fromkeys(ALL, False)
     for destination in ALL:

@@ -12,13 +12,13 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene, SceneFile
-from stash_courier.worker.destinations import load
-from stash_courier.worker.destinations.emby.destination import Emby, configure
+from stash_courier.worker.destinations.emby.destination import Emby, make
 from stash_courier.worker.http.client import Client
-from stash_courier.worker.settings import Settings, label, parse
+from stash_courier.worker.stash.covers import no_cover
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Receiver, Reply
+from tests.support.connections import connection, problems
 from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
 
@@ -41,17 +41,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def emby(server: Server) -> Iterator[Make]:
-    """Makes destinations for the server, with the path_map rule /data => /media and any settings."""
+    """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Emby] = []
 
-    def make(*, url: str | None = None, **raw: object) -> Emby:
-        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
-        ((one,), problems) = configure({"emby_url": url or server.url, "emby_api_key": KEY}, settings)
-        assert problems == []
+    def new(*, url: str | None = None, **values: object) -> Emby:
+        common = {"path_map": "/data => /media", "timeout_seconds": 5}
+        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover)
         made.append(one)
         return one
 
-    yield make
+    yield new
     for one in made:
         one.close()
 
@@ -75,34 +74,23 @@ def test_the_stand_in_notices_a_key_in_a_url() -> None:
         running.__exit__(None, None, None)
 
 
-# Settings
-
-
-def test_emby_is_found_by_its_settings() -> None:
-    """An address and a key make a destination; without an address there is none."""
-    assert configure({}, Settings()) == ([], [])
-    loaded = load({"emby_url": "http://127.0.0.1:8096/", "emby_api_key": KEY}, Settings())
-    assert list(loaded.destinations) == ["emby"]
-    assert KEY not in loaded.destinations["emby"].fingerprint
-    loaded.destinations["emby"].close()
+# Fields
 
 
 @pytest.mark.parametrize(
-    ("raw", "setting"),
+    ("values", "field", "label"),
     [
-        ({"emby_url": "emby:8096"}, "emby_url"),
-        ({"emby_url": "http://emby:8096/web/index.html"}, "emby_url"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": ""}, "emby_api_key"),
-        ({"emby_url": "http://emby:8096", "emby_api_key": "two words"}, "emby_api_key"),
+        ({"url": "emby:8096"}, "url", "Address"),
+        ({"url": "http://emby:8096/web/index.html"}, "url", "Address"),
+        ({"url": "http://emby:8096", "key": ""}, "key", "API key"),
+        ({"url": "http://emby:8096", "key": "two words"}, "key", "API key"),
     ],
 )
-def test_bad_settings_are_explained(raw: dict[str, object], setting: str) -> None:
-    """An invalid setting stops only Emby, is named, and shows no key."""
-    made, problems = configure({"emby_api_key": KEY, **raw}, Settings())
-    assert made == []
-    (problem,) = problems
-    assert problem.setting == setting
-    assert problem.message.startswith(f"{label(setting)} ")
+def test_bad_fields_are_explained(values: dict[str, object], field: str, label: str) -> None:
+    """An invalid field is named, and no message shows the key."""
+    (problem,) = problems("emby", {"key": KEY, **values})
+    assert problem.field == field
+    assert problem.message.startswith(f'"{label}" ')
     assert KEY not in problem.message
 
 
@@ -222,7 +210,7 @@ def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: R
     server.receiver.answer = reply
     failed = destroyed(emby())
     assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or "Emby (experimental), address" in failed.message
+    assert "login page" in failed.message or '"Address"' in failed.message
 
 
 def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
@@ -238,10 +226,10 @@ def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
         (
             Reply(401, {}, b"Access token is invalid or expired. " + KEY.encode()),
             Failure.DESTINATION,
-            "Emby (experimental), API key",
+            '"API key"',
         ),
-        (Reply(403), Failure.FORBIDDEN, "Emby (experimental), API key"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Emby (experimental), address"),
+        (Reply(403), Failure.FORBIDDEN, '"API key"'),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, '"Address"'),
         (Reply(302, {"Location": "/login"}), Failure.DESTINATION, "redirects are not followed"),
         (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b'{"Items": [{"Id": "1"'), Failure.BUSY, "broke off"),
@@ -282,7 +270,7 @@ def test_the_check_looks_up_a_scene(server: Server, emby: Make) -> None:
     assert report.ok
     text = "\n".join(report.lines)
     assert "Shed at 127.0.0.1:" in text
-    assert '(Emby 4.9.1.80) accepts "Emby (experimental), API key". Emby is experimental' in text
+    assert "(Emby 4.9.1.80) accepts the key. Emby is experimental" in text
     assert "Its libraries are Films (/media)." in text
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in text
     assert {r.method for r in server.requests()} == {"GET"}
@@ -353,5 +341,5 @@ def test_the_check_of_a_wrong_key(server: Server, emby: Make) -> None:
     server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
     report = emby().check(SCENE)
     assert not report.ok
-    assert "Emby (experimental), API key" in report.lines[0]
+    assert '"API key"' in report.lines[0]
     assert report.lines[1].startswith("It said: ")

@@ -23,11 +23,11 @@ from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import CorruptRow, Delivery
-from stash_courier.worker.destinations.webhook import destination as webhook
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.stash.client import Stash, StashUnavailable
 from tests.standin.receivers import RawReceiver, read_request
 from tests.support import durable
+from tests.support.connections import connection
 
 FULL = bool(os.environ.get("COURIER_FULL"))
 TIMES = 10 if FULL else 1
@@ -95,8 +95,7 @@ def test_no_answer_of_a_receiver_is_a_bug(head: bytes, headers: list[bytes], bod
     """Whatever a receiver answers, the delivery succeeds or fails with a class of the failure table."""
     server, url = RECEIVER
     server.answer = b"\r\n".join([head, *headers, b"", body])
-    (destination,) = webhook.configure({"webhook_url": url}, Settings(worker_timeout_seconds=1))[0]
-    assert isinstance(destination, webhook.Webhook)
+    destination = Webhook(connection("webhook", {"url": url, "timeout_seconds": 1}))
     try:
         destination.deliver(DELIVERY, None)
     except DeliveryFailed:

@@ -24,9 +24,8 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.destinations.webhook.destination import Webhook, configure
+from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.http.client import KEPT, Client
-from stash_courier.worker.settings import Settings
 from tests.standin.receivers import (
     RawReceiver,
     Receiver,
@@ -39,6 +38,7 @@ from tests.standin.receivers import (
     say,
 )
 from tests.support import certificate
+from tests.support.connections import connection
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -93,11 +93,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
 
 def webhook_to(url: str, secret: str = SECRET, timeout: float = 10) -> Webhook:
     """A webhook destination with a secret."""
-    settings = Settings(worker_timeout_seconds=timeout)
-    (made,), problems = configure({"webhook_url": url, "webhook_secret": secret}, settings)
-    assert not problems
-    assert isinstance(made, Webhook)
-    return made
+    return Webhook(connection("webhook", {"url": url, "secret": secret, "timeout_seconds": timeout}))
 
 
 def failure(url: str, secret: str = SECRET, timeout: float = 10) -> DeliveryFailed:

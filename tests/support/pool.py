@@ -14,6 +14,9 @@ from stash_courier.queue.marks import Marks
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import Destination
+from tests.support.connections import connection
+
+ANY = connection("webhook", {"url": "http://127.0.0.1/", "concurrency": 4})  # only its number of threads counts
 
 
 def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | None]]) -> list[Outcome]:
@@ -27,7 +30,7 @@ def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | No
             changed.notify()
 
     with TemporaryDirectory() as folder, closing(Marks(Path(folder))) as marks:
-        pool = Pool(destination, Health(), 4, marks, finished)
+        pool = Pool(destination, ANY, Health(), marks, finished)
         pool.start(allowed=True)
         for first in range(0, len(jobs), 50):
             batch = [Job(*job) for job in jobs[first : first + 50]]

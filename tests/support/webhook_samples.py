@@ -1,17 +1,16 @@
-"""What the tests of the webhook have in common: a scene, its deliveries, and destinations from settings."""
+"""What the tests of the webhook have in common: a scene, its deliveries, and destinations of connections."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
-from stash_courier.worker.destinations import Unusable
-from stash_courier.worker.destinations.webhook.destination import Webhook, configure
-from stash_courier.worker.paths import PathMap
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.destinations.webhook.destination import Webhook, make
+from stash_courier.worker.stash.covers import no_cover
 from tests.standin.receivers import Received, Receiver
+from tests.support.connections import connection
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OLD_SECRET = "whsec_" + base64.b64encode(bytes(range(100, 124))).decode()
@@ -44,34 +43,18 @@ UPDATE = Delivery(3, "webhook:x", 17, "update", ("tags", "title"), 1_767_225_600
 DESTROY = dataclasses.replace(
     UPDATE, event="destroy", changed=(), path="/data/a/one.mkv", oshash="ab", checksum=""
 )
-MAPPED = Settings(path_map=PathMap((("/data", "/media"),)), worker_timeout_seconds=5)
+MAPPED = {"path_map": "/data => /media", "timeout_seconds": 5}
 
 
-def destinations(raw: Mapping[str, object], settings: Settings = MAPPED) -> list[Webhook]:
-    """The destinations of settings without problems."""
-    made, problems = configure(raw, settings)
-    assert problems == []
-    return usable(made)
+def webhook(values: Mapping[str, object]) -> Webhook:
+    """The destination of a connection whose values have no problem."""
+    return make(connection("webhook", {**MAPPED, **values}, name="webhook:x"), no_cover)
 
 
-def usable(made: Iterable[Webhook | Unusable]) -> list[Webhook]:
-    """Those that can be delivered to."""
-    return [destination for destination in made if isinstance(destination, Webhook)]
-
-
-def problem(raw: Mapping[str, object]) -> str:
-    """The only problem of settings that make no usable destination."""
-    made, problems = configure(raw, MAPPED)
-    assert made
-    assert usable(made) == []
-    (only,) = problems
-    return only.message
-
-
-def delivered(raw: Mapping[str, object], delivery: Delivery = UPDATE, scene: Scene | None = SCENE) -> Received:
-    """What a receiver gets for a delivery with these settings."""
+def delivered(values: Mapping[str, object], delivery: Delivery = UPDATE, scene: Scene | None = SCENE) -> Received:
+    """What a receiver gets for a delivery with these values."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url + "hook?token=abc", **raw})
+        destination = webhook({"url": receiver.url + "hook?token=abc", **values})
         destination.deliver(delivery, scene)
         destination.close()
         (received,) = receiver.received

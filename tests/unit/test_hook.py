@@ -200,7 +200,7 @@ def test_the_worker_can_read_how_to_reach_stash(tmp_path: Path) -> None:
     }
 
 
-def test_a_recent_connection_file_is_not_rewritten(tmp_path: Path) -> None:
+def test_a_recent_address_is_not_rewritten(tmp_path: Path) -> None:
     """A new cookie alone doesn't rewrite the file: every hook of a bulk edit would."""
     run(change(1), tmp_path)
     note = aged(tmp_path, 0)
@@ -220,19 +220,17 @@ def test_a_recent_connection_file_is_not_rewritten(tmp_path: Path) -> None:
         (0, {"at": 10**400}),
     ],
 )
-def test_an_old_or_foreign_connection_file_is_replaced(
-    tmp_path: Path, seconds: float, changes: dict[str, object]
-) -> None:
+def test_an_old_or_foreign_address_is_replaced(tmp_path: Path, seconds: float, changes: dict[str, object]) -> None:
     """stash.json is replaced if it is over a second old, from the future, for another address, or damaged."""
     run(change(1), tmp_path)
     aged(tmp_path, seconds, **changes)
     run(change(2), tmp_path)
     note = connection(tmp_path)
     assert (note["cookie"], note["host"], note["port"], note["scheme"]) == ("MTc2ODI", "0.0.0.0", 9999, "http")
-    assert sorted(file.name for file in tmp_path.iterdir() if "connection" in file.name) == ["stash.json"]
+    assert sorted(file.name for file in tmp_path.iterdir() if "stash" in file.name) == ["stash.json"]
 
 
-def test_a_connection_file_that_cannot_be_written_loses_no_event(tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_written_loses_no_event(tmp_path: Path) -> None:
     """If stash.json can't be written, a warning says so, the event is queued, and no draft is left."""
     (tmp_path / "stash.json").mkdir()
     code, out, err = run(change(1), tmp_path)

@@ -1,4 +1,4 @@
-"""Jellyfin without a server: the settings, computed ids, the edit of an item, and the lookup's caches."""
+"""Jellyfin without a server: the fields, computed ids, the edit of an item, and the lookup's caches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations import Prepares, load
+from stash_courier.worker.destinations import Prepares
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, configure
+from stash_courier.worker.destinations.jellyfin.destination import make
 from stash_courier.worker.destinations.jellyfin.items import (
     FIELDS,
     JellyfinEdit,
@@ -24,11 +24,12 @@ from stash_courier.worker.destinations.jellyfin.items import (
 from stash_courier.worker.destinations.jellyfin.lookup import FRESH_SECONDS, IDS_AT_ONCE, LISTING_SECONDS, Lookup
 from stash_courier.worker.destinations.media.settings import Selection
 from stash_courier.worker.destinations.media.state import State, wanted_state
-from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.covers import no_cover
+from tests.support.connections import connection, problems
 from tests.support.media_samples import delivery, scene
 
 KEY = "0123456789abcdef0123456789abcdef"
-SETUP = {"jellyfin_url": "http://127.0.0.1:8096", "jellyfin_api_key": KEY}
+SETUP = {"url": "http://127.0.0.1:8096", "key": KEY}
 
 ITEM: JellyfinItem = {
     "Id": "1a27aba7d8639d762d762bf9f64218fa",
@@ -65,53 +66,34 @@ def edit(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) ->
     return made
 
 
-# Settings
-
-
-def problems_of(**raw: object) -> list[str]:
-    """The settings with problems, which make no destination."""
-    made, problems = configure({**SETUP, **raw}, Settings())
-    assert made == []
-    assert all(KEY not in p.message for p in problems)
-    return [p.setting for p in problems]
-
-
-def test_a_url_and_a_key_make_a_destination() -> None:
-    """An address and a key make a destination; without an address there is none."""
-    loaded = load(SETUP, Settings())
-    assert list(loaded.destinations) == ["jellyfin"]
-    assert isinstance(loaded.destinations["jellyfin"], Prepares)
-    assert loaded.problems == ()
-    assert configure({"jellyfin_api_key": KEY}, Settings()) == ([], [])
+# Fields
 
 
 @pytest.mark.parametrize(
-    ("raw", "setting"),
+    ("values", "field"),
     [
-        ({"jellyfin_url": "127.0.0.1:8096"}, "jellyfin_url"),
-        ({"jellyfin_url": "http://user:pass@host"}, "jellyfin_url"),
-        ({"jellyfin_api_key": ""}, "jellyfin_api_key"),
-        ({"jellyfin_skip_fields": "groups"}, "jellyfin_skip_fields"),
-        ({"jellyfin_add_only": "maybe"}, "jellyfin_add_only"),
-        ({"jellyfin_refresh_only": "maybe"}, "jellyfin_refresh_only"),
-        ({"jellyfin_images": "maybe"}, "jellyfin_images"),
+        ({"url": "http://user:pass@host"}, "url"),
+        ({"skip_fields": "groups"}, "skip_fields"),
+        ({"refresh_only": "maybe"}, "refresh_only"),
+        ({"libraries": "Films"}, "libraries"),
     ],
 )
-def test_an_invalid_setting_stops_jellyfin(raw: dict[str, object], setting: str) -> None:
-    """An invalid setting is named, and nothing is written to Jellyfin until it is corrected."""
-    assert problems_of(**raw) == [setting]
-    assert load({**SETUP, **raw}, Settings()).broken_kinds == {"jellyfin"}
+def test_an_invalid_field_stops_jellyfin(values: dict[str, object], field: str) -> None:
+    """An invalid field is named, and nothing is written to Jellyfin until it is corrected."""
+    (problem,) = problems("jellyfin", {**SETUP, **values})
+    assert problem.field == field
+    assert KEY not in problem.message
+    assert "user" not in problem.message
 
 
-def test_each_setting_is_part_of_the_fingerprint() -> None:
-    """A change of any setting changes the fingerprint, so a stopped destination is tried again."""
+def test_each_field_is_part_of_the_fingerprint() -> None:
+    """A change of any field changes the fingerprint, so a stopped destination is tried again."""
     seen = set()
-    for raw in ({}, {"jellyfin_api_key": "f" * 32}, {"jellyfin_add_only": True}, {"jellyfin_skip_fields": "tags"}):
-        (made,), _ = configure({**SETUP, **raw}, Settings())
-        seen.add(made.fingerprint)
-        assert KEY not in made.fingerprint
-        made.close()
-    assert len(seen) == 4
+    for values in ({}, {"key": "f" * 32}, {"add_only": True}, {"skip_fields": "tags"}, {"refresh_only": True}):
+        found = connection("jellyfin", {**SETUP, **values}).fingerprint
+        seen.add(found)
+        assert KEY not in found
+    assert len(seen) == 5
 
 
 # Ids
@@ -530,8 +512,8 @@ def test_threads_that_miss_together_read_the_listing_once() -> None:
 
 def test_a_lookup_in_advance_that_fails() -> None:
     """A lookup in advance that fails raises nothing; the deliveries report the failure."""
-    (made,), _ = configure({**SETUP, "jellyfin_url": "http://127.0.0.1:1"}, Settings())
-    assert isinstance(made, Jellyfin)
+    made = make(connection("jellyfin", {**SETUP, "url": "http://127.0.0.1:1"}), no_cover)
+    assert isinstance(made, Prepares)
     try:
         job = (delivery("jellyfin"), scene())
         made.prepare([job, job])

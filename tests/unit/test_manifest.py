@@ -16,10 +16,12 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.worker import destinations, settings
-from stash_courier.worker.destinations import ALL_SETTINGS
-from stash_courier.worker.paths import PathMap
+from stash_courier.worker import destinations, fields, settings
+from stash_courier.worker.connections import quick_start
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.settings import QuickStart, Settings
 from tests import ROOT
+from tests.support.webhook_samples import SECRET
 
 MANIFEST = ROOT / "stash_plugin.yml"
 WAKE = ROOT / "plugin" / "ui" / "wake.js"
@@ -36,6 +38,7 @@ MODES = {
     "purge_dead_letters",
     "discard_dead_letters",
     "test_destinations",
+    "convert_settings",
     "enqueue_all",
     "enqueue_recent",
     "pause",
@@ -43,19 +46,6 @@ MODES = {
     "restart_worker",
     "stop_worker",
 }
-
-
-class RecordingMap(dict[str, object]):
-    """Stash's map of settings; remembers which were read."""
-
-    def __init__(self, **values: object) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value, as the code reads it."""
-        self.read.add(key)
-        return super().get(key, default)
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -165,32 +155,53 @@ def test_texts_name_buttons_that_exist(manifest: dict[str, Any]) -> None:
 
 
 def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
-    """Stash's page shows every setting of the code and no other: its name, type, description and default."""
+    """Stash's page shows every setting of the code and no other: its name, type and description."""
     expected = {
-        entry.key: {"displayName": entry.label, "description": entry.description, "type": entry.type}
-        for entry in ALL_SETTINGS
+        entry.key: {
+            "displayName": entry.label,
+            "description": settings.description(entry),
+            "type": settings.MANIFEST_TYPES[entry.type],
+        }
+        for entry in settings.MANIFEST
     }
     assert manifest["settings"] == expected
     assert list(manifest["settings"]) == sorted(expected)  # Stash's order
 
 
-def test_the_code_reads_every_setting_and_no_other(manifest: dict[str, Any]) -> None:
-    """Every setting on the page has an effect, and no setting that has one is missing there."""
-    raw = RecordingMap(
-        emby_url="http://emby:8096",
-        emby_api_key="key",
-        jellyfin_url="http://jellyfin:8096",
-        jellyfin_api_key="key",
-        plex_url="http://plex:32400",
-        plex_token="key",
-        webhook_url="http://a.example/",
-    )
-    common, _ = settings.parse(raw)
-    loaded = destinations.load(raw, common)
+def test_the_page_is_short_and_begins_with_the_quick_start(manifest: dict[str, Any]) -> None:
+    """Stash's page has at most 16 settings: first what sets up a destination, then the common ones."""
+    keys = list(manifest["settings"])
+    quick = sorted(entry.key for entry in fields.entries(QuickStart))
+    assert len(keys) <= 16
+    assert keys == quick + sorted(entry.key for entry in fields.entries(Settings))
+    assert quick == sorted(quick_start.QUICK)
+    former = {*quick_start.FORMER, *quick_start.RENAMED}
+    assert not former & set(keys)  # else they would be reported as settings of an earlier version
+    assert set(quick_start.RENAMED.values()) == {entry.key for entry in fields.entries(Settings)}
+
+
+def test_the_quick_start_has_an_effect() -> None:
+    """Every setting of the quick start reaches the connection that it is for."""
+    raw: dict[str, object] = {
+        "jellyfin_url": "http://jellyfin:8096",
+        "jellyfin_api_key": "key1",
+        "plex_url": "http://plex:32400",
+        "plex_token": "key2",
+        "webhook_url": "http://a.example/",
+        "webhook_secret": SECRET,
+        "path_map": "/data => /media",
+    }
+    assert raw.keys() == {*quick_start.QUICK}
+    loaded = destinations.load(raw, Stored(), Settings())
     for destination in loaded.destinations.values():
         destination.close()
-    assert len(loaded.destinations) == 4
-    assert raw.read == set(manifest["settings"])
+    assert loaded.problems == ()
+    options = {name: connection.options for name, connection in loaded.connections.items()}
+    assert set(options) == {"jellyfin", "plex", "webhook:a.example"}
+    assert (options["jellyfin"].url.url, options["jellyfin"].key) == ("http://jellyfin:8096", "key1")
+    assert (options["plex"].url.url, options["plex"].key) == ("http://plex:32400", "key2")
+    assert [secret.text for secret in options["webhook:a.example"].secret] == [SECRET]
+    assert all(one.path_map.apply("/data/a") == "/media/a" for one in loaded.connections.values())
 
 
 def test_the_docs_show_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
@@ -203,41 +214,50 @@ def test_the_docs_show_each_setting_by_name_and_key(manifest: dict[str, Any]) ->
 
 
 def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
-    """The plugin's description names each destination, and where the webhook's settings are."""
-    for name in ("webhook", "Jellyfin", "Plex", "Emby"):
-        assert name in manifest["description"]
-    assert "the webhook is at the end" in manifest["description"]
-    assert list(manifest["settings"])[-1] == "webhook_url"
+    """The plugin's description names each kind of destination."""
+    for kind in destinations.kinds():
+        assert kind in manifest["description"].lower()
 
 
 def test_defaults_on_the_page_are_those_of_the_code() -> None:
     """The default on the page is the one that applies: entering it changes nothing."""
-    for entry in ALL_SETTINGS:
-        common = entry in settings.SETTINGS
-        if entry.type == "NUMBER" or entry.key == "worker_schedule":
-            assert settings.parse({entry.key: entry.default}) == (settings.Settings(), ())
+    for entry in fields.entries(Settings):
+        if entry.type == "switch":
+            assert entry.unset.startswith("off, ")
         else:
-            assert entry.default.startswith("off, " if entry.type == "BOOLEAN" else "empty, ")
-            assert not common or getattr(settings.Settings(), entry.key) in (False, (), frozenset(), PathMap())
+            assert settings.parse({entry.key: entry.unset}) == (Settings(), [])
+        said = settings.description(entry)
+        assert said.endswith(f"{'Not set (0)' if entry.type == 'number' else 'Not set'}: {entry.unset}.")
+    for entry in fields.entries(QuickStart):
+        assert entry.unset
+        assert settings.description(entry).endswith(f" Not set: {entry.unset}.")
 
 
 def test_examples_on_the_page_work() -> None:
     """An example copied from a description into its field is usable and differs from the default."""
-    examples = [entry for entry in settings.SETTINGS if entry.example]
+    examples = [entry for entry in settings.MANIFEST if entry.example]
     for entry in examples:
-        parsed, problems = settings.parse({entry.key: entry.example})
-        assert problems == ()
-        assert parsed != settings.Settings()
+        key = {"jellyfin_url": "jellyfin_api_key", "plex_url": "plex_token"}.get(entry.key, "webhook_secret")
+        needs = {"webhook_url": "http://a.example/", key: SECRET} if key != "webhook_secret" else {}
+        raw = {"webhook_url": "http://a.example/", **needs, entry.key: entry.example}
+        parsed, problems = settings.parse(raw)
+        loaded = destinations.load(raw, Stored(), parsed)
+        for destination in loaded.destinations.values():
+            destination.close()
+        assert not problems
+        assert not loaded.problems
+        before = destinations.load({"webhook_url": "http://a.example/"}, Stored(), Settings())
+        assert loaded.connections != before.connections
     assert len(examples) >= 5
 
 
 def test_ranges_on_the_page_are_those_of_the_code() -> None:
     """The range in a number's description is the range that is accepted."""
-    for entry in settings.SETTINGS:
-        if entry.type == "NUMBER":
-            ((low, high),) = re.findall(r"(\d+) to (\d+)", entry.description)
-            assert settings.parse({entry.key: int(low)})[1] == settings.parse({entry.key: int(high)})[1] == ()
-            assert settings.parse({entry.key: int(high) + 1})[1] != ()
+    for entry in fields.entries(Settings):
+        if entry.type == "number":
+            ((low, high),) = re.findall(r"(\d+) to (\d+)", settings.description(entry))
+            assert settings.parse({entry.key: int(low)})[1] == settings.parse({entry.key: int(high)})[1] == []
+            assert settings.parse({entry.key: int(high) + 1})[1] != []
 
 
 # The parts of a page that the script may use. Runs the script twice, as Stash does when its list of plugins

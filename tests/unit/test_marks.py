@@ -18,6 +18,7 @@ from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import CheckReport
 from tests import ROOT
+from tests.support.connections import connection
 from tests.support.harness import wait_until
 
 
@@ -62,6 +63,9 @@ def test_marks_survive_a_sigkill(tmp_path: Path) -> None:
     assert marks.read(tmp_path) == [frozenset({7})]
 
 
+ONE_THREAD = connection("webhook", {"url": "http://127.0.0.1/", "concurrency": 1})
+
+
 class Preparing:
     """A destination that notes which rows are marked while it prepares and while it delivers."""
 
@@ -90,7 +94,7 @@ def test_a_batch_is_marked_while_it_is_prepared(tmp_path: Path) -> None:
     """What kills the worker while its batch is looked up is among the marked rows, and then marked itself."""
     destination, ended = Preparing(tmp_path), list[Outcome]()
     with closing(Marks(tmp_path)) as made:
-        pool = Pool(destination, Health(), 1, made, ended.append)
+        pool = Pool(destination, ONE_THREAD, Health(), made, ended.append)
         pool.start(allowed=True)
         deliveries = [Delivery(row, "preparing", row, "destroy", (), row, 0.0) for row in (4, 5, 6)]
         pool.make_ready([Job(delivery, None) for delivery in deliveries])

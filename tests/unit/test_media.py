@@ -1,4 +1,4 @@
-"""What media servers share: settings, paths, the wanted state, comparisons, answers and failures."""
+"""What media servers share: fields, paths, the wanted state, comparisons, answers and failures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.destinations.media.api import advice, check_write, read_json, still_there, unexpected
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
 from stash_courier.worker.destinations.media.places import (
@@ -25,9 +26,6 @@ from stash_courier.worker.destinations.media.settings import (
     ALL_FIELDS,
     Selection,
     Server,
-    fingerprint,
-    read_selection,
-    read_server,
 )
 from stash_courier.worker.destinations.media.state import (
     Change,
@@ -39,22 +37,25 @@ from stash_courier.worker.destinations.media.state import (
     wanted_state,
     would_change,
 )
+from stash_courier.worker.fields import parse
+from stash_courier.worker.http.addresses import Target
 from stash_courier.worker.http.client import Answer
 from stash_courier.worker.paths import PathMap
-from stash_courier.worker.settings import Problem, parse
+from tests.support.connections import connection, problems
 from tests.support.media_samples import delivery, scene
 
 MAP = PathMap((("/data", "/media"),))
 KEY = "0123456789abcdef"
-SERVER = Server("Jellyfin", "http://host:8096", KEY, kind="jellyfin", key_setting="jellyfin_api_key")
+SERVER = Server("Jellyfin", Target("http://host:8096"), KEY)
 
 
-def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
-    """The server that these two settings make."""
-    return read_server({"x_url": url, "x_key": key}, "x", "x_key", "Server X")
+def address_of(url: object, kind: str = "emby") -> Target:
+    """The parsed address of a media server."""
+    target: Target = connection(kind, {"url": url, "key": KEY}).options.url
+    return target
 
 
-# Settings
+# Fields
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,15 @@ def server_of(url: str, key: str = KEY) -> tuple[Server | None, list[Problem]]:
 )
 def test_addresses_that_work(url: str, sent: str) -> None:
     """An address works with a trailing slash, below a proxy's path, and in any case and script."""
-    server, problems = server_of(url)
-    assert problems == []
-    assert server is not None
-    assert server.url == sent
+    assert address_of(url).url == sent
 
 
+@pytest.mark.parametrize("kind", ["emby", "jellyfin", "plex"])
 @pytest.mark.parametrize(
     ("url", "word"),
     [
+        ("", "is empty"),
+        (5, "must be text"),
         ("host:8096", "http://"),
         ("ftp://host", "neither"),
         ("http://", "not a valid URL"),
@@ -88,91 +89,81 @@ def test_addresses_that_work(url: str, sent: str) -> None:
         ("http://host:8096/?api_key=hunter22", "page"),
     ],
 )
-def test_addresses_that_cannot_work(url: str, word: str) -> None:
+def test_addresses_that_cannot_work(kind: str, url: object, word: str) -> None:
     """An invalid address is a problem with a message that shows no secret, and nothing is sent."""
-    server, (problem,) = server_of(url)
-    assert server is None
-    assert problem.setting == "x_url"
+    (problem,) = problems(kind, {"url": url, "key": KEY})
+    assert (problem.field, problem.connection) == ("url", kind)
+    assert problem.message.startswith('"Address" ')
     assert word in problem.message
-    assert "nothing is sent to Server X" in problem.message
-    assert "hunter22" not in problem.message
-
-
-@pytest.mark.parametrize("key", ["", "two words", 'a"b', "schlüssel", "a,b", "a\nb"])
-def test_an_invalid_key(key: str) -> None:
-    """A missing or damaged key is reported without showing it."""
-    server, (problem,) = server_of("http://host", key)
-    assert server is None
-    assert problem.setting == "x_key"
-    assert not key or key not in problem.message
-
-
-def test_without_an_address_there_is_no_server() -> None:
-    """A key alone makes no server and is no problem."""
-    assert server_of("") == (None, [])
-
-
-def test_no_secret_is_shown() -> None:
-    """Key and login don't appear in the repr of a server's settings."""
-    server, _ = server_of("http://user:hunter22@host/")
-    assert server is not None
-    assert "hunter22" not in repr(server)
-    assert KEY not in repr(server)
-    assert {KEY, "hunter22"} < set(server.hidden)
-    assert server.url == "http://host"
-
-
-def selection_of(skip: object = "", add_only: object = "") -> tuple[Selection, list[Problem]]:
-    """The selection that these two settings make, on a server with all fields."""
-    return read_selection({"x_skip_fields": skip, "x_add_only": add_only}, "x", ALL_FIELDS)
-
-
-def test_every_field_but_the_rating_is_on() -> None:
-    """Unset settings send all fields except the rating, mirror lists and empty nothing."""
-    selection, problems = selection_of()
-    assert problems == []
-    assert selection == Selection(frozenset(ALL_FIELDS) - {"rating"}, add_only=False, clear=False)
-
-
-@pytest.mark.parametrize("text", ["title, tags", "title tags", " Title;TAGS,,title"])
-def test_fields_are_skipped(text: str) -> None:
-    """Fields named in any case, separated by spaces or commas, are left alone."""
-    selection, problems = selection_of(text)
-    assert problems == []
-    assert selection.fields == frozenset(ALL_FIELDS) - {"rating", "title", "tags"}
-
-
-def test_the_rating_and_emptying_can_be_switched_on() -> None:
-    """+rating sends the rating, +empty sends empty values."""
-    selection, problems = selection_of("+rating +empty", True)
-    assert problems == []
-    assert selection == Selection(frozenset(ALL_FIELDS), add_only=True, clear=True)
-
-
-@pytest.mark.parametrize("text", ["title tag", "+title", "hunter22", "groups"])
-def test_an_unknown_field_is_a_problem(text: str) -> None:
-    """A misspelled name stops the destination; the problem gives its position without quoting it."""
-    offered = [name for name in ALL_FIELDS if name != "groups"]
-    _, (problem,) = read_selection({"x_skip_fields": text}, "x", offered)
-    assert problem.setting == "x_skip_fields"
-    assert f"word {len(text.split())} must be one of title, details" in problem.message
     assert "nothing is sent" in problem.message
     assert "hunter22" not in problem.message
 
 
+@pytest.mark.parametrize("kind", ["emby", "jellyfin", "plex"])
+@pytest.mark.parametrize("key", ["", "   ", "two words", 'a"b', "schlüssel", "a,b", "a\nb"])
+def test_an_invalid_key(kind: str, key: str) -> None:
+    """A missing or damaged key is reported without showing it."""
+    (problem,) = problems(kind, {"url": "http://host", "key": key})
+    assert problem.field == "key"
+    assert not key.strip() or key not in problem.message
+
+
+def test_no_secret_is_shown() -> None:
+    """Key and login don't appear in the repr of a connection or a server."""
+    made = connection("emby", {"url": "http://user:hunter22@host/", "key": KEY})
+    server = Server("Emby", made.options.url, made.options.key)
+    for shown in (repr(made), repr(server), made.fingerprint):
+        assert "hunter22" not in shown
+        assert KEY not in shown
+    assert {KEY, "hunter22"} < set(server.hidden)
+    assert server.url == "http://host"
+
+
+def selection_of(skip: object = "") -> Selection:
+    """What Plex is sent, which has all fields but the ids."""
+    selection: Selection = connection(
+        "plex", {"url": "http://h", "key": KEY, "skip_fields": skip}
+    ).options.skip_fields
+    return selection
+
+
+PLEX_FIELDS = frozenset(ALL_FIELDS) - {"ids"}
+
+
+@pytest.mark.parametrize("unset", ["", " , ", None, False, 0, [], [" "]])
+def test_every_field_but_the_rating_is_on(unset: object) -> None:
+    """An unset field sends all fields except the rating, and empties nothing."""
+    assert selection_of(unset) == Selection(PLEX_FIELDS - {"rating"}, clear=False)
+
+
+@pytest.mark.parametrize("words", ["title, tags", "title tags", " Title;TAGS,,title", ["tags", "Title"]])
+def test_fields_are_skipped(words: object) -> None:
+    """Fields named in any case, separated by spaces or commas or as a list, are left alone."""
+    assert selection_of(words).fields == PLEX_FIELDS - {"rating", "title", "tags"}
+
+
+def test_the_rating_and_emptying_can_be_switched_on() -> None:
+    """+rating sends the rating, +empty sends empty values."""
+    assert selection_of("+rating +empty") == Selection(PLEX_FIELDS, clear=True)
+
+
+@pytest.mark.parametrize("text", ["title tag", "+title", "hunter22", "title groups"])
+def test_an_unknown_field_is_a_problem(text: str) -> None:
+    """A misspelled name stops the destination; the problem gives its position without quoting it."""
+    (problem,) = problems("jellyfin", {"url": "http://host", "key": KEY, "skip_fields": text})
+    assert problem.field == "skip_fields"
+    assert f"entry {len(text.split())} must be one of title, details" in problem.message
+    assert "nothing is sent" in problem.message
+    assert "hunter22" not in problem.message
+
+
+@pytest.mark.parametrize("kind", ["jellyfin", "plex"])
+@pytest.mark.parametrize("key", ["add_only", "images"])
 @pytest.mark.parametrize("value", ["yes", 2, [True]])
-def test_an_invalid_switch(value: object) -> None:
+def test_an_invalid_switch(kind: str, key: str, value: object) -> None:
     """A value that is neither on nor off is a problem, not a guess."""
-    _, (problem,) = selection_of("", value)
-    assert problem.setting == "x_add_only"
-
-
-def test_the_fingerprint_is_of_the_own_settings() -> None:
-    """A destination's fingerprint changes with each of its own settings and with no other."""
-    raw = {"x_url": "http://a", "x_key": "1", "xy_key": "2", "path_map": "/a => /b"}
-    assert fingerprint(raw, "x") == fingerprint({**raw, "path_map": "", "xy_key": ""}, "x")
-    assert fingerprint(raw, "x") != fingerprint({**raw, "x_key": "3"}, "x")
-    assert "http" not in fingerprint(raw, "x")
+    (problem,) = problems(kind, {"url": "http://host", "key": KEY, key: value})
+    assert problem.field == key
 
 
 # Paths
@@ -226,9 +217,9 @@ def test_paths_are_compared_exactly(one: str, other: str, same: bool) -> None:
 )
 def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
     """A suggested rule, pasted into path_map, maps Stash's path to the server's."""
-    settings, problems = parse({"path_map": rule_between(stash, server)})
-    assert problems == ()
-    assert same_path(settings.path_map.apply(stash), server)
+    shared, wrong = parse(Shared, {"path_map": rule_between(stash, server)})
+    assert wrong == []
+    assert same_path(shared.path_map.apply(stash), server)
 
 
 def test_a_rule_for_windows_is_as_short_as_can_be() -> None:
@@ -326,7 +317,7 @@ def test_ambiguous_names_both() -> None:
 
 def test_the_state_of_a_scene() -> None:
     """The selected fields have the scene's values, the others are None."""
-    selection, _ = selection_of("details +rating")
+    selection = Selection(frozenset(ALL_FIELDS) - {"details"})
     assert wanted_state(scene(), selection) == State(
         title="A Title",
         details=None,
@@ -343,7 +334,7 @@ def test_the_state_of_a_scene() -> None:
 
 def test_without_a_title_the_stem_is_the_title() -> None:
     """A scene without a title gets its file name without the extension."""
-    selection, _ = selection_of()
+    selection = Selection(frozenset(ALL_FIELDS))
     assert wanted_state(scene("/data/My film.v2.mkv", title=""), selection).title == "My film.v2"
 
 
@@ -354,13 +345,13 @@ EMPTY = scene(
 
 def test_what_is_empty_in_stash_leaves_the_server_alone() -> None:
     """A value that is empty in Stash changes nothing on the server."""
-    selection, _ = selection_of("+rating")
+    selection = Selection(frozenset(ALL_FIELDS))
     assert wanted_state(EMPTY, selection) == State(title="one", ids="17")
 
 
 def test_what_is_empty_in_stash_empties_the_server_when_asked_to() -> None:
     """With +empty a value that is empty in Stash is emptied on the server, except the title."""
-    selection, _ = selection_of("+rating +empty")
+    selection = Selection(frozenset(ALL_FIELDS), clear=True)
     assert wanted_state(EMPTY, selection) == State("one", "", "", "", (), (), (), "", 0.0, "17")
 
 
@@ -488,20 +479,20 @@ def test_what_servers_answer_to_a_write_counts(headers: dict[str, str], body: by
     check_write(Answer(200, headers, body, whole=True), SERVER)
 
 
-def test_wrong_settings_are_named() -> None:
-    """The advice for a wrong key or address names the setting."""
+def test_wrong_fields_are_named() -> None:
+    """The advice for a wrong key or address names the field."""
     said = advice(SERVER, "make a key")
-    assert {status: "Jellyfin, API key" in text for status, text in said.items()} == {
+    assert {status: '"API key"' in text for status, text in said.items()} == {
         401: True,
         403: True,
         404: False,
         405: False,
     }
-    assert all("Jellyfin, address" in said[status] for status in (404, 405))
+    assert all('"Address"' in said[status] for status in (404, 405))
     failed = unexpected(SERVER, Answer(200, {}, b"[]", whole=True), "[]", "no list")
     assert failed.failure is Failure.DESTINATION
     assert "as Jellyfin never does (no list)" in failed.message
-    assert 'Check "Jellyfin, address"' in failed.message
+    assert 'Check "Address"' in failed.message
     assert failed.answer == "[]"
 
 

@@ -63,9 +63,7 @@ def test_each_trouble_and_its_end_is_shown_once(tmp_path: Path, capfd: pytest.Ca
         assert shown(tmp_path, capfd) == []
         worker.pool.health = ILL
         dead = bury(tmp_path, 1, Failure.ITEM_REFUSED)
-        control.put(
-            worker.queue.connection, control.PROBLEMS, [["webhook_url", 'Setting "Webhook, URL" is wrong']]
-        )
+        control.put(worker.queue.connection, control.PROBLEMS, [["plex", "url", '"Address" is wrong']])
         for _ in range(3):
             worker.notices.update()
             worker.start()
@@ -73,7 +71,7 @@ def test_each_trouble_and_its_end_is_shown_once(tmp_path: Path, capfd: pytest.Ca
         assert len(lines) == 3
         assert lines[0].startswith(f"{NAME}: deliveries wait since ")
         assert "It refuses the API key (401). Fix this, then press" in lines[0]
-        settings = 'Settings that can\'t be used: 1. Setting "Webhook, URL" is wrong.'
+        settings = 'Settings that can\'t be used: 1. plex: "Address" is wrong.'
         assert settings in lines
         assert 'Dead letters: 1. Press "Review dead letters" to see what failed and why.' in lines
         for _ in range(3):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stash_courier.worker.connections.model import Shared
+from stash_courier.worker.fields import parse
 from stash_courier.worker.paths import PathMap, is_windows, matches_prefix
-from stash_courier.worker.settings import parse
 
 
 @pytest.mark.parametrize(
@@ -88,9 +89,9 @@ def test_prefix_ends_at_a_component(path: str, prefix: str, matches: bool) -> No
 )
 def test_path_map(rules: str, path: str, mapped: str) -> None:
     """Destinations get paths as they know them: by the longest rule, with the target's separators."""
-    settings, problems = parse({"path_map": rules})
-    assert problems == ()
-    assert settings.path_map.apply(path) == mapped
+    shared, problems = parse(Shared, {"path_map": rules})
+    assert problems == []
+    assert shared.path_map.apply(path) == mapped
 
 
 def test_rule_for_names_the_rule_that_was_used() -> None:

@@ -1,4 +1,4 @@
-"""The Plex destination without a server: its settings, and what one edit says."""
+"""The Plex destination without a server: its fields, and what one edit says."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from urllib.parse import unquote
 
 import pytest
 
-from stash_courier.worker.destinations import load
 from stash_courier.worker.destinations.media.state import State
 from stash_courier.worker.destinations.plex.api import PlexItem, Section, split
-from stash_courier.worker.destinations.plex.destination import KIND, Plex, configure
+from stash_courier.worker.destinations.plex.destination import make
 from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
-from stash_courier.worker.settings import Settings, label
+from stash_courier.worker.stash.covers import no_cover
+from tests.support.connections import connection, problems
 
 TOKEN = "plex-Token_7Yx"
-RAW = {"plex_url": "http://127.0.0.1:32400", "plex_token": TOKEN}
+VALUES = {"url": "http://127.0.0.1:32400", "key": TOKEN}
 FILMS = Section("Films", ("/media",), "3", "movie")
 NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
 ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
 
 
-def problem(**raw: object) -> str:
-    """The message about settings that make no destination."""
-    made, problems = configure({**RAW, **raw}, Settings())
-    assert made == []
-    (only,) = problems
+def problem(**values: object) -> str:
+    """The only message about these values."""
+    (only,) = problems("plex", {**VALUES, **values})
     return only.message
 
 
@@ -40,101 +38,47 @@ def edit(have: PlexItem, *, add_only: bool = False, **wanted: object) -> PlexEdi
     return edit_for(have, State(**wanted), add_only=add_only)  # type: ignore[arg-type]
 
 
-# Settings
-
-
-def test_without_an_address_there_is_no_plex() -> None:
-    """Without an address there is no destination and no problem."""
-    assert configure({}, Settings()) == ([], [])
-    assert configure({"plex_url": "  ", "plex_token": "", "plex_add_only": False}, Settings()) == ([], [])
-
-
-def test_an_address_and_a_token_make_a_destination() -> None:
-    """An address and a token make a destination with the id plex."""
-    loaded = load(RAW, Settings())
-    assert list(loaded.destinations) == ["plex"]
-    assert loaded.problems == ()
-    loaded.destinations["plex"].close()
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("192.168.1.5:32400", "http://"),
-        ("plex.local", "http://"),
-        ("ftp://plex", "http://"),
-        ("http://", "not a valid URL"),
-        ("http://plex:99999", "not a valid URL"),
-        ("http://plex:32400/web/index.html#!/", "page"),
-        ("http://plex:32400/web", "page"),
-        ("http://plex:32400/?X-Plex-Token=abc", "page"),
-    ],
-)
-def test_a_bad_address_is_explained(url: str, said: str) -> None:
-    """An invalid address stops only Plex and is named without showing a token in it."""
-    message = problem(plex_url=url)
-    assert message.startswith(f"{label('plex_url')} ")
-    assert said in message
-    assert "abc" not in message
-
-
-@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "HTTP://h:1", " http://h:1 "])
-def test_a_slash_at_the_end_changes_nothing(url: str) -> None:
-    """An address works with and without a trailing slash."""
-    made, problems = configure({**RAW, "plex_url": url}, Settings())
-    assert problems == []
-    assert made[0]._server.url == "http://h:1"
-    made[0].close()
-
-
-@pytest.mark.parametrize("token", ["", "   ", "two words", "tökén", 'quo"te', "line\nbreak"])
-def test_a_bad_token_is_explained(token: str) -> None:
-    """A missing or damaged token is reported without showing it."""
-    message = problem(plex_token=token)
-    assert message.startswith(f"{label('plex_token')} ")
-    assert not token.strip() or token not in message
+# Fields
 
 
 def test_a_bad_choice_of_fields_stops_plex() -> None:
     """A misspelled field stops Plex, since its purpose was to protect a field."""
-    message = problem(plex_skip_fields="title, detials")
-    assert "word 2" in message
+    message = problem(skip_fields="title, detials")
+    assert message.startswith('"Fields to leave alone" ')
+    assert "entry 2" in message
     assert "details" in message
-    assert problem(plex_skip_fields="ids").startswith(f"{label('plex_skip_fields')} ")  # Plex can't hold them
-    assert problem(plex_images="perhaps").startswith(f"{label('plex_images')} ")
-    assert problem(plex_add_only=3).startswith(f"{label('plex_add_only')} ")
+    assert problem(skip_fields="ids").startswith('"Fields to leave alone" ')  # Plex can't hold them
+    assert problem(images="perhaps").startswith('"Send covers" ')
+    assert problem(add_only=3).startswith('"Lists are only added to" ')
+    assert problem(key="two words").startswith('"Token" ')
 
 
-def test_every_setting_is_in_the_fingerprint() -> None:
-    """The fingerprint changes with every setting of Plex and with no other."""
+def test_every_field_is_in_the_fingerprint() -> None:
+    """The fingerprint changes with every field that only Plex has and with no other."""
 
-    def fingerprint(**raw: object) -> str:
-        ((made,), _) = configure({**RAW, **raw}, Settings())
-        made.close()
-        return made.fingerprint
+    def fingerprint(**values: object) -> str:
+        return connection("plex", {**VALUES, **values}).fingerprint
 
     changed = [
-        fingerprint(plex_token="other-token"),
-        fingerprint(plex_libraries="Films"),
-        fingerprint(plex_skip_fields="title"),
-        fingerprint(plex_add_only=True),
-        fingerprint(plex_images=True),
-        fingerprint(plex_url="http://127.0.0.1:1"),
+        fingerprint(key="other-token"),
+        fingerprint(libraries="Films"),
+        fingerprint(skip_fields="title"),
+        fingerprint(add_only=True),
+        fingerprint(images=True),
+        fingerprint(url="http://127.0.0.1:1"),
     ]
     assert len({fingerprint(), *changed}) == 7
-    assert fingerprint(webhook_url="http://x") == fingerprint()
+    assert fingerprint(path_map="/a => /b", skip_tags="x", attempts=3) == fingerprint()
     assert TOKEN not in fingerprint()
 
 
 def test_no_secret_in_a_repr() -> None:
     """The repr of a destination's parts shows no token and no login."""
-    made, _ = configure({**RAW, "plex_url": "http://me:pass-word@h:1"}, Settings())
-    assert isinstance(made[0], Plex)
-    assert made[0].id == KIND
-    for shown in (repr(made[0]), repr(made[0]._server), made[0].fingerprint):
+    made = make(connection("plex", {**VALUES, "url": "http://me:pass-word@h:1"}), no_cover)
+    for shown in (repr(made), repr(made._server), made.fingerprint):
         assert TOKEN not in shown
         assert "pass-word" not in shown
-    made[0].close()
+    made.close()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS, Decision, decide
-from stash_courier.worker.settings import Settings
 
 NOW = 1_000_000.0
 SCHEDULE = (5.0, 300.0, 1800.0)
@@ -31,7 +31,7 @@ def decided(
         DeliveryFailed(failure, "it failed", retry_after=retry_after),
         NOW,
         held=held,
-        settings=Settings(worker_schedule=SCHEDULE, worker_attempts=max_attempts),
+        policy=Policy(max_attempts, 1, SCHEDULE, 0.0, 15.0),
         rng=lambda: rng,
     )
 

@@ -70,7 +70,7 @@ def test_at_most_one_in_flight(driver: QueueDriver, tmp_path: Path, clock: Clock
 def test_edits_go_before_a_hundred_thousand_others(driver: QueueDriver) -> None:
     """Edits are delivered before the scenes of "Send all scenes", even an edit of one of those."""
     driver.queue.route(
-        [event(scene, seq=scene, priority=BULK, at=START - 9) for scene in range(1, 100_001)], [DEST], 0.0
+        [event(scene, seq=scene, priority=BULK, at=START - 9) for scene in range(1, 100_001)], {DEST: 0.0}
     )
     driver.route(event(200_000), event(70_000, "update", "title"))
     claimed = driver.claim(limit=3)

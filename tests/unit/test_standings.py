@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin.snapshot import Configured, Snapshot
+from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import standings
 from stash_courier.plugin.text.words import since
 from stash_courier.queue.jobs import Backlog
+from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.fields import Problem
 from tests.support.press import HOOK
 
 NOW = 1_800_000_000.0
@@ -18,19 +21,36 @@ HOUR, DAY = 3600.0, 86_400.0
 WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
 WAITING = Backlog(total=12, retrying=3, in_flight=7, oldest=NOW - 300, next_due=NOW + 180, requests=2)
 COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
-SECRET = '"Webhook, signing secret"'
+SECRET = '"Signing secret"'
 URL = '"Webhook, URL"'
+BAD_URL = Problem("webhook_url", "URL 1 is wrong.")
 
 
-def line(health: Health, waits: Backlog = NOTHING, *, usable: bool = True, **fields: Any) -> str:
+def entry(name: str = HOOK, state: State = "on") -> Entry:
+    """A connection."""
+    return Entry(name, name, "webhook", state)
+
+
+def loaded(*entries: Entry, problems: tuple[Problem, ...] = (), faults: tuple[str, ...] = ()) -> Loaded:
+    """What is set up. ``faults``: what to correct in the connection HOOK. A problem hides connections."""
+    known = {one.id: one for one in entries}
+    return Loaded(
+        entries=known,
+        problems=problems,
+        unsure=bool(problems),
+        unusable={HOOK: faults} if faults else {},
+    )
+
+
+def line(health: Health, waits: Backlog = NOTHING, known: Loaded | None = None, **fields: Any) -> str:
     """The line about the destination."""
     moment = seen(health, waits, **fields)
-    return standings.standing(moment, HOOK, usable=usable).line(moment)
+    return standings.standing(moment, HOOK, known or loaded(entry())).line(moment)
 
 
-def by_id(moment: Snapshot, configured: Configured | None) -> dict[str, standings.Standing]:
+def by_id(moment: Snapshot, known: Loaded | None) -> dict[str, standings.Standing]:
     """The destinations that are shown."""
-    return {one.destination: one for one in standings.standings(moment, configured)}
+    return {one.destination: one for one in standings.standings(moment, known)}
 
 
 def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snapshot:
@@ -85,7 +105,7 @@ def test_a_day_of_503_points_to_the_ip_filter() -> None:
 def test_a_destination_that_is_gone_waits_for_its_settings() -> None:
     """After a 410 there is no next try, and the owner reads what to change."""
     shown = line(Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR))
-    assert shown.startswith(f"{HOOK}: switched off {since(NOW - HOUR, NOW)}. nas answered 410 Gone. ")
+    assert shown.startswith(f"{HOOK}: gone {since(NOW - HOUR, NOW)}. nas answered 410 Gone. ")
     assert "Next try" not in shown
     assert "Enter its new address" in shown
 
@@ -98,54 +118,78 @@ def test_a_destination_that_asked_to_wait_shows_until_when() -> None:
 
 def test_a_removed_destination_shows_how_long_its_deliveries_are_kept() -> None:
     """What waits for a destination that left the settings is shown with its end and the way back."""
-    shown = line(Health(removed_at=NOW - 2 * DAY), WAITING, usable=False)
+    shown = line(Health(removed_at=NOW - 2 * DAY), WAITING, loaded())
     assert shown.startswith(f"{HOOK}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the settings. ")
     assert "it becomes dead letters in 28 days" in shown
     assert shown.endswith(COUNTS)
 
 
-def test_a_broken_destination_names_the_settings_and_what_waits() -> None:
-    """A destination with invalid settings shows which ones, and that what waits is kept."""
-    configured = Configured(unusable=frozenset({HOOK}), faults={"webhook": ("webhook_secret",)})
+@pytest.mark.parametrize(("state", "said"), [("paused", "paused"), ("off", "switched off")])
+def test_a_connection_that_is_paused_or_off_says_so(state: State, said: str) -> None:
+    """What the owner paused or switched off is no trouble, whatever went wrong before, and shows what waits."""
+    health = Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40)
+    known = loaded(entry(state=state))
+    moment = seen(health, WAITING)
+    one = standings.standing(moment, HOOK, known)
+    assert one.line(moment) == f"{HOOK}: {said}. {COUNTS}"
+    assert not one.troubled
+    assert line(health, WAITING, known, paused_since=NOW - 5) == f"{HOOK}: {said}. {COUNTS}"
+
+
+def test_a_connection_that_is_leaving_still_sends() -> None:
+    """A connection that is deleted once everything was sent shows how that goes."""
+    assert line(WELL, WAITING, loaded(entry(state="leaving"))).startswith(f"{HOOK}: working. {COUNTS}")
+
+
+def test_a_broken_destination_names_the_fields_and_what_waits() -> None:
+    """A destination with invalid fields shows which ones, and that what waits is kept."""
+    known = loaded(entry(), faults=(SECRET,))
     moment = seen(waits=WAITING)
-    found = by_id(moment, configured)[HOOK]
+    found = by_id(moment, known)[HOOK]
     assert found.state == "broken"
-    assert found.line(moment) == f"{HOOK}: unusable. Settings to correct: {SECRET}. {COUNTS}"
-    two = Configured(faults={"webhook": ("webhook_url", "webhook_secret")})
-    shown = by_id(seen(), two)[HOOK].line(seen())
-    assert shown == f"{HOOK}: unusable. Settings to correct: {URL}, {SECRET}. Waiting: 0."
+    assert found.troubled
+    assert found.line(moment) == f"{HOOK}: unusable. To correct: {SECRET}. {COUNTS}"
+    two = loaded(entry(), faults=(URL, SECRET, URL))
+    assert by_id(seen(), two)[HOOK].line(seen()) == f"{HOOK}: unusable. To correct: {URL}, {SECRET}. Waiting: 0."
+    off = loaded(entry(state="off"), faults=(SECRET,))
+    assert by_id(seen(), off)[HOOK].state == "broken"
 
 
-def test_a_new_destination_with_an_invalid_setting_is_shown() -> None:
+def test_a_new_destination_with_an_invalid_field_is_shown() -> None:
     """At first set-up a destination with a bad secret is shown before the worker has stored anything about it."""
-    configured = Configured(unusable=frozenset({"webhook:new"}), faults={"webhook": ("webhook_secret",)})
-    assert by_id(seen(), configured)["webhook:new"].state == "broken"
+    known = loaded(entry(), faults=(SECRET,))
+    assert by_id(seen(healths={}), known)[HOOK].state == "broken"
+
+
+def test_a_destination_that_unreadable_settings_hide_is_shown() -> None:
+    """While settings can't be read, a destination that they may name shows what to correct."""
+    known = loaded(entry("plex"), problems=(BAD_URL,))
+    moment = seen(waits=WAITING)
+    assert by_id(moment, known)[HOOK].line(moment) == f"{HOOK}: unusable. To correct: {URL}. {COUNTS}"
+    assert by_id(moment, known)["plex"].state == "well"
 
 
 def test_a_destination_that_is_not_set_up_any_more_is_not_shown() -> None:
-    """A destination that the settings don't name is shown only while something waits for it."""
-    other = Configured(usable=frozenset({"plex"}))
+    """A destination that is not set up is shown only while something waits for it."""
+    other = loaded(entry("plex"))
     assert set(by_id(seen(), other)) == {"plex"}
-    assert set(by_id(seen(), Configured())) == set()
+    assert set(by_id(seen(), loaded())) == set()
     assert by_id(seen(waits=WAITING), other)[HOOK].state == "removed"
     removed = seen(Health(removed_at=NOW - DAY), WAITING)
-    assert by_id(removed, Configured(faults={"webhook": ("webhook_url",)}))[HOOK].state == "removed"
+    assert by_id(removed, loaded(problems=(BAD_URL,)))[HOOK].state == "removed"
     assert by_id(seen(), None)[HOOK].state == "well"  # Stash can't be asked: what was known last
+    assert by_id(removed, None)[HOOK].state == "removed"
 
 
 def test_changes_for_an_unknown_destination_are_shown() -> None:
     """If the only URL is invalid, one line shows how many changes wait for a destination, and why."""
-    configured = Configured(faults={"webhook": ("webhook_url",)})
+    hidden = loaded(problems=(BAD_URL,))
     moment = seen(inbox=3, healths={})
-    shown = standings.undecided(moment, configured, standings.standings(moment, configured))
-    assert shown == (
-        f"Waiting for a destination: 3. Settings to correct: {URL}. What waits is delivered afterwards."
-    )
-    known = seen(inbox=3)
-    assert standings.undecided(known, configured, standings.standings(known, configured)) == ""
-    assert standings.undecided(moment, Configured(frozenset({HOOK}), faults=configured.faults), []) == ""
-    assert standings.undecided(moment, None, []) == standings.undecided(moment, Configured(), []) == ""
-    assert standings.undecided(seen(healths={}), configured, []) == ""
+    shown = standings.undecided(moment, hidden)
+    assert shown == f"Waiting for a destination: 3. To correct: {URL}. What waits is delivered afterwards."
+    assert standings.undecided(moment, loaded(entry(), problems=(BAD_URL,))) == ""
+    assert standings.undecided(moment, None) == standings.undecided(moment, loaded()) == ""
+    assert standings.undecided(seen(healths={}), hidden) == ""
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,19 @@ def test_status_without_stash_shows_what_the_worker_knew(tmp_path: Path) -> None
     """While Stash can't be asked, destinations and problems with settings are those last known."""
     queue = SceneQueue(tmp_path)
     control.put_state(queue.connection, HOOK, {"state": "well", "last_success": time.time() - 100})
-    control.put(queue.connection, control.PROBLEMS, [["worker_sweep_minutes", MUST]])
+    control.put(
+        queue.connection, control.PROBLEMS, [["", "worker_sweep_minutes", MUST], ["plex", "key", "It is empty."]]
+    )
     control.put(queue.connection, control.UNSEEN, "5 dead letters will be deleted soon.")
     queue.close()
     answer = press(tmp_path, "status")
     assert [one["id"] for one in answer["destinations"]] == [HOOK]
-    assert answer["problems"] == [{"setting": "worker_sweep_minutes", "message": MUST}]
+    assert answer["problems"] == [
+        {"connection": "", "field": "worker_sweep_minutes", "message": MUST},
+        {"connection": "plex", "field": "key", "message": "It is empty."},
+    ]
     assert MUST in answer["lines"]
+    assert "plex: It is empty." in answer["lines"]
     assert "5 dead letters will be deleted soon." in answer["lines"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
@@ -10,9 +9,8 @@ from standardwebhooks.webhooks import Webhook as Judge
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.webhook.destination import TEST_TYPE
-from stash_courier.worker.paths import PathMap
 from tests.standin.receivers import Received, Receiver, Reply
-from tests.support.webhook_samples import MAPPED, SCENE, SECRET, UPDATE, destinations
+from tests.support.webhook_samples import SCENE, SECRET, UPDATE, webhook
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -25,8 +23,8 @@ def test_a_refusal_shows_no_secret() -> None:
 
     with Receiver(echo) as receiver:
         url = receiver.url.replace("://", "://bob:hunter2@") + "hooks/abcdefghijklmnop/x?token=tok-en"
-        raw = {"webhook_url": url, "webhook_secret": SECRET, "webhook_headers": "X-Gate: open-sesame"}
-        (destination,) = destinations(raw)
+        raw = {"url": url, "secret": SECRET, "headers": "X-Gate: open-sesame"}
+        destination = webhook(raw)
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
         report = destination.check(SCENE)
@@ -35,7 +33,7 @@ def test_a_refusal_shows_no_secret() -> None:
     shown = caught.value.message + caught.value.answer + repr(caught.value) + " ".join(report.lines)
     for secret in ("hunter2", "abcdefghijklmnop", "tok-en", SECRET, "open-sesame", "Ym9iOmh1bnRlcjI="):
         assert secret not in shown
-    assert 'check "Webhook, URL"' in caught.value.message
+    assert 'check "Address"' in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,7 @@ def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
         return Reply(400, body=f'Cannot POST {received.path}; unknown token "{token}" at this webhook'.encode())
 
     with Receiver(echo) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url + path})
+        destination = webhook({"url": receiver.url + path})
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
         destination.close()
@@ -68,7 +66,7 @@ def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
 def test_a_test_event_shows_what_would_arrive() -> None:
     """A test sends a real scene under its own type, and reports that it was accepted and with which path."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})
+        destination = webhook({"url": receiver.url, "secret": SECRET})
         report = destination.check(SCENE)
         destination.close()
     (got,) = receiver.received
@@ -85,29 +83,28 @@ def test_a_test_event_shows_what_would_arrive() -> None:
 def test_a_test_without_a_scene_works() -> None:
     """The webhook can be tested while Stash has no scene."""
     with Receiver() as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
+        destination = webhook({"url": receiver.url})
         empty = destination.check(None)
         destination.close()
     assert empty.ok
-    assert 'unsigned, because "Webhook, signing secret" is empty' in empty.lines[0]
+    assert 'unsigned, because "Signing secret" is empty' in empty.lines[0]
     assert empty.notes == ()
 
 
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ((), "Scene 17 is sent with the path /data/a/one.mkv."),
+        ("", "Scene 17 is sent with the path /data/a/one.mkv."),
         (
-            (("/films", "/media"),),
+            "/films => /media",
             'Scene 17 is sent with the path /data/a/one.mkv, as it is in Stash: no rule of "Path map" matches it.',
         ),
     ],
 )
-def test_an_unmapped_path_is_reported(rules: tuple[tuple[str, str], ...], said: str) -> None:
+def test_an_unmapped_path_is_reported(rules: str, said: str) -> None:
     """A test reports the path that is sent, and that no rule matches it only if there are rules."""
     with Receiver() as receiver:
-        settings = dataclasses.replace(MAPPED, path_map=PathMap(rules))
-        (destination,) = destinations({"webhook_url": receiver.url}, settings)
+        destination = webhook({"url": receiver.url, "path_map": rules})
         report = destination.check(SCENE)
         destination.close()
     assert report.notes == (said,)
@@ -116,7 +113,7 @@ def test_an_unmapped_path_is_reported(rules: tuple[tuple[str, str], ...], said: 
 def test_a_test_that_fails_says_what_to_do() -> None:
     """A test that fails reports what happened, what the receiver answered and what to do."""
     with Receiver(Reply(401, body=b"bad key")) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
+        destination = webhook({"url": receiver.url})
         report = destination.check(SCENE)
         destination.close()
     assert not report.ok
@@ -128,7 +125,7 @@ def test_a_test_that_fails_says_what_to_do() -> None:
 def test_a_500_points_to_the_receivers_log() -> None:
     """The advice for a server error fits any receiver."""
     with Receiver(Reply(500)) as receiver:
-        (destination,) = destinations({"webhook_url": receiver.url})
+        destination = webhook({"url": receiver.url})
         with pytest.raises(DeliveryFailed) as caught:
             destination.deliver(UPDATE, SCENE)
         destination.close()

@@ -20,15 +20,14 @@ from stash_courier.queue.jobs import Delivery, Named, Scene
 from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.destinations.webhook.messages import LARGEST_BODY, serialize
 from tests.standin.receivers import Receiver
+from tests.support.connections import connection
 from tests.support.webhook_samples import (
     DESTROY,
-    MAPPED,
     OLD_SECRET,
     SCENE,
     SECRET,
     UPDATE,
     delivered,
-    destinations,
 )
 
 pytestmark = pytest.mark.timeout(30)
@@ -118,7 +117,7 @@ def test_a_path_that_is_not_utf8_arrives_intact() -> None:
     """A file name that isn't valid UTF-8 arrives and can be converted back into the same bytes."""
     path = b"/data/\xff\xfe.mkv".decode("utf-8", "surrogateescape")
     scene = dataclasses.replace(SCENE, files=(dataclasses.replace(SCENE.files[0], path=path),))
-    got = delivered({"webhook_secret": SECRET}, UPDATE, scene)
+    got = delivered({"secret": SECRET}, UPDATE, scene)
     assert got.body.isascii()
     assert got.json()["data"]["path"].encode("utf-8", "surrogateescape") == b"/media/\xff\xfe.mkv"
 
@@ -136,7 +135,7 @@ def test_a_huge_scene_is_identified_but_not_sent() -> None:
     fits = dataclasses.replace(SCENE, details="")
     room = LARGEST_BODY - len(delivered({}, UPDATE, fits).body)
     whole = delivered({}, UPDATE, dataclasses.replace(SCENE, details="x" * room)).json()
-    cut = delivered({"webhook_secret": SECRET}, UPDATE, dataclasses.replace(SCENE, details="x" * (room + 1)))
+    cut = delivered({"secret": SECRET}, UPDATE, dataclasses.replace(SCENE, details="x" * (room + 1)))
     assert len(whole["data"]["details"]) == room
     assert "truncated" not in whole["data"]
     data = cut.json()["data"]
@@ -158,7 +157,7 @@ def test_a_huge_scene_is_identified_but_not_sent() -> None:
 
 def test_the_signature_is_what_standard_webhooks_verifies() -> None:
     """A receiver with the same secret verifies each message, and rejects a changed one or another secret."""
-    got = delivered({"webhook_secret": SECRET})
+    got = delivered({"secret": SECRET})
     body = got.body.decode()
     assert Judge(SECRET).verify(body, dict(got.headers)) == got.json()
     with pytest.raises(WebhookVerificationError):
@@ -174,11 +173,10 @@ def test_a_retry_has_the_same_id_and_its_own_time() -> None:
     """A retry has the id of the first attempt and is signed with the time at which it is sent."""
     times = iter([1_767_225_700.0, 1_767_229_300.9])
     with Receiver() as receiver:
-        made = destinations({"webhook_url": receiver.url, "webhook_secret": SECRET})[0]
-        destination = Webhook(made.id, made._target, made._signing, {}, MAPPED, clock=lambda: next(times))
+        values = {"url": receiver.url, "secret": SECRET}
+        destination = Webhook(connection("webhook", values), clock=lambda: next(times))
         destination.deliver(UPDATE, SCENE)
         destination.deliver(dataclasses.replace(UPDATE, counted_attempts=1, attempts=1), SCENE)
-        made.close()
         destination.close()
     first, second = receiver.received
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -217,15 +215,15 @@ def test_truncated_messages_of_different_scenes_differ_in_their_ids() -> None:
 
 def test_both_secrets_verify_while_one_is_rotated() -> None:
     """With two secrets, a receiver that has either of them verifies the message."""
-    got = delivered({"webhook_secret": f"{SECRET}  {OLD_SECRET}"})
+    got = delivered({"secret": f"{SECRET}  {OLD_SECRET}"})
     for secret in (SECRET, OLD_SECRET):
         Judge(secret).verify(got.body.decode(), dict(got.headers))
     assert got.headers["webhook-signature"].count("v1,") == 2
 
 
 def test_github_style_receivers_use_the_secret_as_written() -> None:
-    """The key of X-Hub-Signature-256 is the first secret as it is in the settings, including whsec_."""
-    got = delivered({"webhook_secret": f"{SECRET} {OLD_SECRET}"})
+    """The key of X-Hub-Signature-256 is the first secret as it was entered, including whsec_."""
+    got = delivered({"secret": f"{SECRET} {OLD_SECRET}"})
     expected = hmac.new(SECRET.encode(), got.body, hashlib.sha256).hexdigest()
     assert got.headers["x-hub-signature-256"] == f"sha256={expected}"
 

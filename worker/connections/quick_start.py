@@ -12,10 +12,12 @@ value is kept, and the same value is ignored from then on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from stash_courier.worker.connections.model import Entry
+from stash_courier.queue.events import EVENTS
+from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.fields import BadSetting, Problem
 from stash_courier.worker.http.addresses import Target, read_target
@@ -97,15 +99,15 @@ def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
         if _digest(url, raw[url]) in stored.converted:
             returned.append(url)
             continue
-        values = {field: raw[key] for key, field in names.items() if _set(raw, key)}
-        entries.append(_entry(_unused(kind, f"{kind}:{_host(str(raw[url]))}", used), kind, values, raw))
+        values = {name: raw[key] for key, name in names.items() if _set(raw, key)}
+        entries.append(_entry(_unused(kind, used), kind, values, raw))
     targets, bad_urls = _webhooks(raw)
     for target in targets:
         if _digest(WEBHOOKS, target.text) in stored.converted:
             returned.append(WEBHOOKS)
             continue
         values = {"url": target.text, **({"secret": raw["webhook_secret"]} if _set(raw, "webhook_secret") else {})}
-        entries.append(_entry(_unused(target.id, target.id, used), "webhook", values, raw))
+        entries.append(_entry(_unused(target.id, used), "webhook", values, raw))
     return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
 
 
@@ -119,17 +121,20 @@ def converted(raw: Mapping[str, object], stored: Stored, kind: str = "") -> tupl
     """
     implicit = read(raw, stored)
     chosen = [entry for entry in implicit.entries if kind in {"", entry.kind}]
-    made = [replace(entry, implicit=False, values=_with_former(entry, raw, implicit)) for entry in chosen]
-    gone = set(_keys(kind)) if kind else {*QUICK, *FORMER, *RENAMED}
-    if len(chosen) == len(implicit.entries):
+    made = [_with_former(entry, raw, implicit) for entry in chosen]
+    kinds = (kind,) if kind else (*SERVERS, "webhook")
+    # A key without an address makes no connection, so it stays for the address that may follow.
+    gone = {key for one in kinds if _set(raw, _keys(one)[0]) for key in _keys(one)}
+    if gone and len(chosen) == len(implicit.entries):
         gone.add("path_map")  # no implicit connection is left that needs it
-    gone = {key for key in gone if _set(raw, key)}
+    gone = {key for key in gone | (set() if kind else {*FORMER, *RENAMED}) if _set(raw, key)}
     known_again = {*FORMER, *RENAMED, *(_keys(server)[0] for server in SERVERS)}
     digests = {_digest(key, raw[key]) for key in gone & known_again}
     if WEBHOOKS in gone:
         digests.update(_digest(WEBHOOKS, target.text) for target in _webhooks(raw)[0])
     left = {key: value for key, value in raw.items() if key not in gone}
-    for key in gone & RENAMED.keys() - {*implicit.returned}:
+    # Also if it is known as converted: a crash may have come before Stash stored it under its new key.
+    for key in gone & RENAMED.keys():
         if not _set(raw, RENAMED[key]):
             left[RENAMED[key]] = raw[key]
     found = replace(stored, entries=(*stored.entries, *made), converted=stored.converted | digests)
@@ -141,14 +146,26 @@ def _keys(kind: str) -> list[str]:
     return list(SERVERS.get(kind, {WEBHOOKS: "url", "webhook_secret": "secret"}))
 
 
-def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> dict[str, object]:
-    """A connection's values with those that earlier versions had on Stash's page."""
+def unclaimed(implicit: Implicit) -> list[str]:
+    """Keys of settings of earlier versions that no connection takes over."""
+    kinds = {entry.kind for entry in implicit.entries}
+    return [key for key in implicit.former if key in FORMER and not kinds & _kinds_of(key)]
+
+
+def _kinds_of(key: str) -> set[str]:
+    kind = FORMER[key][0]
+    return {kind} if kind else {*SERVERS, "webhook"}
+
+
+def _with_former(entry: Entry, raw: Mapping[str, object], implicit: Implicit) -> Entry:
+    """A real connection with the values that earlier versions had on Stash's page."""
     own = {
-        field: _former_value(key, raw[key])
-        for key, (kind, field) in FORMER.items()
+        name: _former_value(key, raw[key])
+        for key, (kind, name) in FORMER.items()
         if kind in {"", entry.kind} and key in implicit.former
     }
-    return {**own, **entry.values}
+    state: State = "off" if own.get("events") == [] else entry.state  # every event was skipped
+    return replace(entry, implicit=False, state=state, values={**own, **entry.values})
 
 
 def _entry(name: str, kind: str, values: Mapping[str, object], raw: Mapping[str, object]) -> Entry:
@@ -189,20 +206,10 @@ def _webhooks(raw: Mapping[str, object]) -> tuple[list[_Webhook], list[Problem]]
     return webhooks, problems
 
 
-def _host(url: str) -> str:
-    """``host[:port]`` of a URL; "?" if it can't be used."""
-    try:
-        return read_target(url).host
-    except BadSetting:
-        return "?"
-
-
-def _unused(name: str, other: str, used: set[str]) -> str:
-    """An id that no connection has or had."""
-    number = 2
-    found = name if name not in used else other
-    while found in used:
-        found, number = f"{other}-{number}", number + 1
+def _unused(wanted: str, used: set[str]) -> str:
+    """The wanted id, with a number if a connection has or had it. No other id contains a #."""
+    numbered = (f"{wanted}#{number}" for number in itertools.count(2))
+    found = next(name for name in itertools.chain([wanted], numbered) if name not in used)
     used.add(found)
     return found
 
@@ -211,12 +218,13 @@ def _former_value(key: str, value: object) -> object:
     if key != "filter_skip_events":
         return value
     skipped = str(value).lower().replace(",", " ").replace(";", " ").split()
-    return [event for event in ("create", "update", "destroy") if event not in skipped]
+    # An unknown word stays, so that nothing is sent until it is corrected.
+    return [event for event in EVENTS if event not in skipped] + [word for word in skipped if word not in EVENTS]
 
 
 def _back(key: str) -> str:
     return (
-        f"{label(key)} contains a value that became a connection, so it is not used. An old browser tab may have "
+        f"{label(key)} contains a value that was converted before, so it is not used. An old browser tab may have "
         'written it back. Press "Convert settings" to remove it, and reload Stash\'s pages.'
     )
 

@@ -1,9 +1,10 @@
 """connections.json: the connections that the owner set up, with their secrets. Only this module reads and writes
 it.
 
-The file is replaced as a whole, under a lock, and its revision grows by one. A writer names the revision that it
-started from, so the second of two writers gets a conflict and nothing is lost. A copy of the last good file is
-kept beside it. A damaged file is set aside, and the copy takes its place.
+The file is replaced as a whole, and its revision grows by one. A writer names the revision that it started from,
+so the second of two writers gets a conflict and nothing is lost. A copy of the last good file is kept beside it. A
+damaged file is set aside, and the copy takes its place. All writing, repairs included, is done under a lock.
+Reading a good file needs none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from stash_courier.queue import checks, files, locks
 from stash_courier.worker.connections.model import STATES, Entry, State
 
 FORMAT = 1
+SAVED = 1  # size of the lock file since something was saved: a file that is missing then was lost
 LOCK_SECONDS = 10.0  # how long a writer waits for another; a write takes milliseconds
 
 
@@ -56,11 +58,16 @@ class Store:
         self._known = Stored()
 
     def read(self) -> Stored:
-        """The content; the same object while the file is the same. Never raises: see ``problem``."""
+        """The content. Never raises and never waits: what can't be read is in ``problem``.
+
+        Costs one look at the file's entry in the folder while the file is unchanged.
+        """
         seen = self._signature()
         if self._seen is None or seen != self._seen:
-            self._known = self._read()
-            self._seen = self._signature()
+            self._seen = seen  # from before reading, so that a later write is noticed
+            self._known = self._read(locked=False)
+            if self._known.unknown:
+                self._seen = None
         return self._known
 
     def change(self, revision: int, make: Callable[[Stored], Stored]) -> Stored:
@@ -74,83 +81,116 @@ class Store:
             Conflict: the file has another revision.
             OSError: it can't be read or written; nothing has changed.
         """
-        with self._locked():
-            self._seen = None
-            now = self.read()
+        with self._locked(LOCK_SECONDS) as lock:
+            now = self._read(locked=True)
             if now.unknown and self._file.exists():
-                raise OSError(None, now.problem)
+                raise OSError(now.problem)
             if now.revision != revision:
                 raise Conflict
-            self._write(_encoded(replace(make(now), revision=now.revision + 1)))
-            return self.read()
+            _replace(self._file, _encoded(replace(make(now), revision=now.revision + 1)))
+            os.truncate(lock, SAVED)
+            self._seen = self._signature()
+            self._known = self._read(locked=True)
+            return self._known
 
     def _signature(self) -> object:
         try:
             found = self._file.stat()
         except OSError as error:
             return error.errno
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        give_up = time.monotonic() + LOCK_SECONDS
+    def _locked(self, seconds: float) -> Iterator[int]:
+        """Holds the lock. Raises OSError if another program holds it for this long."""
+        give_up = time.monotonic() + seconds
         while (fd := locks.taken(str(self._lock))) is None:
-            if time.monotonic() > give_up:
-                raise OSError(None, f"{self._lock} is held by another program.")
+            if time.monotonic() >= give_up:
+                raise OSError(f"{self._lock} is held by another program")
             time.sleep(0.01)
         try:
-            yield
+            yield fd
         finally:
             os.close(fd)
 
-    def _read(self) -> Stored:
-        damaged = sorted(self._file.parent.glob(f"{self._file.name}.damaged-*"))
-        note = f"{damaged[-1].name} was damaged and set aside; delete it when you have checked." if damaged else ""
+    def _read(self, *, locked: bool) -> Stored:
+        """The content. What must be written for it, a repair or the copy, is written under the lock."""
+        found, content, wrong = None, None, ""
+        try:
+            found, content = self._look()
+        except _Broken as error:
+            wrong = str(error)
+        else:
+            if content is None or content == _content(self._copy):
+                return found
+        if not locked:
+            try:
+                with self._locked(0.0):
+                    return self._read(locked=True)
+            except OSError as error:
+                if found is not None:
+                    return found  # the copy can wait
+                return Stored(problem=f"{self._file} {wrong} and can't be repaired ({error}).", unknown=True)
+        if found is None or content is None:
+            return self._repaired(wrong)
+        with contextlib.suppress(OSError):
+            _replace(self._copy, content)
+        return found
+
+    def _look(self) -> tuple[Stored, bytes | None]:
+        """The content, also as bytes if it is good. Changes nothing.
+
+        Raises:
+            _Broken: the file must be repaired.
+        """
+        damaged = self._damaged()
+        note = f"{damaged[-1]} was damaged and set aside; delete it when you have checked." if damaged else ""
         try:
             content = self._file.read_bytes()
-        except FileNotFoundError:
-            return self._restored(note)
+            return replace(_decoded(content), problem=note), content
+        except FileNotFoundError as error:
+            if not damaged and not self._copy.exists() and not self._saved_before():
+                return Stored(), None
+            raise _Broken("was missing") from error
         except OSError as error:
             why = f"{self._file} can't be read ({error.strerror}). Check its owner and permissions."
-            return Stored(problem=why, unknown=True)
-        try:
-            found = _decoded(content)
         except _NewerFormat:
             why = f"{self._file} was written by a newer version. Install that version again."
-            return Stored(problem=why, unknown=True)
         except checks.DAMAGE as error:
             reason = str(error) if isinstance(error, ValueError | TypeError) else "a part is missing"
+            raise _Broken(f"was damaged ({reason})") from error
+        return Stored(problem=why, unknown=True), None
+
+    def _repaired(self, wrong: str) -> Stored:
+        """Sets the file aside if there is one, and puts the copy in its place. Needs the lock."""
+        if self._file.exists():
             aside = self._file.with_name(f"{self._file.name}.damaged-{time.time():.0f}")
             try:
                 self._file.replace(aside)
             except OSError as error:
-                why = f"{self._file} is damaged and can't be set aside ({error.strerror})."
+                why = f"{self._file} {wrong} and can't be set aside ({error.strerror})."
                 return Stored(problem=why, unknown=True)
-            return self._restored(f"{self._file} was damaged ({reason}) and set aside as {aside.name}.")
-        if content != _content(self._copy):
-            with contextlib.suppress(OSError):
-                _replace(self._copy, content)
-        return replace(found, problem=note)
-
-    def _restored(self, note: str) -> Stored:
-        """The copy in place of the file; if there is none, nothing was ever saved, or it is lost."""
+            wrong += f" and set aside as {aside.name}"
         content = _content(self._copy)
         try:
-            found = None if content is None else _decoded(content)
+            found = _decoded(content or b"")
         except (*checks.DAMAGE, _NewerFormat):
-            found = None
-        if found is None or content is None:
-            lost = bool(note) or content is not None
-            why = f"{note} There is no good copy of it. Enter the connections again." if lost else ""
-            return Stored(problem=why.strip(), unknown=lost)
+            why = f"{self._file} {wrong}. There is no good copy of it. Restore a backup or enter all again."
+            return Stored(problem=why, unknown=True)
         with contextlib.suppress(OSError):
-            _replace(self._file, content)
-        was = note or f"{self._file} was missing."
-        return replace(found, problem=f"{was} Its copy, revision {found.revision}, is used.")
+            _replace(self._file, content or b"")
+        self._seen = self._signature()
+        return replace(found, problem=f"{self._file} {wrong}. Its copy, revision {found.revision}, is used.")
 
-    def _write(self, content: bytes) -> None:
-        _replace(self._file, content)
-        self._seen = None
+    def _saved_before(self) -> bool:
+        try:
+            return self._lock.stat().st_size == SAVED
+        except OSError:
+            return False
+
+    def _damaged(self) -> list[str]:
+        """Names of the files that were set aside, oldest first."""
+        return sorted(path.name for path in self._file.parent.glob(f"{self._file.name}.damaged-*"))
 
 
 def _content(path: Path) -> bytes | None:
@@ -161,8 +201,8 @@ def _content(path: Path) -> bytes | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Replaces a file, durably, readable by its owner only."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    """Replaces a file, durably, readable by its owner only. Needs the lock."""
+    draft = path.with_name(f"{path.name}.draft")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
             file.write(content)
@@ -173,6 +213,10 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+class _Broken(Exception):
+    """The file is missing or damaged. The message says which, and follows the file's name."""
 
 
 class _NewerFormat(Exception):

@@ -76,9 +76,9 @@ class Registry:
         self._cover = cover
         self._make_pool = make_pool
         self._raw: dict[str, object] | None = None
+        self._stored = Stored()
         self._retired: list[Pool] = []
         self._renamed: dict[str, str] = {}  # former id → the one since
-        self._stored: Stored | None = None
         self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
@@ -97,7 +97,7 @@ class Registry:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
         stored = self._store.read()
-        if self._raw == dict(raw) and self._stored is stored:
+        if self._raw == dict(raw) and self._stored == stored:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
@@ -197,9 +197,9 @@ class Registry:
         left = [entry.id for entry in self._store.read().entries if entry.state == "leaving"]
         for name in left:
             if name in self._loaded.entries and not self._queue.holds(name):
-                with contextlib.suppress(Conflict):  # then the next look does it
+                with contextlib.suppress(Conflict, OSError):  # then the next look does it
                     self._store.change(self._store.read().revision, partial(drafts.deleted, connection=name))
-                log.info("%s is deleted: everything that waited was sent", name)
+                    log.info("%s is deleted: everything that waited was sent", name)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, runtime_checkable
 
+from stash_courier.queue import files
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
@@ -135,13 +136,15 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
     implicit = quick_start.read(raw, stored)
     problems = implicit.problems
     if stored.problem:
-        problems.append(Problem("connections", stored.problem, minor=not stored.unknown))
+        problems.append(Problem(files.CONNECTIONS, stored.problem, minor=not stored.unknown))
+    # Filters may be among these, so nothing is sent.
+    hold = [*map(label, implicit.former), *([label(files.CONNECTIONS)] if stored.unknown else [])]
     entries = {entry.id: entry for entry in (*stored.entries, *implicit.entries)}
     destinations, connections, unusable = {}, {}, {}
     for name, entry in entries.items():
         connection, wrong = configured(entry, settings)
         problems += wrong
-        faults = [field_label(entry.kind, problem.field) for problem in wrong] or list(map(label, implicit.former))
+        faults = [field_label(entry.kind, problem.field) for problem in wrong] or hold
         if faults or connection is None:
             unusable[name] = tuple(dict.fromkeys(faults))
             continue

@@ -6,7 +6,6 @@ import copy
 
 import pytest
 
-from stash_courier.worker.settings import Settings
 from tests.standin.jellyfin import StandInJellyfin
 from tests.support.jellyfin import jellyfin
 from tests.support.media_samples import DISTINCT, delivery, scene
@@ -57,7 +56,7 @@ def test_the_check_shows_the_missing_rule(server: StandInJellyfin, there: list[s
     """If no path_map rule applies, the check shows both paths and the missing rule."""
     for path in there:
         server.add(path)
-    with jellyfin(server, Settings()) as ours:
+    with jellyfin(server, path_map="") as ours:
         report = ours.check(scene())
     said = "\n".join(report.lines)
     assert not report.ok
@@ -92,17 +91,17 @@ def test_the_check_shows_a_wrong_rule(server: StandInJellyfin) -> None:
 def test_the_check_shows_windows_paths(server: StandInJellyfin) -> None:
     """The server's path is shown with its own spelling."""
     server.add("D:\\Movies\\One.mkv")
-    with jellyfin(server, Settings()) as ours:
+    with jellyfin(server, path_map="") as ours:
         report = ours.check(scene())
     assert 'at D:\\Movies\\One.mkv: the rule /data => D: in "Path map"' in report.lines[-1]
 
 
 def test_the_check_of_a_wrong_key(server: StandInJellyfin) -> None:
     """The check of a wrong key names the setting; without a scene it passes, without a file it fails."""
-    with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
+    with jellyfin(server, key="f" * 32) as ours:
         report = ours.check(scene())
     assert not report.ok
-    assert "Jellyfin, API key" in report.lines[0]
+    assert '"API key"' in report.lines[0]
     with jellyfin(server) as ours:
         assert ours.check(None).ok
         assert "no file" in ours.check(scene(files=())).lines[-1]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.files import CONNECTION
+from stash_courier.queue.files import STASH
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
@@ -42,7 +42,7 @@ def images_sent(server: StandInJellyfin) -> int:
 
 
 def test_images_are_off_by_default(server: StandInJellyfin) -> None:
-    """Without jellyfin_images no cover is fetched or sent."""
+    """Without "Send covers" no cover is fetched or sent."""
     server.add("/media/movies/one.mkv")
     one, covers = scene(), Covers()
     with jellyfin(server, cover=covers) as ours:
@@ -55,7 +55,7 @@ def test_a_cover_is_sent_if_it_may_have_changed(server: StandInJellyfin, values:
     """The cover is sent once if the scene is new, the cover changed, or the changes are unknown."""
     item_id = server.add("/media/movies/one.mkv")
     one, covers = scene(), Covers()
-    with jellyfin(server, cover=covers, jellyfin_images=True) as ours:
+    with jellyfin(server, cover=covers, images=True) as ours:
         known = ours.deliver(delivery("jellyfin", one, **values), one)
         assert ours.deliver(delivery("jellyfin", one, **values), one, known) == known
         assert server.images == {item_id: JPEG}
@@ -71,7 +71,7 @@ def test_another_edit_leaves_the_image_alone(server: StandInJellyfin) -> None:
     item_id = server.add("/media/movies/one.mkv")
     server.images[item_id] = PNG
     one, covers = scene(), Covers()
-    with jellyfin(server, cover=covers, jellyfin_images=True) as ours:
+    with jellyfin(server, cover=covers, images=True) as ours:
         ours.deliver(delivery("jellyfin", one, changed=("title", "tag_ids")), one)
     assert (covers.asked, server.images) == (0, {item_id: PNG})
 
@@ -81,7 +81,7 @@ def test_a_cover_is_sent_once_across_restarts(server: StandInJellyfin) -> None:
     server.add("/media/movies/one.mkv")
     one, known = scene(), b""
     for _ in range(2):
-        with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+        with jellyfin(server, cover=Covers(), images=True) as ours:
             known = ours.deliver(delivery("jellyfin", one, changed=()), one, known)
     assert images_sent(server) == 1
     assert server.counts["GET /Items/{id}/Images/Primary"] == 0
@@ -92,7 +92,7 @@ def test_a_cover_that_is_there_already_is_not_sent(server: StandInJellyfin) -> N
     item_id = server.add("/media/movies/one.mkv")
     server.images[item_id] = JPEG
     one = scene()
-    with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+    with jellyfin(server, cover=Covers(), images=True) as ours:
         ours.deliver(delivery("jellyfin", one, changed=()), one)
     assert images_sent(server) == 0
 
@@ -102,7 +102,7 @@ def test_only_pictures_are_sent(server: StandInJellyfin, image: bytes) -> None:
     """Stash's placeholder for a scene without a cover replaces no image."""
     server.add("/media/movies/one.mkv")
     one = scene()
-    with jellyfin(server, cover=Covers(image), jellyfin_images=True) as ours:
+    with jellyfin(server, cover=Covers(image), images=True) as ours:
         ours.deliver(delivery("jellyfin", one, event="create"), one)
     assert images_sent(server) == 0
 
@@ -110,7 +110,7 @@ def test_only_pictures_are_sent(server: StandInJellyfin, image: bytes) -> None:
 def test_a_cover_that_can_not_be_fetched(server: StandInJellyfin) -> None:
     """If Stash can't send the cover, the fields are written and the failure is blamed on Stash."""
     item_id = server.add("/media/movies/one.mkv")
-    with jellyfin(server, jellyfin_images=True) as ours:
+    with jellyfin(server, images=True) as ours:
         failed = refused(ours, scene(), event="create")
     assert failed.failure is Failure.STASH
     assert server.items[item_id]["Name"] == "A Title"
@@ -120,7 +120,7 @@ def test_covers_are_only_fetched_from_stash(tmp_path: Path, stash: StandInStash)
     """A cover is fetched from Stash whatever host its URL names, since our login is sent with the request."""
     stash.edit(2, cover_image=f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}")
     place = {"scheme": "http", "host": "127.0.0.1", "port": stash.config.port, "cookie": "", "at": 0.0}
-    (tmp_path / CONNECTION).write_text(json.dumps(place))
+    (tmp_path / STASH).write_text(json.dumps(place))
     client = Stash(tmp_path)
     try:
         cover = covers_of(client)
@@ -141,7 +141,7 @@ def test_a_login_page_takes_no_cover(server: StandInJellyfin) -> None:
     item_id = server.add("/media/movies/one.mkv")
     inner = intercept(server.receiver, LOGIN, "/Images/Primary")
     one = scene()
-    with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+    with jellyfin(server, cover=Covers(), images=True) as ours:
         failed = refused(ours, one, changed=())
         assert (failed.failure, server.images) == (Failure.DESTINATION, {})
         server.receiver.answer = inner
@@ -154,7 +154,7 @@ def test_an_item_that_vanished_at_its_edit(server: StandInJellyfin, path: str) -
     """A 404 to the edit or cover of an item that was found makes no dead letter."""
     server.add("/media/movies/one.mkv")
     intercept(server.receiver, Reply(404), path)
-    with jellyfin(server, cover=Covers(), jellyfin_images=True) as ours:
+    with jellyfin(server, cover=Covers(), images=True) as ours:
         failed = refused(ours, scene(), changed=())
     assert (failed.failure, failed.status) == (Failure.REFUSED, 404)
     assert '"one" (id ' in failed.message

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.settings import Settings
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.support.intercept import LOGIN, intercept
@@ -36,7 +35,7 @@ def test_a_login_page_takes_no_change(
         server.add("/media/movies/one.mkv")
     intercept(server.receiver, LOGIN, "POST ")
     one = scene()
-    with jellyfin(server, jellyfin_refresh_only=refresh_only) as ours, pytest.raises(DeliveryFailed) as caught:
+    with jellyfin(server, refresh_only=refresh_only) as ours, pytest.raises(DeliveryFailed) as caught:
         ours.deliver(delivery("jellyfin", one, **values), None if values.get("path") else one)
     assert caught.value.failure is Failure.DESTINATION
     assert "login page" in caught.value.message
@@ -50,12 +49,12 @@ def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
     values: dict[str, Any] = {"event": "destroy", "path": path} if path else {}
     with (
         Receiver(Reply(status, {}, b"page not found")) as receiver,
-        jellyfin(receiver.url, jellyfin_refresh_only=True) as ours,
+        jellyfin(receiver.url, refresh_only=True) as ours,
         pytest.raises(DeliveryFailed) as caught,
     ):
         ours.deliver(delivery("jellyfin", one, **values), None if path else one)
     assert caught.value.failure is Failure.DESTINATION
-    assert "Jellyfin, address" in caught.value.message
+    assert '"Address"' in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_a_wrong_address_is_no_scenes_fault(status: int, path: str) -> None:
 def test_an_invalid_item_is_not_sent_back(server: StandInJellyfin, values: dict[str, Any], wrong: str) -> None:
     """An item with invalid fields is from another program: nothing is sent back, and nothing crashes."""
     server.add("/media/movies/one.mkv", **values)
-    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+    with jellyfin(server, skip_fields="+rating") as ours:
         failed = refused(ours, scene())
         report = ours.check(scene())
     assert failed.failure is Failure.DESTINATION
@@ -88,7 +87,7 @@ def test_an_item_without_optional_values(server: StandInJellyfin) -> None:
     """Values that are null in Jellyfin are valid."""
     item_id = server.add("/media/movies/one.mkv", Name=None, Overview=None, CommunityRating=None)
     one = scene()
-    with jellyfin(server, jellyfin_skip_fields="+rating") as ours:
+    with jellyfin(server, skip_fields="+rating") as ours:
         ours.deliver(delivery("jellyfin", one), one)
     assert server.items[item_id]["CommunityRating"] == 8.0
 
@@ -119,7 +118,7 @@ def test_an_unknown_item_is_scanned_and_not_there_yet(server: StandInJellyfin) -
 
 def test_a_path_outside_all_libraries(server: StandInJellyfin) -> None:
     """The failure of a file outside all libraries lists the libraries' folders."""
-    with jellyfin(server, Settings()) as ours:
+    with jellyfin(server, path_map="") as ours:
         failed = refused(ours, scene("/elsewhere/a.mkv"))
     assert failed.failure is Failure.NOT_THERE_YET
     assert "None of the searched libraries contains that folder: Movies (/media/movies)." in failed.message
@@ -171,10 +170,10 @@ def test_an_item_that_vanished_before_its_edit(server: StandInJellyfin) -> None:
 
 def test_a_wrong_key_names_its_setting(server: StandInJellyfin) -> None:
     """A 401 stops the destination and names the setting."""
-    with jellyfin(server, jellyfin_api_key="f" * 32) as ours:
+    with jellyfin(server, key="f" * 32) as ours:
         failed = refused(ours, scene())
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 401)
-    assert "Jellyfin, API key" in failed.message
+    assert '"API key"' in failed.message
 
 
 def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
@@ -196,8 +195,8 @@ def test_a_server_that_starts_is_waited_for(server: StandInJellyfin) -> None:
         (Reply(200, {}, b"[]"), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(200, {}, b'{"Items": [{"Id": "../../Users"}]}'), Failure.DESTINATION, "as Jellyfin never does"),
         (Reply(302, {"Location": "https://login.example/?to=/"}), Failure.DESTINATION, "login.example"),
-        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, "Jellyfin, address"),
-        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, "Jellyfin, API key"),
+        (Reply(404, {}, b"404 page not found"), Failure.DESTINATION, '"Address"'),
+        (Reply(403, {}, b"Forbidden"), Failure.FORBIDDEN, '"API key"'),
         (Reply(500, {}, b"Error processing request."), Failure.REFUSED, "log"),
         (Reply(500, {}, f"unknown {KEY}".encode()), Failure.REFUSED, "log"),
         (Reply(502, {}, b"<html>Bad Gateway</html>"), Failure.BUSY, "wait"),

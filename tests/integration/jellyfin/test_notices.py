@@ -26,10 +26,10 @@ def test_a_deleted_scene_is_reported_and_its_item_left_alone(server: StandInJell
 
 
 def test_refresh_only_reports_paths_and_writes_nothing(server: StandInJellyfin) -> None:
-    """With jellyfin_refresh_only the mapped path is reported, and nothing is looked up or written."""
+    """With "Only notify" the mapped path is reported, and nothing is looked up or written."""
     server.add("/media/movies/one.mkv")
     one = scene()
-    with jellyfin(server, jellyfin_refresh_only=True) as ours:
+    with jellyfin(server, refresh_only=True) as ours:
         ours.prepare([(delivery("jellyfin", one), one)] * 2)
         ours.deliver(delivery("jellyfin", one), one)
         ours.deliver(delivery("jellyfin", one, event="create"), one)

@@ -6,8 +6,6 @@ import copy
 
 import pytest
 
-from stash_courier.worker.paths import PathMap
-from stash_courier.worker.settings import Settings
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.support.jellyfin import VERSIONS, ids_asked, jellyfin
 from tests.support.media_samples import DISTINCT, delivery, scene
@@ -22,7 +20,7 @@ def test_an_update_changes_its_fields_and_loses_nothing(server: StandInJellyfin,
     item_id = server.add("/media/movies/one.mkv", "Episode", **DISTINCT)
     before = copy.deepcopy(server.items[item_id])
     one = scene()
-    with jellyfin(server, jellyfin_skip_fields="details, date") as ours:
+    with jellyfin(server, skip_fields="details, date") as ours:
         ours.deliver(delivery("jellyfin", one), one)
     item = server.items[item_id]
     changed = {"Name", "Tags", "Studios", "People", "ProviderIds", "LockedFields"}
@@ -65,7 +63,7 @@ def test_an_edit_made_since_the_lookup_survives(server: StandInJellyfin) -> None
     item_id = server.add("/media/movies/one.mkv")
     one = scene()
     job = (delivery("jellyfin", one), one)
-    with jellyfin(server, jellyfin_skip_fields="details performers") as ours:
+    with jellyfin(server, skip_fields="details performers") as ours:
         ours.prepare([job, job])
         by_hand = {
             "Overview": "Typed by hand just now.",
@@ -88,7 +86,7 @@ def test_an_item_that_became_right_since_the_lookup_is_not_sent(server: StandInJ
     item_id = server.add("/media/movies/one.mkv")
     one = scene()
     job = (delivery("jellyfin", one), one)
-    with jellyfin(server, jellyfin_skip_fields="date studio performers tags director ids details") as ours:
+    with jellyfin(server, skip_fields="date studio performers tags director ids details") as ours:
         ours.prepare([job, job])
         server.items[item_id]["Name"] = "A Title"
         ours.deliver(*job)
@@ -97,10 +95,10 @@ def test_an_item_that_became_right_since_the_lookup_is_not_sent(server: StandInJ
 
 
 def test_a_tag_added_by_hand_survives_in_add_only_mode(server: StandInJellyfin) -> None:
-    """Tags that were added in Jellyfin survive with jellyfin_add_only, and are removed without it."""
+    """Tags that were added in Jellyfin survive in add-only mode, and are removed without it."""
     item_id = server.add("/media/movies/one.mkv", Tags=["by hand"])
     one = scene()
-    with jellyfin(server, jellyfin_add_only=True) as ours:
+    with jellyfin(server, add_only=True) as ours:
         ours.deliver(delivery("jellyfin", one), one)
     assert server.items[item_id]["Tags"] == ["by hand", "calm", "loud"]
     with jellyfin(server) as ours:
@@ -204,8 +202,7 @@ def test_the_key_is_only_in_its_header(server: StandInJellyfin) -> None:
 def test_a_server_on_windows(server: StandInJellyfin) -> None:
     """An item on a Windows server is found by its Windows path in any case."""
     item_id = server.add("D:\\Media\\Movies\\One.mkv")
-    windows = Settings(path_map=PathMap((("/data", "d:\\media"),)), worker_timeout_seconds=5.0)
     one = scene()
-    with jellyfin(server, windows) as ours:
+    with jellyfin(server, path_map="/data => d:\\media") as ours:
         ours.deliver(delivery("jellyfin", one), one)
     assert server.items[item_id]["Name"] == "A Title"

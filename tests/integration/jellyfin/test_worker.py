@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.worker.connections.model import Entry
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
+from tests.support.connections import store
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN, Courier, wait_until
 from tests.support.jellyfin import JPEG, ids_asked, jellyfin
@@ -25,7 +27,7 @@ HOUR = 3600.0
 def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
     """400 updates of which 40 change something cost a lookup for every 50 and two requests for every change."""
     scenes = [scene(f"/data/movies/{n}.mkv", id=n, details="", date="") for n in range(400)]
-    with jellyfin(server, jellyfin_skip_fields="studio performers tags director ids") as ours:
+    with jellyfin(server, skip_fields="studio performers tags director ids") as ours:
         for one in scenes:
             server.add(f"/media/movies/{one.id}.mkv", Name="A Title" if one.id % 10 else "Old")
         outcomes = run_pool(ours, [(delivery("jellyfin", s, row_id=s.id), s) for s in scenes])
@@ -37,9 +39,15 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
 
 
 def set_up(stash: StandInStash, server: StandInJellyfin, **raw: object) -> None:
-    """Configures the plugin for this server alone."""
+    """Configures the plugin for this server alone, by its quick start."""
     setup = {"jellyfin_url": server.url, "jellyfin_api_key": KEY, "path_map": "/media/films => /films"}
     stash.config.plugins[PLUGIN] = {**setup, **raw}
+
+
+def connected(url: str, **values: object) -> Entry:
+    """A connection to a Jellyfin server."""
+    common = {"url": url, "key": KEY, "path_map": "/media/films => /films"}
+    return Entry("jellyfin", "Jellyfin", "jellyfin", values={**common, **values})
 
 
 def film_path(stash: StandInStash, scene_id: int) -> str:
@@ -92,14 +100,15 @@ def test_a_wrong_address_makes_no_dead_letter(
 ) -> None:
     """An address that answers 404 pauses Jellyfin; once it is corrected everything arrives."""
     with Receiver(Reply(404, {}, b"404 page not found")) as wrong:
-        set_up(stash, server, jellyfin_url=wrong.url, jellyfin_refresh_only=True)
+        stash.config.plugins[PLUGIN] = {}
         with FastForward(tmp_path / "data", stash) as courier:
+            store(courier.folder, connected(wrong.url, refresh_only=True))
             for scene_id in range(1, 21):
                 courier.put(scene_id)
             courier.run(seconds=3 * HOUR)
             assert courier.dispatcher.registry.pools["jellyfin"].health.state == "ill"
             assert courier.dlq.get_count() == 0
-            set_up(stash, server, jellyfin_refresh_only=True)
+            store(courier.folder, connected(server.url, refresh_only=True))
             courier.run(courier.queue.empty)
             assert courier.dlq.get_count() == 0
     assert len({notice["Path"] for notice in server.notified}) == 20
@@ -114,7 +123,7 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
         courier.run(seconds=3 * HOUR)
         health = courier.dispatcher.registry.pools["jellyfin"].health
         assert (health.state, courier.dlq.get_count()) == ("ill", 0)
-        assert "Jellyfin, API key" in health.reason
+        assert '"API key"' in health.reason
         assert len(receiver.received) == 1
         set_up(stash, server, webhook_url=receiver.url)
         courier.run(courier.queue.empty)
@@ -123,13 +132,8 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
 
 def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJellyfin) -> None:
     """An edit in a Stash with a login reaches the item and its image in Jellyfin."""
-    settings = {
-        "jellyfin_url": server.url,
-        "jellyfin_api_key": KEY,
-        "jellyfin_images": True,
-        "path_map": "/media/films => /films",
-    }
-    with Courier(tmp_path, settings, scenes=3, credentials=("me", "secret")) as courier:
+    with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
+        courier.connect(connected(server.url, images=True))
         item_id = server.add(film_path(courier.stash, 2))
         cover = f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"
         courier.stash.edit(2, title="Shown", cover_image=cover)
@@ -151,7 +155,8 @@ def test_covers_that_hang_delay_only_their_own_deliveries(
     stash.faults.slow_covers = {1, 2}
     timeout = 5.0
     with Receiver() as receiver, FastForward(tmp_path / "data", stash, timeout) as courier:
-        set_up(stash, server, jellyfin_images=True, webhook_url=receiver.url)
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url}
+        store(courier.folder, connected(server.url, images=True))
         for scene_id in range(1, 13):
             courier.put(scene_id, "create")
         began = time.monotonic()

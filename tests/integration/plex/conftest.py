@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stash_courier.worker.destinations.plex.destination import Plex, configure
-from stash_courier.worker.settings import parse
+from stash_courier.worker.destinations.plex.destination import Plex
 from stash_courier.worker.stash.covers import Cover, no_cover
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
+from tests.support.connections import connection
 from tests.support.plex import Make
 
 
@@ -41,7 +41,7 @@ def server(films: Library) -> Iterator[Server]:
 
 @pytest.fixture
 def plex(server: Server) -> Iterator[Make]:
-    """Makes destinations for the server, with the path_map rule /data => /media and any settings."""
+    """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Plex] = []
 
     def make(
@@ -49,12 +49,11 @@ def plex(server: Server) -> Iterator[Make]:
         url: str | None = None,
         cover: Cover = no_cover,
         clock: Callable[[], float] = time.monotonic,
-        **raw: object,
+        **values: object,
     ) -> Plex:
-        settings, _ = parse({"path_map": "/data => /media", "worker_timeout_seconds": 5, **raw})
-        address = {"plex_url": url or server.url, "plex_token": TOKEN}
-        ((one,), problems) = configure({**address, **raw}, settings, cover, clock=clock)
-        assert problems == []
+        common = {"path_map": "/data => /media", "timeout_seconds": 5}
+        given = {"url": url or server.url, "key": TOKEN, **common, **values}
+        one = Plex(connection("plex", given), cover, clock=clock)
         made.append(one)
         return one
 

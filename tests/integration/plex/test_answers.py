@@ -24,9 +24,9 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("reply", "expected", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, "Plex, token"),
-        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, "Plex, token"),
-        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, "Plex, address"),
+        (Reply(401, HTML, b"<html><h1>401 Unauthorized</h1></html>"), Failure.DESTINATION, '"Token"'),
+        (Reply(403, HTML, b"<html><h1>403 Forbidden</h1></html>"), Failure.FORBIDDEN, '"Token"'),
+        (Reply(404, HTML, b"<html>"), Failure.DESTINATION, '"Address"'),
         (Reply(302, {"Location": "http://sso/login?rd=x"}), Failure.DESTINATION, "redirects are not followed"),
         (LOGIN, Failure.DESTINATION, "login page"),
         (Reply(200, {}, b""), Failure.DESTINATION, "another program"),

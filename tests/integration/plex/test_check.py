@@ -27,7 +27,7 @@ def test_the_check_shows_what_would_change(server: Server, films: Library, plex:
     assert report.ok
     host = server.url.removeprefix("http://")
     assert report.lines == (
-        f'Attic at {host} (Plex {server.version}) accepts "Plex, token".',
+        f"Attic at {host} (Plex {server.version}) accepts the token.",
         "Scenes are searched in Films (/media).",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by '
         'the rule /data => /media of "Path map").',
@@ -88,9 +88,9 @@ def test_the_check_of_a_library_with_unknown_folders(server: Server, films: Libr
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), "Plex, token"),
+        (Reply(401, HTML, b"<html><h1>401</h1>" + TOKEN.encode()), '"Token"'),
         (LOGIN, "login page"),
-        (Reply(404, HTML, b"<html>"), "Plex, address"),
+        (Reply(404, HTML, b"<html>"), '"Address"'),
     ],
 )
 def test_the_check_of_a_wrong_token_or_address(server: Server, plex: Make, reply: Reply, said: str) -> None:
@@ -114,6 +114,6 @@ def test_the_check_without_a_scene_or_file(server: Server, plex: Make) -> None:
 
 def test_the_check_of_an_unknown_library(server: Server, plex: Make) -> None:
     """The check of an unknown library name fails and lists the libraries."""
-    report = plex(plex_libraries="Filme").check(SCENE)
+    report = plex(libraries="Filme").check(SCENE)
     assert not report.ok
-    assert 'Correct "Plex, libraries": it has Films' in report.lines[-1]
+    assert 'Correct "Libraries": it has Films' in report.lines[-1]

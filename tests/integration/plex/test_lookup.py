@@ -100,7 +100,7 @@ def test_only_named_libraries_are_touched(server: Server, films: Library, plex: 
     server.libraries.append(wide)
     server.add(films, PATH)
     item = server.add(wide, PATH)
-    plex(plex_libraries="films, hd").deliver(UPDATE, SCENE)
+    plex(libraries="films, hd").deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
     assert films.items[0].values["title"] == "one"
 
@@ -109,11 +109,11 @@ def test_only_named_libraries_are_touched(server: Server, films: Library, plex: 
 def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Make, name: str) -> None:
     """A wrong library name pauses Plex, and the message lists the right ones."""
     server.add(films, PATH)
-    destination = plex(plex_libraries=f"Films; {name}")
+    destination = plex(libraries=f"Films; {name}")
     failed = failure(destination)
     assert failed.failure is Failure.DESTINATION
     assert f'"{name}"' in failed.message
-    assert 'Correct "Plex, libraries": it has Films' in failed.message
+    assert 'Correct "Libraries": it has Films' in failed.message
     server.libraries.append(Library("9", name, ("/x",)))
     destination.deliver(UPDATE, SCENE)  # the next probe finds it
     assert films.items[0].values["title"] == "A day"

@@ -28,11 +28,11 @@ def posters(plex: Make, images: Mapping[str, bytes], **raw: object) -> tuple[Ple
         fetched.append(url)
         return images[url]
 
-    return plex(cover=cover, plex_images=True, **raw), fetched
+    return plex(cover=cover, images=True, **raw), fetched
 
 
 def test_covers_are_off_unless_asked_for(server: Server, films: Library, plex: Make) -> None:
-    """Without plex_images no cover is fetched or sent."""
+    """Without "Send covers" no cover is fetched or sent."""
     item = server.add(films, PATH)
     plex().deliver(replace(UPDATE, event="create", changed=()), SCENE)
     assert item.posters == []
@@ -64,13 +64,13 @@ def test_a_poster_is_sent_once_whatever_restarts(
     monkeypatch.setattr(stash, "cover", lambda path: JPEG)
     known = b""
     for n in range(3):
-        destination = plex(cover=covers_of(stash), plex_images=True, plex_add_only=bool(n))
+        destination = plex(cover=covers_of(stash), images=True, add_only=bool(n))
         known = destination.deliver(change, SCENE, known)
         destination.close()
     assert item.posters == [JPEG]
     films.items.clear()
     item = server.add(films, PATH)
-    plex(cover=covers_of(stash), plex_images=True).deliver(change, SCENE, known)
+    plex(cover=covers_of(stash), images=True).deliver(change, SCENE, known)
     assert item.posters == [JPEG]
 
 
@@ -94,7 +94,7 @@ def test_a_cover_that_can_not_be_fetched(server: Server, films: Library, plex: M
             raise DeliveryFailed(Failure.STASH, "The cover can't be fetched.")
         return JPEG
 
-    destination = plex(cover=cover, plex_images=True)
+    destination = plex(cover=cover, images=True)
     change = replace(UPDATE, changed=("cover_image",))
     assert failure(destination, SCENE, change).failure is Failure.STASH
     assert item.values["title"] == "A day"

@@ -71,7 +71,7 @@ def test_what_survives_an_update(server: Server, films: Library, plex: Make) -> 
     item = server.add(films, PATH, summary="by hand", titleSort="by hand", userRating="3.0")
     item.tags = {"genre": ["by hand", "too", "three"], "director": ["by hand"]}
     item.locked = {"titleSort", "summary", "rating"}
-    plex(plex_skip_fields="details, director", plex_add_only=True).deliver(UPDATE, SCENE)
+    plex(skip_fields="details, director", add_only=True).deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
     assert (item.values["summary"], item.values["titleSort"], item.values["userRating"]) == (
         *["by hand"] * 2,
@@ -91,7 +91,7 @@ def test_tags_that_a_listing_cut_survive_in_add_only_mode(
     server.replaces_tags = replaces
     item = server.add(films, PATH)
     item.tags["genre"] = [f"hand {n}" for n in range(6)]
-    destination = plex(plex_add_only=True)
+    destination = plex(add_only=True)
     destination.deliver(UPDATE, SCENE)
     assert item.tags["genre"] == [*(f"hand {n}" for n in range(6)), "outside", "rain & wind", "50%"]
     destination.deliver(UPDATE, SCENE)
@@ -138,7 +138,7 @@ def test_empty_values_are_left_alone_unless_asked(server: Server, films: Library
     )
     plex().deliver(UPDATE, bare)
     assert server.edits == []
-    plex(plex_skip_fields="+empty").deliver(UPDATE, bare)
+    plex(skip_fields="+empty").deliver(UPDATE, bare)
     assert item.values == {
         "title": "one",
         "summary": "",
@@ -154,7 +154,7 @@ def test_the_rating_is_off_unless_asked_for(server: Server, films: Library, plex
     item = server.add(films, PATH)
     plex().deliver(UPDATE, SCENE)
     assert "userRating" not in item.values
-    rated = plex(plex_skip_fields="+rating")
+    rated = plex(skip_fields="+rating")
     rated.deliver(UPDATE, SCENE)
     rated.deliver(UPDATE, SCENE)
     assert item.values["userRating"] == "8"
@@ -196,7 +196,7 @@ def test_every_kind_of_character(
     item = server.add(films, PATH)
     item.tags["genre"] = list(dict.fromkeys(" ".join(n.split()) for n in before if n.split()))
     one = replace(SCENE, title=title, details=details, tags=named(after))
-    destination = plex(plex_skip_fields="+empty")
+    destination = plex(skip_fields="+empty")
     destination.deliver(UPDATE, one)
     assert item.values["title"] == title or item.values["title"].strip() == title.strip()
     assert sorted(map(folded, item.tags["genre"])) == sorted({folded(n) for n in after if n.split()})

@@ -1,0 +1,319 @@
+"""Connections in the running plugin: saved during deliveries, each with its own paths, filters and state."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stash_courier.queue import files
+from stash_courier.worker.connections.model import Entry
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.standin.receivers import Receiver, Reply
+from tests.support.harness import Courier, wait_until
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def courier(tmp_path: Path) -> Iterator[Courier]:
+    """A Stash with nothing set up on its page."""
+    with Courier(tmp_path, {"worker_schedule": "1s", "worker_sweep_off": True}, scenes=60) as running:
+        yield running
+
+
+def webhook(receiver: Receiver, name: str = "hook", **values: object) -> Entry:
+    """A webhook connection; its id is its name."""
+    return Entry(name, name, "webhook", values={"url": f"{receiver.url}/hook", **values})
+
+
+def arrived(receiver: Receiver) -> list[str]:
+    """The ids of the scenes that a receiver got, in order."""
+    return [one.json()["data"]["id"] for one in receiver.received]
+
+
+def titles(receiver: Receiver) -> list[str]:
+    """The titles that a receiver got, in order."""
+    return [one.json()["data"]["title"] for one in receiver.received]
+
+
+def names(server: StandInJellyfin) -> list[str]:
+    """The names of a server's items."""
+    return [item["Name"] for item in server.items.values()]
+
+
+def status_of(courier: Courier, connection: str) -> dict[str, Any]:
+    """What status says of a connection."""
+    found = courier.stash.operation({"mode": "status"})["destinations"]
+    return next(one for one in found if one["id"] == connection)
+
+
+def saved(courier: Courier, entry: Entry) -> None:
+    """Saves a connection and waits until the worker has noticed."""
+    before = courier.log().count("connections: ")
+    courier.connect(entry)
+    wait_until(lambda: courier.log().count("connections: ") > before, 10.0)
+
+
+# Saving
+
+
+def test_a_save_during_deliveries_loses_and_repeats_nothing(
+    courier: Courier, receiver: Receiver, other: Receiver
+) -> None:
+    """A connection that is saved while its requests run gets each edit once; another one keeps its sockets."""
+    receiver.answer = other.answer = Reply(delay=0.15)
+    entry = webhook(receiver, concurrency=3)
+    courier.connect(entry, webhook(other, "other"))
+    for scene_id in range(1, 41):
+        courier.stash.edit(scene_id, title=f"Edit of {scene_id}")
+    receiver.wait_for(3)
+    for timeout in (20, 30, 40):
+        saved(
+            courier, replace(entry, name=f"Renamed {timeout}", values={**entry.values, "timeout_seconds": timeout})
+        )
+    courier.drained(40.0)
+    wanted = {str(scene_id): 1 for scene_id in range(1, 41)}
+    assert Counter(arrived(receiver)) == wanted
+    assert Counter(arrived(other)) == wanted
+    assert " failed: " not in courier.log()
+    assert other.connections <= 4  # those of its one pool
+
+
+def test_an_address_that_is_saved_takes_what_waits_along(
+    courier: Courier, receiver: Receiver, other: Receiver
+) -> None:
+    """What waits for a connection is sent to its new address, under the same id."""
+    receiver.answer = Reply(503)
+    courier.connect(webhook(receiver))
+    courier.stash.edit(3, title="Waits")
+    receiver.wait_for(1)
+    courier.connect(webhook(other))
+    (received,) = other.wait_for(1)
+    assert received.json()["data"]["title"] == "Waits"
+    courier.drained()
+    assert courier.dead() == 0
+
+
+# Each its own
+
+
+def test_two_jellyfins_get_an_edit_under_their_own_paths(courier: Courier) -> None:
+    """Two servers that call the folder differently both show the edit."""
+    with StandInJellyfin() as one, StandInJellyfin() as two:
+        found = courier.stash.library.find(5)
+        assert found is not None
+        name = Path(found.files[0].path).relative_to("/media/films")
+        entries = {
+            "jellyfin": (one, "/data"),
+            "jellyfin-2": (two, "/mnt/media"),
+        }
+        for server, folder in entries.values():
+            server.add(f"{folder}/{name}")
+        courier.connect(
+            *(
+                Entry(
+                    key,
+                    key,
+                    "jellyfin",
+                    values={"url": s.url, "key": KEY, "path_map": f"/media/films => {folder}"},
+                )
+                for key, (s, folder) in entries.items()
+            )
+        )
+        courier.stash.edit(5, title="In both")
+        wait_until(lambda: [names(server) for server in (one, two)] == [["In both"]] * 2, 15.0)
+        courier.drained()
+    assert courier.dead() == 0
+
+
+def test_filters_belong_to_their_connection(courier: Courier, receiver: Receiver, other: Receiver) -> None:
+    """Each connection gets what its own filters let through."""
+    courier.connect(
+        webhook(receiver, "public", skip_tags="private"),
+        webhook(other, "organized", only_organized=True, events="update"),
+    )
+    courier.stash.edit(1, title="For both", organized=True)
+    courier.stash.edit(2, title="Not organized", organized=False)
+    private = courier.stash.add_scene(tags=["Private"], organized=True)
+    courier.stash.edit(private, title="Private")
+    courier.stash.destroy(4)
+    courier.drained()
+    assert sorted(arrived(receiver)) == ["1", "2", "4"]
+    assert sorted(arrived(other)) == ["1", str(private)]
+
+
+def test_delivery_policies_belong_to_their_connection(
+    courier: Courier, receiver: Receiver, other: Receiver
+) -> None:
+    """One attempt of one connection leaves the attempts of another as they are."""
+    receiver.answer = other.answer = Reply(500)
+    courier.connect(webhook(receiver, "once", attempts=1), webhook(other, "patient", attempts=3, schedule="1s"))
+    courier.stash.edit(1, title="Refused")
+    wait_until(lambda: courier.dead() == 2, 30.0)
+    assert (len(receiver.received), len(other.received)) == (1, 3)
+
+
+# States
+
+
+def test_paused_queues_everything_and_sends_nothing(courier: Courier, receiver: Receiver, other: Receiver) -> None:
+    """A paused connection gets what was edited meanwhile when it is switched on; others aren't delayed."""
+    entry = webhook(receiver)
+    courier.connect(replace(entry, state="paused"), webhook(other, "other"))
+    for scene_id in (1, 2, 3):
+        courier.stash.edit(scene_id, title=f"Edit {scene_id}")
+    other.wait_for(3)
+    wait_until(lambda: status_of(courier, "hook")["waiting"] == 3, 10.0)
+    assert status_of(courier, "hook")["state"] == "paused"
+    assert receiver.received == ()
+    courier.connect(entry)
+    courier.drained()
+    assert sorted(arrived(receiver)) == ["1", "2", "3"]
+
+
+def test_off_queues_nothing_and_keeps_what_waits(courier: Courier, receiver: Receiver, other: Receiver) -> None:
+    """A connection that is off keeps what waits and gets nothing new; when it is on, what waits arrives."""
+    receiver.answer = Reply(503)
+    entry = webhook(receiver)
+    courier.connect(entry, webhook(other, "other"))
+    courier.stash.edit(1, title="Before")
+    receiver.wait_for(1)
+    other.wait_for(1)
+    saved(courier, replace(entry, state="off"))
+    tried = len(receiver.received)
+    receiver.answer = Reply()
+    courier.stash.edit(2, title="Meanwhile")
+    other.wait_for(2)
+    wait_until(lambda: courier.waiting() == 1, 10.0)
+    time.sleep(1.5)  # longer than the retry's wait
+    found = status_of(courier, "hook")
+    assert (found["state"], found["waiting"]) == ("off", 1)
+    assert len(receiver.received) == tried
+    courier.connect(entry)
+    courier.drained()
+    assert arrived(receiver)[tried:] == ["1"]
+
+
+# The file
+
+
+def _deleted(folder: Path) -> None:
+    (folder / files.CONNECTIONS).unlink()
+    (folder / files.CONNECTIONS_COPY).unlink()
+
+
+def _damaged(folder: Path) -> None:
+    for name in (files.CONNECTIONS, files.CONNECTIONS_COPY):
+        (folder / name).write_bytes(b'{"format": 1, "connections": [')
+
+
+def _unreadable(folder: Path) -> None:
+    """As with the mode 0; root, who runs the tests in containers, may read such a file."""
+    file = folder / files.CONNECTIONS
+    file.rename(folder / "kept")
+    file.mkdir()
+
+
+def _newer(folder: Path) -> None:
+    file = folder / files.CONNECTIONS
+    file.write_text(file.read_text().replace('"format": 1', '"format": 99'))
+
+
+SPOILT = {"deleted": _deleted, "damaged": _damaged, "unreadable": _unreadable, "newer": _newer}
+SAYS: Mapping[str, str] = {
+    "deleted": "was missing. There is no good copy of it",
+    "damaged": "There is no good copy of it",
+    "unreadable": "can't be read",
+    "newer": "was written by a newer version",
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
+    courier: Courier, receiver: Receiver, how: str, restarts: bool
+) -> None:
+    """Live or after a restart, nothing is sent or removed, status says why, and correcting it heals."""
+    receiver.answer = Reply(503)
+    courier.connect(webhook(receiver, skip_tags="private"))
+    courier.stash.edit(1, title="Before")
+    receiver.wait_for(1)
+    kept = (courier.data / files.CONNECTIONS).read_bytes()
+    before = courier.log().count("connections: ")
+    SPOILT[how](courier.data)
+    if restarts:
+        courier.kill_worker()
+    courier.stash.edit(2, title="Meanwhile")
+    courier.stash.edit(courier.stash.add_scene(tags=["Private"]), title="Private")
+    wait_until(lambda: courier.log().count("connections: ") > before, 15.0)
+    tried = len(receiver.received)
+    receiver.answer = Reply()
+    time.sleep(1.5)
+    found = courier.stash.operation({"mode": "status"})
+    (problem,) = [one for one in found["problems"] if one["field"] == files.CONNECTIONS]
+    assert SAYS[how] in problem["message"]
+    assert [(one["id"], one["state"]) for one in found["destinations"]] != []
+    assert all(one["state"] != "removed" for one in found["destinations"])
+    assert len(receiver.received) == tried
+    assert courier.waiting() == 3
+    file = courier.data / files.CONNECTIONS
+    if file.is_dir():
+        file.rmdir()
+    file.write_bytes(kept)
+    courier.drained(30.0)
+    assert sorted(arrived(receiver)[tried:]) == ["1", "2"]
+    assert "Private" not in titles(receiver)
+
+
+@pytest.mark.parametrize("content", [None, b"\x00" * 40])
+def test_the_copy_replaces_a_lost_or_damaged_file(
+    courier: Courier, receiver: Receiver, content: bytes | None
+) -> None:
+    """Deliveries go on with the last good copy, the damaged file is kept, and a person is told."""
+    courier.connect(webhook(receiver))
+    courier.stash.edit(1, title="Before")
+    receiver.wait_for(1)
+    file = courier.data / files.CONNECTIONS
+    good = file.read_bytes()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    wait_until(lambda: file.exists() and file.read_bytes() == good, 10.0)
+    courier.stash.edit(2, title="After")
+    receiver.wait_for(2)
+    assert "Its copy, revision 1, is used." in courier.log()
+    aside = [found.read_bytes() for found in courier.data.glob(f"{files.CONNECTIONS}.damaged-*")]
+    assert aside == ([] if content is None else [content])
+    if content is not None:
+        (problem,) = courier.stash.operation({"mode": "status"})["problems"]
+        assert "was damaged and set aside" in problem["message"]
+
+
+def test_the_former_file_with_a_session_is_removed(courier: Courier, receiver: Receiver) -> None:
+    """connection.json of an earlier version, which holds a session of Stash, is gone once the worker runs."""
+    courier.connect(webhook(receiver))
+    former = courier.data / files.FORMER_STASH
+    former.write_text('{"cookie": "a session"}')
+    courier.stash.edit(1, title="An edit")
+    receiver.wait_for(1)
+    wait_until(lambda: not former.exists(), 5.0)
+    assert (courier.data / files.STASH).exists()
