@@ -61,7 +61,7 @@ PRAGMA user_version = {VERSION}"""
 
 _OPEN = "state IN ('dead', 'asked')"
 # The other dead letters can't be sent again: their scene or destination is unknown.
-_SENDABLE = "destination != '' AND scene_id != 0"
+_SENDABLE = "destination != '' AND (scene_id > 0 OR event = 'notice')"
 _SELECTED = """
 (:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)
     AND (:group_key IS NULL OR group_key = :group_key)"""
@@ -131,12 +131,13 @@ DELETE FROM dead_letters WHERE id IN (
 
 # Messages about new dead letters. A message about trouble that became a dead letter is no news.
 
-_UNREPORTED = "dead_letters WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0"
-UNREPORTED_SINCE = f"SELECT min(failed_at) FROM {_UNREPORTED}"
+_NEW = "INDEXED BY dead_letters_unreported"
+_UNREPORTED = "WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0"
+UNREPORTED_SINCE = f"SELECT min(failed_at) FROM dead_letters {_NEW} {_UNREPORTED}"
 UNREPORTED = f"""
-SELECT group_key, destination, error_type, min(group_text), count(*) FROM {_UNREPORTED}
+SELECT group_key, destination, error_type, min(group_text), count(*) FROM dead_letters {_NEW} {_UNREPORTED}
 GROUP BY group_key, destination, error_type"""
-REPORTED = f"UPDATE {_UNREPORTED.replace(' WHERE', ' SET unreported = 0 WHERE')}"
+REPORTED = f"UPDATE dead_letters {_NEW} SET unreported = 0 {_UNREPORTED}"
 
 # What the holder of the worker lock does
 

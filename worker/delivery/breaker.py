@@ -212,8 +212,8 @@ def _is_ill(health: Health, failure: Failure) -> bool:
     row = CLASSES[failure]
     scenes = [scene for name, scene in health.streak if name == failure]
     if row.distinct_scenes:
-        scenes = list({scene for scene in scenes if scene > 0})  # messages about trouble have no scene
-    many = len({scene for _, scene in health.repeats if scene > 0}) >= MANY_REPEATS
+        scenes = list({scene for scene in scenes if scene >= 0})  # messages about trouble have no scene
+    many = len({scene for _, scene in health.repeats if scene >= 0}) >= MANY_REPEATS
     return row.hold_after is not None and (len(scenes) >= row.hold_after or many)
 
 
