@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def arrived(receiver: Receiver) -> list[str]:
     return [received.json()["data"]["id"] for received in receiver.received]
 
 
-def refusing(*scenes: int) -> object:
+def refusing(*scenes: int) -> Callable[[Received], Reply]:
     """Refuses these scenes and accepts the others."""
 
     def answer(received: Received) -> Reply:
