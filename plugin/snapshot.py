@@ -63,7 +63,9 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
     """Whether a connection is set up, as far as that is known; else as the worker last knew it."""
     health = snapshot.healths.get(name)
     removed = health is not None and bool(health.removed_at)
-    return not removed if loaded is None else loaded.names(name, removed=removed)
+    if loaded is None:
+        return not removed
+    return not loaded.empty and loaded.names(name, removed=removed)
 
 
 def read(queue: SceneQueue, at: float) -> Snapshot:

@@ -31,7 +31,16 @@ DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change o
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
-WITHOUT_BUTTON = {"forget_destination"}  # modes that need an argument, which a button can't give
+# Modes for programs, which have no button: they take arguments, or answer with more than lines.
+WITHOUT_BUTTON = {
+    "connection_kinds",
+    "connections",
+    "delete_connection",
+    "forget_destination",
+    "save_connection",
+    "send_existing",
+    "test_connection",
+}
 
 
 # Mode → its function, and the fields of ``Arguments`` that it takes.

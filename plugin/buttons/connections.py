@@ -60,8 +60,11 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
         return {"saved": False, "problems": [_told(problem) for problem in wrong], "revision": stored.revision}
     left: Mapping[str, object] | None = None
     if before is not None and before.implicit:
-        if former := quick_start.read(raw, stored).former:
-            raise BadInputError(f'Press "Convert settings" first: {", ".join(former)}. {NOTHING}')
+        implicit = quick_start.read(raw, stored)
+        if implicit.former:
+            raise BadInputError(f'Press "Convert settings" first: {", ".join(implicit.former)}. {NOTHING}')
+        if before.kind == "webhook" and implicit.bad_urls:
+            raise BadInputError(f"{implicit.bad_urls[0].message} {NOTHING}")  # its setting is emptied below
         stored, left = quick_start.converted(raw, stored, before.kind)
     saved, entry = drafts.saved(stored, entry)
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
@@ -101,7 +104,7 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
     if arguments.waiting is None:
         raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
     if arguments.waiting == "send":
-        leaving = replace(entry, state="leaving")
+        leaving = replace(entry, state="leaving", off_since=entry.off_since or time.time())
         conflict = _change(context, arguments, lambda stored: drafts.saved(stored, leaving)[0])
     else:
         conflict = _change(context, arguments, lambda stored: drafts.deleted(stored, entry.id))

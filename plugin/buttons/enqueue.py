@@ -90,12 +90,12 @@ def _targets(context: Context, wanted: str | None) -> list[str]:
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
         targets = {name for name, entry in loaded.entries.items() if entry.state in {"on", "paused"}}
+        if loaded.empty:
+            raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if loaded.unsure:
             with context.queue() as queue:
                 known = control.states(queue.connection)
             targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
-        if loaded.empty:
-            raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
         if not targets:
             raise BadInputError(f"No destination can be used. {to_correct(loaded.to_correct)} Nothing was queued.")
     if wanted is None:

@@ -177,7 +177,8 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
         if waits.total
         else ""
     )
-    return Standing(name, name, "removed", waits, health.last_success or None, at, "It is not in the settings.", advice)
+    last = health.last_success or None
+    return Standing(name, name, "removed", waits, last, at, "It is not in the settings.", advice)
 
 
 def _advice(health: Health, now: float) -> str:

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from standardwebhooks.webhooks import Webhook
 
+from stash_courier.worker.connections.model import Entry
 from tests.demo.sources import RealSource, Source, StandInSource
 from tests.standin import jellyfin, plex
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import SECRET, wait_until
+
+DATA, MNT = "/data/films", "/mnt/media"  # what two Jellyfins call the same folder
 
 
 class Demo:
@@ -111,26 +114,37 @@ class Demo:
         say("   Delivered. Dead letters: 0.")
 
     def media_servers(self, scene_id: int) -> None:
-        """Shows one edit that reaches the webhook, Jellyfin and Plex."""
-        say("5. Jellyfin and Plex (stand-ins) are added to the settings, and one scene is edited.")
+        """Shows one edit that reaches the webhook, Plex, and two Jellyfins that call its folder differently."""
+        say("5. Two Jellyfins and a Plex (stand-ins) are connected, and one scene is edited.")
         path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
-        films = plex.Library("1", "Films", (path.rpartition("/")[0],))
-        with jellyfin.StandInJellyfin() as server, plex.Plex(films) as other:
-            item, movie = server.items[server.add(path)], other.add(films, path)
-            self.source.configure(
-                jellyfin_url=server.url, jellyfin_api_key=jellyfin.KEY, plex_url=other.url, plex_token=plex.TOKEN
+        folder, _, name = path.rpartition("/")
+        films = plex.Library("1", "Films", (folder,))
+        with (
+            jellyfin.StandInJellyfin() as one,
+            jellyfin.StandInJellyfin() as two,
+            plex.Plex(films) as other,
+        ):
+            movie = other.add(films, path)
+            items = {
+                place: server.items[server.add(f"{place}/{name}")] for place, server in ((DATA, one), (MNT, two))
+            }
+            self.source.connect(
+                Entry("jellyfin", "Jellyfin", "jellyfin", values=of_jellyfin(one, f"{folder} => {DATA}")),
+                Entry("jellyfin-2", "Jellyfin 2", "jellyfin", values=of_jellyfin(two, f"{folder} => {MNT}")),
+                Entry("plex", "Plex", "plex", values={"url": other.url, "key": plex.TOKEN}),
             )
             self.edit([scene_id])
             began = time.monotonic()
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
-            wait_until(lambda: server.posted and other.edits, 20.0)
-            say(f"   All three have it after {(time.monotonic() - began) * 1000:.0f} ms.")
+            wait_until(lambda: one.posted and two.posted and other.edits, 20.0)
+            say(f"   All four have it after {(time.monotonic() - began) * 1000:.0f} ms.")
             say(f'   Webhook: title "{title}"')
-            say(f'   Jellyfin: title "{item["Name"]}", tags {item["Tags"]}, locked fields {item["LockedFields"]}')
+            for place, item in items.items():
+                say(f'   Jellyfin with {place}: title "{item["Name"]}", locked fields {item["LockedFields"]}')
             say(f'   Plex: title "{movie.values["title"]}", genres {movie.tags.get("genre", [])}')
             wait_until(lambda: self.source.waiting() == 0, 20.0)
-            if not title == item["Name"] == movie.values["title"]:
+            if {title} != {movie.values["title"], *(item["Name"] for item in items.values())}:
                 raise SystemExit("The media servers didn't get the scene's title.")
 
     def say_status(self) -> None:
@@ -162,6 +176,11 @@ class Demo:
             say(f"  {name:<18} {value:>5}")
         say("  (A duplicate is a request that the killed worker had sent but not recorded. It has the same id.)")
         return lost == 0 and dead == 0 and duplicates <= 4
+
+
+def of_jellyfin(server: jellyfin.StandInJellyfin, path_map: str) -> dict[str, object]:
+    """The values of a connection to a Jellyfin server."""
+    return {"url": server.url, "key": jellyfin.KEY, "path_map": path_map}
 
 
 def scene(received: Received) -> str:

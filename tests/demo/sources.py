@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.support.harness import PLUGIN, Courier
 
@@ -27,7 +28,7 @@ class Source(Protocol):
     def scene_ids(self, limit: int) -> list[int]: ...
     def edit(self, scene_id: int, title: str) -> None: ...
     def operation(self, args: Mapping[str, Any]) -> Any: ...
-    def configure(self, **settings: object) -> None: ...
+    def connect(self, *entries: Entry) -> None: ...
     def kill_worker(self) -> int: ...
     def worker_pid(self) -> int: ...
     def waiting(self) -> int: ...
@@ -93,10 +94,6 @@ class RealSource(Courier):
         del title
         context = {"id": scene_id, "type": "Scene.Update.Post", "input": None, "inputFields": ["title"]}
         self._plugin({"mode": "hook", "hookContext": context})
-
-    def configure(self, **settings: object) -> None:
-        """Changes settings of the demo, not of Stash."""
-        self._relay.settings.update(settings)
 
     def operation(self, args: Mapping[str, Any]) -> Any:
         """Runs a button; returns its output."""

@@ -41,7 +41,7 @@ GATE = "open-sesame-0123456789"
 PASSWORD = "correct-horse-battery"
 SECRETS = (SECRET, SECRET.removeprefix("whsec_"), COOKIE, TOKEN, GATE, PASSWORD)
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) ")
-INVALID = '"Webhook, signing secret" is not'
+INVALID = '"Signing secret" is not'
 WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
 
 FORGED = "\r\n2026-01-01 00:00:00,000 ERROR forged"

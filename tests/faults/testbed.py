@@ -33,6 +33,7 @@ from tests.support.harness import Courier, wait_until
 
 QUEUED = b'{"output": "queued"}'
 ALL = 1_000_000
+COMMON = {"worker_schedule": "1s", "worker_sweep_off": True}
 STALL_SECONDS = 15.0  # after this long without progress, waiting deliveries count as stranded
 
 
@@ -43,7 +44,8 @@ class Testbed:
         folder: empty.
         scenes: how many Stash has.
         root: the plugin's folder.
-        settings: the plugin's, beyond the receiver's URL.
+        settings: the plugin's, beyond the receiver's URL and ``common``.
+        common: settings that most rows have.
         more: further arguments for Courier.
     """
 
@@ -54,6 +56,7 @@ class Testbed:
         *,
         root: Path = ROOT,
         settings: Mapping[str, object] | None = None,
+        common: Mapping[str, object] = COMMON,
         **more: Any,
     ) -> None:
         self.root = root
@@ -68,8 +71,8 @@ class Testbed:
         self._lock = threading.Lock()
         self._events = 0
         self.receiver.up()
-        common = {"webhook_url": f"{self.receiver.url}hook", "worker_schedule": "1s", "worker_sweep_off": True}
-        self.courier = Courier(folder, {**common, **(settings or {})}, scenes=scenes, root=root, **more)
+        given = {"webhook_url": f"{self.receiver.url}hook", **common, **(settings or {})}
+        self.courier = Courier(folder, given, scenes=scenes, root=root, **more)
         self.data = self.courier.data
 
     def __enter__(self) -> Self:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,12 +23,14 @@ from typing import Any
 from unittest.mock import patch
 
 from stash_courier.queue import dlq_statements, files, migrate, schema, store
+from stash_courier.worker.connections.store import Store
 from tests import ROOT
 from tests.faults.row import Mutation, Report, Row, copy_checkout
 from tests.faults.testbed import STALL_SECONDS, Testbed
 from tests.faults.trace import STRACE, Disk, Op, read
 from tests.support import durable, kill
-from tests.support.harness import wait_until
+from tests.support.harness import PLUGIN, wait_until
+from tests.support.press import states
 
 SAMPLES = ROOT / "tests" / "samples"
 DATABASES = (files.QUEUE_DB, files.DLQ_DB)
@@ -42,7 +44,16 @@ COVERS = """
 CREATE TABLE IF NOT EXISTS covers (
     destination TEXT NOT NULL, scene_id INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (destination, scene_id)
 ) WITHOUT ROWID"""
-PAUSE_SECONDS = 1.0  # how long deliveries are watched while they are paused
+PAUSE_SECONDS = 1.0  # how long is watched that nothing is delivered
+# As the owner of an earlier plugin had set it up, besides the webhook.
+SETTINGS = {
+    "filter_skip_tags": "private",
+    "webhook_headers": "X-Gate: open",
+    "delivery_timeout_seconds": 7,
+    "delivery_retry_schedule": "1s",
+    "sweep_off": True,
+}
+CONVERTED = {"worker_timeout_seconds": 7, "worker_schedule": "1s", "worker_sweep_off": True}  # what is left
 # What the folder has of a scene, by kind.
 KINDS = (
     *("inbox", "waiting", "backing_off", "bulk", "in_flight", "overtaken", "suspect", "removed"),
@@ -250,7 +261,7 @@ def run_upgrades(folder: Path, full: bool) -> Report:
         report = Report()
         place = folder / f"version-{earlier}"
         place.mkdir(parents=True)
-        with Testbed(place / "testbed", len(KINDS) * each + 3 * hooks) as testbed:
+        with Testbed(place / "testbed", len(KINDS) * each + 3 * hooks, common=SETTINGS) as testbed:
             old = Old(f"webhook:127.0.0.1:{testbed.receiver.port}", each, earlier)
             interrupted = _interrupt(old, place, report, full)
             first = len(KINDS) * each + 1
@@ -290,7 +301,10 @@ def _upgraded(testbed: Testbed, old: Old, report: Report, hooked: range) -> None
     testbed.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
     said = str(press(testbed, "status").get("queue"))
     report.expect("of an earlier plugin: the worker upgrades it" in said, f"status says of the old file: {said}")
+    private = hooked[-1]
+    testbed.courier.stash.change_without_hook(private, tags=["Private"])
     testbed.hooks(hooked[1:], at_once=6)  # one of them starts the worker
+    del testbed.promised[private]
     wait_until(lambda: {name: version(testbed.data / name) for name in NEWEST} == NEWEST, STALL_SECONDS)
     time.sleep(PAUSE_SECONDS)
     report.expect(not testbed.taken, "deliveries were paused, and some were made")
@@ -302,7 +316,9 @@ def _upgraded(testbed: Testbed, old: Old, report: Report, hooked: range) -> None
     open_now = len(old.scenes("dead", "asked"))
     report.expect(total in {open_now, open_now // 2}, f"{total} dead letters are open")
     press(testbed, "resume")
+    _converted(testbed, old, report)
     testbed.drain(120.0)
+    report.expect(private not in {scene for _, scene, *_ in testbed.taken}, "a private scene was sent")
     destroyed = {
         int(r.json()["data"]["id"]) for r in testbed.receiver.received if r.json()["type"] == "scene.destroyed"
     }
@@ -315,11 +331,25 @@ def _upgraded(testbed: Testbed, old: Old, report: Report, hooked: range) -> None
     report.expect(wanted.items() <= ledger.items(), "the ledger has lost rows")
     report.expect(covers(testbed.data) == old.covers, "the ledger has other covers than covers.db had")
     report.expect(not (testbed.data / migrate.COVERS_DB).exists(), "covers.db is still there")
-    with closing(sqlite3.connect(testbed.data / "dlq.db")) as conn:
-        states = dict(conn.execute("SELECT scene_id, state FROM dead_letters"))
     ends = dict.fromkeys(old.scenes("asked", "back", "resolved"), "resolved")
     ends |= dict.fromkeys(old.scenes(*DEAD), "dead")
-    report.expect(states == ends, f"states of the dead letters: {states}")
+    with suppress(TimeoutError):  # the last ones are noted after the queue is empty
+        wait_until(lambda: states(testbed.data) == ends, 5.0)
+    report.expect(states(testbed.data) == ends, f"states of the dead letters: {states(testbed.data)}")
+
+
+def _converted(testbed: Testbed, old: Old, report: Report) -> None:
+    """Nothing is sent before the settings of the earlier plugin were converted; ids and values stay."""
+    time.sleep(PAUSE_SECONDS)
+    report.expect(not testbed.taken, "something was sent before the settings were converted")
+    said = str(press(testbed, "status").get("problems"))
+    report.expect('Press "Convert settings"' in said, f"status says of the settings: {said}")
+    made = press(testbed, "convert_settings").get("connections")
+    report.expect(made == [old.destination], f"connections made: {made}")
+    (entry,) = Store(testbed.data).read().entries
+    report.expect(entry.values.get("headers") == SETTINGS["webhook_headers"], "the webhook's headers are lost")
+    left = testbed.courier.stash.config.plugins[PLUGIN]
+    report.expect(left == CONVERTED, f"Stash's page has {sorted(left)}")
 
 
 def press(testbed: Testbed, mode: str) -> dict[str, Any]:
@@ -534,6 +564,16 @@ ROWS = [
                 )
             ],
             [Mutation("queue/migrate.py", "_covers(path.with_name(COVERS_DB))", "[]")],
+            [  # filters of an earlier version don't hold anything up
+                Mutation("worker/connections/quick_start.py", "    former = [key", "    former = [] and [key")
+            ],
+            [  # they get lost
+                Mutation(
+                    "worker/connections/quick_start.py",
+                    "values={**own, **entry.values})",
+                    "values=dict(entry.values))",
+                )
+            ],
             [Mutation("queue/store.py", "    if found != version:\n", "    if found < version:\n")],
             [Mutation("queue/store.py", "        close_untouched(conn, path)\n", "            conn.close()\n")],
         ],

@@ -86,7 +86,7 @@ class Store:
             if now.unknown and self._file.exists():
                 raise OSError(now.problem)
             if now.revision != revision:
-                raise Conflict
+                raise Conflict("somebody else saved at the same time")
             _replace(self._file, _encoded(replace(make(now), revision=now.revision + 1)))
             os.truncate(lock, SAVED)
             self._seen = self._signature()

@@ -7,6 +7,7 @@ which returns the destination of a connection. The folder's name is the kind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -23,7 +24,8 @@ from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import Problem
+from stash_courier.worker.fields import BadSetting, Problem
+from stash_courier.worker.http.addresses import read_target
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -197,7 +199,11 @@ def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     module = kinds().get(kind)
     if module is None:
         return frozenset(values)
-    return frozenset(one.key for one in fields.entries(module.Options) if one.type == "secret")
+    secret = {one.key for one in fields.entries(module.Options) if one.type == "secret"}
+    with contextlib.suppress(BadSetting):
+        if read_target(str(values.get("url") or "")).authorization:
+            secret.add("url")  # it contains a login
+    return frozenset(secret)
 
 
 def field_label(kind: str, key: str) -> str:

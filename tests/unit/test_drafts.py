@@ -1,0 +1,130 @@
+"""worker/connections/drafts.py: what a person entered together with what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stash_courier.worker.connections import drafts
+from stash_courier.worker.connections.drafts import Draft
+from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.destinations import secret_fields
+
+NOW = 1_700_000_000.0
+PLEX = Entry("plex", "Plex", "plex", values={"url": "http://plex:32400", "key": "hunter2", "libraries": "Films"})
+SECRETS = secret_fields("plex", PLEX.values)
+STORED = Stored((PLEX, Entry("webhook-1", "Hook", "webhook", values={"url": "http://a/"})), 5, next_number=2)
+
+
+def merged(draft: Draft, before: Entry | None = PLEX) -> tuple[Entry, list[str]]:
+    """The connection, and the fields that must be entered again."""
+    entry, problems = drafts.merged(draft, before, SECRETS, NOW)
+    assert not any("hunter2" in problem.message for problem in problems)
+    return entry, [problem.field for problem in problems]
+
+
+def test_a_draft_without_anything_is_what_is_stored() -> None:
+    """What isn't given stays."""
+    assert merged(Draft("plex")) == (PLEX, [])
+    assert merged(Draft("plex", name=" Living room "))[0] == replace(PLEX, name="Living room")
+
+
+def test_values_are_given_as_a_whole_but_a_secret_may_be_absent() -> None:
+    """A field that isn't given is unset; a secret that isn't given, or null, stays; "" removes it."""
+    url = PLEX.values["url"]
+    assert merged(Draft(values={"url": url}))[0].values == {"url": url, "key": "hunter2"}
+    assert merged(Draft(values={"url": url, "key": None}))[0].values == {"url": url, "key": "hunter2"}
+    assert merged(Draft(values={"url": url, "key": ""}))[0].values == {"url": url, "key": ""}
+    assert merged(Draft(values={"url": url, "key": "new"}))[0].values == {"url": url, "key": "new"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://plex:32400",
+        "http://plex:32401",
+        "http://plex",
+        "http://plex.evil:32400",
+        "http://plex:32400@evil/",
+        "http://plex:32400%2f@evil",
+        "plex:32400",
+        "",
+        None,
+        5,
+    ],
+)
+def test_a_stored_secret_is_sent_to_no_other_address(url: object) -> None:
+    """With another scheme, host or port the secret must be entered again, also for a test."""
+    entry, again = merged(Draft(values={"url": url}))
+    assert again == ["key"]
+    assert "key" not in entry.values
+    entry, again = merged(Draft(values={"url": url, "key": "mine"}))
+    assert (again, entry.values["key"]) == ([], "mine")
+
+
+@pytest.mark.parametrize("url", ["http://plex:32400/", "HTTP://PLEX:32400", "http://plex:32400/below/a/proxy"])
+def test_another_path_keeps_the_secret(url: str) -> None:
+    """The same server under another path gets the stored secret."""
+    entry, again = merged(Draft(values={"url": url}))
+    assert (again, entry.values) == ([], {"url": url, "key": "hunter2"})
+
+
+@pytest.mark.parametrize(
+    ("before", "draft", "since"),
+    [("on", "off", NOW), ("off", "off", 5.0), ("off", None, 5.0), ("off", "on", 0.0), ("on", "paused", 0.0)],
+)
+def test_it_is_known_since_when_it_is_off(before: State, draft: State | None, since: float) -> None:
+    """The time since which a connection is off is kept until it is switched on."""
+    stored = replace(PLEX, state=before, off_since=5.0 if before == "off" else 0.0)
+    assert merged(Draft(state=draft), stored)[0].off_since == since
+
+
+def test_a_new_connection_has_an_id_that_was_never_used() -> None:
+    """Ids are numbered, whatever was deleted since."""
+    entry, again = merged(Draft(kind="webhook", name="New", values={"url": "http://a/"}), None)
+    assert (entry.id, entry.kind, entry.state, again) == ("", "webhook", "on", [])
+    stored, saved = drafts.saved(STORED, entry)
+    assert saved.id == "webhook-2"
+    deleted = drafts.deleted(stored, "webhook-2")
+    assert deleted.find("webhook-2") is None
+    assert deleted.retired == {"webhook-2"}
+    assert drafts.saved(deleted, entry)[1].id == "webhook-3"
+
+
+def test_a_changed_connection_keeps_its_id_and_place() -> None:
+    """Saving a connection changes no other, and a connection of the quick start becomes a real one."""
+    stored, saved = drafts.saved(STORED, replace(PLEX, name="Other", implicit=True))
+    assert [(entry.id, entry.name) for entry in stored.entries] == [("plex", "Other"), ("webhook-1", "Hook")]
+    assert not saved.implicit
+    assert stored.next_number == STORED.next_number
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("Other", ""),
+        ("Plex", ""),  # its own
+        ("", "Enter a name"),
+        ("HOOK", "Another connection has this name"),
+        ("two\nlines", "one line"),
+        ("x" * 101, "at most 100"),
+    ],
+)
+def test_a_name_is_one_line_and_given_once(name: str, wrong: str) -> None:
+    """Two connections never have the same name, in any case."""
+    found = drafts.wrong_name(name, "plex", STORED)
+    assert [problem.field for problem in found] == (["name"] if wrong else [])
+    assert all(wrong in problem.message for problem in found)
+
+
+def test_a_changed_address_and_a_time_off_offer_to_send() -> None:
+    """A new server is offered everything, one that was off what changed meanwhile, any other change nothing."""
+    all_of_it = [{"connection": "plex", "all": True}]
+    assert drafts.offers(None, PLEX) == all_of_it
+    assert drafts.offers(PLEX, replace(PLEX, values={**PLEX.values, "url": "http://other"})) == all_of_it
+    assert drafts.offers(PLEX, replace(PLEX, name="Other", values={**PLEX.values, "key": "x"})) == []
+    off = replace(PLEX, state="off", off_since=5.0)
+    assert drafts.offers(off, PLEX) == [{"connection": "plex", "since": 5.0}]
+    assert drafts.offers(off, off) == []
