@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from stash_courier.queue import codec
+from stash_courier.queue import codec, troubles
 from stash_courier.queue.checks import number, or_default, parsed, typed, whole
 from stash_courier.queue.jobs import Attempt, Delivery, Event, SceneEvent
 
@@ -16,7 +16,7 @@ class Content(NamedTuple):
 
     event: Any  # one of EVENTS, unless the row is damaged
     changed: Any  # field names, separated by spaces
-    data: Any  # JSON: path, oshash, checksum, history
+    data: Any  # JSON: path, oshash, checksum, history, notice
 
 
 class Pending(NamedTuple):
@@ -38,6 +38,8 @@ def content_of(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> C
 
 def merged(older: str, newer: str) -> Event:
     """One kind of event for two: create stays create, and destroy beats all but a later create."""
+    if newer == troubles.NOTICE:
+        return troubles.NOTICE
     if newer == "destroy" or (older == "destroy" and newer != "create"):
         return "destroy"
     return "create" if "create" in (older, newer) else "update"
@@ -48,7 +50,9 @@ def joined(older: Content, newer: Content) -> Content:
     changed = {*str(older.changed or "").split(), *str(newer.changed or "").split()}
     first, second = _facts(older.data), _facts(newer.data)
     data = {**first, **second}
-    if older.event == "destroy" and newer.event == "update":
+    if newer.event == troubles.NOTICE:
+        data["notice"] = troubles.joined(first.get("notice"), second.get("notice"))
+    elif older.event == "destroy" and newer.event == "update":
         # The scene is gone: only the older event knows where its file was.
         data |= {name: first[name] for name in codec.FILE_FACTS if name in first}
     return Content(merged(older.event, newer.event), " ".join(sorted(changed)), json.dumps(data))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from stash_courier.queue import troubles
 from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
 from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import NEVER_FATAL
@@ -48,11 +49,12 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
     columns = dict(zip(DELIVERY_COLUMNS, row, strict=True))
     try:
         data = parsed(columns["data"])
+        event = delivery_kind(columns["event"])
         return Delivery(
             row_id=columns["_id"],
             destination=utf8(columns["destination"]),
-            scene_id=_scene_id(columns["scene_id"]),
-            event=kind(columns["event"]),
+            scene_id=_scene_id(columns["scene_id"], event),
+            event=event,
             changed=field_names(text(columns["changed"]).split()),
             at=number(columns["timestamp"]),
             path=text(data["path"]),
@@ -60,6 +62,7 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
             checksum=text(data["checksum"]),
             history=_attempts(data.get("history", [])),
             due=or_default(number, columns["due"], 0.0),
+            notice=troubles.checked(data["notice"]) if event == troubles.NOTICE else "",
             **{name: whole(columns[name]) for name in _WHOLE},
         )
     except DAMAGE as error:
@@ -82,6 +85,8 @@ def _priority(fields: dict[str, Any]) -> int:
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:
     """The content of a delivery's ``data`` column, which is stored as JSON."""
     found: dict[str, object] = {name: getattr(job, name) for name in FILE_FACTS}
+    if job.notice:
+        found["notice"] = job.notice
     if history:
         found["history"] = [asdict(attempt) for attempt in latest(history)]
     return found
@@ -140,11 +145,16 @@ def _attempts(stored: object) -> tuple[Attempt, ...]:
     )
 
 
-def _scene_id(value: object) -> int:
+def _scene_id(value: object, event: Event = "update") -> int:
     scene_id = whole(value)
-    if scene_id <= 0:
+    if scene_id == 0 or (scene_id < 0) != (event == troubles.NOTICE):
         raise ValueError("Stash has no scene with this id")
     return scene_id
+
+
+def delivery_kind(value: object) -> Event:
+    """One of EVENTS, or a notice."""
+    return troubles.NOTICE if value == troubles.NOTICE else kind(value)
 
 
 def kind(value: object) -> Event:

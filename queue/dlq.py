@@ -17,7 +17,7 @@ from typing import Any
 
 from stash_courier.queue import codec, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
-from stash_courier.queue.checks import or_default, whole
+from stash_courier.queue.checks import number, or_default, whole
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
@@ -212,6 +212,19 @@ class DeadLetterQueue:
     def recall(self, destination: str, scene_ids: Collection[int], since: float) -> int:
         """Asks for the dead letters of these scenes since a wall time, because the destination was at fault."""
         return sum(self._write(sql.RECALL, (destination, scene_id, since)) for scene_id in scene_ids)
+
+    def unreported_since(self) -> float | None:
+        """Wall time of the first dead letter that the owner wasn't sent a message about; None if there is none."""
+        rows = self._read(sql.UNREPORTED_SINCE)
+        return or_default(number, rows[0][0], 0.0) if rows and rows[0][0] is not None else None
+
+    def unreported(self) -> list[Group]:
+        """Dead letters that the owner wasn't sent a message about, by cause."""
+        return [Group(*row) for row in self._read(sql.UNREPORTED)]
+
+    def mark_reported(self) -> None:
+        """Remembers that messages about all dead letters are in the queue."""
+        self._write(sql.REPORTED, ())
 
     def asked(self) -> list[DeadLetter]:
         """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""

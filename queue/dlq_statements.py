@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 3  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
+VERSION = 4  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
 # resolved (delivered, or superseded by something newer). Open are dead and asked.
@@ -10,7 +10,7 @@ CREATE = f"""
 CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id TEXT NOT NULL,
-    scene_id INTEGER NOT NULL,              -- 0 if unknown
+    scene_id INTEGER NOT NULL,              -- 0 if unknown; negative: a message about trouble
     destination TEXT NOT NULL,              -- '' for an event that was never routed
     event TEXT NOT NULL,
     title TEXT NOT NULL,
@@ -27,12 +27,15 @@ CREATE TABLE dead_letters (
     reviewed_at REAL,                       -- when a person was shown it
     plugin_version TEXT NOT NULL,
     group_key TEXT NOT NULL DEFAULT '',     -- those with the same cause; see dlq_groups.py
-    group_text TEXT NOT NULL DEFAULT '');   -- the cause, for people
+    group_text TEXT NOT NULL DEFAULT '',    -- the cause, for people
+    unreported INTEGER NOT NULL DEFAULT 0); -- 1: the owner wasn't sent a message about it yet
 -- The state is in the index so that resolved dead letters are skipped without reading them.
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 CREATE INDEX dead_letters_scene_id ON dead_letters (scene_id, destination);
 CREATE INDEX dead_letters_asked ON dead_letters (id) WHERE state = 'asked';
 CREATE INDEX dead_letters_back ON dead_letters (id) WHERE state = 'back';
+CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
+    WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0;
 
 -- How many are open, kept by triggers: counting a million rows takes as long as reading them.
 CREATE TABLE totals (
@@ -58,7 +61,7 @@ PRAGMA user_version = {VERSION}"""
 
 _OPEN = "state IN ('dead', 'asked')"
 # The other dead letters can't be sent again: their scene or destination is unknown.
-_SENDABLE = "destination != '' AND scene_id > 0"
+_SENDABLE = "destination != '' AND (scene_id > 0 OR event = 'notice')"
 _SELECTED = """
 (:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)
     AND (:group_key IS NULL OR group_key = :group_key)"""
@@ -73,15 +76,16 @@ _ADDED = (
 # A scene has one dead letter per destination. A corrupt row may name no scene; then its own id identifies it.
 _SAME = """
 FROM dead_letters
-WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id > 0 OR job_id = :job_id)"""
+WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id != 0 OR job_id = :job_id)"""
 
 # Adds a dead letter unless the scene has one. One statement needs no explicit transaction.
 ADD = f"""
-INSERT INTO dead_letters ({", ".join(_ADDED)})
-SELECT :{", :".join(_ADDED)} WHERE NOT EXISTS (SELECT 1 {_SAME})"""
+INSERT INTO dead_letters ({", ".join(_ADDED)}, unreported)
+SELECT :{", :".join(_ADDED)}, 1 WHERE NOT EXISTS (SELECT 1 {_SAME})"""
 FIND_SAME = f"SELECT id, history, generation {_SAME}"
 JOIN = f"""
-UPDATE dead_letters SET {", ".join(f"{name} = :{name}" for name in _ADDED)}, state = 'dead', reviewed_at = NULL
+UPDATE dead_letters SET {", ".join(f"{name} = :{name}" for name in _ADDED)}, state = 'dead', reviewed_at = NULL,
+    unreported = 1
 WHERE id = :id"""
 
 # Reading
@@ -125,6 +129,16 @@ DELETE FROM dead_letters WHERE id IN (
         AND (state = 'resolved' OR state = 'dead' AND (reviewed_at IS NOT NULL OR failed_at < :unseen_before))
     ORDER BY failed_at LIMIT :limit)"""
 
+# Messages about new dead letters. A message about trouble that became a dead letter is no news.
+
+_NEW = "INDEXED BY dead_letters_unreported"
+_UNREPORTED = "WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0"
+UNREPORTED_SINCE = f"SELECT min(failed_at) FROM dead_letters {_NEW} {_UNREPORTED}"
+UNREPORTED = f"""
+SELECT group_key, destination, error_type, min(group_text), count(*) FROM dead_letters {_NEW} {_UNREPORTED}
+GROUP BY group_key, destination, error_type"""
+REPORTED = f"UPDATE dead_letters {_NEW} SET unreported = 0 {_UNREPORTED}"
+
 # What the holder of the worker lock does
 
 ASKED = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
@@ -158,6 +172,6 @@ RENAME_BOTH = """
 SELECT (instr('resolved dead asked back', o.state), o.failed_at) > (instr('resolved dead asked back', n.state),
     n.failed_at), max(o.generation, n.generation), o.id, o.history, n.id, n.history
 FROM dead_letters o JOIN dead_letters n ON n.scene_id = o.scene_id AND n.destination = :new
-WHERE o.destination = :old AND o.scene_id > 0"""
+WHERE o.destination = :old AND o.scene_id != 0"""
 RENAME_JOIN = "UPDATE dead_letters SET history = ?, generation = ? WHERE id = ?"
 RENAME_DROP = "DELETE FROM dead_letters WHERE id = ?"

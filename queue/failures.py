@@ -21,7 +21,8 @@ class Failure(StrEnum):
     FORBIDDEN = "forbidden"  # 403: the fault of this scene, unless a second scene gets it too
     GONE = "gone"  # 410
     NOT_THERE_YET = "not_there_yet"  # the media server doesn't know the item
-    ITEM_REFUSED = "item_refused"  # any other 4xx, an ambiguous match
+    ITEM_REFUSED = "item_refused"  # a media server's other 4xx, an ambiguous match
+    REJECTED = "rejected"  # a webhook's other 4xx: the fault of this scene, unless all scenes get one
     STASH = "stash"  # Stash can't return this scene, while it returns others
     BUG = "bug"  # any other exception
 
@@ -94,6 +95,15 @@ CLASSES: Mapping[Failure, FailureClass] = {
         delivery="bury",
         alive=True,
         hint="it refuses this scene; see its answer and its own log",
+    ),
+    Failure.REJECTED: FailureClass(
+        label="refused",
+        delivery="bury",
+        hold_after=3,
+        distinct_scenes=True,
+        needs_owner=True,
+        hint="it refuses this; see its answer and its own log",
+        advice=_FIX,
     ),
     Failure.STASH: FailureClass(label="not returned by Stash", delivery="wait"),
     Failure.BUG: FailureClass(label="bug", delivery="count"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Event = Literal["create", "update", "destroy"]
+Event = Literal["create", "update", "destroy", "notice"]  # notice: a message about trouble; see troubles.py
 
 # Priorities: lower ones are delivered first.
 EDIT = 0
@@ -20,10 +20,10 @@ PRIORITIES = (EDIT, CATCH_UP, BULK)
 
 @dataclass(frozen=True, slots=True)
 class SceneEvent:
-    """One row of the inbox: something happened to a scene."""
+    """One row of the inbox: something happened to a scene. Or a message about trouble, which is in no inbox."""
 
     seq: int  # the inbox row's id; grows with every event, also across a replaced queue.db
-    scene_id: int  # Stash's id of the scene
+    scene_id: int  # Stash's id of the scene; of a notice its slot, which is negative
     event: Event
     changed: tuple[str, ...]  # names of the changed fields, sorted; empty if Stash didn't report them
     at: float  # wall time of the event, unix seconds
@@ -32,6 +32,7 @@ class SceneEvent:
     checksum: str = ""  # destroy only: MD5, "" unless Stash computes it
     priority: int = EDIT
     to: tuple[str, ...] = ()  # ids of the only destinations that it is for; empty: all
+    notice: str = ""  # notice only: the message; see troubles.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One scene on its way to one destination: a claimed row of the deliveries table."""
+    """One scene, or a message about trouble, on its way to one destination: a claimed row of deliveries."""
 
     row_id: int
     destination: str  # the destination's id, such as "webhook:example.org"
@@ -68,6 +69,12 @@ class Delivery:
     due: float = 0.0  # wall time
     suspect: int = 0  # 1: the worker died while it was sent; 2: it did so twice
     deaths: int = 0  # times the worker died while only this delivery was sent
+    notice: str = ""  # as in SceneEvent
+
+    @property
+    def needs_scene(self) -> bool:
+        """Whether Stash is asked for the scene."""
+        return self.event in {"create", "update"}
 
     @property
     def job_id(self) -> str:

@@ -100,10 +100,17 @@ CREATE TRIGGER count_changed AFTER UPDATE OF state, group_key, destination, erro
 END;
 """
 
+# Dead letters that the owner wasn't sent a message about yet. Those that are there count as known.
+DLQ_4_UNREPORTED = """
+ALTER TABLE dead_letters ADD COLUMN unreported INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
+    WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0;
+"""
+
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
     files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT),
-    files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS),
+    files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS, DLQ_4_UNREPORTED),
 }
 
 

@@ -25,6 +25,7 @@ from stash_courier.queue.coalesce import Content, Pending
 from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
 from stash_courier.queue.late_sync import LateSync
 from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.queue.troubles import NOTICE
 
 LAST = (1 << 63) - 1  # no seq is higher
 ROUTE_ROWS = 200  # inbox rows in one transaction: a few milliseconds, in which hooks wait
@@ -140,9 +141,19 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def next_seq(self) -> int:
         """A seq for an event that comes from no hook."""
         with self.transaction():
-            seq = int(self.connection.execute(schema.INSERT, (b"", 0.0)).lastrowid or 0)
-            self.connection.execute(sql.INBOX_DELETE, (seq,))
+            return self._next_seq()
+
+    def _next_seq(self) -> int:
+        seq = int(self.connection.execute(schema.INSERT, (b"", 0.0)).lastrowid or 0)
+        self.connection.execute(sql.INBOX_DELETE, (seq,))
         return seq
+
+    def notify(self, destination: str, slot: int, notice: str, at: float) -> None:
+        """Queues a message about trouble, or joins it to the one in its slot. Within a transaction.
+
+        ``at`` is wall time. What is in a notice and what slots are is in troubles.py.
+        """
+        self._add(SceneEvent(self._next_seq(), slot, NOTICE, (), at, notice=notice), destination, 0.0)
 
     def _add(self, event: SceneEvent, destination: str, settle_seconds: float, generation: int = 0) -> None:
         row = self.connection.execute(sql.PENDING, (destination, event.scene_id)).fetchone()

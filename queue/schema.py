@@ -20,11 +20,11 @@ CREATE TABLE {INBOX} (
 
 CREATE TABLE {DELIVERIES} (
     _id INTEGER PRIMARY KEY AUTOINCREMENT,
-    data BLOB,                              -- JSON: path, oshash, checksum, history
+    data BLOB,                              -- JSON: path, oshash, checksum, history, notice
     timestamp FLOAT,                        -- wall time of the first event covered
     status INTEGER,                         -- 0 waiting, 2 in flight
     destination TEXT NOT NULL,
-    scene_id INTEGER NOT NULL,
+    scene_id INTEGER NOT NULL,              -- negative: a message about trouble; see troubles.py
     event TEXT NOT NULL,
     changed TEXT NOT NULL DEFAULT '',       -- field names, separated by spaces
     seq INTEGER NOT NULL,                   -- newest event

@@ -7,7 +7,7 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import codec, control, ledger
+from stash_courier.queue import codec, control, ledger, troubles
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
@@ -58,27 +58,30 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     """Puts a dead letter's scene back into the queue, to deliver its current state. Returns whether it did.
 
     It doesn't if something newer was sent meanwhile, which resolves the dead letter, or its destination or scene
-    is unknown. The seq is new, or receivers would mistake it for the delivery that failed. A forgotten destination
-    is stored as removed from the settings, so that its delivery expires like those of any other.
+    is unknown. A message about trouble says what it said. The seq is new, or receivers would mistake it for the
+    delivery that failed. A forgotten destination is stored as removed from the settings, so that its delivery
+    expires like those of any other.
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
         dlq.set_state(dead_letter.id, "resolved")
         return False
-    if not dead_letter.destination or dead_letter.scene_id <= 0:
+    job = dead_letter.job or {}
+    notice = or_default(troubles.checked, job.get("notice"), "") if dead_letter.scene_id < 0 else ""
+    if not dead_letter.destination or not (notice or dead_letter.scene_id > 0):
         dlq.set_state(dead_letter.id, "dead")
         return False
-    job = dead_letter.job or {}
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
-        event=or_default(codec.kind, dead_letter.event, "update"),
+        event=troubles.NOTICE if notice else or_default(codec.kind, dead_letter.event, "update"),
         changed=or_default(codec.field_names, job.get("changed"), ()),
         at=now,
         priority=CATCH_UP,
         path=str(job.get("path", "")),
         oshash=str(job.get("oshash", "")),
         checksum=str(job.get("checksum", "")),
+        notice=notice,
     )
     if dead_letter.destination not in control.states(queue.connection):
         control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from stash_courier.queue import troubles
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.queue.ledger import Sent
 from stash_courier.worker.connections.model import Shared
@@ -41,10 +42,12 @@ def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, shared: Sh
 
     Args:
         delivery: as claimed.
-        scene: as it is in Stash now; None if it is gone, and for a destroy.
+        scene: as it is in Stash now; None if it is gone, and where none is needed.
         sent: the ledger's row for this scene and destination.
         shared: the filters of its connection.
     """
+    if delivery.event == troubles.NOTICE:
+        return Verdict("deliver", delivery)
     was_sent = sent is not None and sent.outcome == "sent"
     if delivery.event == "destroy":
         # Without a row in the ledger the scene's last path decides.

@@ -155,11 +155,15 @@ class Notices:
         return f"{name}: takes deliveries again. It had failed since {since}."
 
 
+def advice(health: Health) -> str:
+    """What to do about a destination that is held or gone, in sentences."""
+    return CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION].advice
+
+
 def _failing(name: str, health: Health, now: float) -> str:
-    row = CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION]
     since = f"since {_clock_time(health.since, now)}" if health.since else "now"
     state = "switched off" if health.state == "gone" else "deliveries wait"
-    return " ".join(filter(None, (f"{name}: {state} {since}.", _sentence(health.reason), row.advice)))
+    return " ".join(filter(None, (f"{name}: {state} {since}.", _sentence(health.reason), advice(health))))
 
 
 def _clock_time(at: float, now: float) -> str:

@@ -18,6 +18,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
+from stash_courier.worker.messages import Messages
 from stash_courier.worker.notices import Notices
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.named import NamedStash
@@ -69,6 +70,7 @@ class Runtime:
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder, named=self._named), self.wakeup)
         self._opened.callback(self.dispatcher.close)
         self._notices = Notices(self.folder, self.queue, self.dlq, self.dispatcher.registry)
+        self._messages = Messages(self.queue, self.dlq, self.dispatcher.registry)
         self._data_version = -1
 
     def _open_files(self) -> None:
@@ -138,11 +140,12 @@ class Runtime:
         return redact(text, self.dispatcher.registry.secrets)
 
     def attend(self) -> None:
-        """Does what the owner asked for, and leaves notices of trouble. Call it about once a second."""
+        """Does what the owner asked for, and tells of trouble. Call it about once a second."""
         if self.dispatcher.poller.knows_settings:
             self.dispatcher.forgetting.work()
             self.dispatcher.registry.leave()
             self._notices.update()
+            self._messages.update()
 
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file is removed when its event is in the queue."""

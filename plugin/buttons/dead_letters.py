@@ -194,7 +194,8 @@ def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) ->
 
 
 def _line(one: Summary, titles: dict[int, str], now: float, answer: str = "") -> str:
-    what = scene(one.scene_id, titles.get(one.scene_id, "")) if one.scene_id else "an unreadable event"
+    title = one.title or titles.get(one.scene_id, "")
+    what = scene(one.scene_id, title) if one.scene_id else "an unreadable event"
     return joined(
         f"Dead letter #{one.id}: {what} to {one.destination or 'no destination'} ({flat(one.event)}),",
         f"{failures.label(one.error_type)}: {sentence(one.error_message)}",
@@ -216,7 +217,7 @@ def _last_answer(dead_letter: DeadLetter | None) -> str:
 def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
     facts = {one.name: getattr(dead_letter, one.name) for one in fields(Summary)}
     facts["group"] = facts.pop("group_key")
-    return {**facts, "title": titles.get(dead_letter.scene_id, "")}
+    return {**facts, "title": dead_letter.title or titles.get(dead_letter.scene_id, "")}
 
 
 def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from stash_courier.plugin import log
-from stash_courier.queue import repair
+from stash_courier.queue import repair, troubles
 from stash_courier.worker.fields import Problem
 
 LONGEST = 1000  # characters of a line; below log.py's limit, so log and answer stay equal
@@ -46,9 +46,9 @@ def joined(*sentences: str) -> str:
 
 
 def scene(scene_id: int, title: str) -> str:
-    """``scene 45 "Film"``; without a title only the id."""
-    title = flat(title, LONGEST_TITLE)
-    return f'scene {scene_id} "{title}"' if title else f"scene {scene_id}"
+    """``scene 45 "Film"``; without a title only the id. Or a message about trouble, with what it says."""
+    what, title = troubles.subject(scene_id), flat(title, LONGEST_TITLE)
+    return f'{what} "{title}"' if title else what
 
 
 def unreadable(name: str, error: sqlite3.Error) -> str:

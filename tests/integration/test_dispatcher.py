@@ -133,7 +133,7 @@ def test_a_second_url_on_a_host_strands_nothing(
     (dead_letter,) = courier.dlq.get_recent()
     name = dead_letter.destination
     assert name in courier.dispatcher.registry.pools
-    assert courier.dlq.count_by_error() == [("item_refused", name, 1)]
+    assert courier.dlq.count_by_error() == [("rejected", name, 1)]
     assert ledger.find(courier.queue.connection, name, 1) is not None
     assert not courier.dispatcher.registry.removed
 

@@ -137,6 +137,23 @@ def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, 
         assert {r.json()["data"]["id"] for r in receiver.received} == {"1", "2", "3"}
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"retry_after": 119.5}', b'{"parameters": {"retry_after": 120}}', b'{"retry_after_ms": 120000}']
+)
+def test_a_429_whose_body_states_the_wait_is_obeyed(tmp_path: Path, stash: StandInStash, body: bytes) -> None:
+    """Nothing is sent to a receiver before the time that the body of its 429 names, and then at once."""
+    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_schedule": "1s"}
+        receiver.answer_next(Reply(429, body=body))
+        courier.put(1)
+        courier.run(lambda: len(receiver.received) == 1)
+        courier.put(2)
+        courier.run(seconds=110.0)
+        assert len(receiver.received) == 1
+        assert courier.run(courier.queue.empty) <= 15.0
+        assert len(receiver.received) == 3
+
+
 def test_a_waiting_retry_blocks_nothing_behind_it(tmp_path: Path, stash: StandInStash) -> None:
     """While one scene backs off for hours, the next edit is delivered at once."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:

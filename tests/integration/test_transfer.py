@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, schema, transfer
+from stash_courier.queue import control, files, ledger, schema, transfer, troubles
 from stash_courier.queue.dlq import DAY
 from stash_courier.queue.jobs import CorruptRow
 from stash_courier.queue.ledger import Sent
@@ -69,6 +69,22 @@ def test_a_killed_act_loses_and_doubles_nothing(tmp_path: Path, before: Callable
             if before is transfers.overtaken:
                 assert "date" in delivery.changed
             assert [state for state, _ in both.dead_letters()] in ([], ["back"])
+
+
+@needs_strace
+def test_a_killed_worker_tells_of_dead_letters_once_or_twice(tmp_path: Path) -> None:
+    """After a kill at any call a message about dead letters waits, or the next look makes it."""
+    (folder := tmp_path / "before").mkdir()
+    transfers.unreported(folder)
+    for kill in sweep(folder, tmp_path, doing("report")):
+        transfers.do_heal(kill.folder)
+        transfers.do_report(kill.folder)
+        with opened(kill.folder) as both:
+            (message,) = both.claim()
+            assert both.dlq.unreported() == []
+        _, _, about = troubles.message(message.notice)
+        assert about["count"] in {3, 6}, kill
+        assert about["connection"] == "other"
 
 
 @needs_strace

@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from stash_courier.queue import ledger, repair, transfer
 from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.messages import Messages
 from tests.support.durable import DEST, START, Clock, change, event, run_hook
 from tests.support.queue_driver import claim
 
@@ -146,6 +151,14 @@ def unrouted(folder: Path) -> None:
         run_hook(folder, change(scene))
 
 
+def unreported(folder: Path) -> None:
+    """There are three dead letters of another connection that nobody was told of."""
+    with opened(folder) as both:
+        for scene in (SCENE, 6, 7):
+            job = Delivery(scene, "other", scene, "update", (), scene, START, history=(FAILED,))
+            both.dlq.add(job, ERROR, 1)
+
+
 # Acts
 
 
@@ -215,6 +228,13 @@ def do_redrive_wrongly(folder: Path) -> None:
         for dead_letter in both.dlq.asked():
             both.dlq.discard(Selection([dead_letter.id]))
             transfer.redrive(both.queue, both.dlq, dead_letter, START)
+
+
+def do_report(folder: Path) -> None:
+    """Queues a message about new dead letters to DEST, as the worker does once a second."""
+    with opened(folder) as both:
+        registry = SimpleNamespace(pools={}, loaded=Loaded(told={DEST: 0.0}))
+        Messages(both.queue, both.dlq, cast(Registry, registry), lambda: START * 1.5).update()
 
 
 def do_repair(folder: Path) -> None:

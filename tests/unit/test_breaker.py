@@ -86,6 +86,40 @@ def test_a_second_forbidden_scene_means_the_destination() -> None:
     assert took == (1,)
 
 
+def test_a_third_rejected_scene_means_the_destination() -> None:
+    """4xx answers at a fixed URL: one or two scenes are dead letters, with a third they are taken back."""
+    health = Health()
+    for scene_id in (1, 1, 2, 2):
+        health, took = after(health, Failure.REJECTED, scene_id)
+        assert (health.state, took) == ("well", ())
+    health, took = after(health, Failure.REJECTED, 3)
+    assert health.state == "ill"
+    assert set(took) == {1, 2}
+    assert health.until - NOW == 30.0  # a person must fix it
+
+
+def test_messages_about_trouble_are_no_evidence_about_scenes() -> None:
+    """Whether a receiver takes messages about trouble (negative ids) doesn't say whether it takes scenes."""
+    health = Health()
+    for slot in (-1, -2, -3, -4):
+        health, took = after(health, Failure.REJECTED, slot)
+        assert (health.state, took) == ("well", ())
+    for scene_id in (1, 2):
+        health, _ = after(health, Failure.REJECTED, scene_id)
+        health = breaker.after_success(health, NOW, notice=True)
+    assert (health.state, health.last_success) == ("well", 0.0)
+    health, took = after(health, Failure.REJECTED, 3)
+    assert (health.state, set(took)) == ("ill", {-1, -2, -3, -4, 1, 2})
+    assert breaker.after_success(health, NOW, probe=True, notice=True).state == "ill"
+    assert breaker.after_success(health, NOW, probe=True).state == "well"
+
+
+def test_a_message_about_trouble_shows_that_an_outage_is_over() -> None:
+    """A receiver that can be reached again is well, whatever it was reached with."""
+    health = ill(Failure.UNREACHABLE)
+    assert breaker.after_success(health, NOW, probe=True, notice=True).state == "well"
+
+
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.BUG, Failure.STASH])
 def test_one_item_never_takes_the_connection_down(failure: Failure) -> None:
     """A failure that concerns one item, or is our own bug, holds no other delivery."""

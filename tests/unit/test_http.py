@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.http.client import KEPT, Client, classify, host_of, parse_retry_after
+from stash_courier.worker.http.client import KEPT, Client, classify, host_of, parse_retry_after, stated_wait
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 from tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
 
@@ -333,6 +333,60 @@ def test_retry_after_counts_for_a_busy_answer(client: Client, status: int, asked
     """Retry-After counts only if the receiver is busy."""
     with Receiver(Reply(status, {"Retry-After": "120"})) as receiver:
         assert failure(client, receiver.url).retry_after == asked
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        (b'{"message": "You are being rate limited.", "retry_after": 0.65, "global": false}', 0.65),
+        (b'{"retry_after": 30}', 30.0),
+        (b'{"ok": false, "error_code": 429, "parameters": {"retry_after": 35}}', 35.0),
+        (b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2500}', 2.5),
+        (b'{"retry_after": 999999}', 86400.0),
+        (b'{"retry_after_ms": 1e300}', 86400.0),
+        (b'{"retry_after": 1e999}', 86400.0),
+        (b'{"retry_after": %s}' % (b"9" * 1000), 86400.0),
+        (b'{"retry_after": "soon", "retry_after_ms": 1000}', 1.0),
+        (b'{"retry_after": 0}', None),
+        (b'{"retry_after": -5}', None),
+        (b'{"retry_after": NaN}', None),
+        (b'{"retry_after": true}', None),
+        (b'{"parameters": [5]}', None),
+        (b'{"retry_after": 30', None),
+        (b"[30]", None),
+        (b"\xff", None),
+        (b"[" * 2000, None),
+        (b"", None),
+    ],
+)
+def test_a_429_may_state_the_wait_in_its_body(client: Client, body: bytes, seconds: float | None) -> None:
+    """Discord, Telegram and Matrix state the wait in JSON: at most a day; 0 and what is no number are ignored."""
+    with Receiver(Reply(429, body=body)) as receiver:
+        failed = failure(client, receiver.url)
+    assert failed.failure is Failure.BUSY
+    assert failed.retry_after == seconds
+    assert stated_wait(body) == seconds
+
+
+def test_only_a_429_without_the_header_is_asked_for_the_wait_in_its_body(client: Client) -> None:
+    """The header is the standard, so it is obeyed if both are there. Other answers' bodies may mean anything."""
+    body = b'{"retry_after": 5}'
+    with Receiver(Reply(429, {"Retry-After": "120"}, body)) as receiver:
+        assert failure(client, receiver.url).retry_after == 120.0
+        receiver.answer = Reply(503, body=body)
+        assert failure(client, receiver.url).retry_after is None
+        receiver.answer = Reply(429, body=b'{"retry_after": 0.65}')
+        assert "so we wait, 1 s as it asks." in failure(client, receiver.url).message
+
+
+def test_what_an_unlisted_4xx_means_is_up_to_the_destination(client: Client) -> None:
+    """At a webhook's URL it may concern all scenes; at a media server it concerns the item."""
+    for status in (400, 402, 413, 422, 451):
+        assert classify(status, fixed_url=True, refused=Failure.REJECTED) is Failure.REJECTED
+    for status in (401, 403, 404, 408, 410, 429):
+        assert classify(status, fixed_url=True, refused=Failure.REJECTED) is classify(status, fixed_url=True)
+    with Receiver(Reply(400)) as receiver:
+        assert failure(client, receiver.url).failure is Failure.ITEM_REFUSED
 
 
 def test_an_answer_is_kept_up_to_the_limit(client: Client) -> None:

@@ -256,6 +256,7 @@ KEYS = {
     control.SWEEP: {"at": START, "zone": None, "last_id": 5, "total": 5},
     control.SWEEP_MET: {DEST: START},
     control.FORGET: {DEST: "discard"},
+    control.TOLD: {DEST: {DEST: [START, START, 0.0, 0.0]}},
     control.TROUBLES: {DEST: [START, START, 0.0, 0.0]},
     control.LEDGER_LEFT: {DEST: START},
     control.PROBLEMS: [["", "worker_sweep_off", "A sentence."]],

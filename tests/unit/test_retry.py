@@ -90,7 +90,7 @@ def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failu
     assert decision.delivery.counted_attempts == (1 if failure is Failure.BUG else 0)
 
 
-@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.FORBIDDEN])
+@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.FORBIDDEN, Failure.REJECTED])
 def test_what_can_never_succeed_is_a_dead_letter_at_once(failure: Failure) -> None:
     """A scene that the destination will never accept is reported at once."""
     assert decided(failure).bury

@@ -123,15 +123,26 @@ def opens_at(health: Health, untried_edit: float | None = None) -> float:
     if health.state == "gone":
         return math.inf
     at = health.until if health.state == "ill" else 0.0
-    refused = health.failure == Failure.REFUSED
+    refused = health.failure in {Failure.REFUSED, Failure.REJECTED}
     if health.state == "ill" and refused and untried_edit is not None and untried_edit > health.probed_at:
         at = min(at, health.probed_at + PROBE_UNTRIED)
     return at if health.forced else max(at, health.retry_at)
 
 
-def after_success(health: Health, now: float, *, probe: bool = False) -> Health:
-    """Health after a delivery was accepted. A Retry-After stays in force unless this was a person's probe."""
+def after_success(health: Health, now: float, *, probe: bool = False, notice: bool = False) -> Health:
+    """Health after a delivery was accepted. A Retry-After stays in force unless this was a person's probe.
+
+    That a message about trouble (``notice``) was accepted doesn't show that scenes are.
+    """
+    if notice and health.state == "ill" and _by_scenes(health.failure):
+        return replace(health, forced=health.forced and not probe)
     well = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=now)
+    if notice:
+        streak = tuple(entry for entry in health.streak if _by_scenes(entry[0]))
+        since = health.streak_since if streak or health.repeats else 0.0
+        well = replace(
+            well, last_success=health.last_success, streak=streak, repeats=health.repeats, streak_since=since
+        )
     if health.retry_at > now and not probe:
         return replace(well, retry_at=health.retry_at, reason=health.reason, forced=health.forced)
     return well
@@ -193,7 +204,7 @@ def _longer_streak(health: Health, error: DeliveryFailed, delivery: Delivery, no
     health = replace(health, streak_since=health.streak_since or now, reason=error.message)
     # It failed, others succeeded, and it fails again: then it counts against the scene.
     failed_before = any(a.failure == entry[0] and a.at < health.last_success for a in delivery.history)
-    if failed_before and CLASSES[error.failure].delivery == "count":
+    if failed_before and CLASSES[error.failure].distinct_scenes:
         return replace(health, repeats=(*health.repeats, entry)[-MANY_REPEATS:])
     return replace(health, streak=(*health.streak, entry)[-20:])
 
@@ -201,9 +212,15 @@ def _longer_streak(health: Health, error: DeliveryFailed, delivery: Delivery, no
 def _is_ill(health: Health, failure: Failure) -> bool:
     row = CLASSES[failure]
     scenes = [scene for name, scene in health.streak if name == failure]
-    many = len({scene for _, scene in health.repeats}) >= MANY_REPEATS
-    failed = len(set(scenes) if row.distinct_scenes else scenes)
-    return row.hold_after is not None and (failed >= row.hold_after or many)
+    if row.distinct_scenes:
+        scenes = list({scene for scene in scenes if scene >= 0})  # messages about trouble have no scene
+    many = len({scene for _, scene in health.repeats if scene >= 0}) >= MANY_REPEATS
+    return row.hold_after is not None and (len(scenes) >= row.hold_after or many)
+
+
+def _by_scenes(failure: str) -> bool:
+    """Whether only failures of different scenes show that it is the destination."""
+    return failure in CLASSES and CLASSES[Failure(failure)].distinct_scenes
 
 
 def _held(health: Health, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Health:

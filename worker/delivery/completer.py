@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Literal, NamedTuple
 
-from stash_courier.queue import control, ledger, transfer
+from stash_courier.queue import control, ledger, transfer, troubles
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene, row_id_of
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 End = Literal["sent", "filtered", "absent", "superseded"]
 Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene, or for a destroy
 
-# What is to become a dead letter, why, and its scene's title.
+# What is to become a dead letter, why, and its scene's title or what a message about trouble says.
 _Burial = tuple[Delivery | CorruptRow, BaseException, str]
 
 
@@ -86,15 +86,16 @@ class Completer:
                 if outcome.error is None:
                     self._end(outcome.delivery, outcome.scene, "sent", outcome.cover)
                     delivered.append(outcome.delivery)
-                    health = breaker.after_success(before, now, probe=outcome.probe)
+                    notice = outcome.delivery.event == troubles.NOTICE
+                    health = breaker.after_success(before, now, probe=outcome.probe, notice=notice)
                 else:
                     health, took = self._failed(outcome, outcome.error, before, now, found)
                     if took:
                         self._give_back(name, took, before.streak_since or now, found.burials, now)
                 if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
                     healths[name] = self._store_health(outcome.pool, before, health, now)
-            if delivered:
-                last = {"at": now, "destination": delivered[-1].destination, "scene_id": delivered[-1].scene_id}
+            if scenes := [delivery for delivery in delivered if delivery.event != troubles.NOTICE]:
+                last = {"at": now, "destination": scenes[-1].destination, "scene_id": scenes[-1].scene_id}
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
         for name, health in healths.items():
             self._registry.pools[name].health = health
@@ -143,16 +144,16 @@ class Completer:
         held, policy = health.state != "well", outcome.pool.connection.policy
         decision = retry.decide(delivery, error, now, held=held, policy=policy, scene=scene, rng=self._rng)
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)
-        what = delivery.scene_id, delivery.event, delivery.destination
+        what = troubles.subject(delivery.scene_id), delivery.event, delivery.destination
         if decision.skip:
-            log.info("scene %d (%s) to %s is skipped: not on the server", *what)
+            log.info("%s (%s) to %s is skipped: not on the server", *what)
             self._end(delivery, scene, "absent")
             found.skipped.append(delivery)
             return health, took
-        log.info("scene %d (%s) to %s failed: %s", *what, error.message)
+        log.info("%s (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
-            title = scene.title_or_stem() if scene else ""
+            title = scene.title_or_stem() if scene else troubles.summary(delivery.notice)
             found.burials.append((buried, error, title))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
@@ -211,7 +212,8 @@ class Completer:
             del self._burials[0]
             if dead_letter is not None:
                 to = job.destination or "no destination yet"
-                log.warning("dead letter %d: scene %d to %s: %s", dead_letter, job.scene_id, to, cause)
+                what = troubles.subject(job.scene_id)
+                log.warning("dead letter %d: %s to %s: %s", dead_letter, what, to, cause)
 
     def bury_undeliverable(self, claimed: Sequence[Delivery | CorruptRow]) -> list[Delivery]:
         """Buries rows that can't be decoded and deliveries that kill the worker; returns the others."""

@@ -184,7 +184,7 @@ class Dispatcher:
             self._sweep.hear(answer)
         elif not self.poller.enabled:
             self._put_back(deliveries)
-        else:  # if all are destroys, only the state was asked for
+        else:  # if none needs its scene, only the state was asked for
             self._judge(deliveries, answer if isinstance(answer, FetchedScenes) else FetchedScenes({}, {}, answer))
 
     def _take_state(self, state: PluginState) -> None:
@@ -246,10 +246,10 @@ class Dispatcher:
                 failed = DeliveryFailed(Failure.STASH, batch.broken[delivery.scene_id])
                 self._unrecorded.append(Outcome(pool, delivery, None, probe, failed))
                 continue
-            if delivery.event != "destroy" and delivery.scene_id not in batch.scenes:
+            if delivery.needs_scene and delivery.scene_id not in batch.scenes:
                 late.append(delivery)
                 continue
-            scene = None if delivery.event == "destroy" else batch.scenes[delivery.scene_id]
+            scene = batch.scenes[delivery.scene_id] if delivery.needs_scene else None
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
             if self._sweep.was_first(delivery, scene, sent):
                 verdict = filters.Verdict("superseded", delivery)
@@ -371,8 +371,8 @@ class Dispatcher:
         request: Callable[[], Answer] = self._stash.plugin_state
         if question.topic == "scenes":
             deliveries = next_batch(self.registry.pools.values(), self._stash.pace.scenes)
-            scene_ids = sorted({delivery.scene_id for delivery in deliveries if delivery.event != "destroy"})
-            # Destroys need no scenes, but nothing is sent before Stash has said that the plugin is enabled.
+            scene_ids = sorted({delivery.scene_id for delivery in deliveries if delivery.needs_scene})
+            # Others need no scenes, but nothing is sent before Stash has said that the plugin is enabled.
             if scene_ids:
                 request = partial(self._stash.scenes, scene_ids)
         elif question.topic == "sweep":

@@ -34,7 +34,7 @@ class Job:
     """A delivery that may be sent."""
 
     delivery: Delivery
-    scene: Scene | None  # as Stash has it now; None for a destroy
+    scene: Scene | None  # as Stash has it now; None for a destroy and a notice
     cover: bytes = b""  # digest of the cover that the item has from us
     probe: bool = False  # it probes a destination that is held
 

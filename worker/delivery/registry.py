@@ -127,6 +127,11 @@ class Registry:
         log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
         return retired
 
+    @property
+    def loaded(self) -> Loaded:
+        """What is set up by the settings in use."""
+        return self._loaded
+
     def follow_store(self) -> list[Pool]:
         """Takes over connections.json if it has changed; otherwise as ``configure``."""
         return [] if self._raw is None else self.configure(self._raw)

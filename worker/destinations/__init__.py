@@ -73,7 +73,7 @@ class Destination(Protocol):
 
         Args:
             delivery: what happened to the scene.
-            scene: as Stash has it now; None for a destroy, and only then.
+            scene: as Stash has it now; None for a destroy and a notice, and only then.
             cover: digest of the cover that the item has from us; b"" if it has none.
 
         Returns:
@@ -130,6 +130,7 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     unsure: bool = False  # there may be more connections than these: some settings can't be read
     retired: frozenset[str] = frozenset()  # ids of deleted connections
+    told: Mapping[str, float] = field(default_factory=dict)  # ids of those that are told of trouble; see _told
 
     @property
     def empty(self) -> bool:
@@ -190,7 +191,20 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
     unsure = lost or stored.unknown or bool(implicit.bad_urls)
-    return Loaded(destinations, connections, entries, unusable, tuple(problems), unsure, stored.retired)
+    return Loaded(
+        destinations, connections, entries, unusable, tuple(problems), unsure, stored.retired, _told(entries)
+    )
+
+
+def _told(entries: Mapping[str, Entry]) -> dict[str, float]:
+    """The connections that are told of trouble, and after how many seconds. What can't be used now waits."""
+    found = {}
+    for name, entry in entries.items():
+        kind = kinds().get(entry.kind)
+        options = None if kind is None else fields.parse(kind.Options, entry.values)[0]
+        if entry.state in {"on", "paused"} and getattr(options, "tell_trouble", False):
+            found[name] = getattr(options, "trouble_minutes", 0.0) * 60.0
+    return found
 
 
 def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, list[Problem]]:

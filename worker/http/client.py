@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import http.client
+import json
+import math
 import re
 import socket
 import ssl
@@ -125,6 +127,7 @@ class Client:
         secrets: strings that no error may contain, however the other side echoes them.
         advice: what the owner can do, by HTTP status: the part of a sentence that follows a colon.
         ca_file: a PEM file of certificates to trust in addition to the system's and certifi's.
+        refused: what a 4xx means that no class lists.
     """
 
     def __init__(
@@ -135,8 +138,10 @@ class Client:
         secrets: tuple[str, ...] = (),
         advice: Mapping[int, str] | None = None,
         ca_file: str | None = None,
+        refused: Failure = Failure.ITEM_REFUSED,
     ) -> None:
         self._timeout = timeout
+        self._refused = refused
         self._secrets = secrets
         # Removed from the end of a text that was cut, where a secret may be incomplete. Secrets that are known
         # only by their form get 100 characters.
@@ -214,10 +219,12 @@ class Client:
         """What an answer other than 2xx means."""
         status = answer.status
         said = self.excerpt(answer)
-        failure = classify(status, fixed_url=fixed_url)
+        failure = classify(status, fixed_url=fixed_url, refused=self._refused)
         retry_after = None
         if failure is Failure.BUSY:
             retry_after = parse_retry_after(answer.headers.get("Retry-After", ""), time.time())
+        if status == 429 and retry_after is None:
+            retry_after = stated_wait(answer.body)
         if 300 <= status < 400:
             advice = _redirect_advice(answer.headers.get("Location", ""))
         elif status == 400 and url.startswith("http://") and _PLAIN_ON_TLS.search(said):
@@ -226,7 +233,7 @@ class Client:
         else:
             advice = self._advice.get(status, CLASSES[failure].hint)
         if retry_after is not None:
-            advice += f", {retry_after:.0f} s as it asks"
+            advice += f", {math.ceil(retry_after)} s as it asks"
         phrase = http.client.responses.get(status, "")  # never the server's own reason, which may contain anything
         words = redact(f"{host_of(url)} answered {f'{status} {phrase}'.rstrip()}: {advice}.", self._secrets)
         return DeliveryFailed(failure, words, status=status, answer=said, retry_after=retry_after)
@@ -287,11 +294,14 @@ def host_of(url: str) -> str:
     return host if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
 
 
-def classify(status: int, *, fixed_url: bool) -> Failure:
-    """The class of a status other than 2xx. A status that no class lists goes by its first digit."""
+def classify(status: int, *, fixed_url: bool, refused: Failure = Failure.ITEM_REFUSED) -> Failure:
+    """The class of a status other than 2xx. A status that no class lists goes by its first digit.
+
+    ``fixed_url`` and ``refused`` are those of the client.
+    """
     if status in {404, 405} and fixed_url:
         return Failure.DESTINATION
-    by_digit = {4: Failure.ITEM_REFUSED, 5: Failure.REFUSED}
+    by_digit = {4: refused, 5: Failure.REFUSED}
     return _BY_STATUS.get(status, by_digit.get(status // 100, Failure.DESTINATION))
 
 
@@ -310,6 +320,30 @@ def parse_retry_after(value: str, now: float) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(seconds, RETRY_AFTER_CAP) if seconds > 0 else None
+
+
+def stated_wait(body: bytes) -> float | None:
+    """Seconds to wait by the JSON body of a 429, at most 24 h; None if it states no usable wait, or 0.
+
+    ``retry_after`` is seconds and may have a fraction (Discord). Telegram has it in ``parameters``. Matrix has
+    ``retry_after_ms``, milliseconds.
+    """
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    below = said.get("parameters")
+    stated = (
+        (said.get("retry_after"), 1.0),
+        (below.get("retry_after") if isinstance(below, dict) else None, 1.0),
+        (said.get("retry_after_ms"), 1000.0),
+    )
+    for value, per_second in stated:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+            return min(value, RETRY_AFTER_CAP * per_second) / per_second
+    return None
 
 
 def _cause(error: Exception) -> Exception:

@@ -74,7 +74,7 @@ def test_deliver_now_counts_what_became_a_dead_letter(buttons: Buttons, receiver
     assert (pressed.output["done"], pressed.output["dead_letters"]) == (49, 1)
     (dead_letter,) = buttons.press("review_dead_letters").output["dead_letters"]
     assert dead_letter["title"] == f"Film {dead_letter['scene_id']}"
-    assert dead_letter["error_type"] == "item_refused"
+    assert dead_letter["error_type"] == "rejected"
     assert buttons.press("retry_dead_letters", ids=[dead_letter["id"]]).output["retried"] == 1
     assert buttons.press("deliver_now").output["done"] == 1
     assert receiver.received[-1].json()["data"]["id"] == str(dead_letter["scene_id"])

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from stash_courier.queue import troubles
 from stash_courier.queue.events import EVENTS
-from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Step, failed_step
@@ -65,10 +66,11 @@ class Webhook:
             concurrency=connection.policy.concurrency,
             secrets=(*hidden(self._target, self._signing, options.headers), *form.secrets),
             advice=_ADVICE,
+            refused=Failure.REJECTED,
         )
 
     def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
-        """Sends the scene's current state, or that it is gone.
+        """Sends the scene's current state, that it is gone, or a message about trouble.
 
         Receivers may drop a message whose id they have seen, so one id means one content: it is made of the newest
         event, the scene and a digest of what is sent. After a crash the same content has the same id again. A
@@ -126,6 +128,8 @@ class Webhook:
         self._client.close()
 
     def _item(self, delivery: Delivery, scene: Scene | None) -> Item:
+        if delivery.event == troubles.NOTICE:
+            return Item(*troubles.message(delivery.notice))
         if scene is None:
             data = destroyed_data(delivery, self._path_map)
         else:

@@ -164,6 +164,19 @@ class Options:
         unset="no links",
         example="https://stash.example.org",
     )
+    tell_trouble: bool = fields.switch(
+        "Also tell me when something is wrong",
+        "Sends a message about new dead letters, about a connection that is held up, and when it works again. "
+        "Never about this connection itself.",
+        unset="off, only scenes are sent",
+    )
+    trouble_minutes: float = fields.number(
+        "Minutes until a held-up connection is reported",
+        "How long a connection must be held up before a message says so.",
+        (0, 1440),
+        10,
+        unset="10",
+    )
 
 
 def more_fields(values: Mapping[str, object]) -> tuple[Field, ...]:

@@ -1,0 +1,157 @@
+"""Messages about trouble: what the queue stores of one, how two become one, and what it says. Pure.
+
+Such a message is a delivery with the event ``notice`` and, in place of a scene's id, a negative number: its slot.
+A receiver has one slot for dead letters and one for each connection. So at most one message about each of them
+waits, the newest, and they arrive in order. What a message says is stored with the delivery as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, record, text, whole
+from stash_courier.queue.checks import time as wall
+
+NOTICE: Literal["notice"] = "notice"  # the event of these deliveries
+DEAD_LETTERS = "courier.dead_letters"
+DOWN = "courier.connection_down"
+UP = "courier.connection_up"
+MOST_GROUPS = 10  # of dead letters in one message
+LONGEST_REASON = 400  # characters
+_REVIEW = 'Press "Review dead letters". After fixing the cause, press "Retry dead letters".'
+
+_ABOUT = {"connection": optional(text), "connection_name": optional(text), "kind": optional(text)}
+_GROUP = record(group=text, error_type=text, cause=text, count=whole, **_ABOUT)
+_CHECKS = {
+    DEAD_LETTERS: record(at=wall, since=wall, count=whole, groups=items(_GROUP), **_ABOUT),
+    DOWN: record(at=wall, since=wall, reason=text, advice=text, **_ABOUT),
+    UP: record(at=wall, since=wall, **_ABOUT),
+}
+
+
+def slot(connection: str = "") -> int:
+    """The slot of messages about a connection or, without one, about dead letters. Negative."""
+    digest = hashlib.sha256(connection.encode("utf-8", "surrogatepass")).digest()
+    return -1 - int.from_bytes(digest[:6], "big")  # 48 bits, so that JavaScript keeps it too
+
+
+def subject(scene_id: int) -> str:
+    """What a delivery is about, for people: ``scene 45`` or ``a message about trouble``."""
+    return f"scene {scene_id}" if scene_id >= 0 else "a message about trouble"
+
+
+def checked(stored: object) -> str:
+    """A stored message. Raises one of ``DAMAGE`` if it isn't one."""
+    _read(stored)
+    return text(stored)
+
+
+def about(connection: str, name: str, kind: str) -> dict[str, object]:
+    """The fields that name a connection; null for each that is unknown."""
+    return {"connection": connection or None, "connection_name": name or None, "kind": kind or None}
+
+
+def connection_down(named: dict[str, object], at: float, since: float, reason: str, advice: str) -> str:
+    """A message that a connection is held up. Wall times; ``named`` is from ``about``."""
+    reason = " ".join(reason.split())[:LONGEST_REASON]
+    return json.dumps({"type": DOWN, "at": at, "since": since, **named, "reason": reason, "advice": advice})
+
+
+def connection_up(named: dict[str, object], at: float, since: float) -> str:
+    """A message that a connection takes deliveries again."""
+    return json.dumps({"type": UP, "at": at, "since": since, **named})
+
+
+def dead_letters(at: float, since: float, groups: Sequence[dict[str, Any]]) -> str:
+    """A message about new dead letters.
+
+    Args:
+        at: wall time.
+        since: wall time of the first.
+        groups: by cause, each with ``group``, ``error_type``, ``cause``, ``count`` and the fields of ``about``.
+    """
+    count = sum(group["count"] for group in groups)
+    message = {"type": DEAD_LETTERS, "at": at, "since": since, "count": count, **_common(groups)}
+    return json.dumps({**message, "groups": sorted(groups, key=_most_first)[:MOST_GROUPS]})
+
+
+def joined(older: object, newer: object) -> str:
+    """One message for two of the same slot: the newer one, and dead letters are added up.
+
+    A damaged one doesn't count.
+    """
+    first, second = or_default(_read, older, None), or_default(_read, newer, None)
+    if first is None or second is None:
+        return str(newer if first is None else older)
+    if first["type"] != DEAD_LETTERS or second["type"] != DEAD_LETTERS:
+        return str(newer)
+    groups = {group["group"]: group for group in first["groups"]}
+    for group in second["groups"]:
+        before = groups.get(group["group"], {"count": 0})
+        groups[group["group"]] = {**group, "count": before["count"] + group["count"]}
+    message = {**second, **_common([first, second]), "since": min(first["since"], second["since"])}
+    message["count"] = first["count"] + second["count"]
+    return json.dumps({**message, "groups": sorted(groups.values(), key=_most_first)[:MOST_GROUPS]})
+
+
+def message(stored: str) -> tuple[str, float, dict[str, object]]:
+    """What a receiver gets: the type, the wall time, and ``data`` of the standard body."""
+    found = _read(stored)
+    groups = found.get("groups", [])
+    data = {
+        **{name: found[name] for name in _ABOUT},
+        "since": _iso(found["since"]),
+        "reason": groups[0]["cause"] if groups else found.get("reason", ""),
+        "advice": _REVIEW if groups else found.get("advice", ""),
+        "count": found.get("count"),
+        "groups": groups,
+        "summary": summary(stored),
+    }
+    return found["type"], found["at"], data
+
+
+def summary(stored: str) -> str:
+    """A message in one line; "" for a damaged one."""
+    try:
+        found = _read(stored)
+    except DAMAGE:
+        return ""
+    name = found["connection_name"] or found["connection"] or "several connections"
+    if found["type"] == UP:
+        return f"{name}: takes deliveries again. It had been held up since {_clock(found['since'])}."
+    if found["type"] == DOWN:
+        return f"{name}: held up since {_clock(found['since'])}. {found['reason']}".rstrip()
+    most = found["groups"][0]
+    where = f" ({most['connection_name'] or most['connection']})" if most["connection"] else ""
+    return f"New dead letters: {found['count']:,}. Most frequent cause{where}: {most['cause']}"
+
+
+def _read(stored: object) -> dict[str, Any]:
+    found = parsed(stored)
+    checked = _CHECKS[found["type"]](found)
+    if found["type"] == DEAD_LETTERS and not found["groups"]:
+        raise ValueError("a message about dead letters names none")
+    return checked
+
+
+def _common(parts: Sequence[dict[str, Any]]) -> dict[str, object]:
+    """The connection that all parts are about; null if there are several."""
+    same = len({part["connection"] for part in parts}) == 1
+    return {name: parts[0][name] if same else None for name in _ABOUT}
+
+
+def _most_first(group: dict[str, Any]) -> tuple[int, str]:
+    return -group["count"], group["group"]
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
