@@ -98,19 +98,26 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """The oldest events, decoded: at most ``limit``, and none with a seq above ``up_to``."""
         return [codec.event(*row) for row in self.connection.execute(sql.INBOX_ROWS, (up_to, limit)).fetchall()]
 
-    def route(self, events: Collection[SceneEvent | CorruptRow], destinations: Mapping[str, float]) -> None:
+    def route(
+        self,
+        events: Collection[SceneEvent | CorruptRow],
+        destinations: Mapping[str, float],
+        until: Mapping[str, float] | None = None,
+    ) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
         Corrupt rows are removed, so bury them first. Without destinations the events are dropped.
 
         Args:
             destinations: by id, how many seconds the first event of a scene waits for others.
+            until: by id, the wall time from which on events don't go there.
         """
         with self.transaction():
             for event in events:
                 if isinstance(event, SceneEvent):
                     for destination, settle_seconds in destinations.items():
-                        if not event.to or destination in event.to:
+                        ended = until is not None and event.at >= until.get(destination, event.at + 1)
+                        if not ended and (not event.to or destination in event.to):
                             self._add(event, destination, settle_seconds)
                 self.connection.execute(sql.INBOX_DELETE, (event.seq,))
 

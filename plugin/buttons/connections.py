@@ -106,7 +106,7 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
     if arguments.waiting is None:
         raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
     if arguments.waiting == "send":
-        leaving = replace(entry, state="leaving")
+        leaving = replace(entry, state="leaving", off_since=entry.off_since or time.time())
         conflict = _change(context, arguments, lambda stored: drafts.saved(stored, leaving)[0])
     else:
         conflict = _change(context, arguments, lambda stored: drafts.deleted(stored, entry.id))

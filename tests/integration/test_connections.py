@@ -13,9 +13,12 @@ import pytest
 
 from stash_courier.queue import files
 from stash_courier.worker.connections.model import Entry
+from tests import ROOT
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
-from tests.standin.stash.server import GraphQLFailed
+from tests.standin.stash.server import GraphQLFailed, StandInStash
+from tests.support.connections import store
+from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN, Courier, wait_until
 
 pytestmark = pytest.mark.timeout(90)
@@ -37,6 +40,14 @@ def other() -> Iterator[Receiver]:
 def courier(tmp_path: Path) -> Iterator[Courier]:
     """A Stash with nothing set up on its page."""
     with Courier(tmp_path, {"worker_schedule": "1s", "worker_sweep_off": True}, scenes=60) as running:
+        yield running
+
+
+@pytest.fixture
+def stash(tmp_path: Path) -> Iterator[StandInStash]:
+    """A Stash whose hooks start no worker."""
+    with StandInStash(5, config_dir=tmp_path / "config", env={"STASH_COURIER_WORKER": "off"}) as running:
+        running.install_plugin(ROOT)
         yield running
 
 
@@ -236,6 +247,23 @@ def test_off_queues_nothing_and_keeps_what_waits(courier: Courier, receiver: Rec
     courier.connect(entry)
     courier.drained()
     assert arrived(receiver)[tried:] == ["1"]
+
+
+def test_what_was_accepted_before_it_was_switched_off_is_kept(
+    tmp_path: Path, stash: StandInStash, receiver: Receiver
+) -> None:
+    """An event that the worker had not routed yet still waits for the connection; later ones don't."""
+    stash.config.plugins[PLUGIN] = {"worker_sweep_off": True}
+    with FastForward(tmp_path / "data", stash) as running:
+        store(running.folder, replace(webhook(receiver), state="off", off_since=running.wall + 1.0))
+        running.put(1)
+        running.jump(2.0)
+        running.put(2)
+        running.run(running.queue.inbox_empty)
+        assert {name: waits.total for name, waits in running.queue.backlog().items()} == {"hook": 1}
+        store(running.folder, webhook(receiver))
+        running.run(running.queue.empty)
+    assert arrived(receiver) == ["1"]
 
 
 # The file

@@ -75,11 +75,7 @@ def taken_out_while_it_waits(
 # Settings
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"webhook_secret": "hunter2"}, {"webhook_url": "localhost/hook"}],
-    ids=["secret", "url"],
-)
+@pytest.mark.parametrize("wrong", [{"webhook_secret": "hunter2"}, {"webhook_url": "localhost/hook"}])
 def test_a_mistake_at_the_first_set_up_loses_nothing(
     courier: FastForward, stash: StandInStash, receiver: Receiver, wrong: dict[str, object]
 ) -> None:
@@ -468,10 +464,9 @@ def test_a_cover_is_sent_once_whatever_restarts(tmp_path: Path, stash: StandInSt
         server.add(scene.files[0].path)
         set_up(stash)
         values = {"url": server.url, "key": KEY, "images": True}
-        jellyfin = Entry("jellyfin", "Jellyfin", "jellyfin", values=values)
         for _ in range(3):
             with FastForward(tmp_path / "data", stash) as courier:
-                store(courier.folder, jellyfin)
+                store(courier.folder, Entry("jellyfin", "Jellyfin", "jellyfin", values=values))
                 courier.put(1, "create")
                 courier.run(courier.queue.empty)
                 courier.put(1)  # an edit of the title, which touches no cover

@@ -237,16 +237,16 @@ def test_examples_on_the_page_work() -> None:
     """An example copied from a description into its field is usable and differs from the default."""
     examples = [entry for entry in settings.MANIFEST if entry.example]
     for entry in examples:
-        key = {"jellyfin_url": "jellyfin_api_key", "plex_url": "plex_token"}.get(entry.key, "webhook_secret")
-        needs = {"webhook_url": "http://a.example/", key: SECRET} if key != "webhook_secret" else {}
-        raw = {"webhook_url": "http://a.example/", **needs, entry.key: entry.example}
+        keys = {"jellyfin_url": "jellyfin_api_key", "plex_url": "plex_token"}
+        raw = {"webhook_url": "http://a.example/", keys.get(entry.key, "webhook_secret"): SECRET}
+        before = destinations.load(raw, Stored(), Settings())
+        raw[entry.key] = entry.example
         parsed, problems = settings.parse(raw)
         loaded = destinations.load(raw, Stored(), parsed)
-        for destination in loaded.destinations.values():
+        for destination in (*before.destinations.values(), *loaded.destinations.values()):
             destination.close()
         assert not problems
         assert not loaded.problems
-        before = destinations.load({"webhook_url": "http://a.example/"}, Stored(), Settings())
         assert loaded.connections != before.connections
     assert len(examples) >= 5
 

@@ -36,7 +36,8 @@ class Entry:
     kind: str  # a folder below worker/destinations
     state: State = "on"
     values: Mapping[str, object] = field(default_factory=dict, repr=False)  # field → raw value, secrets included
-    off_since: float = 0.0  # wall time at which it was switched off; 0 unless it is off
+    # Wall time at which it was switched off or deleted; only events from before are queued for it. 0: it is on.
+    off_since: float = 0.0
     implicit: bool = False  # from the quick start, so it isn't in connections.json
 
 

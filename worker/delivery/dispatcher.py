@@ -319,7 +319,9 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            self._queue.route(rows, self.registry.targets)
+            targets = self.registry.targets
+            ending = self.registry.ending
+            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **targets}, ending)
 
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():

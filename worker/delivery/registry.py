@@ -83,6 +83,7 @@ class Registry:
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
         self.pools: dict[str, Pool] = {}
         self.targets: dict[str, float] = {}  # id → seconds to let edits settle; events are routed to these
+        self.ending: dict[str, float] = {}  # id of one that is off or leaving → wall time; it gets older events
         self.unusable = False  # a connection is set up and can't be used until something is corrected
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
@@ -117,6 +118,8 @@ class Registry:
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
+        ended = (entry for entry in loaded.entries.values() if entry.state in {"off", "leaving"})
+        self.ending = {entry.id: entry.off_since for entry in ended}
         self.unusable = bool(loaded.unusable) or loaded.unsure
         self._raw, self._stored = dict(raw), stored
         for problem in problems:
@@ -188,8 +191,11 @@ class Registry:
 
     def leave(self) -> None:
         """Deletes connections that were to be deleted once everything was sent, if it was."""
-        for entry in self._store.read().entries:
-            if entry.state == "leaving" and entry.id in self._loaded.entries and not self._queue.holds(entry.id):
+        leaving = [entry for entry in self._store.read().entries if entry.state == "leaving"]
+        if not leaving or not self._queue.inbox_empty():
+            return  # events from before may not have been routed
+        for entry in leaving:
+            if entry.id in self._loaded.entries and not self._queue.holds(entry.id):
                 try:
                     self._store.change(self._store.read().revision, partial(drafts.deleted, connection=entry.id))
                 except (Conflict, OSError) as error:
