@@ -24,6 +24,8 @@ LONGEST_HOLD = 86_400.0  # seconds: the longest Retry-After that is obeyed
 PROBE_UNTRIED = 5.0
 # Scenes that failed before and after a success hold the destination only if so many of them fail in a row.
 MANY_REPEATS = 20
+# Whatever holds the destination, these failures before it are taken back.
+_OUTAGE_BEGINS = {Failure.REFUSED, Failure.FORBIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ def after_failure(
         ill = replace(
             health, state="ill", reason=error.message, since=now, probes=0, streak=(), repeats=(), forced=False
         )
-        took = tuple(s for f, s in counted_before if CLASSES[Failure(f)].distinct_scenes)
+        # A server error may have been the beginning of an outage, but a refused scene was looked at.
+        took = tuple(s for f, s in counted_before if _by_scenes(f) and f in {failure, *_OUTAGE_BEGINS})
         return _held(ill, error, now, rng), took
     return health, ()
 
