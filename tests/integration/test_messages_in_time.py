@@ -293,6 +293,7 @@ def test_dead_letters_add_up_while_the_receiver_is_down(
             courier.run(seconds=5 * MINUTE)
         alerts.up()
         courier.run(courier.queue.empty)
+        assert told(bad) == told(worse) == []  # they don't want to be told
     (message,) = told(alerts)
     about = message["data"]
     assert (about["count"], about["connection"]) == (4, None)
