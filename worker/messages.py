@@ -16,6 +16,7 @@ from stash_courier.queue import control, troubles
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.notices import Trouble, advice, follow
 
@@ -73,19 +74,31 @@ class Messages:
                 elif one.ended and not one.end_told:
                     messages.append((to, name, troubles.connection_up(self._about(name), now, one.since)))
                     told[to][name] = replace(one, end_told=now)
+        told = {to: of for to, of in told.items() if of}
         if told == known:
             return
         with self._queue.transaction():
             for to, name, message in messages:
                 self._queue.notify(to, troubles.slot(name), message, now)
-            kept = {to: {name: astuple(one) for name, one in of.items()} for to, of in told.items() if of}
+            kept = {to: {name: astuple(one) for name, one in of.items()} for to, of in told.items()}
             control.put(self._conn, control.TOLD, kept or None)
 
     def _followed(self, before: Mapping[str, Trouble], present: Mapping[str, float]) -> dict[str, Trouble]:
-        """What one receiver was told, after a look. Whether a paused connection would work again is unknown."""
+        """What one receiver was told, after a look.
+
+        Whether a connection works again is unknown while it is paused, and until it was tried with new settings.
+        """
         known = {name: one for name, one in before.items() if name in self._registry.loaded.entries}
-        unknown = {name: known.pop(name) for name in [*known] if name not in {*present, *self._registry.pools}}
+        unknown = {
+            name: known.pop(name)
+            for name, one in [*known.items()]
+            if not (name in present or self._works(name, one))
+        }
         return {**follow(known, present, {}, self._clock()), **unknown}
+
+    def _works(self, name: str, trouble: Trouble) -> bool:
+        pool = self._registry.pools.get(name)
+        return pool is not None and not breaker.untried(pool.health, trouble.since)
 
     def _held_up(self) -> dict[str, Hold]:
         """The connections that the owner wants to send and that can't."""

@@ -108,7 +108,9 @@ def _bad_receivers(trusted: str, other: str, stranger: str, full: bool, sent: li
         ),
         BadReceiver("500 headers", say(OK + b"A: b\r\n" * 500 + b"\r\n"), "waits", Failure.DESTINATION),
         BadReceiver("gzip bomb", say(OK + packed, bomb), "delivered"),
-        BadReceiver("refuses with a gzip bomb", say(b"HTTP/1.1 422 No\r\n" + packed, bomb), "dead"),
+        BadReceiver(
+            "refuses with a gzip bomb", say(b"HTTP/1.1 422 No\r\n" + packed, bomb), "waits", Failure.REJECTED
+        ),
     ]
     found[0].script = found[0].hold()
     found[1].script = found[1].hold(OK + b"Content-Length: 100000\r\n\r\n", drip)

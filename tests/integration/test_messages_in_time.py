@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stash_courier.queue import control
+from stash_courier.queue import control, files
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.messages import Messages
 from tests import ROOT
@@ -190,6 +193,37 @@ def test_one_that_the_owner_stopped_is_no_trouble(
     assert types(alerts) == ["connection_down", "connection_up"]
 
 
+def test_new_settings_are_no_recovery(courier: Attended, alerts: Receiver, bad: Receiver) -> None:
+    """A held connection whose settings were changed is reported as working when something has arrived."""
+    connections.store(courier.folder, webhook(bad, "bad"), listener(alerts))
+    bad.answer = Reply(401)
+    courier.put(1)
+    courier.run(seconds=11 * MINUTE)
+    assert types(alerts) == ["connection_down"]
+    control.put(courier.queue.connection, control.PAUSED, courier.wall)
+    connections.store(courier.folder, webhook(bad, "bad", headers="Authorization: Bearer abc"))
+    courier.run(seconds=MINUTE)
+    control.put(courier.queue.connection, control.PAUSED, None)
+    courier.run(seconds=MINUTE)
+    assert types(alerts) == ["connection_down"]
+    bad.answer = Reply()
+    courier.run(courier.queue.empty)
+    courier.run(seconds=MINUTE)
+    assert types(alerts) == ["connection_down", "connection_up"]
+
+
+def test_a_look_without_news_locks_nothing(courier: Attended, alerts: Receiver) -> None:
+    """While nothing is wrong, the look once a second needs no lock of a database."""
+    connections.store(courier.folder, listener(alerts))
+    courier.put(1)
+    courier.run(courier.queue.empty)
+    with closing(sqlite3.connect(courier.folder / files.QUEUE_DB, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        courier.messages.update()
+        assert time.monotonic() - began < 1.0
+
+
 def test_only_the_newest_state_waits_for_a_receiver_that_is_down(
     courier: Attended, alerts: Receiver, bad: Receiver
 ) -> None:
@@ -259,6 +293,7 @@ def test_dead_letters_add_up_while_the_receiver_is_down(
             courier.run(seconds=5 * MINUTE)
         alerts.up()
         courier.run(courier.queue.empty)
+        assert told(bad) == told(worse) == []  # they don't want to be told
     (message,) = told(alerts)
     about = message["data"]
     assert (about["count"], about["connection"]) == (4, None)

@@ -209,7 +209,7 @@ def test_nginx_refuses_in_every_way(behind_nginx: tuple[str, str, Receiver]) -> 
     assert (gone.failure, gone.status) == (Failure.GONE, 410)
     assert (moved.failure, moved.status) == (Failure.DESTINATION, 308)
     assert "abc" not in moved.message
-    assert (large.failure, large.status) == (Failure.ITEM_REFUSED, 413)
+    assert (large.failure, large.status) == (Failure.REJECTED, 413)
     assert "client_max_body_size" in large.message
 
     destination = webhook_to(url + "calm")

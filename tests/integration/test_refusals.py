@@ -101,7 +101,7 @@ def test_a_success_shows_that_the_refused_scenes_are_at_fault(courier: FastForwa
     assert courier.dlq.get_count() == 0
     courier.put(4)
     passed = courier.run(lambda: "4" in arrived(receiver))
-    assert passed <= 30.0
+    assert passed <= 10.0
     courier.run(courier.queue.empty)
     assert courier.dlq.get_count() == 3
 

@@ -319,3 +319,11 @@ def test_a_wait_that_was_asked_for_counts_while_it_is_held() -> None:
     assert breaker.opens_at(health) == NOW + 305
     assert breaker.may_send(health, NOW + 304) == "nothing"
     assert breaker.may_send(health, NOW + 306) == "probe"
+
+
+def test_an_outage_takes_no_refused_scene_back() -> None:
+    """A scene that was refused was looked at, so its dead letter stays when the receiver goes away later."""
+    health, _ = after(Health(), Failure.REJECTED, 1)
+    health, _ = after(health, Failure.REFUSED, 2)
+    health, took = after(health, Failure.UNREACHABLE, 3)
+    assert (health.state, took) == ("ill", (2,))

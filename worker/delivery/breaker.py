@@ -24,6 +24,8 @@ LONGEST_HOLD = 86_400.0  # seconds: the longest Retry-After that is obeyed
 PROBE_UNTRIED = 5.0
 # Scenes that failed before and after a success hold the destination only if so many of them fail in a row.
 MANY_REPEATS = 20
+# Whatever holds the destination, these failures before it are taken back.
+_OUTAGE_BEGINS = {Failure.REFUSED, Failure.FORBIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,12 @@ def configured(health: Health, fingerprint: str) -> Health:
     return replace(health, removed_at=0.0)
 
 
+def untried(health: Health, since: float) -> bool:
+    """Whether nothing is known since a wall time, because the settings have changed and nothing was sent yet."""
+    new = Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=health.last_success)
+    return health == new and health.last_success <= since
+
+
 def within_reach(health: Health, now: float) -> Health:
     """Health without a hold that is longer than any can be, because a wrong clock set it. ``now`` is wall time."""
     latest = now + LONGEST_HOLD
@@ -140,9 +148,8 @@ def after_success(health: Health, now: float, *, probe: bool = False, notice: bo
     if notice:
         streak = tuple(entry for entry in health.streak if _by_scenes(entry[0]))
         since = health.streak_since if streak or health.repeats else 0.0
-        well = replace(
-            well, last_success=health.last_success, streak=streak, repeats=health.repeats, streak_since=since
-        )
+        well = replace(well, last_success=health.last_success, reason=health.reason)
+        well = replace(well, streak=streak, repeats=health.repeats, streak_since=since)
     if health.retry_at > now and not probe:
         return replace(well, retry_at=health.retry_at, reason=health.reason, forced=health.forced)
     return well
@@ -187,7 +194,8 @@ def after_failure(
         ill = replace(
             health, state="ill", reason=error.message, since=now, probes=0, streak=(), repeats=(), forced=False
         )
-        took = tuple(s for f, s in counted_before if CLASSES[Failure(f)].distinct_scenes)
+        # A server error may have been the beginning of an outage, but a refused scene was looked at.
+        took = tuple(s for f, s in counted_before if _by_scenes(f) and f in {failure, *_OUTAGE_BEGINS})
         return _held(ill, error, now, rng), took
     return health, ()
 

@@ -48,7 +48,7 @@ def test_a_refused_key_is_told_once_and_so_is_its_end(
 
 def test_a_hook_tells_nothing(stash: StandInStash, live: Buttons, receiver: Receiver) -> None:
     """Edits go on without a line in Stash's log, and calls by programs take no notice away."""
-    receiver.answer = Reply(422)
+    receiver.answer = lambda received: Reply(422 if received.json()["data"]["id"] == "3" else 200)
     live.press("enqueue_all")
     wait_until((live.folder / files.NOTICES).exists, 30.0)
     context = {"id": 3, "type": "Scene.Update.Post", "inputFields": ["id", "title"]}
