@@ -252,7 +252,7 @@ def test_a_login_and_an_authorization_header_conflict() -> None:
     ),
     st.text(max_size=20),
 )
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 def test_any_settings_are_parsed(raw: dict[str, object], rest: str) -> None:
     """Whatever is in the settings, the result is destinations and messages, never an exception."""
     for url in (raw.get("webhook_url"), f"http://{rest}", f"https://a.example/{rest}", f"http://{rest}@b.example"):
