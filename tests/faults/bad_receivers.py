@@ -358,10 +358,10 @@ ROWS = [
             [
                 Mutation(
                     "worker/http/client.py",
-                    "            while len(body) <= limit and (\n"
-                    "                piece := response.raw.read1(limit + 1 - len(body), decode_content=False)\n"
-                    "            ):",
-                    "            while piece := response.raw.read1(1 << 20, decode_content=False):",
+                    "        while missing := request.limit + 1 - len(body):\n"
+                    "            if not (piece := response.read1(min(missing, PIECE), decode_content=False)):\n"
+                    "                break\n",
+                    "        while piece := response.read1(1 << 20, decode_content=False):\n",
                 )
             ],
             [

@@ -88,9 +88,9 @@ ROWS = [
             [
                 Mutation(
                     "queue/store.py",
-                    "                seq = int(conn.execute(schema.INSERT",
-                    '                conn.execute(f"UPDATE {schema.DELIVERIES} SET status = 0 WHERE status = 2")\n'
-                    "                seq = int(conn.execute(schema.INSERT",
+                    "            return int(conn.execute(schema.INSERT",
+                    '            conn.execute(f"UPDATE {schema.DELIVERIES} SET status = 0 WHERE status = 2")\n'
+                    "            return int(conn.execute(schema.INSERT",
                 )
             ]
         ],

@@ -89,7 +89,7 @@ def serving() -> Iterator[tuple[Server, str]]:
         yield server, raw.url
 
 
-@settings(max_examples=150 * TIMES, deadline=None)
+@settings(max_examples=150 * TIMES)
 @given(HEADS, HEADERS, BODIES)
 def test_no_answer_of_a_receiver_is_a_bug(head: bytes, headers: list[bytes], body: bytes) -> None:
     """Whatever a receiver answers, the delivery succeeds or fails with a class of the failure table."""
@@ -131,7 +131,7 @@ def answers() -> st.SearchStrategy[bytes]:
     return st.binary(max_size=60) | (whole | VALUES).map(lambda value: json.dumps(value).encode())
 
 
-@settings(max_examples=150 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers(), st.sampled_from([b"200 OK", b"204 None", b"401 No", b"302 Go\r\nLocation: /login", b"500 Oh"]))
 def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes) -> None:
     """Whatever Stash answers, the worker waits for Stash or treats that one scene as broken; it never crashes."""
@@ -150,7 +150,7 @@ def test_no_answer_of_stash_is_a_bug(tmp_path: Path, body: bytes, status: bytes)
         stash.close()
 
 
-@settings(max_examples=15 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=100) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_a_hook_process_refuses_garbage_with_one_message(tmp_path: Path, raw: bytes) -> None:
     """For any garbage on stdin, Stash gets one JSON object and one message in its log."""
@@ -167,7 +167,7 @@ COLUMNS = st.dictionaries(
 )
 
 
-@settings(max_examples=100 * TIMES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(COLUMNS)
 def test_a_dead_letter_may_contain_anything(tmp_path: Path, values: dict[str, object]) -> None:
     """Whatever is in dlq.db, the owner can list, review and discard it, and none of it is executed."""

@@ -90,4 +90,4 @@ class Totals(RuleBasedStateMachine):
 
 
 TestTotals = Totals.TestCase
-TestTotals.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestTotals.settings = settings(max_examples=40, stateful_step_count=20)

@@ -91,14 +91,14 @@ def is_kept_or_refused(raw: bytes, data: Path) -> None:
         assert len(inbox(data)) == before
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(changed_requests())
 def test_a_changed_request_is_stored_or_refused_with_a_message(data: Path, raw: bytes) -> None:
     """Whatever parts of Stash's request are replaced, the change is queued or one message says why not."""
     is_kept_or_refused(raw, data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_garbage_is_refused_with_a_message(data: Path, raw: bytes) -> None:
     """Any other standard input is refused with one message, in the log and on stdout, and no traceback."""

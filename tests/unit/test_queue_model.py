@@ -320,6 +320,4 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(
-    max_examples=1000 if FULL else 100, stateful_step_count=50 if FULL else 40, deadline=None
-)
+TestQueue.settings = settings(max_examples=1000 if FULL else 100, stateful_step_count=50 if FULL else 40)

@@ -219,7 +219,7 @@ def test_a_newer_event_replaces_a_corrupt_row(queue: SceneQueue) -> None:
     assert (delivery.event, delivery.changed) == ("update", ("title",))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | st.text(max_size=60) | st.integers() | st.none() | st.floats())
 def test_anything_can_be_in_a_row(value: object) -> None:
     """Whatever a column holds, decoding returns a delivery or a CorruptRow and never raises."""

@@ -125,7 +125,7 @@ def test_a_path_that_is_not_utf8_arrives_intact() -> None:
 
 
 @given(st.text(st.characters(codec=None), max_size=200))
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_any_text_survives(text: str) -> None:
     """Any text arrives as it is in Stash, including control characters and lone surrogates."""
     body = serialize("scene.updated", 0.0, {"id": "1", "details": text}).body

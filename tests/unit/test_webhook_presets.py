@@ -255,7 +255,7 @@ def test_long_texts_are_cut_where_the_service_counts(letter: str) -> None:
 
 
 @given(items)
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 def test_no_scene_breaks_a_message(of: Item) -> None:
     """Whatever a scene contains, each message is JSON without lone surrogates, within limits, escapes whole."""
     for name in MESSAGES:

@@ -54,7 +54,7 @@ def test_an_example_is_what_is_sent(event_type: str) -> None:
 
 
 @given(items)
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 def test_any_scene_is_valid(of: Item) -> None:
     """Whatever a scene contains, its body is as the schema says."""
     for name in ("standard", "home-assistant"):

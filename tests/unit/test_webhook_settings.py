@@ -169,7 +169,7 @@ def test_a_login_and_an_authorization_header_conflict() -> None:
     ),
     st.text(max_size=20),
 )
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 def test_any_values_are_parsed(values: dict[str, object], rest: str) -> None:
     """Whatever is entered, the result is a connection or messages, never an exception."""
     urls = (values.get("url"), f"http://{rest}", f"https://a.example/{rest}", f"http://{rest}@b.example")

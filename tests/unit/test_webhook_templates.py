@@ -206,7 +206,7 @@ def test_each_wrong_field_is_reported() -> None:
 
 
 @given(st.text(st.characters(codec=None)) | st.text('{}"[]:,\\ \ntitle|e0-.u\ud800'))
-@hypothesis_settings(max_examples=500, deadline=None)
+@hypothesis_settings(max_examples=500)
 def test_no_template_raises(text: str) -> None:
     """Whatever is entered is a template or has problems, and a template makes JSON."""
     template, problems = parse(text, NAMES)
@@ -219,7 +219,7 @@ def test_no_template_raises(text: str) -> None:
 
 
 @given(items)
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 def test_no_value_breaks_a_body(of: Item) -> None:
     """Whatever a scene contains, the body is JSON with the template's members and without lone surrogates."""
     template = {name: [f"{{{name}}}", f"<{{{name}|none}}>"] for name in NAMES}
