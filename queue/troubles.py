@@ -26,6 +26,9 @@ LONGEST_REASON = 400  # characters
 _REVIEW = 'Press "Review dead letters". After fixing the cause, press "Retry dead letters".'
 
 _ABOUT = {"connection": optional(text), "connection_name": optional(text), "kind": optional(text)}
+_CAUSE = ("group", "error_type", "cause", "count")
+_TITLES = {DEAD_LETTERS: "Dead letters: {}", DOWN: "Down: {}", UP: "Works again: {}"}
+_SEVERAL = "several connections"
 _GROUP = record(group=text, error_type=text, cause=text, count=whole, **_ABOUT)
 _CHECKS = {
     DEAD_LETTERS: record(at=wall, since=wall, count=whole, groups=items(_GROUP), **_ABOUT),
@@ -102,15 +105,16 @@ def joined(older: object, newer: object) -> str:
 def message(stored: str) -> tuple[str, float, dict[str, object]]:
     """What a receiver gets: the type, the wall time, and ``data`` of the standard body."""
     found = _read(stored)
-    groups = found.get("groups", [])
+    groups = [{**_named(group), **{key: group[key] for key in _CAUSE}} for group in found.get("groups", [])]
     data = {
-        **{name: found[name] for name in _ABOUT},
+        "summary": summary(stored),
+        "title": _TITLES[found["type"]].format(_name(found) or _SEVERAL),
+        **_named(found),
         "since": _iso(found["since"]),
         "reason": groups[0]["cause"] if groups else found.get("reason", ""),
         "advice": _REVIEW if groups else found.get("advice", ""),
         "count": found.get("count"),
         "groups": groups,
-        "summary": summary(stored),
     }
     return found["type"], found["at"], data
 
@@ -121,14 +125,23 @@ def summary(stored: str) -> str:
         found = _read(stored)
     except DAMAGE:
         return ""
-    name = found["connection_name"] or found["connection"] or "several connections"
+    name = _name(found) or _SEVERAL
     if found["type"] == UP:
         return f"{name}: takes deliveries again. It had been held up since {_clock(found['since'])}."
     if found["type"] == DOWN:
         return f"{name}: held up since {_clock(found['since'])}. {found['reason']}".rstrip()
     most = found["groups"][0]
-    where = f" ({most['connection_name'] or most['connection']})" if most["connection"] else ""
+    where = f" ({_name(most)})" if most["connection"] else ""
     return f"New dead letters: {found['count']:,}. Most frequent cause{where}: {most['cause']}"
+
+
+def _named(found: dict[str, Any]) -> dict[str, object]:
+    """A connection in what a receiver gets: its id and kind are null if several or none are meant."""
+    return {"connection_id": found["connection"], "connection": _name(found), "kind": found["kind"]}
+
+
+def _name(found: dict[str, Any]) -> str:
+    return str(found["connection_name"] or found["connection"] or "")
 
 
 def _read(stored: object) -> dict[str, Any]:

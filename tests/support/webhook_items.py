@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from stash_courier.queue import troubles
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
-from stash_courier.worker.destinations.webhook import trouble
 from stash_courier.worker.destinations.webhook.formats import Format, read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data
 from stash_courier.worker.destinations.webhook.presets import PRESETS
@@ -81,16 +81,17 @@ def item(scene: Scene = SCENE, event_type: str = "scene.updated", sequence: int 
 
 def examples() -> dict[str, Item]:
     """One event of each type, as docs/schema/examples has them."""
-    reason = "It refuses the API key (401). Check the API key in this connection."
-    refused = "It refused them (400). See the dead letters in Stash."
+    reason = "It refuses the API key (401)."
+    jellyfin = troubles.about("jellyfin-2", "Jellyfin", "jellyfin")
+    refused = {"group": "jellyfin-2 400", "error_type": "item_refused", "cause": "400: title too long", "count": 50}
     items = (
         item(event_type="scene.created"),
         item(sequence=1_767_225_600_124),
         Item("scene.destroyed", AT, destroyed_data(DESTROY, PATHS)),
         Item(TEST_TYPE, AT, scene_data(SCENE, PATHS, (), 0)),
-        Item(trouble.DEAD_LETTERS, AT, trouble.dead_letters("c2", "Jellyfin", 50, refused, range(1, 51))),
-        Item(trouble.CONNECTION_DOWN, AT, trouble.connection_down("c2", "Jellyfin", AT - 900, reason, 12)),
-        Item(trouble.CONNECTION_UP, AT, trouble.connection_up("c2", "Jellyfin", AT - 9000, AT, 12)),
+        Item(*troubles.message(troubles.dead_letters(AT, AT - 60, [{**jellyfin, **refused}]))),
+        Item(*troubles.message(troubles.connection_down(jellyfin, AT, AT - 900, reason, "Enter a new key."))),
+        Item(*troubles.message(troubles.connection_up(jellyfin, AT, AT - 9000))),
     )
     return {one.type: one for one in items}
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 
-from stash_courier.worker.destinations.webhook import trouble
+from stash_courier.queue import troubles
 from stash_courier.worker.destinations.webhook.formats import read_format, shown_address
 from stash_courier.worker.destinations.webhook.presets import PRESETS
 from stash_courier.worker.destinations.webhook.render import (
@@ -39,7 +39,7 @@ from tests.support.webhook_items import (
 )
 
 EVERY = [name for name in PRESETS if name != "custom"]
-DOWN = examples()[trouble.CONNECTION_DOWN]
+DOWN = examples()[troubles.DOWN]
 TEXT = "Changed: tag, title\nAnna, Zoë\nNorth, 2024-05-01\n\nA morning at the lake.\nShot in one take."
 LINK = "http://stash.lan:9999/scenes/17"
 TITLES_OF: dict[str, Callable[[Any], tuple[str, ...]]] = {  # where the title and the message are in each body
@@ -172,7 +172,7 @@ def test_every_event_makes_a_message(name: str) -> None:
 
 def test_trouble_is_louder() -> None:
     """Trouble has a higher priority where the receiver knows priorities, and a type in Apprise."""
-    up = examples()[trouble.CONNECTION_UP]
+    up = examples()[troubles.UP]
     assert [body("ntfy", of)["priority"] for of in (item(), DOWN, up)] == [3, 4, 3]
     assert [body("gotify", of)["priority"] for of in (item(), DOWN, up)] == [4, 8, 4]
     assert [body("apprise", of)["type"] for of in (item(), DOWN, up)] == ["info", "failure", "success"]

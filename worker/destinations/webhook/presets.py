@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stash_courier.queue.troubles import DEAD_LETTERS, DOWN, UP
 from stash_courier.worker.destinations.webhook.templates import Limit
 from stash_courier.worker.destinations.webhook.texts import BYTES, PLAIN, SLACK, TELEGRAM
-from stash_courier.worker.destinations.webhook.trouble import CONNECTION_DOWN, CONNECTION_UP, DEAD_LETTERS
 
 DIGEST_ABOVE = 5  # a message preset sends a digest when more deliveries than this are due
 MESSAGE = 4096  # characters of a message to a receiver that has no limit of its own
@@ -214,8 +214,8 @@ _PRESETS = (
         },
         trouble={
             DEAD_LETTERS: {"priority": 4, "tags": ["warning"]},
-            CONNECTION_DOWN: {"priority": 4, "tags": ["warning"]},
-            CONNECTION_UP: {"tags": ["white_check_mark"]},
+            DOWN: {"priority": 4, "tags": ["warning"]},
+            UP: {"tags": ["white_check_mark"]},
         },
         limits={"title": Limit(1000, BYTES), "message": Limit(4096, BYTES)},  # ntfy counts bytes
         is_message=True,
@@ -247,7 +247,7 @@ _PRESETS = (
             "priority": 4,
             "extras": {"client::notification": {"click": {"url": "{url}"}, "bigImageUrl": "{picture}"}},
         },
-        trouble={DEAD_LETTERS: {"priority": 8}, CONNECTION_DOWN: {"priority": 8}},
+        trouble={DEAD_LETTERS: {"priority": 8}, DOWN: {"priority": 8}},
         limits={"title": Limit(256, PLAIN), "message": Limit(MESSAGE, PLAIN)},
         is_message=True,
     ),
@@ -273,8 +273,8 @@ _PRESETS = (
         body={"title": "{title}", "body": "{text}\n{url}", "type": "info", "format": "text"},
         trouble={
             DEAD_LETTERS: {"type": "warning"},
-            CONNECTION_DOWN: {"type": "failure"},
-            CONNECTION_UP: {"type": "success"},
+            DOWN: {"type": "failure"},
+            UP: {"type": "success"},
         },
         limits={"title": Limit(256, PLAIN), "body": Limit(MESSAGE, PLAIN)},
         is_message=True,
