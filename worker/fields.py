@@ -90,8 +90,9 @@ class Value:
         """Whether it is unset. Stash's page shows unset values as "", 0 or off."""
         raw, limits = self.raw, self.entry.limits
         if self.entry.type == "switch":
-            return raw is None or raw == "" or (raw == 0 and raw is not False)
-        zero = raw == 0 and (raw is False or limits is None or limits[0] > 0)
+            zero = raw == 0 and raw is not False  # False may be another value than the default
+        else:
+            zero = raw == 0 and (raw is False or limits is None or limits[0] > 0)
         return raw is None or zero or raw == [] or (isinstance(raw, str) and not raw.strip())
 
     def text(self) -> str:

@@ -71,7 +71,7 @@ def test_a_held_up_connection_and_its_recovery_are_reported(
     courier.stash.edit(1, title="New")
     (down,) = wait_until(lambda: told(alerts, "connection_down"), 20.0)
     about = down["data"]
-    assert (about["connection"], about["connection_name"], about["kind"]) == ("broken", "Broken", "webhook")
+    assert (about["connection_id"], about["connection"], about["kind"]) == ("broken", "Broken", "webhook")
     assert "refuses connections" in about["reason"]
     assert about["advice"].startswith("It is tried again automatically.")
     assert about["since"] <= down["timestamp"]
@@ -80,7 +80,7 @@ def test_a_held_up_connection_and_its_recovery_are_reported(
     assert told(alerts, "connection_up") == []
     broken.up()
     (up,) = wait_until(lambda: told(alerts, "connection_up"), 40.0)
-    assert (up["data"]["connection"], up["data"]["since"]) == ("broken", about["since"])
+    assert (up["data"]["connection_id"], up["data"]["since"]) == ("broken", about["since"])
     assert up["data"]["summary"].startswith("Broken: takes deliveries again.")
     courier.drained()
     time.sleep(2.5)
@@ -100,11 +100,11 @@ def test_fifty_dead_letters_are_one_message(courier: Courier, alerts: Receiver, 
     courier.stash.edit(1, title="New")
     (message,) = wait_until(lambda: told(alerts, "dead_letters"), 20.0)
     about = message["data"]
-    assert (about["connection"], about["connection_name"], about["kind"]) == ("broken", "Broken", "webhook")
+    assert (about["connection_id"], about["connection"], about["kind"]) == ("broken", "Broken", "webhook")
     assert about["count"] == 50
     assert len(about["groups"]) == 10
     first = about["groups"][0]
-    assert (first["connection_name"], first["error_type"], first["count"]) == ("Broken", "item_refused", 4)
+    assert (first["connection"], first["error_type"], first["count"]) == ("Broken", "item_refused", 4)
     assert about["reason"] == first["cause"]
     assert "Retry dead letters" in about["advice"]
     assert about["summary"] == f"New dead letters: 50. Most frequent cause (Broken): {first['cause']}"

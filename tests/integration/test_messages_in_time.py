@@ -274,7 +274,7 @@ def test_dead_letters_of_one_minute_are_one_message(courier: Attended, alerts: R
     (message,) = told(alerts)
     assert message["data"]["count"] == 50
     (group,) = message["data"]["groups"]
-    assert (group["connection"], group["cause"], group["count"]) == ("bad", "400: not even", 50)
+    assert (group["connection_id"], group["cause"], group["count"]) == ("bad", "400: not even", 50)
     courier.put(102)
     courier.run(seconds=15 * MINUTE)
     assert [one["data"]["count"] for one in told(alerts)] == [50, 1]
@@ -296,8 +296,8 @@ def test_dead_letters_add_up_while_the_receiver_is_down(
         assert told(bad) == told(worse) == []  # they don't want to be told
     (message,) = told(alerts)
     about = message["data"]
-    assert (about["count"], about["connection"]) == (4, None)
-    assert {(group["connection"], group["count"]) for group in about["groups"]} == {("bad", 2), ("worse", 2)}
+    assert (about["count"], about["connection_id"]) == (4, None)
+    assert {(group["connection_id"], group["count"]) for group in about["groups"]} == {("bad", 2), ("worse", 2)}
 
 
 def test_a_receiver_is_not_told_of_its_own_dead_letters(
@@ -310,8 +310,8 @@ def test_a_receiver_is_not_told_of_its_own_dead_letters(
         courier.put(scene_id)
         courier.run(seconds=1.0)
     courier.run(seconds=15 * MINUTE)
-    assert [(one["data"]["connection"], one["data"]["count"]) for one in told(bad)] == [("alerts", 2)]
-    assert [(one["data"]["connection"], one["data"]["count"]) for one in told(alerts)] == [("bad", 2)]
+    assert [(one["data"]["connection_id"], one["data"]["count"]) for one in told(bad)] == [("alerts", 2)]
+    assert [(one["data"]["connection_id"], one["data"]["count"]) for one in told(alerts)] == [("bad", 2)]
 
 
 def test_a_message_that_fails_makes_no_message(courier: Attended, alerts: Receiver, bad: Receiver) -> None:

@@ -84,7 +84,7 @@ def test_a_killed_worker_tells_of_dead_letters_once_or_twice(tmp_path: Path) -> 
             assert both.dlq.unreported() == []
         _, _, about = troubles.message(message.notice)
         assert about["count"] in {3, 6}, kill
-        assert about["connection"] == "other"
+        assert about["connection_id"] == "other"
 
 
 @needs_strace

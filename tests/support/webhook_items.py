@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -79,11 +82,28 @@ def item(scene: Scene = SCENE, event_type: str = "scene.updated", sequence: int 
     return Item(event_type, AT, scene_data(scene, PATHS, changed, sequence))
 
 
+@contextlib.contextmanager
+def zone(name: str) -> Iterator[None]:
+    """The time zone of this machine within the block: sentences for people have local times."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = name
+    time.tzset()
+    yield
+    os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
+    time.tzset()
+
+
+@zone("UTC")
 def examples() -> dict[str, Item]:
     """One event of each type, as docs/schema/examples has them."""
     reason = "It refuses the API key (401)."
     jellyfin = troubles.about("jellyfin-2", "Jellyfin", "jellyfin")
-    refused = {"group": "jellyfin-2 400", "error_type": "item_refused", "cause": "400: title too long", "count": 50}
+    refused = {
+        "group": "jellyfin-2 400",
+        "error_type": "item_refused",
+        "cause": "400: title too long",
+        "count": 50,
+    }
     items = (
         item(event_type="scene.created"),
         item(sequence=1_767_225_600_124),

@@ -351,7 +351,7 @@ def test_without_a_good_copy_nothing_counts_as_removed(tmp_path: Path, bad_copy:
     for found in (kept.read(), kept.read(), Store(tmp_path).read()):
         assert found.unknown
         assert found.entries == ()
-        assert found.problem.endswith("There is no good copy of it. Enter the connections again.")
+        assert found.problem.endswith("There is no good copy of it. Restore a backup or enter all again.")
     assert [path.read_bytes() for path in aside(tmp_path)] == [b"{"]
     assert is_whole(kept.change(0, lambda _: CONTENT), 1)
     assert not kept.read().unknown

@@ -51,8 +51,9 @@ def test_what_each_message_says() -> None:
     assert (kind, at) == ("courier.connection_down", START + 600)
     summary = about.pop("summary")
     assert about == {
-        "connection": "plex-1",
-        "connection_name": "Living room",
+        "title": "Down: Living room",
+        "connection_id": "plex-1",
+        "connection": "Living room",
         "kind": "plex",
         "since": "2023-11-14T22:13:20.000Z",
         "reason": "It refuses the key.",

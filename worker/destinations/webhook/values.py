@@ -129,7 +129,7 @@ def flat(item: Item, stash_url: str) -> dict[str, Value]:
         "count": data.get("count"),
     }
     for name in ("performers", "tags", "groups"):
-        values[name] = [one["name"] for one in data.get(name) or ()]
+        values[name] = [one["name"] for one in (about_scene and data.get(name)) or ()]
     for name in ("urls", "changed"):
         values[name] = list(data.get(name) or ())
     for name in NAMES.keys() - values.keys():
