@@ -6,7 +6,7 @@ Expected failures, such as a bad value or a conflict, are part of the answer. No
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
@@ -63,7 +63,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
         wrong += destinations.configured(entry, setup.settings)[1]
         raw, stored = setup.raw, setup.stored
     if wrong:
-        told = [{**_told(problem), "fix": _fix(problem.fix)} for problem in wrong]
+        told = [{**_told(problem), "fix": _fix(problem.fix, arguments)} for problem in _first_of_each_field(wrong)]
         return {"saved": False, "problems": told, "revision": stored.revision}
     left: Mapping[str, object] | None = None
     if before is not None and before.implicit:
@@ -91,15 +91,16 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
+            wrong = _first_of_each_field(wrong)
             steps = [Step("fields", "fail", one.message, one.field, one.fix) for one in wrong]
-            return {"ok": False, "steps": [_step(step) for step in steps]}
+            return {"ok": False, "steps": [_step(step, arguments) for step in steps]}
         destination = destinations.make(connection)
         try:
             samples = Samples(context.stash, context.report).of(connection)
             steps = list(destination.test(samples, show_scene=bool(arguments.show_scene)))
         finally:
             destination.close()
-    return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step) for step in steps]}
+    return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step, arguments) for step in steps]}
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -136,9 +137,15 @@ def _before(setup: Setup, arguments: Arguments) -> Entry | None:
 
 def _merged(before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
     draft = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
-    kind = before.kind if before else arguments.kind or ""
-    values = (arguments.values or {}) if before is None else before.values
-    return drafts.merged(draft, before, destinations.secret_fields(kind, values), time.time())
+    return drafts.merged(draft, before, destinations.field_keys, destinations.secret_fields, time.time())
+
+
+def _first_of_each_field(problems: Sequence[Problem]) -> list[Problem]:
+    """One problem for each field: the first is the cause."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.field, problem)
+    return [*first.values()]
 
 
 def _change(context: Context, arguments: Arguments, make: Callable[[Stored], Stored]) -> int | None:
@@ -191,18 +198,23 @@ def _form_field(entry: Field) -> dict[str, object]:
     }
 
 
-def _fix(fix: Fix | None) -> dict[str, object] | None:
-    """A fix as the page applies it. It has a secret only if the address had it, which isn't hidden."""
-    return None if fix is None else {"label": fix.label, "values": dict(fix.values)}
+def _fix(fix: Fix | None, arguments: Arguments) -> dict[str, object] | None:
+    """A fix as the page applies it. One that changes the address may contain what was in it.
+
+    So it is told only to a caller who entered that address.
+    """
+    if fix is None or (drafts.ADDRESS in fix.values and drafts.ADDRESS not in (arguments.values or {})):
+        return None
+    return {"label": fix.label, "values": dict(fix.values)}
 
 
-def _step(step: Step) -> dict[str, object]:
+def _step(step: Step, arguments: Arguments) -> dict[str, object]:
     told: dict[str, object] = {
         "step": step.name,
         "status": step.status,
         "text": step.text,
         "field": step.field,
-        "fix": _fix(step.fix),
+        "fix": _fix(step.fix, arguments),
     }
     return {**told, "body": step.body} if step.body else told
 

@@ -29,8 +29,7 @@ from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import BadSetting, Field, Fix, Problem
-from stash_courier.worker.http.addresses import read_target
+from stash_courier.worker.fields import Field, Fix, Problem
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -216,7 +215,7 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     shared, problems = fields.parse(Shared, entry.values)
     options, wrong = fields.parse(kind.Options, entry.values)
     own = {one.key: str(entry.values.get(one.key)) for one in own_fields(entry.kind, entry.values)}
-    unknown = entry.values.keys() - own.keys() - {one.key for one in fields.entries(Shared)}
+    unknown = entry.values.keys() - field_keys(entry.kind, entry.values)
     problems += wrong
     problems += [
         Problem(key, f"{entry.kind} has no field {key[:40]!r}. Nothing is sent.") for key in sorted(unknown)
@@ -239,22 +238,28 @@ def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
     )
 
 
+def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
+    """The fields that a connection has; none of an unknown kind."""
+    if kind not in kinds():
+        return frozenset()
+    return frozenset(one.key for one in (*own_fields(kind, values), *fields.entries(Shared)))
+
+
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
-    """The fields of a connection that no answer shows: of an unknown kind, all."""
+    """The fields of a connection that no answer shows: also those that nobody knows."""
+    unknown = values.keys() - field_keys(kind, values)
     module = kinds().get(kind)
     if module is None:
-        return frozenset(values)
+        return frozenset(unknown)
     secret = {one.key for one in own_fields(kind, values) if one.type == "secret"}
-    if (hasattr(module, "hides_address") and module.hides_address(values)) or _has_login(values.get(ADDRESS)):
+    if (hasattr(module, "hides_address") and module.hides_address(values)) or _may_hold_secret(values):
         secret.add(ADDRESS)
-    return frozenset(secret)
+    return frozenset(secret | unknown)
 
 
-def _has_login(url: object) -> bool:
-    try:
-        return bool(read_target(str(url or "")).authorization)
-    except BadSetting:
-        return False
+def _may_hold_secret(values: Mapping[str, object]) -> bool:
+    """Whether the address has a login or parameters, also if it can't be used: people paste links with tokens."""
+    return not {*"@?"}.isdisjoint(str(values.get(ADDRESS) or ""))
 
 
 def is_message(entry: Entry) -> bool:

@@ -106,6 +106,22 @@ def test_a_secret_is_not_sent_to_another_address(
     assert second.received == ()
 
 
+@pytest.mark.parametrize("mode", ["save_connection", "test_connection"])
+def test_a_secret_address_is_not_shown_by_way_of_another_preset(
+    mode: str, live: Live, receiver: Receiver
+) -> None:
+    """A script that only changes the preset gets neither the address nor a request to it."""
+    address = f"{receiver.url.rstrip('/')}/api/webhooks/1/very-secret-token"
+    name = str(saved(live, kind="webhook", name="Chat", values={"url": address, "preset": "discord"})["id"])
+    revision, _ = listed(live)
+    args = {"revision": revision} if mode == "save_connection" else {}
+    output = live.call(mode, id=name, values={"preset": "standard"}, **args)
+    assert output.get("saved", output.get("ok")) is False
+    assert [one["field"] for one in output.get("problems", output.get("steps"))] == ["url"]
+    assert "very-secret-token" not in json.dumps([output, live.call("connections")])
+    assert receiver.received == ()
+
+
 def test_the_second_of_two_writers_gets_a_conflict(live: Live, receiver: Receiver) -> None:
     """A save names the revision that it started from, so nobody's change is lost."""
     revision, _ = listed(live)
