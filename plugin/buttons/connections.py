@@ -18,7 +18,7 @@ from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.drafts import Draft
-from stash_courier.worker.connections.model import Entry, Shared
+from stash_courier.worker.connections.model import Entry, Shared, State
 from stash_courier.worker.connections.store import Conflict, Stored
 from stash_courier.worker.destinations import Step
 from stash_courier.worker.fields import Field, Fix, Problem
@@ -74,6 +74,8 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
             raise BadInputError(f"{implicit.bad_urls[0].message} {NOTHING}")  # its setting is emptied below
         stored, left = quick_start.converted(raw, stored, before.kind)
     saved, entry = drafts.saved(stored, entry)
+    if arguments.revision not in {None, stored.revision}:  # a revision that this save wasn't made from
+        return {"saved": False, "conflict": True, "problems": [], "revision": stored.revision}
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
         return {"saved": False, "conflict": True, "problems": [], "revision": conflict}
     if left is not None:
@@ -104,21 +106,29 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes a connection. What waits for it becomes dead letters or is discarded; its dead letters stay."""
+    """Deletes a connection. What waits for it is sent first, or becomes dead letters, or is discarded.
+
+    For the first two the worker deletes it, when everything from before is in the queue. Its dead letters stay.
+    """
     with context.setup() as setup:
         entry = _before(setup, arguments)
-    if entry is None or entry.implicit:
-        raise BadInputError(f"{flat(arguments.id or '')} is in Stash's settings. Empty it there. {NOTHING}")
+    if entry is None:
+        raise BadInputError(f"id is missing. The mode connections tells it. {NOTHING}")
+    if entry.implicit:
+        raise BadInputError(f"{flat(entry.id)} is in Stash's settings. Empty it there. {NOTHING}")
     if arguments.waiting is None:
         raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
-    if arguments.waiting == "send":
-        leaving = replace(entry, state="leaving", off_since=entry.off_since or time.time())
-        conflict = _change(context, arguments, lambda stored: drafts.saved(stored, leaving)[0])
-    else:
-        conflict = _change(context, arguments, lambda stored: drafts.deleted(stored, entry.id))
-    if conflict is not None:
+    state: State = "leaving" if arguments.waiting == "send" else "burying"
+    leaving = replace(entry, state=state, off_since=entry.off_since or time.time())
+
+    def delete(stored: Stored) -> Stored:
+        if arguments.waiting == "discard":
+            return drafts.deleted(stored, leaving.id)
+        return drafts.saved(stored, leaving)[0]
+
+    if (conflict := _change(context, arguments, delete)) is not None:
         return {"deleted": False, "conflict": True, "revision": conflict}
-    if arguments.waiting != "send":
+    if arguments.waiting == "discard":
         forget_destination.forget(context, entry.id, arguments.waiting)
     context.start_work()
     return {"deleted": True, "revision": context.store.read().revision}

@@ -214,7 +214,7 @@ def test_a_connection_that_cannot_be_deleted_now_stays(setup: Setup, monkeypatch
     """If the file can't be written, the worker goes on, and deletes the connection later."""
     setup.save(replace(PLEX, state="leaving"))
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Store, "change", refused)
@@ -286,7 +286,7 @@ def test_a_missing_file_removes_nothing(setup: Setup) -> None:
 def test_a_change_that_could_not_be_stored_is_tried_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """If queue.db can't be written, the former connections stay in use until the next look."""
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(control, "put_state", refused)

@@ -70,18 +70,19 @@ class Store:
                 self._seen = None
         return self._known
 
-    def change(self, revision: int, make: Callable[[Stored], Stored]) -> Stored:
+    def change(self, revision: int, make: Callable[[Stored], Stored], *, wait: float = LOCK_SECONDS) -> Stored:
         """Replaces the content by what ``make`` makes of it, durably.
 
         Args:
             revision: the one that the change started from.
             make: returns the new content; its revision is set here.
+            wait: seconds for another writer to end.
 
         Raises:
             Conflict: the file has another revision.
             OSError: it can't be read or written; nothing has changed.
         """
-        with self._locked(LOCK_SECONDS) as lock:
+        with self._locked(wait) as lock:
             now = self._read(locked=True)
             if now.unknown and self._file.exists():
                 raise OSError(now.problem)
@@ -248,7 +249,7 @@ def _decoded(content: bytes) -> Stored:
 def _entry(found: dict[str, Any]) -> Entry:
     state = found["state"]
     if state not in STATES:
-        raise ValueError("a state is none of on, paused and off")
+        raise ValueError("a state is unknown")
     return Entry(
         found["id"],
         found["name"],
