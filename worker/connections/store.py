@@ -177,7 +177,8 @@ class Store:
             found = _decoded(content or b"")
         except (*checks.DAMAGE, _NewerFormat):
             why = f"{self._file} {wrong}. There is no good copy of it. Restore a backup or enter all again."
-            return Stored(problem=why, unknown=True)
+            # Which ids were used is lost, too, and something may wait for those.
+            return Stored(next_number=int(time.time()), problem=why, unknown=True)
         with contextlib.suppress(OSError):
             _replace(self._file, content or b"")
         self._seen = self._signature()
