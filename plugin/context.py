@@ -63,6 +63,10 @@ class Context:
             for destination in loaded.destinations.values():
                 destination.close()
 
+    def names(self) -> Mapping[str, str]:
+        """The names of connections, by id; those of Stash's page are called by their id."""
+        return {entry.id: entry.name for entry in self.store.read().entries}
+
     def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""
         return closing(SceneQueue(self.folder))

@@ -102,7 +102,10 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
             steps = list(destination.test(samples, show_scene=bool(arguments.show_scene)))
         finally:
             destination.close()
-    return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step, arguments) for step in steps]}
+    return {
+        "ok": all(step.status != "fail" for step in steps),
+        "steps": [_step(step, arguments) for step in steps],
+    }
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:

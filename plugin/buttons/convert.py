@@ -25,7 +25,11 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     wanted, left = quick_start.converted(raw, stored)
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
     if left == raw:
-        why = "Enter a destination first; the filters are for it." if implicit.former else "There is nothing to convert."
+        why = (
+            "Enter a destination first; the filters are for it."
+            if implicit.former
+            else "There is nothing to convert."
+        )
         context.report.say(f"Settings converted: 0. {why}")
         return {"connections": [], "emptied": []}
     try:

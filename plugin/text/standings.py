@@ -88,7 +88,13 @@ class Standing:
         if self.since is not None:
             headline = f"{headline} {since(self.since, now)}"
         advice, next_try = self.advice, self.next_try
-        if snapshot.paused_since is not None and self.state not in {"broken", "removed", "paused", "off", "deleting"}:
+        if snapshot.paused_since is not None and self.state not in {
+            "broken",
+            "removed",
+            "paused",
+            "off",
+            "deleting",
+        }:
             headline = "paused" if well else f"paused, {headline}"
             # Nothing is tried while paused, so only what a person must do is worth mentioning.
             advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")

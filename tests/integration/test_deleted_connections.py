@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import control, files, ledger
+from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.store import Store
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
 from tests.support.connections import store
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
-
-from stash_courier.queue import control, files, ledger
-from stash_courier.worker.connections.model import Entry, State
-from stash_courier.worker.connections.store import Store
 
 
 class Attended(FastForward):

@@ -17,8 +17,8 @@ from stash_courier.worker.paths import PathMap
 from stash_courier.worker.settings import Settings
 
 # on · paused: everything is queued, nothing is sent · off: nothing is queued, what waits stays · leaving: nothing
-# is queued, what waits is sent, then the connection is deleted · burying: as leaving, but nothing is sent, and what
-# waits becomes dead letters.
+# is queued, what waits is sent, then the connection is deleted · burying: nothing is queued or sent, what waits
+# becomes dead letters, and the connection is deleted.
 State = Literal["on", "paused", "off", "leaving", "burying"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: frozenset[State] = frozenset({"off", "leaving", "burying"})  # no new event is queued

@@ -83,7 +83,7 @@ class Registry:
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
         self.pools: dict[str, Pool] = {}
         self.targets: dict[str, float] = {}  # id → seconds to let edits settle; events are routed to these
-        self.ending: dict[str, float] = {}  # id of one that is off or being deleted → wall time; it gets older events
+        self.ending: dict[str, float] = {}  # id of one that has ended → wall time; it gets older events
         self.unusable = False  # a connection is set up and can't be used until something is corrected
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
@@ -131,6 +131,11 @@ class Registry:
     def loaded(self) -> Loaded:
         """What is set up by the settings in use."""
         return self._loaded
+
+    def name(self, connection: str) -> str:
+        """What people call the connection with this id; the id if it is unknown."""
+        entry = self._loaded.entries.get(connection)
+        return entry.name if entry else connection
 
     def follow_store(self) -> list[Pool]:
         """Takes over connections.json if it has changed; otherwise as ``configure``."""

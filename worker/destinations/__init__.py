@@ -211,7 +211,7 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     kind = kinds().get(entry.kind)
     if kind is None:
         message = f"There is no kind {entry.kind[:40]!r}. Kinds: {', '.join(kinds())}. Nothing is sent."
-        return None, [Problem("kind", message, connection=entry.id)]
+        return None, [Problem("kind", message, connection=entry.id, name=entry.name)]
     shared, problems = fields.parse(Shared, entry.values)
     options, wrong = fields.parse(kind.Options, entry.values)
     own = {one.key: str(entry.values.get(one.key)) for one in own_fields(entry.kind, entry.values)}
@@ -223,7 +223,7 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     if not wrong and hasattr(kind, "check"):
         problems += kind.check(options, entry.values)
     if problems:
-        return None, [replace(problem, connection=entry.id) for problem in problems]
+        return None, [replace(problem, connection=entry.id, name=entry.name) for problem in problems]
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
     how = policy(shared, settings, getattr(options, "absent", "wait"))
     return Connection(entry, shared, how, options, fingerprint), []
