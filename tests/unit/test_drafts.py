@@ -107,6 +107,7 @@ def test_the_kind_stays() -> None:
         {"url": "http://host/web/index.html?X-Plex-Token=hunter2"},
         {"url": "me:hunter2@host:8096"},
         {"url": "http://me:hunter2@host"},
+        {"url": "http://host", "stash_url": "http://me:hunter2@stash"},
         {"preset": "from a newer version", "url": "http://host/hunter2"},
         {"preset": "standard", "url": "http://host", "token": "hunter2"},
         {"preset": 7, "url": "http://host/hunter2"},

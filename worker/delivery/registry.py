@@ -173,7 +173,7 @@ class Registry:
         now = self._clock()
         stored = {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
         for new in named.keys() - stored.keys():
-            for old in stored.keys() - loaded.entries.keys():
+            for old in stored.keys() - loaded.entries.keys() - loaded.retired:
                 if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
                     transfer.rename(self._queue, self._dlq, old, new)
                     stored[new] = stored.pop(old)

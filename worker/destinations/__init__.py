@@ -252,14 +252,11 @@ def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     if module is None:
         return frozenset(unknown)
     secret = {one.key for one in own_fields(kind, values) if one.type == "secret"}
-    if (hasattr(module, "hides_address") and module.hides_address(values)) or _may_hold_secret(values):
+    if hasattr(module, "hides_address") and module.hides_address(values):
         secret.add(ADDRESS)
+    # A login or parameters, also in an address that can't be used: people paste links with tokens.
+    secret |= {key for key in values if key.endswith(ADDRESS) and not {*"@?"}.isdisjoint(str(values[key]))}
     return frozenset(secret | unknown)
-
-
-def _may_hold_secret(values: Mapping[str, object]) -> bool:
-    """Whether the address has a login or parameters, also if it can't be used: people paste links with tokens."""
-    return not {*"@?"}.isdisjoint(str(values.get(ADDRESS) or ""))
 
 
 def is_message(entry: Entry) -> bool:
