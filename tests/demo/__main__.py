@@ -23,6 +23,7 @@ from tests.standin import jellyfin, plex
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import SECRET, wait_until
 
+CHAT = "api/webhooks/1/token"  # the path of a webhook of Discord
 DATA, MNT = "/data/films", "/mnt/media"  # what two Jellyfins call the same folder
 
 
@@ -114,8 +115,8 @@ class Demo:
         say("   Delivered. Dead letters: 0.")
 
     def media_servers(self, scene_id: int) -> None:
-        """Shows one edit that reaches the webhook, Plex, and two Jellyfins that call its folder differently."""
-        say("5. Two Jellyfins and a Plex (stand-ins) are connected, and one scene is edited.")
+        """Shows one edit that reaches a chat, Plex, and two Jellyfins that call its folder differently."""
+        say("5. Two Jellyfins, a Plex and a Discord (stand-ins) are connected, and one scene is edited.")
         path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
         folder, _, name = path.rpartition("/")
         films = plex.Library("1", "Films", (folder,))
@@ -123,6 +124,7 @@ class Demo:
             jellyfin.StandInJellyfin() as one,
             jellyfin.StandInJellyfin() as two,
             plex.Plex(films) as other,
+            Receiver(Reply(204)) as chat,
         ):
             movie = other.add(films, path)
             items = {
@@ -132,20 +134,24 @@ class Demo:
                 Entry("jellyfin", "Jellyfin", "jellyfin", values=of_jellyfin(one, f"{folder} => {DATA}")),
                 Entry("jellyfin-2", "Jellyfin 2", "jellyfin", values=of_jellyfin(two, f"{folder} => {MNT}")),
                 Entry("plex", "Plex", "plex", values={"url": other.url, "key": plex.TOKEN}),
+                Entry("webhook-1", "Discord", "webhook", values={"url": chat.url + CHAT, "preset": "discord"}),
             )
             self.edit([scene_id])
             began = time.monotonic()
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
             wait_until(lambda: one.posted and two.posted and other.edits, 20.0)
-            say(f"   All four have it after {(time.monotonic() - began) * 1000:.0f} ms.")
+            (message,) = chat.wait_for(1)
+            (embed,) = message.json()["embeds"]
+            say(f"   All five have it after {(time.monotonic() - began) * 1000:.0f} ms.")
             say(f'   Webhook: title "{title}"')
             for place, item in items.items():
                 say(f'   Jellyfin with {place}: title "{item["Name"]}", locked fields {item["LockedFields"]}')
+            say(f'   Discord: an embed with the title "{embed["title"]}"')
             say(f'   Plex: title "{movie.values["title"]}", genres {movie.tags.get("genre", [])}')
             wait_until(lambda: self.source.waiting() == 0, 20.0)
-            if {title} != {movie.values["title"], *(item["Name"] for item in items.values())}:
-                raise SystemExit("The media servers didn't get the scene's title.")
+            if {title} != {movie.values["title"], embed["title"], *(item["Name"] for item in items.values())}:
+                raise SystemExit("Not every connection got the scene's title.")
 
     def say_status(self) -> None:
         """Prints what the button "Show status" shows."""
