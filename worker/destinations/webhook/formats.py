@@ -60,7 +60,7 @@ def read_format(
         The format, or None with one problem for each field that can't be used.
     """
     preset = PRESETS[name]
-    options, problems = fields.parse_entries(option_fields(preset), raw)
+    options, problems = fields.parse_fields(option_fields(preset), raw)
     if not re.fullmatch(preset.address_pattern, urlsplit(address).path, re.DOTALL):
         message = f'"Address" {preset.address_must}. Until it is corrected, nothing is sent.'
         problems.insert(0, Problem("url", message))
