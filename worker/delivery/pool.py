@@ -275,7 +275,7 @@ class Pool:
         return 1 if alone else min(len(self._ready), MOST_TOGETHER)
 
     def _attempts(self, slot: Slot, taken: Sequence[tuple[Job, Batch]]) -> Iterator[Outcome]:
-        """The outcomes of jobs. What is refused as one message is sent singly, and so are messages about trouble."""
+        """The outcomes of jobs. Singly is sent what was refused as one message, and each message about trouble."""
         jobs = [job for job, _ in taken if job.delivery.event != NOTICE]
         if len(jobs) > 1 and isinstance(self.destination, Digests):
             slot.set([job.delivery.row_id for job in jobs])

@@ -73,7 +73,10 @@ def test_a_message_about_trouble_is_in_no_digest(tmp_path: Path, receiver: Recei
     """It is read by itself, and the number of scenes is right."""
     values = {"preset": "discord", "url": receiver.url + DISCORD, "concurrency": 1}
     entry = Entry("chat", "Chat", "webhook", values=values)
-    with StandInStash(20, config_dir=tmp_path / "config") as stash, FastForward(tmp_path / "data", stash) as running:
+    with (
+        StandInStash(20, config_dir=tmp_path / "config") as stash,
+        FastForward(tmp_path / "data", stash) as running,
+    ):
         stash.install_plugin(ROOT)
         store(running.folder, replace(entry, state="paused"))
         running.run(lambda: running.dispatcher.poller.knows_settings)

@@ -74,13 +74,6 @@ def read_format(
     return Format(preset, address, options, templates, stash_url), []
 
 
-def shown_address(preset: Preset, address: str) -> str:
-    """The address as a person may see it: without login and query, and only the host where it is the secret."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return host if preset.address_is_secret else f"{parts.scheme}://{host}{parts.path}"
-
-
 def _field(option: Option) -> Field:
     read = {"switch": fields.read_switch, "choice": fields.read_choice, "template": _read_template}
     return Field(
