@@ -101,9 +101,11 @@ class _Chosen:
 def _chosen(context: Context, only: str | None) -> _Chosen:
     """The connection with this id. Without one: all that take scenes, but no chats and phones."""
     with context.setup() as setup:
-        loaded = setup.loaded
+        loaded, stored = setup.loaded, setup.stored
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
+    if only is None and stored.unknown:  # there may be chats and phones among the connections
+        raise BadInputError(f"The connections can't be read. {stored.problem} Nothing was queued.")
     entries = [entry for entry in loaded.entries.values() if entry.state in {"on", "paused"}]
     people = sorted(entry.id for entry in entries if destinations.is_message(entry))
     targets = {entry.id for entry in entries}

@@ -66,7 +66,7 @@ def _allowed(context: Context, name: str, waiting: str | None) -> int:
         sent = ledger.highest(queue.connection, name)
     removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, loaded))
     if named(seen, name, loaded):
-        raise BadInputError(f"{flat(name)} is in the settings. Remove it there first. {NOTHING}")
+        raise BadInputError(f"{flat(name)} is set up. Delete it first. {NOTHING}")
     if name not in removed and not sent:
         known = ", ".join(removed) or "none"
         raise BadInputError(f"There is no removed destination {flat(name)!r}. Removed: {known}. {NOTHING}")

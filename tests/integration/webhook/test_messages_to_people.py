@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import troubles
+from stash_courier.queue import files, troubles
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
-from tests.standin.stash.server import StandInStash
+from tests.standin.stash.server import GraphQLFailed, StandInStash
 from tests.support.connections import store
 from tests.support.fast_forward import FastForward
 from tests.support.harness import Courier
@@ -133,6 +133,18 @@ def test_send_all_leaves_people_out_unless_named(courier: Courier, receiver: Rec
         assert operation(courier, "enqueue_all", connection="chat")["destinations"] == ["chat"]
         courier.drained()
         assert len(receiver.received) > 0
+
+
+def test_send_all_is_refused_while_it_is_unknown_who_gets_messages(courier: Courier) -> None:
+    """While connections.json can't be read, nobody knows which connections are chats."""
+    courier.stash.edit(3, title="Three")
+    courier.drained()
+    for name in (files.CONNECTIONS, files.CONNECTIONS_COPY):
+        (courier.data / name).write_bytes(b"{")
+    for mode in ("enqueue_all", "enqueue_recent"):
+        with pytest.raises(GraphQLFailed, match=r"can't be read.* Nothing was queued"):
+            operation(courier, mode)
+    assert courier.waiting() == 0
 
 
 def test_the_address_is_never_shown(courier: Courier, receiver: Receiver) -> None:

@@ -22,7 +22,7 @@ READ_AT_ONCE = 50  # items in one request; about 20 KB each
 
 
 class Libraries(Cached[tuple[Section, ...]]):
-    """The libraries that are searched: those that ``plex_libraries`` names, or all of movies and other videos.
+    """The libraries that are searched: those that the owner names, or all of movies and other videos.
 
     ``get`` raises ``DeliveryFailed`` with DESTINATION if there is none, or none with one of the names.
     """
