@@ -104,6 +104,8 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         loaded, stored = setup.loaded, setup.stored
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
+    if loaded.empty:
+        raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
     if only is None and stored.unknown:  # there may be chats and phones among the connections
         raise BadInputError(f"The connections can't be read. {stored.problem} Nothing was queued.")
     entries = [entry for entry in loaded.entries.values() if entry.state in {"on", "paused"}]
@@ -113,8 +115,6 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         with context.queue() as queue:
             known = control.states(queue.connection)
         targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
-    if loaded.empty:
-        raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
     if only is not None:
         if only not in targets:
             known_ids = ", ".join(sorted(targets)) or "none"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
 from stash_courier.plugin import tasks
 from stash_courier.queue import files
 from stash_courier.queue.failures import Failure
+from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import COOKIE, SECRET, Buttons, webhook
@@ -23,8 +26,25 @@ NONSENSE = {
 }
 
 
-# The other one needs an argument, which a button can't give.
-BUTTONS = sorted(set(tasks.MODES) - {"forget_destination"})
+# The other modes are for programs, and most of them need arguments.
+BUTTONS = sorted(
+    task["defaultArgs"]["mode"] for task in yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))["tasks"]
+)
+
+
+@pytest.mark.parametrize("mode", sorted(tasks.MODES.keys() - {*BUTTONS}))
+def test_a_mode_for_programs_answers_or_says_what_is_missing(
+    mode: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """With any settings it answers without a secret, or names the argument that it needs. It logs nothing."""
+    stash.configure(
+        "stash_plugin", {**NONSENSE, "webhook_url": f"{receiver.url}{TOKEN}?key={TOKEN}", "webhook_secret": SECRET}
+    )
+    called = buttons.call(mode)
+    assert called.logged == []
+    assert called.code == 0 or re.search("needs|missing", called.error)
+    assert SECRET not in called.text
+    assert TOKEN not in called.text
 
 
 @pytest.mark.parametrize("mode", BUTTONS)

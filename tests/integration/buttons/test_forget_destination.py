@@ -70,14 +70,14 @@ def test_what_can_not_be_forgotten_is_refused(stash: StandInStash, buttons: Butt
     """A destination in the settings or of an unknown name, or without saying what becomes of what waits."""
     with Receiver() as other:
         name = removed(stash, buttons, receiver, other)
-        assert "is in the settings" in buttons.call("forget_destination", destination=webhook(other)).error
+        assert "is set up" in buttons.call("forget_destination", destination=webhook(other)).error
         assert f"Removed: {name}." in buttons.call("forget_destination", destination="plex").error
         assert "waiting must be" in buttons.call("forget_destination", destination=name).error
         assert "waiting must be" in buttons.call("forget_destination", destination=name, waiting="x").error
         assert "needs the argument destination" in buttons.call("forget_destination").error
         stash.configure("stash_plugin", {"webhook_url": "nonsense"})  # it may hide any webhook
         assert (
-            "is in the settings"
+            "is set up"
             in buttons.call("forget_destination", destination=webhook(other), waiting="discard").error
         )
         assert left(buttons, name) == (50, True, 50)
