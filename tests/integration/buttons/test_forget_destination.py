@@ -77,8 +77,7 @@ def test_what_can_not_be_forgotten_is_refused(stash: StandInStash, buttons: Butt
         assert "needs the argument destination" in buttons.call("forget_destination").error
         stash.configure("stash_plugin", {"webhook_url": "nonsense"})  # it may hide any webhook
         assert (
-            "is set up"
-            in buttons.call("forget_destination", destination=webhook(other), waiting="discard").error
+            "is set up" in buttons.call("forget_destination", destination=webhook(other), waiting="discard").error
         )
         assert left(buttons, name) == (50, True, 50)
     receiver.up()
