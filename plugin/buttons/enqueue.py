@@ -101,6 +101,8 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         loaded = setup.loaded
         for problem in setup.problems:
             context.report.warn(problem_line(problem))
+    if loaded.empty:
+        raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
     entries = [entry for entry in loaded.entries.values() if entry.state in {"on", "paused"}]
     people = sorted(entry.id for entry in entries if destinations.is_message(entry))
     targets = {entry.id for entry in entries}
@@ -108,8 +110,6 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         with context.queue() as queue:
             known = control.states(queue.connection)
         targets.update(name for name, state in known.items() if not breaker.from_json(state).removed_at)
-    if loaded.empty:
-        raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
     if only is not None:
         if only not in targets:
             known_ids = ", ".join(sorted(targets)) or "none"

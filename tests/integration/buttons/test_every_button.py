@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
-from stash_courier.plugin import tasks
 from stash_courier.queue import files
 from stash_courier.queue.failures import Failure
+from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import COOKIE, SECRET, Buttons, webhook
@@ -23,8 +24,8 @@ NONSENSE = {
 }
 
 
-# The other one needs an argument, which a button can't give.
-BUTTONS = sorted(set(tasks.MODES) - {"forget_destination"})
+MANIFEST = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
+BUTTONS = sorted(task["defaultArgs"]["mode"] for task in MANIFEST["tasks"])  # the other modes need arguments
 
 
 @pytest.mark.parametrize("mode", BUTTONS)
