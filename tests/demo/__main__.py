@@ -24,6 +24,7 @@ from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import SECRET, wait_until
 
 DATA, MNT = "/data/films", "/mnt/media"  # what two Jellyfins call the same folder
+DISCORD = "api/webhooks/1/token"  # what follows the host in the address of a webhook of Discord
 
 
 class Demo:
@@ -114,8 +115,8 @@ class Demo:
         say("   Delivered. Dead letters: 0.")
 
     def media_servers(self, scene_id: int) -> None:
-        """Shows one edit that reaches the webhook, Plex, and two Jellyfins that call its folder differently."""
-        say("5. Two Jellyfins and a Plex (stand-ins) are connected, and one scene is edited.")
+        """Shows one edit that reaches a chat, Plex, and two Jellyfins that call its folder differently."""
+        say("5. Two Jellyfins, a Plex and a Discord channel (stand-ins) are connected, and one scene is edited.")
         path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
         folder, _, name = path.rpartition("/")
         films = plex.Library("1", "Films", (folder,))
@@ -123,6 +124,7 @@ class Demo:
             jellyfin.StandInJellyfin() as one,
             jellyfin.StandInJellyfin() as two,
             plex.Plex(films) as other,
+            Receiver() as chat,
         ):
             movie = other.add(films, path)
             items = {
@@ -132,20 +134,23 @@ class Demo:
                 Entry("jellyfin", "Jellyfin", "jellyfin", values=of_jellyfin(one, f"{folder} => {DATA}")),
                 Entry("jellyfin-2", "Jellyfin 2", "jellyfin", values=of_jellyfin(two, f"{folder} => {MNT}")),
                 Entry("plex", "Plex", "plex", values={"url": other.url, "key": plex.TOKEN}),
+                Entry("chat", "Chat", "webhook", values={"preset": "discord", "url": chat.url + DISCORD}),
             )
             self.edit([scene_id])
             began = time.monotonic()
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
-            wait_until(lambda: one.posted and two.posted and other.edits, 20.0)
-            say(f"   All four have it after {(time.monotonic() - began) * 1000:.0f} ms.")
+            wait_until(lambda: one.posted and two.posted and other.edits and chat.received, 20.0)
+            say(f"   All five have it after {(time.monotonic() - began) * 1000:.0f} ms.")
             say(f'   Webhook: title "{title}"')
             for place, item in items.items():
                 say(f'   Jellyfin with {place}: title "{item["Name"]}", locked fields {item["LockedFields"]}')
+            (message,) = chat.received[0].json()["embeds"]
+            say(f'   Discord: "{message["title"]}" in an embed')
             say(f'   Plex: title "{movie.values["title"]}", genres {movie.tags.get("genre", [])}')
             wait_until(lambda: self.source.waiting() == 0, 20.0)
-            if {title} != {movie.values["title"], *(item["Name"] for item in items.values())}:
-                raise SystemExit("The media servers didn't get the scene's title.")
+            if {title} != {movie.values["title"], message["title"], *(item["Name"] for item in items.values())}:
+                raise SystemExit("One of them didn't get the scene's title.")
 
     def say_status(self) -> None:
         """Prints what the button "Show status" shows."""
