@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
@@ -39,7 +39,7 @@ class Arguments:
     name: str | None = None
     kind: str | None = None
     state: State | None = None
-    values: Mapping[str, object] | None = None  # a connection's fields
+    values: Mapping[str, object] | None = field(default=None, repr=False)  # a connection's fields
     revision: int | None = None  # of connections.json
     since: float | None = None  # wall time
     all: bool | None = None

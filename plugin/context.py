@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stash_courier.plugin.report import Report
@@ -29,7 +29,7 @@ from stash_courier.worker.stash.client import Stash, StashUnavailable
 class Setup:
     """What the owner set up."""
 
-    raw: Mapping[str, object]  # the plugin's map
+    raw: Mapping[str, object] = field(repr=False)  # the plugin's map
     stored: Stored  # connections.json
     settings: Settings
     loaded: Loaded
@@ -62,6 +62,10 @@ class Context:
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
+
+    def names(self) -> Mapping[str, str]:
+        """The names of connections, by id; those of Stash's page are called by their id."""
+        return {entry.id: entry.name for entry in self.store.read().entries}
 
     def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""

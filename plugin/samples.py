@@ -68,8 +68,8 @@ class Samples:
             return self._newest[:1]
         filters = ", ".join(label(Shared, key) for key in FILTERS)
         self._report.warn(
-            f"{connection.id}: {none[0].lower()}{none[1:]} passes the filters, so the test uses one that is not "
-            f"sent. Check {filters}."
+            f"{connection.entry.name}: {none[0].lower()}{none[1:]} passes the filters, so the test uses one that "
+            f"is not sent. Check {filters}."
         )
         return with_file[:1]
 

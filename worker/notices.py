@@ -129,10 +129,11 @@ class Notices:
         found = {}
         for name, pool in self._registry.pools.items():
             if pool.health.state != "well":
-                found[DESTINATION + name] = pool.health.since or now, _failing(name, pool.health, now)
+                failing = _failing(self._registry.name(name), pool.health, now)
+                found[DESTINATION + name] = pool.health.since or now, failing
         if problems := control.get(self._conn, control.PROBLEMS):
             connection, _, message = problems[0]
-            first = _sentence(f"{connection}: {message}" if connection else message)
+            first = _sentence(f"{self._registry.name(connection)}: {message}" if connection else message)
             said = f"Settings that can't be used: {len(problems)}. {first}"
             found[SETTINGS] = now, said if len(problems) == 1 else f'{said} Press "Show status" for the others.'
         if dead := self._dlq.get_count():
@@ -152,7 +153,7 @@ class Notices:
         if name not in self._registry.pools:
             return ""
         since = _clock_time(trouble.since, trouble.ended)
-        return f"{name}: takes deliveries again. It had failed since {since}."
+        return f"{self._registry.name(name)}: takes deliveries again. It had failed since {since}."
 
 
 def advice(health: Health) -> str:

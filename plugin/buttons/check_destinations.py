@@ -63,13 +63,13 @@ def _test(context: Context, setup: Setup, name: str, samples: Samples, progress:
     scenes = samples.of(setup.loaded.connections[name])
     steps = list(setup.loaded.destinations[name].test(scenes))
     ok = all(step.status != "fail" for step in steps)
-    report = context.report
+    report, shown = context.report, setup.loaded.entries[name].name
     begin = len(report.lines)
-    (report.say if ok else report.warn)(f"{name}: test {'passed' if ok else 'failed'}. Tested {_with(scenes)}.")
+    (report.say if ok else report.warn)(f"{shown}: test {'passed' if ok else 'failed'}. Tested {_with(scenes)}.")
     for step in steps:
-        (report.say if step.status == "ok" else report.warn)(f"{name}: {flat(step.text)}")
+        (report.say if step.status == "ok" else report.warn)(f"{shown}: {flat(step.text)}")
     if ok:
-        _expedite(context, name)
+        _expedite(context, name, shown)
     return {
         "id": name,
         "ok": ok,
@@ -92,8 +92,8 @@ def _facts(step: Step) -> dict[str, object]:
     return {"name": step.name, "status": step.status, "text": step.text, "field": step.field}
 
 
-def _expedite(context: Context, name: str) -> None:
-    """Makes everything that waits for a destination due, since its test passed."""
+def _expedite(context: Context, name: str, shown: str) -> None:
+    """Makes everything that waits for a destination due, since its test passed. ``shown``: its name."""
     if not (context.folder / files.QUEUE_DB).exists():
         return
     with context.queue() as queue:
@@ -104,10 +104,10 @@ def _expedite(context: Context, name: str) -> None:
                 control.expedite(queue.connection, name)
     if health.state == "gone":
         context.report.warn(
-            f"{name}: still switched off, because it once answered that it is gone for good (410). "
+            f"{shown}: still switched off, because it once answered that it is gone for good (410). "
             'Press "Deliver now" to switch it on.'
         )
         return
     if health.state == "ill":
-        context.report.say(f"{name}: deliveries resumed.")
+        context.report.say(f"{shown}: deliveries resumed.")
     context.start_work()

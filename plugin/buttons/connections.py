@@ -6,7 +6,7 @@ Expected failures, such as a bad value or a conflict, are part of the answer. No
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
@@ -18,7 +18,7 @@ from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.drafts import Draft
-from stash_courier.worker.connections.model import Entry, Shared
+from stash_courier.worker.connections.model import Entry, Shared, State
 from stash_courier.worker.connections.store import Conflict, Stored
 from stash_courier.worker.destinations import Step
 from stash_courier.worker.fields import Field, Fix, Problem
@@ -63,7 +63,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
         wrong += destinations.configured(entry, setup.settings)[1]
         raw, stored = setup.raw, setup.stored
     if wrong:
-        told = [{**_told(problem), "fix": _fix(problem.fix)} for problem in wrong]
+        told = [{**_told(problem), "fix": _fix(problem.fix, arguments)} for problem in _first_of_each_field(wrong)]
         return {"saved": False, "problems": told, "revision": stored.revision}
     left: Mapping[str, object] | None = None
     if before is not None and before.implicit:
@@ -74,6 +74,8 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
             raise BadInputError(f"{implicit.bad_urls[0].message} {NOTHING}")  # its setting is emptied below
         stored, left = quick_start.converted(raw, stored, before.kind)
     saved, entry = drafts.saved(stored, entry)
+    if arguments.revision not in {None, stored.revision}:  # a revision that this save wasn't made from
+        return {"saved": False, "conflict": True, "problems": [], "revision": stored.revision}
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
         return {"saved": False, "conflict": True, "problems": [], "revision": conflict}
     if left is not None:
@@ -91,33 +93,45 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
+            wrong = _first_of_each_field(wrong)
             steps = [Step("fields", "fail", one.message, one.field, one.fix) for one in wrong]
-            return {"ok": False, "steps": [_step(step) for step in steps]}
+            return {"ok": False, "steps": [_step(step, arguments) for step in steps]}
         destination = destinations.make(connection)
         try:
             samples = Samples(context.stash, context.report).of(connection)
             steps = list(destination.test(samples, show_scene=bool(arguments.show_scene)))
         finally:
             destination.close()
-    return {"ok": all(step.status != "fail" for step in steps), "steps": [_step(step) for step in steps]}
+    return {
+        "ok": all(step.status != "fail" for step in steps),
+        "steps": [_step(step, arguments) for step in steps],
+    }
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes a connection. What waits for it becomes dead letters or is discarded; its dead letters stay."""
+    """Deletes a connection. What waits for it is sent first, or becomes dead letters, or is discarded.
+
+    For the first two the worker deletes it, when everything from before is in the queue. Its dead letters stay.
+    """
     with context.setup() as setup:
         entry = _before(setup, arguments)
-    if entry is None or entry.implicit:
-        raise BadInputError(f"{flat(arguments.id or '')} is in Stash's settings. Empty it there. {NOTHING}")
+    if entry is None:
+        raise BadInputError(f"id is missing. The mode connections tells it. {NOTHING}")
+    if entry.implicit:
+        raise BadInputError(f"{flat(entry.id)} is in Stash's settings. Empty it there. {NOTHING}")
     if arguments.waiting is None:
         raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
-    if arguments.waiting == "send":
-        leaving = replace(entry, state="leaving", off_since=entry.off_since or time.time())
-        conflict = _change(context, arguments, lambda stored: drafts.saved(stored, leaving)[0])
-    else:
-        conflict = _change(context, arguments, lambda stored: drafts.deleted(stored, entry.id))
-    if conflict is not None:
+    state: State = "leaving" if arguments.waiting == "send" else "burying"
+    leaving = replace(entry, state=state, off_since=entry.off_since or time.time())
+
+    def delete(stored: Stored) -> Stored:
+        if arguments.waiting == "discard":
+            return drafts.deleted(stored, leaving.id)
+        return drafts.saved(stored, leaving)[0]
+
+    if (conflict := _change(context, arguments, delete)) is not None:
         return {"deleted": False, "conflict": True, "revision": conflict}
-    if arguments.waiting != "send":
+    if arguments.waiting == "discard":
         forget_destination.forget(context, entry.id, arguments.waiting)
     context.start_work()
     return {"deleted": True, "revision": context.store.read().revision}
@@ -136,9 +150,15 @@ def _before(setup: Setup, arguments: Arguments) -> Entry | None:
 
 def _merged(before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
     draft = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
-    kind = before.kind if before else arguments.kind or ""
-    values = (arguments.values or {}) if before is None else before.values
-    return drafts.merged(draft, before, destinations.secret_fields(kind, values), time.time())
+    return drafts.merged(draft, before, destinations.field_keys, destinations.secret_fields, time.time())
+
+
+def _first_of_each_field(problems: Sequence[Problem]) -> list[Problem]:
+    """One problem for each field: the first is the cause."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.field, problem)
+    return [*first.values()]
 
 
 def _change(context: Context, arguments: Arguments, make: Callable[[Stored], Stored]) -> int | None:
@@ -191,18 +211,23 @@ def _form_field(entry: Field) -> dict[str, object]:
     }
 
 
-def _fix(fix: Fix | None) -> dict[str, object] | None:
-    """A fix as the page applies it. It has a secret only if the address had it, which isn't hidden."""
-    return None if fix is None else {"label": fix.label, "values": dict(fix.values)}
+def _fix(fix: Fix | None, arguments: Arguments) -> dict[str, object] | None:
+    """A fix as the page applies it. One that changes the address may contain what was in it.
+
+    So it is told only to a caller who entered that address.
+    """
+    if fix is None or (drafts.ADDRESS in fix.values and drafts.ADDRESS not in (arguments.values or {})):
+        return None
+    return {"label": fix.label, "values": dict(fix.values)}
 
 
-def _step(step: Step) -> dict[str, object]:
+def _step(step: Step, arguments: Arguments) -> dict[str, object]:
     told: dict[str, object] = {
         "step": step.name,
         "status": step.status,
         "text": step.text,
         "field": step.field,
-        "fix": _fix(step.fix),
+        "fix": _fix(step.fix, arguments),
     }
     return {**told, "body": step.body} if step.body else told
 

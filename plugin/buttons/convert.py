@@ -25,7 +25,12 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     wanted, left = quick_start.converted(raw, stored)
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
     if left == raw:
-        context.report.say("Settings converted: 0. There is nothing to convert.")
+        why = (
+            "Enter a destination first; the filters are for it."
+            if implicit.former
+            else "There is nothing to convert."
+        )
+        context.report.say(f"Settings converted: 0. {why}")
         return {"connections": [], "emptied": []}
     try:
         context.store.change(stored.revision, lambda _: wanted)
@@ -34,7 +39,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     emptied = sorted(raw.keys() - left.keys())
     context.stash.save_settings(left)
     context.start_work()
-    if unclaimed := quick_start.unclaimed(implicit):
+    if unclaimed := quick_start.unclaimed(implicit, stored):
         context.report.warn(f"These belong to no destination and apply to none: {', '.join(unclaimed)}.")
     context.report.say(
         joined(

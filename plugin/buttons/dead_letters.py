@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -46,11 +46,11 @@ def review(context: Context, arguments: Arguments) -> dict[str, object]:
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     report = context.report
-    titles = _titles(context, latest)
+    titles, names = _titles(context, latest), context.names()
     report.say(f"Dead letters: {total:,}. Latest listed: {len(latest):,}." if total else "Dead letters: 0.")
     _say_groups(context, groups)
     for dead_letter in latest:
-        report.say(_line(dead_letter, titles, now, answers[dead_letter.id]))
+        report.say(_line(dead_letter, titles, names, now, answers[dead_letter.id]))
     if total:
         report.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
     return {
@@ -76,8 +76,9 @@ def _group_facts(group: Group) -> dict[str, object]:
 
 
 def _say_groups(context: Context, groups: list[Group]) -> None:
+    names = context.names()
     for group in groups[:GROUPS]:
-        where, kind = group.destination or "no destination", failures.label(group.error_type)
+        where, kind = _where(group.destination, names), failures.label(group.error_type)
         cause = sentence(group.text, LONGEST_ANSWER)
         context.report.say(f"{where}, {kind}: {cause} Dead letters: {group.count:,}. Group: {flat(group.key)}")
     if others := groups[GROUPS:]:
@@ -145,7 +146,7 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     titles = _titles(context, found)
     for dead_letter in found:
         name = f"Dead letter #{dead_letter.id}"
-        report.say(_line(dead_letter, titles, now))
+        report.say(_line(dead_letter, titles, context.names(), now))
         for attempt in dead_letter.history[-ATTEMPTS:]:
             line = f"{name}, attempt {ago(now - attempt.at)}: {sentence(attempt.message)}"
             report.say(joined(line, _answer(attempt.answer)))
@@ -193,11 +194,15 @@ def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) ->
     return {**context.titles(missing), **stored}
 
 
-def _line(one: Summary, titles: dict[int, str], now: float, answer: str = "") -> str:
+def _where(destination: str, names: Mapping[str, str]) -> str:
+    return names.get(destination, destination) or "no destination"
+
+
+def _line(one: Summary, titles: dict[int, str], names: Mapping[str, str], now: float, answer: str = "") -> str:
     title = one.title or titles.get(one.scene_id, "")
     what = scene(one.scene_id, title) if one.scene_id else "an unreadable event"
     return joined(
-        f"Dead letter #{one.id}: {what} to {one.destination or 'no destination'} ({flat(one.event)}),",
+        f"Dead letter #{one.id}: {what} to {_where(one.destination, names)} ({flat(one.event)}),",
         f"{failures.label(one.error_type)}: {sentence(one.error_message)}",
         f"Attempts: {one.retry_count:,}. Failed: {ago(now - one.failed_at)}.",
         f"Now: {STATES[one.state]}." if one.state in STATES else "",

@@ -77,9 +77,12 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
             "queued will be delivered. Press this button again for the rest; a scene that still waits is not "
             "sent twice."
         ) from error
-    where = f"Destinations: {', '.join(chosen.ids)}. Time taken: {span(time.monotonic() - began)}."
+    names = context.names()
+    to = ", ".join(names.get(one, one) for one in chosen.ids)
+    where = f"Destinations: {to}. Time taken: {span(time.monotonic() - began)}."
     order = "Edits are delivered before them." if queued else ""
-    people = f"Left out, because people get its messages: {', '.join(chosen.left_out)}." if chosen.left_out else ""
+    left_out = ", ".join(names.get(one, one) for one in chosen.left_out)
+    people = f"Left out, because people get its messages: {left_out}." if left_out else ""
     context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, people, order))
     if queued:
         context.start_work()

@@ -27,10 +27,10 @@ def send_skipped(context: Context, arguments: Arguments) -> dict[str, object]:
         known = ", ".join(sorted(entries)) or "none"
         raise BadInputError(f"There is no connection {flat(name)!r}. Connections: {known}. {NOTHING}")
     if entries[name].state not in {"on", "paused"}:
-        raise BadInputError(f"{flat(name)} is switched off. Switch it on first. {NOTHING}")
+        raise BadInputError(f"{entries[name].name} is switched off. Switch it on first. {NOTHING}")
     queued = _queue(context, name)
     order = "Edits are delivered before them." if queued else ""
-    context.report.say(f"{name}: skipped scenes queued: {queued:,}. {order}".rstrip())
+    context.report.say(f"{entries[name].name}: skipped scenes queued: {queued:,}. {order}".rstrip())
     if queued:
         context.start_work()
     return {"connection": name, "queued": queued}

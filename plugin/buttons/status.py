@@ -173,7 +173,8 @@ def _dead_letters(context: Context) -> dict[str, object]:
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]
-        listed = [f"{where or 'no destination'}, {failures.label(kind)}: {n:,}" for kind, where, n in shown]
+        names = {"": "no destination", **context.names()}
+        listed = [f"{names.get(where, where)}, {failures.label(kind)}: {n:,}" for kind, where, n in shown]
         more = "; …" if len(groups) > GROUPS else ""
         report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')
     else:
@@ -188,6 +189,7 @@ def _last_delivery(context: Context, snapshot: Snapshot) -> dict[str, Any] | Non
         return None
     scene_id = int(last["scene_id"])
     title = context.titles({scene_id}).get(scene_id, "")
-    where, when = flat(str(last["destination"])), ago(snapshot.at - float(last["at"]))
+    name = str(last["destination"])
+    where, when = context.names().get(name, flat(name)), ago(snapshot.at - float(last["at"]))
     context.report.say(f"Last delivery: {scene(scene_id, title)} to {where}, {when}.")
     return {**last, "title": title}

@@ -24,7 +24,7 @@ ALWAYS_503 = (
     "to every request, so check its network settings."
 )
 
-State = Literal["well", "waiting", "held", "gone", "paused", "off", "broken", "removed"]
+State = Literal["well", "waiting", "held", "gone", "paused", "off", "deleting", "broken", "removed"]
 
 HEADLINES: Mapping[State, str] = {
     "well": "working",
@@ -33,9 +33,13 @@ HEADLINES: Mapping[State, str] = {
     "gone": "gone",
     "paused": "paused",
     "off": "switched off",
+    "deleting": "being deleted",
     "broken": "unusable",
     "removed": "inactive",
 }
+
+# The connection's state → what is shown, whatever its destination answers.
+STOPPED: Mapping[str, State] = {"paused": "paused", "off": "off", "burying": "deleting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Standing:
     @property
     def troubled(self) -> bool:
         """Whether the owner should act on it. A destination that the owner paused or removed is no trouble."""
-        return self.state not in {"well", "paused", "off", "removed"}
+        return self.state not in {"well", "paused", "off", "deleting", "removed"}
 
     def facts(self) -> dict[str, object]:
         """This destination in a button's answer."""
@@ -84,7 +88,13 @@ class Standing:
         if self.since is not None:
             headline = f"{headline} {since(self.since, now)}"
         advice, next_try = self.advice, self.next_try
-        if snapshot.paused_since is not None and self.state not in {"broken", "removed", "paused", "off"}:
+        if snapshot.paused_since is not None and self.state not in {
+            "broken",
+            "removed",
+            "paused",
+            "off",
+            "deleting",
+        }:
             headline = "paused" if well else f"paused, {headline}"
             # Nothing is tried while paused, so only what a person must do is worth mentioning.
             advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")
@@ -158,8 +168,8 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
         return _removed(name, health, waits, snapshot.at)
     if faults:
         return Standing(name, shown, "broken", waits, last, reason=to_correct(faults))
-    if entry is not None and entry.state in {"paused", "off"}:
-        return Standing(name, shown, entry.state, waits, last)
+    if entry is not None and (stopped := STOPPED.get(entry.state)) is not None:
+        return Standing(name, shown, stopped, waits, last)
     if health.state in {"gone", "ill"}:
         state: State = "gone" if health.state == "gone" else "held"
         next_try = max(health.until, health.retry_at) if state == "held" else None

@@ -68,7 +68,8 @@ def to_correct(labels: Iterable[str]) -> str:
 
 def problem_line(problem: Problem) -> str:
     """A problem in a line of its own."""
-    return f"{problem.connection}: {problem.message}" if problem.connection else problem.message
+    name = problem.name or problem.connection
+    return f"{name}: {problem.message}" if name else problem.message
 
 
 def span(seconds: float) -> str:

@@ -23,8 +23,8 @@ from tests.standin import jellyfin, plex
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import SECRET, wait_until
 
+CHAT = "api/webhooks/1/token"  # the path of a webhook of Discord
 DATA, MNT = "/data/films", "/mnt/media"  # what two Jellyfins call the same folder
-DISCORD = "api/webhooks/1/token"  # what follows the host in the address of a webhook of Discord
 
 
 class Demo:
@@ -116,7 +116,7 @@ class Demo:
 
     def media_servers(self, scene_id: int) -> None:
         """Shows one edit that reaches a chat, Plex, and two Jellyfins that call its folder differently."""
-        say("5. Two Jellyfins, a Plex and a Discord channel (stand-ins) are connected, and one scene is edited.")
+        say("5. Two Jellyfins, a Plex and a Discord (stand-ins) are connected, and one scene is edited.")
         path = next(r.json()["data"]["path"] for r in self.receiver.received if scene(r) == str(scene_id))
         folder, _, name = path.rpartition("/")
         films = plex.Library("1", "Films", (folder,))
@@ -124,7 +124,7 @@ class Demo:
             jellyfin.StandInJellyfin() as one,
             jellyfin.StandInJellyfin() as two,
             plex.Plex(films) as other,
-            Receiver() as chat,
+            Receiver(Reply(204)) as chat,
         ):
             movie = other.add(films, path)
             items = {
@@ -134,23 +134,24 @@ class Demo:
                 Entry("jellyfin", "Jellyfin", "jellyfin", values=of_jellyfin(one, f"{folder} => {DATA}")),
                 Entry("jellyfin-2", "Jellyfin 2", "jellyfin", values=of_jellyfin(two, f"{folder} => {MNT}")),
                 Entry("plex", "Plex", "plex", values={"url": other.url, "key": plex.TOKEN}),
-                Entry("chat", "Chat", "webhook", values={"preset": "discord", "url": chat.url + DISCORD}),
+                Entry("webhook-1", "Discord", "webhook", values={"url": chat.url + CHAT, "preset": "discord"}),
             )
             self.edit([scene_id])
             began = time.monotonic()
             self.wait()
             title = [r for r in self.receiver.received if scene(r) == str(scene_id)][-1].json()["data"]["title"]
-            wait_until(lambda: one.posted and two.posted and other.edits and chat.received, 20.0)
+            wait_until(lambda: one.posted and two.posted and other.edits, 20.0)
+            (message,) = chat.wait_for(1)
+            (embed,) = message.json()["embeds"]
             say(f"   All five have it after {(time.monotonic() - began) * 1000:.0f} ms.")
             say(f'   Webhook: title "{title}"')
             for place, item in items.items():
                 say(f'   Jellyfin with {place}: title "{item["Name"]}", locked fields {item["LockedFields"]}')
-            (message,) = chat.received[0].json()["embeds"]
-            say(f'   Discord: "{message["title"]}" in an embed')
+            say(f'   Discord: an embed with the title "{embed["title"]}"')
             say(f'   Plex: title "{movie.values["title"]}", genres {movie.tags.get("genre", [])}')
             wait_until(lambda: self.source.waiting() == 0, 20.0)
-            if {title} != {movie.values["title"], message["title"], *(item["Name"] for item in items.values())}:
-                raise SystemExit("One of them didn't get the scene's title.")
+            if {title} != {movie.values["title"], embed["title"], *(item["Name"] for item in items.values())}:
+                raise SystemExit("Not every connection got the scene's title.")
 
     def say_status(self) -> None:
         """Prints what the button "Show status" shows."""

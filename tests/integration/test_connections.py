@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,27 @@ def test_what_was_accepted_before_it_was_switched_off_is_kept(
         store(running.folder, webhook(receiver))
         running.run(running.queue.empty)
     assert arrived(receiver) == ["1"]
+
+
+def test_what_is_off_gets_nothing_later_however_it_is_switched_on(
+    tmp_path: Path, stash: StandInStash, receiver: Receiver
+) -> None:
+    """While the only connection is off, with a field that can't be used, changes are neither kept nor swept up."""
+    stash.config.plugins[PLUGIN] = {}
+    with FastForward(tmp_path / "data", stash) as running:
+        store(running.folder, webhook(receiver))
+        running.run(seconds=3600.0)
+        off = replace(webhook(receiver, attempts=0.5), state="off", off_since=running.wall)
+        store(running.folder, off)
+        running.run(seconds=60.0)
+        running.put(1)
+        changed_at = datetime.fromtimestamp(running.wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stash.library.commit([replace(stash.library.get(2), updated_at=changed_at)])
+        running.run(running.queue.inbox_empty, seconds=60.0)
+        store(running.folder, webhook(receiver))
+        running.run(seconds=3600.0)
+        assert running.queue.empty()
+    assert arrived(receiver) == []
 
 
 # The file

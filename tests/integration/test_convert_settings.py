@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stash_courier.queue import files
+from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.store import Store
 from tests.faults.upgrades import KINDS, Old
 from tests.standin import emby, jellyfin
@@ -226,14 +227,27 @@ def test_a_kill_before_the_settings_are_emptied_is_healed_by_pressing_again(worl
     assert len(world.receiver.received) == sent + 1
 
 
-def test_filters_without_a_destination_are_named(tmp_path: Path) -> None:
-    """A filter that no destination takes over doesn't vanish silently, and keys without an address stay."""
+def test_filters_without_a_destination_wait_for_the_first(tmp_path: Path) -> None:
+    """A filter that no destination takes over isn't lost: the first destination gets it. So does a key."""
     settings = {"filter_skip_tags": "private", "jellyfin_api_key": "a-key", "filter_skip_events": "create"}
     with Courier(tmp_path, settings, scenes=1) as courier:
         found = courier.stash.operation({"mode": "convert_settings"})
-        assert courier.stash.config.plugins[PLUGIN] == {"jellyfin_api_key": "a-key"}
-    said = "These belong to no destination and apply to none: filter_skip_events, filter_skip_tags."
-    assert said in found["lines"]
+        assert courier.stash.config.plugins[PLUGIN] == settings
+        assert found["lines"] == ["Settings converted: 0. Enter a destination first; the filters are for it."]
+        courier.stash.config.plugins[PLUGIN]["jellyfin_url"] = "http://127.0.0.1:9"
+        courier.stash.operation({"mode": "convert_settings"})
+        assert courier.stash.config.plugins[PLUGIN] == {}
+        (entry,) = Store(courier.data).read().entries
+    assert (entry.values["skip_tags"], entry.values["events"]) == ("private", ["update", "destroy"])
+
+
+def test_a_filter_that_comes_too_late_is_named(tmp_path: Path) -> None:
+    """Where there are connections with filters of their own, an old one is for none of them, and that is said."""
+    with Courier(tmp_path, {"filter_skip_tags": "private"}, scenes=1) as courier:
+        courier.connect(Entry("webhook-1", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
+        found = courier.stash.operation({"mode": "convert_settings"})
+        assert courier.stash.config.plugins[PLUGIN] == {}
+    assert "These belong to no destination and apply to none: filter_skip_tags." in found["lines"]
 
 
 @pytest.mark.parametrize(

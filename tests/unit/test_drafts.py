@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from stash_courier.plugin.arguments import Arguments
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.drafts import Draft
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.destinations import secret_fields
+from stash_courier.worker.destinations import field_keys, secret_fields
 
 NOW = 1_700_000_000.0
 PLEX = Entry("plex", "Plex", "plex", values={"url": "http://plex:32400", "key": "hunter2", "libraries": "Films"})
-SECRETS = secret_fields("plex", PLEX.values)
 STORED = Stored((PLEX, Entry("webhook-1", "Hook", "webhook", values={"url": "http://a/"})), 5, next_number=2)
 
 
 def merged(draft: Draft, before: Entry | None = PLEX) -> tuple[Entry, list[str]]:
     """The connection, and the fields that must be entered again."""
-    entry, problems = drafts.merged(draft, before, SECRETS, NOW)
+    entry, problems = drafts.merged(draft, before, field_keys, secret_fields, NOW)
     assert not any("hunter2" in problem.message for problem in problems)
     return entry, [problem.field for problem in problems]
 
@@ -71,13 +71,74 @@ def test_another_path_keeps_the_secret(url: str) -> None:
     assert (again, entry.values) == ([], {"url": url, "key": "hunter2"})
 
 
+DISCORD = "https://discord.example/api/webhooks/1/hunter2"
+TOKEN = {"url": "http://gotify/", "token": "hunter2"}
+
+
+@pytest.mark.parametrize("preset", ["standard", "custom", "home-assistant", "nonsense", None])
+def test_an_address_that_is_a_secret_is_not_shown_by_another_preset(preset: str | None) -> None:
+    """A draft that changes only the preset must not make a stored address readable."""
+    before = Entry("webhook-1", "Chat", "webhook", values={"preset": "discord", "url": DISCORD})
+    entry, again = merged(Draft(values={"preset": preset}), before)
+    shown = entry.values.keys() - secret_fields("webhook", entry.values)
+    assert "hunter2" not in str([entry.values[key] for key in shown])
+    assert (again == ["url"]) is (preset != "nonsense")
+    assert merged(Draft(values={"preset": "slack"}), before)[0].values == {"preset": "slack", "url": DISCORD}
+
+
+def test_a_secret_of_a_former_preset_goes_with_it() -> None:
+    """A token that only the former preset has is neither kept nor a reason to refuse the save."""
+    before = Entry("webhook-1", "Phone", "webhook", values={"preset": "gotify", **TOKEN})
+    entry, again = merged(Draft(values={"preset": "standard", "url": "http://gotify/"}), before)
+    assert (again, entry.values) == ([], {"preset": "standard", "url": "http://gotify/"})
+    entry, _ = merged(Draft(values={"preset": "ntfy", "url": "http://gotify/", "topic": "a"}), before)
+    assert entry.values["token"] == "hunter2"
+
+
+def test_the_kind_stays() -> None:
+    """A connection never becomes one of another kind."""
+    assert merged(Draft("plex", kind="jellyfin"))[1] == ["kind"]
+    assert merged(Draft("plex", kind="plex"))[1] == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"url": "http://host/web/index.html?X-Plex-Token=hunter2"},
+        {"url": "me:hunter2@host:8096"},
+        {"url": "http://me:hunter2@host"},
+        {"url": "http://host", "stash_url": "http://me:hunter2@stash"},
+        {"preset": "from a newer version", "url": "http://host/hunter2"},
+        {"preset": "standard", "url": "http://host", "token": "hunter2"},
+        {"preset": 7, "url": "http://host/hunter2"},
+    ],
+)
+def test_what_may_be_a_secret_is_never_shown(values: dict[str, object]) -> None:
+    """A login or parameters in an address, and whatever this version doesn't know."""
+    hidden = secret_fields("webhook", values)
+    assert "hunter2" not in str({key: value for key, value in values.items() if key not in hidden})
+
+
+def test_no_secret_in_a_repr() -> None:
+    """What a person entered is in no exception or log that contains the draft."""
+    assert "hunter2" not in repr(Draft(values=TOKEN))
+    assert "hunter2" not in repr(Arguments(values=TOKEN))
+
+
 @pytest.mark.parametrize(
     ("before", "draft", "since"),
-    [("on", "off", NOW), ("off", "off", 5.0), ("off", None, 5.0), ("off", "on", 0.0), ("on", "paused", 0.0)],
+    [
+        ("on", "off", NOW),
+        ("off", "off", 5.0),
+        ("off", None, 5.0),
+        ("off", "on", 0.0),
+        ("on", "paused", 0.0),
+        ("leaving", None, 5.0),
+    ],
 )
 def test_it_is_known_since_when_it_is_off(before: State, draft: State | None, since: float) -> None:
     """The time since which a connection is off is kept until it is switched on."""
-    stored = replace(PLEX, state=before, off_since=5.0 if before == "off" else 0.0)
+    stored = replace(PLEX, state=before, off_since=0.0 if before == "on" else 5.0)
     assert merged(Draft(state=draft), stored)[0].off_since == since
 
 

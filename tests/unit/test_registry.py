@@ -214,7 +214,7 @@ def test_a_connection_that_cannot_be_deleted_now_stays(setup: Setup, monkeypatch
     """If the file can't be written, the worker goes on, and deletes the connection later."""
     setup.save(replace(PLEX, state="leaving"))
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Store, "change", refused)
@@ -286,7 +286,7 @@ def test_a_missing_file_removes_nothing(setup: Setup) -> None:
 def test_a_change_that_could_not_be_stored_is_tried_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """If queue.db can't be written, the former connections stay in use until the next look."""
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(control, "put_state", refused)
@@ -318,3 +318,13 @@ def test_secrets_are_known_and_nothing_else(setup: Setup) -> None:
     setup.registry.configure({**RAW, "webhook_secret": "whsec_x", "plex_token": "alone"})
     setup.save(replace(HOOK, values=values), replace(PLEX, state="off"))
     assert set(setup.registry.secrets) == {secret, "whsec_x", "alone", "0123456789abcdef"}
+
+
+def test_a_deleted_connection_gives_nothing_to_a_new_one(setup: Setup) -> None:
+    """What waits for a deleted connection isn't sent by one of Stash's page with the same address."""
+    kept = Store(setup.folder)
+    kept.change(kept.read().revision, partial(drafts.deleted, connection="webhook-1"))
+    same = {"webhook_url": f"{RAW['webhook_url']} {HOOK.values['url']}"}
+    setup.registry.configure({**RAW, **same})
+    assert "webhook-1" in setup.registry.removed
+    assert len(setup.registry.pools) == 3

@@ -2,21 +2,23 @@
 
 A person never gets a stored secret back, so an absent one means the stored one. But a secret is sent to the
 address. If scheme, host or port change it must be entered again; otherwise any script could have it sent
-elsewhere.
+elsewhere. The same applies if the change would show it, as an address is shown with most presets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
-from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.model import ENDED, Entry, State
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.fields import BadSetting, Problem
 from stash_courier.worker.http.addresses import read_target
 
 ADDRESS = "url"
 LONGEST_NAME = 100  # characters
+_ELSEWHERE = "The address has changed. Enter this again, so that it isn't sent elsewhere unnoticed."
+_SHOWN = "With these values this is not hidden. Enter it again, so that it isn't shown unnoticed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,36 +29,46 @@ class Draft:
     kind: str | None = None
     name: str | None = None
     state: State | None = None
-    values: Mapping[str, object] | None = None  # all fields but secrets that stay
+    values: Mapping[str, object] | None = field(default=None, repr=False)  # all fields but secrets that stay
 
 
 def merged(
-    draft: Draft, before: Entry | None, secrets: Collection[str], now: float
+    draft: Draft,
+    before: Entry | None,
+    fields_of: Callable[[str, Mapping[str, object]], Collection[str]],
+    secrets_of: Callable[[str, Mapping[str, object]], Collection[str]],
+    now: float,
 ) -> tuple[Entry, list[Problem]]:
     """The connection that a draft makes of the stored one.
 
     Args:
         draft: what was entered.
         before: the stored connection; None for a new one.
-        secrets: the fields that are never given back.
+        fields_of: the fields that a kind has with these values.
+        secrets_of: those that are never given back.
         now: wall time, unix seconds.
 
     Returns:
-        The connection, whose id is "" if it is new, and the secrets that must be entered again.
+        The connection, whose id is "" if it is new, and what is wrong: a secret that must be entered again.
     """
     entry = before or Entry("", "", draft.kind or "")
-    values = entry.values if draft.values is None else {k: v for k, v in draft.values.items() if v is not None}
-    absent = set() if draft.values is None else {*secrets} & entry.values.keys() - values.keys()
-    kept = {key: entry.values[key] for key in absent}
-    problems = []
-    if kept and _origin(values.get(ADDRESS)) != _origin(entry.values.get(ADDRESS)) and ADDRESS not in kept:
-        problems = [
-            Problem(key, "The address has changed. Enter this again, so that it isn't sent elsewhere unnoticed.")
-            for key in sorted(kept)
-        ]
+    values, kept, problems = entry.values, {}, []
+    if draft.values is not None:
+        values = {key: value for key, value in draft.values.items() if value is not None}
+        absent = {*secrets_of(entry.kind, entry.values)} & entry.values.keys() - values.keys()
+        # A secret that only another preset has doesn't stay.
+        stays = absent.intersection(fields_of(entry.kind, values))
+        kept = {key: entry.values[key] for key in sorted(stays)}
+    if draft.kind not in {None, entry.kind}:
+        problems.append(Problem("kind", f"The kind can't be changed. This connection's kind is {entry.kind}."))
+    if kept and ADDRESS not in kept and _origin(values.get(ADDRESS)) != _origin(entry.values.get(ADDRESS)):
+        problems += [Problem(key, _ELSEWHERE) for key in kept]
         kept = {}
+    hidden = secrets_of(entry.kind, {**values, **kept})
+    problems += [Problem(key, _SHOWN) for key in kept if key not in hidden]
+    kept = {key: value for key, value in kept.items() if key in hidden}
     state = draft.state or entry.state
-    off_since = 0.0 if state != "off" else entry.off_since or now
+    off_since = entry.off_since or now if state in ENDED else 0.0
     name = entry.name if draft.name is None else draft.name.strip()
     found = replace(entry, name=name, state=state, off_since=off_since, values={**values, **kept})
     return found, problems

@@ -17,9 +17,11 @@ from stash_courier.worker.paths import PathMap
 from stash_courier.worker.settings import Settings
 
 # on · paused: everything is queued, nothing is sent · off: nothing is queued, what waits stays · leaving: nothing
-# is queued, what waits is sent, then the connection is deleted.
-State = Literal["on", "paused", "off", "leaving"]
+# is queued, what waits is sent, then the connection is deleted · burying: nothing is queued or sent, what waits
+# becomes dead letters, and the connection is deleted.
+State = Literal["on", "paused", "off", "leaving", "burying"]
 STATES: tuple[State, ...] = get_args(State)
+ENDED: frozenset[State] = frozenset({"off", "leaving", "burying"})  # no new event is queued
 
 Absent = Literal["wait", "skip", "dead_letter"]  # what becomes of a scene that a media server doesn't have
 YOUNG_SECONDS = 86_400.0  # a scene that was created since may still be scanned, so it is always waited for
@@ -36,7 +38,7 @@ class Entry:
     kind: str  # a folder below worker/destinations
     state: State = "on"
     values: Mapping[str, object] = field(default_factory=dict, repr=False)  # field → raw value, secrets included
-    # Wall time at which it was switched off or deleted; only events from before are queued for it. 0: it is on.
+    # Wall time at which it was switched off or deleted; only events from before are queued for it. 0: it wasn't.
     off_since: float = 0.0
     implicit: bool = False  # from the quick start, so it isn't in connections.json
 

@@ -76,9 +76,10 @@ class Implicit:
         """What the owner should know."""
         found = list(self.bad_urls)
         if self.former:
+            first = "" if self.entries else "Enter a destination first if there is none yet. "
             wrong = (
                 f"These settings are of an earlier version: {', '.join(self.former)}. Nothing is sent until they "
-                'are converted. Press "Convert settings".'
+                f'are converted. {first}Press "Convert settings".'
             )
             found.append(Problem(self.former[0], wrong))
         return found + [Problem(key, _back(key), minor=True) for key in self.returned]
@@ -127,7 +128,8 @@ def converted(raw: Mapping[str, object], stored: Stored, kind: str = "") -> tupl
     gone = {key for one in kinds if _set(raw, _keys(one)[0]) for key in _keys(one)}
     if gone and len(chosen) == len(implicit.entries):
         gone.add("path_map")  # no implicit connection is left that needs it
-    gone = {key for key in gone | (set() if kind else {*FORMER, *RENAMED}) if _set(raw, key)}
+    former = set() if kind else {*FORMER, *RENAMED} - {*_early(implicit, stored)}
+    gone = {key for key in gone | former if _set(raw, key)}
     known_again = {*FORMER, *RENAMED, *(_keys(server)[0] for server in SERVERS)}
     digests = {_digest(key, raw[key]) for key in gone & known_again}
     if WEBHOOKS in gone:
@@ -146,10 +148,18 @@ def _keys(kind: str) -> list[str]:
     return list(SERVERS.get(kind, {WEBHOOKS: "url", "webhook_secret": "secret"}))
 
 
-def unclaimed(implicit: Implicit) -> list[str]:
+def unclaimed(implicit: Implicit, stored: Stored) -> list[str]:
     """Keys of settings of earlier versions that no connection takes over."""
     kinds = {entry.kind for entry in implicit.entries}
-    return [key for key in implicit.former if key in FORMER and not kinds & _kinds_of(key)]
+    early = _early(implicit, stored)
+    return [key for key in implicit.former if key in FORMER and key not in early and not kinds & _kinds_of(key)]
+
+
+def _early(implicit: Implicit, stored: Stored) -> list[str]:
+    """Keys of filters that stay, since there is no connection yet: they are for the first one."""
+    if implicit.entries or stored.entries:
+        return []
+    return [key for key in implicit.former if key in FORMER and not FORMER[key][0]]
 
 
 def _kinds_of(key: str) -> set[str]:
@@ -231,7 +241,8 @@ def _back(key: str) -> str:
 
 def _set(raw: Mapping[str, object], key: str) -> bool:
     value = raw.get(key)
-    return bool(value) and str(value).strip().lower() not in {"", "0", "false"}
+    nothing = {""} if key == "filter_skip_tags" else {"", "0", "false"}  # a tag may have any name
+    return bool(value) and str(value).strip().lower() not in nothing
 
 
 def _digest(key: str, value: object) -> str:

@@ -70,18 +70,19 @@ class Store:
                 self._seen = None
         return self._known
 
-    def change(self, revision: int, make: Callable[[Stored], Stored]) -> Stored:
+    def change(self, revision: int, make: Callable[[Stored], Stored], *, wait: float = LOCK_SECONDS) -> Stored:
         """Replaces the content by what ``make`` makes of it, durably.
 
         Args:
             revision: the one that the change started from.
             make: returns the new content; its revision is set here.
+            wait: seconds for another writer to end.
 
         Raises:
             Conflict: the file has another revision.
             OSError: it can't be read or written; nothing has changed.
         """
-        with self._locked(LOCK_SECONDS) as lock:
+        with self._locked(wait) as lock:
             now = self._read(locked=True)
             if now.unknown and self._file.exists():
                 raise OSError(now.problem)
@@ -176,7 +177,8 @@ class Store:
             found = _decoded(content or b"")
         except (*checks.DAMAGE, _NewerFormat):
             why = f"{self._file} {wrong}. There is no good copy of it. Restore a backup or enter all again."
-            return Stored(problem=why, unknown=True)
+            # Which ids were used is lost, too, and something may wait for those.
+            return Stored(next_number=int(time.time()), problem=why, unknown=True)
         with contextlib.suppress(OSError):
             _replace(self._file, content or b"")
         self._seen = self._signature()
@@ -248,7 +250,7 @@ def _decoded(content: bytes) -> Stored:
 def _entry(found: dict[str, Any]) -> Entry:
     state = found["state"]
     if state not in STATES:
-        raise ValueError("a state is none of on, paused and off")
+        raise ValueError("a state is unknown")
     return Entry(
         found["id"],
         found["name"],

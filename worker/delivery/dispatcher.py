@@ -204,7 +204,7 @@ class Dispatcher:
         """Puts back what the pools of former settings had claimed, and tells the sweep who is there now."""
         for pool in retired:
             self._put_back(pool.take_back())
-        self._sweep.meet(self.registry.targets)
+        self._sweep.meet(self.registry.targets, certain=not self.registry.loaded.unsure)
 
     def _note_pace(self) -> None:
         """Stores for status how slow Stash is."""
@@ -315,8 +315,8 @@ class Dispatcher:
 
     def _route(self) -> None:
         """Turns events into deliveries, by settings that were read after the events."""
-        if self.registry.unusable and not self.registry.targets:
-            return  # an invalid setting hides which destinations are set up
+        if self.registry.loaded.unsure and not self.registry.targets:
+            return  # what can't be read hides which destinations are set up
         while rows := self._queue.inbox_rows(up_to=self.poller.known_seq):
             for row in rows:
                 if isinstance(row, CorruptRow):

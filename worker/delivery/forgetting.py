@@ -1,6 +1,6 @@
-"""Forgets destinations that the owner removed from the settings and wants dropped at once.
+"""Forgets destinations that the owner removed or deleted, and wants dropped at once.
 
-A program records the wish in the control table. Only the holder of the worker lock carries it out, a part at a
+The wish is recorded in the control table. Only the holder of the worker lock carries it out, a part at a
 time, so that nothing else has to wait. After a kill it continues: the wish is removed last.
 """
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class ForgottenDestinationError(Exception):
-    """The owner removed this destination from the settings and had it forgotten."""
+    """The owner removed or deleted this destination."""
 
 
 class Forgetting:
@@ -45,8 +45,8 @@ class Forgetting:
                 return
             self._checked = wanted
         for name, waiting in wanted.items():
-            if name in self._registry.targets:
-                log.warning("%s is not forgotten, because the settings name it", name)
+            if name in self._registry.loaded.entries or name in self._registry.targets:
+                log.warning("%s is not forgotten, because it is set up", name)
                 self._end(name)
             else:
                 self._drop(name, waiting)

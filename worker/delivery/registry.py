@@ -19,7 +19,7 @@ from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts
-from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.connections.model import ENDED, Connection
 from stash_courier.worker.connections.store import Conflict, Store, Stored
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
@@ -83,7 +83,7 @@ class Registry:
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
         self.pools: dict[str, Pool] = {}
         self.targets: dict[str, float] = {}  # id → seconds to let edits settle; events are routed to these
-        self.ending: dict[str, float] = {}  # id of one that is off or leaving → wall time; it gets older events
+        self.ending: dict[str, float] = {}  # id of one that has ended → wall time; it gets older events
         self.unusable = False  # a connection is set up and can't be used until something is corrected
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
@@ -118,7 +118,7 @@ class Registry:
         self.retention_days = settings.worker_dead_letter_days if trusted else None
         self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
         self.targets = self._targets(loaded, known)
-        ended = (entry for entry in loaded.entries.values() if entry.state in {"off", "leaving"})
+        ended = (entry for entry in loaded.entries.values() if entry.state in ENDED)
         self.ending = {entry.id: entry.off_since for entry in ended}
         self.unusable = bool(loaded.unusable) or loaded.unsure
         self._raw, self._stored = dict(raw), stored
@@ -131,6 +131,11 @@ class Registry:
     def loaded(self) -> Loaded:
         """What is set up by the settings in use."""
         return self._loaded
+
+    def name(self, connection: str) -> str:
+        """What people call the connection with this id; the id if it is unknown."""
+        entry = self._loaded.entries.get(connection)
+        return entry.name if entry else connection
 
     def follow_store(self) -> list[Pool]:
         """Takes over connections.json if it has changed; otherwise as ``configure``."""
@@ -156,7 +161,7 @@ class Registry:
 
     def _targets(self, loaded: Loaded, known: Mapping[str, Health]) -> dict[str, float]:
         """The ids of connections that aren't switched off, and of those that unreadable settings hide."""
-        off = {name for name, entry in loaded.entries.items() if entry.state in {"off", "leaving"}}
+        off = {name for name, entry in loaded.entries.items() if entry.state in ENDED}
         ids = [name for name in known if name not in self.removed and name not in off]
         connections = loaded.connections
         return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
@@ -168,7 +173,7 @@ class Registry:
         now = self._clock()
         stored = {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
         for new in named.keys() - stored.keys():
-            for old in stored.keys() - loaded.entries.keys():
+            for old in stored.keys() - loaded.entries.keys() - loaded.retired:
                 if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
                     transfer.rename(self._queue, self._dlq, old, new)
                     stored[new] = stored.pop(old)
@@ -196,18 +201,30 @@ class Registry:
         )
 
     def leave(self) -> None:
-        """Deletes connections that were to be deleted once everything was sent, if it was."""
-        leaving = [entry for entry in self._store.read().entries if entry.state == "leaving"]
+        """Deletes the connections that the owner deleted, once nothing from before can be lost by that.
+
+        That is when all events are routed and, if what waits is to be sent, when it was. What is left of one that
+        is deleted is dropped by forgetting.py, which makes dead letters of what waits.
+        """
+        leaving = [entry for entry in self._store.read().entries if entry.state in {"leaving", "burying"}]
         if not leaving or not self._queue.inbox_empty():
             return  # events from before may not have been routed
         for entry in leaving:
-            if entry.id in self._loaded.entries and not self._queue.holds(entry.id):
-                try:
-                    self._store.change(self._store.read().revision, partial(drafts.deleted, connection=entry.id))
-                except (Conflict, OSError) as error:
-                    log.warning("%s can't be deleted now: %s", entry.id, error)  # the next look tries again
-                else:
-                    log.info("%s is deleted: everything that waited was sent", entry.id)
+            done = entry.state == "burying" or not self._queue.holds(entry.id)
+            if done and entry.id in self._loaded.entries:
+                self._delete(entry.id)
+
+    def _delete(self, name: str) -> None:
+        try:
+            delete = partial(drafts.deleted, connection=name)
+            self._store.change(self._store.read().revision, delete, wait=0.0)
+        except (Conflict, OSError) as error:
+            log.warning("%s can't be deleted now: %s", name, error)  # the next look tries again
+            return
+        with self._queue.transaction():
+            wanted = control.get(self._queue.connection, control.FORGET) or {}
+            control.put(self._queue.connection, control.FORGET, {**wanted, name: "dead_letter"})
+        log.info("%s is deleted", name)
 
     def note_removed(self, name: str) -> None:
         """Notes that something waits for a destination that the settings may no longer name."""

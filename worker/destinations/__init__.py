@@ -29,8 +29,7 @@ from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Connection, Entry, Shared, policy
 from stash_courier.worker.connections.store import Stored
-from stash_courier.worker.fields import BadSetting, Field, Fix, Problem
-from stash_courier.worker.http.addresses import read_target
+from stash_courier.worker.fields import Field, Fix, Problem
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
@@ -212,11 +211,11 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     kind = kinds().get(entry.kind)
     if kind is None:
         message = f"There is no kind {entry.kind[:40]!r}. Kinds: {', '.join(kinds())}. Nothing is sent."
-        return None, [Problem("kind", message, connection=entry.id)]
+        return None, [Problem("kind", message, connection=entry.id, name=entry.name)]
     shared, problems = fields.parse(Shared, entry.values)
     options, wrong = fields.parse(kind.Options, entry.values)
     own = {one.key: str(entry.values.get(one.key)) for one in own_fields(entry.kind, entry.values)}
-    unknown = entry.values.keys() - own.keys() - {one.key for one in fields.entries(Shared)}
+    unknown = entry.values.keys() - field_keys(entry.kind, entry.values)
     problems += wrong
     problems += [
         Problem(key, f"{entry.kind} has no field {key[:40]!r}. Nothing is sent.") for key in sorted(unknown)
@@ -224,7 +223,7 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
     if not wrong and hasattr(kind, "check"):
         problems += kind.check(options, entry.values)
     if problems:
-        return None, [replace(problem, connection=entry.id) for problem in problems]
+        return None, [replace(problem, connection=entry.id, name=entry.name) for problem in problems]
     fingerprint = hashlib.sha256(json.dumps([entry.kind, own]).encode()).hexdigest()[:32]
     how = policy(shared, settings, getattr(options, "absent", "wait"))
     return Connection(entry, shared, how, options, fingerprint), []
@@ -239,22 +238,25 @@ def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
     )
 
 
+def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
+    """The fields that a connection has; none of an unknown kind."""
+    if kind not in kinds():
+        return frozenset()
+    return frozenset(one.key for one in (*own_fields(kind, values), *fields.entries(Shared)))
+
+
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
-    """The fields of a connection that no answer shows: of an unknown kind, all."""
+    """The fields of a connection that no answer shows: also those that nobody knows."""
+    unknown = values.keys() - field_keys(kind, values)
     module = kinds().get(kind)
     if module is None:
-        return frozenset(values)
+        return frozenset(unknown)
     secret = {one.key for one in own_fields(kind, values) if one.type == "secret"}
-    if (hasattr(module, "hides_address") and module.hides_address(values)) or _has_login(values.get(ADDRESS)):
+    if hasattr(module, "hides_address") and module.hides_address(values):
         secret.add(ADDRESS)
-    return frozenset(secret)
-
-
-def _has_login(url: object) -> bool:
-    try:
-        return bool(read_target(str(url or "")).authorization)
-    except BadSetting:
-        return False
+    # A login or parameters, also in an address that can't be used: people paste links with tokens.
+    secret |= {key for key in values if key.endswith(ADDRESS) and not {*"@?"}.isdisjoint(str(values[key]))}
+    return frozenset(secret | unknown)
 
 
 def is_message(entry: Entry) -> bool:

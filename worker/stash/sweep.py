@@ -78,13 +78,16 @@ class Sweep:
 
     # When
 
-    def meet(self, targets: Collection[str]) -> None:
-        """Sets the present destinations. A destination gets no changes from before it was added."""
+    def meet(self, targets: Collection[str], *, certain: bool = True) -> None:
+        """Sets the present destinations. A destination gets no changes from before it was added or switched on.
+
+        ``certain``: there are no others, which something that can't be read may hide.
+        """
         if list(targets) == list(self._targets):
             return
         stored = control.get(self._conn, control.SWEEP_MET) or {}
         self._targets = {target: float(stored.get(target, self._clock())) for target in targets}
-        if self._targets:  # while the settings can't be read there are none, which makes none of them new
+        if self._targets or certain:  # one that is only hidden is not new afterwards
             control.put(self._conn, control.SWEEP_MET, self._targets)
 
     def due_in(self, settings: Settings) -> float:

@@ -199,8 +199,8 @@ def variants() -> list[dict[str, object]]:
 
 
 def hides_address(values: Mapping[str, object]) -> bool:
-    """Whether the address is the secret."""
-    return preset_of(values).address_is_secret
+    """Whether the address is the secret. With an unknown preset it may be."""
+    return preset_of(values).address_is_secret or str(values.get("preset") or STANDARD) not in PRESETS
 
 
 def is_message(values: Mapping[str, object]) -> bool:

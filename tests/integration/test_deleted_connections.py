@@ -1,0 +1,104 @@
+"""Connections that the owner deletes: nothing that was accepted before is lost or sent elsewhere."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stash_courier.queue import control, files, ledger
+from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.store import Store
+from tests import ROOT
+from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.server import StandInStash
+from tests.support.connections import store
+from tests.support.fast_forward import FastForward
+from tests.support.harness import PLUGIN
+
+
+class Attended(FastForward):
+    """A dispatcher whose chores are done, too."""
+
+    def step(self) -> float:
+        wait = super().step()
+        if self.dispatcher.poller.knows_settings:
+            self.dispatcher.forgetting.work()
+            self.dispatcher.registry.leave()
+        return min(wait, 1.0)
+
+    def gone(self, name: str) -> bool:
+        """Whether a connection is deleted and nothing is left to do for it."""
+        wished = control.get(self.queue.connection, control.FORGET) or {}
+        return Store(self.folder).read().find(name) is None and name not in wished
+
+
+@pytest.fixture
+def courier(tmp_path: Path) -> Iterator[Attended]:
+    with StandInStash(20, config_dir=tmp_path / "config") as stash:
+        stash.install_plugin(ROOT)
+        stash.config.plugins[PLUGIN] = {"worker_sweep_off": True}
+        with Attended(tmp_path / "data", stash) as running:
+            yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as up:
+        yield up
+
+
+def webhook(receiver: Receiver) -> Entry:
+    """A webhook connection."""
+    return Entry("hook", "Hook", "webhook", values={"url": f"{receiver.url}hook"})
+
+
+@pytest.mark.parametrize(("state", "dead", "sent"), [("burying", 2, 0), ("leaving", 0, 2)])
+def test_what_was_not_routed_yet_is_not_lost(
+    state: State, dead: int, sent: int, courier: Attended, receiver: Receiver
+) -> None:
+    """Events that the worker had not looked at when the connection was deleted go where the owner said."""
+    store(courier.folder, replace(webhook(receiver), state=state, off_since=courier.wall + 1.0))
+    courier.put(1)
+    courier.put(2)
+    courier.jump(2.0)
+    courier.put(3)  # after the connection was deleted
+    courier.run(lambda: courier.gone("hook"))
+    assert (courier.dlq.get_count(), len(receiver.received)) == (dead, sent)
+    assert courier.queue.empty()
+    assert Store(courier.folder).read().retired == {"hook"}
+    assert "hook" not in control.states(courier.queue.connection)
+    assert not ledger.highest(courier.queue.connection, "hook")
+
+
+def test_a_wish_drops_no_connection_that_is_switched_off(courier: Attended, receiver: Receiver) -> None:
+    """A wish to forget that is older than the connection of the same id is dropped, and what waits stays."""
+    receiver.answer = Reply(503)
+    store(courier.folder, webhook(receiver))
+    courier.put(1)
+    courier.run(lambda: len(receiver.received) > 0)
+    store(courier.folder, replace(webhook(receiver), state="off", off_since=courier.wall))
+    control.put(courier.queue.connection, control.FORGET, {"hook": "discard"})
+    courier.run(lambda: control.get(courier.queue.connection, control.FORGET) is None)
+    assert courier.queue.backlog()["hook"].total == 1
+
+
+def test_the_worker_never_waits_for_the_lock(courier: Attended, receiver: Receiver) -> None:
+    """While another program holds connections.lock, the loop goes on, and deletes later."""
+    store(courier.folder, replace(webhook(receiver), state="leaving", off_since=courier.wall))
+    lock = os.open(courier.folder / files.CONNECTIONS_LOCK, os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        courier.run(lambda: courier.dispatcher.poller.knows_settings)
+        began = time.monotonic()
+        courier.step()
+        assert time.monotonic() - began < 2.0
+        assert Store(courier.folder).read().find("hook") is not None
+    finally:
+        os.close(lock)
+    courier.run(lambda: courier.gone("hook"))
