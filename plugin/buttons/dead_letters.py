@@ -99,8 +99,8 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     if lost:
         context.report.warn(
             f"Dead letters that can't be sent again: {lost:,}. Their connection was deleted, or their scene or "
-            'connection can\'t be read any more. Press "Send recently changed scenes" or "Send all scenes" instead. '
-            'When there are no other dead letters, press "Discard dead letters" to delete them.'
+            'connection can\'t be read any more. Press "Send recently changed scenes" or "Send all scenes" '
+            'instead. When there are no other dead letters, press "Discard dead letters" to delete them.'
         )
     _say_missing(context, selection.ids, asked + lost, "without a dead letter, or already queued again")
     return {"retried": asked, "unsendable": lost}
