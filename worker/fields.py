@@ -1,7 +1,7 @@
 """Fields that an owner fills in: one entry each, which parses its value and describes it to a form.
 
 A group of fields is a frozen dataclass whose fields are made by ``number``, ``switch``, ``choice``, ``text``,
-``secret`` and ``several``. ``parse`` reads all of them from a map of raw values, ``entries`` lists them.
+``secret`` and ``several``. ``parse`` reads all of them from a map of raw values, ``of`` lists them.
 
 A bad value is never guessed at: a ``Problem`` says what is wrong and what applies meanwhile. It names a bad entry
 by its position and never quotes it: people paste tokens and URLs with passwords into the wrong field, and problems
@@ -81,16 +81,16 @@ class BadSetting(ValueError):
 class Value:
     """One raw value while it is read."""
 
-    def __init__(self, entry: Field, raw: object) -> None:
-        self.entry = entry
+    def __init__(self, field: Field, raw: object) -> None:
+        self.field = field
         self.raw = raw
         self.problem: Problem | None = None
 
     @property
     def empty(self) -> bool:
         """Whether it is unset. Stash's page shows unset values as "", 0 or off."""
-        raw, limits = self.raw, self.entry.limits
-        if self.entry.type == "switch":
+        raw, limits = self.raw, self.field.limits
+        if self.field.type == "switch":
             zero = raw == 0 and raw is not False  # False may be another value than the default
         else:
             zero = raw == 0 and (raw is False or limits is None or limits[0] > 0)
@@ -122,47 +122,47 @@ class Value:
 
     def reject(self, wrong: str, meanwhile: str = "", fix: Fix | None = None) -> None:
         """Records what is wrong, and what applies meanwhile if not what the entry says."""
-        meanwhile = meanwhile or self.entry.meanwhile
+        meanwhile = meanwhile or self.field.meanwhile
         self.problem = Problem(
-            self.entry.key, f'"{self.entry.label}" {wrong}. Until it is corrected, {meanwhile}.', fix=fix
+            self.field.key, f'"{self.field.label}" {wrong}. Until it is corrected, {meanwhile}.', fix=fix
         )
 
 
-def entries(group: type) -> tuple[Field, ...]:
+def of(group: type) -> tuple[Field, ...]:
     """The fields of a group, in the order of their declaration."""
     return tuple(
-        dataclasses.replace(cast(Field, one.metadata["entry"]), key=one.name) for one in dataclasses.fields(group)
+        dataclasses.replace(cast(Field, one.metadata["field"]), key=one.name) for one in dataclasses.fields(group)
     )
 
 
 def label(group: type, key: str) -> str:
     """A field's label, quoted, for a sentence."""
-    return next(f'"{entry.label}"' for entry in entries(group) if entry.key == key)
+    return next(f'"{one.label}"' for one in of(group) if one.key == key)
 
 
 def parse(group: type[_T], raw: Mapping[str, object]) -> tuple[_T, list[Problem]]:
     """Parses a map of raw values; never raises on its content. Unknown keys are ignored."""
-    parsed, problems = parse_entries(entries(group), raw)
+    parsed, problems = parse_fields(of(group), raw)
     return group(**parsed), problems
 
 
-def parse_entries(wanted: Iterable[Field], raw: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
+def parse_fields(wanted: Iterable[Field], raw: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
     """As ``parse``, for fields that belong to no group: their parsed values by key."""
     parsed: dict[str, Any] = {}
     problems = []
-    for entry in wanted:
-        value = Value(entry, raw.get(entry.key))
-        parsed[entry.key] = entry.default
+    for one in wanted:
+        value = Value(one, raw.get(one.key))
+        parsed[one.key] = one.default
         if value.empty:
-            if entry.required:
+            if one.required:
                 value.reject("is empty")
         else:
             try:
-                found = entry.read(value)
+                found = one.read(value)
             except BadSetting as error:
                 value.reject(str(error), fix=error.fix)
             else:
-                parsed[entry.key] = entry.default if value.problem else found
+                parsed[one.key] = one.default if value.problem else found
         if value.problem:
             problems.append(value.problem)
     return parsed, problems
@@ -171,9 +171,9 @@ def parse_entries(wanted: Iterable[Field], raw: Mapping[str, object]) -> tuple[d
 # Each makes a field of a group.
 
 
-def _make(entry: Field) -> Any:
+def _make(field: Field) -> Any:
     # A factory, because dataclasses refuse a dict as a default. No code changes a default.
-    return dataclasses.field(default_factory=lambda: entry.default, metadata={"entry": entry})
+    return dataclasses.field(default_factory=lambda: field.default, metadata={"field": field})
 
 
 def number(name: str, about: str, limits: tuple[int, int], default: float | None, **more: Any) -> Any:
@@ -209,15 +209,15 @@ def several(name: str, about: str, read: Callable[[Value], Any], default: Any, *
 
 
 def _read_number(value: Value) -> float | None:
-    assert value.entry.limits is not None
-    low, high = value.entry.limits
+    assert value.field.limits is not None
+    low, high = value.field.limits
     raw = value.raw
     if isinstance(raw, str) and _NUMBER.fullmatch(raw.strip()):
         raw = float(raw.strip())
     if isinstance(raw, int | float) and not isinstance(raw, bool) and low <= raw <= high and raw % 1 == 0:
         return int(raw)
     if raw == 0 and low > 0 and not isinstance(raw, bool):
-        return cast(float | None, value.entry.default)
+        return cast(float | None, value.field.default)
     value.reject(f"must be a whole number from {low} to {high}")
     return None
 
@@ -235,8 +235,8 @@ def read_switch(value: Value) -> bool:
 def read_choice(value: Value) -> str:
     """One of the entry's choices."""
     chosen = value.text()
-    if chosen not in value.entry.choices:
-        value.reject(f"must be one of {', '.join(value.entry.choices)}")
+    if chosen not in value.field.choices:
+        value.reject(f"must be one of {', '.join(value.field.choices)}")
     return chosen
 
 
@@ -248,7 +248,7 @@ def read_schedule(value: Value) -> tuple[float, ...]:
     )
     if len(words) > MOST_WAITS:
         value.reject(f"must have at most {MOST_WAITS} entries")
-    return tuple(waits) or cast(tuple[float, ...], value.entry.default)
+    return tuple(waits) or cast(tuple[float, ...], value.field.default)
 
 
 def read_folders(value: Value) -> tuple[str, ...]:

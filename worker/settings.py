@@ -123,7 +123,7 @@ class QuickStart:
 
 # Every entry on Stash's page, in its order.
 MANIFEST: tuple[Field, ...] = tuple(
-    sorted([*fields.entries(QuickStart), *fields.entries(Settings)], key=lambda entry: entry.key)
+    sorted([*fields.of(QuickStart), *fields.of(Settings)], key=lambda entry: entry.key)
 )
 MANIFEST_TYPES = {"text": "STRING", "secret": "STRING", "number": "NUMBER", "switch": "BOOLEAN"}
 

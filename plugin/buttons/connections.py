@@ -37,13 +37,13 @@ def connections(context: Context, _: Arguments) -> dict[str, object]:
 
 def connection_kinds(_: Context, __: Arguments) -> dict[str, object]:
     """The kinds of connection, each with the fields of its form."""
-    shared = fields.entries(Shared)
+    shared = fields.of(Shared)
     kinds = [
         {
             "kind": kind,
             "name": module.NAME,
             "help": module.HELP,
-            "fields": [_form_field(entry) for entry in (*fields.entries(module.Options), *shared)],
+            "fields": [_form_field(entry) for entry in (*fields.of(module.Options), *shared)],
             "variants": [
                 {**variant, "fields": [_form_field(entry) for entry in variant["fields"]]}
                 for variant in (module.variants() if hasattr(module, "variants") else ())

@@ -254,7 +254,7 @@ def test_skipped_scenes_are_sent_again(tmp_path: Path, server: StandInJellyfin) 
         courier.stash.operation({"mode": "pause"})
         found = courier.stash.operation({"mode": "send_skipped", "connection": "jellyfin-1"})
         assert found["queued"] == 15
-        assert found["lines"] == ["jellyfin-1: skipped scenes queued: 15. Edits are delivered before them."]
+        assert found["lines"] == ["Living room: skipped scenes queued: 15. Edits are delivered before them."]
         wait_until(lambda: courier.waiting() == 15, 10.0)
         with closing(SceneQueue(courier.data)) as queue:
             wait_until(queue.inbox_empty, 10.0)
@@ -274,7 +274,7 @@ def test_what_send_skipped_refuses(tmp_path: Path, server: StandInJellyfin) -> N
         for given, said in (
             ({}, "send_skipped needs the argument connection."),
             ({"connection": "x"}, "There is no connection 'x'. Connections: jellyfin-1."),
-            ({"connection": "jellyfin-1"}, "jellyfin-1 is switched off. Switch it on first."),
+            ({"connection": "jellyfin-1"}, "Living room is switched off. Switch it on first."),
         ):
             with pytest.raises(Exception, match=f"{said} Nothing was queued."):
                 courier.stash.operation({"mode": "send_skipped", **given})

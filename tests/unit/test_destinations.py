@@ -40,11 +40,11 @@ def load(raw: Mapping[str, object], *entries: Entry, **stored: Any) -> Loaded:
 def test_kinds_are_found_by_themselves() -> None:
     """A kind is a folder with its fields; what all connections have can't be a field of one kind."""
     assert set(destinations.kinds()) == {"emby", "jellyfin", "plex", "webhook"}
-    shared = {entry.key for entry in fields.entries(Shared)}
+    shared = {entry.key for entry in fields.of(Shared)}
     for module in destinations.kinds().values():
         assert module.NAME
         assert module.HELP.endswith(".")
-        own = fields.entries(module.Options)
+        own = fields.of(module.Options)
         assert not shared & {entry.key for entry in own}
         assert all(entry.label and entry.help.endswith(".") for entry in own)
         assert next(entry.key for entry in own if entry.basic and entry.type == "text") == "url"

@@ -56,7 +56,7 @@ def problem_of(key: str, value: object, group: type[Any] = Shared) -> str:
 
 def test_a_group_describes_itself() -> None:
     """A form is drawn from the same table that parses: its entries know key, type, limits and choices."""
-    found = fields.entries(Group)
+    found = fields.of(Group)
     assert [entry.key for entry in found] == ["needed", "odd", "key", "above", "from_zero", "on", "kind"]
     assert [entry.type for entry in found] == ["text", "text", "secret", "number", "number", "switch", "choice"]
     assert found[3].limits == (1, 9)
@@ -253,7 +253,7 @@ HOSTILE = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 ) | st.text(alphabet="0159smhd ,;=>/\\:.Cupdate\ud800", max_size=40)
-KEYS = [entry.key for entry in fields.entries(Shared)]
+KEYS = [entry.key for entry in fields.of(Shared)]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS) | st.text(), HOSTILE), st.text(alphabet="/\\aC:\u0130ß"))

@@ -8,8 +8,8 @@ import pytest
 
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
 from stash_courier.queue.ledger import Sent
+from stash_courier.worker import fields
 from stash_courier.worker.connections.model import Shared
-from stash_courier.worker.fields import entries
 from stash_courier.worker.filters import FILTERS, judge, passes
 
 SCENE = Scene(
@@ -105,7 +105,7 @@ def test_a_scene_that_vanished_before_it_was_sent_is_superseded(sent: Sent | Non
 
 def test_each_filter_has_a_field() -> None:
     """The message that no scene passes the filters names fields that exist."""
-    assert set(FILTERS) <= {entry.key for entry in entries(Shared)}
+    assert set(FILTERS) <= {entry.key for entry in fields.of(Shared)}
 
 
 @pytest.mark.parametrize(

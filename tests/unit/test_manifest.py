@@ -171,13 +171,12 @@ def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
 def test_the_page_is_short_and_begins_with_the_quick_start(manifest: dict[str, Any]) -> None:
     """Stash's page has at most 16 settings: first what sets up a destination, then the common ones."""
     keys = list(manifest["settings"])
-    quick = sorted(entry.key for entry in fields.entries(QuickStart))
+    quick = sorted(entry.key for entry in fields.of(QuickStart))
     assert len(keys) <= 16
-    assert keys == quick + sorted(entry.key for entry in fields.entries(Settings))
-    assert quick == sorted(quick_start.QUICK)
+    assert keys == quick + sorted(entry.key for entry in fields.of(Settings))
     former = {*quick_start.FORMER, *quick_start.RENAMED}
     assert not former & set(keys)  # else they would be reported as settings of an earlier version
-    assert set(quick_start.RENAMED.values()) == {entry.key for entry in fields.entries(Settings)}
+    assert set(quick_start.RENAMED.values()) == {entry.key for entry in fields.of(Settings)}
 
 
 def test_the_quick_start_has_an_effect() -> None:
@@ -191,7 +190,7 @@ def test_the_quick_start_has_an_effect() -> None:
         "webhook_secret": SECRET,
         "path_map": "/data => /media",
     }
-    assert raw.keys() == {*quick_start.QUICK}
+    assert raw.keys() == {one.key for one in fields.of(QuickStart)}
     loaded = destinations.load(raw, Stored(), Settings())
     for destination in loaded.destinations.values():
         destination.close()
@@ -221,14 +220,14 @@ def test_the_plugin_says_what_it_serves(manifest: dict[str, Any]) -> None:
 
 def test_defaults_on_the_page_are_those_of_the_code() -> None:
     """The default on the page is the one that applies: entering it changes nothing."""
-    for entry in fields.entries(Settings):
+    for entry in fields.of(Settings):
         if entry.type == "switch":
             assert entry.unset.startswith("off, ")
         else:
             assert settings.parse({entry.key: entry.unset}) == (Settings(), [])
         said = settings.description(entry)
         assert said.endswith(f"{'Not set (0)' if entry.type == 'number' else 'Not set'}: {entry.unset}.")
-    for entry in fields.entries(QuickStart):
+    for entry in fields.of(QuickStart):
         assert entry.unset
         assert settings.description(entry).endswith(f" Not set: {entry.unset}.")
 
@@ -253,7 +252,7 @@ def test_examples_on_the_page_work() -> None:
 
 def test_ranges_on_the_page_are_those_of_the_code() -> None:
     """The range in a number's description is the range that is accepted."""
-    for entry in fields.entries(Settings):
+    for entry in fields.of(Settings):
         if entry.type == "number":
             ((low, high),) = re.findall(r"(\d+) to (\d+)", settings.description(entry))
             assert settings.parse({entry.key: int(low)})[1] == settings.parse({entry.key: int(high)})[1] == []

@@ -33,7 +33,7 @@ class Worker:
         self.folder = folder
         self.clock = Clock()
         self.pool = SimpleNamespace(health=Health())
-        self.registry = SimpleNamespace(pools={NAME: self.pool})
+        self.registry = SimpleNamespace(pools={NAME: self.pool}, name=str)
         self.queue = SceneQueue(folder)
         self.dlq = DeadLetterQueue(folder)
         self.start()

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.quick_start import Implicit, converted
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import configured
-from stash_courier.worker.settings import Settings, parse
+from stash_courier.worker.settings import QuickStart, Settings, parse
 
+QUICK = [one.key for one in fields.of(QuickStart)]
 EMPTY = Stored()
 SECRET = "whsec_" + "c2VjcmV0" * 4
 RAW: dict[str, object] = {
@@ -384,7 +386,7 @@ def test_a_deleted_connection_does_not_come_back_with_an_old_tab() -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([*quick_start.QUICK, *quick_start.FORMER, *quick_start.RENAMED]),
+        st.sampled_from([*QUICK, *quick_start.FORMER, *quick_start.RENAMED]),
         st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=20) | st.lists(st.text(), max_size=2),
     )
 )

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stash_courier.worker.fields import entries
+from stash_courier.worker import fields
 from stash_courier.worker.settings import Settings, label, parse
 
-KEYS = [entry.key for entry in entries(Settings)]
+KEYS = [entry.key for entry in fields.of(Settings)]
 NUMBERS = {
     "worker_concurrency": (1, 32),
     "worker_attempts": (1, 100),

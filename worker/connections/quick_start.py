@@ -59,7 +59,6 @@ RENAMED: Mapping[str, str] = {
     "sweep_minutes": "worker_sweep_minutes",
     "sweep_off": "worker_sweep_off",
 }
-QUICK = ("jellyfin_api_key", "jellyfin_url", "path_map", "plex_token", "plex_url", "webhook_secret", WEBHOOKS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from itertools import count
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import EDIT, Delivery, Scene
 from stash_courier.queue.marks import Marks, Slot
+from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Destination, Digests, Prepares
@@ -274,15 +275,15 @@ class Pool:
         return 1 if alone else min(len(self._ready), MOST_TOGETHER)
 
     def _attempts(self, slot: Slot, taken: Sequence[tuple[Job, Batch]]) -> Iterator[Outcome]:
-        """The outcomes of jobs. What is refused as one message is sent singly."""
-        if len(taken) > 1 and isinstance(self.destination, Digests):
-            jobs = [job for job, _ in taken]
+        """The outcomes of jobs. Singly is sent what was refused as one message, and each message about trouble."""
+        jobs = [job for job, _ in taken if job.delivery.event != NOTICE]
+        if len(jobs) > 1 and isinstance(self.destination, Digests):
             slot.set([job.delivery.row_id for job in jobs])
             digest = partial(self.destination.deliver_digest, [(job.delivery, job.scene) for job in jobs])
             _, error = _tried(digest)
             if error is None or CLASSES[error.failure].delivery != "bury":
                 yield from (Outcome(self, job.delivery, job.scene, job.probe, error) for job in jobs)
-                return
+                taken = [(job, batch) for job, batch in taken if job.delivery.event == NOTICE]
         yield from (self._attempt(slot, job, batch) for job, batch in taken)
 
     def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:

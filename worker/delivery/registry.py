@@ -192,7 +192,7 @@ class Registry:
     def secrets(self) -> tuple[str, ...]:
         """Words of the settings that must not appear anywhere."""
         raw = self._raw or {}
-        values = [raw.get(entry.key) for entry in fields.entries(QuickStart) if entry.type == "secret"]
+        values = [raw.get(entry.key) for entry in fields.of(QuickStart) if entry.type == "secret"]
         for entry in self._loaded.entries.values():
             secret = destinations.secret_fields(entry.kind, entry.values)
             values += [value for key, value in entry.values.items() if key in secret]

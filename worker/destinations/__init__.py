@@ -238,7 +238,7 @@ def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
     """The fields that only this kind has, with those that depend on the values of others."""
     module = kinds()[kind]
     return (
-        *fields.entries(module.Options),
+        *fields.of(module.Options),
         *(module.more_fields(values) if hasattr(module, "more_fields") else ()),
     )
 
@@ -247,7 +247,7 @@ def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     """The fields that a connection has; none of an unknown kind."""
     if kind not in kinds():
         return frozenset()
-    return frozenset(one.key for one in (*own_fields(kind, values), *fields.entries(Shared)))
+    return frozenset(one.key for one in (*own_fields(kind, values), *fields.of(Shared)))
 
 
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
@@ -272,7 +272,7 @@ def is_message(entry: Entry) -> bool:
 
 def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
     """The label of a connection's field, quoted; an unknown field as it is."""
-    known = [*fields.entries(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
+    known = [*fields.of(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
     return next((f'"{one.label}"' for one in known if one.key == key), f'"{key}"')
 
 

@@ -152,10 +152,6 @@ class Stash:
                     scenes[scene.id] = scene
         return list(scenes.values())[:count]
 
-    def newest_scene(self) -> Scene | None:
-        """The scene added last; None in an empty library."""
-        return next(self.newest_scenes(page_size=1), None)
-
     def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
         """All scenes, newest first. A page is requested when the iteration reaches it."""
         where: dict[str, object] = {}

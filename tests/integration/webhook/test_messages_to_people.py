@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stash_courier.queue import troubles
 from stash_courier.worker.connections.model import Entry
+from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.server import StandInStash
+from tests.support.connections import store
+from tests.support.fast_forward import FastForward
 from tests.support.harness import Courier
 
 DISCORD = "api/webhooks/123/very-secret-token"
@@ -61,6 +67,30 @@ def test_more_than_five_are_one_message(courier: Courier, receiver: Receiver) ->
     assert counted
     assert sum(counted) + len(titles) - len(counted) == 30
     assert courier.dead() == 0
+
+
+def test_a_message_about_trouble_is_in_no_digest(tmp_path: Path, receiver: Receiver) -> None:
+    """It is read by itself, and the number of scenes is right."""
+    values = {"preset": "discord", "url": receiver.url + DISCORD, "concurrency": 1}
+    entry = Entry("chat", "Chat", "webhook", values=values)
+    with (
+        StandInStash(20, config_dir=tmp_path / "config") as stash,
+        FastForward(tmp_path / "data", stash) as running,
+    ):
+        stash.install_plugin(ROOT)
+        store(running.folder, replace(entry, state="paused"))
+        running.run(lambda: running.dispatcher.poller.knows_settings)
+        about = troubles.about("plex", "Plex upstairs", "plex")
+        with running.queue.transaction():
+            down = troubles.connection_down(about, running.wall, running.wall, "It refuses.", "")
+            running.queue.notify("chat", troubles.slot("plex"), down, running.wall)
+        for scene in range(1, 9):
+            running.put(scene)
+        running.run(running.queue.inbox_empty)
+        store(running.folder, entry)
+        running.run(running.queue.empty)
+    titles = [embed(got.body)["title"] for got in receiver.received]
+    assert sorted(titles) == ["Down: Plex upstairs", "Scenes in Stash: 8"]
 
 
 def test_a_refused_digest_is_sent_singly(courier: Courier, receiver: Receiver) -> None:

@@ -60,7 +60,7 @@ def read_format(
         The format, or None with one problem for each field that can't be used.
     """
     preset = PRESETS[name]
-    options, problems = fields.parse_entries(option_fields(preset), raw)
+    options, problems = fields.parse_fields(option_fields(preset), raw)
     if not re.fullmatch(preset.address_pattern, urlsplit(address).path, re.DOTALL):
         message = f'"Address" {preset.address_must}. Until it is corrected, nothing is sent.'
         problems.insert(0, Problem("url", message))
@@ -72,13 +72,6 @@ def read_format(
             templates[option.key] = found
             options[option.key] = ""
     return Format(preset, address, options, templates, stash_url), []
-
-
-def shown_address(preset: Preset, address: str) -> str:
-    """The address as a person may see it: without login and query, and only the host where it is the secret."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return host if preset.address_is_secret else f"{parts.scheme}://{host}{parts.path}"
 
 
 def _field(option: Option) -> Field:
