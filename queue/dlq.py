@@ -38,11 +38,17 @@ class Selection:
     error_type: str | None = None
     destination: str | None = None  # its id
     group: str | None = None  # a group's key
+    deleted: Collection[str] = ()  # ids of deleted connections, to which nothing can be sent again
 
     @property
     def parameters(self) -> Mapping[str, str | None]:
         """Parameters of the statements that take a selection, without the ids."""
-        return {"error_type": self.error_type, "destination": self.destination, "group_key": self.group}
+        return {
+            "error_type": self.error_type,
+            "destination": self.destination,
+            "group_key": self.group,
+            "deleted": "\n".join(("", *self.deleted, "")),
+        }
 
 
 ALL = Selection()
@@ -168,7 +174,7 @@ class DeadLetterQueue:
         return self._number(sql.COUNT_UNSEEN, (self._clock() - older_than_days * DAY,))
 
     def count_unsendable(self, selection: Selection = ALL) -> int:
-        """Dead letters of a selection that can't be sent again, because their scene or destination is unknown."""
+        """Dead letters of a selection that can't be sent again, because scene or connection is unknown."""
         found = self._read(sql.UNSENDABLE, selection.parameters)
         return sum(selection.ids is None or dead_letter_id in selection.ids for (dead_letter_id,) in found)
 

@@ -61,7 +61,10 @@ PRAGMA user_version = {VERSION}"""
 
 _OPEN = "state IN ('dead', 'asked')"
 # The other dead letters can't be sent again: their scene or destination is unknown.
-_SENDABLE = "destination != '' AND (scene_id > 0 OR event = 'notice')"
+# :deleted has the ids of deleted connections, each between line ends.
+_SENDABLE = """
+destination != '' AND (scene_id > 0 OR event = 'notice')
+    AND instr(:deleted, char(10) || destination || char(10)) = 0"""
 _SELECTED = """
 (:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)
     AND (:group_key IS NULL OR group_key = :group_key)"""

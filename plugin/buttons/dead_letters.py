@@ -89,7 +89,7 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state."""
     with context.dead_letters() as dlq:
-        selection = _selection(dlq, arguments)
+        selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
         asked = dlq.ask(selection)
         lost = dlq.count_unsendable(selection)
     after = " Each is sent with its scene's current state." if asked else ""
@@ -98,9 +98,9 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
         context.start_work()
     if lost:
         context.report.warn(
-            f"Dead letters that can't be sent again: {lost:,}. Their scene or destination can't be read any more. "
-            'Press "Send recently changed scenes" or "Send all scenes" instead. When there are no other dead '
-            'letters, press "Discard dead letters" to delete them.'
+            f"Dead letters that can't be sent again: {lost:,}. Their connection was deleted, or their scene or "
+            'connection can\'t be read any more. Press "Send recently changed scenes" or "Send all scenes" '
+            'instead. When there are no other dead letters, press "Discard dead letters" to delete them.'
         )
     _say_missing(context, selection.ids, asked + lost, "without a dead letter, or already queued again")
     return {"retried": asked, "unsendable": lost}

@@ -512,8 +512,8 @@ ROWS = [
                 ),
                 Mutation(
                     "worker/delivery/pool.py",
-                    '        cover = b""\n        try:\n',
-                    '        cover = b""\n        KEPT.append((job, bytes(2048)))\n        try:\n',
+                    "        cover, error = _tried(deliver)\n",
+                    "        KEPT.append((job, bytes(2048)))\n        cover, error = _tried(deliver)\n",
                 ),
             ],
         ],

@@ -159,8 +159,7 @@ def test_settings_of_an_earlier_version_stop_all_connections() -> None:
     assert loaded.destinations == {}
     assert loaded.connections == {}
     assert set(loaded.entries) == {"plex", "webhook:a.example"}
-    labels = ('"filter_skip_tags"', '"delivery_max_attempts"')
-    assert loaded.unusable == dict.fromkeys(loaded.entries, labels)
+    assert loaded.unusable == dict.fromkeys(loaded.entries, (destinations.FORMER,))
     (problem,) = loaded.problems
     assert "Convert settings" in problem.message
     assert not loaded.unsure

@@ -31,13 +31,17 @@ def test_a_draft_without_anything_is_what_is_stored() -> None:
     assert merged(Draft("plex", name=" Living room "))[0] == replace(PLEX, name="Living room")
 
 
-def test_values_are_given_as_a_whole_but_a_secret_may_be_absent() -> None:
-    """A field that isn't given is unset; a secret that isn't given, or null, stays; "" removes it."""
-    url = PLEX.values["url"]
-    assert merged(Draft(values={"url": url}))[0].values == {"url": url, "key": "hunter2"}
-    assert merged(Draft(values={"url": url, "key": None}))[0].values == {"url": url, "key": "hunter2"}
-    assert merged(Draft(values={"url": url, "key": ""}))[0].values == {"url": url, "key": ""}
-    assert merged(Draft(values={"url": url, "key": "new"}))[0].values == {"url": url, "key": "new"}
+def test_what_is_not_given_stays() -> None:
+    """A filter must not vanish because a program changed another field. "" unsets a field, a secret too."""
+    assert merged(Draft(values={}))[0].values == PLEX.values
+    assert merged(Draft(values={"key": None, "libraries": None}))[0].values == PLEX.values
+    assert merged(Draft(values={"skip_tags": ["a"]}))[0].values == {**PLEX.values, "skip_tags": ["a"]}
+    assert merged(Draft(values={"key": "", "libraries": ""}))[0].values == {
+        **PLEX.values,
+        "key": "",
+        "libraries": "",
+    }
+    assert merged(Draft(values={"key": "new"}))[0].values == {**PLEX.values, "key": "new"}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,6 @@ def test_values_are_given_as_a_whole_but_a_secret_may_be_absent() -> None:
         "http://plex:32400%2f@evil",
         "plex:32400",
         "",
-        None,
         5,
     ],
 )
@@ -68,15 +71,15 @@ def test_a_stored_secret_is_sent_to_no_other_address(url: object) -> None:
 def test_another_path_keeps_the_secret(url: str) -> None:
     """The same server under another path gets the stored secret."""
     entry, again = merged(Draft(values={"url": url}))
-    assert (again, entry.values) == ([], {"url": url, "key": "hunter2"})
+    assert (again, entry.values) == ([], {**PLEX.values, "url": url})
 
 
 DISCORD = "https://discord.example/api/webhooks/1/hunter2"
 TOKEN = {"url": "http://gotify/", "token": "hunter2"}
 
 
-@pytest.mark.parametrize("preset", ["standard", "custom", "home-assistant", "nonsense", None])
-def test_an_address_that_is_a_secret_is_not_shown_by_another_preset(preset: str | None) -> None:
+@pytest.mark.parametrize("preset", ["standard", "custom", "home-assistant", "nonsense", ""])
+def test_an_address_that_is_a_secret_is_not_shown_by_another_preset(preset: str) -> None:
     """A draft that changes only the preset must not make a stored address readable."""
     before = Entry("webhook-1", "Chat", "webhook", values={"preset": "discord", "url": DISCORD})
     entry, again = merged(Draft(values={"preset": preset}), before)

@@ -9,8 +9,10 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Judge
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE
 from tests.standin.receivers import Received, Receiver, Reply
+from tests.support.connections import connection, problems
 from tests.support.steps import tried
 from tests.support.webhook_samples import SCENE, SECRET, UPDATE, webhook
 
@@ -78,7 +80,7 @@ def test_a_test_event_shows_what_would_arrive() -> None:
     assert list(found.steps) == ["reached", "accepted", "path"]
     assert found.ok
     assert found["accepted"].text == (
-        f"127.0.0.1:{receiver.port} accepted a test event (200), signed. The type of a test event is {TEST_TYPE}. "
+        f"127.0.0.1:{receiver.port} accepted a test event (200), signed. Its type is {TEST_TYPE}. "
         "Receivers that only know scene.* ignore it."
     )
     assert found["accepted"].body == got.body.decode()
@@ -159,3 +161,23 @@ def test_a_500_points_to_the_receivers_log() -> None:
     assert caught.value.message.endswith(
         " answered 500 Internal Server Error: it failed to process this; see its own log."
     )
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_named(status: int) -> None:
+    """The advice and the step name the field that the preset's key is in."""
+    with Receiver(Reply(status)) as receiver:
+        values = {"preset": "home-assistant", "url": receiver.url, "token": "abc"}
+        made = Webhook(connection("webhook", values))
+        *_, step = made.test(())
+        made.close()
+    assert (step.status, step.field) == ("fail", "token")
+    assert 'check "Access token"' in step.text
+
+
+def test_a_header_of_the_preset_is_not_an_extra_header() -> None:
+    """Two of them would be sent, whatever their spelling."""
+    values = {"preset": "home-assistant", "url": "http://a", "token": "abc", "headers": "authorization: Bearer x"}
+    (only,) = problems("webhook", values)
+    assert only.field == "headers"
+    assert "authorization" in only.message

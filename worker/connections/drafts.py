@@ -1,8 +1,9 @@
 """Changes of connections: what a person entered, put together with what is stored. Pure.
 
-A person never gets a stored secret back, so an absent one means the stored one. But a secret is sent to the
-address. If scheme, host or port change it must be entered again; otherwise any script could have it sent
-elsewhere. The same applies if the change would show it, as an address is shown with most presets.
+A field that isn't given stays as it is stored. A person never gets a stored secret back, so this goes for secrets
+too. But a secret is sent to the address. If scheme, host or port change it must be entered again; otherwise any
+script could have it sent elsewhere. The same applies if the change would show it, as an address is shown with most
+presets.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Draft:
     kind: str | None = None
     name: str | None = None
     state: State | None = None
-    values: Mapping[str, object] | None = field(default=None, repr=False)  # all fields but secrets that stay
+    values: Mapping[str, object] | None = field(default=None, repr=False)  # what changes; "" unsets a field
 
 
 def merged(
@@ -52,13 +53,14 @@ def merged(
         The connection, whose id is "" if it is new, and what is wrong: a secret that must be entered again.
     """
     entry = before or Entry("", "", draft.kind or "")
-    values, kept, problems = entry.values, {}, []
-    if draft.values is not None:
-        values = {key: value for key, value in draft.values.items() if value is not None}
-        absent = {*secrets_of(entry.kind, entry.values)} & entry.values.keys() - values.keys()
-        # A secret that only another preset has doesn't stay.
-        stays = absent.intersection(fields_of(entry.kind, values))
-        kept = {key: entry.values[key] for key in sorted(stays)}
+    given = {key: value for key, value in (draft.values or {}).items() if value is not None}
+    absent = {key: value for key, value in entry.values.items() if key not in given}
+    # What only another preset has doesn't stay.
+    known = fields_of(entry.kind, {**absent, **given}) if given else entry.values.keys()
+    secrets = secrets_of(entry.kind, entry.values)
+    values = {**{key: value for key, value in absent.items() if key in known and key not in secrets}, **given}
+    kept = {key: absent[key] for key in sorted(absent) if key in known and key in secrets}
+    problems = []
     if draft.kind not in {None, entry.kind}:
         problems.append(Problem("kind", f"The kind can't be changed. This connection's kind is {entry.kind}."))
     if kept and ADDRESS not in kept and _origin(values.get(ADDRESS)) != _origin(entry.values.get(ADDRESS)):

@@ -118,6 +118,9 @@ class Digests(Protocol):
         """As ``deliver``, for all of these together."""
 
 
+FORMER = 'the settings of an earlier version (press "Convert settings")'  # where they must be corrected
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """All connections, and what is wrong with them."""
@@ -174,7 +177,9 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
     if stored.problem:
         problems.append(Problem(files.CONNECTIONS, stored.problem, minor=not stored.unknown))
     # Filters may be among these, so nothing is sent.
-    hold = [*map(label, implicit.former), *([label(files.CONNECTIONS)] if stored.unknown else [])]
+    hold = [label(files.CONNECTIONS)] if stored.unknown else []
+    if implicit.former:
+        hold.insert(0, FORMER)
     entries = {entry.id: entry for entry in (*stored.entries, *implicit.entries)}
     destinations, connections, unusable = {}, {}, {}
     for name, entry in entries.items():

@@ -222,6 +222,9 @@ def test_deleting_a_connection_says_what_becomes_of_what_waits(
         lambda: live.call("review_dead_letters")["total"] == dead and state(live, name)["waiting"] == 0, 20.0
     )
     assert len(receiver.received) == (1 if waiting == "send" else 0)
+    retried = live.call("retry_dead_letters")
+    assert (retried["retried"], retried["unsendable"]) == (0, dead)
+    assert live.call("review_dead_letters")["total"] == dead
     assert webhook(live, receiver) != name
 
 

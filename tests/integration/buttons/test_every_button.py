@@ -26,10 +26,8 @@ NONSENSE = {
 }
 
 
-# The other modes are for programs, and most of them need arguments.
-BUTTONS = sorted(
-    task["defaultArgs"]["mode"] for task in yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))["tasks"]
-)
+MANIFEST = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
+BUTTONS = sorted(task["defaultArgs"]["mode"] for task in MANIFEST["tasks"])  # the others are for programs
 
 
 @pytest.mark.parametrize("mode", sorted(tasks.MODES.keys() - {*BUTTONS}))

@@ -20,7 +20,13 @@ from stash_courier.worker.destinations import Step, failed_step
 from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, sign
 from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
-from stash_courier.worker.destinations.webhook.render import Rendered, render, render_digest, render_test
+from stash_courier.worker.destinations.webhook.render import (
+    Rendered,
+    event_name,
+    render,
+    render_digest,
+    render_test,
+)
 from stash_courier.worker.destinations.webhook.settings import Options, hidden
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.http import container
@@ -30,8 +36,8 @@ from stash_courier.worker.stash.covers import Cover
 DENIED = (401, 403)
 
 _ADVICE = {
-    401: 'check the login in "Address", "Extra headers" and "Signing secret"',
-    403: 'it does not allow this; check the login in "Address" and "Extra headers", and "Signing secret"',
+    401: "check {login}",
+    403: "it does not allow this, or no longer accepts requests from this machine; check {login}",
     404: 'nothing accepts webhooks at this path; check "Address"',
     405: 'nothing accepts a POST at this path; check "Address"',
     413: "the event is larger than it accepts; raise its limit (nginx: client_max_body_size)",
@@ -59,13 +65,16 @@ class Webhook:
         self._headers = dict(options.headers)
         if self._target.authorization:
             self._headers["Authorization"] = self._target.authorization
+        keys = [one for one in form.preset.options if one.type == "secret"]
+        self._login_field = keys[0].key if keys else "headers"
+        login = f'"{keys[0].label}"' if keys else 'the login in "Address", "Extra headers" and "Signing secret"'
         self._path_map = connection.path_map
         self._clock = clock
         self._client = Client(
             timeout=connection.policy.timeout_seconds,
             concurrency=connection.policy.concurrency,
             secrets=(*hidden(self._target, self._signing, options.headers), *form.secrets),
-            advice=_ADVICE,
+            advice={status: said.format(login=login) for status, said in _ADVICE.items()},
             refused=Failure.REJECTED,
         )
 
@@ -112,16 +121,23 @@ class Webhook:
                 step = failed_step("reached", failed, "url", advice)
             else:
                 yield Step("reached", "ok", f"{self._target.host} answers.")
-                step = failed_step("accepted", failed, "headers" if failed.status in DENIED else "url")
+                step = failed_step("accepted", failed, self._login_field if failed.status in DENIED else "url")
             yield replace(step, body=shown)
         else:
             yield Step("reached", "ok", f"{self._target.host} answers.")
-            how = "signed" if self._signing else 'unsigned, because "Signing secret" is empty'
-            accepted = f"{self._target.host} accepted a test event ({answer.status}), {how}."
-            ignored = f"The type of a test event is {TEST_TYPE}. Receivers that only know scene.* ignore it."
-            yield Step("accepted", "ok", f"{accepted} {ignored}", body=shown)
+            accepted = f"{self._target.host} accepted a test event ({answer.status})"
+            yield Step("accepted", "ok", f"{accepted}{self._about_test()}", body=shown)
         if scene is not None and scene.path:
             yield Step("path", "ok", self._about_path(scene))
+
+    def _about_test(self) -> str:
+        """The rest of the sentence that a test was accepted."""
+        if self._format.preset.is_message:
+            return "."
+        if "{event}" in self._format.preset.path:
+            return f". It arrives as stash_courier_{event_name(TEST_TYPE)}."
+        how = "signed" if self._signing else 'unsigned, because "Signing secret" is empty'
+        return f", {how}. Its type is {TEST_TYPE}. Receivers that only know scene.* ignore it."
 
     def close(self) -> None:
         """Closes the connections."""

@@ -84,7 +84,7 @@ _PRESETS = (
                 "token",
                 "secret",
                 "Access token",
-                "A long-lived access token, from your profile in Home Assistant.",
+                "A long-lived access token of an administrator, from the profile in Home Assistant, Security.",
                 required=True,
                 pattern=_HEADER_VALUE,
                 must=_NO_SPACES,

@@ -211,9 +211,12 @@ def is_message(values: Mapping[str, object]) -> bool:
 def check(options: Options, values: Mapping[str, object]) -> list[Problem]:
     """What is wrong with fields that are usable by themselves."""
     form, problems = read_format(options.preset, values, options.url.url, options.stash_url)
-    names = {name.lower() for name in (*options.headers, *(form.preset.headers if form else ()))}
-    if options.url.authorization and "authorization" in names:
-        problems.append(
-            Problem("url", '"Address" contains a login, but there is another authorization; delete one.')
-        )
+    own = {name.lower() for name in form.preset.headers} if form else set()
+    extra = {name.lower(): name for name in options.headers}
+    for lower in sorted(own & extra.keys()):
+        wrong = f'"Extra headers" contains {extra[lower]}, which this receiver gets from another field; delete it.'
+        problems.append(Problem("headers", wrong))
+    if options.url.authorization and "authorization" in own | extra.keys():
+        wrong = '"Address" contains a login, but there is another authorization; delete one.'
+        problems.append(Problem("url", wrong))
     return problems
