@@ -28,6 +28,12 @@ OFF = Entry("jellyfin", "Jellyfin at home", "jellyfin", "off", {"path_map": ["/\
 CONTENT = Stored((ENTRY, OFF), 0, 7, frozenset({"plex"}), frozenset({"ab" * 32}))
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged file counts as damaged at once, not only when nobody can be writing it any more."""
+    monkeypatch.setattr(module, "WRITTEN_SECONDS", 0.0)
+
+
 def file(folder: Path) -> Path:
     return folder / files.CONNECTIONS
 
@@ -434,3 +440,23 @@ def test_a_huge_file_is_read(tmp_path: Path) -> None:
     big = replace(ENTRY, values={"url": "x" * 10_000_000})
     save(tmp_path, replace(CONTENT, entries=(big,)))
     assert Store(tmp_path).read().entries == (big,)
+
+
+def test_a_file_that_may_still_be_written_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person copies a backup, and a part of it is there: nothing is known yet, and nothing is touched."""
+    monkeypatch.setattr(module, "WRITTEN_SECONDS", 1.0)
+    kept = two_revisions(tmp_path)
+    whole = file(tmp_path).read_bytes()
+    file(tmp_path).write_bytes(whole[:20])
+    found = kept.read()
+    assert found.unknown
+    assert "just writing it" in found.problem
+    assert aside(tmp_path) == []
+    file(tmp_path).write_bytes(whole)
+    assert kept.read().revision == 2
+    file(tmp_path).write_bytes(whole[:20])
+    os.utime(file(tmp_path), (0, 0))
+    assert kept.read().revision == 2
+    assert len(aside(tmp_path)) == 1

@@ -24,6 +24,7 @@ from stash_courier.worker.connections.model import STATES, Entry, State
 FORMAT = 1
 SAVED = 1  # size of the lock file since something was saved: a file that is missing then was lost
 LOCK_SECONDS = 10.0  # how long a writer waits for another; a write takes milliseconds
+WRITTEN_SECONDS = 1.0  # a damaged file that is younger isn't set aside yet
 
 
 class Conflict(Exception):
@@ -159,7 +160,9 @@ class Store:
             why = f"{self._file} was written by a newer version. Install that version again."
         except checks.DAMAGE as error:
             reason = str(error) if isinstance(error, ValueError | TypeError) else "a part is missing"
-            raise _Broken(f"was damaged ({reason})") from error
+            if not self._is_new():
+                raise _Broken(f"was damaged ({reason})") from error
+            why = f"{self._file} is damaged ({reason}), or a program is just writing it."
         return Stored(problem=why, unknown=True), None
 
     def _repaired(self, wrong: str) -> Stored:
@@ -183,6 +186,13 @@ class Store:
             _replace(self._file, content or b"")
         self._seen = self._signature()
         return replace(found, problem=f"{self._file} {wrong}. Its copy, revision {found.revision}, is used.")
+
+    def _is_new(self) -> bool:
+        """Whether the file may still be written, as by a person who copies a backup or uses an editor."""
+        try:
+            return abs(time.time() - self._file.stat().st_mtime) < WRITTEN_SECONDS
+        except OSError:
+            return True
 
     def _saved_before(self) -> bool:
         try:
