@@ -1,8 +1,8 @@
 """Messages about trouble for the webhook connections that want them: dead letters, a held-up connection, its end.
 
-They become deliveries like those of scenes, so nothing here sends. Nobody gets a message about itself, and what
-fails while a message is sent makes no message. What was told, and when, is in the control table, followed by the
-rules of notices.py: trouble that comes and goes is told once an hour.
+They become deliveries like those of scenes, so nothing here sends. No connection gets a message about itself, and
+what fails while a message is sent makes no message. What was told, and when, is in the control table, followed by
+the rules of notices.py: trouble that comes and goes is told once an hour.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ worker's lock.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Literal
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons.foreground import as_worker
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Snapshot, named, read
 from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
@@ -25,7 +25,6 @@ from stash_courier.queue import control, files
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, main, process
 from stash_courier.worker.destinations import Loaded
-from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import StashUnavailable
 
@@ -178,24 +177,13 @@ def _watch(context: Context, watcher: Watcher, usable: Set[str]) -> _Course:
 
 def _work(context: Context, watcher: Watcher, usable: Set[str], lock: int) -> _Course:
     """Works as the worker, then releases the lock and starts a worker in the background."""
-    opened: list[Runtime] = []
-    set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
-    began = time.time()
-    try:
-        with Runtime(context.folder) as session:
-            opened.append(session)
-            worker = _Foreground(context, session, began)
-            first = watcher.look(session.queue)
-            course = _follow(
-                first, usable, worker.turn, lambda: watcher.look(session.queue, coming=worker.begins())
-            )
-            session.finish(main.GRACE_SECONDS)
-            course = _Course(first, watcher.look(session.queue), course.stuck)
-    finally:
-        os.close(lock)
-    # It delivers what arrived after the last look and what is due later.
-    process.start(str(context.folder), context.root)
-    return course
+    with as_worker(context, lock) as session:
+        worker = _Foreground(context, session, time.time())
+        first = watcher.look(session.queue)
+        course = _follow(first, usable, worker.turn, lambda: watcher.look(session.queue, coming=worker.begins()))
+        session.finish(main.GRACE_SECONDS)
+        # The worker in the background delivers what arrived after this look and what is due later.
+        return _Course(first, watcher.look(session.queue), course.stuck)
 
 
 class _Foreground:

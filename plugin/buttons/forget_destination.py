@@ -5,18 +5,16 @@ Without it, what waits for that destination is kept for 30 days. It asks the wor
 
 from __future__ import annotations
 
-import os
 import time
 
 from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons.foreground import as_worker
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.snapshot import named, read
 from stash_courier.plugin.text.words import flat
 from stash_courier.queue import control, ledger
 from stash_courier.worker import main, process
-from stash_courier.worker.log_file import set_up_log
-from stash_courier.worker.runtime import Runtime
 
 LOOK_SECONDS = 0.1
 WAIT_SECONDS = 60.0  # what is left then is done by the worker later
@@ -94,16 +92,9 @@ def _wait(context: Context, name: str) -> None:
 
 def _work(context: Context, name: str, lock: int) -> None:
     """Carries it out as the worker, then starts one in the background."""
-    opened: list[Runtime] = []
-    set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
     give_up = time.monotonic() + WAIT_SECONDS
-    try:
-        with Runtime(context.folder) as session:
-            opened.append(session)
-            while _wanted(context, name) and time.monotonic() < give_up:
-                session.sleep(min(session.dispatcher.step(), LOOK_SECONDS))
-                session.attend()
-            session.finish(main.GRACE_SECONDS)
-    finally:
-        os.close(lock)
-    process.start(str(context.folder), context.root)
+    with as_worker(context, lock) as session:
+        while _wanted(context, name) and time.monotonic() < give_up:
+            session.sleep(min(session.dispatcher.step(), LOOK_SECONDS))
+            session.attend()
+        session.finish(main.GRACE_SECONDS)

@@ -251,7 +251,7 @@ def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
 
 
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
-    """The fields of a connection that no answer shows: also those that nobody knows."""
+    """The fields of a connection that no answer shows: also unknown ones."""
     unknown = values.keys() - field_keys(kind, values)
     module = kinds().get(kind)
     if module is None:
