@@ -157,12 +157,16 @@ class Disk:
                 _apply(file.durable, change)
         file.since = later
 
-    def cut(self, target: Path, rng: random.Random) -> None:
-        """Writes the folder as a power cut at this moment may leave it."""
+    def cut(self, target: Path, rng: random.Random | None) -> None:
+        """Writes the folder as a power cut at this moment may leave it.
+
+        Without ``rng``, it is the worst cut: all names are as the programs left them, but no byte is there that
+        wasn't synced.
+        """
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         names = dict(self._durable)
-        for change, made in self._since[: rng.randint(0, len(self._since))]:
+        for change, made in self._since[: rng.randint(0, len(self._since)) if rng else None]:
             _name(names, change, made)
         for path, file in names.items():
             place = target / path.removeprefix(self._root)
@@ -202,8 +206,10 @@ def _apply(content: bytearray, op: Op, sectors: Sequence[int] | None = None) -> 
         content[low:high] = op.data[low - op.offset : high - op.offset]
 
 
-def _survivor(file: _File, rng: random.Random) -> bytes:
-    """The durable bytes, and of each later change none, all or some sectors."""
+def _survivor(file: _File, rng: random.Random | None) -> bytes:
+    """The durable bytes, and with ``rng`` of each later change none, all or some sectors."""
+    if rng is None:
+        return bytes(file.durable)
     content = bytearray(file.durable)
     kept = rng.choice(("nothing", "all", "any", "any"))  # how much the disk wrote before the cut
     for change in file.since:
