@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,12 +29,18 @@ class CodeWatch:
 
     def _files(self) -> frozenset[tuple[str, int, int]]:
         """Path, mtime in nanoseconds and size of each file."""
-        found = set()
-        for folder in ("plugin", "queue", "worker"):
-            for file in (self._root / folder).rglob("*.py"):
-                try:
-                    stat = file.stat()
-                except OSError:
-                    continue  # deleted since it was listed
-                found.add((str(file), stat.st_mtime_ns, stat.st_size))
-        return frozenset(found)
+        return frozenset(
+            found for folder in ("plugin", "queue", "worker") for found in _below(self._root / folder)
+        )
+
+
+def _below(folder: Path | str) -> Iterator[tuple[str, int, int]]:
+    """The files in a folder and below. Every two seconds, so not with pathlib, which takes three times as long."""
+    with suppress(OSError), os.scandir(folder) as entries:  # a folder that isn't there has no files
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                with suppress(OSError):  # deleted since it was listed
+                    stat = entry.stat()
+                    yield entry.path, stat.st_mtime_ns, stat.st_size
+            elif entry.name != "__pycache__" and entry.is_dir():
+                yield from _below(entry.path)
