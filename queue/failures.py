@@ -70,7 +70,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         hold_after=1,
         needs_owner=True,
         statuses=(401, 407, 501, 505, 511),
-        hint="this is not an answer to our request; check the address in the settings",
+        hint="this is not an answer to our request; check the address in this connection",
         advice=_FIX,
     ),
     Failure.FORBIDDEN: FailureClass(
@@ -87,7 +87,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         delivery="wait",
         hold_after=1,
         statuses=(410,),
-        advice='Enter its new address in the settings, or press "Deliver now" if it is back.',
+        advice='Enter its new address in this connection, or press "Deliver now" if it is back.',
     ),
     Failure.NOT_THERE_YET: FailureClass(label="not found yet", delivery="wait for scan", alive=True),
     Failure.ITEM_REFUSED: FailureClass(

@@ -192,7 +192,7 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
         else ""
     )
     last = health.last_success or None
-    return Standing(name, name, "removed", waits, last, at, "It is not in the settings.", advice)
+    return Standing(name, name, "removed", waits, last, at, "It is not in the connections.", advice)
 
 
 def _advice(health: Health, now: float) -> str:

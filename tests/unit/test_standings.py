@@ -128,7 +128,7 @@ def test_a_destination_that_asked_to_wait_shows_until_when() -> None:
 def test_a_removed_destination_shows_how_long_its_deliveries_are_kept() -> None:
     """What waits for a destination that left the settings is shown with its end and the way back."""
     shown = line(Health(removed_at=NOW - 2 * DAY), WAITING, loaded())
-    assert shown.startswith(f"{HOOK}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the settings. ")
+    assert shown.startswith(f"{HOOK}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the connections. ")
     assert "it becomes dead letters in 28 days" in shown
     assert shown.endswith(COUNTS)
 

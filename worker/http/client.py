@@ -40,9 +40,9 @@ _PLAIN_ON_TLS = re.compile(r"plain HTTP|HTTP request to an HTTPS", re.IGNORECASE
 
 _ADVICE = {
     401: "check the credentials in this destination's settings",
-    403: "it does not allow this; check its permissions and the credentials in the settings",
-    404: "it has nothing at this address; check the address in the settings",
-    405: "it does not accept this kind of request here; check the address in the settings",
+    403: "it does not allow this; check its permissions and the credentials in this connection",
+    404: "it has nothing at this address; check the address in this connection",
+    405: "it does not accept this kind of request here; check the address in this connection",
     407: "a proxy requires a login, which Stash Courier does not support; enter an address without that proxy",
     410: "it is gone permanently; nothing is sent until the settings change",
     413: "the request is larger than it accepts; raise its limit",
@@ -176,7 +176,7 @@ class Client:
         try:
             place = self._place(url)
         except requests.RequestException:
-            problem = "The address in the settings is not a valid URL: enter it again."
+            problem = "The address in this connection is not a valid URL: enter it again."
             raise DeliveryFailed(Failure.DESTINATION, problem) from None
         request = _Request(place, method, {**_HEADERS, **(headers or {})}, body, limit)
         answer = self._try(request, deadline)
@@ -229,7 +229,7 @@ class Client:
             advice = _redirect_advice(answer.headers.get("Location", ""))
         elif status == 400 and url.startswith("http://") and _PLAIN_ON_TLS.search(said):
             failure = Failure.DESTINATION
-            advice = "it uses TLS on this port; enter https:// in the settings"
+            advice = "it uses TLS on this port; enter https:// in this connection"
         else:
             advice = self._advice.get(status, CLASSES[failure].hint)
         if retry_after is not None:
@@ -363,4 +363,4 @@ def _redirect_advice(location: str) -> str:
         origin = f" ({target.scheme}://{host_of(location)})" if target.scheme in DEFAULT_PORTS else ""
     except ValueError:
         origin = ""
-    return f"redirects are not followed; enter the address it points to{origin} in the settings"
+    return f"redirects are not followed; enter the address it points to{origin} in this connection"
