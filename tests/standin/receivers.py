@@ -12,6 +12,7 @@ import ssl
 import struct
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Receiver:
         self._changed = threading.Condition()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self._reserved: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -97,8 +99,12 @@ class Receiver:
 
     def up(self) -> None:
         """Starts to listen, on the same port as before."""
+        if self._reserved is None:
+            # Otherwise the system may give the port to another program while this one is down.
+            self._reserved = _reserve(self.port)
+            weakref.finalize(self, self._reserved.close)
+            self.port = self._reserved.getsockname()[1]
         self._server = _Server(self.port, self._take, self._tls)
-        self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="receiver")
         self._thread.start()
 
@@ -133,6 +139,14 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down()
+
+
+def _reserve(port: int) -> socket.socket:
+    """Binds a port without listening. With SO_REUSEADDR a server can be bound to it besides."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", port))
+    return reserved
 
 
 class _Server(ThreadingHTTPServer):
