@@ -5,6 +5,8 @@ The rules for each class of failure are in queue/failures.py. What happens to th
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,9 +14,9 @@ from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Policy
 
-# Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
-# the path map is wrong.
-NOT_FOUND_SECONDS = (30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
+# Seconds between attempts while a media server doesn't have the item, unless it is known when to look again. Either
+# it scans the file within these two hours, or the path map is wrong.
+NOT_FOUND_SECONDS = (30, 60, 120, 240, 480, 900, 1800, 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,15 @@ def decide(
         case "bury":
             return Decision(True, tried, now)
         case "wait for scan":
-            waiting = replace(tried, not_found=tried.not_found + 1)
             waits = scene is None or policy.waits_for(scene, now)
-            if not waits or waiting.not_found > len(NOT_FOUND_SECONDS):
+            if not waits or tried.not_found >= sum(NOT_FOUND_SECONDS):
                 skip = policy.absent == "skip"
-                return Decision(not skip, waiting, now, skip)
-            return later(waiting, NOT_FOUND_SECONDS, waiting.not_found)
+                return Decision(not skip, tried, now, skip)
+            if error.again_in is not None:
+                seconds = max(math.ceil(error.again_in), 1)
+                return Decision(False, replace(tried, not_found=tried.not_found + seconds), now + seconds)
+            seconds = _next_wait(tried.not_found)
+            return later(replace(tried, not_found=tried.not_found + seconds), (seconds,), 1)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
             if counted.counted_attempts >= policy.attempts:
@@ -76,6 +81,12 @@ def decide(
             return later(counted, policy.schedule, counted.counted_attempts)
         case "wait":
             return later(tried, policy.schedule, tried.attempts)
+
+
+def _next_wait(waited: int) -> int:
+    """The entry of NOT_FOUND_SECONDS for a delivery that has waited this many seconds."""
+    ends = itertools.accumulate(NOT_FOUND_SECONDS)
+    return next(seconds for seconds, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if waited < end)
 
 
 def jitter(rng: Callable[[], float]) -> float:

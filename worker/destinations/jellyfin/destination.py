@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
@@ -20,6 +21,7 @@ from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
+from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.stash.covers import Cover
@@ -54,11 +56,11 @@ class Jellyfin(MediaDestination):
         except DeliveryFailed:
             pass  # each delivery makes its own lookup then, and reports what is wrong
 
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         paths = [place.server for place in where]
         if self._options.refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
-            return b""
+            return Delivered()
         found = self._find(scene.id, where)
         if not found.items:
 
@@ -74,7 +76,8 @@ class Jellyfin(MediaDestination):
                 if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
                     self._api.set_image(item, image, media_type)
 
-            return self._send_cover(delivery, scene, item["Id"], cover, show)
+            record = self._send_cover(delivery, scene, item["Id"], record, show)
+        return Delivered(record.encode())
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._api.notify("Deleted", [place.server for place in where])
