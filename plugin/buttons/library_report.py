@@ -85,6 +85,8 @@ def _media_servers(setup: Setup) -> dict[str, MediaDestination]:
         destination = setup.loaded.destinations.get(name) or destinations.make(connection)
         if isinstance(destination, MediaDestination):
             found[name] = destination
+        elif name not in setup.loaded.destinations:
+            destination.close()
     return found
 
 

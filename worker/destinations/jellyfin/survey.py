@@ -38,11 +38,14 @@ def shown(api: JellyfinApi) -> Iterator[Shown]:
     for start in itertools.count(0, PAGE):
         page = api.page(start, FIELDS)
         new = [item for item in page if item["Id"] not in seen]
+        shows_parents = any(map(_parent, page))  # else nothing is known of parts and versions
         seen = {item["Id"] for item in page}  # the listing may move between two pages, but not by more than one
         for item in new:
             if isinstance(path := item.get("Path"), str) and not item.get("ExtraType"):
                 grouped += [item["Id"]] if _above_one(item.get("MediaSourceCount")) else []
-                yield Shown(path, _kind(item), stack(path) if _above_one(item.get("PartCount")) else "")
+                # One of its own, or a part until it turns up among the versions.
+                kind: Kind = "own" if _parent(item) or not shows_parents else "part"
+                yield Shown(path, kind, stack(path) if _above_one(item.get("PartCount")) else "")
         if len(page) < PAGE or not new:
             break
     for first in range(0, len(grouped), IDS_AT_ONCE):
@@ -50,10 +53,9 @@ def shown(api: JellyfinApi) -> Iterator[Shown]:
             yield from _versions(item)
 
 
-def _kind(item: JellyfinItem) -> Kind:
-    """Whether an item is one of its own. If not, it counts as a part until it turns up among the versions."""
-    parent = item.get("ParentId", "unknown")
-    return "own" if str(parent or "").strip("0-") else "part"
+def _parent(item: JellyfinItem) -> str:
+    """The id of an item's parent; "" if it has none."""
+    return str(item.get("ParentId") or "").strip("0-")
 
 
 def _versions(item: JellyfinItem) -> Iterator[Shown]:
