@@ -90,7 +90,7 @@ class MediaDestination(abc.ABC):
             yield failed_step("libraries", failed, "key" if failed.status in DENIED else self.libraries_field)
             return
         if libraries:
-            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.")
+            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.{self._about_libraries()}")
         else:
             yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
         try:
@@ -111,6 +111,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _about(self) -> str:
         """Product, version and name of the server, for a sentence. Needs the key."""
+
+    def _about_libraries(self) -> str:
+        """What the owner must know of the libraries; begins with a space, "" if there is nothing."""
+        return ""
 
     def _look_ahead(self, where: Sequence[Place]) -> None:  # noqa: B027  # most need nothing
         """Prepares for ``_knows`` of all these places."""
@@ -152,11 +156,14 @@ class MediaDestination(abc.ABC):
             outside = ""
         return not_there_yet(self._name, scene.id, where, outside, asked=asked, waits=waits)
 
+    def _may_send_cover(self, delivery: Delivery, scene: Scene) -> bool:
+        return self._cover is not None and bool(scene.cover_url) and may_have_changed(delivery)
+
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
     ) -> Record:
         """Sends the cover and its media type, unless the item has it from us. Returns the record with its digest."""
-        if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
+        if self._cover is None or not self._may_send_cover(delivery, scene):
             return record
         image = self._cover(scene.cover_url)
         media_type = image_type(image)
