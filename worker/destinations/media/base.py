@@ -162,7 +162,7 @@ class MediaDestination(abc.ABC):
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
     ) -> Record:
-        """Sends the cover and its media type, unless the item has it from us. Returns the record with its digest."""
+        """Sends the cover and its media type, unless the item has it from us. Returns the new record."""
         if self._cover is None or not self._may_send_cover(delivery, scene):
             return record
         image = self._cover(scene.cover_url)
