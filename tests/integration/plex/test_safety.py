@@ -195,6 +195,20 @@ def test_what_we_locked_stays_ours_until_the_owner_changes_it(server: Server, fi
     assert (item.values["title"], item.tags["genre"]) == ("Third", ["newer"])
 
 
+def test_what_a_failed_attempt_wrote_is_ours(server: Server, films: Library, plex: Make) -> None:
+    """If the cover fails after the fields were written, they are ours at the next attempt, of an edited scene."""
+    item = server.add(films, PATH)
+
+    def cover(url: str) -> bytes:
+        raise DeliveryFailed(Failure.STASH, "The cover can't be fetched.")
+
+    destination = plex(cover=cover, images=True)
+    assert failure(destination, SCENE, replace(UPDATE, changed=("cover_image",))).failure is Failure.STASH
+    assert item.values["title"] == "A day"
+    assert Ledger().deliver(destination, replace(SCENE, title="Second")).notes == frozenset()
+    assert item.values["title"] == "Second"
+
+
 def test_a_locked_field_with_the_scene_s_value_is_ours(server: Server, films: Library, plex: Make) -> None:
     """A locked value without a record is ours if it is what we would write: as after an upgrade or a repair."""
     item = server.add(films, PATH, title="A day")

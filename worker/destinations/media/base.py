@@ -90,7 +90,7 @@ class MediaDestination(abc.ABC):
             yield failed_step("libraries", failed, "key" if failed.status in DENIED else self.libraries_field)
             return
         if libraries:
-            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.{self._about_libraries()}")
+            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.")
         else:
             yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
         try:
@@ -111,10 +111,6 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _about(self) -> str:
         """Product, version and name of the server, for a sentence. Needs the key."""
-
-    def _about_libraries(self) -> str:
-        """What the owner must know of the libraries; begins with a space, "" if there is nothing."""
-        return ""
 
     def _look_ahead(self, where: Sequence[Place]) -> None:  # noqa: B027  # most need nothing
         """Prepares for ``_knows`` of all these places."""

@@ -14,8 +14,9 @@ from dataclasses import replace
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Delivered
+from stash_courier.worker.destinations import Delivered, Step
 from stash_courier.worker.destinations.media.api import still_there, vanished
+from stash_courier.worker.destinations.media.attempts import Attempts
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
@@ -55,6 +56,7 @@ class Plex(MediaDestination):
         self._options = options
         self._rules = Rules(options.add_only, options.respect_locks)
         self._clock = clock
+        self._attempts = Attempts()
         self._finder = Finder(self._api, self._libraries, connection.policy.concurrency, clock)
         self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
         self._lock = threading.Lock()
@@ -81,6 +83,12 @@ class Plex(MediaDestination):
                 self._libraries.forget()
             raise
 
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+        """As of all media servers. It also names the libraries of TV shows, which aren't searched."""
+        for step in super().test(scenes, show_scene=show_scene):
+            series = self._libraries.no_series() if step.name == "libraries" and step.status == "ok" else ""
+            yield replace(step, text=step.text + series)
+
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
@@ -92,9 +100,12 @@ class Plex(MediaDestination):
         item = self._read_if_needed(item, wanted, record)
         if not _is_of(item, where):
             return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
-        edit = edit_for(item, wanted, self._rules, record)
-        self._apply(item, wanted, edit, record)
+        edit = edit_for(item, wanted, self._rules, record, self._attempts.ours(scene.id, record.fields))
+        if edit:
+            self._attempts.begin(scene.id, edit.record.fields)
+            self._apply(item, wanted, edit, record)
         record, left = self._poster(delivery, scene, item, edit.record)
+        self._attempts.end(scene.id)
         notes = frozenset({LOCKED_FIELDS} if edit.left or left else ())
         return Delivered(record.encode(), notes)
 
@@ -168,9 +179,6 @@ class Plex(MediaDestination):
                 return False
             self._scanned[key, folder] = now
             return True
-
-    def _about_libraries(self) -> str:
-        return self._libraries.no_series()
 
     def _about(self) -> str:
         name, version = self._api.about()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
+from stash_courier.worker.destinations.media.attempts import Ours
 from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_name, same_text
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem, Role
@@ -70,7 +71,7 @@ def needs_whole(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) ->
     )
 
 
-def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) -> PlexEdit:
+def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record, ours: Ours = ()) -> PlexEdit:
     """The edit that turns a whole item into the wanted one.
 
     Args:
@@ -78,8 +79,9 @@ def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) -> Pl
         wanted: the scene's values.
         rules: how they are written.
         record: what the item has from us.
+        ours: fields and digests of values that it may have from us; those of the record if there are no others.
     """
-    editor = _Editor(item, rules, record)
+    editor = _Editor(item, rules, record, ours or record.fields.items())
     for what in SCALARS:
         if what in wanted.scalars:
             editor.scalar(what, wanted.scalars[what])
@@ -94,10 +96,11 @@ def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) -> Pl
 class _Editor:
     """Makes an edit, field by field."""
 
-    def __init__(self, item: PlexItem, rules: Rules, record: Record) -> None:
+    def __init__(self, item: PlexItem, rules: Rules, record: Record, ours: Ours) -> None:
         self._item = item
         self._rules = rules
         self._record = record
+        self._ours = ours
         self._fields = dict(record.fields)
         self._added = {"labels": record.labels, "collections": record.collections}
         self._edit = PlexEdit(record)
@@ -158,10 +161,10 @@ class _Editor:
         """Whether the owner locked a field that would change. If so, that is noted."""
         if not self._rules.respect_locks or name not in self._item.locked:
             return False
-        ours = self._record.fields.get(what)
         # A list that is only added to has names of the owner, so its value says nothing. There a lock that was set
         # before our first edit is the owner's.
-        if ours == digest(current) or (ours and self._is_added_to(what)):
+        ours = {value for known, value in self._ours if known == what}
+        if digest(current) in ours or (ours and self._is_added_to(what)):
             return False
         self._edit.left.append(what)
         return True
