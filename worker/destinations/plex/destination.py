@@ -22,6 +22,7 @@ from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
@@ -204,6 +205,13 @@ class Plex(MediaDestination):
         edit = edit_for(item, wanted, self._rules, Record())
         locked = f"Locked there, so it is left alone: {', '.join(edit.left)}." if edit.left else ""
         return [found, *would_change(edit.changes), *filter(None, [locked])]
+
+    def _shown(self) -> Iterator[Shown]:
+        for section in self._libraries.get():
+            for versions in self._api.media(section):
+                for n, parts in enumerate(versions):
+                    yield from (Shown(path, "version" if n else "own") for path in parts[:1])
+                    yield from (Shown(path, "part") for path in parts[1:])
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:
         for section in self._libraries.get():
