@@ -49,7 +49,9 @@ def test_a_rating_is_cleared_if_that_is_wanted(server: Server, films: Library, p
     assert len(server.requests("PUT", "/:/rate")) == 1
 
 
-@pytest.mark.parametrize(("tags_as", "lists"), [("genres", {"genre"}), ("labels", {"label"}), ("both", {"genre", "label"})])
+@pytest.mark.parametrize(
+    ("tags_as", "lists"), [("genres", {"genre"}), ("labels", {"label"}), ("both", {"genre", "label"})]
+)
 def test_tags_become_genres_or_labels(
     server: Server, films: Library, plex: Make, tags_as: str, lists: set[str]
 ) -> None:

@@ -221,7 +221,7 @@ def test_a_locked_field_with_the_scene_s_value_is_ours(server: Server, films: Li
 
 
 def test_lists_that_are_added_to_may_have_the_owner_s_names(server: Server, films: Library, plex: Make) -> None:
-    """After our first edit, the owner's additions to collections, and to any list if nothing is removed, are no lock."""
+    """After our first edit, names that the owner adds to a list of which nothing is removed don't stop us."""
     item = server.add(films, PATH)
     destination, ledger = plex(add_only=True), Ledger()
     ledger.deliver(destination)
@@ -234,7 +234,7 @@ def test_lists_that_are_added_to_may_have_the_owner_s_names(server: Server, film
 
 
 def test_a_locked_poster_is_respected(server: Server, films: Library, plex: Make) -> None:
-    """A poster that the owner locked stays; one that was uploaded from here may be replaced, though Plex locked it."""
+    """A poster that the owner locked stays; one that was uploaded from here is replaced, though Plex locked it."""
     item = server.add(films, PATH)
     item.locked = {"thumb"}
     image = [b"\xff\xd8\xff\xe0 one"]

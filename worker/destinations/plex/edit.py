@@ -84,12 +84,12 @@ def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record, ours:
     editor = _Editor(item, rules, record, ours or record.fields.items())
     for what in SCALARS:
         if what in wanted.scalars:
-            editor.scalar(what, wanted.scalars[what])
+            editor.write_scalar(what, wanted.scalars[what])
     for what in LISTS:
         if what in wanted.lists:
-            editor.list(what, wanted.lists[what])
+            editor.write_list(what, wanted.lists[what])
     if wanted.rating is not None:
-        editor.rating(wanted.rating)
+        editor.write_rating(wanted.rating)
     return editor.edit()
 
 
@@ -107,10 +107,11 @@ class _Editor:
 
     def edit(self) -> PlexEdit:
         """The edit as far as it got."""
-        self._edit.record = replace(self._record, fields=self._fields, **self._added)
+        labels, collections = self._added["labels"], self._added["collections"]
+        self._edit.record = replace(self._record, fields=self._fields, labels=labels, collections=collections)
         return self._edit
 
-    def scalar(self, what: str, wanted: str) -> None:
+    def write_scalar(self, what: str, wanted: str) -> None:
         name = SCALARS[what]
         current = self._item.scalars.get(name, "")
         if same_text(current, wanted):
@@ -118,7 +119,7 @@ class _Editor:
         elif not self._is_owners(what, name, current):
             self._change(what, name, current, wanted, {f"{name}.value": wanted})
 
-    def list(self, what: str, wanted: Sequence[str]) -> None:
+    def write_list(self, what: str, wanted: Sequence[str]) -> None:
         name = LISTS[what]
         current = self._item.lists[name]
         change = self._list_change(what, current, wanted)
@@ -141,7 +142,7 @@ class _Editor:
             known = (one for one in self._added[what] if _has(after, one))
             self._added[what] = tuple(dict.fromkeys([*known, *change.added]))
 
-    def rating(self, wanted: float) -> None:
+    def write_rating(self, wanted: float) -> None:
         """Stars have no lock."""
         current = self._item.scalars.get(RATING, "")
         if not _same_number(current, wanted):

@@ -45,7 +45,12 @@ class Options:
         "Collections",
         "Adds each item to collections with these names. An item is only taken out of a collection that it was "
         "added to from Stash, and no collection is deleted.",
-        {"groups": "Of its groups", "studio": "Of its studio", "both": "Of its groups and its studio", "none": "None"},
+        {
+            "groups": "Of its groups",
+            "studio": "Of its studio",
+            "both": "Of its groups and its studio",
+            "none": "None",
+        },
         unset="those of its groups",
     )
     add_only: bool = add_only(
