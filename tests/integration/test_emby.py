@@ -100,14 +100,14 @@ def test_bad_fields_are_explained(values: dict[str, object], field: str, label: 
 
 @pytest.mark.parametrize("below", ["", "/emby"])
 def test_an_edit_refreshes_the_item(server: Server, emby: Make, below: str) -> None:
-    """Emby gets a notice of the file and a refresh of its item, in three requests; nothing is discarded."""
+    """Emby gets a refresh of the item, and no notice, which would delay a scan; nothing is discarded."""
     server.items += [Item("1", PATH), Item("2", "/media/b/one.mkv")]
     emby(url=server.url + below).deliver(UPDATE, SCENE)
-    assert server.notices == [Notice(PATH, "Modified")]
+    assert server.notices == []
     ((item_id, how),) = server.refreshes
     assert item_id == "1"
     assert how["ReplaceAllMetadata"] == how["ReplaceAllImages"] == "false"
-    assert len(server.requests()) == 3
+    assert len(server.requests()) == 2
     assert server.receiver.connections <= 1
 
 
@@ -158,7 +158,7 @@ def test_scenes_without_files_and_with_several(server: Server, emby: Make) -> No
     assert failure(emby(), replace(SCENE, files=())).failure is Failure.ITEM_REFUSED
     server.items.append(Item("2", "/media/b/two.mkv"))
     emby().deliver(UPDATE, replace(SCENE, files=(*SCENE.files, SceneFile("/data/b/two.mkv", 1, 1.0, 1, 1))))
-    assert server.notices == [Notice("/media/b/two.mkv", "Modified")]
+    assert server.notices == []
     assert [item_id for item_id, _ in server.refreshes] == ["2"]
 
 
@@ -175,16 +175,16 @@ def test_a_deleted_scene_is_only_reported(server: Server, emby: Make) -> None:
 def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
     """An item that vanishes before its refresh is looked up again and makes no dead letter."""
     server.items.append(Item("1", PATH))
-    server.on_notice = lambda notice: server.items.clear()
+    intercept(server.receiver, Reply(404, {"Content-Type": "text/plain"}, b"Item not found"), "/Refresh")
     failed = failure(emby())
     assert failed.failure is Failure.REFUSED
     assert "look again" in failed.message
 
 
-@pytest.mark.parametrize("part", ["/Library/Media/Updated", "/Refresh"])
-def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str) -> None:
+@pytest.mark.parametrize(("part", "items"), [("/Library/Media/Updated", []), ("/Refresh", [Item("1", PATH)])])
+def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str, items: list[Item]) -> None:
     """A notice or refresh that a login page answered stops Emby and counts as not sent."""
-    server.items.append(Item("1", PATH))
+    server.items += items
     intercept(server.receiver, LOGIN, part)
     failed = failure(emby())
     assert failed.failure is Failure.DESTINATION

@@ -1,4 +1,4 @@
-"""The Emby destination, experimental: reports changed files to Emby and starts a refresh of their items.
+"""The Emby destination, experimental: refreshes the items of changed files, and reports new and deleted files.
 
 It writes no fields, because how Emby accepts updates of tags and genres isn't verified. So Emby shows what it
 finds itself, for example in NFO files. The protocol is in api.py.
@@ -53,8 +53,9 @@ class Emby(MediaDestination):
                 return True
 
             raise self._absent(scene, where, announce)
-        place, item = found
-        self._api.notify("Modified", [place.server])
+        _, item = found
+        # No notice: it would only make the server refresh the item too (FileRefresher.ProcessPathChanges in
+        # MediaBrowser/Emby), and start the wait for a scan of its folder anew.
         with still_there(self._server, str(item)):
             self._api.refresh(item)
         return Delivered()
