@@ -43,15 +43,15 @@ class Options:
     )
     collections: Collections = choice(
         "Collections",
-        "Adds each item to collections with these names. An item is only taken out of a collection that it was "
-        "added to from Stash, and no collection is deleted.",
+        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were added "
+        "from here, and no collection is deleted.",
         {
-            "groups": "Of its groups",
-            "studio": "Of its studio",
-            "both": "Of its groups and its studio",
+            "groups": "One for each group",
+            "studio": "One for each studio",
+            "both": "For groups and studios",
             "none": "None",
         },
-        unset="those of its groups",
+        unset="one for each group",
     )
     add_only: bool = add_only(
         "Adds tags, performers and director to an item in Plex and removes none. What was added there by hand "
