@@ -1,10 +1,10 @@
 """A stand-in for Plex Media Server: libraries, items, edits, ratings, scans and posters over HTTP.
 
-Written from shared/DESTINATIONS.md, from Plex's API description (LukeHagar/plex-api-spec), from what python-plexapi
-sends and reads, and from what users report about real servers: listings cut lists; a list that is sent replaces the
-item's (python-plexapi pull request 151; the page on arrays of plexopedia.com says that it is added to, so both can
-be chosen); an edit without an id changes the whole library; an upload locks the poster (nevu's metadata editor). It
-knows nothing of Stash Courier. It answers in JSON on request, else in XML.
+Written from shared/DESTINATIONS.md, from Plex's API description (LukeHagar/plex-api-spec), from what
+python-plexapi sends and reads, and from what users report about real servers: listings cut lists; a list that is
+sent replaces the item's (python-plexapi pull request 151; the page on arrays of plexopedia.com says that it is
+added to, so both can be chosen); an edit without an id changes the whole library; an upload locks the poster
+(nevu's metadata editor). It knows nothing of Stash Courier. It answers in JSON on request, else in XML.
 """
 
 from __future__ import annotations
@@ -233,6 +233,8 @@ class Plex:
         for what in TAGS:
             given = {m[2]: v for k, v in query.items() if (m := _TAG.fullmatch(k)) and m[1] == what}
             removals = [v for k, v in query.items() if (m := _REMOVAL.fullmatch(k)) and m[1] == what]
+            if not given and not removals:
+                continue
             gone = [unquote(name) for name in ",".join(removals).split(",") if name]
             kept = [] if given and self.replaces_tags else item.tags.get(what, [])
             after = list(dict.fromkeys([*kept, *given.values()]))

@@ -280,7 +280,7 @@ def test_no_edit_ever_unlocks() -> None:
 
 
 def test_what_a_listing_is_trusted_with() -> None:
-    """An item from a listing is read if a list may have been cut, or if it would be edited: that needs its locks."""
+    """An item from a listing is read if a list may be cut, or if it would be edited, which needs its locks."""
     listed = dataclasses.replace(item(genre=("A", "B"), actor=("P",)), whole=False)
 
     def read(have: PlexItem, **values: str | tuple[str, ...]) -> bool:

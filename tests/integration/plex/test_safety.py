@@ -160,7 +160,6 @@ def test_an_owner_s_locks_are_respected(server: Server, films: Library, plex: Ma
             "actor": ["Me"],
             "collection": ["Favorites"],
             "director": ["Dana"],
-            "label": [],
         }
     assert len(server.edits) == 1
     assert "left alone: title, date, performers, tags, collections." in tried(destination, SCENE)["example"].text

@@ -38,8 +38,8 @@ NOTES: Mapping[str, Note] = {
     ),
     SHARED_ITEM: Note(
         "Scenes that weren't written, because the server shows their file as a version or part of another item",
-        'In Jellyfin, a library of type "Home videos and photos" gives each file an item of its own; in Plex, "Split '
-        'Apart" in the menu of the item does.',
+        'In Jellyfin, a library of type "Home videos and photos" gives each file an item of its own; in Plex, '
+        '"Split Apart" in the menu of the item does.',
     ),
     NFO: Note(
         "Scenes in the library {detail}, where each update makes the server rewrite the .nfo file beside the video",

@@ -197,8 +197,8 @@ class PlexApi(MediaApi):
             return item.key
         raise DeliveryFailed(
             Failure.REFUSED,
-            f"{self._server.host} lists {item} without a usable id, so nothing was sent: Plex could take it for all "
-            "items of the library. We will look again later.",
+            f"{self._server.host} lists {item} without a usable id, so nothing was sent: Plex could take it for "
+            "all items of the library. We will look again later.",
         )
 
     def _container(self, answer: Answer) -> Mapping[str, object]:

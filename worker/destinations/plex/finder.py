@@ -35,7 +35,7 @@ class Libraries(Cached[tuple[Section, ...]]):
         self._series: tuple[Section, ...] = ()  # as of the last request
 
     def no_series(self, where: Sequence[Place] = ()) -> str:
-        """A sentence that begins with a space if there are libraries of TV shows, or some that hold these places."""
+        """A sentence, after a space, about the libraries of TV shows, or those that hold one of these places."""
         found = [s for s in self._series if not where or any(s.holds(place.server) for place in where)]
         return f" Libraries of TV shows are not supported: {described(found)}." if found else ""
 

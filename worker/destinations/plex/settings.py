@@ -28,23 +28,23 @@ class Options:
     key: str = key("Token", "The X-Plex-Token of the server's owner.")
     libraries: str = text(
         "Libraries",
-        "The names of the libraries to search for scenes, separated by semicolons or commas. Libraries of TV shows "
-        "are not supported.",
+        "The names of the libraries to search for scenes, separated by semicolons or commas. Libraries of TV "
+        "shows are not supported.",
         unset="all libraries of movies and other videos",
         example="Films; Home videos",
     )
     skip_fields: Selection = selection(FIELDS, "all but the rating are sent and locked in Plex")
     tags_as: TagsAs = choice(
         "Tags become",
-        "What a scene's tags are in Plex. What an earlier choice wrote stays. Of an item's labels, only those that "
-        "were added from Stash are removed.",
+        "What a scene's tags are in Plex. What an earlier choice wrote stays. Of an item's labels, only those "
+        "that were added from here are removed.",
         {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"},
         unset="genres",
     )
     collections: Collections = choice(
         "Collections",
-        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were added "
-        "from here, and no collection is deleted.",
+        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were "
+        "added from here, and no collection is deleted.",
         {
             "groups": "One for each group",
             "studio": "One for each studio",
@@ -59,8 +59,8 @@ class Options:
     )
     respect_locks: bool = switch(
         "Leave locked fields alone",
-        "Leaves a field alone that is locked in Plex, unless its value came from here, and a locked poster. Switched "
-        "off, locked fields are overwritten.",
+        "Leaves a field alone that is locked in Plex, unless its value came from here, and a locked poster. "
+        "Switched off, locked fields are overwritten.",
         on=True,
         unset="on",
     )
