@@ -74,7 +74,7 @@ def test_no_request_without_a_usable_id(server: Server, plex: Make, key: str) ->
 # The cast
 
 
-def cast_of(item: Item) -> list[tuple[str, str, str, str]]:
+def cast_of(item: Item) -> list[tuple[str, ...]]:
     """The entries of an item's cast."""
     return [
         (name, *(item.cast.get(name, {}).get(key, "") for key in ("role", "thumb", "tagKey")))
@@ -117,7 +117,7 @@ def test_only_the_scene_of_the_first_file_is_written(server: Server, films: Libr
     for _ in range(2):
         assert ledger.deliver(destination, SCENE).outcome == "sent"
         other = ledger.deliver(destination, OTHER)
-        assert (other.outcome, other.notes, other.record) == ("filtered", {"shared_item"}, None)
+        assert (other.outcome, sorted(other.notes), other.record) == ("filtered", ["shared_item"], None)
         assert item.values["title"] == "A day"
     assert len(server.edits) == 1
 
