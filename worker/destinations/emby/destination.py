@@ -7,7 +7,7 @@ finds itself, for example in NFO files. The protocol is in api.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
@@ -22,18 +22,18 @@ from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
 
-def make(connection: Connection, _cover: Cover) -> Emby:
+def make(connection: Connection, _cover: Cover, clock: Callable[[], float] = time.monotonic) -> Emby:
     """The destination of a connection."""
-    return Emby(connection)
+    return Emby(connection, clock)
 
 
 class Emby(MediaDestination):
-    """One Emby server."""
+    """One Emby server. The clock is in monotonic seconds."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
         server = Server("Emby", connection.options.url, connection.options.key)
         self._api = EmbyApi(server, connection.policy)
-        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
+        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, clock)
         super().__init__(connection, server, self._api, libraries)
 
     def _update(

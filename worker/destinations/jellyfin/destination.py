@@ -7,7 +7,7 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
@@ -27,22 +27,22 @@ from stash_courier.worker.destinations.media.state import wanted_state, would_ch
 from stash_courier.worker.stash.covers import Cover
 
 
-def make(connection: Connection, cover: Cover) -> Jellyfin:
+def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Jellyfin:
     """The destination of a connection."""
-    return Jellyfin(connection, cover)
+    return Jellyfin(connection, cover, clock)
 
 
 class Jellyfin(MediaDestination):
-    """One Jellyfin server."""
+    """One Jellyfin server. The clock is in monotonic seconds."""
 
-    def __init__(self, connection: Connection, cover: Cover) -> None:
+    def __init__(self, connection: Connection, cover: Cover, clock: Callable[[], float]) -> None:
         options: Options = connection.options
         server = Server("Jellyfin", options.url, options.key)
         self._api = JellyfinApi(server, connection.policy)
-        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
+        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, clock)
         super().__init__(connection, server, self._api, libraries, cover if options.images else None)
         self._options = options
-        self._lookup = Lookup(self._api)
+        self._lookup = Lookup(self._api, clock)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""

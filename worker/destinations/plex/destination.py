@@ -30,9 +30,9 @@ from stash_courier.worker.stash.covers import Cover
 SCAN_SECONDS = NEGATIVE_SECONDS  # how long one scan of a folder serves all missing scenes in it
 
 
-def make(connection: Connection, cover: Cover) -> Plex:
+def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Plex:
     """The destination of a connection."""
-    return Plex(connection, cover)
+    return Plex(connection, cover, clock=clock)
 
 
 class Plex(MediaDestination):
