@@ -69,6 +69,7 @@ class Registry:
         clock: Callable[[], float],
         cover: Cover,
         make_pool: Callable[[Destination, Connection, Health], Pool],
+        *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue

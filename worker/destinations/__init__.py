@@ -1,8 +1,8 @@
 """Destinations: where scenes are sent. One folder for each kind of connection.
 
 Two modules in a kind's folder are found automatically. ``settings`` has ``NAME``, ``HELP`` and ``Options``, the
-fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover, clock)``,
-which returns the destination of a connection. The folder's name is the kind.
+fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover,
+clock)``, which returns the destination of a connection. The folder's name is the kind.
 
 ``settings`` may also have ``check(options, values)``, the problems that concern several fields;
 ``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for

@@ -139,18 +139,22 @@ class MediaDestination(abc.ABC):
             )
         return where
 
-    def _absent(self, scene: Scene, where: Sequence[Place], announce: Callable[[], bool]) -> DeliveryFailed:
+    def _absent(
+        self, delivery: Delivery, scene: Scene, where: Sequence[Place], announce: Callable[[], float | None]
+    ) -> DeliveryFailed:
         """The failure if the server has no item at these places, which are announced to it if it is waited for.
 
-        ``announce`` asks the server to look for the scene; it returns whether it did.
+        ``announce`` asks the server to look for the scene, as ``Scans.ask``; None if it can't be asked.
         """
         waits = self._policy.waits_for(scene, time.time())
-        asked = waits and announce()
+        again_in = announce() if waits else None
+        if again_in is not None:  # the longer it is unknown, the more rarely it is looked for
+            again_in = max(again_in, delivery.not_found / 2)
         try:
             outside = none_holds(where, self._libraries.get())
         except DeliveryFailed:
             outside = ""
-        return not_there_yet(self._name, scene.id, where, outside, asked=asked, waits=waits)
+        return not_there_yet(self._name, scene.id, where, outside, again_in, waits=waits)
 
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
