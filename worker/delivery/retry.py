@@ -74,6 +74,9 @@ def decide(
                 return Decision(False, replace(tried, not_found=tried.not_found + seconds), now + seconds)
             seconds = _next_wait(tried.not_found)
             return later(replace(tried, not_found=tried.not_found + seconds), (seconds,), 1)
+        case "give up":
+            skip = policy.absent == "skip"
+            return Decision(not skip, tried, now, skip)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
             if counted.counted_attempts >= policy.attempts:

@@ -43,7 +43,7 @@ Status = Literal["ok", "warn", "fail"]
 class Step:
     """One step of a test, and how it went."""
 
-    name: str  # "reached", "key", "libraries", "scenes", "example", "accepted", "path"
+    name: str  # "reached", "key", "libraries", "scenes", "shared", "example", "accepted", "path"
     status: Status  # "warn": deliveries work, but not for everything
     text: str  # sentences for a person: what happened and what to do
     field: str = ""  # the connection's field to change; "" if there is none

@@ -131,9 +131,10 @@ class JellyfinApi(MediaApi):
         return content
 
     def substitutions(self) -> PathMap:
-        """What answers show instead of the beginning of a file's path (LibraryManager.GetPathAfterNetworkSubstitution).
+        """What answers show instead of the beginning of a file's path.
 
-        PathSubstitutions are in the server's configuration. Up to 10.9 a library's folder may have a NetworkPath.
+        The server's configuration has PathSubstitutions; up to 10.9 a library's folder may have a NetworkPath
+        (LibraryManager.GetPathAfterNetworkSubstitution).
         """
         answer = self._get("/System/Configuration", fixed_url=True)
         content = read_json(answer, self._server)

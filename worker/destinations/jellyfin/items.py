@@ -56,8 +56,6 @@ RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
 
 def wrong_in(item: JellyfinItem) -> str:
     """Why an item can't be changed and sent back, in a few words; "" if it can."""
-    if "ParentId" not in item:  # it is null for a version
-        return "an item without ParentId"
     for key, kind in REQUIRED.items():
         if not isinstance(item.get(key), kind):
             return f"an item without {key}"
@@ -72,7 +70,7 @@ def wrong_in(item: JellyfinItem) -> str:
 
 def is_own(item: JellyfinItem) -> bool:
     """Whether the item stands for its file alone. Versions, parts and extras of another item have no parent."""
-    return bool(item["ParentId"]) and not item.get("ExtraType")
+    return bool(item.get("ParentId")) and not item.get("ExtraType")
 
 
 def has_several_files(item: JellyfinItem) -> bool:

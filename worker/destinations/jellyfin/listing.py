@@ -1,7 +1,7 @@
 """The listing of all videos of a Jellyfin: which ids lead to a path. For items whose ids can't be computed.
 
-It takes a request for every thousand videos, so one listing serves all that are looked for meanwhile. Of each video
-it keeps a number and the id. The item itself is read by its id, which also shows whether its path is the right one.
+It takes a request for every thousand videos, so one listing serves all that are looked for meanwhile. Of each
+video it keeps a number and the id. The item itself is read by its id, which shows whether its path is right.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Listing:
         self._named: list[str] = []  # those paths
 
     def is_fresh(self, seconds: float) -> bool:
-        """Whether it is believed that lacks a path. It is for as long as it took to read, and for ``seconds``.
+        """Whether it is believed if it lacks a path: for ``seconds`` after its end, or for as long as it took.
 
-        Its age counts from its end: one that takes long would never be fresh otherwise, and would be read again for
-        each path that it lacks.
+        If its age counted from its beginning, one that takes long would never be fresh, and would be read again
+        for each path that it lacks.
         """
         return self._ended is not None and self._clock() - self._ended < max(seconds, self._took)
 

@@ -3,8 +3,8 @@
 Jellyfin can't be searched by path. But an item's id can be computed from its path, so one request finds many
 items. If that finds nothing, the listing of all videos is asked; see listing.py.
 
-A scene has the item that stands for one of its files alone. Jellyfin shows some files only as another version of an
-item, as a part of it, or as an extra. Their items have no parent; the scenes of such files have none of their own.
+A scene has the item that stands for one of its files alone. Jellyfin shows some files only as another version of
+an item, as a part of it, or as an extra. Their items have no parent; the scenes of such files have no item.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Lookup:
 
     Args:
         version: the server's version, as numbers.
-        types: the types of items that a file with this path may become; see ids.py.
+        types: the types of items that versions or parts with this path have; see ids.py.
         clock: monotonic seconds.
     """
 
@@ -107,10 +107,11 @@ class Lookup:
         return Found([], shared=shared or next(filter(self._is_version, unknown), ""))
 
     def reread(self, item: JellyfinItem) -> JellyfinItem | None:
-        """The current state of an item; None if it is gone or has another path."""
-        found: _Items = {path_key(item["Path"]): []}
+        """The current state of an item; None if it is gone, has another path or became a version of another."""
+        key = path_key(item["Path"])
+        found: _Items = {key: []}
         self._read([item["Id"]], found)
-        return next(iter(*found.values()), None)
+        return next(filter(is_own, found[key]), None)
 
     def real(self, path: str) -> str:
         """What the server itself calls a file, if this path is one that only its answers show."""
@@ -201,7 +202,11 @@ class Lookup:
     def _by_listing(self, paths: Sequence[str]) -> _Items:
         """Items by path key. If the newest listing doesn't lead to an item and isn't fresh, it is read again."""
         found: _Items = {path_key(path): [] for path in paths}
-        seconds = RARELY_SECONDS if self._computes and not any(map(_may_be_spelled_otherwise, paths)) else LISTING_SECONDS
+        seconds = (
+            RARELY_SECONDS
+            if self._computes and not any(map(_may_be_spelled_otherwise, paths))
+            else LISTING_SECONDS
+        )
         while paths:
             if ids := self._listing.ids(paths):
                 self._read(ids, found)
@@ -222,11 +227,13 @@ class Lookup:
         return any(
             not shown.isdisjoint(map(path_key, self._api.source_paths(item_id)))
             for lowered in spellings
-            for item_id in computed_ids(real, lowered=lowered, types=self._types(path))
+            for item_id in computed_ids(real, lowered=lowered, types=self._types(real))
         )
 
 
-def _first_own(paths: Iterable[str], found: Mapping[str, list[JellyfinItem]]) -> tuple[list[JellyfinItem], str] | None:
+def _first_own(
+    paths: Iterable[str], found: Mapping[str, list[JellyfinItem]]
+) -> tuple[list[JellyfinItem], str] | None:
     """The items of the first of these paths that has an item of its own, and the path."""
     for path in paths:
         if own := [item for item in found[path_key(path)] if is_own(item)]:

@@ -15,7 +15,7 @@ READ_SECONDS = 3600.0  # how long they are believed
 
 
 class Substitutions:
-    """The substitutions of one server. They are read when a path isn't found. The clock is in monotonic seconds."""
+    """Those of one server. They are read when a path isn't found. The clock is in monotonic seconds."""
 
     def __init__(self, ask: Callable[[], PathMap], clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask

@@ -33,7 +33,11 @@ class Library:
 
     def holds(self, path: str) -> bool:
         """Whether one of the library's known folders contains this path of the server."""
-        return any(matches_prefix(path, folder) for folder in self.folders or ())
+        return bool(self.roots(path))
+
+    def roots(self, path: str) -> list[str]:
+        """The library's known folders that contain this path of the server."""
+        return [folder for folder in self.folders or () if matches_prefix(path, folder)]
 
     def may_hold(self, path: str) -> bool:
         """Whether it holds the path, or its folders are unknown."""

@@ -6,11 +6,12 @@ Also the failures if none or several of the server's items have such a path.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.destinations.media.notes import NEVER_BY_NAME
 from stash_courier.worker.paths import PathMap, Rule, is_windows
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
@@ -63,6 +64,16 @@ def not_there_yet(
     request = "" if again_in is None else "it was asked to look for it, and "
     wait = f"{request}we try again for about 2 hours. If it stays unknown, {correct}"
     return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in)
+
+
+def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryFailed:
+    """The server will never know the scene's files, by their names. ``why``: see names.py of the server."""
+    reasons = "; ".join(f"{place.server}: {reason}" for place, reason in why.items())
+    return DeliveryFailed(
+        Failure.NEVER_THERE,
+        f"{name} has no item for scene {scene_id} and never will: {reasons}, then retry this dead letter.",
+        notes=frozenset({NEVER_BY_NAME}),
+    )
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:

@@ -86,7 +86,7 @@ class Scans:
             return self._wait(asked, asked.ended)
 
     def is_pending(self, folder: Hashable) -> bool:
-        """Whether the server was asked to scan the folder and hasn't begun: the scan will see what is there now."""
+        """Whether the server was asked to scan the folder and hasn't begun, so the scan sees what is there now."""
         with self._lock:
             asked = self._asked.get(folder)
             return asked is not None and self._clock() < asked.began + self._delay

@@ -27,7 +27,7 @@ from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import Options
 from stash_courier.worker.stash.covers import Cover
 
-APART_SECONDS = 30.0  # at least, between two scans of a folder that is searched for missing scenes
+APART_SECONDS = 20.0  # at least, between two scans of a folder that is searched for missing scenes
 
 
 def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Plex:
