@@ -7,7 +7,7 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
@@ -24,6 +24,7 @@ from stash_courier.worker.destinations.jellyfin.items import (
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.notes import SHARED_ITEM
@@ -36,6 +37,7 @@ from stash_courier.worker.destinations.media.places import (
     places,
 )
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state, would_change
@@ -61,6 +63,7 @@ class Jellyfin(MediaDestination):
         super().__init__(connection, server, self._api, self._layout.libraries, cover if options.images else None)
         self._options = options
         self._scans = Scans(clock, delay=SCAN_DELAY)
+        self._report_rules = Rules(self._why_never, stack)
         self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
@@ -177,6 +180,14 @@ class Jellyfin(MediaDestination):
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *would_change(self._edit(item, scene).changes)]
+
+    def _why_never(self, path: str) -> str:
+        """Why Jellyfin never makes an item of a file, in sentences; "" if it may."""
+        why = self._layout.why_never(path)
+        return why and f"{why}."
+
+    def _shown(self) -> Iterator[Shown]:
+        return shown(self._api)
 
     def _files_named(self, names: Collection[str]) -> list[str]:
         return self._lookup.files_named(names)

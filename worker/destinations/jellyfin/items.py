@@ -70,7 +70,7 @@ def wrong_in(item: JellyfinItem) -> str:
 
 def is_own(item: JellyfinItem) -> bool:
     """Whether the item stands for its file alone. Versions, parts and extras of another item have no parent."""
-    return bool(item.get("ParentId")) and not item.get("ExtraType")
+    return bool(str(item.get("ParentId") or "").strip("0-")) and not item.get("ExtraType")
 
 
 def has_several_files(item: JellyfinItem) -> bool:

@@ -67,16 +67,14 @@ def why_never(path: str, root: str, version: Version) -> str:
     stem = name.rpartition(".")[0] or name
     for folder in folders:
         if folder.startswith("."):
-            return f'it is below a folder whose name begins with a dot ("{folder}"). Move it'
+            return f'Jellyfin ignores folders whose name begins with a dot ("{folder}"). Move the file'
     if name.startswith("."):
-        return "its name begins with a dot. Rename the file"
+        return "Jellyfin ignores files whose name begins with a dot. Rename the file"
     for depth, folder in enumerate(folders):
         if folder.lower() in _tokens("hidden", version):
-            return f'Jellyfin does not look into folders named "{folder}". Move it'
+            return f'Jellyfin ignores folders named "{folder}". Move the file'
         if folder.lower() in _tokens("extras", version) and (depth or NEVER < version < TOP_EXTRAS):
-            return (
-                f'Jellyfin takes a folder named "{folder}" for the extras of a film. Rename the folder or move it'
-            )
+            return f'Jellyfin takes a folder named "{folder}" for the extras of a film. Rename it or move the file'
     if stem.lower() in _tokens("name", version):
         return f'Jellyfin takes a file named "{stem}" for an extra of a film. Rename the file'
     for ending in _tokens("ending", version):
