@@ -83,7 +83,7 @@ class Api(JellyfinApi):
         self.asked.append(list(ids))
         return [self.known[one] for one in self.asked[-1] if one in self.known]
 
-    def page(self, start: int) -> list[JellyfinItem]:
+    def page(self, start: int, fields: str = "Path") -> list[JellyfinItem]:
         self.pages += 1
         if self.clock is not None:
             self.clock.now += self.page_seconds

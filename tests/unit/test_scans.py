@@ -28,7 +28,8 @@ class Server:
 
     def ask(self, path: str) -> float:
         """Asks for the scan of a file's folder; returns when to look again, in seconds since the beginning."""
-        return self.now - 1000.0 + self.scans.ask(folder_key(path), path, self._send)
+        wait = self.scans.ask(folder_key(path), path, self._send)
+        return self.now - 1000.0 + wait
 
     def _send(self, path: str) -> None:
         self.asked.append((self.now - 1000.0, path))

@@ -163,7 +163,7 @@ def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, butto
 
 
 def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Path) -> None:
-    """At most 60 requests to the server per 10,000 scenes, and less than 100 MiB, with a fifth of them versions."""
+    """At most 60 requests to the server per 10,000 scenes, and less than 100 MiB; a fifth of them are versions."""
 
     def path(scene: int) -> str:
         folder = f"/media/films/A studio with a long name/A performer with a long name {scene // 5}"

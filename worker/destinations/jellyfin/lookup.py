@@ -97,7 +97,7 @@ class Lookup:
         if own := _first_own(paths, found):
             return Found(*own, prefetched=prefetched is not None)
         unknown = [path for path in paths if not found[path_key(path)]]
-        if self._substitutions.read() and any(self.real(path) != path for path in unknown):
+        if unknown and self._substitutions.read() and any(self.real(path) != path for path in unknown):
             found |= self._by_computed_ids(unknown)
             unknown = [path for path in unknown if not found[path_key(path)]]
         found |= self._by_listing(unknown)
