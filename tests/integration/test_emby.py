@@ -5,6 +5,7 @@ None of this was run against a real Emby server.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -45,9 +46,9 @@ def emby(server: Server) -> Iterator[Make]:
     """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Emby] = []
 
-    def new(*, url: str | None = None, **values: object) -> Emby:
+    def new(*, url: str | None = None, clock: Callable[[], float] = time.monotonic, **values: object) -> Emby:
         common = {"path_map": "/data => /media", "timeout_seconds": 5}
-        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover)
+        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover, clock)
         made.append(one)
         return one
 
@@ -140,6 +141,43 @@ def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> No
     assert server.notices == [Notice(PATH, "Created")]
     server.items.append(Item("1", PATH))
     destination.deliver(UPDATE, SCENE)
+    assert [item_id for item_id, _ in server.refreshes] == ["1"]
+
+
+def test_notices_do_not_prevent_the_scan_that_they_ask_for(server: Server, emby: Make) -> None:
+    """Each notice makes Emby wait another minute before it scans the folder, so a folder gets one in two minutes.
+
+    All files that wait for the scan are looked for after it. Another folder has its own notice.
+    """
+    now = [1000.0]
+    destination = emby(clock=lambda: now[0])
+
+    def missing(path: str) -> float | None:
+        failed = failure(destination, replace(SCENE, files=(SceneFile(path, 1, 1.0, 1, 1),)))
+        return failed.again_in
+
+    waits = []
+    for n in range(6):
+        waits.append(missing(f"/data/a/{n}.mkv"))
+        now[0] += 5.0
+    assert server.notices == [Notice("/media/a/0.mkv", "Created")]
+    assert waits == [75.0, 70.0, 65.0, 60.0, 55.0, 50.0]
+    missing("/data/b/0.mkv")
+    destination.deliver(DESTROY, None)  # its folder's scan is pending, which will see that the file is gone
+    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv"]
+    now[0] = 1000.0 + 120.0
+    missing("/data/a/7.mkv")
+    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv", "/media/a/7.mkv"]
+
+
+def test_an_edit_does_not_delay_the_scan_of_its_folder(server: Server, emby: Make) -> None:
+    """While a folder's scan is pending, edits of known scenes in it send no notice."""
+    server.items.append(Item("1", "/media/a/known.mkv"))
+    destination = emby()
+    failure(destination)
+    known = replace(SCENE, files=(SceneFile("/data/a/known.mkv", 1, 1.0, 1, 1),))
+    destination.deliver(UPDATE, known)
+    assert server.notices == [Notice(PATH, "Created")]
     assert [item_id for item_id, _ in server.refreshes] == ["1"]
 
 

@@ -162,7 +162,9 @@ def test_an_owner_s_locks_are_respected(server: Server, films: Library, plex: Ma
             "director": ["Dana"],
         }
     assert len(server.edits) == 1
-    assert "left alone: title, date, performers, tags, collections." in tried(destination, SCENE)["example"].text
+    text = tried(destination, SCENE)["example"].text
+    assert "left alone unless their values came from here: title, date, performers, tags, collections." in text
+    assert text.endswith('"Leave locked fields alone" decides that.')
 
 
 def test_locks_can_be_overruled(server: Server, films: Library, plex: Make) -> None:

@@ -83,7 +83,8 @@ class PlexItem:
     scalars: Mapping[str, str]  # by names in SCALARS; unset ones are absent
     lists: Mapping[str, tuple[str, ...]]  # by names in LISTS
     cast: tuple[Role, ...] = ()  # the entries of the list of actors
-    locked: frozenset[str] = frozenset()  # names of fields, as in edits; "thumb" is the poster
+    # Names of fields, as in edits (python-plexapi's tests against a real server); "thumb" is the poster.
+    locked: frozenset[str] = frozenset()
     whole: bool = False  # False: from a listing, which may have cut the lists and leaves out the locks
 
     def __str__(self) -> str:

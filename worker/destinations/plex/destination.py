@@ -30,6 +30,7 @@ from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_fo
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import Options
 from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
+from stash_courier.worker.fields import label
 from stash_courier.worker.stash.covers import Cover
 
 APART_SECONDS = 20.0  # at least, between two scans of a folder that is searched for missing scenes
@@ -200,8 +201,7 @@ class Plex(MediaDestination):
         wanted = wanted_for(scene, self._options)
         item = self._read_if_needed(item, wanted, Record())
         edit = edit_for(item, wanted, self._rules, Record())
-        locked = f"Locked there, so it is left alone: {', '.join(edit.left)}." if edit.left else ""
-        return [found, *would_change(edit.changes), *filter(None, [locked])]
+        return [found, *would_change(edit.changes), *_left_alone(edit)]
 
     def _shown(self) -> Iterator[Shown]:
         for section in self._libraries.get():
@@ -215,6 +215,14 @@ class Plex(MediaDestination):
             for name in names:
                 for item in self._api.files_named(section, name):
                     yield from item.files
+
+
+def _left_alone(edit: PlexEdit) -> Iterator[str]:
+    if edit.left:
+        yield (
+            f"Locked in Plex, and left alone unless their values came from here: {', '.join(edit.left)}. "
+            f"{label(Options, 'respect_locks')} decides that."
+        )
 
 
 def _is_of(item: PlexItem, where: Sequence[Place]) -> bool:
