@@ -38,16 +38,20 @@ def test_an_item_without_an_id_changes_nothing(server: Server, films: Library, p
 
 
 def test_an_item_without_an_id_stops_no_other(server: Server, films: Library, plex: Make) -> None:
-    """In a batch, an item without an id fails alone."""
+    """In a batch, an item without an id fails alone, and the others are read together."""
     server.add(films, PATH).key = 0
-    good = server.add(films, "/media/a/two.mkv")
+    good = [server.add(films, f"/media/a/{name}.mkv") for name in ("two", "three")]
+    third = replace(OTHER, id=19, files=(SceneFile("/data/a/three.mkv", 1, 1.0, 1, 1),))
+    scenes = (SCENE, OTHER, third)
+    jobs = [(replace(UPDATE, row_id=n, scene_id=of.id), of) for n, of in enumerate(scenes, 1)]
     destination = plex()
-    jobs = [(replace(UPDATE, row_id=1), SCENE), (replace(UPDATE, row_id=2, scene_id=18), OTHER)]
     destination.prepare(jobs)
     assert failure(destination, SCENE, jobs[0][0]).failure is Failure.REFUSED
-    destination.deliver(*jobs[1])
-    assert good.values["title"] == "Another"
+    for job in jobs[1:]:
+        destination.deliver(*job)
+    assert [item.values["title"] for item in good] == ["Another", "Another"]
     assert films.items[0].values["title"] == "one"
+    assert len(server.reads) == 1
 
 
 @pytest.mark.parametrize("key", ["", " ", "1,2", "101 ", "-1", "1.0", "all", "\u0661", "..", "1/../2"])
@@ -232,6 +236,17 @@ def test_lists_that_are_added_to_may_have_the_owner_s_names(server: Server, film
     assert ledger.deliver(destination, edited).notes == frozenset()
     assert item.tags["collection"] == ["Group", "Favorites", "More"]
     assert item.tags["genre"] == ["outside", "rain & wind", "50%", "mine", "new"]
+
+
+def test_a_lock_on_a_list_that_we_never_wrote_is_the_owner_s(server: Server, films: Library, plex: Make) -> None:
+    """Collections that the owner locked stay locked to us when a scene without groups gets one."""
+    item = server.add(films, PATH)
+    item.tags["collection"] = ["Favorites"]
+    item.locked = {"collection"}
+    destination, ledger = plex(), Ledger()
+    assert ledger.deliver(destination, replace(SCENE, groups=())).notes == frozenset()
+    assert ledger.deliver(destination, SCENE).notes == {"locked_fields"}
+    assert item.tags["collection"] == ["Favorites"]
 
 
 def test_a_locked_poster_is_respected(server: Server, films: Library, plex: Make) -> None:

@@ -37,7 +37,7 @@ def film(stash: StandInStash, scene_id: int) -> tuple[str, str]:
 
 
 def test_two_scenes_of_one_item(tmp_path: Path, stash: StandInStash, server: Server, films: Library) -> None:
-    """Of two scenes that Plex shows as one item, the first file's is written; the other ends as filtered, at once."""
+    """Of two scenes that are one item in Plex, the first file's is written; the other is filtered, at once."""
     (first, title), (second, _) = film(stash, 1), film(stash, 2)
     item = server.add(films, first, second)
     with FastForward(tmp_path / "data", stash) as courier:
