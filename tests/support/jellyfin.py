@@ -25,13 +25,9 @@ VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
 
 
 @contextlib.contextmanager
-def jellyfin(
-    server: StandInJellyfin | str,
-    cover: Cover = no_cover,
-    clock: Callable[[], float] = time.monotonic,
-    **values: object,
-) -> Iterator[Jellyfin]:
-    """Our destination for a server or an address."""
+def jellyfin(server: StandInJellyfin | str, cover: Cover = no_cover, **values: Any) -> Iterator[Jellyfin]:
+    """Our destination for a server or an address. ``clock``: monotonic seconds."""
+    clock: Callable[[], float] = values.pop("clock", time.monotonic)
     url = server if isinstance(server, str) else server.url
     made = make(connection("jellyfin", {"url": url, "key": KEY, **PATHS, **values}), cover, clock)
     try:

@@ -182,7 +182,7 @@ class MediaDestination(abc.ABC):
             outside = none_holds(where, self._libraries.get())
         except DeliveryFailed:
             outside = ""
-        return not_there_yet(self._name, scene.id, where, outside, again_in, waits=waits)
+        return not_there_yet(self._name, scene.id, where, outside, again_in=again_in, waits=waits)
 
     def _may_send_cover(self, delivery: Delivery, scene: Scene) -> bool:
         return self._cover is not None and bool(scene.cover_url) and may_have_changed(delivery)

@@ -45,7 +45,13 @@ def all_places(where: Sequence[Place]) -> str:
 
 
 def not_there_yet(
-    name: str, scene_id: int, where: Sequence[Place], hint: str, again_in: float | None, *, waits: bool = True
+    name: str,
+    scene_id: int,
+    where: Sequence[Place],
+    hint: str = "",
+    *,
+    again_in: float | None = None,
+    waits: bool = True,
 ) -> DeliveryFailed:
     """The server doesn't know the item, or not yet.
 
