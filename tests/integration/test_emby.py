@@ -5,6 +5,7 @@ None of this was run against a real Emby server.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -45,9 +46,9 @@ def emby(server: Server) -> Iterator[Make]:
     """Makes destinations for the server, with the path_map rule /data => /media and any other fields."""
     made: list[Emby] = []
 
-    def new(*, url: str | None = None, **values: object) -> Emby:
+    def new(*, url: str | None = None, clock: Callable[[], float] = time.monotonic, **values: object) -> Emby:
         common = {"path_map": "/data => /media", "timeout_seconds": 5}
-        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover)
+        one = make(connection("emby", {"url": url or server.url, "key": KEY, **common, **values}), no_cover, clock)
         made.append(one)
         return one
 
@@ -100,14 +101,14 @@ def test_bad_fields_are_explained(values: dict[str, object], field: str, label: 
 
 @pytest.mark.parametrize("below", ["", "/emby"])
 def test_an_edit_refreshes_the_item(server: Server, emby: Make, below: str) -> None:
-    """Emby gets a notice of the file and a refresh of its item, in three requests; nothing is discarded."""
+    """Emby gets a refresh of the item, and no notice, which would delay a scan; nothing is discarded."""
     server.items += [Item("1", PATH), Item("2", "/media/b/one.mkv")]
     emby(url=server.url + below).deliver(UPDATE, SCENE)
-    assert server.notices == [Notice(PATH, "Modified")]
+    assert server.notices == []
     ((item_id, how),) = server.refreshes
     assert item_id == "1"
     assert how["ReplaceAllMetadata"] == how["ReplaceAllImages"] == "false"
-    assert len(server.requests()) == 3
+    assert len(server.requests()) == 2
     assert server.receiver.connections <= 1
 
 
@@ -143,6 +144,43 @@ def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> No
     assert [item_id for item_id, _ in server.refreshes] == ["1"]
 
 
+def test_notices_do_not_prevent_the_scan_that_they_ask_for(server: Server, emby: Make) -> None:
+    """Each notice makes Emby wait another minute before it scans the folder, so a folder gets one in two minutes.
+
+    All files that wait for the scan are looked for after it. Another folder has its own notice.
+    """
+    now = [1000.0]
+    destination = emby(clock=lambda: now[0])
+
+    def missing(path: str) -> float | None:
+        failed = failure(destination, replace(SCENE, files=(SceneFile(path, 1, 1.0, 1, 1),)))
+        return failed.again_in
+
+    waits = []
+    for n in range(6):
+        waits.append(missing(f"/data/a/{n}.mkv"))
+        now[0] += 5.0
+    assert server.notices == [Notice("/media/a/0.mkv", "Created")]
+    assert waits == [75.0, 70.0, 65.0, 60.0, 55.0, 50.0]
+    missing("/data/b/0.mkv")
+    destination.deliver(DESTROY, None)  # its folder's scan is pending, which will see that the file is gone
+    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv"]
+    now[0] = 1000.0 + 120.0
+    missing("/data/a/7.mkv")
+    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv", "/media/a/7.mkv"]
+
+
+def test_an_edit_does_not_delay_the_scan_of_its_folder(server: Server, emby: Make) -> None:
+    """While a folder's scan is pending, edits of known scenes in it send no notice."""
+    server.items.append(Item("1", "/media/a/known.mkv"))
+    destination = emby()
+    failure(destination)
+    known = replace(SCENE, files=(SceneFile("/data/a/known.mkv", 1, 1.0, 1, 1),))
+    destination.deliver(UPDATE, known)
+    assert server.notices == [Notice(PATH, "Created")]
+    assert [item_id for item_id, _ in server.refreshes] == ["1"]
+
+
 def test_two_items_with_that_path(server: Server, emby: Make) -> None:
     """If two items have the scene's path, neither is refreshed and the dead letter names both."""
     server.items += [Item("1", PATH, "One"), Item("2", PATH, "Two")]
@@ -158,7 +196,7 @@ def test_scenes_without_files_and_with_several(server: Server, emby: Make) -> No
     assert failure(emby(), replace(SCENE, files=())).failure is Failure.ITEM_REFUSED
     server.items.append(Item("2", "/media/b/two.mkv"))
     emby().deliver(UPDATE, replace(SCENE, files=(*SCENE.files, SceneFile("/data/b/two.mkv", 1, 1.0, 1, 1))))
-    assert server.notices == [Notice("/media/b/two.mkv", "Modified")]
+    assert server.notices == []
     assert [item_id for item_id, _ in server.refreshes] == ["2"]
 
 
@@ -175,16 +213,16 @@ def test_a_deleted_scene_is_only_reported(server: Server, emby: Make) -> None:
 def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
     """An item that vanishes before its refresh is looked up again and makes no dead letter."""
     server.items.append(Item("1", PATH))
-    server.on_notice = lambda notice: server.items.clear()
+    intercept(server.receiver, Reply(404, {"Content-Type": "text/plain"}, b"Item not found"), "/Refresh")
     failed = failure(emby())
     assert failed.failure is Failure.REFUSED
     assert "look again" in failed.message
 
 
-@pytest.mark.parametrize("part", ["/Library/Media/Updated", "/Refresh"])
-def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str) -> None:
+@pytest.mark.parametrize(("part", "items"), [("/Library/Media/Updated", []), ("/Refresh", [Item("1", PATH)])])
+def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str, items: list[Item]) -> None:
     """A notice or refresh that a login page answered stops Emby and counts as not sent."""
-    server.items.append(Item("1", PATH))
+    server.items += items
     intercept(server.receiver, LOGIN, part)
     failed = failure(emby())
     assert failed.failure is Failure.DESTINATION

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -49,7 +48,6 @@ class Emby:
         self.libraries = libraries if libraries is not None else {"Films": ("/media",)}
         self.notices: list[Notice] = []
         self.refreshes: list[tuple[str, dict[str, str]]] = []  # item id and parameters
-        self.on_notice: Callable[[Notice], None] = lambda notice: None
         self._lock = threading.Lock()
         self.receiver = Receiver(self._answer)
 
@@ -114,9 +112,7 @@ class Emby:
 
     def _updated(self, request: Received) -> Reply:
         for update in request.json()["Updates"]:
-            notice = Notice(update["Path"], update["UpdateType"])
-            self.notices.append(notice)
-            self.on_notice(notice)
+            self.notices.append(Notice(update["Path"], update["UpdateType"]))
         return Reply(204)
 
 

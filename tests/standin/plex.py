@@ -1,7 +1,10 @@
-"""A stand-in for Plex Media Server: libraries, items, edits, scans and posters over HTTP.
+"""A stand-in for Plex Media Server: libraries, items, edits, ratings, scans and posters over HTTP.
 
-Written from shared/DESTINATIONS.md, from what python-plexapi sends and reads, and from what its users report about
-real servers (listings cut lists). It knows nothing of Stash Courier. It answers in JSON on request, else in XML.
+Written from shared/DESTINATIONS.md, from Plex's API description (LukeHagar/plex-api-spec), from what
+python-plexapi sends and reads, and from what users report about real servers: listings cut lists; a list that is
+sent replaces the item's (python-plexapi pull request 151; the page on arrays of plexopedia.com says that it is
+added to, so both can be chosen); an edit without an id changes the whole library; an upload locks the poster
+(nevu's metadata editor). It knows nothing of Stash Courier. It answers in JSON on request, else in XML.
 """
 
 from __future__ import annotations
@@ -22,12 +25,16 @@ TOKEN = "plex-Token_7Yx"  # the only valid X-Plex-Token
 # (python-plexapi issues 200 for collections, 249 for genres, 409 and 1194 for roles).
 TAGS = {
     "genre": ("Genre", 2),
+    "label": ("Label", 2),
     "actor": ("Role", 3),
     "director": ("Director", 2),
     "collection": ("Collection", 2),
 }
-SCALARS = ("title", "titleSort", "summary", "studio", "originallyAvailableAt", "userRating")
-_TAG = re.compile(r"(\w+)\[\d+\]\.tag\.tag")
+SCALARS = ("title", "titleSort", "summary", "studio", "originallyAvailableAt", "addedAt")
+SHOWN = (*SCALARS, "userRating")  # which no edit changes (Darklyter/StashPlexAgent.bundle, pull request 21)
+# What an entry of the cast has beside its name: in edits and in items (python-plexapi issue 462).
+CAST = {"tagging.text": "role", "tag.thumb": "thumb", "tag.tagKey": "tagKey"}
+_TAG = re.compile(r"(\w+)\[(\d+)\]\.tag\.tag")
 _REMOVAL = re.compile(r"(\w+)\[\]\.tag\.tag-")
 
 Row = dict[str, Any]  # in XML, scalars are attributes and lists of rows are elements
@@ -37,10 +44,11 @@ Row = dict[str, Any]  # in XML, scalars are attributes and lists of rows are ele
 class Item:
     """A movie or video."""
 
-    files: tuple[str, ...]  # one part per file
-    key: int = 0  # ratingKey; assigned by the server
-    values: dict[str, str] = field(default_factory=dict)  # by names in SCALARS
+    files: tuple[str, ...]  # one version of one part per file
+    key: int = 0  # ratingKey; assigned by the server. 0: answers leave it out
+    values: dict[str, str] = field(default_factory=dict)  # by names in SHOWN
     tags: dict[str, list[str]] = field(default_factory=dict)  # by names in TAGS
+    cast: dict[str, dict[str, str]] = field(default_factory=dict)  # by names of actors: values by names in CAST
     locked: set[str] = field(default_factory=set)
     posters: list[bytes] = field(default_factory=list)
 
@@ -68,7 +76,7 @@ class Plex:
         self.name = "Attic"
         self.version = "1.41.3.9314-a0bfb8370"
         self.one_removal = False  # only the first removal of a request is executed
-        self.replaces_tags = False  # the tags in an edit replace the item's; otherwise they are added
+        self.replaces_tags = True  # the tags in an edit replace the item's; otherwise they are added
         self.scans: list[tuple[str, str]] = []  # library's key and folder; "" for the whole library
         self._keys = iter(range(101, 1_000_000))
         self._lock = threading.Lock()
@@ -140,6 +148,8 @@ class Plex:
                 return self._reply(request, {"title1": "Plex Library"})
             case "GET", ["library", "sections"]:
                 return self._reply(request, {"Directory": [section(library) for library in self.libraries]})
+            case "PUT", [":", "rate"]:
+                return self._rate(query)
             case _, ["library", "sections", key, action] if found := [x for x in self.libraries if x.key == key]:
                 return self._section(request, found[0], action, query)
             case _, ["library", "metadata", key, *rest] if items := self._items(key):
@@ -171,7 +181,7 @@ class Plex:
             if any(
                 part.lower() in file.lower() for file in item.files for part in query.get("file", "").split(",")
             )
-            and all(query[k].lower() in item.values.get(k, "").lower() for k in SCALARS if k in query)
+            and all(query[k].lower() in item.values.get(k, "").lower() for k in SHOWN if k in query)
         ]
         start, size = (
             int(query.get(name) or request.headers.get(name.lower()) or default)
@@ -186,12 +196,27 @@ class Plex:
                 return self._reply(request, {"Metadata": [metadata(*one, cut=False) for one in found]})
             case "POST", ["posters"]:
                 found[0][1].posters.append(request.body)
+                found[0][1].locked.add("thumb")
                 return Reply(200)
         return error(404, "Not Found")
 
+    def _rate(self, query: dict[str, str]) -> Reply:
+        found = [item for _, item in self._items(query.get("key", ""))]
+        try:
+            rating = float(query["rating"])
+        except (KeyError, ValueError):
+            return error(400, "Bad Request")
+        if query.get("identifier") != "com.plexapp.plugins.library" or not found or not -1 <= rating <= 10:
+            return error(400, "Bad Request")
+        found[0].values.pop("userRating", None)
+        if rating >= 0:
+            found[0].values["userRating"] = f"{rating:g}"
+        return Reply(200)
+
     def _edit(self, library: Library, query: dict[str, str]) -> Reply:
-        keys = query.get("id", "").split(",")
-        items = [item for item in library.items if str(item.key) in keys]
+        # The id is a filter: without one, all items match.
+        keys = list(filter(None, query.get("id", "").split(",")))
+        items = [item for item in library.items if not keys or str(item.key) in keys]
         if query.get("type") != "1" or not items:
             return error(400, "Bad Request")
         for item in items:
@@ -206,13 +231,20 @@ class Plex:
             elif how == "locked":
                 (item.locked.add if value == "1" else item.locked.discard)(what)
         for what in TAGS:
-            given = [v for k, v in query.items() if (m := _TAG.fullmatch(k)) and m[1] == what]
+            given = {m[2]: v for k, v in query.items() if (m := _TAG.fullmatch(k)) and m[1] == what}
             removals = [v for k, v in query.items() if (m := _REMOVAL.fullmatch(k)) and m[1] == what]
+            if not given and not removals:
+                continue
             gone = [unquote(name) for name in ",".join(removals).split(",") if name]
             kept = [] if given and self.replaces_tags else item.tags.get(what, [])
-            after = list(dict.fromkeys([*kept, *given]))
+            after = list(dict.fromkeys([*kept, *given.values()]))
             gone = gone[:1] if self.one_removal else gone
             item.tags[what] = [tag for tag in after if tag not in gone]
+            if what == "actor":
+                for n, name in given.items():
+                    sent = {ours: query.get(f"actor[{n}].{theirs}") for theirs, ours in CAST.items()}
+                    had = {} if self.replaces_tags else item.cast.get(name, {})
+                    item.cast[name] = {**had, **{k: v for k, v in sent.items() if v}}
 
     def _reply(self, request: Received, container: Row) -> Reply:
         rows = next((value for value in container.values() if isinstance(value, list)), None)
@@ -238,18 +270,20 @@ def section(library: Library) -> Row:
 def metadata(library: Library, item: Item, *, cut: bool) -> Row:
     """An item in a listing (``cut``) or on its own page. Unset values are absent."""
     row: Row = {
-        "ratingKey": str(item.key),
-        "key": f"/library/metadata/{item.key}",
+        **({"ratingKey": str(item.key), "key": f"/library/metadata/{item.key}"} if item.key else {}),
         "type": library.type,
         "librarySectionID": int(library.key),
-        **{name: value for name in SCALARS if (value := item.values.get(name))},
+        **{name: value for name in SHOWN if (value := item.values.get(name))},
     }
     if "userRating" in row:
         row["userRating"] = float(row["userRating"])
+    if "addedAt" in row:
+        row["addedAt"] = int(row["addedAt"])
     row["Media"] = [{"id": n, "Part": [{"id": n, "file": file}]} for n, file in enumerate(item.files, 1)]
     for what, (name, shown) in TAGS.items():
         if tags := item.tags.get(what):
-            row[name] = [{"tag": tag} for tag in (tags[:shown] if cut else tags)]
+            more = item.cast if what == "actor" else {}
+            row[name] = [{"tag": tag, **more.get(tag, {})} for tag in (tags[:shown] if cut else tags)]
     if item.locked and not cut:
         row["Field"] = [{"locked": True, "name": name} for name in sorted(item.locked)]
     return row

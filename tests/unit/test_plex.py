@@ -7,18 +7,20 @@ from urllib.parse import unquote
 
 import pytest
 
-from stash_courier.worker.destinations.media.state import State
-from stash_courier.worker.destinations.plex.api import PlexItem, Section, split
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.plex.api import LISTS, PlexItem, Role, Section, split
 from stash_courier.worker.destinations.plex.destination import make
-from stash_courier.worker.destinations.plex.edit import FIELDS, PlexEdit, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
+from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
 from stash_courier.worker.stash.covers import no_cover
 from tests.support.connections import connection, problems
+from tests.support.media_samples import scene
 
 TOKEN = "plex-Token_7Yx"
 VALUES = {"url": "http://127.0.0.1:32400", "key": TOKEN}
 FILMS = Section("Films", ("/media",), "3", "movie")
-NO_LISTS: dict[str, tuple[str, ...]] = {"actor": (), "genre": (), "director": (), "collection": ()}
+NO_LISTS: dict[str, tuple[str, ...]] = dict.fromkeys(LISTS, ())
 ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
 
 
@@ -30,12 +32,22 @@ def problem(**values: object) -> str:
 
 def item(**lists: tuple[str, ...]) -> PlexItem:
     """An item with these lists."""
-    return dataclasses.replace(ITEM, lists={**NO_LISTS, **lists})
+    cast = tuple(Role(name) for name in lists.get("actor", ()))
+    return dataclasses.replace(ITEM, lists={**NO_LISTS, **lists}, cast=cast)
 
 
-def edit(have: PlexItem, *, add_only: bool = False, **wanted: object) -> PlexEdit:
-    """The edit that turns an item into the wanted state."""
-    return edit_for(have, State(**wanted), add_only=add_only)  # type: ignore[arg-type]
+def wants(*, rating: float | None = None, **values: str | tuple[str, ...]) -> Wanted:
+    """Wanted values: a text is a scalar."""
+    scalars = {name: value for name, value in values.items() if isinstance(value, str)}
+    lists = {name: value for name, value in values.items() if not isinstance(value, str)}
+    return Wanted(scalars, lists, rating)
+
+
+def edit(
+    have: PlexItem, *, add_only: bool = False, rating: float | None = None, **values: str | tuple[str, ...]
+) -> PlexEdit:
+    """The edit that turns an item into the wanted one."""
+    return edit_for(have, wants(rating=rating, **values), Rules(add_only), Record())
 
 
 # Fields
@@ -65,9 +77,13 @@ def test_every_field_is_in_the_fingerprint() -> None:
         fingerprint(skip_fields="title"),
         fingerprint(add_only=True),
         fingerprint(images=True),
+        fingerprint(tags_as="labels"),
+        fingerprint(collections="none"),
+        fingerprint(respect_locks=False),
+        fingerprint(date_added=True),
         fingerprint(url="http://127.0.0.1:1"),
     ]
-    assert len({fingerprint(), *changed}) == 7
+    assert len({fingerprint(), *changed}) == 11
     assert fingerprint(path_map="/a => /b", skip_tags="x", attempts=3) == fingerprint()
     assert TOKEN not in fingerprint()
 
@@ -174,7 +190,7 @@ def test_an_empty_list_is_emptied_when_that_is_wanted() -> None:
 
 def test_add_only_takes_nothing_away() -> None:
     """In add-only mode names that Stash doesn't have stay, and nothing is sent if all of Stash's are there."""
-    made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director="D")
+    made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director=("D",))
     assert made.parameters == {
         "genre[0].tag.tag": "Hand",
         "genre[1].tag.tag": "A",
@@ -189,16 +205,16 @@ def test_add_only_takes_nothing_away() -> None:
 def test_add_only_takes_no_person_away() -> None:
     """In add-only mode actors and directors that Stash doesn't have stay; otherwise they are removed by name."""
     have = item(actor=("Hand",), director=("Hand",))
-    made = edit(have, add_only=True, performers=("P",), director="D")
+    made = edit(have, add_only=True, performers=("P",), director=("D",))
     assert made.removals == []
     assert [v for k, v in made.parameters.items() if k.startswith("actor[")] == ["Hand", "P"]
     assert [v for k, v in made.parameters.items() if k.startswith("director[")] == ["Hand", "D"]
-    assert edit(have, performers=("P",), director="D").removals == ["Hand", "Hand"]
+    assert edit(have, performers=("P",), director=("D",)).removals == ["Hand", "Hand"]
 
 
 def test_collections_are_only_added_to() -> None:
-    """A scene's groups become collections, and other collections of the item stay in any mode."""
-    made = edit(item(collection=("Hand",)), groups=("G",))
+    """An item stays in collections that it didn't get from us, in any mode."""
+    made = edit(item(collection=("Hand",)), collections=("G",))
     assert made.parameters == {
         "collection[0].tag.tag": "Hand",
         "collection[1].tag.tag": "G",
@@ -206,20 +222,39 @@ def test_collections_are_only_added_to() -> None:
     }
 
 
-@pytest.mark.parametrize("date", ["2024", "2024-05"])
-def test_no_day_is_made_up(date: str) -> None:
+@pytest.mark.parametrize(("date", "expected"), [("2024", None), ("2024-05", None), ("2024-05-06", "2024-05-06")])
+def test_no_day_is_made_up(date: str, expected: str | None) -> None:
     """Plex stores full dates only, so a date without a day is left out."""
-    assert not edit(ITEM, date=date)
-    assert edit(ITEM, date="2024-05-06").parameters["originallyAvailableAt.value"] == "2024-05-06"
+    of = scene("/data/a.mkv", date=date)
+    assert wanted_for(of, connection("plex", VALUES).options).scalars.get("date") == expected
 
 
 def test_the_rating_is_of_ten() -> None:
-    """A rating is sent on Plex's scale, and not sent again if it is the same."""
-    assert edit(ITEM, rating=7.5).parameters == {"userRating.value": "7.5", "userRating.locked": "1"}
+    """A rating is sent on Plex's scale, apart from the edit, and not sent again if it is the same."""
+    made = edit(ITEM, rating=7.5)
+    assert (made.rating, made.parameters, bool(made)) == (7.5, {}, True)
     rated = dataclasses.replace(ITEM, scalars={"title": "Old", "userRating": "8.0"})
     assert not edit(rated, rating=8.0)
-    assert edit(rated, rating=0).parameters["userRating.value"] == ""
+    assert edit(rated, rating=0).rating == 0
     assert not edit(ITEM, rating=0)
+
+
+def test_those_who_stay_keep_all_their_roles() -> None:
+    """Performers who stay are sent with all their entries as they were, also with two roles of one person."""
+    cast = (Role("A", "Hero", "http://h/a.jpg", "5d77"), Role("A", "Twin"), Role("B"), Role("C", "Gone"))
+    have = dataclasses.replace(item(actor=("A", "A", "B", "C")), cast=cast)
+    assert edit(have, performers=("D", "b", "a")).parameters == {
+        "actor[0].tag.tag": "A",
+        "actor[0].tagging.text": "Hero",
+        "actor[0].tag.thumb": "http://h/a.jpg",
+        "actor[0].tag.tagKey": "5d77",
+        "actor[1].tag.tag": "A",
+        "actor[1].tagging.text": "Twin",
+        "actor[2].tag.tag": "B",
+        "actor[3].tag.tag": "D",
+        "actor[].tag.tag-": "C",
+        "actor.locked": "1",
+    }
 
 
 def test_no_edit_ever_unlocks() -> None:
@@ -232,19 +267,27 @@ def test_no_edit_ever_unlocks() -> None:
         date="2024-01-01",
         studio="s",
         rating=1.0,
+        date_added="1",
         performers=("p",),
         tags=(),
-        groups=("g",),
-        director="d",
+        labels=("l",),
+        collections=("g",),
+        director=("d",),
     )
     locks = {k: v for k, v in everything.parameters.items() if k.endswith(".locked")}
-    assert len(locks) == len(FIELDS) - 1  # details are empty on both sides
+    assert len(locks) == 9  # details are empty on both sides
     assert set(locks.values()) == {"1"}
 
 
-def test_a_listing_is_not_trusted_with_long_lists() -> None:
-    """A list in a listing that may have been cut is read whole first, a shorter one isn't."""
+def test_what_a_listing_is_trusted_with() -> None:
+    """An item from a listing is read if a list may be cut, or if it would be edited, which needs its locks."""
     listed = dataclasses.replace(item(genre=("A", "B"), actor=("P",)), whole=False)
-    assert needs_whole(listed, State(tags=("A", "B")))
-    assert not needs_whole(listed, State(title="x", performers=("P",)))
-    assert not needs_whole(dataclasses.replace(listed, whole=True), State(tags=("A", "B")))
+
+    def read(have: PlexItem, **values: str | tuple[str, ...]) -> bool:
+        return needs_whole(have, wants(rating=None, **values), Rules(), Record())
+
+    assert read(listed, tags=("A", "B"))
+    assert not read(listed, title="Old", performers=("P",))
+    assert read(listed, title="New", performers=("P",))
+    assert read(listed, labels=())
+    assert not read(dataclasses.replace(listed, whole=True), title="New", tags=("A", "B"))

@@ -104,7 +104,7 @@ def test_invalid_rows_of_a_listing_are_skipped(server: Server, plex: Make) -> No
 def test_a_library_that_was_recreated(server: Server, films: Library, plex: Make) -> None:
     """A library that was recreated with another id is found at the next attempt."""
     item = server.add(films, PATH)
-    destination = plex()
+    destination = plex(respect_locks=False)
     destination.deliver(UPDATE, SCENE)
     films.key = "12"
     item.values["title"] = "old"

@@ -159,10 +159,3 @@ def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) 
     second.values["title"] = "by hand"
     plex().deliver(UPDATE, both)
     assert (first.values["title"], second.values["title"]) == ("A day", "by hand")
-
-
-def test_an_item_of_several_files(server: Server, films: Library, plex: Make) -> None:
-    """An item with several files is found by each of them."""
-    item = server.add(films, "/media/a/0.mkv", PATH)
-    plex().deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_the_stand_in_is_a_plex_for_plexapi(server: Server, films: Library) -> None:
-    """python-plexapi connects to the stand-in, finds and edits items, adds and removes tags, rates and scans."""
+    """python-plexapi connects to the stand-in, finds and edits items, adds and removes tags, and scans."""
     item = server.add(films, PATH)
     item.tags["genre"] = ["Drama", "a, b", "c/d é%"]
     client = PlexServer(server.url, TOKEN)
@@ -28,15 +28,46 @@ def test_the_stand_in_is_a_plex_for_plexapi(server: Server, films: Library) -> N
     assert [g.tag for g in movie.genres] == ["Drama", "a, b"]  # listings are cut
     movie.reload()
     assert len(movie.genres) == 3
-    movie.editTitle('New & "é"').addGenre("More").removeGenre(["a, b", "c/d é%"]).editUserRating(7.5).reload()
+    movie.editTitle('New & "é"').addGenre("More").removeGenre(["a, b", "c/d é%"]).reload()
     assert movie.title == 'New & "é"'
     assert [g.tag for g in movie.genres] == ["Drama", "More"]
-    assert movie.userRating == 7.5
     assert movie.isLocked("genre")
     section.update("/media/a")
     assert server.scans == [("3", "/media/a")]
     other = server.add(films, "/media/two.mkv")
     assert [m.ratingKey for m in client.fetchItems([item.key, other.key])] == [item.key, other.key]
+    client._session.close()
+
+
+def test_the_stand_in_rates_labels_and_casts(server: Server, films: Library) -> None:
+    """python-plexapi rates and clears a rating, sets the date added and a label, and gives an actor a role."""
+    item = server.add(films, PATH)
+    item.tags["actor"] = ["Anna", "Bo"]
+    item.cast["Anna"] = {"role": "Hero", "tagKey": "5d77682d85719b001f3a535e"}
+    client = PlexServer(server.url, TOKEN)
+    movie = client.fetchItem(item.key)
+    movie.rate(7.5).editUserRating(3).addLabel("Seen").editAddedAt("2024-05-06").reload()
+    assert (movie.userRating, [label.tag for label in movie.labels]) == (7.5, ["Seen"])
+    assert movie.addedAt.date().isoformat() == "2024-05-06"
+    assert movie.isLocked("addedAt")
+    movie.rate().reload()
+    assert movie.userRating is None
+    assert [(one.tag, one.role, one.tagKey) for one in movie.roles] == [
+        ("Anna", "Hero", "5d77682d85719b001f3a535e"),
+        ("Bo", None, None),
+    ]
+    movie.edit(**{"actor[0].tag.tag": "Bo", "actor[0].tagging.text": "Villain"}).reload()
+    assert [(one.tag, one.role) for one in movie.roles] == [("Bo", "Villain")]  # a list that is sent replaces
+    client._session.close()
+
+
+def test_the_stand_in_takes_no_id_for_all(server: Server, films: Library) -> None:
+    """An edit without an id, or with an empty one, changes every item of the library."""
+    client = PlexServer(server.url, TOKEN)
+    for given in ("", "&id="):
+        items = [server.add(films, f"/media/{n}.mkv") for n in range(2)]
+        client.query(f"/library/sections/3/all?type=1{given}&title.value=X", method=client._session.put)
+        assert {item.values["title"] for item in items} == {"X"}
     client._session.close()
 
 

@@ -30,10 +30,11 @@ def test_each_step_passes(server: Server, films: Library, plex: Make) -> None:
     assert [step.text for step in found.steps.values()] == [
         f'{host} is Plex {server.version} ("Attic").',
         'It accepts "Token".',
-        "Libraries: Films (/media).",
+        "Libraries: Films (/media). Libraries of TV shows are not supported: Shows (/tv).",
         "1 of 1 scenes found.",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by the rule '
-        '/data => /media of "Path map"). title: "one" would become "A day" groups: nothing would become "Group"',
+        '/data => /media of "Path map"). title: "one" would become "A day" collections: nothing would become '
+        '"Group"',
     ]
     item.values["title"] = "A day"
     item.tags["collection"] = ["Group"]
@@ -83,7 +84,7 @@ def test_a_library_with_unknown_folders(server: Server, films: Library, plex: Ma
     films.locations = ()
     found = tried(plex(), SCENE)
     assert not found.ok
-    assert found["libraries"].text == "Libraries: Films (folders unknown)."
+    assert found["libraries"].text.startswith("Libraries: Films (folders unknown).")
     assert found["scenes"].text.endswith('by the rule /data => /media of "Path map").')
 
 

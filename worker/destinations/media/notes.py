@@ -38,7 +38,8 @@ NOTES: Mapping[str, Note] = {
     ),
     SHARED_ITEM: Note(
         "Scenes that weren't written, because the server shows their file as a version or part of another item",
-        'A library of type "Home videos and photos" gives each file an item of its own.',
+        'In Jellyfin, a library of type "Home videos and photos" gives each file an item of its own; in Plex, '
+        '"Split Apart" in the menu of the item does.',
     ),
     NFO: Note(
         "Scenes in the library {detail}, where each update makes the server rewrite the .nfo beside the video",

@@ -23,7 +23,8 @@ class Record:
 
     cover: str = ""  # digest of its cover, from covers.cover_digest(); "" if it has none from us
     fields: Mapping[str, str] = field(default_factory=dict)  # field → digest of the value that we last wrote
-    collections: tuple[str, ...] = ()  # ids of the collections that we added it to
+    collections: tuple[str, ...] = ()  # ids (in Plex names) of the collections that we added it to
+    labels: tuple[str, ...] = ()  # of its labels in Plex, those that we added
 
     @classmethod
     def decode(cls, raw: bytes) -> Record:
@@ -35,6 +36,7 @@ class Record:
                 text(stored.get("cover", "")),
                 {text(name): text(value) for name, value in fields.items()},
                 tuple(items(text)(stored.get("collections", []))),
+                tuple(items(text)(stored.get("labels", []))),
             )
         except DAMAGE:
             return cls()

@@ -2,7 +2,8 @@
 
 The token is sent in a header, never in a URL. The parameters of edits are those that python-plexapi sends. That
 library itself isn't used because it turns 429, 500, 502, 503 and 504 into the same error; in the tests it drives
-the stand-in.
+the stand-in. Where something else is known of the server, its source is named beside it: "Plex's API description"
+is the OpenAPI document that LukeHagar/plex-api-spec publishes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.media.api import JSON, MediaApi, read_json
 from stash_courier.worker.destinations.media.libraries import Library
@@ -27,9 +29,17 @@ NEXT_PAGE = 1000  # items in further requests, for a file name that many files h
 # (python-plexapi issues 200, 249, 1194), so a list of this length in a listing may have been cut.
 SHOWN = 2
 
-SCALARS = ("title", "summary", "originallyAvailableAt", "studio", "userRating")
+LIBRARY = "com.plexapp.plugins.library"  # what rates an item: the server's own library
+
+SCALARS = ("title", "summary", "originallyAvailableAt", "studio", "addedAt", "userRating")
 # The names of lists in edits, and in items.
-LISTS = {"actor": "Role", "genre": "Genre", "director": "Director", "collection": "Collection"}
+LISTS = {
+    "actor": "Role",
+    "genre": "Genre",
+    "label": "Label",
+    "director": "Director",
+    "collection": "Collection",
+}
 
 _ADVICE = {
     414: "the texts of this scene are longer than it accepts",
@@ -46,19 +56,45 @@ class Section(Library):
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """A performer in an item's cast."""
+
+    name: str
+    role: str = ""
+    thumb: str = ""  # URL of a picture
+    key: str = ""  # tagKey: who it is on plex.tv
+
+    def parameters(self, n: int) -> dict[str, str]:
+        """The entry with this number in an edit.
+
+        From python-plexapi issue 462 and pull request 510. ``tagKey`` is from MoviePilot's plugin PlexPersonMeta.
+        """
+        entry = {"tag.tag": self.name, "tagging.text": self.role, "tag.thumb": self.thumb, "tag.tagKey": self.key}
+        return {f"actor[{n}].{name}": value for name, value in entry.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
 class PlexItem:
     """A movie or video."""
 
     key: str  # Plex's ratingKey
     section: Section
-    files: tuple[str, ...]  # the server's full paths
+    files: tuple[str, ...]  # the server's full paths; those of the first version come first
     scalars: Mapping[str, str]  # by names in SCALARS; unset ones are absent
     lists: Mapping[str, tuple[str, ...]]  # by names in LISTS
-    whole: bool = False  # False: from a listing, which may have cut the lists
+    cast: tuple[Role, ...] = ()  # the entries of the list of actors
+    # Names of fields, as in edits (python-plexapi's tests against a real server); "thumb" is the poster.
+    locked: frozenset[str] = frozenset()
+    whole: bool = False  # False: from a listing, which may have cut the lists and leaves out the locks
 
     def __str__(self) -> str:
         """Title, library and id, for the owner."""
         return f'"{self.scalars.get("title", "")}" in {self.section.name} (id {self.key})'
+
+    @property
+    def has_id(self) -> bool:
+        """Whether it can be named in a request. ``read`` and all writes refuse an item without an id."""
+        return _is_id(self.key) and _is_id(self.section.key)
 
 
 class PlexApi(MediaApi):
@@ -121,8 +157,8 @@ class PlexApi(MediaApi):
             total = size_of_all if isinstance(size_of_all, int) and rows else 0
 
     def read(self, items: Collection[PlexItem]) -> dict[str, PlexItem]:
-        """The items that still exist, by key, with whole lists. One request."""
-        sections = {item.key: item.section for item in items}
+        """The items that still exist, by key, with whole lists and their locks. One request."""
+        sections = {self._id(item): item.section for item in items}
         found = self._container(self._get(f"/library/metadata/{','.join(sections)}"))
         rows = {_text(row.get("ratingKey")): row for row in _rows(found.get("Metadata"))}
         return {key: _item(row, sections[key], whole=True) for key, row in rows.items() if key in sections}
@@ -130,16 +166,41 @@ class PlexApi(MediaApi):
     def edit(self, item: PlexItem, parameters: Mapping[str, str]) -> None:
         """Changes an item: ``field.value``, ``field.locked``, ``tag[0].tag.tag``, ``tag[].tag.tag-``."""
         changes = "&".join(f"{quote(k)}={quote(v, safe='', errors='replace')}" for k, v in parameters.items())
-        self._write("PUT", f"/library/sections/{item.section.key}/all?type={MOVIE}&id={item.key}&{changes}")
+        one = f"type={MOVIE}&id={self._id(item)}"
+        self._write("PUT", f"/library/sections/{item.section.key}/all?{one}&{changes}")
+
+    def rate(self, item: PlexItem, rating: float) -> None:
+        """Sets the stars that the token's account gives an item, from 0 to 10. 0 takes them away.
+
+        The request is from Plex's API description. -1 clears: python-plexapi's ``RatingMixin.rate``, and its test
+        against a real server. ``userRating`` in an edit does nothing (Darklyter/StashPlexAgent.bundle, pull
+        request 21).
+        """
+        stars = f"{rating:g}" if rating else "-1"
+        self._write("PUT", f"/:/rate?identifier={LIBRARY}&key={self._id(item)}&rating={stars}")
 
     def scan(self, section: Section, folder: str) -> None:
         """Starts a scan of one folder of a library."""
         wanted = quote(folder, safe="", errors="replace")
         self._write("GET", f"/library/sections/{section.key}/refresh?path={wanted}")
 
-    def upload_poster(self, key: str, image: bytes) -> None:
+    def upload_poster(self, item: PlexItem, image: bytes) -> None:
         """Uploads a poster, which becomes the item's selected one."""
-        self._write("POST", f"/library/metadata/{key}/posters", image)
+        self._write("POST", f"/library/metadata/{self._id(item)}/posters", image)
+
+    def _id(self, item: PlexItem) -> str:
+        """The item's ratingKey, checked.
+
+        In an edit it is a filter: without one, the edit changes all items of the library (Plex's API description,
+        "Set the fields of the filtered items").
+        """
+        if item.has_id:
+            return item.key
+        raise DeliveryFailed(
+            Failure.REFUSED,
+            f"{self._server.host} lists {item} without a usable id, so nothing was sent: Plex could take it for "
+            "all items of the library. We will look again later.",
+        )
 
     def _container(self, answer: Answer) -> Mapping[str, object]:
         found = read_json(answer, self._server)
@@ -162,8 +223,21 @@ def _item(row: Mapping[str, object], section: Section, *, whole: bool) -> PlexIt
         tuple(_text(part.get("file")) for part in parts),
         {name: _text(row[name]) for name in SCALARS if name in row},
         {ours: tuple(_text(tag.get("tag")) for tag in _rows(row.get(theirs))) for ours, theirs in LISTS.items()},
+        tuple(
+            Role(*(_text(tag.get(name)) for name in ("tag", "role", "thumb", "tagKey")))
+            for tag in _rows(row.get(LISTS["actor"]))
+        ),
+        frozenset(_text(one.get("name")) for one in _rows(row.get("Field")) if _is_true(one.get("locked"))),
         whole,
     )
+
+
+def _is_id(value: str) -> bool:
+    return value.isascii() and value.isdigit()
+
+
+def _is_true(value: object) -> bool:
+    return _text(value).lower() in {"1", "true"}
 
 
 def _rows(value: object) -> list[Mapping[str, object]]:

@@ -6,34 +6,40 @@ edit of an item in edit.py. Nothing here deletes an item or unlocks a field.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Delivered
+from stash_courier.worker.destinations import Delivered, Step
 from stash_courier.worker.destinations.media.api import still_there, vanished
+from stash_courier.worker.destinations.media.attempts import Attempts
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
+from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
+from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import State, wanted_state, would_change
-from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
-from stash_courier.worker.destinations.plex.edit import PlexEdit, edit_for, needs_whole
+from stash_courier.worker.destinations.media.state import would_change
+from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
+from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import Options
+from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
+from stash_courier.worker.fields import label
 from stash_courier.worker.stash.covers import Cover
 
-SCAN_SECONDS = NEGATIVE_SECONDS  # how long one scan of a folder serves all missing scenes in it
+APART_SECONDS = 20.0  # at least, between two scans of a folder that is searched for missing scenes
+POSTER = "thumb"  # the poster's name among an item's locks
 
 
-def make(connection: Connection, cover: Cover) -> Plex:
+def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Plex:
     """The destination of a connection."""
-    return Plex(connection, cover)
+    return Plex(connection, cover, clock=clock)
 
 
 class Plex(MediaDestination):
@@ -50,20 +56,22 @@ class Plex(MediaDestination):
         self._libraries: Libraries = Libraries(self._api, server.host, options.libraries, clock)
         super().__init__(connection, server, self._api, self._libraries, cover if options.images else None)
         self._options = options
-        self._clock = clock
+        self._rules = Rules(options.add_only, options.respect_locks)
+        self._attempts = Attempts()
         self._finder = Finder(self._api, self._libraries, connection.policy.concurrency, clock)
-        self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
-        self._lock = threading.Lock()
+        self._scans = Scans(clock, delay=0.0, apart=APART_SECONDS)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
-        """Looks up the items of many scenes, and reads them together where a listing may have cut them."""
-        wanted: dict[int, State] = {}
+        """Looks up the items of many scenes, and reads those together of which a listing doesn't show enough."""
+        wanted: dict[int, Wanted] = {}
         lookups: dict[int, tuple[int, tuple[Place, ...]]] = {}
         for delivery, scene in jobs:
             if scene is not None:
-                wanted[delivery.row_id] = wanted_state(scene, self._options.skip_fields)
+                wanted[delivery.row_id] = wanted_for(scene, self._options)
                 lookups[delivery.row_id] = (scene.id, places(delivery, scene, self._path_map))
-        self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id]))
+        self._finder.prepare(
+            lookups, lambda row_id, item: needs_whole(item, wanted[row_id], self._rules, Record())
+        )
 
     def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Updates the scene's item. For a deleted scene only a scan of its folder is started."""
@@ -75,29 +83,38 @@ class Plex(MediaDestination):
                 self._libraries.forget()
             raise
 
+    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+        """As of all media servers. It also names the libraries of TV shows, which aren't searched."""
+        for step in super().test(scenes, show_scene=show_scene):
+            series = self._libraries.no_series() if step.name == "libraries" and step.status == "ok" else ""
+            yield replace(step, text=step.text + series)
+
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
-            failed = self._absent(scene, where, lambda: self._scan(where, unless_just_done=True))
+            failed = self._absent(delivery, scene, where, lambda: self._announce(where))
+            failed.message += self._libraries.no_series(where)
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
-        wanted = wanted_state(scene, self._options.skip_fields)
-        item, edit = self._compare(item, wanted)
-        self._apply(item, wanted, edit)
-        key = item.key
-
-        def send(image: bytes, _: str) -> None:
-            self._api.upload_poster(key, image)
-
-        return Delivered(self._send_cover(delivery, scene, key, record, send).encode())
+        wanted = wanted_for(scene, self._options)
+        item = self._read_if_needed(item, wanted, record)
+        if not _is_of(item, where):
+            return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
+        edit = edit_for(item, wanted, self._rules, record, self._attempts.ours(scene.id, record.fields))
+        if edit:
+            self._attempts.begin(scene.id, edit.record.fields)
+            self._apply(item, wanted, edit, record)
+        record, left = self._poster(delivery, scene, item, edit.record)
+        self._attempts.end(scene.id)
+        notes = frozenset({LOCKED_FIELDS} if edit.left or left else ())
+        return Delivered(record.encode(), notes)
 
     def _delete(self, where: Sequence[Place]) -> None:
-        self._scan(where)
+        for folder, section in self._folders(where).values():
+            self._api.scan(section, folder)
 
-    def _compare(self, item: PlexItem, wanted: State) -> tuple[PlexItem, PlexEdit]:
-        if needs_whole(item, wanted):
-            item = self._read(item)
-        return item, edit_for(item, wanted, add_only=self._options.add_only)
+    def _read_if_needed(self, item: PlexItem, wanted: Wanted, record: Record) -> PlexItem:
+        return self._read(item) if needs_whole(item, wanted, self._rules, record) else item
 
     def _read(self, item: PlexItem) -> PlexItem:
         read = self._api.read([item]).get(item.key)
@@ -105,14 +122,18 @@ class Plex(MediaDestination):
             raise vanished(self._server, str(item))
         return read
 
-    def _apply(self, item: PlexItem, wanted: State, edit: PlexEdit) -> None:
+    def _apply(self, item: PlexItem, wanted: Wanted, edit: PlexEdit, record: Record) -> None:
         """Sends the edit, repeatedly if the server executes only one removal per request."""
-        while edit:
+        if edit.rating is not None:
+            self._api.rate(item, edit.rating)
+        # What is locked after the first request and wasn't left alone, we have locked.
+        wanted, rules = wanted.without(edit.left), replace(self._rules, respect_locks=False)
+        while edit.parameters:
             self._api.edit(item, edit.parameters)
             if len(edit.removals) < 2:
                 return
             item = self._read(item)
-            rest = edit_for(item, wanted, add_only=self._options.add_only)
+            rest = edit_for(item, wanted, rules, record)
             if not rest.removals:
                 return
             if len(rest.removals) >= len(edit.removals):
@@ -123,28 +144,40 @@ class Plex(MediaDestination):
                 )
             edit = rest
 
-    def _scan(self, where: Sequence[Place], *, unless_just_done: bool = False) -> bool:
-        """Starts scans of the folders of these files. False if no library contains them."""
-        folders = {
-            (section.key, split(place.server)[0]): section
+    def _poster(self, delivery: Delivery, scene: Scene, item: PlexItem, record: Record) -> tuple[Record, bool]:
+        """Sends the cover if it has changed. Returns the record then, and whether the owner locked the poster.
+
+        An upload locks the poster too. So a lock is the owner's if the item has no cover from us.
+        """
+        if not self._may_send_cover(delivery, scene):
+            return record, False
+        if self._options.respect_locks and not record.cover:
+            item = item if item.whole else self._read(item)
+            if POSTER in item.locked:
+                return record, True
+
+        def send(image: bytes, _: str) -> None:
+            self._api.upload_poster(item, image)
+
+        return self._send_cover(delivery, scene, item.key, record, send), False
+
+    def _announce(self, where: Sequence[Place]) -> float | None:
+        """Has the folders of these files scanned, as ``Scans.ask``. None if no library contains them."""
+        waits = [
+            self._scans.ask(key, folder, partial(self._api.scan, section))
+            for key, (folder, section) in self._folders(where).items()
+        ]
+        return min(waits, default=None)
+
+    def _folders(self, where: Sequence[Place]) -> dict[tuple[str, str], tuple[str, Section]]:
+        """The folders of these files and their libraries, by both."""
+        found = (
+            (split(place.server)[0], section)
             for place in where
             for section in self._libraries.get()
             if section.may_hold(place.server)
-        }
-        for (key, folder), section in folders.items():
-            if not unless_just_done or self._is_due(key, folder):
-                self._api.scan(section, folder)
-        return bool(folders)
-
-    def _is_due(self, key: str, folder: str) -> bool:
-        """Whether a scan of the folder is due. If so, it counts as started, which spares other scenes one."""
-        now = self._clock()
-        with self._lock:
-            self._scanned = {known: at for known, at in self._scanned.items() if now - at < SCAN_SECONDS}
-            if (key, folder) in self._scanned:
-                return False
-            self._scanned[key, folder] = now
-            return True
+        )
+        return {(section.key, folder): (folder, section) for folder, section in found}
 
     def _about(self) -> str:
         name, version = self._api.about()
@@ -157,10 +190,18 @@ class Plex(MediaDestination):
         item = self._finder.find(scene.id, where)
         if item is None:
             return []  # removed a moment ago
-        item, edit = self._compare(item, wanted_state(scene, self._options.skip_fields))
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
-        return [found, *would_change(edit.changes)]
+        if not _is_of(item, where):
+            return [
+                found,
+                f"It would not be written: the item has {len(item.files)} files, and only the scene of the first "
+                f'one, {item.files[0]}, is. "Split Apart" in Plex gives each file an item of its own.',
+            ]
+        wanted = wanted_for(scene, self._options)
+        item = self._read_if_needed(item, wanted, Record())
+        edit = edit_for(item, wanted, self._rules, Record())
+        return [found, *would_change(edit.changes), *_left_alone(edit)]
 
     def _shown(self) -> Iterator[Shown]:
         for section in self._libraries.get():
@@ -174,3 +215,19 @@ class Plex(MediaDestination):
             for name in names:
                 for item in self._api.files_named(section, name):
                     yield from item.files
+
+
+def _left_alone(edit: PlexEdit) -> Iterator[str]:
+    if edit.left:
+        yield (
+            f"Locked in Plex, and left alone unless their values came from here: {', '.join(edit.left)}. "
+            f"{label(Options, 'respect_locks')} decides that."
+        )
+
+
+def _is_of(item: PlexItem, where: Sequence[Place]) -> bool:
+    """Whether an item is the scene's with these files: it has the first file of the item's first version.
+
+    An item may have several files, as versions or parts. Scenes of the others must not write into it in turns.
+    """
+    return any(same_path(first, place.server) for first in item.files[:1] for place in where)

@@ -1,103 +1,200 @@
-"""The edit that writes a scene's fields to a Plex item: only what differs, with removals, locked. Pure."""
+"""The edit that writes a scene's fields to a Plex item: only what differs, with removals, locked. Pure.
+
+Plex's own refresh leaves locked fields alone, but an edit overwrites them, so respecting an owner's locks is up to
+us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if it
+still has the value that we last wrote, or the one that we would write now.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.state import (
-    Change,
-    FieldChange,
-    State,
-    list_change,
-    same_text,
-)
-from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem
+from stash_courier.worker.destinations.media.attempts import Ours
+from stash_courier.worker.destinations.media.record import Record, digest
+from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_name, same_text
+from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem, Role
+from stash_courier.worker.destinations.plex.wanted import Wanted
 
-# The fields of State that Plex has, and their names in edits.
+# Our fields, and their names in edits, in the order in which they are sent.
 SCALARS = {
     "title": "title",
     "details": "summary",
     "date": "originallyAvailableAt",
     "studio": "studio",
-    "rating": "userRating",
+    "date_added": "addedAt",
 }
-LISTS = {"performers": "actor", "tags": "genre", "groups": "collection", "director": "director"}
-FIELDS = (*SCALARS, *LISTS)
-ADDED_ONLY = {"groups"}  # the owner may have put the item into other collections
+LISTS = {
+    "performers": "actor",
+    "tags": "genre",
+    "labels": "label",
+    "director": "director",
+    "collections": "collection",
+}
+# Owners put items into collections, and share libraries by labels. So only names that we added are ever removed.
+SHARED = ("labels", "collections")
+RATING = "userRating"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How fields are written, as the owner wants it."""
+
+    add_only: bool = False  # nothing is removed from lists
+    respect_locks: bool = True
 
 
 @dataclass
 class PlexEdit:
     """One edit. False if there is nothing to change."""
 
+    record: Record  # what the item has from us once the edit is made
     parameters: dict[str, str] = field(default_factory=dict)  # in the order in which they are sent
     changes: list[FieldChange] = field(default_factory=list)
     removals: list[str] = field(default_factory=list)  # names to remove, from all lists
+    rating: float | None = None  # the rating to set; None: it is right, or left alone
+    left: list[str] = field(default_factory=list)  # fields that keep another value, because the owner locked them
 
     def __bool__(self) -> bool:
-        return bool(self.parameters)
+        return bool(self.parameters) or self.rating is not None
 
 
-def needs_whole(item: PlexItem, wanted: State) -> bool:
-    """Whether a listing may have cut a list of the item that is compared."""
-    return not item.whole and any(
-        len(item.lists[name]) >= SHOWN for what, name in LISTS.items() if getattr(wanted, what) is not None
+def needs_whole(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) -> bool:
+    """Whether an item from a listing has to be read: a list may have been cut, or an edit depends on its locks."""
+    if item.whole:
+        return False
+    return (
+        "labels" in wanted.lists  # it isn't known whether listings show them
+        or any(len(item.lists[LISTS[what]]) >= SHOWN for what in wanted.lists)
+        or bool(edit_for(item, wanted, rules, record))
     )
 
 
-def edit_for(item: PlexItem, wanted: State, *, add_only: bool) -> PlexEdit:
-    """The edit that turns an item with whole lists into the wanted state.
+def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record, ours: Ours = ()) -> PlexEdit:
+    """The edit that turns a whole item into the wanted one.
 
-    Wanted fields that are None are left alone. With ``add_only``, nothing is removed from lists.
+    Args:
+        item: as it was read.
+        wanted: the scene's values.
+        rules: how they are written.
+        record: what the item has from us.
+        ours: fields and digests of values that it may have from us; those of the record if there are no others.
     """
-    edit = PlexEdit()
-    for what, name in SCALARS.items():
-        _compare_scalar(edit, what, name, item.scalars.get(name, ""), _text(what, wanted))
-    for what, name in LISTS.items():
-        value = getattr(wanted, what)
-        if value is not None:
-            names = ((value,) if value else ()) if isinstance(value, str) else value
-            change = list_change(item.lists[name], names, add_only=add_only or what in ADDED_ONLY)
-            if change:
-                _change_list(edit, what, item.lists[name], change)
-    return edit
+    editor = _Editor(item, rules, record, ours or record.fields.items())
+    for what in SCALARS:
+        if what in wanted.scalars:
+            editor.write_scalar(what, wanted.scalars[what])
+    for what in LISTS:
+        if what in wanted.lists:
+            editor.write_list(what, wanted.lists[what])
+    if wanted.rating is not None:
+        editor.write_rating(wanted.rating)
+    return editor.edit()
 
 
-def _text(what: str, wanted: State) -> str | None:
-    """A scalar as Plex writes it; None to leave it alone."""
-    if what == "date":
-        # Plex stores full dates only, and a made-up day would be wrong.
-        return wanted.date if not wanted.date else wanted.day
-    if what == "rating":
-        return None if wanted.rating is None else f"{wanted.rating:g}" if wanted.rating else ""
-    value: str | None = getattr(wanted, what)
-    return value
+class _Editor:
+    """Makes an edit, field by field."""
+
+    def __init__(self, item: PlexItem, rules: Rules, record: Record, ours: Ours) -> None:
+        self._item = item
+        self._rules = rules
+        self._record = record
+        self._ours = ours
+        self._fields = dict(record.fields)
+        self._added = {"labels": record.labels, "collections": record.collections}
+        self._edit = PlexEdit(record)
+
+    def edit(self) -> PlexEdit:
+        """The edit as far as it got."""
+        labels, collections = self._added["labels"], self._added["collections"]
+        self._edit.record = replace(self._record, fields=self._fields, labels=labels, collections=collections)
+        return self._edit
+
+    def write_scalar(self, what: str, wanted: str) -> None:
+        name = SCALARS[what]
+        current = self._item.scalars.get(name, "")
+        if same_text(current, wanted):
+            self._fields[what] = digest(wanted)
+        elif not self._is_owners(what, name, current):
+            self._change(what, name, current, wanted, {f"{name}.value": wanted})
+
+    def write_list(self, what: str, wanted: Sequence[str]) -> None:
+        name = LISTS[what]
+        current = self._item.lists[name]
+        change = self._list_change(what, current, wanted)
+        if not change:
+            if wanted or not self._is_added_to(what):
+                self._fields[what] = digest(current)
+            return
+        if self._is_owners(what, name, current):
+            return
+        after = [*(tag for tag in current if tag not in change.removed), *change.added]
+        # All names, not only the new ones: a list that is sent replaces the item's. So python-plexapi's
+        # ``editTags`` sends them all, and its pull request 151 says why.
+        entries = _cast(self._item, change) if what == "performers" else _tags(name, after)
+        if change.removed:
+            # As python-plexapi does: each name is quoted, joined by commas, and later quoted again as a parameter.
+            entries[f"{name}[].tag.tag-"] = ",".join(quote(tag, errors="replace") for tag in change.removed)
+        self._edit.removals += change.removed
+        self._change(what, name, current, after, entries)
+        if what in SHARED:
+            known = (one for one in self._added[what] if _has(after, one))
+            self._added[what] = tuple(dict.fromkeys([*known, *change.added]))
+
+    def write_rating(self, wanted: float) -> None:
+        """Stars have no lock."""
+        current = self._item.scalars.get(RATING, "")
+        if not _same_number(current, wanted):
+            self._edit.rating = wanted
+            self._edit.changes.append(("rating", current, f"{wanted:g}" if wanted else ""))
+
+    def _list_change(self, what: str, current: Sequence[str], wanted: Sequence[str]) -> Change:
+        change = list_change(current, wanted, add_only=self._rules.add_only)
+        if what not in SHARED:
+            return change
+        return Change(change.added, tuple(name for name in change.removed if _has(self._added[what], name)))
+
+    def _is_added_to(self, what: str) -> bool:
+        return what in SHARED or (what in LISTS and self._rules.add_only)
+
+    def _is_owners(self, what: str, name: str, current: object) -> bool:
+        """Whether the owner locked a field that would change. If so, that is noted."""
+        if not self._rules.respect_locks or name not in self._item.locked:
+            return False
+        # A list that is only added to has names of the owner, so its value says nothing. There a lock that was set
+        # before our first edit is the owner's.
+        ours = {value for known, value in self._ours if known == what}
+        if digest(current) in ours or (ours and self._is_added_to(what)):
+            return False
+        self._edit.left.append(what)
+        return True
+
+    def _change(self, what: str, name: str, before: object, after: object, parameters: Mapping[str, str]) -> None:
+        self._edit.parameters |= {**parameters, f"{name}.locked": "1"}
+        self._edit.changes.append((what, before, after))
+        self._fields[what] = digest(after)
 
 
-def _compare_scalar(edit: PlexEdit, what: str, name: str, current: str, wanted: str | None) -> None:
-    if wanted is None or same_text(current, wanted) or (what == "rating" and _same_number(current, wanted)):
-        return
-    edit.parameters |= {f"{name}.value": wanted, f"{name}.locked": "1"}
-    edit.changes.append((what, current, wanted))
+def _tags(name: str, tags: Sequence[str]) -> dict[str, str]:
+    return {f"{name}[{n}].tag.tag": tag for n, tag in enumerate(tags)}
 
 
-def _same_number(one: str, other: str) -> bool:
+def _cast(item: PlexItem, change: Change) -> dict[str, str]:
+    """The whole entries of those who stay: without its role, an entry would lose it."""
+    kept = (one for one in item.cast if one.name not in change.removed)
+    entries: dict[str, str] = {}
+    for n, one in enumerate([*kept, *map(Role, change.added)]):
+        entries |= one.parameters(n)
+    return entries
+
+
+def _has(names: Sequence[str], name: str) -> bool:
+    return any(same_name(name, one) for one in names)
+
+
+def _same_number(current: str, wanted: float) -> bool:
     try:
-        return float(one or 0) == float(other or 0)
+        return float(current or 0) == wanted
     except ValueError:
         return False
-
-
-def _change_list(edit: PlexEdit, what: str, current: Sequence[str], change: Change) -> None:
-    name = LISTS[what]
-    # All names, not only the new ones: a server that takes them for the whole list loses nothing.
-    after = [*(tag for tag in current if tag not in change.removed), *change.added]
-    edit.parameters |= {f"{name}[{n}].tag.tag": tag for n, tag in enumerate(after)}
-    if change.removed:
-        # As python-plexapi does: each name is quoted, joined by commas, and later quoted again as a parameter.
-        edit.parameters[f"{name}[].tag.tag-"] = ",".join(quote(tag, errors="replace") for tag in change.removed)
-    edit.parameters[f"{name}.locked"] = "1"
-    edit.removals += change.removed
-    edit.changes.append((what, current, after))

@@ -1,7 +1,7 @@
 """Finds a scene's item in Plex: by its exact path, in the libraries that the owner named. Reads only.
 
 A scene costs one lookup, in the library that contains its path. A batch of scenes is looked up in advance, and
-items that a listing may have cut are read together in one request.
+items of which a listing doesn't show enough are read together in one request.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.libraries import Cached
+from stash_courier.worker.destinations.media.libraries import Cached, described
 from stash_courier.worker.destinations.media.places import Place, ambiguous, same_path
 from stash_courier.worker.destinations.media.state import same_name
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
@@ -32,21 +32,33 @@ class Libraries(Cached[tuple[Section, ...]]):
         self._api = api
         self._host = host
         self._names = names
+        self._series: tuple[Section, ...] = ()  # as of the last request
+
+    def no_series(self, where: Sequence[Place] = ()) -> str:
+        """A sentence, after a space, about the libraries of TV shows, or those that hold one of these places."""
+        found = [s for s in self._series if not where or any(s.holds(place.server) for place in where)]
+        return f" Libraries of TV shows are not supported: {described(found)}." if found else ""
 
     def _choose(self) -> tuple[Section, ...]:
-        usable = [s for s in self._api.sections() if s.type == "movie"]
+        sections = self._api.sections()
+        self._series = tuple(s for s in sections if s.type == "show")
+        usable = [s for s in sections if s.type == "movie"]
         if not usable:
-            raise self._failed('of movies or other videos. Add one, or check "Token"')
+            raise self._failed(f'of movies or other videos. Add one, or check "Token".{self.no_series()}')
         titles = [s.name for s in usable]
-        names = split_names(self._names, titles)
+        names = split_names(self._names, [s.name for s in sections])
         for name in names:
             if not any(same_name(name, title) for title in titles):
                 there = ", ".join(titles)
-                raise self._failed(f'"{name}" of movies or other videos. Correct "Libraries": it has {there}')
+                series = any(same_name(name, s.name) for s in self._series)
+                why = ", and libraries of TV shows are not supported" if series else ""
+                raise self._failed(
+                    f'"{name}" of movies or other videos{why}. Correct "Libraries": it has {there}.'
+                )
         return tuple(s for s in usable if not names or any(same_name(name, s.name) for name in names))
 
     def _failed(self, what: str) -> DeliveryFailed:
-        return DeliveryFailed(Failure.DESTINATION, f"Plex at {self._host} has no library {what}.")
+        return DeliveryFailed(Failure.DESTINATION, f"Plex at {self._host} has no library {what}")
 
 
 class Finder:
@@ -82,13 +94,13 @@ class Finder:
         return None
 
     def prepare(
-        self, jobs: Mapping[int, tuple[int, Sequence[Place]]], may_be_cut: Callable[[int, PlexItem], bool]
+        self, jobs: Mapping[int, tuple[int, Sequence[Place]]], needs_read: Callable[[int, PlexItem], bool]
     ) -> None:
         """Looks up a batch and keeps the results for a few seconds. Lookups that fail are left to ``find``.
 
         Args:
             jobs: scene id and places to look at, by row id of the delivery.
-            may_be_cut: whether an item from a listing has to be read before it can be compared.
+            needs_read: whether an item from a listing has to be read.
         """
         server_failed = threading.Event()  # the remaining lookups are skipped
         found: dict[int, PlexItem | None] = {}
@@ -104,8 +116,10 @@ class Finder:
 
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="plex lookup") as threads:
             list(threads.map(look_up, jobs))  # list() raises what a thread raised
-        cut = [item for row_id, item in found.items() if item is not None and may_be_cut(row_id, item)]
-        whole = {} if server_failed.is_set() else self._read(cut)
+        some = [
+            item for row_id, item in found.items() if item is not None and item.has_id and needs_read(row_id, item)
+        ]
+        whole = {} if server_failed.is_set() else self._read(some)
         now = self._clock()
         with self._lock:
             self._prepared = {row: one for row, one in self._prepared.items() if now < one[0]}

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
 from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
-from stash_courier.worker.destinations.plex.edit import FIELDS
-from stash_courier.worker.fields import switch, text
+from stash_courier.worker.fields import choice, switch, text
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Plex (experimental)"
 HELP = "Writes each scene's fields to its item in Plex. Tested against a simulated server only."
+
+# The fields of a scene that Plex has, as "skip_fields" calls them.
+FIELDS = ("title", "details", "date", "studio", "performers", "tags", "groups", "director", "rating")
+
+TagsAs = Literal["genres", "labels", "both"]
+Collections = Literal["groups", "studio", "both", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +28,46 @@ class Options:
     key: str = key("Token", "The X-Plex-Token of the server's owner.")
     libraries: str = text(
         "Libraries",
-        "The names of the libraries to search for scenes, separated by semicolons or commas.",
+        "The names of the libraries to search for scenes, separated by semicolons or commas. Libraries of TV "
+        "shows are not supported.",
         unset="all libraries of movies and other videos",
         example="Films; Home videos",
     )
     skip_fields: Selection = selection(FIELDS, "all but the rating are sent and locked in Plex")
+    tags_as: TagsAs = choice(
+        "Tags become",
+        "What a scene's tags are in Plex. What an earlier choice wrote stays. Of an item's labels, only those "
+        "that were added from here are removed.",
+        {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"},
+        unset="genres",
+    )
+    collections: Collections = choice(
+        "Collections",
+        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were "
+        "added from here, and no collection is deleted.",
+        {
+            "groups": "One for each group",
+            "studio": "One for each studio",
+            "both": "For groups and studios",
+            "none": "None",
+        },
+        unset="one for each group",
+    )
     add_only: bool = add_only(
         "Adds tags, performers and director to an item in Plex and removes none. What was added there by hand "
         "stays."
+    )
+    respect_locks: bool = switch(
+        "Leave locked fields alone",
+        "Leaves a field alone that is locked in Plex, unless its value came from here, and a locked poster. "
+        "Switched off, locked fields are overwritten.",
+        on=True,
+        unset="on",
+    )
+    date_added: bool = switch(
+        "Send the date added",
+        "Writes when Stash got a scene as the date on which Plex says that it was added.",
+        unset="off, Plex's own date stays",
     )
     images: bool = switch(
         "Send covers",
