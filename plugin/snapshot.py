@@ -35,6 +35,7 @@ class Snapshot:
     last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
     absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
+    notes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by id: scenes with each note
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
@@ -92,6 +93,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
         absent=ledger.count_absent(conn),
+        notes=ledger.count_notes(conn),
         stash_slow=stored(control.STASH_SLOW),
     )
 

@@ -137,6 +137,7 @@ class DeliveryFailed(Exception):
         status: the HTTP status, if an answer came.
         answer: the first 2 KB of the answer, without secrets.
         retry_after: seconds that the destination asked us to wait, at most 24 h.
+        again_in: with NOT_THERE_YET, seconds until it makes sense to look again; None: as retry.py says.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class DeliveryFailed(Exception):
         status: int | None = None,
         answer: str = "",
         retry_after: float | None = None,
+        again_in: float | None = None,
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -154,3 +156,4 @@ class DeliveryFailed(Exception):
         self.status = status
         self.answer = answer
         self.retry_after = retry_after
+        self.again_in = again_in

@@ -59,7 +59,7 @@ class Delivery:
     at: float  # wall time of the first event it covers, unix seconds
     counted_attempts: int = 0  # attempts that count toward the limit
     attempts: int = 0  # all attempts since the newest event; the position in the retry schedule
-    not_found: int = 0  # attempts that ended with "not there yet"
+    not_found: int = 0  # seconds that it has waited for the media server to have the item
     path: str = ""  # destroy only, as in SceneEvent
     oshash: str = ""
     checksum: str = ""

@@ -15,7 +15,8 @@ from stash_courier.queue import statements as sql
 DELETED_ROWS = 1000  # in one transaction
 
 
-# filtered: never sent, a filter excludes it; absent: skipped, the media server doesn't have it
+# filtered: never sent, because a filter or the destination excludes it; absent: skipped, the media server doesn't
+# have it
 Outcome = Literal["sent", "filtered", "absent"]
 
 
@@ -30,7 +31,8 @@ class Sent:
     fetched_at: float  # wall time at which Stash was asked, unix seconds
     path: str  # the scene's path as Stash sees it
     outcome: Outcome
-    cover: bytes = b""  # digest of the cover that the item got from us; b"": none, or not known
+    record: bytes | None = None  # what the destination wants to know next time; None: as stored, or there is none
+    notes: frozenset[str] = frozenset()  # what the owner must know of it; see destinations/media/notes.py
 
 
 def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | None:
@@ -38,16 +40,20 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
     row = conn.execute(sql.SENT_FIND, (destination, scene_id)).fetchone()
     if row is None:
         return None
-    seq, updated_at, fetched_at, path, outcome, cover = row
-    cover = cover if isinstance(cover, bytes) else b""
-    return Sent(destination, scene_id, seq, _text(updated_at), fetched_at, _text(path), outcome, cover)
+    seq, updated_at, fetched_at, path, outcome, record, notes = row
+    times = _text(updated_at), fetched_at
+    known = record if isinstance(record, bytes) else None
+    return Sent(destination, scene_id, seq, *times, _text(path), outcome, known, _notes(notes))
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended. A filtered scene that was sent stays sent; without a cover the stored one
-    stays."""
+    """Remembers how a delivery ended. Its notes replace the stored ones.
+
+    A filtered scene that was sent stays sent, and without a record the stored one stays.
+    """
     texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
-    row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.cover or None)
+    notes = "\n".join(sorted(codec.storable(" ".join(note.split())) for note in sent.notes))
+    row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.record, notes or None)
     conn.execute(sql.SENT_WRITE, row)
 
 
@@ -76,6 +82,16 @@ def count_absent(conn: sqlite3.Connection) -> dict[str, int]:
     return dict(conn.execute(sql.SENT_COUNT_ABSENT))
 
 
+def count_notes(conn: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """How many scenes of each destination have each note. Reads an index of only those that have some."""
+    found: dict[str, dict[str, int]] = {}
+    for destination, notes, count in conn.execute(sql.SENT_COUNT_NOTES):
+        counts = found.setdefault(destination, {})
+        for note in _notes(notes):
+            counts[note] = counts.get(note, 0) + count
+    return found
+
+
 def highest(conn: sqlite3.Connection, destination: str) -> int:
     """The highest scene id of a destination, 0 if it has none."""
     return conn.execute(sql.SENT_HIGHEST, (destination,)).fetchone()[0] or 0
@@ -102,6 +118,10 @@ def delete(conn: sqlite3.Connection, destination: str) -> int:
 def _storable(text: str) -> str | bytes:
     """A text as SQLite accepts it. A path may hold a lone surrogate; then the text is stored as bytes."""
     return text.encode("utf-8", "surrogatepass") if codec.storable(text) != text else text
+
+
+def _notes(stored: object) -> frozenset[str]:
+    return frozenset(stored.split("\n")) if stored and isinstance(stored, str) else frozenset()
 
 
 def _text(stored: str | bytes) -> str:

@@ -65,6 +65,17 @@ QUEUE_4_ABSENT = """
 CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 """
 
+# The ledger's cover becomes part of a record, as media/record.py encodes it. Attempts of a delivery that waits for
+# its item become the seconds that it has waited.
+QUEUE_5_RECORDS = """
+ALTER TABLE sent RENAME COLUMN cover TO record;
+UPDATE sent SET record = CAST('{"cover":"' || lower(hex(record)) || '"}' AS BLOB) WHERE record IS NOT NULL;
+ALTER TABLE sent ADD COLUMN notes TEXT;
+CREATE INDEX sent_notes ON sent (destination, notes) WHERE notes IS NOT NULL;
+UPDATE ack_queue_deliveries SET not_found = CASE not_found WHEN 1 THEN 30 WHEN 2 THEN 90 WHEN 3 THEN 210
+    WHEN 4 THEN 450 WHEN 5 THEN 930 WHEN 6 THEN 1830 WHEN 7 THEN 3630 ELSE 7230 END WHERE not_found != 0;
+"""
+
 # Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.
 DLQ_3_GROUPS = """
 ALTER TABLE dead_letters ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
@@ -109,7 +120,7 @@ CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
 
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
-    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT),
+    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT, QUEUE_5_RECORDS),
     files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS, DLQ_4_UNREPORTED),
 }
 

@@ -5,7 +5,7 @@ The worker's statements are in statements.py.
 
 from __future__ import annotations
 
-VERSION = 4  # PRAGMA user_version of queue.db; migrate.py upgrades older files
+VERSION = 5  # PRAGMA user_version of queue.db; migrate.py upgrades older files
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
@@ -33,7 +33,7 @@ CREATE TABLE {DELIVERIES} (
     priority INTEGER NOT NULL DEFAULT 0,    -- 0 an edit, 1 a dead letter sent again or a sweep's find, 2 bulk
     counted_attempts INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
-    not_found INTEGER NOT NULL DEFAULT 0,
+    not_found INTEGER NOT NULL DEFAULT 0,   -- seconds of waiting for the media server to have the item
     generation INTEGER NOT NULL DEFAULT 0,  -- moves between here and dlq.db
     suspect INTEGER NOT NULL DEFAULT 0,     -- 1: the worker died while it was sent; 2: twice, so it runs alone
     deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker while only this was sent
@@ -59,9 +59,11 @@ CREATE TABLE sent (                         -- the ledger
     fetched_at REAL NOT NULL,
     path TEXT NOT NULL,                     -- as Stash sees it
     outcome TEXT NOT NULL,                  -- sent, filtered, absent: see ledger.py
-    cover BLOB,                             -- SHA-256 of the cover that the item has from us; see stash/covers.py
+    record BLOB,                            -- what the destination wants to know at the next delivery
+    notes TEXT,                             -- what the owner must know of it, one a line; NULL if there is nothing
     PRIMARY KEY (destination, scene_id)) WITHOUT ROWID;
 CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
+CREATE INDEX sent_notes ON sent (destination, notes) WHERE notes IS NOT NULL;
 
 CREATE TABLE destinations (destination TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE control (key TEXT PRIMARY KEY, value TEXT NOT NULL);

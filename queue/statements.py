@@ -196,17 +196,19 @@ UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 # The ledger
 
 SENT_FIND = """
-SELECT seq, updated_at, fetched_at, path, outcome, cover FROM sent WHERE destination = ? AND scene_id = ?"""
+SELECT seq, updated_at, fetched_at, path, outcome, record, notes FROM sent
+WHERE destination = ? AND scene_id = ?"""
 # Stores how a delivery ended. What was sent and is filtered now stays "sent": its destroy must be sent too.
-# A cover stays until there is another, or the item is gone.
+# A record stays until there is another, or the item is gone. Notes are about the last delivery.
 SENT_WRITE = """
-INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome, cover)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET
+INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome, record, notes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET
     seq = max(seq, excluded.seq), updated_at = excluded.updated_at, fetched_at = excluded.fetched_at,
     path = excluded.path, outcome = CASE excluded.outcome
         WHEN 'filtered' THEN CASE outcome WHEN 'sent' THEN 'sent' ELSE 'filtered' END
         ELSE excluded.outcome END,
-    cover = CASE excluded.outcome WHEN 'absent' THEN NULL ELSE coalesce(excluded.cover, cover) END"""
+    record = CASE excluded.outcome WHEN 'absent' THEN NULL ELSE coalesce(excluded.record, record) END,
+    notes = excluded.notes"""
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
@@ -216,6 +218,9 @@ SELECT scene_id FROM sent INDEXED BY sent_absent
 WHERE outcome = 'absent' AND destination = ? AND scene_id > ? ORDER BY scene_id LIMIT ?"""
 SENT_COUNT_ABSENT = """
 SELECT destination, count(*) FROM sent INDEXED BY sent_absent WHERE outcome = 'absent' GROUP BY destination"""
+SENT_COUNT_NOTES = """
+SELECT destination, notes, count(*) FROM sent INDEXED BY sent_notes
+WHERE notes IS NOT NULL GROUP BY destination, notes"""
 SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > ?"
 SENT_DELETE = """
 DELETE FROM sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
@@ -12,7 +12,8 @@ from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
-from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.destinations import Loaded, field_label
+from stash_courier.worker.destinations.media import notes
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
@@ -56,6 +57,8 @@ class Standing:
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
     absent: int = 0  # skipped scenes, which the server doesn't have
+    notes: Mapping[str, int] = field(default_factory=dict)  # how many scenes have each note; see media/notes.py
+    remarks: tuple[str, ...] = ()  # the notes in sentences
 
     @property
     def troubled(self) -> bool:
@@ -79,6 +82,7 @@ class Standing:
             "next_try": self.next_try,
             "last_success": self.last_success,
             "not_on_server": self.absent,
+            "notes": dict(self.notes),
         }
 
     def line(self, snapshot: Snapshot) -> str:
@@ -105,6 +109,7 @@ class Standing:
             advice,
             counts(self.backlog, now),
             f"Not on the server: {self.absent:,}." if self.absent else "",
+            *self.remarks,
             "" if next_try is None else f"Next try: {ahead(next_try - now)}.",
             f"Last error: {sentence(self.reason)}" if well and self.backlog.retrying and self.reason else "",
             f"Last delivery: {ago(now - self.last_success)}." if well and self.last_success is not None else "",
@@ -152,8 +157,17 @@ def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     if loaded is not None:
         hidden = {name for name in snapshot.healths if named(snapshot, name, loaded)}
         names = {*snapshot.backlog, *loaded.entries, *hidden}
-    absent = snapshot.absent
-    return [replace(standing(snapshot, name, loaded), absent=absent.get(name, 0)) for name in sorted(names)]
+    return [_noted(standing(snapshot, name, loaded), snapshot, loaded) for name in sorted(names)]
+
+
+def _noted(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Standing:
+    """The same with what the ledger counts of this connection."""
+    name = one.destination
+    entry = None if loaded is None else loaded.entries.get(name)
+    kind, values = (entry.kind, entry.values) if entry else ("", {})
+    counts = snapshot.notes.get(name, {})
+    remarks = notes.sentences(counts, lambda key: field_label(kind, key, values))
+    return replace(one, absent=snapshot.absent.get(name, 0), notes=counts, remarks=tuple(remarks))
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:

@@ -155,6 +155,13 @@ def after_success(health: Health, now: float, *, probe: bool = False, notice: bo
     return well
 
 
+def after_answer(health: Health, *, probe: bool) -> Health:
+    """Health after an answer that is neither a success nor a failure. It shows that the destination works."""
+    if probe:
+        health = replace(health, forced=False)
+    return health if health.state == "gone" else replace(health, state="well", until=0.0, probes=0, since=0.0)
+
+
 def after_failure(
     health: Health, error: DeliveryFailed, delivery: Delivery, now: float, *, probe: bool, rng: Callable[[], float]
 ) -> tuple[Health, tuple[int, ...]]:
@@ -184,7 +191,7 @@ def after_failure(
     if health.state == "gone":
         return health, ()
     if row.alive:
-        return replace(health, state="well", until=0.0, probes=0, since=0.0), ()
+        return after_answer(health, probe=probe), ()
     if health.state == "ill":
         return (_after_probe(health, error, now, rng) if probe else health), ()
     counted_before = (*health.streak, *health.repeats)

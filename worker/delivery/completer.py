@@ -22,9 +22,11 @@ from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.http.redact import redact
 
 LONGEST_BUG = 2048  # characters of a bug's message in the history; its dead letter has all of it
+NOTHING = Delivered()
 DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class _Found(NamedTuple):
     """What failed attempts led to."""
 
     burials: list[_Burial]
-    skipped: list[Delivery]  # not on the server
+    skipped: list[Delivery]  # not on the server, or not to be written there
 
 
 class DeadlyDeliveryError(Exception):
@@ -84,10 +86,9 @@ class Completer:
                 name = outcome.delivery.destination
                 before = healths.get(name, outcome.pool.health)
                 if outcome.error is None:
-                    self._end(outcome.delivery, outcome.scene, "sent", outcome.cover)
-                    delivered.append(outcome.delivery)
-                    notice = outcome.delivery.event == troubles.NOTICE
-                    health = breaker.after_success(before, now, probe=outcome.probe, notice=notice)
+                    self._end(outcome.delivery, outcome.scene, outcome.done.outcome, outcome.done)
+                    (delivered if outcome.done.outcome == "sent" else found.skipped).append(outcome.delivery)
+                    health = self._succeeded(outcome, before, now)
                 else:
                     health, took = self._failed(outcome, outcome.error, before, now, found)
                     if took:
@@ -103,6 +104,14 @@ class Completer:
             outcome.pool.recorded(outcome)
         self._burials += found.burials
         self._update_dlq([*delivered, *found.skipped])
+
+    def _succeeded(self, outcome: Outcome, before: Health, now: float) -> Health:
+        if outcome.done.outcome == "filtered":  # nothing was accepted
+            what = troubles.subject(outcome.delivery.scene_id), outcome.delivery.destination
+            log.info("%s isn't written to %s: %s", *what, ", ".join(sorted(outcome.done.notes)))
+            return breaker.after_answer(before, probe=outcome.probe)
+        notice = outcome.delivery.event == troubles.NOTICE
+        return breaker.after_success(before, now, probe=outcome.probe, notice=notice)
 
     def _give_back(
         self, name: str, scenes: Sequence[int], since: float, burials: list[_Burial], now: float
@@ -124,7 +133,7 @@ class Completer:
                         replace(job, counted_attempts=tried, history=job.history[:-1]), now, job.history[-1]
                     )
 
-    def _end(self, delivery: Delivery, scene: Scene | None, how: End, cover: bytes = b"") -> None:
+    def _end(self, delivery: Delivery, scene: Scene | None, how: End, done: Delivered = NOTHING) -> None:
         """Removes a delivery, and notes in the ledger what its destination got."""
         conn, name = self._queue.connection, delivery.destination
         self._queue.done(delivery)
@@ -132,7 +141,8 @@ class Completer:
             ledger.forget(conn, name, delivery.scene_id)
         elif how != "superseded":
             times = scene.updated_at, scene.fetched_at
-            ledger.write(conn, Sent(name, delivery.scene_id, delivery.seq, *times, scene.path, how, cover))
+            row = Sent(name, delivery.scene_id, delivery.seq, *times, scene.path, how, done.record, done.notes)
+            ledger.write(conn, row)
 
     def _failed(
         self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, found: _Found

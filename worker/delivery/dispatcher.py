@@ -256,8 +256,8 @@ class Dispatcher:
             else:
                 verdict = filters.judge(delivery, scene, sent, pool.connection.shared)
             if verdict.kind == "deliver":
-                cover = sent.cover if sent else b""
-                ready.setdefault(pool.destination.id, []).append(Job(verdict.delivery, scene, cover, probe))
+                record = sent.record if sent and sent.record else b""
+                ready.setdefault(pool.destination.id, []).append(Job(verdict.delivery, scene, record, probe))
             else:
                 ended.append((delivery, scene, verdict.kind))
         if late:

@@ -11,7 +11,7 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
@@ -21,7 +21,7 @@ from stash_courier.queue.marks import Marks, Slot
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.destinations import Destination, Digests, Prepares
+from stash_courier.worker.destinations import Delivered, Destination, Digests, Prepares
 
 # Jobs that threads take until the loop looks again, for one thread and for each more: so many requests still start
 # after a person pressed "Pause", and so many outcomes are not recorded at a kill. At a receiver that takes longer
@@ -36,7 +36,7 @@ class Job:
 
     delivery: Delivery
     scene: Scene | None  # as Stash has it now; None for a destroy and a notice
-    cover: bytes = b""  # digest of the cover that the item has from us
+    record: bytes = b""  # what the scene's last delivery returned as its record
     probe: bool = False  # it probes a destination that is held
 
 
@@ -48,8 +48,8 @@ class Outcome:
     delivery: Delivery
     scene: Scene | None
     probe: bool
-    error: DeliveryFailed | None  # None: the destination accepted it
-    cover: bytes = b""  # digest of the cover that the item has from us now; b"": as before
+    error: DeliveryFailed | None  # None: the destination did what ``done`` says
+    done: Delivered = field(default_factory=Delivered)
 
     @property
     def stops(self) -> bool:
@@ -287,16 +287,16 @@ class Pool:
         yield from (self._attempt(slot, job, batch) for job, batch in taken)
 
     def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:
-        def deliver() -> bytes:
+        def deliver() -> Delivered:
             batch.prepare(slot)
             slot.set((job.delivery.row_id,))
-            return self.destination.deliver(job.delivery, job.scene, job.cover)
+            return self.destination.deliver(job.delivery, job.scene, job.record)
 
-        cover, error = _tried(deliver)
-        return Outcome(self, job.delivery, job.scene, job.probe, error, cover or b"")
+        done, error = _tried(deliver)
+        return Outcome(self, job.delivery, job.scene, job.probe, error, done or Delivered())
 
 
-def _tried(send: Callable[[], bytes | None]) -> tuple[bytes | None, DeliveryFailed | None]:
+def _tried(send: Callable[[], Delivered | None]) -> tuple[Delivered | None, DeliveryFailed | None]:
     """What sending returned, and how it failed."""
     try:
         return send(), None

@@ -5,6 +5,8 @@ The rules for each class of failure are in queue/failures.py. What happens to th
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,9 +14,9 @@ from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Policy
 
-# Seconds between attempts while a media server doesn't have the item. Either it scans the file within minutes, or
-# the path map is wrong.
-NOT_FOUND_SECONDS = (30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
+# Seconds between attempts while a media server doesn't have the item, unless it is known when to look again.
+# Either it scans the file within these two hours, or the path map is wrong.
+NOT_FOUND_SECONDS = (30, 60, 120, 240, 480, 900, 1800, 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,11 @@ def decide(
         case "bury":
             return Decision(True, tried, now)
         case "wait for scan":
-            waiting = replace(tried, not_found=tried.not_found + 1)
             waits = scene is None or policy.waits_for(scene, now)
-            if not waits or waiting.not_found > len(NOT_FOUND_SECONDS):
+            if not waits or tried.not_found >= sum(NOT_FOUND_SECONDS):
                 skip = policy.absent == "skip"
-                return Decision(not skip, waiting, now, skip)
-            return later(waiting, NOT_FOUND_SECONDS, waiting.not_found)
+                return Decision(not skip, tried, now, skip)
+            return _until_scanned(tried, error, now, rng)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
             if counted.counted_attempts >= policy.attempts:
@@ -76,6 +77,18 @@ def decide(
             return later(counted, policy.schedule, counted.counted_attempts)
         case "wait":
             return later(tried, policy.schedule, tried.attempts)
+
+
+def _until_scanned(tried: Delivery, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Decision:
+    """Lets a delivery wait until its file may have been scanned."""
+    if error.again_in is None:
+        ends = itertools.accumulate(NOT_FOUND_SECONDS)
+        seconds = next(n for n, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if tried.not_found < end)
+        spread = seconds * jitter(rng)
+    else:
+        spread = seconds = max(math.ceil(error.again_in), 1)
+    waiting = replace(tried, not_found=tried.not_found + seconds)
+    return Decision(False, waiting, now + max(spread, error.retry_after or 0.0))
 
 
 def jitter(rng: Callable[[], float]) -> float:

@@ -56,6 +56,19 @@ def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str 
     return Step(name, "fail", " ".join(filter(None, (failed.message, advice, said))), field)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a destination did with a delivery."""
+
+    # Handed in at the scene's next delivery to this destination. The engine doesn't read it. None: as before.
+    record: bytes | None = None
+    # What was left alone, or what the owner must know: "code" or "code:detail", counted in status. They replace
+    # those of the last delivery. The codes are in media/notes.py.
+    notes: frozenset[str] = frozenset()
+    # filtered: the scene isn't written there, and that is no failure. It is neither tried again nor a success.
+    outcome: Literal["sent", "filtered"] = "sent"
+
+
 class Destination(Protocol):
     """One configured destination. Its methods are called from several threads at once."""
 
@@ -67,16 +80,13 @@ class Destination(Protocol):
     def fingerprint(self) -> str:
         """A digest of the kind's own fields. When it changes, the destination's health is reset."""
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Sends the scene's current state; returns once the destination has accepted it.
 
         Args:
             delivery: what happened to the scene.
             scene: as Stash has it now; None for a destroy and a notice, and only then.
-            cover: digest of the cover that the item has from us; b"" if it has none.
-
-        Returns:
-            The digest of the cover that the item has from us now; b"" if none was sent or checked.
+            record: what the last delivery of this scene returned as its record; b"" if there is none.
 
         Raises:
             DeliveryFailed: what kind of failure it was, in a sentence.

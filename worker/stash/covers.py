@@ -1,6 +1,6 @@
 """Covers for the destinations that show them: fetched from Stash, and told apart by a digest.
 
-Sends nothing to a destination. Which cover an item has is in the ledger's column ``cover``.
+Sends nothing to a destination. Which cover an item has is in its record; see destinations/media/record.py.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def image_type(image: bytes) -> str | None:
     return next((name for signature, name in _SIGNATURES if image.startswith(signature)), None)
 
 
-def cover_digest(server: str, item: str, image: bytes) -> bytes:
-    """Identifies a cover that an item got from us; SHA-256, 32 bytes.
+def cover_digest(server: str, item: str, image: bytes) -> str:
+    """Identifies a cover that an item got from us; SHA-256 as 64 hex digits.
 
     Another server (by URL) has none of our covers, nor has an item that was scanned again and so has a new id.
     """
-    return hashlib.sha256(f"{server}\n{item}\n".encode("utf-8", "replace") + image).digest()
+    return hashlib.sha256(f"{server}\n{item}\n".encode("utf-8", "replace") + image).hexdigest()

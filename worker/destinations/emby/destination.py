@@ -11,11 +11,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
@@ -34,7 +37,13 @@ class Emby(MediaDestination):
         libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
         super().__init__(connection, server, self._api, libraries)
 
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:  # noqa: ARG002
+    def _update(
+        self,
+        delivery: Delivery,  # noqa: ARG002
+        scene: Scene,
+        where: Sequence[Place],
+        record: Record,  # noqa: ARG002
+    ) -> Delivered:
         """Makes Emby read the scene's file again."""
         found = self._find(scene.id, where)
         if found is None:
@@ -48,7 +57,7 @@ class Emby(MediaDestination):
         self._api.notify("Modified", [place.server])
         with still_there(self._server, str(item)):
             self._api.refresh(item)
-        return b""
+        return Delivered()
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._api.notify("Deleted", [place.server for place in where])
@@ -76,6 +85,10 @@ class Emby(MediaDestination):
             return []  # removed a moment ago
         place, item = found
         return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed; no field is written."]
+
+    def _shown(self) -> Iterator[Shown]:
+        """How Emby shows versions and parts isn't verified, so each file counts as an item of its own."""
+        return (Shown(path, "own") for path in self._api.files())
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:  # noqa: ARG002  # can't be asked for file names
         return self._api.files()

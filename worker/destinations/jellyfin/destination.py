@@ -7,19 +7,23 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.stash.covers import Cover
@@ -32,6 +36,8 @@ def make(connection: Connection, cover: Cover) -> Jellyfin:
 
 class Jellyfin(MediaDestination):
     """One Jellyfin server."""
+
+    _report_rules = Rules(stack=stack)
 
     def __init__(self, connection: Connection, cover: Cover) -> None:
         options: Options = connection.options
@@ -54,11 +60,11 @@ class Jellyfin(MediaDestination):
         except DeliveryFailed:
             pass  # each delivery makes its own lookup then, and reports what is wrong
 
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         paths = [place.server for place in where]
         if self._options.refresh_only:
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
-            return b""
+            return Delivered()
         found = self._find(scene.id, where)
         if not found.items:
 
@@ -74,7 +80,8 @@ class Jellyfin(MediaDestination):
                 if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
                     self._api.set_image(item, image, media_type)
 
-            return self._send_cover(delivery, scene, item["Id"], cover, show)
+            record = self._send_cover(delivery, scene, item["Id"], record, show)
+        return Delivered(record.encode())
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._api.notify("Deleted", [place.server for place in where])
@@ -123,6 +130,9 @@ class Jellyfin(MediaDestination):
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *would_change(self._edit(item, scene).changes)]
+
+    def _shown(self) -> Iterator[Shown]:
+        return shown(self._api)
 
     def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
         return self._lookup.files()

@@ -1,6 +1,6 @@
-"""What the destinations for media servers share: the frame of a delivery, covers, and the test of a connection.
+"""What the destinations for media servers share: the frame of a delivery, covers, the test, the library report.
 
-The test changes nothing. Why scenes are missing is found out in trial.py.
+Test and report change nothing. Why scenes are missing is found out in trial.py.
 """
 
 from __future__ import annotations
@@ -8,20 +8,24 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Step, failed_step
+from stash_courier.worker.destinations import Delivered, Step, failed_step
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
 from stash_courier.worker.destinations.media.places import Place, file_name, not_there_yet, places
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
+PROGRESS_FILES = 500
 
 
 class MediaDestination(abc.ABC):
@@ -34,6 +38,7 @@ class MediaDestination(abc.ABC):
     """
 
     libraries_field = ""  # the connection's field that names libraries
+    _report_rules = Rules()
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class MediaDestination(abc.ABC):
         self._cover = cover
         self.close = api.close
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Updates the scene's item, or reports that its file is gone.
 
         Raises:
@@ -62,10 +67,10 @@ class MediaDestination(abc.ABC):
                 several items have it.
         """
         if scene is not None:
-            return self._update(delivery, scene, self._places(scene), cover)
+            return self._update(delivery, scene, self._places(scene), Record.decode(record))
         if where := places(delivery, None, self._path_map):  # else its last path is unknown
             self._delete(where)
-        return b""
+        return Delivered()
 
     def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:  # noqa: ARG002
         """Reports which server answers, whether it accepts the key, its libraries, and which scenes it has."""
@@ -96,11 +101,28 @@ class MediaDestination(abc.ABC):
         except DeliveryFailed as failed:
             yield failed_step("scenes", failed)
 
+    def library_report(self, scenes: Iterable[Scene], progress: Callable[[int], None]) -> LibraryReport:
+        """What the server has of these scenes. Changes nothing.
+
+        ``progress`` is told now and then how many files of the server were read.
+
+        Raises:
+            DeliveryFailed: the server can't be asked.
+        """
+        survey = Survey(self._path_map, self._libraries.get(), self._report_rules)
+        for scene in scenes:
+            survey.add(scene)
+        for count, shown in enumerate(self._shown(), 1):
+            survey.saw(shown)
+            if count % PROGRESS_FILES == 0:
+                progress(count)
+        return survey.result()
+
     # What each server does. Every method may raise DeliveryFailed.
 
     @abc.abstractmethod
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
-        """Updates the scene's item. Returns the digest of a cover that the item has from us."""
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
+        """Updates the scene's item. ``record`` is what the last delivery knew of it."""
 
     @abc.abstractmethod
     def _delete(self, where: Sequence[Place]) -> None:
@@ -124,6 +146,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
+
+    @abc.abstractmethod
+    def _shown(self) -> Iterator[Shown]:
+        """All files that the server shows, read page by page."""
 
     # Shared steps
 
@@ -151,19 +177,19 @@ class MediaDestination(abc.ABC):
         return not_there_yet(self._name, scene.id, where, outside, asked=asked, waits=waits)
 
     def _send_cover(
-        self, delivery: Delivery, scene: Scene, item: str, known: bytes, send: Callable[[bytes, str], None]
-    ) -> bytes:
-        """Sends the cover and its media type, unless the item has it from us. Returns its digest."""
+        self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
+    ) -> Record:
+        """Sends the cover and its media type, unless the item has it from us. Returns the new record."""
         if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
-            return b""
+            return record
         image = self._cover(scene.cover_url)
         media_type = image_type(image)
         if media_type is None:
-            return b""
+            return record
         digest = cover_digest(self._server.url, item, image)
-        if digest != known:
+        if digest != record.cover:
             send(image, media_type)
-        return digest
+        return replace(record, cover=digest)
 
     # The test's steps about scenes
 

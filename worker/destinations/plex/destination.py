@@ -13,10 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import Place, places, same_path
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import State, wanted_state, would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
@@ -62,17 +65,17 @@ class Plex(MediaDestination):
                 lookups[delivery.row_id] = (scene.id, places(delivery, scene, self._path_map))
         self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id]))
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Updates the scene's item. For a deleted scene only a scan of its folder is started."""
         try:
             with still_there(self._server, "the item or its library"):
-                return super().deliver(delivery, scene, cover)
+                return super().deliver(delivery, scene, record)
         except DeliveryFailed as failed:
             if failed.status == 404:
                 self._libraries.forget()
             raise
 
-    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], cover: bytes) -> bytes:
+    def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
             failed = self._absent(scene, where, lambda: self._scan(where, unless_just_done=True))
@@ -82,7 +85,11 @@ class Plex(MediaDestination):
         item, edit = self._compare(item, wanted)
         self._apply(item, wanted, edit)
         key = item.key
-        return self._send_cover(delivery, scene, key, cover, lambda image, _: self._api.upload_poster(key, image))
+
+        def send(image: bytes, _: str) -> None:
+            self._api.upload_poster(key, image)
+
+        return Delivered(self._send_cover(delivery, scene, key, record, send).encode())
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._scan(where)
@@ -154,6 +161,13 @@ class Plex(MediaDestination):
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
         return [found, *would_change(edit.changes)]
+
+    def _shown(self) -> Iterator[Shown]:
+        for section in self._libraries.get():
+            for versions in self._api.media(section):
+                for n, parts in enumerate(versions):
+                    yield from (Shown(path, "version" if n else "own") for path in parts[:1])
+                    yield from (Shown(path, "part") for path in parts[1:])
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:
         for section in self._libraries.get():

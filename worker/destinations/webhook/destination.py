@@ -16,7 +16,7 @@ from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Step, failed_step
+from stash_courier.worker.destinations import Delivered, Step, failed_step
 from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, sign
 from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
@@ -78,7 +78,7 @@ class Webhook:
             refused=Failure.REJECTED,
         )
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:  # noqa: ARG002
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:  # noqa: ARG002
         """Sends the scene's current state, that it is gone, or a message about trouble.
 
         Receivers may drop a message whose id they have seen, so one id means one content: it is made of the newest
@@ -90,7 +90,7 @@ class Webhook:
         """
         rendered = render(self._format, self._item(delivery, scene))
         self._send(f"{delivery.job_id}_{rendered.digest}", rendered)
-        return b""
+        return Delivered()
 
     @property
     def digest_above(self) -> int | None:

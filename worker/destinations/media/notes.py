@@ -1,0 +1,71 @@
+"""What the owner must know of scenes that were delivered to a media server, or left alone there: a table.
+
+A destination returns codes, as ``code`` or ``code:detail``; the ledger stores them, and status counts them. To add
+a code, add a row to ``NOTES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+LOCKED_FIELDS = "locked_fields"
+LOCKED_ITEM = "locked_item"
+HIDDEN_PEOPLE = "hidden_people"
+SHARED_ITEM = "shared_item"
+NFO = "nfo"  # its detail is the library's name
+NEVER_BY_NAME = "never_by_name"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How one code is reported."""
+
+    text: str  # what is counted; {detail} stands for the code's detail
+    advice: str = ""  # what to do; {switch} stands for the label of the field, in quotes
+    switch: str = ""  # the connection's field that changes it
+
+
+_UNLOCK = "To have what is locked overwritten, switch {switch} off."
+
+NOTES: Mapping[str, Note] = {
+    LOCKED_FIELDS: Note("Scenes with locked fields, which were left alone", _UNLOCK, "respect_locks"),
+    LOCKED_ITEM: Note("Scenes whose whole item is locked, which was left alone", _UNLOCK, "respect_locks"),
+    HIDDEN_PEOPLE: Note(
+        "Scenes whose people were left alone",
+        "The server hides somebody of their cast, who was probably renamed there. Writing the others would delete "
+        "that person from the cast.",
+    ),
+    SHARED_ITEM: Note(
+        "Scenes that weren't written, because the server shows their file as a version or part of another item",
+        'A library of type "Home videos and photos" gives each file an item of its own.',
+    ),
+    NFO: Note(
+        "Scenes in the library {detail}, where each update makes the server rewrite the .nfo beside the video",
+        "If other programs write these files, switch off the NFO saver of that library.",
+    ),
+    NEVER_BY_NAME: Note(
+        "Scenes whose file has a name or folder that the server never shows as an item",
+        "Rename or move these files.",
+    ),
+}
+
+
+def sentences(counts: Mapping[str, int], label: Callable[[str], str]) -> list[str]:
+    """The counts of one connection's notes, for a person.
+
+    Args:
+        counts: how many scenes have each code, as the ledger counts them.
+        label: the label of one of the connection's fields, in quotes.
+    """
+    return [_sentence(note, count, label) for note, count in sorted(counts.items())]
+
+
+def _sentence(note: str, count: int, label: Callable[[str], str]) -> str:
+    code, _, detail = note.partition(":")
+    known = NOTES.get(code)
+    if known is None:  # a later version of the plugin wrote it
+        return f"Scenes with the note {note}: {count:,}."
+    said = f"{known.text.replace('{detail}', detail)}: {count:,}."
+    advice = known.advice.replace("{switch}", label(known.switch)) if known.switch else known.advice
+    return f"{said} {advice}".strip()
