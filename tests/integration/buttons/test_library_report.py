@@ -56,6 +56,7 @@ def stash(tmp_path: Path) -> Iterator[StandInStash]:
             "films/Long/Long part1.mp4",
             "films/Long/Long part2.mp4",
             "films/Anna/late.mp4",
+            "films/Anna/one-scene.mp4",
             "elsewhere/a.mp4",
         ):
             server.add_scene(f"/media/{name}")
@@ -76,16 +77,18 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
         assert (server.posted, server.notified) == ([], [])
         assert {route.split()[0] for route in server.counts} == {"GET"}
     (found,) = pressed.output["connections"]
-    assert groups(found) == {"own": 3, "version": 1, "part": 1, "not_scanned": 1, "no_rule": 1}
+    assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
     examples = {group["group"]: [one["path"] for one in group["examples"]] for group in found["groups"]}
     assert examples["version"] == ["/media/films/Zoe/Zoe - City.mp4"]
     assert examples["part"] == ["/media/films/Long/Long part2.mp4"]
     assert examples["not_scanned"] == ["/media/films/Anna/late.mp4"]
+    assert examples["never"] == ["/media/films/Anna/one-scene.mp4"]
     assert examples["no_rule"] == ["/media/elsewhere/a.mp4"]
     assert pressed.output["ok"] is True
     assert not (buttons.folder / files.QUEUE_DB).exists()
     lines = pressed.output["lines"]
-    assert lines[0] == "Living room: scenes compared: 7."
+    assert lines[0] == "Living room: scenes compared: 8."
+    assert any('one-scene.mp4. Jellyfin takes a file whose name ends with "-scene"' in line for line in lines)
     assert "Living room: on the server as items of their own: 3." in lines
     assert any("not scanned yet: 1. Scan their library in Jellyfin." in line for line in lines)
     assert pressed.progress == sorted(pressed.progress)
@@ -100,7 +103,19 @@ def test_a_library_of_home_videos_has_no_versions(stash: StandInStash, buttons: 
         server.scan()
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY))
         (found,) = buttons.press("library_report").output["connections"]
-    assert groups(found) == {"own": 5, "part": 1, "no_rule": 1}
+    assert groups(found) == {"own": 5, "part": 1, "never": 1, "no_rule": 1}
+
+
+@pytest.mark.parametrize("path_map", [RULE, "/media/films => //nas/films"])
+def test_a_server_that_shows_network_paths(stash: StandInStash, buttons: Buttons, path_map: str) -> None:
+    """The path map may lead to the real paths, or to those that the server's answers show."""
+    with StandInJellyfin(version="12.0.0", libraries={"Films": ["/films"]}) as server:
+        server.substitutions = {"/films": "//nas/films"}
+        server.put(*(scene.path.replace("/media/films", "/films") for scene in stash.library.all()[:5]))
+        server.scan()
+        connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY, path_map=path_map))
+        (found,) = buttons.press("library_report").output["connections"]
+    assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
 
 
 def test_scenes_that_filters_leave_out_are_only_counted(stash: StandInStash, buttons: Buttons) -> None:
@@ -111,8 +126,8 @@ def test_scenes_that_filters_leave_out_are_only_counted(stash: StandInStash, but
         )
         pressed = buttons.press("library_report")
     (found,) = pressed.output["connections"]
-    assert (found["scenes"], found["left_out"]) == (2, 5)
-    assert groups(found) == {"not_scanned": 2}
+    assert (found["scenes"], found["left_out"]) == (3, 5)
+    assert groups(found) == {"never": 1, "not_scanned": 2}
     assert {level for level, _ in pressed.logged} == {"info"}
 
 
@@ -126,7 +141,7 @@ def test_plex_gives_versions_and_parts(stash: StandInStash, buttons: Buttons) ->
         (found,) = buttons.press("library_report").output["connections"]
         assert not server.requests("PUT")
         assert server.scans == []
-    assert groups(found) == {"own": 2, "version": 1, "not_scanned": 3, "no_rule": 1}
+    assert groups(found) == {"own": 2, "version": 1, "not_scanned": 4, "no_rule": 1}
 
 
 def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None:
@@ -135,7 +150,7 @@ def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None
         connections.store(buttons.folder, entry("emby", server.url, key=emby.KEY))
         (found,) = buttons.press("library_report").output["connections"]
         assert server.notices == []
-    assert groups(found) == {"own": 1, "not_scanned": 5, "no_rule": 1}
+    assert groups(found) == {"own": 1, "not_scanned": 6, "no_rule": 1}
 
 
 def test_one_server_can_be_chosen(stash: StandInStash, buttons: Buttons) -> None:

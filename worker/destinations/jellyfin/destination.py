@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
@@ -63,7 +64,6 @@ class Jellyfin(MediaDestination):
         super().__init__(connection, server, self._api, self._layout.libraries, cover if options.images else None)
         self._options = options
         self._scans = Scans(clock, delay=SCAN_DELAY)
-        self._report_rules = Rules(self._why_never, stack)
         self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
@@ -186,8 +186,15 @@ class Jellyfin(MediaDestination):
         why = self._layout.why_never(path)
         return why and f"{why}."
 
+    def _report_rules(self) -> Rules:
+        self._lookup.read_substitutions()
+        return Rules(self._why_never, stack, self._lookup.real)
+
     def _shown(self) -> Iterator[Shown]:
-        return shown(self._api)
+        for one in shown(self._api):
+            yield one
+            if (real := self._lookup.real(one.path)) != one.path:  # the path map may lead to either
+                yield replace(one, path=real, stack=one.stack and stack(real))
 
     def _files_named(self, names: Collection[str]) -> list[str]:
         return self._lookup.files_named(names)

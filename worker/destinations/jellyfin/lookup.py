@@ -117,6 +117,10 @@ class Lookup:
         """What the server itself calls a file, if this path is one that only its answers show."""
         return self._substitutions.real(path)
 
+    def read_substitutions(self) -> None:
+        """Reads what ``real`` needs, if that wasn't done in the last hour."""
+        self._substitutions.read()
+
     def keep_names(self, names: Iterable[str]) -> None:
         """``files_named`` will be asked for these names."""
         self._listing.keep(names)

@@ -38,7 +38,6 @@ class MediaDestination(abc.ABC):
     """
 
     libraries_field = ""  # the connection's field that names libraries
-    _report_rules = Rules()
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class MediaDestination(abc.ABC):
         Raises:
             DeliveryFailed: the server can't be asked.
         """
-        survey = Survey(self._path_map, self._libraries.get(), self._report_rules)
+        survey = Survey(self._path_map, self._libraries.get(), self._report_rules())
         for scene in scenes:
             survey.add(scene)
         for count, shown in enumerate(self._shown(), 1):
@@ -150,6 +149,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
+
+    def _report_rules(self) -> Rules:
+        """What the library report must know of this kind of server."""
+        return Rules()
 
     @abc.abstractmethod
     def _shown(self) -> Iterator[Shown]:

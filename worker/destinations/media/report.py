@@ -91,12 +91,17 @@ def _nothing(_: str) -> str:
     return ""
 
 
+def _same(path: str) -> str:
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a kind of server does with the files of its libraries, by their paths."""
 
     never: Callable[[str], str] = _nothing  # a sentence: why it will never show the file; "" if it may
     stack: Callable[[str], str] = _nothing  # equal for the files that may be parts of one item; "" for others
+    real: Callable[[str], str] = _same  # what the server itself calls a file that its answers call otherwise
 
 
 @dataclass(slots=True)
@@ -173,14 +178,15 @@ class Survey:
             return ("outside" if any(place.rule for place in where) else "no_rule"), ""
         if any(_digest(stack) in self._stacks for place in where if (stack := self.rules.stack(place.server))):
             return "part", ""
-        reasons = [self.rules.never(place.server) for place in where]
+        reasons = [self.rules.never(self.rules.real(place.server)) for place in where]
         return ("never", reasons[0]) if all(reasons) else ("not_scanned", self._holder(where))
 
     def _in_library(self, where: Sequence[Place]) -> bool:
-        return any(library.may_hold(place.server) for library in self.libraries for place in where)
+        return any(one.may_hold(self.rules.real(place.server)) for one in self.libraries for place in where)
 
     def _holder(self, where: Sequence[Place]) -> str:
-        names = (one.name for one in self.libraries if any(one.holds(place.server) for place in where))
+        paths = [self.rules.real(place.server) for place in where]
+        names = (one.name for one in self.libraries if any(map(one.holds, paths)))
         name = next(names, "")
         return f"Its library is {name}." if name else ""
 
