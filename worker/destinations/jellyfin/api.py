@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from stash_courier.queue.failures import DeliveryFailed
@@ -93,6 +93,48 @@ class JellyfinApi(MediaApi):
         """
         self._write("POST", f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
 
+    def has_image(self, item_id: str) -> bool:
+        """Whether an item has a primary image now; also of a person."""
+        answer = self._get(f"/Items/{item_id}/Images")
+        images = read_json(answer, self._server)
+        if not isinstance(images, list) or not all(isinstance(one, dict) for one in images):
+            raise self._unexpected(answer, "no list of images")
+        return any(image.get("ImageType") == "Primary" for image in images)
+
+    def collections(self, start: int) -> list[JellyfinItem]:
+        """A page of the listing of all collections, with ids, names and paths. The last is shorter than PAGE."""
+        query = {"recursive": "true", "includeItemTypes": "BoxSet", "fields": "Path"}
+        return self._page(query, start)
+
+    def collected(self, collection: str, start: int) -> list[JellyfinItem]:
+        """A page of what is in a collection, with ids. The last page is shorter than PAGE.
+
+        Without ``recursive`` an API key is shown nothing (Folder.GetItemsInternal: the linked items are left out).
+        """
+        return self._page({"parentId": collection, "recursive": "true", "collapseBoxSetItems": "false"}, start)
+
+    def create_collection(self, name: str, item_id: str) -> str:
+        """Makes a collection with one item; returns its id.
+
+        Jellyfin keeps it in a folder that is named after it. If that folder is there, the collection in it is
+        replaced and its items are lost (CollectionManager.CreateCollectionAsync).
+        """
+        url = f"{self._server.url}/Collections?{urlencode({'name': name, 'ids': item_id})}"
+        answer = self._client.request("POST", url, headers={**self._headers, "Accept": JSON}, body=b"")
+        content = read_json(answer, self._server)
+        found = str(content.get("Id")) if isinstance(content, dict) else ""
+        if not _ID.fullmatch(found):
+            raise self._unexpected(answer, "no collection")
+        return found
+
+    def collect(self, collection: str, item_id: str) -> None:
+        """Adds an item to a collection. 204 also if it is in it; 400 if there is no such collection or item."""
+        self._write("POST", f"/Collections/{collection}/Items?ids={item_id}", b"")
+
+    def take_out(self, collection: str, item_id: str) -> None:
+        """Takes an item out of a collection, which stays. 204 also if it isn't in it; 400 as in ``collect``."""
+        self._write("DELETE", f"/Collections/{collection}/Items?ids={item_id}")
+
     def about(self) -> str:
         """Product, version and name of the server."""
         answer = self._get("/System/Info", fixed_url=True)
@@ -111,6 +153,11 @@ class JellyfinApi(MediaApi):
         ):
             raise self._unexpected(answer, "no libraries")
         return [Library(str(one.get("Name")), tuple(map(str, one.get("Locations") or ()))) for one in content]
+
+    def _page(self, query: Mapping[str, str], start: int) -> list[JellyfinItem]:
+        shown = dict.fromkeys(("enableImages", "enableUserData", "enableTotalRecordCount"), "false")
+        order = {"sortBy": "SortName", "startIndex": str(start), "limit": str(PAGE)}
+        return self._items({**query, **shown, **order})[1]
 
     def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
         answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
+from stash_courier.worker.destinations.jellyfin.collections import Collections
 from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, JellyfinItem, edit_for, known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
+from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
@@ -43,6 +46,9 @@ class Jellyfin(MediaDestination):
         super().__init__(connection, server, self._api, libraries, cover if options.images else None)
         self._options = options
         self._lookup = Lookup(self._api)
+        self._collections = Collections(self._api, options.collections, add_only=options.add_only)
+        seconds = connection.policy.timeout_seconds
+        self._person_images = PersonImages(self._api, cover, seconds) if options.person_images else None
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""
@@ -77,7 +83,10 @@ class Jellyfin(MediaDestination):
                     self._api.set_image(item, image, media_type)
 
             record = self._send_cover(delivery, scene, item["Id"], record, show)
-        return Delivered(record.encode())
+        collected = self._collections.update(item, scene, record.collections)
+        if self._person_images:
+            self._person_images.send(item, scene.performers)
+        return Delivered(replace(record, collections=collected.record).encode(), collected.notes)
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._api.notify("Deleted", [place.server for place in where])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
 from stash_courier.worker.destinations.jellyfin.items import FIELDS
 from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
-from stash_courier.worker.fields import Problem, switch
+from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
 HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
+
+Which = Literal["none", "studio", "groups", "both"]  # what becomes a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,23 @@ class Options:
         "Send covers",
         "Sends a scene's cover as the primary image when it has changed.",
         unset="off, images are left alone",
+    )
+    collections: Which = choice(
+        "Collections",
+        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
+        "Scenes are taken out only if they were added by Stash Courier, and no collection is deleted.",
+        {
+            "none": "None",
+            "studio": "One for each studio",
+            "groups": "One for each group",
+            "both": "For studios and groups",
+        },
+        unset="collections are left alone",
+    )
+    person_images: bool = switch(
+        "Send images of performers",
+        "Sends a performer's image to the person in Jellyfin who has none. Images are never replaced.",
+        unset="off, images of persons are left alone",
     )
     absent: Absent = absent("Jellyfin")
 

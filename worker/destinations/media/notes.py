@@ -15,6 +15,7 @@ HIDDEN_PEOPLE = "hidden_people"
 SHARED_ITEM = "shared_item"
 NFO = "nfo"  # its detail is the library's name
 NEVER_BY_NAME = "never_by_name"
+NOT_COLLECTED = "not_collected"  # its detail is the collection's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ NOTES: Mapping[str, Note] = {
     NEVER_BY_NAME: Note(
         "Scenes whose file has a name or folder that the server never shows as an item",
         "Rename or move these files.",
+    ),
+    NOT_COLLECTED: Note(
+        "Scenes that were not added to the collection {detail}, because it isn't clear which one that is",
+        "The server has several collections of that name, or one that had it before; worker.log says more. Rename or "
+        "remove one of them there.",
     ),
 }
 
