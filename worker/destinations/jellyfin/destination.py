@@ -7,7 +7,7 @@ edit of an item in items.py. Nothing here deletes an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from stash_courier.queue.failures import DeliveryFailed
@@ -20,11 +20,13 @@ from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, Jelly
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.stash.covers import Cover
@@ -37,6 +39,8 @@ def make(connection: Connection, cover: Cover) -> Jellyfin:
 
 class Jellyfin(MediaDestination):
     """One Jellyfin server."""
+
+    _report_rules = Rules(stack=stack)
 
     def __init__(self, connection: Connection, cover: Cover) -> None:
         options: Options = connection.options
@@ -135,6 +139,9 @@ class Jellyfin(MediaDestination):
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
         return [found, *locked, *would_change(self._edit(item, scene).changes)]
+
+    def _shown(self) -> Iterator[Shown]:
+        return shown(self._api)
 
     def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
         return self._lookup.files()
