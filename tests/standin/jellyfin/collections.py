@@ -1,7 +1,7 @@
 """Collections (CollectionController, CollectionManager). Nothing here deletes one.
 
-A collection's id is computed from its folder, which is named after it when it is made. The owner may rename it; the
-folder keeps its name.
+A collection's id is computed from its folder, which is named after it when it is made. The owner may rename it;
+the folder keeps its name.
 """
 
 from __future__ import annotations

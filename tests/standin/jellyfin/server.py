@@ -248,9 +248,7 @@ class StandInJellyfin(State):
         start = int(query.get("startindex", 0))
         found = found[start:][: int(query.get("limit", total))]
         fields = frozenset(name.lower() for name in query.get("fields", "").split(","))
-        items = [
-            self.shown(one, fields) if one["Id"] in self.items else dto.shown(one, fields) for one in found
-        ]
+        items = [self.shown(one, fields) if one["Id"] in self.items else dto.shown(one, fields) for one in found]
         if query.get("enableimages", "true") == "true":
             items = list(map(self._with_image, items))
         counted = query.get("enabletotalrecordcount", "true") == "true"

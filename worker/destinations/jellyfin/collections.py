@@ -1,9 +1,8 @@
 """Studios and groups as collections: items are added, and only those that we added are taken out.
 
-No collection is ever deleted or replaced. Jellyfin keeps a collection in a folder that is named after it, also when
-it gets another name later, and a second one for the same folder replaces the first with all that is in it
-(CollectionManager.CreateCollectionAsync). So one is made only if no other has that folder. The sources of 10.8 to 12
-agree on this.
+No collection is ever deleted or replaced. Jellyfin keeps a collection in a folder that is named after it and keeps
+its name when the collection gets another one. A second collection for that folder replaces the first with all
+that is in it (CollectionManager.CreateCollectionAsync, 10.8 to 12). So none is made whose folder another one has.
 """
 
 from __future__ import annotations

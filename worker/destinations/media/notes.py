@@ -51,8 +51,8 @@ NOTES: Mapping[str, Note] = {
     ),
     NOT_COLLECTED: Note(
         "Scenes that were not added to the collection {detail}, because it isn't clear which one that is",
-        "The server has several collections of that name, or one that had it before; worker.log says more. Rename or "
-        "remove one of them there.",
+        "The server has several collections of that name, or one that had it before; worker.log says more. Rename "
+        "or remove one of them there.",
     ),
 }
 
