@@ -163,6 +163,25 @@ def test_a_renamed_collection_is_neither_replaced_nor_left(server: StandInJellyf
     assert contents(server) == {"My favorites": ["by hand.mkv", "1.mkv"]}
 
 
+def test_a_renamed_collection_whose_folder_does_not_tell_its_name(server: StandInJellyfin) -> None:
+    """A collection that we made is recognized under its new name by its id, also beside others of its old name."""
+    one, two, three = scenes(server, 3, studio=Named("9", "Studio / One"))
+    now = [1000.0]
+    with jellyfin(server, collections="studio") as ours:
+        ours._collections = Collections(ours._api, "studio", clock=lambda: now[0])
+        send(ours, one)
+        (box,) = server.collections.by_id.values()
+        box.name = "My favorites"
+        now[0] += 1000.0
+        assert send(ours, two).notes == frozenset()
+        for former in ("First", "Second"):
+            server.collections.by_id[owners(server, former, f"/media/movies/{former}.mkv")].name = "Studio / One"
+        now[0] += 1000.0
+        assert send(ours, three).notes == frozenset()
+    assert contents(server)["My favorites"] == ["0.mkv", "1.mkv", "2.mkv"]
+    assert made(server) == 1
+
+
 def test_a_removed_collection_stays_away(server: StandInJellyfin) -> None:
     """A collection that the owner removed isn't made again, neither for its scenes nor for new ones."""
     one, two, three = scenes(server, 3)
@@ -263,15 +282,16 @@ def test_threads_make_a_collection_once(server: StandInJellyfin) -> None:
 
 def test_a_new_collection_that_is_not_listed_yet(server: StandInJellyfin) -> None:
     """A collection that we made is used although the listing lacks it, since a second one would replace it."""
-    one, two = scenes(server, 2)
+    one, other, two = scenes(server, 3)
     now = [1000.0]
     server.collections.hides_new = True
     with jellyfin(server, collections="studio") as ours:
         ours._collections = Collections(ours._api, "studio", clock=lambda: now[0])
         send(ours, one)
-        now[0] += 30.0  # the listing is read again
+        now[0] += 30.0
+        send(ours, of_studio(other, "Another"))  # has the listing read again
         send(ours, two)
-    assert (made(server), contents(server)) == (1, {"Studio": ["0.mkv", "1.mkv"]})
+    assert (made(server), contents(server)) == (2, {"Studio": ["0.mkv", "2.mkv"], "Another": ["1.mkv"]})
 
 
 def test_a_server_that_does_not_show_what_is_in_a_collection(server: StandInJellyfin) -> None:

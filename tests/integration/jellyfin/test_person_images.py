@@ -121,6 +121,7 @@ def test_stash_placeholder_is_not_sent(server: StandInJellyfin, image: bytes) ->
         asked = pictures.asked.total()
         send(ours, added(server, 1))
     assert (server.images, pictures.asked.total()) == ({}, asked)
+    assert server.counts["GET /Items/{id}/Images"] == 0
 
 
 def test_a_stash_that_fails_does_not_fail_the_delivery(server: StandInJellyfin) -> None:
@@ -166,7 +167,7 @@ def test_a_hanging_stash_delays_one_delivery_for_its_timeout(server: StandInJell
     took = []
     with jellyfin(server, cover=hang, person_images=True, timeout_seconds=1) as ours:
         for number in range(3):
-            one = added(server, number)
+            one = added(server, number, performers=(f"Performer {number}",))
             began = time.monotonic()
             send(ours, one)
             took.append(time.monotonic() - began)

@@ -254,11 +254,11 @@ class Collections:
         return found
 
     def _listed(self, name: str, used: _Used | None) -> str | None:
-        if used and any(one.id == used.id for one in self._listing):
-            return used.id  # whatever its name is now
         same = [one for one in self._listing if same_text(one.name, name)]
         if len(same) == 1:
             return same[0].id
+        if used and any(one.id == used.id for one in self._listing):
+            return used.id  # the owner has renamed it or another one
         folder = _folder(name)
         there = [one for one in self._listing if _same_folder(one.folder, folder)]
         if same:
