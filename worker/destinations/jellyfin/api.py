@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from stash_courier.queue.failures import DeliveryFailed
@@ -110,10 +111,15 @@ class JellyfinApi(MediaApi):
             isinstance(one, dict) and isinstance(one.get("Locations") or [], list) for one in content
         ):
             raise self._unexpected(answer, "no libraries")
-        return [Library(str(one.get("Name")), tuple(map(str, one.get("Locations") or ()))) for one in content]
+        return [_library(one) for one in content]
 
-    def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
-        answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
+    def persons(self, item_id: str) -> list[JellyfinItem]:
+        """The persons in an item's cast, also those whom its ``People`` leave out."""
+        query = {"appearsInItemId": item_id, "enableImages": "false", "enableUserData": "false"}
+        return self._items(query, "/Persons")[1]
+
+    def _items(self, query: dict[str, str], path: str = "/Items") -> tuple[Answer, list[JellyfinItem]]:
+        answer = self._get(f"{path}?{urlencode(query, safe=',')}", fixed_url=True)
         content = read_json(answer, self._server)
         items = content.get("Items") if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(
@@ -124,3 +130,20 @@ class JellyfinApi(MediaApi):
 
     def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
         return super()._unexpected(answer, f"{what}; it must be Jellyfin 10.8 or newer")
+
+
+def _library(folder: dict[str, Any]) -> Library:
+    """A library with its options (MediaBrowser.Model.Configuration.LibraryOptions).
+
+    Without a list of savers the server's default applies, which is to save. What an option that is missing would say
+    is not known, so the worse is assumed.
+    """
+    options = folder.get("LibraryOptions")
+    options = options if isinstance(options, dict) else {}
+    savers = options.get("MetadataSavers")
+    return Library(
+        str(folder.get("Name")),
+        tuple(map(str, folder.get("Locations") or ())),
+        saves_nfo=not isinstance(savers, list) or any(str(one).casefold() == "nfo" for one in savers),
+        images_beside=options.get("SaveLocalMetadata") is not False,
+    )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stash_courier.worker.connections.model import Absent
-from stash_courier.worker.destinations.jellyfin.items import FIELDS
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, TagsAs
 from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
-from stash_courier.worker.fields import Problem, switch
+from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
@@ -31,10 +31,35 @@ class Options:
         "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added there "
         "by hand stays."
     )
+    tags_as: TagsAs = choice(
+        "Tags become",
+        "What a scene's tags are in Jellyfin. What an earlier choice wrote stays.",
+        {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
+        unset="tags",
+    )
+    respect_locks: bool = switch(
+        "Leave locked fields alone",
+        "Leaves a field alone that is locked in Jellyfin, unless its value came from here, and an item that is "
+        "locked as a whole. Switched off, locked fields are overwritten.",
+        on=True,
+        unset="on",
+    )
+    date_added: bool = switch(
+        "Send the date added",
+        'Writes when Stash got a scene as Jellyfin\'s "Date added".',
+        unset="off, Jellyfin's own date stays",
+    )
     images: bool = switch(
         "Send covers",
-        "Sends a scene's cover as the primary image when it has changed.",
+        "Sends a scene's cover as the primary image when it has changed. In a library that stores artwork beside "
+        "the media, this also needs the next switch.",
         unset="off, images are left alone",
+    )
+    images_beside_media: bool = switch(
+        "Send covers also into media folders",
+        "Also sends covers to libraries that store artwork in the media folders. There Jellyfin writes the cover as "
+        "folder.jpg, or poster.jpg with the video's name, and replaces yours.",
+        unset="off, these libraries get no covers",
     )
     absent: Absent = absent("Jellyfin")
 

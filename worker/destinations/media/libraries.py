@@ -22,6 +22,8 @@ class Library:
 
     name: str
     folders: tuple[str, ...] | None  # the server's paths; None if the server doesn't list them
+    saves_nfo: bool = False  # each update of an item rewrites the .nfo file beside its video
+    images_beside: bool = False  # images are stored beside the media, where they replace the owner's
 
     def __str__(self) -> str:
         """Name and folders, for the owner."""
@@ -35,6 +37,11 @@ class Library:
     def may_hold(self, path: str) -> bool:
         """Whether it holds the path, or its folders are unknown."""
         return self.folders is None or self.holds(path)
+
+
+def holding(path: str, libraries: Iterable[Library]) -> list[Library]:
+    """The libraries that contain a path of the server."""
+    return [one for one in libraries if one.holds(path)]
 
 
 def described(libraries: Iterable[Library]) -> str:
