@@ -47,8 +47,10 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
-    """Remembers how a delivery ended. A filtered scene that was sent stays sent, and without a record the stored one
-    stays. Notes replace the stored ones."""
+    """Remembers how a delivery ended. Its notes replace the stored ones.
+
+    A filtered scene that was sent stays sent, and without a record the stored one stays.
+    """
     texts = _storable(sent.updated_at), sent.fetched_at, _storable(sent.path)
     notes = "\n".join(sorted(codec.storable(" ".join(note.split())) for note in sent.notes))
     row = (sent.destination, sent.scene_id, sent.seq, *texts, sent.outcome, sent.record, notes or None)

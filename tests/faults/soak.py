@@ -30,7 +30,7 @@ from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker import destinations, fields, main
 from stash_courier.worker.connections.model import Connection, Entry
 from stash_courier.worker.connections.store import Store
-from stash_courier.worker.destinations import Step
+from stash_courier.worker.destinations import Delivered, Step
 from stash_courier.worker.fields import BadSetting, Value
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
@@ -130,7 +130,7 @@ class FakeDestination:
         self._tried = bytearray(scenes + 1)
         self._lock = threading.Lock()
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Accepts a delivery, or fails as the current outage says."""
         outage, lot = self.outage, random.Random(delivery.seq).random()
         if outage is not None and outage.failure is not None and lot < outage.share:
@@ -143,7 +143,7 @@ class FakeDestination:
             number = DESTROY if scene is None else int(scene.title)
             self.newest[delivery.scene_id] = max(self.newest[delivery.scene_id], number)
             self.accepted += 1
-        return b""
+        return Delivered()
 
     def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         """Is never called."""
@@ -512,8 +512,8 @@ ROWS = [
                 ),
                 Mutation(
                     "worker/delivery/pool.py",
-                    "        cover, error = _tried(deliver)\n",
-                    "        KEPT.append((job, bytes(2048)))\n        cover, error = _tried(deliver)\n",
+                    "        done, error = _tried(deliver)\n",
+                    "        KEPT.append((job, bytes(2048)))\n        done, error = _tried(deliver)\n",
                 ),
             ],
         ],

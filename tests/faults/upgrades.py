@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 from stash_courier.queue import dlq_statements, files, migrate, schema, store
 from stash_courier.worker.connections.store import Store
+from stash_courier.worker.destinations.media.record import Record
 from tests import ROOT
 from tests.faults.row import Mutation, Report, Row, copy_checkout
 from tests.faults.testbed import STALL_SECONDS, Testbed
@@ -34,10 +35,9 @@ from tests.support.press import states
 
 SAMPLES = ROOT / "tests" / "samples"
 DATABASES = (files.QUEUE_DB, files.DLQ_DB)
-EARLIER = (1, 2, 3)  # schema versions of both files in one earlier plugin
+EARLIER = (1, 2, 3, 4)  # schema versions of both files in one earlier plugin
 NEWEST = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
 REMOVED = "webhook:removed.example"
-DAY = 86_400.0
 FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
 # Columns of deliveries, by the names that they have had since version 3.
 RENAMED = {"attempts": "counted_attempts", "tries": "attempts"}
@@ -127,7 +127,7 @@ class Old:
                 for scene in self.scenes(kind)
             ),
         )
-        removed = {"state": "well", "removed_at": now - 31 * DAY}
+        removed = {"state": "well", "removed_at": now - 31 * 86_400.0}
         conn.execute("INSERT INTO destinations VALUES (?, ?)", (REMOVED, json.dumps(removed)))
         conn.execute("INSERT INTO control VALUES ('paused', ?)", (json.dumps(now - 60),))
 
@@ -225,7 +225,7 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files by table, without what version 3 changed: covers, groups, priority."""
+    """Every row of both files by table, without what later versions changed: records, notes, groups, priority."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
@@ -240,9 +240,10 @@ def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def covers(data: Path) -> dict[int, bytes]:
-    """The ledger's covers by scene."""
+    """The covers in the ledger's records, by scene."""
     with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
-        return dict(conn.execute("SELECT scene_id, cover FROM sent WHERE cover IS NOT NULL"))
+        rows = conn.execute("SELECT scene_id, record FROM sent WHERE record IS NOT NULL").fetchall()
+        return {scene: bytes.fromhex(Record.decode(record).cover) for scene, record in rows}
 
 
 def ungrouped(data: Path) -> int:
@@ -472,7 +473,7 @@ def _newer_plugin(target: Path) -> Path:
     """A later version of this plugin, whose files have the next schema version."""
     root = copy_checkout(target)
     for name, module, step in (
-        (files.QUEUE_DB, "schema", "QUEUE_4_ABSENT)"),
+        (files.QUEUE_DB, "schema", "QUEUE_5_RECORDS)"),
         (files.DLQ_DB, "dlq_statements", "DLQ_4_UNREPORTED)"),
     ):
         number = NEWEST[name]
@@ -576,6 +577,7 @@ ROWS = [
                 )
             ],
             [Mutation("queue/migrate.py", "_covers(path.with_name(COVERS_DB))", "[]")],
+            [Mutation("queue/migrate.py", "lower(hex(record))", "lower(hex('x'))")],
             [  # filters of an earlier version don't hold anything up
                 Mutation("worker/connections/quick_start.py", "    former = [key", "    former = [] and [key")
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from stash_courier.queue.dlq import DeadLetterQueue, Selection
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash.server import StandInStash
@@ -223,6 +225,23 @@ def test_an_upgrade_without_readable_covers(tmp_path: Path, covers: bytes | None
     queue = SceneQueue(tmp_path)
     assert ledger.find(queue.connection, DEST, 5) == Sent(DEST, 5, 1, "", 1.0, "/a", "sent")
     queue.close()
+
+
+def test_an_upgrade_keeps_how_long_a_delivery_has_waited(tmp_path: Path) -> None:
+    """A delivery that waits for a media server to have its item waits no two hours more after an upgrade."""
+    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
+        conn.executescript((ROOT / "tests" / "samples" / "queue-version-4.sql").read_text())
+        conn.executemany(
+            f"INSERT INTO {schema.DELIVERIES} (data, timestamp, status, destination, scene_id, event, seq, due, "
+            "not_found) VALUES (?, 1.0, 0, ?, ?, 'update', 1, 1.0, ?)",
+            [(json.dumps({"path": "", "oshash": "", "checksum": ""}), DEST, n + 1, n) for n in range(10)],
+        )
+    migrate.migrate(tmp_path)
+    with closing(SceneQueue(tmp_path)) as queue:
+        claimed = claim(queue, 10, START)
+    waited = {d.scene_id: d.not_found for d in claimed if isinstance(d, Delivery)}
+    ends = [0, *itertools.accumulate(NOT_FOUND_SECONDS)]
+    assert waited == {n + 1: ends[min(n, 8)] for n in range(10)}
 
 
 def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:

@@ -171,6 +171,21 @@ def test_a_probe_that_is_answered_about_its_item_makes_it_well(failure: Failure)
     assert after(ill(), failure, probe=True)[0].state == "well"
 
 
+def test_an_answer_about_one_item_is_neither_success_nor_failure() -> None:
+    """It shows that the server works, but not that it accepts scenes."""
+    assert breaker.after_answer(ill(), probe=True).state == "well"
+    health, _ = after(Health(last_success=5.0), Failure.REFUSED, 1)
+    health, _ = after(health, Failure.REFUSED, 2)
+    health = breaker.after_answer(health, probe=False)
+    assert (health.state, health.last_success) == ("well", 5.0)
+    health, took = after(health, Failure.REFUSED, 3)
+    assert (health.state, took) == ("ill", (1, 2))  # the last was not counted
+    gone, _ = after(Health(), Failure.GONE)
+    assert breaker.after_answer(gone, probe=False).state == "gone"
+    waits, _ = after(Health(), Failure.BUSY, retry_after=100.0)
+    assert breaker.may_send(breaker.after_answer(waits, probe=False), NOW + 1) == "nothing"
+
+
 def test_retry_after_holds_the_whole_destination() -> None:
     """A 429 with Retry-After holds the whole destination, since it is about the receiver's load."""
     health, _ = after(Health(), Failure.BUSY, retry_after=120.0)

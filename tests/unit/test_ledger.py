@@ -7,32 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
+from stash_courier.queue import ledger, statements
 from stash_courier.queue.ledger import Outcome, Sent
 from stash_courier.queue.scene_queue import SceneQueue
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "kept", "cover"),
+    ("outcomes", "kept", "record"),
     [
         (["sent", "filtered"], "sent", b"cover"),  # its destroy must be sent
-        (["filtered", "sent"], "sent", b""),
-        (["sent", "absent"], "absent", b""),  # a new item has no cover from us
-        (["absent", "sent"], "sent", b""),
-        (["absent", "filtered"], "filtered", b""),
-        (["filtered", "absent"], "absent", b""),
-        (["sent", "absent", "filtered"], "filtered", b""),
+        (["filtered", "sent"], "sent", None),
+        (["sent", "absent"], "absent", None),  # a new item has nothing from us
+        (["absent", "sent"], "sent", None),
+        (["absent", "filtered"], "filtered", None),
+        (["filtered", "absent"], "absent", None),
+        (["sent", "absent", "filtered"], "filtered", None),
     ],
 )
-def test_the_last_outcome_counts(tmp_path: Path, outcomes: list[Outcome], kept: Outcome, cover: bytes) -> None:
+def test_the_last_outcome_counts(
+    tmp_path: Path, outcomes: list[Outcome], kept: Outcome, record: bytes | None
+) -> None:
     """The last outcome is kept, except that a scene that was sent stays sent when it is filtered."""
     with closing(SceneQueue(tmp_path)) as queue:
         for seq, outcome in enumerate(outcomes, 1):
-            sent = b"cover" if (seq, outcome) == (1, "sent") else b""
+            sent = b"cover" if (seq, outcome) == (1, "sent") else None
             ledger.write(queue.connection, Sent("jellyfin", 7, seq, "", 1.0, "/a", outcome, sent))
         found = ledger.find(queue.connection, "jellyfin", 7)
         assert found is not None
-        assert (found.outcome, found.cover, found.seq) == (kept, cover, len(outcomes))
+        assert (found.outcome, found.record, found.seq) == (kept, record, len(outcomes))
         assert ledger.count_absent(queue.connection) == ({"jellyfin": 1} if kept == "absent" else {})
 
 
@@ -46,3 +48,33 @@ def test_absent_scenes_are_listed_in_pages(tmp_path: Path) -> None:
         assert ledger.absent(queue.connection, "plex", 0, 4) == [1, 2, 3, 5]
         assert ledger.absent(queue.connection, "plex", 5, 4) == [6, 7, 8, 9]
         assert ledger.absent(queue.connection, "plex", 9, 4) == []
+
+
+def test_notes_are_those_of_the_last_delivery(tmp_path: Path) -> None:
+    """Each delivery replaces the scene's notes, also by none; they are counted by destination."""
+    with closing(SceneQueue(tmp_path)) as queue:
+        conn = queue.connection
+
+        def end(scene_id: int, *notes: str, outcome: Outcome = "sent") -> None:
+            ledger.write(conn, Sent("plex", scene_id, 1, "", 1.0, "/a", outcome, None, frozenset(notes)))
+
+        end(1, "locked_fields", "nfo:Films,\nnew")
+        end(2, "locked_fields")
+        end(3, "shared_item", outcome="filtered")
+        end(4)
+        found = ledger.find(conn, "plex", 1)
+        assert found is not None
+        assert found.notes == {"locked_fields", "nfo:Films, new"}
+        counts = {"locked_fields": 2, "nfo:Films, new": 1, "shared_item": 1}
+        assert ledger.count_notes(conn) == {"plex": counts}
+        end(1, "locked_fields")
+        end(2)
+        end(3, outcome="absent")
+        assert ledger.count_notes(conn) == {"plex": {"locked_fields": 1}}
+
+
+def test_counting_notes_reads_only_scenes_that_have_some(tmp_path: Path) -> None:
+    """A ledger of a million scenes without notes costs nothing to count."""
+    with closing(SceneQueue(tmp_path)) as queue:
+        plan = queue.connection.execute(f"EXPLAIN QUERY PLAN {statements.SENT_COUNT_NOTES}").fetchall()
+        assert [row[-1] for row in plan] == ["SCAN sent USING COVERING INDEX sent_notes"]

@@ -16,7 +16,7 @@ from stash_courier.queue.marks import SLOT_ROWS, Marks
 from stash_courier.worker import process
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
-from stash_courier.worker.destinations import Step
+from stash_courier.worker.destinations import Delivered, Step
 from tests import ROOT
 from tests.support.connections import connection
 from tests.support.harness import wait_until
@@ -79,9 +79,9 @@ class Preparing:
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         self.prepared.append(frozenset().union(*marks.read(self.folder)))
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, cover: bytes = b"") -> bytes:
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         self.delivered[delivery.row_id] = frozenset().union(*marks.read(self.folder))
-        return b""
+        return Delivered()
 
     def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
         raise NotImplementedError

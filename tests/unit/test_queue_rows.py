@@ -157,18 +157,18 @@ def test_the_ledger_keeps_any_path(queue: SceneQueue, path: str) -> None:
     assert ledger.find(queue.connection, DEST, 5) == sent
 
 
-def test_the_ledger_keeps_a_cover_until_there_is_another(queue: SceneQueue) -> None:
-    """A delivery without a cover keeps the stored digest, one with a cover replaces it, a destroy removes it."""
+def test_the_ledger_keeps_a_record_until_there_is_another(queue: SceneQueue) -> None:
+    """A delivery without a record keeps the stored one, one with a record replaces it, a destroy removes it."""
     conn = queue.connection
-    for written, kept in ((b"", b""), (b"one", b"one"), (b"", b"one"), (b"two", b"two")):
+    for written, kept in ((None, None), (b"one", b"one"), (None, b"one"), (b"", b""), (b"two", b"two")):
         ledger.write(conn, ledger.Sent(DEST, 5, 1, "", START, "/a", "sent", written))
         found = ledger.find(conn, DEST, 5)
         assert found is not None
-        assert found.cover == kept
+        assert found.record == kept
     ledger.rename(conn, DEST, "plex")
     found = ledger.find(conn, "plex", 5)
     assert found is not None
-    assert found.cover == b"two"
+    assert found.record == b"two"
     ledger.forget(conn, "plex", 5)
     assert ledger.find(conn, "plex", 5) is None
 

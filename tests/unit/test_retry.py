@@ -30,11 +30,12 @@ def decided(
     held: bool = False,
     max_attempts: int = 10,
     retry_after: float | None = None,
+    again_in: float | None = None,
     rng: float = 0.5,
 ) -> Decision:
     return decide(
         job or delivery(),
-        DeliveryFailed(failure, "it failed", retry_after=retry_after),
+        DeliveryFailed(failure, "it failed", retry_after=retry_after, again_in=again_in),
         NOW,
         held=held,
         policy=replace(POLICY, attempts=max_attempts),
@@ -112,7 +113,7 @@ def test_a_scene_that_the_server_lacks(absent: Absent, age: float, young: bool, 
         return decide(job, error, NOW, held=False, policy=policy, rng=lambda: 0.5, scene=one)
 
     first = again(delivery())
-    last = again(delivery(not_found=len(NOT_FOUND_SECONDS)))
+    last = again(delivery(not_found=sum(NOT_FOUND_SECONDS)))
     at_once = absent != "wait" and not young
     assert (first.skip, first.bury) == (at_once and absent == "skip", at_once and absent == "dead_letter")
     assert (last.skip, last.bury) == (absent == "skip", absent != "skip")
@@ -132,3 +133,16 @@ def test_an_item_that_is_not_there_yet_has_two_hours() -> None:
     assert waited == pytest.approx(sum(NOT_FOUND_SECONDS))
     assert 100 * 60 < waited < 140 * 60
     assert job.counted_attempts == 0
+
+
+@pytest.mark.parametrize("again_in", [0.0, 0.4, 20.0, 65.0, 500.0])
+def test_a_server_that_is_known_to_scan_later_is_asked_then(again_in: float) -> None:
+    """If it is known when to look again, that is done then, for the same two hours, and afterwards as usual."""
+    job, waited = delivery(), 0.0
+    while not (decision := decided(Failure.NOT_THERE_YET, job, again_in=again_in)).bury:
+        assert 0 <= decision.due - NOW - again_in <= 1.0
+        waited += decision.due - NOW
+        job = decision.delivery
+    assert waited == pytest.approx(sum(NOT_FOUND_SECONDS), abs=max(again_in, 1.0))
+    usual = decided(Failure.NOT_THERE_YET, delivery(not_found=100), again_in=None)
+    assert usual.due == NOW + NOT_FOUND_SECONDS[2]

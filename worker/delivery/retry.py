@@ -14,8 +14,8 @@ from stash_courier.queue.failures import CLASSES, DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Policy
 
-# Seconds between attempts while a media server doesn't have the item, unless it is known when to look again. Either
-# it scans the file within these two hours, or the path map is wrong.
+# Seconds between attempts while a media server doesn't have the item, unless it is known when to look again.
+# Either it scans the file within these two hours, or the path map is wrong.
 NOT_FOUND_SECONDS = (30, 60, 120, 240, 480, 900, 1800, 3600)
 
 

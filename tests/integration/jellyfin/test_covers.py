@@ -56,13 +56,13 @@ def test_a_cover_is_sent_if_it_may_have_changed(server: StandInJellyfin, values:
     item_id = server.add("/media/movies/one.mkv")
     one, covers = scene(), Covers()
     with jellyfin(server, cover=covers, images=True) as ours:
-        known = ours.deliver(delivery("jellyfin", one, **values), one)
-        assert ours.deliver(delivery("jellyfin", one, **values), one, known) == known
+        known = ours.deliver(delivery("jellyfin", one, **values), one).record or b""
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known).record == known
         assert server.images == {item_id: JPEG}
         assert images_sent(server) == 1
         assert server.counts["GET /Items/{id}/Images/Primary"] == 0
         covers.image = PNG
-        assert ours.deliver(delivery("jellyfin", one, **values), one, known) != known
+        assert ours.deliver(delivery("jellyfin", one, **values), one, known).record != known
     assert server.images == {item_id: PNG}
 
 
@@ -82,7 +82,7 @@ def test_a_cover_is_sent_once_across_restarts(server: StandInJellyfin) -> None:
     one, known = scene(), b""
     for _ in range(2):
         with jellyfin(server, cover=Covers(), images=True) as ours:
-            known = ours.deliver(delivery("jellyfin", one, changed=()), one, known)
+            known = ours.deliver(delivery("jellyfin", one, changed=()), one, known).record or b""
     assert images_sent(server) == 1
     assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 

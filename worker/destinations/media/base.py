@@ -155,7 +155,7 @@ class MediaDestination(abc.ABC):
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
     ) -> Record:
-        """Sends the cover and its media type, unless the item has it from us. Returns the record with its digest."""
+        """Sends the cover and its media type, unless the item has it from us. Returns the new record."""
         if self._cover is None or not scene.cover_url or not may_have_changed(delivery):
             return record
         image = self._cover(scene.cover_url)

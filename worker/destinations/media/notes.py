@@ -1,7 +1,7 @@
 """What the owner must know of scenes that were delivered to a media server, or left alone there: a table.
 
-A destination returns codes, as ``code`` or ``code:detail``; the ledger stores them, and status counts them. To add a
-code, add a row to ``NOTES``.
+A destination returns codes, as ``code`` or ``code:detail``; the ledger stores them, and status counts them. To add
+a code, add a row to ``NOTES``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Note:
     switch: str = ""  # the connection's field that changes it
 
 
-_UNLOCK = "Owners lock what they edit there. To have it overwritten, switch {switch} off."
+_UNLOCK = "To have what is locked overwritten, switch {switch} off."
 
 NOTES: Mapping[str, Note] = {
     LOCKED_FIELDS: Note("Scenes with locked fields, which were left alone", _UNLOCK, "respect_locks"),
-    LOCKED_ITEM: Note("Scenes whose whole item is locked, so nothing was written", _UNLOCK, "respect_locks"),
+    LOCKED_ITEM: Note("Scenes whose whole item is locked, which was left alone", _UNLOCK, "respect_locks"),
     HIDDEN_PEOPLE: Note(
         "Scenes whose people were left alone",
         "The server hides somebody of their cast, who was probably renamed there. Writing the others would delete "
