@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from stash_courier.worker.destinations.jellyfin import people
 from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks, Ours
+from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
 from stash_courier.worker.destinations.media.record import digest
 from stash_courier.worker.destinations.media.state import (
     FieldChange,
@@ -120,13 +121,21 @@ class JellyfinEdit:
     body: JellyfinItem  # what to send: the item with its new values, without those of KEPT that don't change
     changes: tuple[FieldChange, ...] = ()  # empty if there is nothing to send
     left: tuple[str, ...] = ()  # fields that keep another value than Stash's, because the owner locked them
+    item_locked: bool = False  # the owner locked the whole item, so nothing is written
+    people_hidden: bool = False  # the people keep other values, because somebody of them is hidden
     fields: Mapping[str, str] = field(default_factory=dict)  # field → digest of its value, if that is ours
+
+    @property
+    def notes(self) -> frozenset[str]:
+        """What was left alone, as notes."""
+        found = {LOCKED_FIELDS: self.left, LOCKED_ITEM: self.item_locked, HIDDEN_PEOPLE: self.people_hidden}
+        return frozenset(note for note, true in found.items() if true)
 
 
 def edit_for(item: JellyfinItem, wanted: State, rules: Rules, ours: Ours = ()) -> JellyfinEdit:
     """The edit that writes a scene's fields into a whole item, and locks the fields that change.
 
-    Wanted fields that are None are left alone, and so are those that the owner locked.
+    Wanted fields that are None are left alone, and so is what the owner locked.
 
     Args:
         item: as it was read.
@@ -134,6 +143,8 @@ def edit_for(item: JellyfinItem, wanted: State, rules: Rules, ours: Ours = ()) -
         rules: how they are written.
         ours: fields and digests of values that the item may have from us.
     """
+    if item["LockData"] and rules.respect_locks:
+        return JellyfinEdit(item, item_locked=True)
     editor = _Editor(item, rules, ours)
     if wanted.title is not None:
         editor.text("title", "Name", wanted.title)
@@ -190,7 +201,9 @@ class _Editor:
         before_year = self._item.get("ProductionYear")
         if not wanted.date:
             if before_day or before_year:
-                self._write("date", before_day or before_year, None, {"PremiereDate": None, "ProductionYear": None})
+                self._write(
+                    "date", before_day or before_year, None, {"PremiereDate": None, "ProductionYear": None}
+                )
             return
         if wanted.day and before_day != wanted.day:
             self._write("date", before_day, wanted.day, {"PremiereDate": f"{wanted.day}T00:00:00.0000000Z"})

@@ -36,13 +36,15 @@ def changed(people: Iterable[Entry], kind: str, change: Change) -> list[Entry]:
 def some_hidden(people: Sequence[Entry], persons: Iterable[Entry]) -> bool:
     """Whether an item's cast has somebody whom its ``People`` leave out, and whom an update would delete.
 
-    ``People`` leave out those whose person has another name now, or shares a person with others in the cast: names
-    that make the same folder name (DtoService.AttachPeople). ``/Persons`` still has one item for each of them.
+    ``People`` leave out those whose person has another name now, or the name of somebody else in the cast: names that
+    make the same folder name have one person (DtoService.AttachPeople). ``/Persons`` lists a person for each name of
+    the cast (LibraryManager.GetPeopleItems, 10.8 to 12). So who is hidden is a name that isn't shown, or is listed
+    twice.
 
     Args:
         people: the item's ``People``.
-        persons: the answer of ``/Persons?appearsInItemId=``. A person of several types may be in it several times.
+        persons: the answer of ``/Persons?appearsInItemId=``.
     """
+    shown = {folded(name_of(one)) for one in people}
     listed = Counter(folded(name_of(one)) for one in persons)
-    shown = Counter(folded(name) for name, _ in {(name_of(one), str(one.get("Type"))) for one in people})
-    return any(count > shown[name] for name, count in listed.items())
+    return any(count > 1 or name not in shown for name, count in listed.items())
