@@ -135,8 +135,8 @@ class JellyfinApi(MediaApi):
 def _library(folder: dict[str, Any]) -> Library:
     """A library with its options (MediaBrowser.Model.Configuration.LibraryOptions).
 
-    Without a list of savers the server's default applies, which is to save. If another option is missing, the worse
-    is assumed.
+    Without a list of savers the server's default applies, which is to save. Of another option that is missing, the
+    worse is assumed.
     """
     options = folder.get("LibraryOptions")
     options = options if isinstance(options, dict) else {}

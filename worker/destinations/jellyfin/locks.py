@@ -55,8 +55,8 @@ class Locks:
 class Attempts:
     """What attempts whose end isn't recorded may have written. Thread-safe: a scene has one attempt at a time.
 
-    If Jellyfin answers too late, or a cover fails after the fields were written, the record lacks values that the item
-    may have from us. If Stash then has another value, ours would count as the owner's.
+    If Jellyfin answers too late, or a cover fails after the fields were written, the record lacks values that the
+    item may have from us. After the next edit in Stash they would count as the owner's.
     """
 
     MOST = 10_000  # scenes; the oldest are forgotten first

@@ -36,10 +36,10 @@ def changed(people: Iterable[Entry], kind: str, change: Change) -> list[Entry]:
 def some_hidden(people: Sequence[Entry], persons: Iterable[Entry]) -> bool:
     """Whether an item's cast has somebody whom its ``People`` leave out, and whom an update would delete.
 
-    ``People`` leave out those whose person has another name now, or the name of somebody else in the cast: names that
-    make the same folder name have one person (DtoService.AttachPeople). ``/Persons`` lists a person for each name of
-    the cast (LibraryManager.GetPeopleItems, 10.8 to 12). So who is hidden is a name that isn't shown, or is listed
-    twice.
+    ``People`` leave out those whose person has another name now, or shares one with somebody else: names that make
+    the same folder name have one person (DtoService.AttachPeople). ``/Persons`` has a person for each name in the
+    cast (LibraryManager.GetPeopleItems, 10.8 to 12). So if somebody is hidden, it has a name that isn't shown, or
+    has one twice.
 
     Args:
         people: the item's ``People``.

@@ -57,8 +57,8 @@ class Options:
     )
     images_beside_media: bool = switch(
         "Send covers also into media folders",
-        "Also sends covers to libraries that store artwork in the media folders. There Jellyfin writes the cover as "
-        "folder.jpg, or poster.jpg with the video's name, and replaces yours.",
+        "Also sends covers to libraries that store artwork in the media folders. There Jellyfin writes the cover "
+        "as folder.jpg, or as a file with the video's name and -poster.jpg, and replaces yours.",
         unset="off, these libraries get no covers",
     )
     absent: Absent = absent("Jellyfin")
