@@ -70,6 +70,16 @@ def test_people_are_left_alone_while_somebody_is_hidden(
     assert done.notes == {"hidden_people"}
 
 
+def test_names_with_the_same_folder(server: StandInJellyfin) -> None:
+    """Who isn't shown because another name in the cast makes the same folder name is hidden, too."""
+    cast = [{"Name": name, "Role": "", "Type": "Actor"} for name in ("A/B", "A:B")]
+    item_id = server.add("/media/movies/one.mkv", People=cast)
+    with jellyfin(server) as ours:
+        done = deliver(ours, scene())
+    assert names(server, item_id) == ["A/B", "A:B"]
+    assert done.notes == {"hidden_people"}
+
+
 def test_people_are_written_once_nobody_is_hidden(server: StandInJellyfin) -> None:
     """After the cast was corrected in Jellyfin, the next delivery writes the people."""
     item_id = server.add("/media/movies/one.mkv", People=CAST)

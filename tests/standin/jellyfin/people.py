@@ -35,5 +35,5 @@ class Persons:
         return found
 
     def appearing(self, cast: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The entries of an item's cast, each once."""
-        return list({entry["Id"]: entry for entry in (self.of(one["Name"]) for one in cast)}.values())
+        """The entries of an item's cast: one for each name (LibraryManager.GetPeopleItems, 10.8 to 12)."""
+        return [self.of(name) for name in dict.fromkeys(one["Name"] for one in cast)]

@@ -2,8 +2,8 @@
 
 The facts are from Jellyfin's sources, 10.8 to 12 (LibraryManager.GetNewItemId, DtoService, ItemUpdateController).
 An update replaces the item: most fields that are left out become null or are unlocked. So an item is read whole,
-changed, and sent back. Fields that stay when they are left out (KEPT) are sent only if they change, because what we
-read may lack something: people who aren't shown.
+changed, and sent back. Fields that stay when they are left out (KEPT) are sent only if they change, because what
+we read may lack something: people who aren't shown.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "CommunityRating": (int, float),
     "ImageTags": dict,
 }
-# An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it fails
-# up to 10.11, in 10.10 after half of the change.
+# An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it
+# fails up to 10.11, in 10.10 after half of the change.
 KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
 PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
