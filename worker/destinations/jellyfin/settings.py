@@ -32,15 +32,15 @@ class Options:
         "by hand stays."
     )
     tags_as: TagsAs = choice(
-        "Tags become",
-        "What a scene's tags are in Jellyfin. What an earlier choice wrote stays.",
+        "Tags as",
+        "What a scene's tags become in Jellyfin. After a change, what was written before stays there.",
         {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
         unset="tags",
     )
     respect_locks: bool = switch(
         "Leave locked fields alone",
-        "Leaves a field alone that is locked in Jellyfin, unless its value came from here, and an item that is "
-        "locked as a whole. Switched off, locked fields are overwritten.",
+        "A field that is locked in Jellyfin keeps its value, unless that value is the one that was last sent. An "
+        "item that is locked as a whole is left alone. Switched off, locks are ignored.",
         on=True,
         unset="on",
     )
@@ -57,8 +57,8 @@ class Options:
     )
     images_beside_media: bool = switch(
         "Send covers also into media folders",
-        "Also sends covers to libraries that store artwork in the media folders. There Jellyfin writes the cover "
-        "as folder.jpg, or as a file with the video's name and -poster.jpg, and replaces yours.",
+        "Also sends covers to libraries that store artwork in the media folders. Jellyfin writes the cover there, "
+        "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
         unset="off, these libraries get no covers",
     )
     absent: Absent = absent("Jellyfin")
