@@ -18,9 +18,9 @@ from stash_courier.worker.destinations.jellyfin.destination import make
 from stash_courier.worker.destinations.jellyfin.items import (
     FIELDS,
     KEPT,
+    EditRules,
     JellyfinEdit,
     JellyfinItem,
-    Rules,
     computed_ids,
     edit_for,
 )
@@ -64,7 +64,7 @@ ALL = Selection(frozenset(FIELDS) | {"rating"})
 def edit(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
     """The edit; also checks that the item itself isn't changed."""
     before = copy.deepcopy(item)
-    made = edit_for(item, wanted, Rules(add_only=add_only))
+    made = edit_for(item, wanted, EditRules(add_only=add_only))
     assert item == before
     return made
 

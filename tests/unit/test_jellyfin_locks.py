@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes, warnings
-from stash_courier.worker.destinations.jellyfin.items import JellyfinEdit, JellyfinItem, Rules, edit_for
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Attempts, Ours
+from stash_courier.worker.destinations.jellyfin.items import EditRules, JellyfinEdit, JellyfinItem, edit_for
+from stash_courier.worker.destinations.jellyfin.locks import LOCKS
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
+from stash_courier.worker.destinations.media.attempts import Attempts, Ours
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.record import digest
 from stash_courier.worker.destinations.media.settings import Selection
@@ -53,7 +54,7 @@ def ours(edit: JellyfinEdit) -> Ours:
 
 def test_what_we_locked_can_be_edited_again() -> None:
     """Each field that we wrote and locked follows the next edit in Stash, also a list that was reordered there."""
-    both = Rules(tags_as="both")
+    both = EditRules(tags_as="both")
     first = edit_for(EMPTY, WANTED, both)
     assert first.fields.keys() == LOCKS.keys()
     item = after(first)
@@ -71,7 +72,7 @@ def test_what_we_locked_can_be_edited_again() -> None:
 def test_what_the_owner_locked_is_left_alone() -> None:
     """Locked fields with values that aren't from us are left alone and named; others are written."""
     item = {**EMPTY, "LockedFields": ALL_LOCKED}
-    edit = edit_for(item, wanted_state(scene(), Selection(frozenset({*LOCKS, "date", "ids"}))), Rules())
+    edit = edit_for(item, wanted_state(scene(), Selection(frozenset({*LOCKS, "date", "ids"}))), EditRules())
     assert set(edit.left) == LOCKS.keys() - {"genres"}
     assert {change[0] for change in edit.changes} == {"date", "year", "ids"}
     assert edit.notes == {"locked_fields"}
@@ -81,56 +82,56 @@ def test_what_the_owner_locked_is_left_alone() -> None:
 def test_the_switch_overwrites_locks() -> None:
     """With the switch off, locked fields and locked items are written, and become ours."""
     item = {**EMPTY, "LockedFields": ALL_LOCKED, "LockData": True}
-    edit = edit_for(item, WANTED, Rules(respect_locks=False))
+    edit = edit_for(item, WANTED, EditRules(respect_locks=False))
     assert (edit.left, edit.notes) == ((), frozenset())
     assert {change[0] for change in edit.changes} == LOCKS.keys() - {"genres"}
     assert edit.body["LockData"] is True
-    assert edit_for({**after(edit, item), "LockData": False}, State(title="B"), Rules(), ours(edit)).changes
+    assert edit_for({**after(edit, item), "LockData": False}, State(title="B"), EditRules(), ours(edit)).changes
 
 
 def test_a_title_that_was_edited_in_jellyfin_is_the_owners() -> None:
     """After an edit in Jellyfin a locked title isn't ours any more, until both sides agree."""
-    first = edit_for(EMPTY, State(title="A"), Rules())
+    first = edit_for(EMPTY, State(title="A"), EditRules())
     by_hand = {**after(first), "Name": "By hand"}
-    second = edit_for(by_hand, State(title="B"), Rules(), ours(first))
+    second = edit_for(by_hand, State(title="B"), EditRules(), ours(first))
     assert (second.changes, second.left) == ((), ("title",))
-    agreed = edit_for(by_hand, State(title="By hand"), Rules(), ours(first))
-    assert edit_for(by_hand, State(title="C"), Rules(), ours(agreed)).changes
+    agreed = edit_for(by_hand, State(title="By hand"), EditRules(), ours(first))
+    assert edit_for(by_hand, State(title="C"), EditRules(), ours(agreed)).changes
 
 
 def test_a_locked_field_that_is_right_is_ours() -> None:
     """Without a record, as after an update from an earlier version, a locked value that is Stash's is ours."""
     item = {**EMPTY, "Name": "A Title", "LockedFields": ["Name"]}
-    edit = edit_for(item, State(title="A Title"), Rules())
+    edit = edit_for(item, State(title="A Title"), EditRules())
     assert (edit.changes, edit.fields) == ((), {"title": digest("A Title")})
-    assert edit_for(item, State(title="B"), Rules(), ours(edit)).changes
+    assert edit_for(item, State(title="B"), EditRules(), ours(edit)).changes
 
 
 def test_an_unlocked_field_that_is_right_is_not_ours() -> None:
     """If the owner locks a value that Stash has too, it stays his."""
-    edit = edit_for(EMPTY, State(title="one"), Rules())
+    edit = edit_for(EMPTY, State(title="one"), EditRules())
     assert edit.fields == {}
     locked = {**EMPTY, "LockedFields": ["Name"]}
-    assert edit_for(locked, State(title="B"), Rules(), ours(edit)).left == ("title",)
+    assert edit_for(locked, State(title="B"), EditRules(), ours(edit)).left == ("title",)
 
 
 def test_a_lock_on_the_cast_covers_directors() -> None:
     """When we lock the cast for its performers, a director who comes to Stash later is still written."""
-    first = edit_for(EMPTY, State(performers=("Anna",)), Rules())
+    first = edit_for(EMPTY, State(performers=("Anna",)), EditRules())
     assert first.body["LockedFields"] == ["Cast"]
-    second = edit_for(after(first), State(performers=("Anna",), director="Dora"), Rules(), ours(first))
+    second = edit_for(after(first), State(performers=("Anna",), director="Dora"), EditRules(), ours(first))
     assert [one["Name"] for one in second.body["People"]] == ["Anna", "Dora"]
     by_hand = {**after(first), "People": [actor("Anna"), actor("By Hand", kind="Director")]}
-    third = edit_for(by_hand, State(performers=("Anna", "Zoë"), director="Dora"), Rules(), ours(first))
+    third = edit_for(by_hand, State(performers=("Anna", "Zoë"), director="Dora"), EditRules(), ours(first))
     assert third.left == ("director",)
     assert [one["Name"] for one in third.body["People"]] == ["Anna", "By Hand", "Zoë"]
 
 
 def test_case_and_composition_are_no_edit_of_the_owner() -> None:
     """Another case or composition of a name's letters doesn't make a value the owner's."""
-    first = edit_for(EMPTY, State(title="e\u0301", studio="Studio", performers=("Zoë",)), Rules())
+    first = edit_for(EMPTY, State(title="e\u0301", studio="Studio", performers=("Zoë",)), EditRules())
     item = {**after(first), "Name": "\u00e9", "Studios": [{"Name": "STUDIO"}], "People": [actor("ZOE\u0308")]}
-    edit = edit_for(item, State(title="B", studio="B", performers=("B",)), Rules(), ours(first))
+    edit = edit_for(item, State(title="B", studio="B", performers=("B",)), EditRules(), ours(first))
     assert edit.left == ()
 
 
@@ -178,7 +179,7 @@ def test_several_roles_of_a_person_stay() -> None:
         actor("Bo"),
         actor("Bo", "X"),
     ]
-    edit = edit_for({**EMPTY, "People": cast}, State(performers=("Anna", "Cy")), Rules())
+    edit = edit_for({**EMPTY, "People": cast}, State(performers=("Anna", "Cy")), EditRules())
     assert edit.body["People"] == [*cast[:3], actor("Cy")]
     assert edit.changes == (("performers", ["Anna", "Bo"], ["Anna", "Cy"]),)
 
@@ -194,12 +195,12 @@ def test_tags_become_genres() -> None:
         ("genres", ["t"], ["a"]),
         ("both", ["a"], ["a"]),
     ):
-        edit = edit_for(item, State(tags=("a",)), Rules(tags_as=how))  # type: ignore[arg-type]
+        edit = edit_for(item, State(tags=("a",)), EditRules(tags_as=how))  # type: ignore[arg-type]
         assert (edit.body["Tags"], edit.body["Genres"]) == (tags, genres)
         assert (
             edit.body["LockedFields"] == {"tags": ["Tags"], "genres": ["Genres"], "both": ["Tags", "Genres"]}[how]
         )
-    added = edit_for(item, State(tags=("a",)), Rules(add_only=True, tags_as="both"))
+    added = edit_for(item, State(tags=("a",)), EditRules(add_only=True, tags_as="both"))
     assert (added.body["Tags"], added.body["Genres"]) == (["t", "a"], ["g", "a"])
 
 
@@ -208,11 +209,11 @@ def test_the_date_added() -> None:
     one = scene(created_at="2024-05-01T10:00:00+02:00")
     when = added_at(one)
     assert when == datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
-    edit = edit_for(EMPTY, State(added=when), Rules())
+    edit = edit_for(EMPTY, State(added=when), EditRules())
     assert edit.body["DateCreated"] == "2024-05-01T08:00:00.0000000Z"
     assert (edit.body["LockedFields"], edit.fields) == ([], {})
     item = {**EMPTY, "DateCreated": "2024-05-01T08:00:00.7654321Z"}
-    assert edit_for(item, State(added=when), Rules()).changes == ()
+    assert edit_for(item, State(added=when), EditRules()).changes == ()
     assert added_at(scene(created_at="yesterday")) is None
 
 

@@ -38,7 +38,9 @@ def test_a_locked_field_is_left_alone(server: StandInJellyfin, version: str) -> 
     assert [one["Name"] for one in item["Studios"]] == ["Studio"]
     assert item["ProviderIds"]["Stash"] == "17"
     assert done.notes == {"locked_fields"}
-    assert "left alone unless their values came from here: title, performers, director, tags." in said
+    assert (
+        "left alone unless their values are those that were last sent: title, performers, director, tags." in said
+    )
     assert SWITCH in said
 
 

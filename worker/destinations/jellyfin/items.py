@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from stash_courier.worker.destinations.jellyfin import people
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks, Ours
+from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks
+from stash_courier.worker.destinations.media.attempts import Ours
 from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
 from stash_courier.worker.destinations.media.record import digest
 from stash_courier.worker.destinations.media.state import (
@@ -106,7 +107,7 @@ TagsAs = Literal["tags", "genres", "both"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class EditRules:
     """How fields are written, as the owner wants it."""
 
     add_only: bool = False  # nothing is removed from lists
@@ -132,7 +133,7 @@ class JellyfinEdit:
         return frozenset(note for note, true in found.items() if true)
 
 
-def edit_for(item: JellyfinItem, wanted: State, rules: Rules, ours: Ours = ()) -> JellyfinEdit:
+def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = ()) -> JellyfinEdit:
     """The edit that writes a scene's fields into a whole item, and locks the fields that change.
 
     Wanted fields that are None are left alone, and so is what the owner locked.
@@ -174,7 +175,7 @@ def edit_for(item: JellyfinItem, wanted: State, rules: Rules, ours: Ours = ()) -
 class _Editor:
     """Changes a copy of an item, field by field."""
 
-    def __init__(self, item: JellyfinItem, rules: Rules, ours: Ours) -> None:
+    def __init__(self, item: JellyfinItem, rules: EditRules, ours: Ours) -> None:
         self._item = item
         self._rules = rules
         self._locks = Locks(frozenset(item["LockedFields"]), ours, rules.respect_locks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from stash_courier.worker.destinations.media.attempts import Ours
 from stash_courier.worker.destinations.media.record import digest
 
 # The lock that covers each of our fields. The names are Jellyfin's MetadataField; what each of them covers is in
@@ -23,8 +24,6 @@ LOCKS: Mapping[str, str] = {
     "tags": "Tags",
     "genres": "Genres",
 }
-
-Ours = Collection[tuple[str, str]]  # fields, and digests of values that we wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +49,3 @@ class Locks:
             return False
         value = digest(before)
         return (field, value) not in self.ours and value != digest(after)
-
-
-class Attempts:
-    """What attempts whose end isn't recorded may have written. Thread-safe: a scene has one attempt at a time.
-
-    If Jellyfin answers too late, or a cover fails after the fields were written, the record lacks values that the
-    item may have from us. After the next edit in Stash they would count as the owner's.
-    """
-
-    MOST = 10_000  # scenes; the oldest are forgotten first
-
-    def __init__(self) -> None:
-        self._written: dict[int, set[tuple[str, str]]] = {}
-
-    def begin(self, scene_id: int, fields: Mapping[str, str]) -> None:
-        """These digests are about to be written."""
-        self._written.setdefault(scene_id, set()).update(fields.items())
-        if len(self._written) > self.MOST:
-            self._written.pop(next(iter(self._written)), None)
-
-    def end(self, scene_id: int) -> None:
-        """What was written is about to be recorded."""
-        self._written.pop(scene_id, None)
-
-    def ours(self, scene_id: int, recorded: Mapping[str, str]) -> Ours:
-        """Fields, and digests of values, that the item may have from us."""
-        return {*recorded.items(), *self._written.get(scene_id, ())}
