@@ -19,6 +19,7 @@ from stash_courier.plugin.buttons import (
     deliver_now,
     enqueue,
     forget_destination,
+    library_report,
     skipped,
     status,
 )
@@ -41,6 +42,7 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "purge_dead_letters": (dead_letters.purge, ("days",)),
     "discard_dead_letters": (dead_letters.discard, CHOICE),
     "test_destinations": (check_destinations.run, ("destination",)),
+    "library_report": (library_report.library_report, ("connection",)),
     "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
     "convert_settings": (convert.convert_settings, ()),
     "enqueue_all": (enqueue.enqueue_all, ("connection",)),

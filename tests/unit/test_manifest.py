@@ -38,6 +38,7 @@ MODES = {
     "purge_dead_letters",
     "discard_dead_letters",
     "test_destinations",
+    "library_report",
     "convert_settings",
     "enqueue_all",
     "enqueue_recent",

@@ -15,7 +15,7 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
-from stash_courier.worker.stash import queries
+from stash_courier.worker.stash import queries, scene_files
 from stash_courier.worker.stash.queries import Login, PluginState, WrongShape
 from tests import ROOT
 
@@ -29,6 +29,8 @@ TEXTS = {
     "forty scenes": queries.scenes_by_id(40),
     "first page of a sweep": queries.sweep_page(count=True),
     "page of a sweep": queries.sweep_page(count=False),
+    "first page of files": scene_files.query(count=True),
+    "page of files": scene_files.query(count=False),
     "library folders": queries.LIBRARY_FOLDERS,
     "scenes in a folder": queries.scenes_in(1),
     "scenes in twenty folders": queries.scenes_in(20),

@@ -69,11 +69,7 @@ def decide(
             if not waits or tried.not_found >= sum(NOT_FOUND_SECONDS):
                 skip = policy.absent == "skip"
                 return Decision(not skip, tried, now, skip)
-            if error.again_in is not None:
-                seconds = max(math.ceil(error.again_in), 1)
-                return Decision(False, replace(tried, not_found=tried.not_found + seconds), now + seconds)
-            seconds = _next_wait(tried.not_found)
-            return later(replace(tried, not_found=tried.not_found + seconds), (seconds,), 1)
+            return _until_scanned(tried, error, now, rng)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
             if counted.counted_attempts >= policy.attempts:
@@ -83,10 +79,16 @@ def decide(
             return later(tried, policy.schedule, tried.attempts)
 
 
-def _next_wait(waited: int) -> int:
-    """The entry of NOT_FOUND_SECONDS for a delivery that has waited this many seconds."""
-    ends = itertools.accumulate(NOT_FOUND_SECONDS)
-    return next(seconds for seconds, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if waited < end)
+def _until_scanned(tried: Delivery, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Decision:
+    """Lets a delivery wait until its file may have been scanned."""
+    if error.again_in is None:
+        ends = itertools.accumulate(NOT_FOUND_SECONDS)
+        seconds = next(n for n, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if tried.not_found < end)
+        spread = seconds * jitter(rng)
+    else:
+        spread = seconds = max(math.ceil(error.again_in), 1)
+    waiting = replace(tried, not_found=tried.not_found + seconds)
+    return Decision(False, waiting, now + max(spread, error.retry_after or 0.0))
 
 
 def jitter(rng: Callable[[], float]) -> float:

@@ -83,13 +83,13 @@ class Stash:
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
         began = self._monotonic()
-        state = self._ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        state = self.ask(queries.PLUGIN_STATE, {}, queries.read_state)
         self.pace.answered((), self._monotonic() - began)
         return state
 
     def save_settings(self, settings: Mapping[str, object]) -> None:
         """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
-        self._ask(queries.SAVE_SETTINGS, {"id": queries.PLUGIN_ID, "settings": settings}, lambda data: data)
+        self.ask(queries.SAVE_SETTINGS, {"id": queries.PLUGIN_ID, "settings": settings}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
@@ -133,14 +133,14 @@ class Stash:
             count: how many.
             folders: where to look; empty: in Stash's library folders.
         """
-        wanted = list(dict.fromkeys(folders or self._ask(queries.LIBRARY_FOLDERS, {}, queries.read_folders)))
+        wanted = list(dict.fromkeys(folders or self.ask(queries.LIBRARY_FOLDERS, {}, queries.read_folders)))
         wanted = wanted[:: max(1, -(-len(wanted) // SAMPLE_FOLDERS))]
         if not wanted:
             return []
         fetched_at = self._clock()
         variables: dict[str, object] = {f"w{n}": queries.in_folder(folder) for n, folder in enumerate(wanted)}
         variables["how"] = queries.any_order(-(-count // len(wanted)))
-        found = self._ask(
+        found = self.ask(
             queries.scenes_in(len(wanted)),
             variables,
             lambda data: queries.read_scenes_in(data, len(wanted), fetched_at),
@@ -193,7 +193,7 @@ class Stash:
 
         while True:
             variables = {"where": {**where, "id": queries.above(last)}, "how": queries.by_id(page_size)}
-            found, total = self._ask(queries.scene_ids(count=examined == 0), variables, read)
+            found, total = self.ask(queries.scene_ids(count=examined == 0), variables, read)
             examined += len(found)
             total = max(total, examined)
             ids = (s.id for s in found if changed_since is None or s.moment >= int(changed_since))
@@ -212,7 +212,7 @@ class Stash:
             known = queries.read_count(data, "known") if counts else None
             return SweepPage(scenes, len(scenes) < question.scenes, known, queries.read_state(data), asked_at)
 
-        return self._ask(queries.sweep_page(count=counts), question.variables(), read)
+        return self.ask(queries.sweep_page(count=counts), question.variables(), read)
 
     def keep_alive_in(self) -> float | None:
         """Seconds until Stash must be asked something to renew the session; 0.0 if it is due.
@@ -261,7 +261,7 @@ class Stash:
             return FetchedScenes(scenes, broken, queries.read_state(data))
 
         began = self._monotonic()
-        batch = self._ask(queries.scenes_by_id(len(ids)), variables, read)
+        batch = self.ask(queries.scenes_by_id(len(ids)), variables, read)
         self.pace.answered(ids, self._monotonic() - began)
         return batch
 
@@ -317,12 +317,12 @@ class Stash:
     def _some_scenes(self, where: Mapping[str, object], count: int, *, descending: bool) -> Sequence[Scene]:
         variables = {"where": where, "how": queries.by_id(count, descending=descending)}
         fetched_at = self._clock()
-        return self._ask(queries.FIRST_SCENES, variables, lambda data: queries.read_scenes(data, fetched_at))
+        return self.ask(queries.FIRST_SCENES, variables, lambda data: queries.read_scenes(data, fetched_at))
 
     # Asking
 
-    def _ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
-        """Asks on the one connection for queries."""
+    def ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
+        """Asks on the one connection for queries. ``read`` decodes the answer, and raises WrongShape if it can't."""
 
         def ask(wire: Wire) -> T:
             data = wire.ask(query, variables)

@@ -18,6 +18,7 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
@@ -84,6 +85,10 @@ class Emby(MediaDestination):
             return []  # removed a moment ago
         place, item = found
         return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed; no field is written."]
+
+    def _shown(self) -> Iterator[Shown]:
+        """How Emby shows versions and parts isn't verified, so each file counts as an item of its own."""
+        return (Shown(path, "own") for path in self._api.files())
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:  # noqa: ARG002  # can't be asked for file names
         return self._api.files()

@@ -58,15 +58,15 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, wrong)
         return found
 
-    def page(self, start: int) -> list[JellyfinItem]:
-        """A page of the listing of all videos, with ids and paths only. The last page is shorter than PAGE."""
+    def page(self, start: int, fields: str = "Path") -> list[JellyfinItem]:
+        """A page of the listing of all videos, with ids and these fields. The last page is shorter than PAGE."""
         query = {
             "recursive": "true",
             "includeItemTypes": KINDS,
             "collapseBoxSetItems": "false",
             "sortBy": "DateCreated,SortName",  # new items appear at the end
             "sortOrder": "Ascending",
-            "fields": "Path",
+            "fields": fields,
             "enableImages": "false",
             "enableUserData": "false",
             "enableTotalRecordCount": "false",
@@ -74,6 +74,10 @@ class JellyfinApi(MediaApi):
             "limit": str(PAGE),
         }
         return self._items(query)[1]
+
+    def sources(self, ids: Iterable[str]) -> list[JellyfinItem]:
+        """The items with these ids, with the paths of all their versions and nothing else."""
+        return self._items({"ids": ",".join(ids), "fields": "Path,MediaSources", "enableUserData": "false"})[1]
 
     def update(self, item: JellyfinItem) -> None:
         """Replaces an item, which must be whole."""

@@ -1,13 +1,13 @@
 """The Jellyfin destination: writes a scene's selected fields to its item in Jellyfin.
 
-The protocol is in api.py, the lookup of items in lookup.py, and what is written in writer.py. Nothing here deletes an
-item or unlocks a field.
+The protocol is in api.py, the lookup of items in lookup.py, and what is written in writer.py. Nothing here deletes
+an item or unlocks a field.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
@@ -17,12 +17,14 @@ from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import known_as
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import Cached, Library
 from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
@@ -36,6 +38,8 @@ def make(connection: Connection, cover: Cover) -> Jellyfin:
 
 class Jellyfin(MediaDestination):
     """One Jellyfin server."""
+
+    _report_rules = Rules(stack=stack)
 
     def __init__(self, connection: Connection, cover: Cover) -> None:
         options: Options = connection.options
@@ -118,6 +122,9 @@ class Jellyfin(MediaDestination):
 
     def _warnings(self, libraries: Sequence[Library]) -> list[str]:
         return self._writer.warnings(libraries)
+
+    def _shown(self) -> Iterator[Shown]:
+        return shown(self._api)
 
     def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
         return self._lookup.files()

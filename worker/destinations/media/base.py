@@ -1,6 +1,6 @@
-"""What the destinations for media servers share: the frame of a delivery, covers, and the test of a connection.
+"""What the destinations for media servers share: the frame of a delivery, covers, the test, the library report.
 
-The test changes nothing. Why scenes are missing is found out in trial.py.
+Test and report change nothing. Why scenes are missing is found out in trial.py.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
 from stash_courier.worker.destinations.media.places import Place, file_name, not_there_yet, places
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
+PROGRESS_FILES = 500
 
 
 class MediaDestination(abc.ABC):
@@ -36,6 +38,7 @@ class MediaDestination(abc.ABC):
     """
 
     libraries_field = ""  # the connection's field that names libraries
+    _report_rules = Rules()
 
     def __init__(
         self,
@@ -100,6 +103,23 @@ class MediaDestination(abc.ABC):
         except DeliveryFailed as failed:
             yield failed_step("scenes", failed)
 
+    def library_report(self, scenes: Iterable[Scene], progress: Callable[[int], None]) -> LibraryReport:
+        """What the server has of these scenes. Changes nothing.
+
+        ``progress`` is told now and then how many files of the server were read.
+
+        Raises:
+            DeliveryFailed: the server can't be asked.
+        """
+        survey = Survey(self._path_map, self._libraries.get(), self._report_rules)
+        for scene in scenes:
+            survey.add(scene)
+        for count, shown in enumerate(self._shown(), 1):
+            survey.saw(shown)
+            if count % PROGRESS_FILES == 0:
+                progress(count)
+        return survey.result()
+
     # What each server does. Every method may raise DeliveryFailed.
 
     @abc.abstractmethod
@@ -132,6 +152,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
+
+    @abc.abstractmethod
+    def _shown(self) -> Iterator[Shown]:
+        """All files that the server shows, read page by page."""
 
     # Shared steps
 

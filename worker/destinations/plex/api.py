@@ -106,6 +106,20 @@ class PlexApi(MediaApi):
             size_of_all = found.get("totalSize")
             total = size_of_all if isinstance(size_of_all, int) and rows else 0
 
+    def media(self, section: Section) -> Iterator[list[list[str]]]:
+        """The files of each item of a library: of each of its versions, those of all parts."""
+        start, total = 0, 1
+        while start < total:
+            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={NEXT_PAGE}"
+            found = self._container(self._get(f"/library/sections/{section.key}/all?type={MOVIE}&{page}"))
+            rows = _rows(found.get("Metadata"))
+            for row in rows:
+                versions = [_rows(one.get("Part")) for one in _rows(row.get("Media"))]
+                yield [[_text(part.get("file")) for part in parts] for parts in versions]
+            start += len(rows)
+            size_of_all = found.get("totalSize")
+            total = size_of_all if isinstance(size_of_all, int) and rows else 0
+
     def read(self, items: Collection[PlexItem]) -> dict[str, PlexItem]:
         """The items that still exist, by key, with whole lists. One request."""
         sections = {item.key: item.section for item in items}

@@ -19,6 +19,7 @@ from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import State, wanted_state, would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
@@ -160,6 +161,13 @@ class Plex(MediaDestination):
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
         return [found, *would_change(edit.changes)]
+
+    def _shown(self) -> Iterator[Shown]:
+        for section in self._libraries.get():
+            for versions in self._api.media(section):
+                for n, parts in enumerate(versions):
+                    yield from (Shown(path, "version" if n else "own") for path in parts[:1])
+                    yield from (Shown(path, "part") for path in parts[1:])
 
     def _files_named(self, names: Collection[str]) -> Iterator[str]:
         for section in self._libraries.get():

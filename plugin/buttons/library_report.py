@@ -1,0 +1,162 @@
+"""The button "Library report": what each media server has of Stash's scenes, and what would fix the rest.
+
+It changes nothing, and needs neither queue nor worker. Stopping it costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stash_courier.plugin import log
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import Context, Setup
+from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.text.words import LONGEST, flat, joined, to_correct
+from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker import destinations
+from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.report import GROUPS, TEXTS, Example, Group, LibraryReport
+from stash_courier.worker.filters import passes
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.scene_files import all_files
+
+STASH_SHARE = 0.3  # of a connection's progress: reading Stash's scenes, which goes first
+NONE = "No Jellyfin, Plex or Emby is set up, so there is nothing to compare Stash's scenes with."
+OUTSIDE: tuple[Group, ...] = ("outside", "no_rule")  # a rule of the path map may help these
+
+
+@dataclass(slots=True)
+class _Scenes:
+    """The scenes that a connection sends, read from Stash page by page; and how many there are."""
+
+    stash: Stash
+    connection: Connection
+    begin: float  # progress before, and the share of one connection
+    share: float
+    sent: int = 0
+    left_out: int = 0  # by filters
+
+    def __iter__(self) -> Iterator[Scene]:
+        for page in all_files(self.stash):
+            for scene in page.scenes:
+                wanted = passes(scene, self.connection.shared)
+                self.sent += wanted
+                self.left_out += not wanted
+                if wanted:
+                    yield scene
+            part = page.examined / page.total if page.total else 1.0
+            log.progress(self.begin + self.share * STASH_SHARE * part)
+
+    def compared(self, files: int) -> None:
+        """Moves the progress when the server has shown so many files. Most servers have about as many as Stash."""
+        part = min(1.0, files / max(self.sent, 1))
+        log.progress(self.begin + self.share * (STASH_SHARE + (1 - STASH_SHARE) * part))
+
+
+def library_report(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Compares Stash's scenes with every media server, or with the one that the caller names."""
+    with context.setup() as setup:
+        problems = context.warn_of_settings(setup.problems)
+        found = _media_servers(setup)
+        chosen = _chosen(setup, sorted(found), arguments.connection)
+        if not chosen:
+            context.report.say(NONE)
+        share = 1 / max(len(chosen), 1)
+        try:
+            results = [
+                _compare(context, found[name], setup.loaded.connections[name], n * share, share)
+                for n, name in enumerate(chosen)
+            ]
+        finally:
+            for name, destination in found.items():
+                if name not in setup.loaded.destinations:
+                    destination.close()
+    log.progress(1.0)
+    return {"ok": all(result["error"] is None for result in results), "connections": results, "problems": problems}
+
+
+def _media_servers(setup: Setup) -> dict[str, MediaDestination]:
+    """The media servers that can be asked, by id; also those of connections that are paused or off."""
+    found = {}
+    for name, connection in setup.loaded.connections.items():
+        destination = setup.loaded.destinations.get(name) or destinations.make(connection)
+        if isinstance(destination, MediaDestination):
+            found[name] = destination
+        elif name not in setup.loaded.destinations:
+            destination.close()
+    return found
+
+
+def _chosen(setup: Setup, names: list[str], wanted: str | None) -> list[str]:
+    if wanted is None:
+        return names
+    if wanted in setup.loaded.unusable:
+        raise BadInputError(f"{wanted} can't be used. {to_correct(setup.loaded.unusable[wanted])}")
+    if wanted not in names:
+        known = ", ".join(names) or "none"
+        raise BadInputError(f"There is no media server {flat(wanted)!r}. Media servers: {known}.")
+    return [wanted]
+
+
+def _compare(
+    context: Context, destination: MediaDestination, connection: Connection, begin: float, share: float
+) -> dict[str, object]:
+    """Compares one server, reports a line for each group, and returns the facts."""
+    scenes = _Scenes(context.stash, connection, begin, share)
+    name = connection.entry.name
+    try:
+        found = destination.library_report(scenes, scenes.compared)
+    except DeliveryFailed as failed:
+        context.report.warn(f"{name}: no report. {flat(failed.message)}")
+        return {"id": connection.id, "name": name, "error": failed.message, "groups": []}
+    filtered = f"Left out by filters: {scenes.left_out:,}." if scenes.left_out else ""
+    context.report.say(joined(f"{name}: scenes compared: {found.total:,}.", filtered))
+    server = destinations.kinds()[connection.entry.kind].NAME.partition(" (")[0]
+    groups = [_group(context, found, group, connection, server) for group in GROUPS if found.counts[group]]
+    return {
+        "id": connection.id,
+        "name": name,
+        "error": None,
+        "scenes": found.total,
+        "left_out": scenes.left_out,
+        "groups": groups,
+    }
+
+
+def _group(
+    context: Context, found: LibraryReport, group: Group, connection: Connection, server: str
+) -> dict[str, object]:
+    """Reports one group in a line, and returns its facts."""
+    what, how = TEXTS[group]
+    advice = how.replace("{server}", server)
+    if group in OUTSIDE and found.fix is not None:
+        advice = f"{advice} Suggestion: {found.fix.label}."
+    line = f"{connection.entry.name}: {what[0].lower()}{what[1:]}: {found.counts[group]:,}. {advice}".rstrip()
+    act = group != "own" and connection.policy.absent != "skip"
+    say = context.report.warn if act else context.report.say
+    say(line if group == "own" else _with_examples(line, found.examples[group]))
+    return {
+        "group": group,
+        "scenes": found.counts[group],
+        "text": what,
+        "advice": advice,
+        "examples": [
+            {"scene": one.scene_id, "path": one.stash, "server_path": one.server, "why": one.why}
+            for one in found.examples[group]
+        ],
+    }
+
+
+def _with_examples(line: str, examples: Sequence[Example]) -> str:
+    """The line with as many examples as it has room for."""
+    line += " Examples:"
+    for n, one in enumerate(examples):
+        where = flat(one.server) or "no file"
+        example = f"{';' if n else ''} scene {one.scene_id} ({joined(f'{where}.' if one.why else where, one.why)})"
+        if n and len(line) + len(example) >= LONGEST:
+            break
+        line += example
+    return f"{line}."

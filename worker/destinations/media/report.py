@@ -1,0 +1,191 @@
+"""The library report: what a media server has of Stash's scenes, why it lacks others, and what would fix it. Pure.
+
+Of the server's files only those of Stash's scenes are kept, and of each only a digest, so memory doesn't grow with
+the server's library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.places import Place, file_name, path_key, places
+from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
+from stash_courier.worker.fields import Fix
+from stash_courier.worker.paths import PathMap
+
+EXAMPLES = 10  # of each group
+NAMESAKES = 200  # files of the server with the name of an example, which are compared with it
+
+Kind = Literal["own", "version", "part"]  # how a server shows a file; the first one counts if there are several
+Group = Literal["own", "version", "part", "never", "not_scanned", "outside", "no_rule", "no_file"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+# What is counted, and what would fix it. {server} is the server's name.
+TEXTS: Mapping[Group, tuple[str, str]] = {
+    "own": ("On the server as items of their own", ""),
+    "version": (
+        "Versions of another item, so they are not written",
+        'In a library of type "Home videos and photos", each file is an item of its own.',
+    ),
+    "part": (
+        "Parts of another item, so they are not written",
+        'Rename files that end like "part2" or "cd2" if they are not parts, or use a library of type "Home videos '
+        'and photos".',
+    ),
+    "never": ("Never on the server, because of their name or folder", "Rename or move these files."),
+    "not_scanned": (
+        "Not scanned yet",
+        'Scan their library in {server}. If that changes nothing, "Test destinations" compares the paths.',
+    ),
+    "outside": (
+        "Outside all libraries",
+        'Add their folder to a library of {server}, or correct "Path map".',
+    ),
+    "no_rule": (
+        'Outside all libraries, and under no rule of "Path map"',
+        'Add a rule to "Path map" that says what {server} calls their folder.',
+    ),
+    "no_file": ("Without a file in Stash", "Assign a file to them, or delete them."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file that a server shows."""
+
+    path: str  # the server's
+    kind: Kind
+    stack: str = ""  # of a first part: equal to the stack of its other parts, which some servers don't show
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A scene of a group."""
+
+    scene_id: int
+    stash: str  # path of its first file; "" if it has none
+    server: str  # the same as the server calls it
+    why: str = ""  # a sentence, if there is more to say than the group does
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryReport:
+    """How many scenes are in each group, with examples."""
+
+    counts: Mapping[Group, int]
+    examples: Mapping[Group, Sequence[Example]]
+    fix: Fix | None = None  # a rule of the path map that would help those outside
+
+    @property
+    def total(self) -> int:
+        """All scenes."""
+        return sum(self.counts.values())
+
+
+def _nothing(_: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a kind of server does with the files of its libraries, by their paths."""
+
+    never: Callable[[str], str] = _nothing  # a sentence: why it will never show the file; "" if it may
+    stack: Callable[[str], str] = _nothing  # equal for the files that may be parts of one item; "" for others
+
+
+@dataclass(slots=True)
+class Survey:
+    """Sorts scenes: first ``add`` all of them, then ``saw`` all files of the server, then ``result``.
+
+    Args:
+        path_map: the connection's.
+        libraries: those that are searched.
+    """
+
+    path_map: PathMap
+    libraries: Sequence[Library]
+    rules: Rules = field(default_factory=Rules)
+    _scenes: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)  # id, paths in Stash
+    _kinds: dict[int, Kind | None] = field(default_factory=dict)  # by digest of a path of the server
+    _stacks: set[int] = field(default_factory=set)  # digests
+    _outside: list[Missing] = field(default_factory=list)  # examples of scenes that no library contains
+    _names: set[str] = field(default_factory=set)  # of their files, case-folded
+    _namesakes: list[str] = field(default_factory=list)  # the server's paths of files with these names
+
+    def add(self, scene: Scene) -> None:
+        """Adds one of Stash's scenes. Only its id and paths matter."""
+        where = places(None, scene, self.path_map)
+        self._scenes.append((scene.id, tuple(place.stash for place in where)))
+        for place in where:
+            self._kinds[_digest(place.server)] = None
+        if where and len(self._outside) < EXAMPLES and not self._in_library(where):
+            self._outside.append(Missing(scene, where))
+            self._names |= {file_name(place.server).casefold() for place in where}
+
+    def saw(self, shown: Shown) -> None:
+        """Notes a file of the server."""
+        digest = _digest(shown.path)
+        if digest in self._kinds:
+            known = self._kinds[digest]
+            if known is None or KINDS.index(shown.kind) < KINDS.index(known):
+                self._kinds[digest] = shown.kind
+        if shown.stack:
+            self._stacks.add(_digest(shown.stack))
+        if len(self._namesakes) < NAMESAKES and file_name(shown.path).casefold() in self._names:
+            self._namesakes.append(shown.path)
+
+    def result(self) -> LibraryReport:
+        """The groups of all scenes."""
+        counts = dict.fromkeys(GROUPS, 0)
+        examples: dict[Group, list[Example]] = {}
+        kept: list[Place] = []  # of scenes that are there, which a rule must not move
+        for scene_id, paths in self._scenes:
+            where = self._places(paths)
+            group, why = self._group(where)
+            counts[group] += 1
+            some = examples.setdefault(group, [])
+            if len(some) < EXAMPLES:
+                some.append(Example(scene_id, *((where[0].stash, where[0].server) if where else ("", "")), why))
+                if group in KINDS:
+                    kept += where
+        missing = with_namesakes(self._outside, self._namesakes)
+        fix = find_out(missing, kept, self.libraries, self.path_map).fix if missing else None
+        return LibraryReport(counts, examples, fix)
+
+    def _places(self, paths: Sequence[str]) -> list[Place]:
+        return [Place(path, self.path_map.apply(path), self.path_map.rule_for(path)) for path in paths]
+
+    def _group(self, where: Sequence[Place]) -> tuple[Group, str]:
+        """The group of a scene with these files, and more about it."""
+        if not where:
+            return "no_file", ""
+        for place in where:  # as a delivery does: the first file that the server has
+            if (kind := self._kinds.get(_digest(place.server))) is not None:
+                return kind, ""
+        if not self._in_library(where):
+            return ("outside" if any(place.rule for place in where) else "no_rule"), ""
+        if any(_digest(stack) in self._stacks for place in where if (stack := self.rules.stack(place.server))):
+            return "part", ""
+        reasons = [self.rules.never(place.server) for place in where]
+        return ("never", reasons[0]) if all(reasons) else ("not_scanned", self._holder(where))
+
+    def _in_library(self, where: Sequence[Place]) -> bool:
+        return any(library.may_hold(place.server) for library in self.libraries for place in where)
+
+    def _holder(self, where: Sequence[Place]) -> str:
+        names = (one.name for one in self.libraries if any(one.holds(place.server) for place in where))
+        name = next(names, "")
+        return f"Its library is {name}." if name else ""
+
+
+def _digest(path: str) -> int:
+    """Identifies a path, in less memory than the path."""
+    key = path_key(path).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
