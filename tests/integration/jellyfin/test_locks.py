@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from stash_courier.queue.failures import Failure
+from stash_courier.queue.failures import DeliveryFailed
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.standin.receivers import Received, Reply
 from tests.support.intercept import intercept
@@ -151,8 +151,8 @@ def test_an_answer_that_was_lost_makes_nothing_the_owners(server: StandInJellyfi
             return Reply(502) if request.method == "POST" else reply
 
         server.receiver.answer = lost
-        failed = refused(ours, scene(title="B"))
-        assert failed.failure is Failure.BUSY
+        with pytest.raises(DeliveryFailed):
+            ours.deliver(delivery("jellyfin"), scene(title="B"), done.record or b"")
         server.receiver.answer = inner
         done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
     assert server.items[item_id]["Name"] == "C"

@@ -187,7 +187,7 @@ class _Editor:
 
     def edit(self) -> JellyfinEdit:
         """The edit as far as it got."""
-        return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), self._fields)
+        return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), fields=self._fields)
 
     def text(self, field: str, key: str, wanted: str) -> None:
         before = self._item.get(key)

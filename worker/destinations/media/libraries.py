@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from stash_courier.worker.destinations.media.places import Place
@@ -22,8 +22,10 @@ class Library:
 
     name: str
     folders: tuple[str, ...] | None  # the server's paths; None if the server doesn't list them
-    saves_nfo: bool = False  # each update of an item rewrites the .nfo file beside its video
-    images_beside: bool = False  # images are stored beside the media, where they replace the owner's
+    # Each update of an item rewrites the .nfo file beside its video.
+    saves_nfo: bool = field(default=False, kw_only=True)
+    # Images are stored beside the media, where they replace the owner's.
+    images_beside: bool = field(default=False, kw_only=True)
 
     def __str__(self) -> str:
         """Name and folders, for the owner."""
