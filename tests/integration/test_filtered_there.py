@@ -30,7 +30,7 @@ class Answering:
         self.answer: Answer = lambda _: Delivered()
         self.got: list[tuple[int, bytes]] = []  # scene and record of each delivery
 
-    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:  # noqa: ARG002
+    def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """As ``Destination.deliver``."""
         self.got.append((delivery.scene_id, record))
         return self.answer(delivery)
@@ -55,12 +55,14 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Answering:
 
 
 @pytest.fixture
-def courier(tmp_path: Path, there: Answering) -> Iterator[FastForward]:  # noqa: ARG001
+def courier(tmp_path: Path, there: Answering) -> Iterator[FastForward]:
     """The worker's loop with one destination."""
     with StandInStash(9, config_dir=tmp_path / "config") as stash:
         stash.install_plugin(ROOT)
         with FastForward(tmp_path / "data", stash) as running:
-            connections.store(running.folder, Entry(NAME, "Hook", "webhook", values={"url": "http://127.0.0.1:1/"}))
+            connections.store(
+                running.folder, Entry(NAME, "Hook", "webhook", values={"url": "http://127.0.0.1:1/"})
+            )
             yield running
 
 
@@ -72,7 +74,7 @@ def test_it_ends_at_once_and_is_counted(courier: FastForward, there: Answering) 
     conn = courier.queue.connection
     row = ledger.find(conn, NAME, 1)
     assert row is not None
-    assert (row.outcome, row.notes) == ("filtered", {"shared_item"})
+    assert (row.outcome, row.notes) == ("filtered", frozenset({"shared_item"}))
     assert ledger.count_notes(conn) == {NAME: {"shared_item": 1}}
     assert control.get(conn, control.LAST_SUCCESS) is None
     assert courier.dispatcher.registry.pools[NAME].health.last_success == 0.0

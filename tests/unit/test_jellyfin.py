@@ -293,7 +293,7 @@ class Api(JellyfinApi):
         self.asked.append(list(ids))
         return [self.known[one] for one in self.asked[-1] if one in self.known]
 
-    def page(self, start: int) -> list[JellyfinItem]:
+    def page(self, start: int, fields: str = "Path") -> list[JellyfinItem]:
         self.pages += 1
         return [{"Id": item["Id"], "Path": item["Path"]} for item in list(self.known.values())[start:]]
 

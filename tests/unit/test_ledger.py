@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger, statements
+from stash_courier.queue import ledger
 from stash_courier.queue.ledger import Outcome, Sent
 from stash_courier.queue.scene_queue import SceneQueue
 
@@ -71,10 +71,3 @@ def test_notes_are_those_of_the_last_delivery(tmp_path: Path) -> None:
         end(2)
         end(3, outcome="absent")
         assert ledger.count_notes(conn) == {"plex": {"locked_fields": 1}}
-
-
-def test_counting_notes_reads_only_scenes_that_have_some(tmp_path: Path) -> None:
-    """A ledger of a million scenes without notes costs nothing to count."""
-    with closing(SceneQueue(tmp_path)) as queue:
-        plan = queue.connection.execute(f"EXPLAIN QUERY PLAN {statements.SENT_COUNT_NOTES}").fetchall()
-        assert [row[-1] for row in plan] == ["SCAN sent USING COVERING INDEX sent_notes"]

@@ -66,7 +66,7 @@ def test_the_second_part_counts_although_the_server_doesnt_show_it() -> None:
 
 
 def test_a_scene_with_several_files_counts_once() -> None:
-    """The first file that the server has decides, as when the scene is delivered; no file is a group of its own."""
+    """The first file that the server has decides, as in a delivery; no file is a group of its own."""
     made = Survey(MAP, [FILMS], RULES)
     made.add(scene("/data/other/a.mp4", "/data/films/b.mp4", "/data/films/c.mp4", id=1))
     made.add(scene("/data/films/a-trailer.mp4", "/data/films/x.mp4", id=2))
@@ -119,7 +119,9 @@ def test_names_of_parts(one: str, other: str, same: bool) -> None:
     assert (stack(one) == stack(other)) == same
 
 
-@pytest.mark.parametrize("path", ["/a/Film.mp4", "/a/Film 2.mp4", "/a/part.mp4", "/a/Film department.mp4", "/part1/a.mp4"])
+@pytest.mark.parametrize(
+    "path", ["/a/Film.mp4", "/a/Film 2.mp4", "/a/part.mp4", "/a/Film department.mp4", "/part1/a.mp4"]
+)
 def test_names_of_no_parts(path: str) -> None:
     """Most names have no number of a part."""
     assert stack(path) == ""

@@ -73,7 +73,7 @@ def test_every_note_is_a_sentence() -> None:
         "Scenes with the note later: 1.",
         "Scenes with locked fields, which were left alone: 1,200. To have what is locked overwritten, switch "
         '"respect_locks" off.',
-        "Scenes in the library Films {switch}, where each update makes the server rewrite the .nfo file beside the "
+        "Scenes in the library Films {switch}, where each update makes the server rewrite the .nfo beside the "
         "video: 3. If other programs write these files, switch off the NFO saver of that library.",
     ]
     for code in notes.NOTES:

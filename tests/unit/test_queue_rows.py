@@ -352,7 +352,7 @@ MAY_SCAN = {
 # These read in the order of the rowid and stop at their limit.
 LIMITED = {"ANY", "INBOX_ANY", "INBOX_ROWS"}
 # These read the whole partial index of what is in flight.
-INDEXED = {"IN_FLIGHT": "deliveries_in_flight"}
+INDEXED = {"IN_FLIGHT": "deliveries_in_flight", "SENT_COUNT_NOTES": "sent_notes"}
 
 
 def statements() -> dict[str, str]:

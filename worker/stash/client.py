@@ -322,7 +322,7 @@ class Stash:
     # Asking
 
     def ask(self, query: str, variables: Mapping[str, object], read: Callable[[Mapping[str, object]], T]) -> T:
-        """Asks on the one connection for queries. ``read`` decodes the answer, and raises WrongShape if it can't."""
+        """Asks on the one connection for queries. ``read`` decodes the answer, or raises WrongShape."""
 
         def ask(wire: Wire) -> T:
             data = wire.ask(query, variables)

@@ -43,6 +43,8 @@ def shown(item: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     content = {key: value for key, value in item.items() if value is not None and key not in hidden}
     if not content.get("CommunityRating"):
         content.pop("CommunityRating", None)
+    if not content.get("ProductionLocations") and item.get("Type") != "Movie":
+        content.pop("ProductionLocations", None)
     return content
 
 

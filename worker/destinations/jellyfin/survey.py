@@ -1,8 +1,8 @@
 """All files that Jellyfin shows, for the library report. Reads only.
 
-Seen on 10.10.7, 10.11.11 and 12.0-rc5 (tests/samples): an item of its own has a ``ParentId``; versions and parts have
-none up to 10.11, and aren't listed by 12. There the item of the first file names its versions, and says how many
-parts it has but not which.
+Seen on 10.10.7, 10.11.11 and 12.0-rc5 (tests/samples): an item of its own has a ``ParentId``; versions and parts
+have none up to 10.11, and aren't listed by 12. There the item of the first file names its versions, and says how
+many parts it has but not which.
 """
 
 from __future__ import annotations

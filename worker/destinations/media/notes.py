@@ -42,7 +42,7 @@ NOTES: Mapping[str, Note] = {
         'A library of type "Home videos and photos" gives each file an item of its own.',
     ),
     NFO: Note(
-        "Scenes in the library {detail}, where each update makes the server rewrite the .nfo file beside the video",
+        "Scenes in the library {detail}, where each update makes the server rewrite the .nfo beside the video",
         "If other programs write these files, switch off the NFO saver of that library.",
     ),
     NEVER_BY_NAME: Note(

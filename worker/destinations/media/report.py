@@ -35,8 +35,7 @@ TEXTS: Mapping[Group, tuple[str, str]] = {
     ),
     "part": (
         "Parts of another item, so they are not written",
-        'Rename files that end like "part2" or "cd2" if they are not parts, or use a library of type "Home videos '
-        'and photos".',
+        'If they are no parts, rename them, so that they don\'t end like "part2" or "cd2".',
     ),
     "never": ("Never on the server, because of their name or folder", "Rename or move these files."),
     "not_scanned": (
