@@ -21,6 +21,7 @@ class Failure(StrEnum):
     FORBIDDEN = "forbidden"  # 403: the fault of this scene, unless a second scene gets it too
     GONE = "gone"  # 410
     NOT_THERE_YET = "not_there_yet"  # the media server doesn't know the item
+    NEVER_THERE = "never_there"  # the media server will never know the item
     ITEM_REFUSED = "item_refused"  # a media server's other 4xx, an ambiguous match
     REJECTED = "rejected"  # a webhook's other 4xx: the fault of this scene, unless all scenes get one
     STASH = "stash"  # Stash can't return this scene, while it returns others
@@ -32,7 +33,9 @@ class FailureClass:
     """What follows from one class of failure."""
 
     label: str  # for people: "3 dead letters, <label>"
-    delivery: Literal["wait", "count", "wait for scan", "bury"]  # what happens to the delivery; see retry.py
+    delivery: Literal[
+        "wait", "count", "wait for scan", "give up", "bury"
+    ]  # what happens to the delivery; see retry.py
     hold_after: int | None = None  # failures in a row that hold the whole destination; None: it is never held
     distinct_scenes: bool = False  # only failures of different scenes count for hold_after
     needs_owner: bool = False  # a person must fix it, so probes become less frequent
@@ -90,6 +93,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice='Enter its new address in the settings, or press "Deliver now" if it is back.',
     ),
     Failure.NOT_THERE_YET: FailureClass(label="not found yet", delivery="wait for scan", alive=True),
+    Failure.NEVER_THERE: FailureClass(label="never shown by the server", delivery="give up", alive=True),
     Failure.ITEM_REFUSED: FailureClass(
         label="refused",
         delivery="bury",
@@ -137,6 +141,7 @@ class DeliveryFailed(Exception):
         status: the HTTP status, if an answer came.
         answer: the first 2 KB of the answer, without secrets.
         retry_after: seconds that the destination asked us to wait, at most 24 h.
+        notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
         again_in: with NOT_THERE_YET, seconds until it makes sense to look again; None: as retry.py says.
     """
 
@@ -149,6 +154,7 @@ class DeliveryFailed(Exception):
         answer: str = "",
         retry_after: float | None = None,
         again_in: float | None = None,
+        notes: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -157,3 +163,4 @@ class DeliveryFailed(Exception):
         self.answer = answer
         self.retry_after = retry_after
         self.again_in = again_in
+        self.notes = notes

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
+from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin, make
 from stash_courier.worker.stash.covers import Cover, no_cover
 from tests.standin.jellyfin import KEY, StandInJellyfin
@@ -23,14 +25,21 @@ VERSIONS = ["10.8.13", "10.11.2", "12.0.0"]
 
 
 @contextlib.contextmanager
-def jellyfin(server: StandInJellyfin | str, cover: Cover = no_cover, **values: object) -> Iterator[Jellyfin]:
-    """Our destination for a server or an address."""
+def jellyfin(server: StandInJellyfin | str, cover: Cover = no_cover, **values: Any) -> Iterator[Jellyfin]:
+    """Our destination for a server or an address. ``clock``: monotonic seconds."""
+    clock: Callable[[], float] = values.pop("clock", time.monotonic)
     url = server if isinstance(server, str) else server.url
-    made = make(connection("jellyfin", {"url": url, "key": KEY, **PATHS, **values}), cover)
+    made = make(connection("jellyfin", {"url": url, "key": KEY, **PATHS, **values}), cover, clock)
     try:
         yield made
     finally:
         made.close()
+
+
+def connected(url: str, **values: object) -> Entry:
+    """A connection to a Jellyfin server, for a Stash whose scenes are in /media/films."""
+    common = {"url": url, "key": KEY, "path_map": "/media/films => /films"}
+    return Entry("jellyfin", "Jellyfin", "jellyfin", values={**common, **values})
 
 
 def refused(ours: Jellyfin, one: Scene, **values: Any) -> DeliveryFailed:

@@ -252,11 +252,13 @@ def test_files_of_the_same_name(path: str, name: str, same: bool) -> None:
 def test_a_scan_is_mentioned_only_if_it_was_started() -> None:
     """If no scan was started, the dead letter doesn't mention one."""
     where = places(None, scene("/data/a.mkv"), MAP)
-    assert "it was asked to look for it" in not_there_yet("Plex", 17, where).message
-    unasked = not_there_yet("Plex", 17, where, "A hint.", asked=False).message
+    asked = not_there_yet("Plex", 17, where, again_in=75.0)
+    assert "it was asked to look for it" in asked.message
+    assert asked.again_in == 75.0
+    unasked = not_there_yet("Plex", 17, where, "A hint.").message
     assert "asked" not in unasked
     assert unasked.endswith("library of Plex. A hint.")
-    at_once = not_there_yet("Plex", 17, where, "A hint.", asked=False, waits=False).message
+    at_once = not_there_yet("Plex", 17, where, "A hint.", waits=False).message
     assert at_once.endswith('. If it should, correct "Path map" or add that folder to a library of Plex. A hint.')
 
 

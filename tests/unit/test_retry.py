@@ -83,7 +83,10 @@ def test_refusals_count_and_the_last_one_buries(failure: Failure) -> None:
         assert decision.bury == (attempt == 3)
 
 
-@pytest.mark.parametrize("failure", [f for f in Failure if f not in {Failure.ITEM_REFUSED, Failure.NOT_THERE_YET}])
+SERVER_WORKS = {Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.NEVER_THERE}  # so it isn't held
+
+
+@pytest.mark.parametrize("failure", [f for f in Failure if f not in SERVER_WORKS])
 def test_nothing_is_buried_while_the_destination_waits_as_a_whole(failure: Failure) -> None:
     """An outage leaves no dead letters, whatever the settings; only our own bugs count."""
     decision = decided(failure, held=True, max_attempts=2)
@@ -117,6 +120,16 @@ def test_a_scene_that_the_server_lacks(absent: Absent, age: float, young: bool, 
     at_once = absent != "wait" and not young
     assert (first.skip, first.bury) == (at_once and absent == "skip", at_once and absent == "dead_letter")
     assert (last.skip, last.bury) == (absent == "skip", absent != "skip")
+
+
+@pytest.mark.parametrize("absent", ["wait", "skip", "dead_letter"])
+def test_a_scene_that_the_server_will_never_have(absent: Absent) -> None:
+    """It is skipped or a dead letter at its first attempt, also if it came to Stash a moment ago."""
+    young = scene(created_at=datetime.fromtimestamp(NOW, timezone(timedelta())).isoformat())
+    error = DeliveryFailed(Failure.NEVER_THERE, "it never will be there")
+    policy = replace(POLICY, absent=absent)
+    decision = decide(delivery(), error, NOW, held=False, policy=policy, rng=lambda: 0.5, scene=young)
+    assert (decision.skip, decision.bury) == (absent == "skip", absent != "skip")
 
 
 def test_a_scene_whose_age_is_unknown_is_old() -> None:

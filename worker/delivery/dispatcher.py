@@ -78,7 +78,8 @@ class Dispatcher:
         self._monotonic = monotonic
         self._marks = Marks(scene_queue.folder)
         make_pool = partial(Pool, marks=self._marks, finished=self._report)
-        self.registry = Registry(scene_queue, dlq, clock, covers_of(stash), make_pool)
+        cover = covers_of(stash)
+        self.registry = Registry(scene_queue, dlq, clock, cover, make_pool, monotonic=monotonic)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry, monotonic)
         self.poller = Poller(monotonic)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -58,6 +59,7 @@ class Registry:
         clock: wall time, unix seconds.
         cover: fetches covers from Stash, in the pools' threads.
         make_pool: makes a pool of a destination, its connection and its health.
+        monotonic: seconds, for the destinations.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Registry:
         clock: Callable[[], float],
         cover: Cover,
         make_pool: Callable[[Destination, Connection, Health], Pool],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._dlq = dlq
@@ -74,6 +78,7 @@ class Registry:
         self._clock = clock
         self._cover = cover
         self._make_pool = make_pool
+        self._monotonic = monotonic
         self._raw: dict[str, object] | None = None
         self._stored = Stored()
         self._retired: list[Pool] = []
@@ -101,7 +106,7 @@ class Registry:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        loaded = destinations.load(raw, stored, settings, self._cover)
+        loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
         with self._queue.transaction():

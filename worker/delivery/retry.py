@@ -70,6 +70,9 @@ def decide(
                 skip = policy.absent == "skip"
                 return Decision(not skip, tried, now, skip)
             return _until_scanned(tried, error, now, rng)
+        case "give up":
+            skip = policy.absent == "skip"
+            return Decision(not skip, tried, now, skip)
         case "count":
             counted = replace(tried, counted_attempts=tried.counted_attempts + 1)
             if counted.counted_attempts >= policy.attempts:

@@ -1,8 +1,8 @@
 """Destinations: where scenes are sent. One folder for each kind of connection.
 
 Two modules in a kind's folder are found automatically. ``settings`` has ``NAME``, ``HELP`` and ``Options``, the
-fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover)``,
-which returns the destination of a connection. The folder's name is the kind.
+fields that only this kind has; it must not import this module. ``destination`` has ``make(connection, cover,
+clock)``, which returns the destination of a connection. The folder's name is the kind.
 
 ``settings`` may also have ``check(options, values)``, the problems that concern several fields;
 ``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for
@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ Status = Literal["ok", "warn", "fail"]
 class Step:
     """One step of a test, and how it went."""
 
-    name: str  # "reached", "key", "libraries", "scenes", "example", "accepted", "path"
+    name: str  # "reached", "key", "libraries", "scenes", "shared", "example", "accepted", "path"
     status: Status  # "warn": deliveries work, but not for everything
     text: str  # sentences for a person: what happened and what to do
     field: str = ""  # the connection's field to change; "" if there is none
@@ -173,7 +174,13 @@ def kinds() -> Mapping[str, ModuleType]:
     return {name: importlib.import_module(f"{__name__}.{name}.settings") for name in _folders()}
 
 
-def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: Cover = no_cover) -> Loaded:
+def load(
+    raw: Mapping[str, object],
+    stored: Stored,
+    settings: Settings,
+    cover: Cover = no_cover,
+    clock: Callable[[], float] = time.monotonic,
+) -> Loaded:
     """Builds the destinations of all connections.
 
     Args:
@@ -181,6 +188,7 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
         stored: the content of connections.json.
         settings: the common settings parsed from ``raw``.
         cover: fetches covers from Stash.
+        clock: monotonic seconds.
     """
     implicit = quick_start.read(raw, stored)
     problems = implicit.problems
@@ -201,7 +209,7 @@ def load(raw: Mapping[str, object], stored: Stored, settings: Settings, cover: C
             continue
         connections[name] = connection
         if connection.sends:
-            destinations[name] = make(connection, cover)
+            destinations[name] = make(connection, cover, clock)
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
     unsure = lost or stored.unknown or bool(implicit.bad_urls)
@@ -286,10 +294,12 @@ def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
     return next((f'"{one.label}"' for one in known if one.key == key), f'"{key}"')
 
 
-def make(connection: Connection, cover: Cover = no_cover) -> Destination:
-    """The destination of a connection."""
+def make(
+    connection: Connection, cover: Cover = no_cover, clock: Callable[[], float] = time.monotonic
+) -> Destination:
+    """The destination of a connection. The clock gives monotonic seconds."""
     module = importlib.import_module(f"{__name__}.{connection.entry.kind}.destination")
-    made: Destination = module.make(connection, cover)
+    made: Destination = module.make(connection, cover, clock)
     return made
 
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from stash_courier.queue.failures import Failure
 from tests.standin.jellyfin import StandInJellyfin
 from tests.support.jellyfin import jellyfin, refused
 from tests.support.media_samples import delivery, scene
@@ -38,11 +39,51 @@ def test_refresh_only_reports_paths_and_writes_nothing(server: StandInJellyfin) 
     assert server.counts == {"POST /Library/Media/Updated": 2}
 
 
-def test_every_file_of_a_missing_scene_is_reported(server: StandInJellyfin) -> None:
-    """Jellyfin is asked to scan each file of a scene that it doesn't know."""
+def test_every_folder_of_a_missing_scene_is_reported(server: StandInJellyfin) -> None:
+    """Jellyfin is told of one file in each folder of a scene that it doesn't know: it scans the others too."""
     with jellyfin(server) as ours:
-        refused(ours, scene("/data/movies/a.mkv", "/data/movies/b.mkv"))
+        refused(ours, scene("/data/movies/a.mkv", "/data/movies/b.mkv", "/data/movies/x/c.mkv"))
     assert server.notified == [
         {"Path": "/media/movies/a.mkv", "UpdateType": "Created"},
-        {"Path": "/media/movies/b.mkv", "UpdateType": "Created"},
+        {"Path": "/media/movies/x/c.mkv", "UpdateType": "Created"},
     ]
+
+
+def test_notices_leave_the_pending_scan_alone(server: StandInJellyfin) -> None:
+    """With new and deleted scenes in a folder every 20 s, the scan of the first notice comes and finds all."""
+    now = [0.0]
+    server.clock = lambda: now[0]
+    with jellyfin(server, clock=lambda: now[0]) as ours:
+        for second in range(0, 60, 20):
+            now[0] = float(second)
+            server.put(f"/media/movies/{second}.mkv")
+            failed = refused(ours, scene(f"/data/movies/{second}.mkv"))
+            assert failed.failure is Failure.NOT_THERE_YET
+            assert failed.again_in is not None
+            assert 60 < second + failed.again_in < 90
+            gone = delivery("jellyfin", event="destroy", path=f"/data/movies/gone {second}.mkv")
+            ours.deliver(gone, None)
+        now[0] = 80.0
+        found = [scene(f"/data/movies/{second}.mkv") for second in range(0, 60, 20)]
+        ours.prepare([(delivery("jellyfin", one), one) for one in found])
+        assert [ours.deliver(delivery("jellyfin", one), one).outcome for one in found] == ["sent"] * 3
+    assert [notice["Path"] for notice in server.notified] == ["/media/movies/0.mkv"]
+    assert server.scans == ["/media/movies/0.mkv"]
+
+
+def test_a_deleted_scene_is_reported_after_the_scan(server: StandInJellyfin) -> None:
+    """A scan that may have begun before the file was deleted is not relied on."""
+    now = [0.0]
+    server.clock = lambda: now[0]
+    with jellyfin(server, clock=lambda: now[0]) as ours:
+        refused(ours, scene("/data/movies/new.mkv"))
+        now[0] = 60.0
+        ours.deliver(delivery("jellyfin", event="destroy", path="/data/movies/gone.mkv"), None)
+    assert [notice["UpdateType"] for notice in server.notified] == ["Created", "Deleted"]
+
+
+def test_the_longer_a_scene_is_missing_the_more_rarely_it_is_looked_for(server: StandInJellyfin) -> None:
+    """Its waits grow with the time for which it has waited."""
+    with jellyfin(server) as ours:
+        waits = [refused(ours, scene(), not_found=waited).again_in or 0.0 for waited in (0, 400, 4000)]
+    assert 0 < waits[0] < 120 < waits[1] < waits[2] < 3600

@@ -165,7 +165,7 @@ def test_a_listing_of_many_pages(server: StandInJellyfin) -> None:
     one = scene("/data/movies/2000.mkv")
     with jellyfin(server) as ours:
         ours.deliver(delivery("jellyfin", one), one)
-    assert server.counts == {**ONCE, "GET /Items?ids": 2, "GET /Items": 3}
+    assert (server.counts["GET /Items?ids"], server.counts["GET /Items"]) == (2, 3)
 
 
 def test_of_several_files_the_first_that_is_known(server: StandInJellyfin) -> None:

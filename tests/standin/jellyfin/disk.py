@@ -29,7 +29,7 @@ EXTRA_FOLDERS = {
 }
 _EXTRA_NAME = re.compile(
     r"(?:.*[-._ ])?(?:trailer|sample)"
-    r"|.*-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)",
+    r"|.*-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)[0-9]*",
     re.IGNORECASE,
 )
 _IGNORED = re.compile(r"\..*|@eaDir|#recycle|lost\+found|\$RECYCLE\.BIN", re.IGNORECASE)

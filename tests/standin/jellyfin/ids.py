@@ -27,6 +27,11 @@ def id_of(kind: str, path: str) -> str:
     return uuid.UUID(bytes_le=hashlib.md5(hashed).digest()).hex
 
 
+def lower(path: str) -> str:
+    """A path in lower case as .NET makes it: letter by letter, and a letter that would become two stays."""
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in path)
+
+
 def person_id(name: str) -> str:
     """The id of a person: of its folder's path, so names that make the same folder name have the same id."""
     folder = file_name(name)

@@ -104,6 +104,9 @@ class StandInJellyfin(State):
         match route:
             case "GET /System/Info":
                 return _json(self._info())
+            case "GET /System/Configuration":
+                rules = [{"From": prefix, "To": instead} for prefix, instead in self.substitutions.items()]
+                return _json({"PathSubstitutions": rules})
             case "GET /System/Ping":
                 return _json("Jellyfin Server")
             case "GET /Users":

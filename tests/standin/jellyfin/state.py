@@ -12,7 +12,7 @@ from typing import Any
 from tests.standin.jellyfin import dto, nfo, updates
 from tests.standin.jellyfin.collections import Collections
 from tests.standin.jellyfin.disk import LibraryOptions, Resolved, resolve, stem
-from tests.standin.jellyfin.ids import below, id_of, split
+from tests.standin.jellyfin.ids import below, id_of, lower, split
 from tests.standin.jellyfin.notices import Notices
 from tests.standin.jellyfin.people import Persons
 
@@ -139,7 +139,7 @@ class State:
                 self._forget(key)
 
     def _make(self, one: Resolved, values: Mapping[str, Any]) -> str:
-        path = one.path.lower() if self.lower_ids else one.path
+        path = lower(one.path) if self.lower_ids else one.path
         item_id = id_of(one.kind, path) if self.computed_ids else uuid.uuid4().hex
         item = self.items[item_id] = {
             "Name": one.name,

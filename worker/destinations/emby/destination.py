@@ -7,7 +7,7 @@ finds itself, for example in NFO files. The protocol is in api.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
@@ -16,30 +16,34 @@ from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
-from stash_courier.worker.destinations.media.places import Place, ambiguous
+from stash_courier.worker.destinations.media.places import Place, ambiguous, folder_key
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
+from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
+SCAN_DELAY = 60.0  # seconds from the last notice for a folder to its scan; the server's default
 
-def make(connection: Connection, _cover: Cover) -> Emby:
+
+def make(connection: Connection, _cover: Cover, clock: Callable[[], float] = time.monotonic) -> Emby:
     """The destination of a connection."""
-    return Emby(connection)
+    return Emby(connection, clock)
 
 
 class Emby(MediaDestination):
-    """One Emby server."""
+    """One Emby server. The clock is in monotonic seconds."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
         server = Server("Emby", connection.options.url, connection.options.key)
         self._api = EmbyApi(server, connection.policy)
-        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, time.monotonic)
+        libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, clock)
         super().__init__(connection, server, self._api, libraries)
+        self._scans = Scans(clock, delay=SCAN_DELAY)
 
     def _update(
         self,
-        delivery: Delivery,  # noqa: ARG002
+        delivery: Delivery,
         scene: Scene,
         where: Sequence[Place],
         record: Record,  # noqa: ARG002
@@ -48,11 +52,10 @@ class Emby(MediaDestination):
         found = self._find(scene.id, where)
         if found is None:
 
-            def announce() -> bool:
-                self._api.notify("Created", [place.server for place in where])
-                return True
+            def announce() -> float:
+                return min(self._scans.ask(folder_key(one.server), one.server, self._created) for one in where)
 
-            raise self._absent(scene, where, announce)
+            raise self._absent(delivery, scene, where, announce)
         place, item = found
         self._api.notify("Modified", [place.server])
         with still_there(self._server, str(item)):
@@ -60,7 +63,12 @@ class Emby(MediaDestination):
         return Delivered()
 
     def _delete(self, where: Sequence[Place]) -> None:
-        self._api.notify("Deleted", [place.server for place in where])
+        paths = [one.server for one in where if not self._scans.is_pending(folder_key(one.server))]
+        if paths:
+            self._api.notify("Deleted", paths)
+
+    def _created(self, path: str) -> None:
+        self._api.notify("Created", [path])
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> tuple[Place, EmbyItem] | None:
         """The first of these places that Emby knows, and its item."""

@@ -17,9 +17,10 @@ from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Policy
 from stash_courier.worker.destinations.jellyfin.items import READ, JellyfinItem, wrong_in
 from stash_courier.worker.destinations.media.api import JSON, MediaApi, library_updated, read_json
-from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.libraries import MIXED, Library
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.http.client import Answer
+from stash_courier.worker.paths import PathMap, path_map
 
 PAGE = 1000  # items in one request for the listing
 KINDS = "Movie,Video,MusicVideo,Episode"
@@ -98,29 +99,73 @@ class JellyfinApi(MediaApi):
         """
         self._write("POST", f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
 
+    def source_paths(self, item_id: str) -> list[str]:
+        """The paths of the files that can be played as an item; none if there is no such item.
+
+        From 12, ``/Items?ids=`` leaves out the other versions of an item. This doesn't.
+        """
+        try:
+            answer = self._get(f"/Items/{item_id}/PlaybackInfo")
+        except DeliveryFailed as failed:
+            if failed.status == 404:
+                return []
+            raise
+        content = read_json(answer, self._server)
+        sources = content.get("MediaSources") if isinstance(content, dict) else None
+        if not isinstance(sources, list):
+            raise self._unexpected(answer, "no list of media sources")
+        return [str(one.get("Path")) for one in sources if isinstance(one, dict)]
+
+    def persons(self, item_id: str) -> list[JellyfinItem]:
+        """The persons in an item's cast, also those whom its ``People`` leave out."""
+        query = {"appearsInItemId": item_id, "enableImages": "false", "enableUserData": "false"}
+        return self._items(query, "/Persons")[1]
+
     def about(self) -> str:
         """Product, version and name of the server."""
+        content = self._info()
+        product = content.get("ProductName") or "Jellyfin Server"
+        return f'{product} {content["Version"]} ("{content.get("ServerName") or ""}")'
+
+    def version(self) -> tuple[int, int]:
+        """The first two numbers of the server's version; (0, 0) if they can't be read."""
+        found = re.match(r"(\d+)\.(\d+)", str(self._info()["Version"]))
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    def _info(self) -> dict[str, Any]:
         answer = self._get("/System/Info", fixed_url=True)
         content = read_json(answer, self._server)
         if not isinstance(content, dict) or "Version" not in content:
             raise self._unexpected(answer, "no version")
-        product = content.get("ProductName") or "Jellyfin Server"
-        return f'{product} {content["Version"]} ("{content.get("ServerName") or ""}")'
+        return content
+
+    def substitutions(self) -> PathMap:
+        """What answers show instead of the beginning of a file's path.
+
+        The server's configuration has PathSubstitutions; up to 10.9 a library's folder may have a NetworkPath
+        (LibraryManager.GetPathAfterNetworkSubstitution).
+        """
+        answer = self._get("/System/Configuration", fixed_url=True)
+        content = read_json(answer, self._server)
+        found = content.get("PathSubstitutions") if isinstance(content, dict) else None
+        rules = [(one.get("From"), one.get("To")) for one in found or () if isinstance(one, dict)]
+        for folder in self._folders():
+            infos = (folder.get("LibraryOptions") or {}).get("PathInfos") or ()
+            rules += [(one.get("Path"), one.get("NetworkPath")) for one in infos if isinstance(one, dict)]
+        return path_map((str(source), str(target)) for source, target in rules if source and target)
 
     def libraries(self) -> list[Library]:
         """The libraries and their folders."""
+        return [_library(one) for one in self._folders()]
+
+    def _folders(self) -> list[dict[str, Any]]:
         answer = self._get("/Library/VirtualFolders", fixed_url=True)
         content = read_json(answer, self._server)
         if not isinstance(content, list) or not all(
             isinstance(one, dict) and isinstance(one.get("Locations") or [], list) for one in content
         ):
             raise self._unexpected(answer, "no libraries")
-        return [_library(one) for one in content]
-
-    def persons(self, item_id: str) -> list[JellyfinItem]:
-        """The persons in an item's cast, also those whom its ``People`` leave out."""
-        query = {"appearsInItemId": item_id, "enableImages": "false", "enableUserData": "false"}
-        return self._items(query, "/Persons")[1]
+        return content
 
     def _items(self, query: dict[str, str], path: str = "/Items") -> tuple[Answer, list[JellyfinItem]]:
         answer = self._get(f"{path}?{urlencode(query, safe=',')}", fixed_url=True)
@@ -148,6 +193,7 @@ def _library(folder: dict[str, Any]) -> Library:
     return Library(
         str(folder.get("Name")),
         tuple(map(str, folder.get("Locations") or ())),
+        type=str(folder.get("CollectionType") or MIXED),
         saves_nfo=not isinstance(savers, list) or any(str(one).casefold() == "nfo" for one in savers),
         images_beside=options.get("SaveLocalMetadata") is not False,
     )

@@ -7,49 +7,60 @@ an item or unlocks a field.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import known_as
+from stash_courier.worker.destinations.jellyfin.items import has_several_files, known_as
+from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import Cached, Library
-from stash_courier.worker.destinations.media.places import Place, ambiguous, places, same_path
+from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.notes import SHARED_ITEM
+from stash_courier.worker.destinations.media.places import (
+    Place,
+    ambiguous,
+    file_name,
+    folder_key,
+    never_there,
+    places,
+)
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Rules, Shown
+from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
-LIBRARY_SECONDS = 300.0  # how long the libraries' options are believed
+SCAN_DELAY = 60.0  # seconds from the last notice for a folder to its scan (LibraryMonitorDelay)
+ALONE = 'A library of type "Home videos and photos" gives each file an item of its own.'
 
 
-def make(connection: Connection, cover: Cover) -> Jellyfin:
+def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Jellyfin:
     """The destination of a connection."""
-    return Jellyfin(connection, cover)
+    return Jellyfin(connection, cover, clock)
 
 
 class Jellyfin(MediaDestination):
-    """One Jellyfin server."""
+    """One Jellyfin server. The clock is in monotonic seconds."""
 
-    _report_rules = Rules(stack=stack)
-
-    def __init__(self, connection: Connection, cover: Cover) -> None:
+    def __init__(self, connection: Connection, cover: Cover, clock: Callable[[], float]) -> None:
         options: Options = connection.options
         server = Server("Jellyfin", options.url, options.key)
         self._api = JellyfinApi(server, connection.policy)
-        libraries = Cached(self._api.libraries, LIBRARY_SECONDS, time.monotonic)
-        super().__init__(connection, server, self._api, libraries, cover if options.images else None)
+        self._layout = Layout(self._api, clock)
+        super().__init__(connection, server, self._api, self._layout.libraries, cover if options.images else None)
         self._options = options
-        self._lookup = Lookup(self._api)
-        self._writer = Writer(server, self._api, self._lookup, libraries, options)
+        self._scans = Scans(clock, delay=SCAN_DELAY)
+        self._report_rules = Rules(self._why_never, stack)
+        self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
+        self._writer = Writer(server, self._api, self._lookup, self._layout.libraries, options)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""
@@ -64,19 +75,15 @@ class Jellyfin(MediaDestination):
             pass  # each delivery makes its own lookup then, and reports what is wrong
 
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
-        paths = [place.server for place in where]
         if self._options.refresh_only:
+            paths = [self._lookup.real(place.server) for place in where]
             self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
             return Delivered()
         found = self._find(scene.id, where)
+        if found.shared:
+            return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
         if not found.items:
-
-            def announce() -> bool:
-                self._api.notify("Created", paths)
-                return True
-
-            self._libraries.expire_soon()  # a new library may contain the path
-            raise self._absent(scene, where, announce)
+            raise self._missing(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
             written = self._writer.write(found, scene, record)
             item, record = written.item, written.record
@@ -90,14 +97,36 @@ class Jellyfin(MediaDestination):
         self._writer.end(scene.id)
         return Delivered(record.encode(), written.notes)
 
+    def _missing(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> DeliveryFailed:
+        """The failure for a scene that Jellyfin lacks, which it is asked to scan if it can become an item."""
+        never = self._by_name(where)
+        possible = [self._lookup.real(place.server) for place in where if place not in never]
+        if not possible:
+            return never_there(self._name, scene.id, never)
+
+        def announce() -> float:
+            return min(self._scans.ask(folder_key(path), path, self._created) for path in possible)
+
+        return self._absent(delivery, scene, where, announce)
+
+    def _created(self, path: str) -> None:
+        self._api.notify("Created", [path])
+
     def _delete(self, where: Sequence[Place]) -> None:
-        self._api.notify("Deleted", [place.server for place in where])
+        paths = [self._lookup.real(place.server) for place in where]
+        if paths := [path for path in paths if not self._scans.is_pending(folder_key(path))]:
+            self._api.notify("Deleted", paths)
+
+    def _by_name(self, where: Sequence[Place]) -> dict[Place, str]:
+        """The places whose names Jellyfin never makes an item of, and why; see names.py."""
+        reasons = {place: self._layout.why_never(self._lookup.real(place.server)) for place in where}
+        return {place: why for place, why in reasons.items() if why}
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
         """The item of the scene's first file that Jellyfin knows, by its exact path."""
         found = self._lookup.find([place.server for place in where])
         if len(found.items) > 1:
-            place = next(place for place in where if same_path(place.server, found.items[0]["Path"]))
+            place = next(place for place in where if place.server == found.path)
             raise ambiguous(self._name, scene_id, place, map(known_as, found.items))
         return found
 
@@ -105,10 +134,21 @@ class Jellyfin(MediaDestination):
         return self._api.about()
 
     def _look_ahead(self, where: Sequence[Place]) -> None:
+        self._lookup.keep_names(file_name(place.server) for place in where)
         self._lookup.prefetch([place.server for place in where])
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
-        return bool(self._find(scene.id, where).items)
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
+        found = self._find(scene.id, where)
+        if found.shared:
+            return (
+                f"Jellyfin shows {found.shared}, a file of scene {scene.id}, only as a version, part or extra of "
+                f"another item, so the scene is not written there. {ALONE}"
+            )
+        return bool(found.items)
+
+    def _never(self, where: Sequence[Place]) -> str:
+        never = self._by_name(where)
+        return "; ".join(never.values()) if len(never) == len(where) else ""
 
     def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
         items = self._find(scene.id, where).items
@@ -116,6 +156,8 @@ class Jellyfin(MediaDestination):
             return []  # removed a moment ago
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
+        if has_several_files(item):
+            found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         return [found, *self._writer.preview(item, scene)]
@@ -123,8 +165,13 @@ class Jellyfin(MediaDestination):
     def _warnings(self, libraries: Sequence[Library]) -> list[str]:
         return self._writer.warnings(libraries)
 
+    def _why_never(self, path: str) -> str:
+        """Why Jellyfin never makes an item of a file, in sentences; "" if it may."""
+        why = self._layout.why_never(path)
+        return why and f"{why}."
+
     def _shown(self) -> Iterator[Shown]:
         return shown(self._api)
 
-    def _files_named(self, names: Collection[str]) -> list[str]:  # noqa: ARG002  # can't be asked for file names
-        return self._lookup.files()
+    def _files_named(self, names: Collection[str]) -> list[str]:
+        return self._lookup.files_named(names)

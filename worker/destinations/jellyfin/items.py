@@ -1,6 +1,6 @@
-"""Jellyfin's items: the ids that an item may have, and the edit that writes a scene's fields into an item. Pure.
+"""Jellyfin's items: whose an item is, and the edit that writes a scene's fields into an item. Pure.
 
-The facts are from Jellyfin's sources, 10.8 to 12 (LibraryManager.GetNewItemId, DtoService, ItemUpdateController).
+The facts are from Jellyfin's sources, 10.8 to 12 (DtoService, ItemUpdateController).
 An update replaces the item: most fields that are left out become null or are unlocked. So an item is read whole,
 changed, and sent back. Fields that stay when they are left out (KEPT) are sent only if they change, because what
 we read may lack something: people who aren't shown.
@@ -8,8 +8,6 @@ we read may lack something: people who aren't shown.
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,7 +35,7 @@ FIELDS = ("title", "details", "date", "studio", "performers", "tags", "director"
 # the locks, the sort name and the metadata language; "SpecialEpisodeNumbers" says where a special airs.
 READ = (
     "Path,Settings,Tags,Genres,Studios,People,ProviderIds,Overview,OriginalTitle,Taglines,CustomRating,"
-    "ProductionLocations,DateCreated,SpecialEpisodeNumbers"
+    "ProductionLocations,DateCreated,SpecialEpisodeNumbers,ParentId,MediaSourceCount"
 )
 # An item without these must not be sent back: it would be unlocked, or refused after half of the change.
 REQUIRED: Mapping[str, type] = {
@@ -63,25 +61,7 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
 PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
-TYPES = ("Movies.Movie", "Video", "MusicVideo", "TV.Episode")  # most frequent first
-
 RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
-
-
-def computed_ids(path: str, *, lowered: bool) -> tuple[str, ...]:
-    """The ids that an item with this path may have.
-
-    Jellyfin hashes the full name of the item's type and its path (LibraryManager.GetNewItemId). The path is in
-    lower case if ``EnableCaseSensitiveItemIds`` is off (``lowered``). This is an internal detail of the server, so
-    the caller has to check the path of an item with such an id.
-    """
-    key = path.lower() if lowered else path
-    ids = []
-    for name in TYPES:
-        hashed = f"MediaBrowser.Controller.Entities.{name}{key}".encode("utf-16-le", "surrogatepass")
-        digest = hashlib.md5(hashed, usedforsecurity=False).digest()
-        ids.append(uuid.UUID(bytes_le=digest).hex)
-    return tuple(ids)
 
 
 def wrong_in(item: JellyfinItem) -> str:
@@ -96,6 +76,16 @@ def wrong_in(item: JellyfinItem) -> str:
         if item.get(key) is not None and not isinstance(item[key], kinds):
             return f"an item with invalid {key}"
     return ""
+
+
+def is_own(item: JellyfinItem) -> bool:
+    """Whether the item stands for its file alone. Versions, parts and extras of another item have no parent."""
+    return bool(str(item.get("ParentId") or "").strip("0-")) and not item.get("ExtraType")
+
+
+def has_several_files(item: JellyfinItem) -> bool:
+    """Whether the server shows several files as this item: versions or parts."""
+    return any(isinstance(count := item.get(key), int) and count > 1 for key in ("MediaSourceCount", "PartCount"))
 
 
 def known_as(item: JellyfinItem) -> str:

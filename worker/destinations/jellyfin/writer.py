@@ -77,7 +77,7 @@ class Writer:
         if edit.changes:
             self._attempts.begin(scene.id, edit.fields)
             self._api.update(edit.body)
-        notes = edit.notes | beside.nfo_notes(item["Path"], self._known_libraries())
+        notes = edit.notes | beside.nfo_notes(self._path(item), self._known_libraries())
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
@@ -116,6 +116,10 @@ class Writer:
             return replace(self._edit(item, scene, ours, people=False), people_hidden=True)
         return edit
 
+    def _path(self, item: JellyfinItem) -> str:
+        """What the server itself calls the item's file."""
+        return self._lookup.real(item["Path"])
+
     def _known_libraries(self) -> Sequence[Library]:
         """The libraries; none if they can't be had, which no delivery depends on."""
         try:
@@ -128,7 +132,7 @@ class Writer:
         options = self._options
         if not options.images or options.images_beside_media:
             return options.images
-        return not beside.image_beside(item["Path"], self._libraries.get())
+        return not beside.image_beside(self._path(item), self._libraries.get())
 
     def _left_alone(self, edit: JellyfinEdit) -> Iterator[str]:
         switch = label(Options, "respect_locks")
@@ -148,4 +152,4 @@ class Writer:
     def _cover_place(self, item: JellyfinItem, edit: JellyfinEdit) -> Iterator[str]:
         if self._options.images and not edit.item_locked:
             switch, on = label(Options, "images_beside_media"), self._options.images_beside_media
-            yield beside.image_place(item["Path"], self._libraries.get(), switch, on=on)
+            yield beside.image_place(self._path(item), self._libraries.get(), switch, on=on)

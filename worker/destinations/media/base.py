@@ -142,8 +142,12 @@ class MediaDestination(abc.ABC):
         """Prepares for ``_knows`` of all these places."""
 
     @abc.abstractmethod
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
-        """Whether the server has an item for the scene."""
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
+        """Whether the server has an item for the scene. A sentence: it has one, and that is another scene's."""
+
+    def _never(self, where: Sequence[Place]) -> str:  # noqa: ARG002
+        """Why the server, which has none of these files, never will, for the end of a sentence; "" if it may."""
+        return ""
 
     @abc.abstractmethod
     def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
@@ -169,18 +173,22 @@ class MediaDestination(abc.ABC):
             )
         return where
 
-    def _absent(self, scene: Scene, where: Sequence[Place], announce: Callable[[], bool]) -> DeliveryFailed:
+    def _absent(
+        self, delivery: Delivery, scene: Scene, where: Sequence[Place], announce: Callable[[], float | None]
+    ) -> DeliveryFailed:
         """The failure if the server has no item at these places, which are announced to it if it is waited for.
 
-        ``announce`` asks the server to look for the scene; it returns whether it did.
+        ``announce`` asks the server to look for the scene, as ``Scans.ask``; None if it can't be asked.
         """
         waits = self._policy.waits_for(scene, time.time())
-        asked = waits and announce()
+        again_in = announce() if waits else None
+        if again_in is not None:  # the longer it is unknown, the more rarely it is looked for
+            again_in = max(again_in, delivery.not_found / 2)
         try:
             outside = none_holds(where, self._libraries.get())
         except DeliveryFailed:
             outside = ""
-        return not_there_yet(self._name, scene.id, where, outside, asked=asked, waits=waits)
+        return not_there_yet(self._name, scene.id, where, outside, again_in=again_in, waits=waits)
 
     def _send_cover(
         self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
@@ -206,20 +214,26 @@ class MediaDestination(abc.ABC):
         self._look_ahead([place for scene in scenes for place in places(None, scene, self._path_map)])
         found: list[tuple[Scene, tuple[Place, ...]]] = []
         missing: list[Missing] = []
+        shared: list[str] = []
         refusals: dict[str, str] = {}  # one example of each kind
         for scene in scenes:
             try:
                 where = self._places(scene)
-                if self._knows(scene, where):
-                    found.append((scene, where))
-                else:
-                    missing.append(Missing(scene, where))
+                match self._knows(scene, where):
+                    case True:
+                        found.append((scene, where))
+                    case False:
+                        missing.append(Missing(scene, where, never=self._never(where)))
+                    case sentence:
+                        shared.append(str(sentence))
             except DeliveryFailed as failed:
                 if failed.failure is not Failure.ITEM_REFUSED:
                     raise
                 refusals.setdefault("refused" if scene.files else "no file", failed.message)
         kept = [place for _, where in found for place in where]
-        yield self._counted(len(scenes), len(found), missing, kept, refusals)
+        yield self._counted(len(scenes), missing, kept, refusals, found=len(found))
+        if shared:
+            yield Step("shared", "warn", f"Scenes whose file shares another item: {len(shared)}. {shared[0]}")
         if found:
             try:
                 yield Step("example", "ok", " ".join(self._preview(*found[0])))
@@ -227,14 +241,20 @@ class MediaDestination(abc.ABC):
                 yield failed_step("example", failed)
 
     def _counted(
-        self, total: int, found: int, missing: Sequence[Missing], kept: Sequence[Place], refusals: dict[str, str]
+        self,
+        total: int,
+        missing: Sequence[Missing],
+        kept: Sequence[Place],
+        refusals: dict[str, str],
+        *,
+        found: int,
     ) -> Step:
         """The step that says how many scenes the server has, and why others are missing."""
         text = f"{found} of {total} scenes found."
         if found == total:
             return Step("scenes", "ok", text)
         try:
-            names = {file_name(place.server) for one in missing for place in one.where}
+            names = {file_name(place.server) for one in missing if not one.never for place in one.where}
             missing = with_namesakes(missing, self._files_named(names) if names else ())
         except DeliveryFailed as failed:
             refusals["no listing"] = failed.message

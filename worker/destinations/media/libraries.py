@@ -12,6 +12,8 @@ from stash_courier.worker.paths import matches_prefix
 
 T_co = TypeVar("T_co", covariant=True)
 
+MIXED = "mixed"  # a library of mixed content
+
 # How long "not found" is believed. Shorter than the first retry, which comes after 24 s at the earliest.
 NEGATIVE_SECONDS = 20.0
 
@@ -22,6 +24,7 @@ class Library:
 
     name: str
     folders: tuple[str, ...] | None  # the server's paths; None if the server doesn't list them
+    type: str = ""  # "movies", "homevideos" or other words of the server; "" if it isn't known
     # Each update of an item rewrites the .nfo file beside its video.
     saves_nfo: bool = field(default=False, kw_only=True)
     # Images are stored beside the media, where they replace the owner's.
@@ -34,7 +37,11 @@ class Library:
 
     def holds(self, path: str) -> bool:
         """Whether one of the library's known folders contains this path of the server."""
-        return any(matches_prefix(path, folder) for folder in self.folders or ())
+        return bool(self.roots(path))
+
+    def roots(self, path: str) -> list[str]:
+        """The library's known folders that contain this path of the server."""
+        return [folder for folder in self.folders or () if matches_prefix(path, folder)]
 
     def may_hold(self, path: str) -> bool:
         """Whether it holds the path, or its folders are unknown."""
@@ -63,7 +70,7 @@ class Cached(Generic[T_co]):
 
     Args:
         ask: asks the server.
-        seconds: how long an answer is valid.
+        seconds: how long an answer is valid, from its end.
         clock: monotonic seconds.
     """
 
@@ -73,22 +80,22 @@ class Cached(Generic[T_co]):
         self._clock = clock
         self._lock = threading.Lock()  # held during a request, so that only one thread asks
         self._answer: tuple[T_co] | None = None
-        self._asked_at = 0.0
+        self._answered_at = 0.0
         self._until = 0.0
 
     def get(self) -> T_co:
         """The cached answer, or a new one."""
         with self._lock:
             if self._answer is None or self._clock() >= self._until:
-                asked_at = self._clock()
                 self._answer = (self._ask(),)
-                self._asked_at, self._until = asked_at, asked_at + self._seconds
+                self._answered_at = self._clock()
+                self._until = self._answered_at + self._seconds
             return self._answer[0]
 
     def expire_soon(self) -> None:
-        """Something wasn't found in the answer, so it is valid for NEGATIVE_SECONDS after its request."""
+        """Something wasn't found in the answer, so it is valid for NEGATIVE_SECONDS."""
         with self._lock:
-            self._until = min(self._until, self._asked_at + NEGATIVE_SECONDS)
+            self._until = min(self._until, self._answered_at + NEGATIVE_SECONDS)
 
     def forget(self) -> None:
         """The answer was wrong: the next ``get`` asks the server."""

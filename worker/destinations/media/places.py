@@ -6,11 +6,12 @@ Also the failures if none or several of the server's items have such a path.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker.destinations.media.notes import NEVER_BY_NAME
 from stash_courier.worker.paths import PathMap, Rule, is_windows
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
@@ -44,7 +45,13 @@ def all_places(where: Sequence[Place]) -> str:
 
 
 def not_there_yet(
-    name: str, scene_id: int, where: Sequence[Place], hint: str = "", *, asked: bool = True, waits: bool = True
+    name: str,
+    scene_id: int,
+    where: Sequence[Place],
+    hint: str = "",
+    *,
+    again_in: float | None = None,
+    waits: bool = True,
 ) -> DeliveryFailed:
     """The server doesn't know the item, or not yet.
 
@@ -53,16 +60,26 @@ def not_there_yet(
         scene_id: Stash's id.
         where: all places that were looked up.
         hint: a sentence, such as that no library contains that folder.
-        asked: whether the server was asked to scan the file.
+        again_in: seconds until it makes sense to look again; None if the server wasn't asked to scan the file.
         waits: whether it is tried again.
     """
     unknown = f"{name} does not know scene {scene_id} under {all_places(where)}"
     correct = f'correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}'
     if not waits:
         return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}")
-    request = "it was asked to look for it, and " if asked else ""
+    request = "" if again_in is None else "it was asked to look for it, and "
     wait = f"{request}we try again for about 2 hours. If it stays unknown, {correct}"
-    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}")
+    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in)
+
+
+def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryFailed:
+    """The server will never know the scene's files, by their names. ``why``: see names.py of the server."""
+    reasons = "; ".join(f"{place.server}: {reason}" for place, reason in why.items())
+    return DeliveryFailed(
+        Failure.NEVER_THERE,
+        f"{name} has no item for scene {scene_id} and never will: {reasons}, then retry this dead letter.",
+        notes=frozenset({NEVER_BY_NAME}),
+    )
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:
@@ -85,6 +102,11 @@ def path_key(path: str) -> str:
     """A key that is equal for equal paths. Some servers show bytes that aren't UTF-8 as U+FFFD."""
     path = _SURROGATES.sub("\ufffd", path)
     return path.replace("\\", "/").casefold() if is_windows(path) else path
+
+
+def folder_key(path: str) -> str:
+    """A key that is equal for files in the same folder."""
+    return path_key(path).rpartition("/")[0]
 
 
 def file_name(path: str) -> str:

@@ -165,9 +165,10 @@ class Survey:
         """The group of a scene with these files, and more about it."""
         if not where:
             return "no_file", ""
-        for place in where:  # as a delivery does: the first file that the server has
-            if (kind := self._kinds.get(_digest(place.server))) is not None:
-                return kind, ""
+        # As a delivery does: a file with an item of its own decides.
+        kinds = [kind for place in where if (kind := self._kinds.get(_digest(place.server))) is not None]
+        if kinds:
+            return min(kinds, key=KINDS.index), ""
         if not self._in_library(where):
             return ("outside" if any(place.rule for place in where) else "no_rule"), ""
         if any(_digest(stack) in self._stacks for place in where if (stack := self.rules.stack(place.server))):

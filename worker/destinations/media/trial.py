@@ -34,6 +34,7 @@ class Missing:
     scene: Scene
     where: tuple[Place, ...]
     elsewhere: tuple[str, ...] = ()  # the server's other paths of files with its name
+    never: str = ""  # why the server will never have it, for the end of a sentence
 
     @property
     def start(self) -> str:
@@ -73,10 +74,11 @@ def find_out(
         libraries: those that are searched.
         path_map: the connection's.
     """
-    by_files = [change for one in missing for _, change in _of_files(one)]
+    searched = [one for one in missing if not one.never]
+    by_files = [change for one in searched for _, change in _of_files(one)]
     change = _best(by_files, missing, found, path_map, lambda one, path: _is_at(path, one.elsewhere))
     if not by_files:
-        by_folders = [change for one in missing for _, change in _of_folders(one, libraries)]
+        by_folders = [change for one in searched for _, change in _of_folders(one, libraries)]
         change = _best(
             by_folders, missing, found, path_map, lambda _, path: _holder([path], libraries) is not None
         )
@@ -107,6 +109,8 @@ def _namesakes(one: Missing, known: Mapping[str, list[str]]) -> Iterator[str]:
 
 def _reason(one: Missing, libraries: Sequence[Library]) -> tuple[str, str]:
     """The kind of reason, and sentences about it."""
+    if one.never:
+        return "name", f"It never will be: {one.never}."
     outside = none_holds(one.where, libraries)
     # The shortest rule of each path, which is the first, says most.
     files = dict(reversed(_of_files(one)))

@@ -6,9 +6,9 @@ edit of an item in edit.py. Nothing here deletes an item or unlocks a field.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
@@ -16,24 +16,24 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
+from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import State, wanted_state, would_change
-from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, split
+from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 from stash_courier.worker.destinations.plex.edit import PlexEdit, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import Options
 from stash_courier.worker.stash.covers import Cover
 
-SCAN_SECONDS = NEGATIVE_SECONDS  # how long one scan of a folder serves all missing scenes in it
+APART_SECONDS = 20.0  # at least, between two scans of a folder that is searched for missing scenes
 
 
-def make(connection: Connection, cover: Cover) -> Plex:
+def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Plex:
     """The destination of a connection."""
-    return Plex(connection, cover)
+    return Plex(connection, cover, clock=clock)
 
 
 class Plex(MediaDestination):
@@ -50,10 +50,8 @@ class Plex(MediaDestination):
         self._libraries: Libraries = Libraries(self._api, server.host, options.libraries, clock)
         super().__init__(connection, server, self._api, self._libraries, cover if options.images else None)
         self._options = options
-        self._clock = clock
         self._finder = Finder(self._api, self._libraries, connection.policy.concurrency, clock)
-        self._scanned: dict[tuple[str, str], float] = {}  # when a scan of a library's folder was started
-        self._lock = threading.Lock()
+        self._scans = Scans(clock, delay=0.0, apart=APART_SECONDS)
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes, and reads them together where a listing may have cut them."""
@@ -78,7 +76,7 @@ class Plex(MediaDestination):
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
-            failed = self._absent(scene, where, lambda: self._scan(where, unless_just_done=True))
+            failed = self._absent(delivery, scene, where, lambda: self._announce(where))
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
         wanted = wanted_state(scene, self._options.skip_fields)
@@ -92,7 +90,8 @@ class Plex(MediaDestination):
         return Delivered(self._send_cover(delivery, scene, key, record, send).encode())
 
     def _delete(self, where: Sequence[Place]) -> None:
-        self._scan(where)
+        for folder, section in self._folders(where).values():
+            self._api.scan(section, folder)
 
     def _compare(self, item: PlexItem, wanted: State) -> tuple[PlexItem, PlexEdit]:
         if needs_whole(item, wanted):
@@ -123,28 +122,23 @@ class Plex(MediaDestination):
                 )
             edit = rest
 
-    def _scan(self, where: Sequence[Place], *, unless_just_done: bool = False) -> bool:
-        """Starts scans of the folders of these files. False if no library contains them."""
-        folders = {
-            (section.key, split(place.server)[0]): section
+    def _announce(self, where: Sequence[Place]) -> float | None:
+        """Has the folders of these files scanned, as ``Scans.ask``. None if no library contains them."""
+        waits = [
+            self._scans.ask(key, folder, partial(self._api.scan, section))
+            for key, (folder, section) in self._folders(where).items()
+        ]
+        return min(waits, default=None)
+
+    def _folders(self, where: Sequence[Place]) -> dict[tuple[str, str], tuple[str, Section]]:
+        """The folders of these files and their libraries, by both."""
+        found = (
+            (split(place.server)[0], section)
             for place in where
             for section in self._libraries.get()
             if section.may_hold(place.server)
-        }
-        for (key, folder), section in folders.items():
-            if not unless_just_done or self._is_due(key, folder):
-                self._api.scan(section, folder)
-        return bool(folders)
-
-    def _is_due(self, key: str, folder: str) -> bool:
-        """Whether a scan of the folder is due. If so, it counts as started, which spares other scenes one."""
-        now = self._clock()
-        with self._lock:
-            self._scanned = {known: at for known, at in self._scanned.items() if now - at < SCAN_SECONDS}
-            if (key, folder) in self._scanned:
-                return False
-            self._scanned[key, folder] = now
-            return True
+        )
+        return {(section.key, folder): (folder, section) for folder, section in found}
 
     def _about(self) -> str:
         name, version = self._api.about()

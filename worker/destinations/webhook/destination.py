@@ -44,7 +44,7 @@ _ADVICE = {
 }
 
 
-def make(connection: Connection, _cover: Cover) -> Webhook:
+def make(connection: Connection, _cover: Cover, _clock: Callable[[], float] = time.monotonic) -> Webhook:
     """The destination of a connection."""
     return Webhook(connection)
 

@@ -1,0 +1,148 @@
+"""When a media server is asked to scan a folder, and when it makes sense to look again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stash_courier.worker.destinations.media.places import folder_key
+from stash_courier.worker.destinations.media.scans import APART_SECONDS, KEPT_SECONDS, SCAN_SECONDS, Scans
+
+DELAY = 60.0
+DONE = DELAY + SCAN_SECONDS  # seconds from a request to the end of its scan
+
+
+class Server:
+    """A server that is asked for scans, at times that the test sets."""
+
+    def __init__(self, delay: float = DELAY, took: float = 0.0) -> None:
+        self.now = 1000.0
+        self.took = took  # seconds that a request takes
+        self.asked: list[tuple[float, str]] = []  # seconds since the beginning, and the path
+        self.scans = Scans(lambda: self.now, delay=delay)
+
+    def at(self, seconds: float) -> None:
+        """Sets the time."""
+        self.now = 1000.0 + seconds
+
+    def ask(self, path: str) -> float:
+        """Asks for the scan of a file's folder; returns when to look again, in seconds since the beginning."""
+        wait = self.scans.ask(folder_key(path), path, self._send)
+        return self.now - 1000.0 + wait
+
+    def _send(self, path: str) -> None:
+        self.asked.append((self.now - 1000.0, path))
+        self.now += self.took
+
+
+def test_a_folder_gets_one_request_while_its_scan_is_pending() -> None:
+    """All scenes of the folder that come before the scan are looked for together after it."""
+    server = Server()
+    for second in range(0, 60, 5):
+        server.at(second)
+        assert server.ask(f"/m/{second}.mkv") == pytest.approx(DONE)
+    assert server.asked == [(0.0, "/m/0.mkv")]
+
+
+def test_scenes_that_come_after_the_scan_began_wait_for_the_next() -> None:
+    """They wait with those that the scan has missed, until two minutes have passed."""
+    server = Server()
+    server.ask("/m/a.mkv")
+    for second in (61.0, DONE, 119.0):
+        server.at(second)
+        assert server.ask(f"/m/{second}.mkv") == pytest.approx(APART_SECONDS)
+    server.at(APART_SECONDS)
+    assert server.ask("/m/b.mkv") == pytest.approx(APART_SECONDS + DONE)
+    assert [at for at, _ in server.asked] == [0.0, APART_SECONDS]
+
+
+def test_scenes_that_never_stop_coming() -> None:
+    """With a new scene each second a request is sent every two minutes, and each scan is left alone."""
+    server = Server()
+    for second in range(1000):
+        server.at(second)
+        again = server.ask(f"/m/{second}.mkv")
+        assert second < again <= second + APART_SECONDS + DONE
+    assert [at for at, _ in server.asked] == [pytest.approx(n * APART_SECONDS) for n in range(9)]
+
+
+def test_folders_are_asked_for_apart() -> None:
+    """Also a folder in another one. On Windows, case and separators make no other folder."""
+    server = Server()
+    for path in ("/m/a.mkv", "/m/x/a.mkv", "/m/b.mkv", "D:\\M\\a.mkv", "d:/m/b.mkv"):
+        server.ask(path)
+    assert [path for _, path in server.asked] == ["/m/a.mkv", "/m/x/a.mkv", "D:\\M\\a.mkv"]
+
+
+def test_the_next_request_names_another_file() -> None:
+    """The server may ignore notices for one file, and then the others of its folder would wait in vain."""
+    server = Server()
+    server.ask("/m/ignored.mkv")
+    server.ask("/m/a.mkv")
+    server.at(APART_SECONDS)
+    server.ask("/m/ignored.mkv")
+    server.at(2 * APART_SECONDS)
+    server.ask("/m/ignored.mkv")
+    assert [path for _, path in server.asked] == ["/m/ignored.mkv", "/m/a.mkv", "/m/ignored.mkv"]
+
+
+def test_a_request_that_fails_is_none() -> None:
+    """The next scene asks again."""
+    server = Server()
+
+    def fail(_: str) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        server.scans.ask("/m", "/m/a.mkv", fail)
+    assert not server.scans.is_pending("/m")
+    assert server.ask("/m/b.mkv") == pytest.approx(DONE)
+    assert server.asked == [(0.0, "/m/b.mkv")]
+    server.at(APART_SECONDS)
+    with pytest.raises(ConnectionError):
+        server.scans.ask("/m", "/m/a.mkv", fail)
+    assert server.ask("/m/c.mkv") == pytest.approx(APART_SECONDS + DONE)
+
+
+def test_a_request_that_takes_long() -> None:
+    """Its end counts for those who wait for the scan, its begin for those who rely on it."""
+    server = Server(took=30.0)
+    assert server.ask("/m/a.mkv") == pytest.approx(30.0 + DONE)
+    server.at(59.0)
+    assert server.scans.is_pending("/m")
+    server.at(60.0)
+    assert not server.scans.is_pending("/m")
+    assert server.ask("/m/b.mkv") == pytest.approx(30.0 + DONE)
+    server.at(149.0)
+    server.ask("/m/c.mkv")
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_scans_at_once() -> None:
+    """The first scene is looked for soon, one that comes a second later after the next scan."""
+    server = Server(delay=0.0)
+    assert server.ask("/m/a.mkv") == pytest.approx(SCAN_SECONDS)
+    server.at(1.0)
+    assert server.ask("/m/b.mkv") == pytest.approx(APART_SECONDS)
+
+
+def test_threads_that_ask_together() -> None:
+    """One of them sends the request."""
+    server = Server()
+    threads = [threading.Thread(target=server.ask, args=(f"/m/{n}.mkv",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.asked) == 1
+
+
+def test_folders_are_forgotten() -> None:
+    """What was asked for long ago isn't kept."""
+    server = Server()
+    for n in range(100):
+        server.ask(f"/m/{n}/a.mkv")
+    server.at(KEPT_SECONDS)
+    server.ask("/m/a.mkv")
+    assert len(server.scans._asked) == 1

@@ -1,0 +1,102 @@
+"""Which folders a media server was asked to scan, so that no request prevents the scan that another one asked for.
+
+Jellyfin and Emby scan a folder some time after the last notice for it: each notice starts that time anew
+(LibraryMonitor, FileRefresher). So a folder gets at most one notice while its scan is pending, and the scenes that
+wait for the scan become due together after it.
+
+A notice names one file, since the server then scans the whole folder. Two files of a folder would make it wait for
+the folder, and notices for the folders below it would start that time anew.
+
+This is only kept in memory. After the worker was restarted, each folder may get one more notice, which delays its
+scan once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+APART_SECONDS = 120.0  # at least, between two requests for a folder
+SCAN_SECONDS = 15.0  # after which a scan that began should have found the new files of a folder
+KEPT_SECONDS = 3600.0  # how long a folder is remembered after the last request
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A folder that the server was asked to scan. Times are monotonic."""
+
+    began: float  # when the request was sent
+    ended: float  # when it was answered
+    named: str  # the file in it
+    # Another file of the folder that waits. The next request names it: the server may ignore notices for one file,
+    # because of an .ignore file, and then the others would wait in vain.
+    other: str = ""
+
+
+class Scans:
+    """The scans of one server's folders. Thread-safe.
+
+    Args:
+        clock: monotonic seconds.
+        delay: seconds from a request to the beginning of its scan, if no other request follows.
+        apart: seconds, at least, between two requests for a folder.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, delay: float, apart: float = APART_SECONDS) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._apart = apart
+        self._lock = threading.Lock()
+        self._asked: dict[Hashable, _Asked] = {}
+        self._tidied = clock()
+
+    def ask(self, folder: Hashable, path: str, send: Callable[[str], None]) -> float:
+        """Has a folder scanned because a file in it is not known, unless a scan of it is pending.
+
+        Args:
+            folder: identifies the folder; see ``places.folder_key``.
+            path: the file.
+            send: asks the server to scan the folder of a file. If it raises, nothing was asked.
+
+        Returns:
+            Seconds until it makes sense to look for the file again.
+        """
+        with self._lock:
+            now = self._clock()
+            self._tidy(now)
+            last = self._asked.get(folder)
+            if last is not None and now < last.ended + self._apart:
+                if path != last.named:
+                    last.other = path
+                return self._wait(last, now)
+            named = last.other if last is not None and last.other and path == last.named else path
+            asked = self._asked[folder] = _Asked(now, now, named)
+        try:
+            send(named)
+        except BaseException:
+            with self._lock:
+                if last is None:
+                    self._asked.pop(folder, None)
+                else:
+                    self._asked[folder] = last
+            raise
+        with self._lock:
+            asked.ended = self._clock()
+            return self._wait(asked, asked.ended)
+
+    def is_pending(self, folder: Hashable) -> bool:
+        """Whether the server was asked to scan the folder and hasn't begun, so the scan sees what is there now."""
+        with self._lock:
+            asked = self._asked.get(folder)
+            return asked is not None and self._clock() < asked.began + self._delay
+
+    def _wait(self, asked: _Asked, now: float) -> float:
+        """Seconds until the pending scan is done; until the next request if that scan may miss what is new now."""
+        begins = asked.ended + self._delay
+        return (begins + SCAN_SECONDS if now <= begins else asked.ended + self._apart) - now
+
+    def _tidy(self, now: float) -> None:
+        if now - self._tidied >= KEPT_SECONDS:
+            self._tidied = now
+            self._asked = {one: asked for one, asked in self._asked.items() if now - asked.ended < KEPT_SECONDS}
