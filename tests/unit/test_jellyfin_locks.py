@@ -238,6 +238,7 @@ def test_where_an_image_goes() -> None:
     assert off.startswith("Its cover isn't sent: it would go to D:\\media\\folder.jpg")
     assert off.endswith('"Switch" allows it.')
     assert "own folder" in image_place("/media/home/b.mkv", [MOVIES, HOME], '"Switch"', on=False)
+    assert "own folder" in image_place("/net/b.mkv", [HOME], '"Switch"', on=False)
 
 
 def test_warnings_name_the_libraries() -> None:

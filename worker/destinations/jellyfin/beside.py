@@ -6,7 +6,7 @@ files from its ProviderManager.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from stash_courier.worker.destinations.media.libraries import Library, holding
 from stash_courier.worker.destinations.media.notes import NFO
@@ -18,13 +18,15 @@ def nfo_notes(path: str, libraries: Iterable[Library]) -> frozenset[str]:
     return frozenset(f"{NFO}:{one.name}" for one in holding(path, libraries) if one.saves_nfo)
 
 
-def image_beside(path: str, libraries: Iterable[Library]) -> bool:
-    """Whether an image of the item with this path is stored beside its video; True also if that is unknown."""
-    found = holding(path, libraries)
-    return not found or any(one.images_beside for one in found)
+def image_beside(path: str, libraries: Sequence[Library]) -> bool:
+    """Whether an image of the item with this path may be stored beside its video.
+
+    If no library is known to hold it, as with a network path, it may be in any of them.
+    """
+    return any(one.images_beside for one in holding(path, libraries) or libraries)
 
 
-def image_place(path: str, libraries: Iterable[Library], switch: str, *, on: bool) -> str:
+def image_place(path: str, libraries: Sequence[Library], switch: str, *, on: bool) -> str:
     """Where the image of the item with this path goes, in sentences.
 
     Args:
