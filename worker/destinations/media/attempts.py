@@ -10,8 +10,8 @@ Ours = Collection[tuple[str, str]]  # fields, and digests of values that we wrot
 class Attempts:
     """What attempts whose end isn't recorded may have written. Thread-safe: a scene has one attempt at a time.
 
-    If the server answers too late, or a cover fails after the fields were written, the record lacks values that the
-    item may have from us. After the next edit in Stash they would count as the owner's.
+    If the server answers too late, or a cover fails after the fields were written, the record lacks values that
+    the item may have from us. After the next edit in Stash they would count as the owner's.
     """
 
     MOST = 10_000  # scenes; the oldest are forgotten first
