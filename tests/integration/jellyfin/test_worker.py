@@ -32,7 +32,8 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
         outcomes = run_pool(ours, [(delivery("jellyfin", s, row_id=s.id), s) for s in scenes])
     assert [o.error for o in outcomes] == [None] * 400
     assert server.counts["POST /Items/{id}"] == 40
-    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}"}
+    assert server.counts["GET /Library/VirtualFolders"] == 1
+    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}", "GET /Library/VirtualFolders"}
     assert sorted(ids_asked(server)) == [1] * 40 + [200] * 8  # an item that changes is read again
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
 

@@ -16,6 +16,7 @@ SHARED_ITEM = "shared_item"
 NFO = "nfo"  # its detail is the library's name
 NEVER_BY_NAME = "never_by_name"
 NOT_COLLECTED = "not_collected"  # its detail is the collection's name
+COVER_BESIDE = "cover_beside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ NOTES: Mapping[str, Note] = {
         "Scenes that were not added to the collection {detail}, because it isn't clear which one that is",
         "The server has several collections of that name, or one that had it before; worker.log says more. Rename "
         "or remove one of them there.",
+    ),
+    COVER_BESIDE: Note(
+        "Scenes whose cover wasn't sent, because the server would store it in the media folder",
+        "To have it sent, and images there replaced, switch {switch} on.",
+        "images_beside_media",
     ),
 }
 
