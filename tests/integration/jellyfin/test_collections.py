@@ -22,6 +22,7 @@ from tests.support.media_samples import delivery, scene
 
 pytestmark = pytest.mark.timeout(60)
 
+EMPTY = b'{"Items": [], "TotalRecordCount": 0, "StartIndex": 0}'
 WRITES = ("POST /Collections", "POST /Collections/{id}/Items", "DELETE /Collections/{id}/Items")
 
 
@@ -298,12 +299,21 @@ def test_a_server_that_does_not_show_what_is_in_a_collection(server: StandInJell
     """If it can't be seen what the owner put into a collection, nothing is taken out of it."""
     owners(server, "Studio", "/media/movies/by hand.mkv")
     (one,) = scenes(server, 1)
-    empty = b'{"Items": [], "TotalRecordCount": 0, "StartIndex": 0}'
-    intercept(server.receiver, Reply(200, {"Content-Type": "application/json"}, empty), "parentId=")
+    intercept(server.receiver, Reply(200, {"Content-Type": "application/json"}, EMPTY), "parentId=")
     with jellyfin(server, collections="studio") as ours:
         first = send(ours, one)
         send(ours, of_studio(one, None), first)
     assert contents(server) == {"Studio": ["by hand.mkv", "0.mkv"]}
+
+
+def test_an_incomplete_listing(server: StandInJellyfin) -> None:
+    """A collection that is missing in the listing isn't replaced, which would lose what is in it."""
+    owners(server, "Studio", "/media/movies/by hand.mkv")
+    (one,) = scenes(server, 1)
+    intercept(server.receiver, Reply(200, {"Content-Type": "application/json"}, EMPTY), "BoxSet&fields")
+    with jellyfin(server, collections="studio") as ours:
+        assert send(ours, one).notes == {"not_collected:Studio"}
+    assert contents(server) == {"Studio": ["by hand.mkv"]}
 
 
 def test_a_failure_between_two_collections(server: StandInJellyfin) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.library import Kind
 from tests.standin.stash.server import StandInStash
 from tests.support.connections import store
 from tests.support.fast_forward import FastForward
@@ -21,6 +22,9 @@ from tests.support.pool import run_pool
 pytestmark = pytest.mark.timeout(60)
 
 HOUR = 3600.0
+PERFORMER: tuple[Kind, str] = ("performer", "Anna")
+OTHER: tuple[Kind, str] = ("performer", "Zoë")
+STUDIO: tuple[Kind, str] = ("studio", "A Studio")
 
 
 def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
@@ -136,6 +140,22 @@ def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJelly
         assert "cover" not in courier.log()
     assert server.items[item_id]["Name"] == "Shown"
     assert server.images[item_id] == JPEG
+
+
+def test_collections_and_images_of_performers(tmp_path: Path, server: StandInJellyfin) -> None:
+    """What the ledger keeps of collections has a scene taken out again; performers' images come from Stash."""
+    with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
+        courier.connect(connected(server.url, collections="studio", person_images=True))
+        one, other, studio = (courier.stash.named(*of) for of in (PERFORMER, OTHER, STUDIO))
+        courier.stash.library.portraits[one] = JPEG
+        item_id = server.add(film_path(courier.stash, 2))
+        courier.stash.edit(2, performer_ids=[one, other], studio_id=studio)
+        courier.drained()
+        assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: [item_id]}
+        courier.stash.edit(2, studio_id=None)
+        courier.drained()
+        assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: []}
+    assert server.images == {server.persons.of(PERFORMER[1])["Id"]: JPEG}
 
 
 def test_covers_that_hang_delay_only_their_own_deliveries(

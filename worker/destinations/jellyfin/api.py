@@ -107,9 +107,13 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, "no list of images")
         return any(image.get("ImageType") == "Primary" for image in images)
 
-    def collections(self, start: int) -> list[JellyfinItem]:
-        """A page of the listing of all collections, with ids, names and paths. The last is shorter than PAGE."""
-        query = {"recursive": "true", "includeItemTypes": "BoxSet", "fields": "Path"}
+    def collections(self, start: int = 0, term: str = "") -> list[JellyfinItem]:
+        """A page of the listing of all collections, with ids, names and paths. The last is shorter than PAGE.
+
+        ``term``: only those whose name contains it.
+        """
+        search = {"searchTerm": term} if term else {}
+        query = {"recursive": "true", "includeItemTypes": "BoxSet", **search, "fields": "Path"}
         return self._page(query, start)
 
     def collected(self, collection: str, start: int) -> list[JellyfinItem]:

@@ -190,6 +190,9 @@ class Collections:
     def _make(self, name: str, item: str) -> Membership:
         if len(name.encode()) > LONGEST_NAME:
             raise _Unclear(f"a name of more than {LONGEST_NAME} bytes is too long for its folder")
+        # If the listing was incomplete, a collection with all that is in it would be replaced.
+        if any(self._may_be(name, _read(one)) for one in self._api.collections(term=name)):
+            raise _Unclear("Jellyfin has it, but doesn't list it")
         collection = self._api.create_collection(name, item)
         self._listing.append(_BoxSet(collection, name, _folder(name)))
         self._used[name] = _Used(collection, self._clock())
@@ -285,12 +288,12 @@ class Collections:
         if self._listed_at is not None and self._clock() - self._listed_at < seconds:
             return
         at = self._clock()
-        listing = []
-        for item in _all_pages(self._api.collections):
-            parent, folder = _last_two(str(item.get("Path") or ""))
-            if not folder or parent == PARENT:
-                listing.append(_BoxSet(item["Id"], str(item.get("Name") or ""), folder))
-        self._listing, self._listed_at = listing, at
+        listing = map(_read, _all_pages(self._api.collections))
+        self._listing, self._listed_at = [one for one in listing if one], at
+
+    @staticmethod
+    def _may_be(name: str, box: _BoxSet | None) -> bool:
+        return box is not None and (same_text(box.name, name) or _same_folder(box.folder, _folder(name)))
 
     def _read_members(self, collection: str) -> set[str]:
         """The ids of the items in a collection; may be changed by the caller to what he has done."""
@@ -314,6 +317,12 @@ def _all_pages(page: Callable[[int], list[JellyfinItem]]) -> list[JellyfinItem]:
         if len(items) < PAGE or len(found) == before:
             break
     return list(found.values())
+
+
+def _read(item: JellyfinItem) -> _BoxSet | None:
+    """A collection; None if it is a folder of media that only looks like one."""
+    parent, folder = _last_two(str(item.get("Path") or ""))
+    return _BoxSet(item["Id"], str(item.get("Name") or ""), folder) if not folder or parent == PARENT else None
 
 
 def _folder(name: str) -> str:
