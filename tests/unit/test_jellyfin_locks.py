@@ -135,6 +135,12 @@ def test_case_and_composition_are_no_edit_of_the_owner() -> None:
     assert edit.left == ()
 
 
+def test_a_locked_tag_gets_stashs_case() -> None:
+    """A locked tag that differs from Stash's only in case is what we would write, so it gets Stash's case."""
+    item = {**EMPTY, "Tags": ["CALM"], "LockedFields": ["Tags"]}
+    assert edit_for(item, State(tags=("calm",)), EditRules()).body["Tags"] == ["calm"]
+
+
 def test_an_attempt_that_was_not_recorded_is_ours() -> None:
     """What an attempt wrote that then failed counts as ours in the next one, with all attempts before it."""
     attempts = Attempts()

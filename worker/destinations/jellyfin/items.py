@@ -212,7 +212,7 @@ class _Editor:
 
     def people(self, field: str, wanted: Sequence[str]) -> None:
         """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
-        cast, kind = self._body.get("People", self._item["People"]), people.KINDS[field]
+        kind, cast = people.KINDS[field], (self._body if "People" in self._body else self._item)["People"]
         before = people.names_of(cast, kind)
         if not (change := list_change(before, wanted, add_only=self._rules.add_only)):
             self._is_right(field, before)
