@@ -233,12 +233,21 @@ def test_a_name_that_makes_the_folder_of_another_collection(server: StandInJelly
     assert contents(server) == {"Renamed": ["by hand.mkv"]}
 
 
-def test_a_name_that_is_too_long(server: StandInJellyfin) -> None:
+@pytest.mark.parametrize("name", ["é" * 130, "no UTF-8: \udcff"])
+def test_a_name_that_no_folder_can_have(server: StandInJellyfin, name: str) -> None:
     """A name that no folder can have is left out and counted; the scene is delivered."""
-    (one,) = scenes(server, 1, studio=Named("9", "é" * 130))
-    with jellyfin(server, collections="studio") as ours:
-        assert send(ours, one).notes == {f"not_collected:{'é' * 130}"}
+    (one,) = scenes(server, 1, studio=Named("9", name))
+    with jellyfin(server, collections="studio", skip_fields="studio") as ours:
+        assert send(ours, one).notes == {f"not_collected:{name}"}
     assert made(server) == 0
+
+
+def test_a_collection_that_jellyfin_refuses(server: StandInJellyfin) -> None:
+    """If Jellyfin doesn't want to make a collection, the scene is counted and no dead letter."""
+    (one,) = scenes(server, 1)
+    intercept(server.receiver, Reply(400), "POST /Collections?name=")
+    with jellyfin(server, collections="studio") as ours:
+        assert send(ours, one).notes == {"not_collected:Studio"}
 
 
 def test_a_folder_of_media_is_no_collection(server: StandInJellyfin) -> None:

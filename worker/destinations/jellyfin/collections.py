@@ -89,7 +89,7 @@ class _Used:
 
 
 class _Unclear(Exception):
-    """It can't be said which collection is meant, or one can't be made without harm; the text says why."""
+    """It can't be said which collection is meant, or it can't be made, at least not without harm. Says why."""
 
 
 class Collections:
@@ -146,7 +146,6 @@ class Collections:
         if self._which == "none":
             return Collected(tuple(record))
         known = memberships(record, item["Id"])
-        self._remember(one for one in known if one.ours)
         wanted = {digest(name): name for name in self.wanted(scene)}
         kept = [one for one in known if one.name in wanted or self._add_only]
         surplus = [one for one in known if one not in kept]
@@ -154,6 +153,7 @@ class Collections:
         notes = set()
         if surplus or missing:
             with self._lock:
+                self._remember(one for one in known if one.ours)
                 for name in missing:
                     try:
                         added = self._add(name, item["Id"])
@@ -188,12 +188,18 @@ class Collections:
         return []
 
     def _make(self, name: str, item: str) -> Membership:
-        if len(name.encode()) > LONGEST_NAME:
-            raise _Unclear(f"a name of more than {LONGEST_NAME} bytes is too long for its folder")
+        encoded = name.encode("utf-8", "surrogatepass")
+        if len(encoded) > LONGEST_NAME or encoded != name.encode("utf-8", "replace"):
+            raise _Unclear(f"no folder can have that name; it may have {LONGEST_NAME} bytes of UTF-8")
         # If the listing was incomplete, a collection with all that is in it would be replaced.
         if any(self._may_be(name, _read(one)) for one in self._api.collections(term=name)):
             raise _Unclear("Jellyfin has it, but doesn't list it")
-        collection = self._api.create_collection(name, item)
+        try:
+            collection = self._api.create_collection(name, item)
+        except DeliveryFailed as failed:
+            if failed.failure is not Failure.ITEM_REFUSED:
+                raise
+            raise _Unclear(failed.message) from failed
         self._listing.append(_BoxSet(collection, name, _folder(name)))
         self._used[name] = _Used(collection, self._clock())
         self._members[collection] = (self._clock(), {item})

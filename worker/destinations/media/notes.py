@@ -51,9 +51,9 @@ NOTES: Mapping[str, Note] = {
         "Rename or move these files.",
     ),
     NOT_COLLECTED: Note(
-        "Scenes that were not added to the collection {detail}, because it isn't clear which one that is",
-        "The server has several collections of that name, or one that had it before; worker.log says more. Rename "
-        "or remove one of them there.",
+        "Scenes that were not added to the collection {detail}",
+        "worker.log says why. Mostly the server has several collections of that name, or one that had it before: "
+        "rename or remove one of them there.",
     ),
     COVER_BESIDE: Note(
         "Scenes whose cover wasn't sent, because the server would store it in the media folder",
