@@ -181,9 +181,9 @@ def number(name: str, about: str, limits: tuple[int, int], default: float | None
     return _make(Field("number", name, about, default, _read_number, limits=limits, **more))
 
 
-def switch(name: str, about: str, **more: Any) -> Any:
-    """On or off; off by default."""
-    return _make(Field("switch", name, about, False, read_switch, **more))
+def switch(name: str, about: str, *, on: bool = False, **more: Any) -> Any:
+    """On or off; ``on``: while it is unset."""
+    return _make(Field("switch", name, about, on, read_switch, **more))
 
 
 def choice(name: str, about: str, choices: Mapping[str, str], **more: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations.media.settings import Selection
@@ -28,6 +29,7 @@ class State:
     director: str | None = None
     rating: float | None = None  # above 0, up to 10; 0 means "empty it"
     ids: str | None = None  # the scene's id
+    added: datetime | None = None  # when Stash got the scene, in UTC
 
     @property
     def year(self) -> int | None:
@@ -62,12 +64,20 @@ def wanted_state(scene: Scene, selection: Selection) -> State:
     return State(**sent)  # type: ignore[arg-type]  # the table above has State's names and types
 
 
+def added_at(scene: Scene) -> datetime | None:
+    """When Stash got the scene, in UTC to the second; None if that can't be read."""
+    try:
+        return datetime.fromisoformat(scene.created_at).astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        return None
+
+
 def names(found: Iterable[str]) -> tuple[str, ...]:
     """Names with their spaces tidied, without empty ones and without duplicates that differ only in case."""
     first: dict[str, str] = {}
     for name in (" ".join(n.split()) for n in found):
         if name:
-            first.setdefault(_folded(name), name)
+            first.setdefault(folded(name), name)
     return tuple(first.values())
 
 
@@ -83,7 +93,7 @@ def same_text(one: str | None, other: str | None) -> bool:
 
 def same_name(one: str | None, other: str | None) -> bool:
     """Whether two names are equal in any case: servers keep the case in which they first saw a name."""
-    return _folded(one or "") == _folded(other or "")
+    return folded(one or "") == folded(other or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool
         add_only: remove nothing.
         cased: case matters, for lists in which the server takes over our spelling. Ignored with add_only.
     """
-    key = _composed if cased and not add_only else _folded
+    key = _composed if cased and not add_only else folded
     have = {key(name) for name in current}
     want = {key(name) for name in wanted}
     added = tuple(name for name in wanted if key(name) not in have)
@@ -128,7 +138,8 @@ def _shown(value: object) -> str:
     return f'"{shown}"' if len(shown) <= SHOWN else f'"{shown[:SHOWN]}…"'
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A key that is equal for names that differ only in case, Unicode composition and white space."""
     return _composed(name.casefold())
 
 
