@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import ledger
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
@@ -32,7 +33,8 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
         outcomes = run_pool(ours, [(delivery("jellyfin", s, row_id=s.id), s) for s in scenes])
     assert [o.error for o in outcomes] == [None] * 400
     assert server.counts["POST /Items/{id}"] == 40
-    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}"}
+    assert server.counts["GET /Library/VirtualFolders"] == 1
+    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}", "GET /Library/VirtualFolders"}
     assert sorted(ids_asked(server)) == [1] * 40 + [200] * 8  # an item that changes is read again
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
 
@@ -121,6 +123,26 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
         set_up(stash, server, webhook_url=receiver.url)
         courier.run(courier.queue.empty)
     assert server.counts["POST /Items/{id}"] == 1
+
+
+def test_locks_through_the_worker(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:
+    """The ledger remembers what was written: later edits follow, until the owner edits the field in Jellyfin."""
+    item_id = server.add(film_path(stash, 1))
+    set_up(stash, server)
+
+    def deliver(title: str) -> str:
+        stash.edit(1, title=title)
+        courier.put(1)
+        courier.run(courier.queue.empty)
+        return str(server.items[item_id]["Name"])
+
+    with FastForward(tmp_path / "data", stash) as courier:
+        assert [deliver("A"), deliver("B")] == ["A", "B"]
+        assert ledger.count_notes(courier.queue.connection) == {}
+        server.items[item_id]["Name"] = "By hand"
+        assert deliver("C") == "By hand"
+        assert ledger.count_notes(courier.queue.connection) == {"jellyfin": {"locked_fields": 1}}
+        assert courier.dlq.get_count() == 0
 
 
 def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJellyfin) -> None:

@@ -116,6 +116,11 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, "no list of media sources")
         return [str(one.get("Path")) for one in sources if isinstance(one, dict)]
 
+    def persons(self, item_id: str) -> list[JellyfinItem]:
+        """The persons in an item's cast, also those whom its ``People`` leave out."""
+        query = {"appearsInItemId": item_id, "enableImages": "false", "enableUserData": "false"}
+        return self._items(query, "/Persons")[1]
+
     def about(self) -> str:
         """Product, version and name of the server."""
         content = self._info()
@@ -151,14 +156,7 @@ class JellyfinApi(MediaApi):
 
     def libraries(self) -> list[Library]:
         """The libraries and their folders."""
-        return [
-            Library(
-                str(one.get("Name")),
-                tuple(map(str, one.get("Locations") or ())),
-                type=str(one.get("CollectionType") or MIXED),
-            )
-            for one in self._folders()
-        ]
+        return [_library(one) for one in self._folders()]
 
     def _folders(self) -> list[dict[str, Any]]:
         answer = self._get("/Library/VirtualFolders", fixed_url=True)
@@ -169,8 +167,8 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, "no libraries")
         return content
 
-    def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
-        answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
+    def _items(self, query: dict[str, str], path: str = "/Items") -> tuple[Answer, list[JellyfinItem]]:
+        answer = self._get(f"{path}?{urlencode(query, safe=',')}", fixed_url=True)
         content = read_json(answer, self._server)
         items = content.get("Items") if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(
@@ -181,3 +179,21 @@ class JellyfinApi(MediaApi):
 
     def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
         return super()._unexpected(answer, f"{what}; it must be Jellyfin 10.8 or newer")
+
+
+def _library(folder: dict[str, Any]) -> Library:
+    """A library with its options (MediaBrowser.Model.Configuration.LibraryOptions).
+
+    Without a list of savers the server's default applies, which is to save. Of another option that is missing, the
+    worse is assumed.
+    """
+    options = folder.get("LibraryOptions")
+    options = options if isinstance(options, dict) else {}
+    savers = options.get("MetadataSavers")
+    return Library(
+        str(folder.get("Name")),
+        tuple(map(str, folder.get("Locations") or ())),
+        type=str(folder.get("CollectionType") or MIXED),
+        saves_nfo=not isinstance(savers, list) or any(str(one).casefold() == "nfo" for one in savers),
+        images_beside=options.get("SaveLocalMetadata") is not False,
+    )

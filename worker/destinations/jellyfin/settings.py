@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stash_courier.worker.connections.model import Absent
-from stash_courier.worker.destinations.jellyfin.items import FIELDS
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, TagsAs
 from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
-from stash_courier.worker.fields import Problem, switch
+from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
@@ -31,10 +31,35 @@ class Options:
         "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added there "
         "by hand stays."
     )
+    tags_as: TagsAs = choice(
+        "Tags as",
+        "What a scene's tags become in Jellyfin. After a change, what was written before stays there.",
+        {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
+        unset="tags",
+    )
+    respect_locks: bool = switch(
+        "Leave locked fields alone",
+        "A field that is locked in Jellyfin keeps its value, unless that value is the one that was last sent. An "
+        "item that is locked as a whole is left alone. Switched off, locks are ignored.",
+        on=True,
+        unset="on",
+    )
+    date_added: bool = switch(
+        "Send the date added",
+        'Writes when Stash got a scene as Jellyfin\'s "Date added".',
+        unset="off, Jellyfin's own date stays",
+    )
     images: bool = switch(
         "Send covers",
-        "Sends a scene's cover as the primary image when it has changed.",
+        "Sends a scene's cover as the primary image when it has changed. In a library that stores artwork beside "
+        "the media, this also needs the next switch.",
         unset="off, images are left alone",
+    )
+    images_beside_media: bool = switch(
+        "Send covers also into media folders",
+        "Also sends covers to libraries that store artwork in the media folders. Jellyfin writes the cover there, "
+        "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
+        unset="off, these libraries get no covers",
     )
     absent: Absent = absent("Jellyfin")
 

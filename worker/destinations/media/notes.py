@@ -15,6 +15,7 @@ HIDDEN_PEOPLE = "hidden_people"
 SHARED_ITEM = "shared_item"
 NFO = "nfo"  # its detail is the library's name
 NEVER_BY_NAME = "never_by_name"
+COVER_BESIDE = "cover_beside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ NOTES: Mapping[str, Note] = {
     NEVER_BY_NAME: Note(
         "Scenes whose file has a name or folder that the server never shows as an item",
         "Rename or move these files.",
+    ),
+    COVER_BESIDE: Note(
+        "Scenes whose cover wasn't sent, because the server would store it in the media folder",
+        "To have it sent, and images there replaced, switch {switch} on.",
+        "images_beside_media",
     ),
 }
 
