@@ -144,6 +144,8 @@ def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -
     found = standings(snapshot, loaded)
     for one in found:
         (report.warn if one.troubled else report.say)(one.line(snapshot))
+        for remark in one.remarks:
+            report.say(f"{one.name}: {remark}")
     if waiting := undecided(snapshot, loaded):
         report.warn(waiting)
     elif snapshot.inbox:

@@ -109,7 +109,6 @@ class Standing:
             advice,
             counts(self.backlog, now),
             f"Not on the server: {self.absent:,}." if self.absent else "",
-            *self.remarks,
             "" if next_try is None else f"Next try: {ahead(next_try - now)}.",
             f"Last error: {sentence(self.reason)}" if well and self.backlog.retrying and self.reason else "",
             f"Last delivery: {ago(now - self.last_success)}." if well and self.last_success is not None else "",

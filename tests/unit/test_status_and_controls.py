@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, schema, spool
+from stash_courier.queue import control, files, ledger, schema, spool
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
 from tests.support.press import HOOK, bury, press, refusal
@@ -99,6 +101,20 @@ def test_a_damaged_worker_json_counts_as_missing(tmp_path: Path, note: str) -> N
         "started_at": None,
         "heartbeat_at": None,
     }
+
+
+def test_status_counts_what_was_left_alone(tmp_path: Path) -> None:
+    """Each note of a destination is a line of its own, with the number of scenes and what to do."""
+    with closing(SceneQueue(tmp_path)) as queue:
+        control.put_state(queue.connection, "plex", {})
+        for scene in range(1, 4):
+            notes = frozenset({"shared_item"} if scene > 1 else {"locked_item"})
+            ledger.write(queue.connection, Sent("plex", scene, 1, "", 1.0, "/a", "sent", None, notes))
+    answer = press(tmp_path, "status")
+    (line,) = [line for line in answer["lines"] if "version or part of another item" in line]
+    assert line.startswith("plex: Scenes that weren't written, because ")
+    assert ": 2. " in line
+    assert answer["destinations"][0]["notes"] == {"locked_item": 1, "shared_item": 2}
 
 
 def test_status_leaves_the_queue_of_a_newer_version_alone(tmp_path: Path) -> None:
