@@ -425,6 +425,14 @@ def test_an_item_of_another_is_shared(values: dict[str, Any]) -> None:
     assert api.pages == 0
 
 
+def test_an_episode_without_a_season_is_an_item_of_its_own() -> None:
+    """The parent of an episode is its season (Episode.DisplayParentId), and it may have none."""
+    api = Api()
+    item = owned("/m/a/a.mkv", 3, ParentId=None, Type="Episode")
+    api.known[item["Id"]] = item
+    assert found(lookup_of(api, Clock()), "/m/a/a.mkv") == [item]
+
+
 def test_a_file_with_an_item_of_its_own_comes_first() -> None:
     """A scene with two files, of which the first is a version of the second, has the item of the second."""
     api = Api()

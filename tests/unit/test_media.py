@@ -306,6 +306,24 @@ def test_an_answer_is_cached() -> None:
     assert cached.get() == 4
 
 
+def test_the_age_of_an_answer_counts_from_its_end() -> None:
+    """An answer that takes longer than it is valid is not asked for again by each one that waited for it."""
+    now, asked = [0.0], []
+
+    def ask() -> int:
+        asked.append(now[0])
+        now[0] += 60.0
+        return len(asked)
+
+    cached = Cached(ask, 20.0, lambda: now[0])
+    assert [cached.get() for _ in range(3)] == [1, 1, 1]
+    cached.expire_soon()
+    now[0] += 19.0
+    assert cached.get() == 1
+    now[0] += 1.0
+    assert cached.get() == 2
+
+
 def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
     """The failure for an unknown item shows both paths and the rule, or that no rule fits."""
     failed = not_there_yet("Plex", 17, places(None, scene("/data/a.mkv", "/b.mkv"), MAP))

@@ -44,3 +44,4 @@ def test_new_scenes_in_one_folder(tmp_path: Path, server: StandInJellyfin, count
         missing = count - sum(item["Name"].startswith("Film ") for item in server.items.values())
         assert (missing, courier.queue.empty(), courier.dlq.get_count()) == (0, True, 0), f"{waited:.0f} s later"
     assert waited <= 5 * MINUTE
+    assert len(server.notified) <= minutes / 2 + 3, "one notice every two minutes"

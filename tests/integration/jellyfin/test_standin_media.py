@@ -54,7 +54,7 @@ def notify(server: StandInJellyfin, path: str) -> None:
     ask(server, "POST /Library/Media/Updated", json={"Updates": updates})
 
 
-@pytest.mark.parametrize("name", ["x scene", "x.scene", "x_clip", "resample", "z part1"])
+@pytest.mark.parametrize("name", ["x scene", "x.scene", "x_clip", "resample", "trailer1", "z part1"])
 def test_names_that_are_items(server: StandInJellyfin, name: str) -> None:
     """A file that is alone in its folder takes the folder's name, others their own."""
     server.put(f"/media/movies/{name}.mp4", f"/media/movies/Folder/{name}.mp4")
@@ -72,6 +72,15 @@ def test_names_that_are_never_items(server: StandInJellyfin, collection: str | N
     server.put(f"/media/movies/{name}.mp4", f"/media/movies/F/{name}.mp4", "/media/movies/@eaDir/a.mp4")
     server.scan()
     assert listed(server) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_trailer_after_a_space(server: StandInJellyfin, version: str) -> None:
+    """From 10.11 on, "x trailer" is an item."""
+    server.version = version
+    server.put("/media/movies/x trailer.mp4")
+    server.scan()
+    assert len(listed(server)) == (0 if version.startswith("10.10") else 1)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

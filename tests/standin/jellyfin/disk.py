@@ -28,10 +28,11 @@ EXTRA_FOLDERS = {
     "clips": "Clip",
 }
 _EXTRA_NAME = re.compile(
-    r"(?:.*[-._ ])?(?:trailer|sample)"
+    r"trailer|sample|.*(?:[-._]|- )(?:trailer|sample)[0-9]*"
     r"|.*-(?:scene|clip|interview|behindthescenes|deleted|deletedscene|featurette|short|extra|other)[0-9]*",
     re.IGNORECASE,
 )
+_EXTRA_NAME_BEFORE_10_11 = re.compile(r".* (?:trailer|sample)[0-9]*", re.IGNORECASE)
 _IGNORED = re.compile(r"\..*|@eaDir|#recycle|lost\+found|\$RECYCLE\.BIN", re.IGNORECASE)
 _VIDEO = re.compile(r".*\.(?:mkv|mp4|m4v|avi|mov|wmv|webm|ts|mpg|mpeg|flv)", re.IGNORECASE)
 _STACK = re.compile(r"(.*?)[ _.-]+(?:cd|dvd|part|pt|dis[ck])[ _.-]*([0-9]+)", re.IGNORECASE)
@@ -84,12 +85,17 @@ def resolve(files: Iterable[str], root: str, collection: str | None, version: tu
     resolved: list[Resolved] = []
     for folder, paths in folders.items():
         extra = _extra_folder(folder, root, version)
-        own = [path for path in paths if not _EXTRA_NAME.fullmatch(stem(path))]
+        own = [path for path in paths if not _is_extra(stem(path), version)]
         if extra is None:
             resolved += _of_folder(folder, own, root, collection, version)
         elif extra:
             resolved += _of_extra_folder(folder, own, extra, collection)
     return resolved
+
+
+def _is_extra(name: str, version: tuple[int, int]) -> bool:
+    older = version < (10, 11) and _EXTRA_NAME_BEFORE_10_11.fullmatch(name)
+    return bool(older or _EXTRA_NAME.fullmatch(name))
 
 
 def stem(path: str) -> str:

@@ -79,8 +79,16 @@ def wrong_in(item: JellyfinItem) -> str:
 
 
 def is_own(item: JellyfinItem) -> bool:
-    """Whether the item stands for its file alone. Versions, parts and extras of another item have no parent."""
-    return bool(str(item.get("ParentId") or "").strip("0-")) and not item.get("ExtraType")
+    """Whether the item stands for its file alone. Versions, parts and extras of another item have no parent.
+
+    The parent of an episode is its season, which may be missing. Versions and parts are never shown as episodes.
+    """
+    return (has_parent(item) or item.get("Type") == "Episode") and not item.get("ExtraType")
+
+
+def has_parent(item: JellyfinItem) -> bool:
+    """Whether an item has a parent. An id of zeros is none."""
+    return bool(str(item.get("ParentId") or "").strip("0-"))
 
 
 def has_several_files(item: JellyfinItem) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
+from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, has_parent, is_own
 from stash_courier.worker.destinations.jellyfin.lookup import IDS_AT_ONCE
 from stash_courier.worker.destinations.media.places import same_path
 from stash_courier.worker.destinations.media.report import Kind, Shown
@@ -38,24 +38,19 @@ def shown(api: JellyfinApi) -> Iterator[Shown]:
     for start in itertools.count(0, PAGE):
         page = api.page(start, FIELDS)
         new = [item for item in page if item["Id"] not in seen]
-        shows_parents = any(map(_parent, page))  # else nothing is known of parts and versions
+        shows_parents = any(map(has_parent, page))  # else nothing is known of parts and versions
         seen = {item["Id"] for item in page}  # the listing may move between two pages, but not by more than one
         for item in new:
             if isinstance(path := item.get("Path"), str) and not item.get("ExtraType"):
                 grouped += [item["Id"]] if _above_one(item.get("MediaSourceCount")) else []
                 # One of its own, or a part until it turns up among the versions.
-                kind: Kind = "own" if _parent(item) or not shows_parents else "part"
+                kind: Kind = "own" if is_own(item) or not shows_parents else "part"
                 yield Shown(path, kind, stack(path) if _above_one(item.get("PartCount")) else "")
         if len(page) < PAGE or not new:
             break
     for first in range(0, len(grouped), IDS_AT_ONCE):
         for item in api.sources(grouped[first : first + IDS_AT_ONCE]):
             yield from _versions(item)
-
-
-def _parent(item: JellyfinItem) -> str:
-    """The id of an item's parent; "" if it has none."""
-    return str(item.get("ParentId") or "").strip("0-")
 
 
 def _versions(item: JellyfinItem) -> Iterator[Shown]:

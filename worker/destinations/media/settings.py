@@ -119,7 +119,7 @@ def absent(name: str) -> Any:
     return fields.choice(
         f"Scenes that {name} doesn't have",
         f"What becomes of a scene that {name} doesn't have. One that came to Stash within the last day is always "
-        "announced and waited for first.",
+        "announced and waited for first, unless its name rules it out.",
         {
             "wait": "Wait about 2 hours, then make a dead letter",
             "skip": f"Skip them, because {name} has only a part of the scenes",
