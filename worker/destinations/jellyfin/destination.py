@@ -92,6 +92,8 @@ class Jellyfin(MediaDestination):
             raise self._missing(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
             written = self._writer.write(found, scene, record)
+            if written.locked:
+                return Delivered(record.encode(), written.notes)
             item, record = written.item, written.record
 
             def show(image: bytes, media_type: str) -> None:

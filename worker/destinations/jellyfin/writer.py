@@ -39,7 +39,8 @@ class Written:
     item: JellyfinItem  # as it was read
     record: Record  # what it has from us now
     notes: frozenset[str]
-    takes_cover: bool  # whether its cover may be sent
+    takes_cover: bool = False  # whether its cover may be sent
+    locked: bool = False  # the owner locked the whole item, so it was left alone
 
 
 class Writer:
@@ -73,7 +74,7 @@ class Writer:
             item = now
         edit = self._edit_shown(item, scene, ours)
         if edit.item_locked:
-            return Written(item, record, edit.notes, takes_cover=False)
+            return Written(item, record, edit.notes, locked=True)
         if edit.changes:
             self._attempts.begin(scene.id, edit.fields)
             self._api.update(edit.body)
