@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from stash_courier.worker.destinations import Prepares
 from stash_courier.worker.destinations.jellyfin.destination import make
 from stash_courier.worker.destinations.jellyfin.items import (
     FIELDS,
+    KEPT,
+    EditRules,
     JellyfinEdit,
     JellyfinItem,
     edit_for,
@@ -48,7 +51,7 @@ ITEM: JellyfinItem = {
     ],
     "ProviderIds": {"Imdb": "tt1"},
     "LockedFields": ["Genres"],
-    "LockData": True,
+    "LockData": False,
 }
 ALL = Selection(frozenset(FIELDS) | {"rating"})
 
@@ -56,7 +59,7 @@ ALL = Selection(frozenset(FIELDS) | {"rating"})
 def edit(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) -> JellyfinEdit:
     """The edit; also checks that the item itself isn't changed."""
     before = copy.deepcopy(item)
-    made = edit_for(item, wanted, add_only=add_only)
+    made = edit_for(item, wanted, EditRules(add_only=add_only))
     assert item == before
     return made
 
@@ -97,7 +100,7 @@ def test_each_field_is_part_of_the_fingerprint() -> None:
 def test_nothing_wanted_changes_nothing() -> None:
     """Fields that aren't selected are left alone."""
     made = edit(State())
-    assert made == JellyfinEdit(ITEM, ())
+    assert made == JellyfinEdit({key: value for key, value in ITEM.items() if key not in KEPT})
 
 
 def test_the_wanted_fields_are_written() -> None:
@@ -140,14 +143,26 @@ def test_all_else_in_the_item_is_sent_back() -> None:
     ours = {"Name", "Overview", "PremiereDate", "ProductionYear", "Studios", "Tags", "CommunityRating"}
     ours |= {"ProviderIds", "People", "LockedFields"}
     body = edit(wanted_state(scene(), ALL)).body
-    assert {key: body[key] for key in ITEM if key not in ours} == {k: v for k, v in ITEM.items() if k not in ours}
+    assert {key: value for key, value in body.items() if key not in ours} == {
+        key: value for key, value in ITEM.items() if key not in {*ours, *KEPT}
+    }
+
+
+def test_what_stays_when_it_is_left_out_is_only_sent_if_it_changes() -> None:
+    """People, studios, taglines, countries and the date added are sent only with a change of their own."""
+    item = {**ITEM, "Taglines": ["In space."], "ProductionLocations": ["Wien"]}
+    body = edit(State(title="T", tags=("calm",), rating=1.0, ids="1"), item).body
+    assert not set(KEPT) & set(body)
+    assert set(KEPT) & set(edit(State(studio="S"), item).body) == {"Studios"}
+    assert set(KEPT) & set(edit(State(director="D"), item).body) == {"People"}
+    assert set(KEPT) & set(edit(State(added=datetime(2024, 5, 1, 8, 0, tzinfo=UTC)), item).body) == {"DateCreated"}
 
 
 def test_what_is_written_is_locked_and_nothing_else() -> None:
     """Only written fields that Jellyfin can lock are locked; the owner's locks stay."""
     body = edit(State(title="T", rating=3.0, date="2020", ids="1")).body
     assert body["LockedFields"] == ["Genres", "Name"]
-    assert body["LockData"] is True
+    assert body["LockData"] is False
     body = edit(wanted_state(scene(), ALL)).body
     assert body["LockedFields"] == ["Genres", "Name", "Overview", "Studios", "Cast", "Tags"]
 
@@ -193,7 +208,7 @@ def test_emptying_empties() -> None:
     assert (body["Overview"], body["PremiereDate"], body["ProductionYear"]) == ("", None, None)
     assert (body["Studios"], body["Tags"], body["CommunityRating"]) == ([], [], None)
     assert [p["Type"] for p in body["People"]] == ["Writer"]
-    assert edit(State(details="", date="", tags=(), rating=0.0), {**body}).changes == ()
+    assert edit(State(details="", date="", tags=(), rating=0.0), {**ITEM, **body}).changes == ()
 
 
 def test_a_rating_of_32_bits_is_the_same() -> None:
@@ -217,7 +232,8 @@ def test_an_edit_needs_no_second_edit(
     one = scene(title=title, details=details, tags=tags, performers=performers, director=details)
     wanted = wanted_state(one, ALL)
     once = edit(wanted, add_only=add_only)
-    assert edit(wanted, once.body, add_only=add_only).changes == ()
+    again = edit(wanted, {**ITEM, **once.body}, add_only=add_only)
+    assert (again.changes, again.left) == ((), ())
 
 
 # The destination

@@ -73,7 +73,7 @@ def test_only_the_scene_of_the_primary_file_is_written(scanned: StandInJellyfin,
 def test_a_scene_with_several_files(scanned: StandInJellyfin) -> None:
     """Whichever of its files comes first in Stash, the scene has the item of which it has the primary file."""
     for number, files in enumerate((ANNA, ANNA[::-1])):
-        (done,) = deliver(scanned, scene(*files, title=f"T{number}"))
+        (done,) = deliver(scanned, scene(*files, title=f"T{number}"), respect_locks=False)
         assert done.outcome == "sent"
         assert titles(scanned)["Anna - a.mp4"] == f"T{number}"
 
@@ -89,7 +89,7 @@ def test_shared_items_cost_few_requests(scanned: StandInJellyfin) -> None:
     newest = scanned.version == "12.0.0"
     assert scanned.counts["GET /Items/{id}/PlaybackInfo"] == (19 if newest else 0)
     assert scanned.counts["GET /Items?ids"] == 2  # the item is read once more before it is written
-    assert sum(scanned.counts.values()) <= (29 if newest else 3)
+    assert sum(scanned.counts.values()) <= (31 if newest else 5)
 
 
 def test_a_library_of_home_videos_groups_nothing(server: StandInJellyfin) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import ledger
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash.library import Kind
 from tests.standin.stash.server import StandInStash
 from tests.support.connections import store
 from tests.support.fast_forward import FastForward
@@ -21,6 +23,9 @@ from tests.support.pool import run_pool
 pytestmark = pytest.mark.timeout(60)
 
 HOUR = 3600.0
+PERFORMER: tuple[Kind, str] = ("performer", "Anna")
+OTHER: tuple[Kind, str] = ("performer", "Zoë")
+STUDIO: tuple[Kind, str] = ("studio", "A Studio")
 
 
 def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
@@ -32,7 +37,8 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
         outcomes = run_pool(ours, [(delivery("jellyfin", s, row_id=s.id), s) for s in scenes])
     assert [o.error for o in outcomes] == [None] * 400
     assert server.counts["POST /Items/{id}"] == 40
-    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}"}
+    assert server.counts["GET /Library/VirtualFolders"] == 1
+    assert set(server.counts) == {"GET /Items?ids", "POST /Items/{id}", "GET /Library/VirtualFolders"}
     assert sorted(ids_asked(server)) == [1] * 40 + [200] * 8  # an item that changes is read again
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
 
@@ -123,6 +129,26 @@ def test_a_wrong_key_pauses_jellyfin_alone(tmp_path: Path, stash: StandInStash, 
     assert server.counts["POST /Items/{id}"] == 1
 
 
+def test_locks_through_the_worker(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:
+    """The ledger remembers what was written: later edits follow, until the owner edits the field in Jellyfin."""
+    item_id = server.add(film_path(stash, 1))
+    set_up(stash, server)
+
+    def deliver(title: str) -> str:
+        stash.edit(1, title=title)
+        courier.put(1)
+        courier.run(courier.queue.empty)
+        return str(server.items[item_id]["Name"])
+
+    with FastForward(tmp_path / "data", stash) as courier:
+        assert [deliver("A"), deliver("B")] == ["A", "B"]
+        assert ledger.count_notes(courier.queue.connection) == {}
+        server.items[item_id]["Name"] = "By hand"
+        assert deliver("C") == "By hand"
+        assert ledger.count_notes(courier.queue.connection) == {"jellyfin": {"locked_fields": 1}}
+        assert courier.dlq.get_count() == 0
+
+
 def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJellyfin) -> None:
     """An edit in a Stash with a login reaches the item and its image in Jellyfin."""
     with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
@@ -135,6 +161,22 @@ def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJelly
         assert "cover" not in courier.log()
     assert server.items[item_id]["Name"] == "Shown"
     assert server.images[item_id] == JPEG
+
+
+def test_collections_and_images_of_performers(tmp_path: Path, server: StandInJellyfin) -> None:
+    """What the ledger keeps of collections has a scene taken out again; performers' images come from Stash."""
+    with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
+        courier.connect(connected(server.url, collections="studio", person_images=True))
+        one, other, studio = (courier.stash.named(*of) for of in (PERFORMER, OTHER, STUDIO))
+        courier.stash.library.portraits[one] = JPEG
+        item_id = server.add(film_path(courier.stash, 2))
+        courier.stash.edit(2, performer_ids=[one, other], studio_id=studio)
+        courier.drained()
+        assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: [item_id]}
+        courier.stash.edit(2, studio_id=None)
+        courier.drained()
+        assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: []}
+    assert server.images == {server.persons.of(PERFORMER[1])["Id"]: JPEG}
 
 
 def test_covers_that_hang_delay_only_their_own_deliveries(

@@ -1,4 +1,8 @@
-"""Collections (CollectionController, CollectionManager). Nothing here deletes one."""
+"""Collections (CollectionController, CollectionManager). Nothing here deletes one.
+
+A collection's id is computed from its folder, which is named after it when it is made. The owner may rename it;
+the folder keeps its name.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.standin.jellyfin.ids import collection_id
+from tests.standin.jellyfin.ids import collection_id, file_name
 
 
 @dataclass
@@ -15,6 +19,7 @@ class BoxSet:
 
     name: str
     items: list[str] = field(default_factory=list)  # ids, in the order in which they came
+    path: str = ""  # of its folder
 
 
 @dataclass
@@ -22,11 +27,13 @@ class Collections:
     """All collections of a server, by id."""
 
     by_id: dict[str, BoxSet] = field(default_factory=dict)
+    hides_new: bool = False  # the listing lacks them, as it may for a moment after they are made
 
     def create(self, name: str, ids: Iterable[str]) -> str:
-        """Makes a collection. One of the same name is replaced, with the items in it."""
+        """Makes a collection. What has the same folder is replaced, and its items are lost."""
         found = collection_id(name)
-        self.by_id[found] = BoxSet(name, list(dict.fromkeys(ids)))
+        path = f"/var/lib/jellyfin/data/collections/{file_name(name)} [boxset]"
+        self.by_id[found] = BoxSet(name, list(dict.fromkeys(ids)), path)
         return found
 
     def add(self, box: str, ids: Iterable[str]) -> None:
@@ -40,4 +47,9 @@ class Collections:
 
     def item(self, box: str) -> dict[str, Any]:
         """A collection as an item."""
-        return {"Name": self.by_id[box].name, "Id": box, "Type": "BoxSet", "IsFolder": True}
+        one = self.by_id[box]
+        return {"Name": one.name, "Id": box, "Type": "BoxSet", "IsFolder": True, "Path": one.path}
+
+    def listed(self) -> list[dict[str, Any]]:
+        """All collections as items."""
+        return [] if self.hides_new else list(map(self.item, self.by_id))

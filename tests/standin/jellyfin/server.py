@@ -200,12 +200,14 @@ class StandInJellyfin(State):
         kinds = set(filter(None, query.get("includeitemtypes", "").split(",")))
         if query.get("ids"):
             found = self._by_ids(query["ids"].split(","))
-        elif box := self.collections.by_id.get(query.get("parentid", "").replace("-", "")):
-            # A bare key sees no items in a collection; a user does.
-            inside = box.items if query.get("userid") == self.user else []
+        elif parent := query.get("parentid", "").replace("-", ""):
+            box = self.collections.by_id.get(parent)
+            # A bare key sees what is in a collection only with "recursive" (Folder.GetItemsInternal); a user does.
+            sees = query.get("userid") == self.user or query.get("recursive") == "true"
+            inside = box.items if box and sees else []
             found = [self.items[one] for one in inside if one in self.items]
         elif query.get("recursive") == "true" and kinds == {"BoxSet"}:
-            found = [self.collections.item(one) for one in self.collections.by_id]
+            found = self.collections.listed()
         elif query.get("recursive") == "true":
             found = self._all(kinds, collapsed=query.get("collapseboxsetitems") != "false")
         else:
@@ -249,7 +251,7 @@ class StandInJellyfin(State):
         start = int(query.get("startindex", 0))
         found = found[start:][: int(query.get("limit", total))]
         fields = frozenset(name.lower() for name in query.get("fields", "").split(","))
-        items = [self.shown(one, fields) if one["Id"] in self.items else dict(one) for one in found]
+        items = [self.shown(one, fields) if one["Id"] in self.items else dto.shown(one, fields) for one in found]
         if query.get("enableimages", "true") == "true":
             items = list(map(self._with_image, items))
         counted = query.get("enabletotalrecordcount", "true") == "true"

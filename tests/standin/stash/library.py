@@ -100,6 +100,7 @@ class Library:
         self._lock = threading.RLock()
         self._scenes: dict[int, Scene] = {}
         self._names: dict[Kind, dict[int, str]] = {"performer": {}, "tag": {}, "studio": {}, "group": {}}
+        self.portraits: dict[int, bytes] = {}  # images of performers, by id
         self._last_scene = 0
         self._last_file = 0
 

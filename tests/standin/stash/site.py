@@ -30,7 +30,9 @@ from tests.standin.stash.web import Request, Response
 
 OWNER = "X-Stand-In-Owner"  # marks requests of the stand-in's own helpers
 _SCREENSHOT = re.compile(r"/scene/(\d+)/screenshot")
+_PORTRAIT = re.compile(r"/performer/(\d+)/image")
 _PAGE = b'<!DOCTYPE html><html><head><base href="/"><title>Stash</title></head><body></body></html>'
+_NO_PORTRAIT = b"\x89PNG\r\n\x1a\n a silhouette"
 _NO_COVER = b'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360"/>'
 
 
@@ -160,6 +162,8 @@ class StashSite:
             if _api_key(request) or request.path == "/graphql" or suffix not in ("", "html"):
                 return _UNAUTHORIZED
             return Response(302, headers=(("Location", f"/login?returnURL={quote(request.path, safe='')}"),))
+        if portrait := _PORTRAIT.fullmatch(request.path):
+            return self._portrait(int(portrait[1]), request, headers)
         shot = _SCREENSHOT.fullmatch(request.path)
         if shot is None:
             return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
@@ -172,6 +176,14 @@ class StashSite:
         if scene.cover:
             return Response(200, scene.cover, _image_type(scene.cover), headers)
         return Response(200, _NO_COVER, "image/svg+xml", headers)
+
+    def _portrait(self, performer: int, request: Request, headers: tuple[tuple[str, str], ...]) -> Response:
+        """The image of a performer, or a picture that stands for it (Stash's routes_performer.go)."""
+        if performer > self._backend.library.count("performer"):
+            return Response(404, b"Not Found\n", headers=headers)
+        wanted = request.query.get("default", [""])[0] != "true"
+        image = (wanted and self._backend.library.portraits.get(performer)) or _NO_PORTRAIT
+        return Response(200, image, _image_type(image), headers)
 
     def _login(self, request: Request) -> Response:
         config = self._backend.config

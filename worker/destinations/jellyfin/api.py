@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -99,6 +99,52 @@ class JellyfinApi(MediaApi):
         """
         self._write("POST", f"/Items/{item['Id']}/Images/Primary", base64.b64encode(image), media_type)
 
+    def has_image(self, item_id: str) -> bool:
+        """Whether an item has a primary image now; also of a person."""
+        answer = self._get(f"/Items/{item_id}/Images")
+        images = read_json(answer, self._server)
+        if not isinstance(images, list) or not all(isinstance(one, dict) for one in images):
+            raise self._unexpected(answer, "no list of images")
+        return any(image.get("ImageType") == "Primary" for image in images)
+
+    def collections(self, start: int = 0, term: str = "") -> list[JellyfinItem]:
+        """A page of the listing of all collections, with ids, names and paths. The last is shorter than PAGE.
+
+        ``term``: only those whose name contains it.
+        """
+        search = {"searchTerm": term} if term else {}
+        query = {"recursive": "true", "includeItemTypes": "BoxSet", **search, "fields": "Path"}
+        return self._page(query, start)
+
+    def collected(self, collection: str, start: int) -> list[JellyfinItem]:
+        """A page of what is in a collection, with ids. The last page is shorter than PAGE.
+
+        Without ``recursive`` an API key is shown nothing (Folder.GetItemsInternal: the linked items are left out).
+        """
+        return self._page({"parentId": collection, "recursive": "true", "collapseBoxSetItems": "false"}, start)
+
+    def create_collection(self, name: str, item_id: str) -> str:
+        """Makes a collection with one item; returns its id.
+
+        Jellyfin keeps it in a folder that is named after it. If that folder is there, the collection in it is
+        replaced and its items are lost (CollectionManager.CreateCollectionAsync).
+        """
+        url = f"{self._server.url}/Collections?{urlencode({'name': name, 'ids': item_id})}"
+        answer = self._client.request("POST", url, headers={**self._headers, "Accept": JSON}, body=b"")
+        content = read_json(answer, self._server)
+        found = str(content.get("Id")) if isinstance(content, dict) else ""
+        if not _ID.fullmatch(found):
+            raise self._unexpected(answer, "no collection")
+        return found
+
+    def collect(self, collection: str, item_id: str) -> None:
+        """Adds an item to a collection. 204 also if it is in it; 400 if there is no such collection or item."""
+        self._write("POST", f"/Collections/{collection}/Items?ids={item_id}", b"")
+
+    def take_out(self, collection: str, item_id: str) -> None:
+        """Takes an item out of a collection, which stays. 204 also if it isn't in it; 400 as in ``collect``."""
+        self._write("DELETE", f"/Collections/{collection}/Items?ids={item_id}")
+
     def source_paths(self, item_id: str) -> list[str]:
         """The paths of the files that can be played as an item; none if there is no such item.
 
@@ -115,6 +161,11 @@ class JellyfinApi(MediaApi):
         if not isinstance(sources, list):
             raise self._unexpected(answer, "no list of media sources")
         return [str(one.get("Path")) for one in sources if isinstance(one, dict)]
+
+    def persons(self, item_id: str) -> list[JellyfinItem]:
+        """The persons in an item's cast, also those whom its ``People`` leave out."""
+        query = {"appearsInItemId": item_id, "enableImages": "false", "enableUserData": "false"}
+        return self._items(query, "/Persons")[1]
 
     def about(self) -> str:
         """Product, version and name of the server."""
@@ -151,14 +202,7 @@ class JellyfinApi(MediaApi):
 
     def libraries(self) -> list[Library]:
         """The libraries and their folders."""
-        return [
-            Library(
-                str(one.get("Name")),
-                tuple(map(str, one.get("Locations") or ())),
-                type=str(one.get("CollectionType") or MIXED),
-            )
-            for one in self._folders()
-        ]
+        return [_library(one) for one in self._folders()]
 
     def _folders(self) -> list[dict[str, Any]]:
         answer = self._get("/Library/VirtualFolders", fixed_url=True)
@@ -169,8 +213,13 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, "no libraries")
         return content
 
-    def _items(self, query: dict[str, str]) -> tuple[Answer, list[JellyfinItem]]:
-        answer = self._get(f"/Items?{urlencode(query, safe=',')}", fixed_url=True)
+    def _page(self, query: Mapping[str, str], start: int) -> list[JellyfinItem]:
+        shown = dict.fromkeys(("enableImages", "enableUserData", "enableTotalRecordCount"), "false")
+        order = {"sortBy": "SortName", "startIndex": str(start), "limit": str(PAGE)}
+        return self._items({**query, **shown, **order})[1]
+
+    def _items(self, query: dict[str, str], path: str = "/Items") -> tuple[Answer, list[JellyfinItem]]:
+        answer = self._get(f"{path}?{urlencode(query, safe=',')}", fixed_url=True)
         content = read_json(answer, self._server)
         items = content.get("Items") if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(
@@ -181,3 +230,21 @@ class JellyfinApi(MediaApi):
 
     def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
         return super()._unexpected(answer, f"{what}; it must be Jellyfin 10.8 or newer")
+
+
+def _library(folder: dict[str, Any]) -> Library:
+    """A library with its options (MediaBrowser.Model.Configuration.LibraryOptions).
+
+    Without a list of savers the server's default applies, which is to save. Of another option that is missing, the
+    worse is assumed.
+    """
+    options = folder.get("LibraryOptions")
+    options = options if isinstance(options, dict) else {}
+    savers = options.get("MetadataSavers")
+    return Library(
+        str(folder.get("Name")),
+        tuple(map(str, folder.get("Locations") or ())),
+        type=str(folder.get("CollectionType") or MIXED),
+        saves_nfo=not isinstance(savers, list) or any(str(one).casefold() == "nfo" for one in savers),
+        images_beside=options.get("SaveLocalMetadata") is not False,
+    )

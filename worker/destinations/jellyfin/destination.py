@@ -1,7 +1,7 @@
 """The Jellyfin destination: writes a scene's selected fields to its item in Jellyfin.
 
-This module decides what is sent and when. The protocol is in api.py, the lookup of items in lookup.py, and the
-edit of an item in items.py. Nothing here deletes an item or unlocks a field.
+The protocol is in api.py, the lookup of items in lookup.py, and what is written in writer.py. Nothing here deletes
+an item or unlocks a field.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import (
-    JellyfinEdit,
-    JellyfinItem,
-    edit_for,
-    has_several_files,
-    known_as,
-)
+from stash_courier.worker.destinations.jellyfin.collections import Collections
+from stash_courier.worker.destinations.jellyfin.items import has_several_files, known_as
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
+from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.jellyfin.survey import shown, stack
-from stash_courier.worker.destinations.media.api import still_there, vanished
+from stash_courier.worker.destinations.jellyfin.writer import Writer
+from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import SHARED_ITEM
 from stash_courier.worker.destinations.media.places import (
     Place,
@@ -41,7 +39,6 @@ from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import wanted_state, would_change
 from stash_courier.worker.stash.covers import Cover
 
 SCAN_DELAY = 60.0  # seconds from the last notice for a folder to its scan (LibraryMonitorDelay)
@@ -65,6 +62,10 @@ class Jellyfin(MediaDestination):
         self._options = options
         self._scans = Scans(clock, delay=SCAN_DELAY)
         self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
+        self._writer = Writer(server, self._api, self._lookup, self._layout.libraries, options)
+        self._collections = Collections(self._api, options.collections, add_only=options.add_only, clock=clock)
+        seconds = connection.policy.timeout_seconds
+        self._person_images = PersonImages(self._api, cover, seconds, clock) if options.person_images else None
 
     def prepare(self, jobs: Sequence[tuple[Delivery, Scene | None]]) -> None:
         """Looks up the items of many scenes with few requests."""
@@ -89,14 +90,23 @@ class Jellyfin(MediaDestination):
         if not found.items:
             raise self._missing(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
-            item = self._write(found, scene)
+            written = self._writer.write(found, scene, record)
+            if written.locked:
+                return Delivered(record.encode(), written.notes)
+            item, record = written.item, written.record
 
             def show(image: bytes, media_type: str) -> None:
                 if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
                     self._api.set_image(item, image, media_type)
 
-            record = self._send_cover(delivery, scene, item["Id"], record, show)
-        return Delivered(record.encode())
+            if written.takes_cover:
+                record = self._send_cover(delivery, scene, item["Id"], record, show)
+        collected = self._collections.update(item, scene, record.collections)
+        if self._person_images:
+            self._person_images.send(item, scene.performers)
+        self._writer.end(scene.id)
+        record = replace(record, collections=collected.record)
+        return Delivered(record.encode(), written.notes | collected.notes)
 
     def _missing(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> DeliveryFailed:
         """The failure for a scene that Jellyfin lacks, which it is asked to scan if it can become an item."""
@@ -131,23 +141,6 @@ class Jellyfin(MediaDestination):
             raise ambiguous(self._name, scene_id, place, map(known_as, found.items))
         return found
 
-    def _edit(self, item: JellyfinItem, scene: Scene) -> JellyfinEdit:
-        return edit_for(item, wanted_state(scene, self._options.skip_fields), add_only=self._options.add_only)
-
-    def _write(self, found: Found, scene: Scene) -> JellyfinItem:
-        """Sends the item if it has to change. Returns the item as it was read."""
-        (item,) = found.items
-        edit = self._edit(item, scene)
-        if edit.changes and found.prefetched:
-            # The whole item is sent back, which would undo any change that was made in Jellyfin since it was read.
-            now = self._lookup.reread(item)
-            if now is None:
-                raise vanished(self._server, known_as(item))
-            item, edit = now, self._edit(now, scene)
-        if edit.changes:
-            self._api.update(edit.body)
-        return item
-
     def _about(self) -> str:
         return self._api.about()
 
@@ -178,8 +171,10 @@ class Jellyfin(MediaDestination):
             found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
-        locked = ["The whole item is locked in Jellyfin; that lock stays."] if item["LockData"] else []
-        return [found, *locked, *would_change(self._edit(item, scene).changes)]
+        return [found, *self._writer.preview(item, scene)]
+
+    def _warnings(self, libraries: Sequence[Library]) -> list[str]:
+        return self._writer.warnings(libraries)
 
     def _why_never(self, path: str) -> str:
         """Why Jellyfin never makes an item of a file, in sentences; "" if it may."""

@@ -1,16 +1,23 @@
 """Jellyfin's items: whose an item is, and the edit that writes a scene's fields into an item. Pure.
 
 The facts are from Jellyfin's sources, 10.8 to 12 (DtoService, ItemUpdateController).
-An update replaces the item: a field that is left out becomes null or is unlocked. So an item is always read whole,
-changed, and sent back whole.
+An update replaces the item: most fields that are left out become null or are unlocked. So an item is read whole,
+changed, and sent back. Fields that stay when they are left out (KEPT) are sent only if they change, because what
+we read may lack something: people who aren't shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
 
+from stash_courier.worker.destinations.jellyfin import people
+from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks
+from stash_courier.worker.destinations.media.attempts import Ours
+from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
+from stash_courier.worker.destinations.media.record import digest
 from stash_courier.worker.destinations.media.state import (
     FieldChange,
     State,
@@ -49,6 +56,9 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "CommunityRating": (int, float),
     "ImageTags": dict,
 }
+# An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it
+# fails up to 10.11, in 10.10 after half of the change.
+KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
 PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
 RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
@@ -91,20 +101,50 @@ def known_as(item: JellyfinItem) -> str:
     return f'"{item.get("Name") or ""}" (id {item["Id"]})'
 
 
+TagsAs = Literal["tags", "genres", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class EditRules:
+    """How fields are written, as the owner wants it."""
+
+    add_only: bool = False  # nothing is removed from lists
+    tags_as: TagsAs = "tags"
+    respect_locks: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class JellyfinEdit:
     """The update of an item."""
 
-    body: JellyfinItem  # the whole item with its new values
-    changes: tuple[FieldChange, ...]  # empty if there is nothing to send
+    body: JellyfinItem  # what to send: the item with its new values, without those of KEPT that don't change
+    changes: tuple[FieldChange, ...] = ()  # empty if there is nothing to send
+    left: tuple[str, ...] = ()  # fields that keep another value than Stash's, because the owner locked them
+    item_locked: bool = False  # the owner locked the whole item, so nothing is written
+    people_hidden: bool = False  # the people keep other values, because somebody of them is hidden
+    fields: Mapping[str, str] = field(default_factory=dict)  # field → digest of its value, if that is ours
+
+    @property
+    def notes(self) -> frozenset[str]:
+        """What was left alone, as notes."""
+        found = {LOCKED_FIELDS: self.left, LOCKED_ITEM: self.item_locked, HIDDEN_PEOPLE: self.people_hidden}
+        return frozenset(note for note, true in found.items() if true)
 
 
-def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEdit:
+def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = ()) -> JellyfinEdit:
     """The edit that writes a scene's fields into a whole item, and locks the fields that change.
 
-    Wanted fields that are None are left alone. With ``add_only``, nothing is removed from lists.
+    Wanted fields that are None are left alone, and so is what the owner locked.
+
+    Args:
+        item: as it was read.
+        wanted: the scene's values.
+        rules: how they are written.
+        ours: fields and digests of values that the item may have from us.
     """
-    editor = _Editor(item)
+    if item["LockData"] and rules.respect_locks:
+        return JellyfinEdit(item, item_locked=True)
+    editor = _Editor(item, rules, ours)
     if wanted.title is not None:
         editor.text("title", "Name", wanted.title)
     if wanted.details is not None:
@@ -112,96 +152,128 @@ def edit_for(item: JellyfinItem, wanted: State, *, add_only: bool) -> JellyfinEd
     if wanted.date is not None:
         editor.date(wanted)
     if wanted.studio is not None:
-        editor.entries("studio", "Studios", "", names([wanted.studio]), add_only)
+        editor.studios(names([wanted.studio]))
     if wanted.performers is not None:
-        editor.entries("performers", "People", "Actor", wanted.performers, add_only)
+        editor.people("performers", wanted.performers)
     if wanted.director is not None:
-        editor.entries("director", "People", "Director", names([wanted.director]), add_only)
-    if wanted.tags is not None:
-        editor.tags(wanted.tags, add_only)
+        editor.people("director", names([wanted.director]))
+    if wanted.tags is not None and rules.tags_as != "genres":
+        editor.labels("tags", "Tags", wanted.tags)
+    if wanted.tags is not None and rules.tags_as != "tags":
+        editor.labels("genres", "Genres", wanted.tags)
     if wanted.rating is not None:
         editor.rating(wanted.rating)
     if wanted.ids is not None:
         editor.ids(wanted.ids)
-    return JellyfinEdit(editor.body, tuple(editor.changes))
+    if wanted.added is not None:
+        editor.added(wanted.added)
+    return editor.edit()
 
 
 class _Editor:
     """Changes a copy of an item, field by field."""
 
-    def __init__(self, item: JellyfinItem) -> None:
-        self.body: JellyfinItem = {**item, "LockedFields": list(item["LockedFields"])}
-        self.changes: list[FieldChange] = []
+    def __init__(self, item: JellyfinItem, rules: EditRules, ours: Ours) -> None:
+        self._item = item
+        self._rules = rules
+        self._locks = Locks(frozenset(item["LockedFields"]), ours, rules.respect_locks)
+        self._body = {key: value for key, value in item.items() if key not in KEPT}
+        self._body["LockedFields"] = list(item["LockedFields"])
+        self._changes: list[FieldChange] = []
+        self._left: list[str] = []
+        self._fields: dict[str, str] = {}
+
+    def edit(self) -> JellyfinEdit:
+        """The edit as far as it got."""
+        return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), fields=self._fields)
 
     def text(self, field: str, key: str, wanted: str) -> None:
-        before = self.body.get(key)
-        if not same_text(before, wanted):
-            self._set(field, key, before, wanted)
-            self._lock(key)
+        before = self._item.get(key)
+        if same_text(before, wanted):
+            self._is_right(field, before)
+        else:
+            self._write(field, before, wanted, {key: wanted})
 
     def date(self, wanted: State) -> None:
-        """Day and year, or only the year. Jellyfin has no lock for them."""
-        before_day = str(self.body.get("PremiereDate") or "")[:10]
-        before_year = self.body.get("ProductionYear")
+        """Day and year, or only the year."""
+        before_day = str(self._item.get("PremiereDate") or "")[:10]
+        before_year = self._item.get("ProductionYear")
         if not wanted.date:
             if before_day or before_year:
-                self._set("date", "PremiereDate", before_day or before_year, None)
-                self.body["ProductionYear"] = None
+                self._write(
+                    "date", before_day or before_year, None, {"PremiereDate": None, "ProductionYear": None}
+                )
             return
         if wanted.day and before_day != wanted.day:
-            self._set("date", "PremiereDate", before_day, wanted.day)
-            self.body["PremiereDate"] = f"{wanted.day}T00:00:00.0000000Z"
+            self._write("date", before_day, wanted.day, {"PremiereDate": f"{wanted.day}T00:00:00.0000000Z"})
         if before_year != wanted.year:
-            self._set("year", "ProductionYear", before_year, wanted.year)
+            self._write("year", before_year, wanted.year, {"ProductionYear": wanted.year})
 
-    def entries(self, field: str, key: str, kind: str, wanted: Sequence[str], add_only: bool) -> None:
-        """Studios, or people of one kind. Other kinds, and the roles of people who stay, are left alone."""
-        before = self._names(key, kind)
-        if change := list_change(before, wanted, add_only=add_only):
-            kept = [
-                one
-                for one in self.body[key]
-                if (kind and one.get("Type") != kind) or _name_of(one) not in change.removed
-            ]
-            more = {"Role": "", "Type": kind} if kind else {}
-            self.body[key] = [*kept, *({"Name": name, **more} for name in change.added)]
-            self._note(field, before, self._names(key, kind))
-            self._lock("Cast" if kind else "Studios")
+    def studios(self, wanted: Sequence[str]) -> None:
+        before = [people.name_of(one) for one in self._item["Studios"]]
+        if change := list_change(before, wanted, add_only=self._rules.add_only):
+            kept = [one for one in self._item["Studios"] if people.name_of(one) not in change.removed]
+            after = [*kept, *({"Name": name} for name in change.added)]
+            self._write("studio", before, [people.name_of(one) for one in after], {"Studios": after})
+        else:
+            self._is_right("studio", before)
 
-    def tags(self, wanted: Sequence[str], add_only: bool) -> None:
-        before = self.body["Tags"]
-        if change := list_change(before, wanted, add_only=add_only, cased=True):
-            kept = [tag for tag in before if tag not in change.removed]
-            self._set("tags", "Tags", before, [*kept, *change.added])
-            self._lock("Tags")
+    def people(self, field: str, wanted: Sequence[str]) -> None:
+        """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
+        kind, cast = people.KINDS[field], (self._body if "People" in self._body else self._item)["People"]
+        before = people.names_of(cast, kind)
+        if not (change := list_change(before, wanted, add_only=self._rules.add_only)):
+            self._is_right(field, before)
+            return
+        after = people.changed(cast, kind, change)
+        self._write(field, before, people.names_of(after, kind), {"People": after})
+        if not self._locks.cover(field):
+            # The new lock covers all kinds, and so does the list that we send.
+            for other, kind in people.KINDS.items():
+                self._fields[other] = digest(people.names_of(after, kind))
+
+    def labels(self, field: str, key: str, wanted: Sequence[str]) -> None:
+        """Tags or genres."""
+        before = self._item[key]
+        if change := list_change(before, wanted, add_only=self._rules.add_only, cased=True):
+            after = [*(label for label in before if label not in change.removed), *change.added]
+            self._write(field, before, after, {key: after})
+        else:
+            self._is_right(field, before)
 
     def rating(self, wanted: float) -> None:
-        before = self.body.get("CommunityRating") or 0
+        before = self._item.get("CommunityRating") or 0
         if abs(before - wanted) >= RATING_STEP:
-            self._set("rating", "CommunityRating", before or None, wanted or None)
+            self._write("rating", before or None, wanted or None, {"CommunityRating": wanted or None})
 
     def ids(self, wanted: str) -> None:
-        ids = self.body["ProviderIds"]
+        ids = self._item["ProviderIds"]
         key = next((key for key in ids if same_name(key, PROVIDER)), PROVIDER)
         if ids.get(key) != wanted:
-            self._note("ids", ids.get(key), wanted)
-            self.body["ProviderIds"] = {**ids, key: wanted}
+            self._write("ids", ids.get(key), wanted, {"ProviderIds": {**ids, key: wanted}})
 
-    def _set(self, field: str, key: str, before: object, after: object) -> None:
-        self._note(field, before, after)
-        self.body[key] = after
+    def added(self, wanted: datetime) -> None:
+        """The date that Jellyfin calls "Date added", in UTC."""
+        before, after = str(self._item.get("DateCreated") or ""), wanted.strftime("%Y-%m-%dT%H:%M:%S")
+        if before[: len(after)] != after:
+            self._write("date added", before, after, {"DateCreated": f"{after}.0000000Z"})
 
-    def _note(self, field: str, before: object, after: object) -> None:
-        self.changes.append((field, before, after))
+    def _write(self, field: str, before: object, after: object, values: JellyfinItem) -> None:
+        """Changes a field and locks it, unless the owner has locked it.
 
-    def _lock(self, name: str) -> None:
-        """Protects the field from the server's own refresh. LockData, for the whole item, is left to the owner."""
-        if name not in self.body["LockedFields"]:
-            self.body["LockedFields"].append(name)
+        The lock protects it from the server's own refresh. LockData, for the whole item, is left to the owner.
+        """
+        if self._locks.forbid(field, before, after):
+            self._left.append(field)
+            return
+        self._changes.append((field, before, after))
+        self._body.update(values)
+        if lock := LOCKS.get(field):
+            self._fields[field] = digest(after)
+            if lock not in self._body["LockedFields"]:
+                self._body["LockedFields"].append(lock)
 
-    def _names(self, key: str, kind: str) -> list[str]:
-        return [_name_of(one) for one in self.body[key] if not kind or one.get("Type") == kind]
-
-
-def _name_of(entry: JellyfinItem) -> str:
-    return str(entry.get("Name") or "")
+    def _is_right(self, field: str, value: object) -> None:
+        """A field already has the scene's value. If it is locked, that value is ours from now on."""
+        if self._locks.cover(field):
+            self._fields[field] = digest(value)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
-from stash_courier.worker.destinations.jellyfin.items import FIELDS
+from stash_courier.worker.destinations.jellyfin.items import FIELDS, TagsAs
 from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
-from stash_courier.worker.fields import Problem, switch
+from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
 HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
+
+Which = Literal["none", "studio", "groups", "both"]  # what becomes a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,52 @@ class Options:
         "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added there "
         "by hand stays."
     )
+    tags_as: TagsAs = choice(
+        "Tags as",
+        "What a scene's tags become in Jellyfin. After a change, what was written before stays there.",
+        {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
+        unset="tags",
+    )
+    respect_locks: bool = switch(
+        "Leave locked fields alone",
+        "A field that is locked in Jellyfin keeps its value, unless that value is the one that was last sent. An "
+        "item that is locked as a whole is left alone. Switched off, locks are ignored.",
+        on=True,
+        unset="on",
+    )
+    date_added: bool = switch(
+        "Send the date added",
+        'Writes when Stash got a scene as Jellyfin\'s "Date added".',
+        unset="off, Jellyfin's own date stays",
+    )
     images: bool = switch(
         "Send covers",
-        "Sends a scene's cover as the primary image when it has changed.",
+        "Sends a scene's cover as the primary image when it has changed. In a library that stores artwork beside "
+        "the media, this also needs the next switch.",
         unset="off, images are left alone",
+    )
+    images_beside_media: bool = switch(
+        "Send covers also into media folders",
+        "Also sends covers to libraries that store artwork in the media folders. Jellyfin writes the cover there, "
+        "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
+        unset="off, these libraries get no covers",
+    )
+    collections: Which = choice(
+        "Collections",
+        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
+        "Scenes are taken out only if they were added by Stash Courier, and no collection is deleted.",
+        {
+            "none": "None",
+            "studio": "One for each studio",
+            "groups": "One for each group",
+            "both": "For studios and groups",
+        },
+        unset="collections are left alone",
+    )
+    person_images: bool = switch(
+        "Send images of performers",
+        "Sends a performer's image to the person in Jellyfin who has none. Images are never replaced.",
+        unset="off, images of persons are left alone",
     )
     absent: Absent = absent("Jellyfin")
 

@@ -92,7 +92,9 @@ class MediaDestination(abc.ABC):
             yield failed_step("libraries", failed, "key" if failed.status in DENIED else self.libraries_field)
             return
         if libraries:
-            yield Step("libraries", "ok", f"Libraries: {described(libraries)}.")
+            warnings = self._warnings(libraries)
+            text = " ".join([f"Libraries: {described(libraries)}.", *warnings])
+            yield Step("libraries", "warn" if warnings else "ok", text)
         else:
             yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
         try:
@@ -130,6 +132,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _about(self) -> str:
         """Product, version and name of the server, for a sentence. Needs the key."""
+
+    def _warnings(self, libraries: Sequence[Library]) -> list[str]:  # noqa: ARG002
+        """Sentences: what the owner must know of these libraries."""
+        return []
 
     def _look_ahead(self, where: Sequence[Place]) -> None:  # noqa: B027  # most need nothing
         """Prepares for ``_knows`` of all these places."""

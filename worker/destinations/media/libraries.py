@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from stash_courier.worker.destinations.media.places import Place
@@ -25,6 +25,10 @@ class Library:
     name: str
     folders: tuple[str, ...] | None  # the server's paths; None if the server doesn't list them
     type: str = ""  # "movies", "homevideos" or other words of the server; "" if it isn't known
+    # Each update of an item rewrites the .nfo file beside its video.
+    saves_nfo: bool = field(default=False, kw_only=True)
+    # Images are stored beside the media, where they replace the owner's.
+    images_beside: bool = field(default=False, kw_only=True)
 
     def __str__(self) -> str:
         """Name and folders, for the owner."""
@@ -42,6 +46,11 @@ class Library:
     def may_hold(self, path: str) -> bool:
         """Whether it holds the path, or its folders are unknown."""
         return self.folders is None or self.holds(path)
+
+
+def holding(path: str, libraries: Iterable[Library]) -> list[Library]:
+    """The libraries that contain a path of the server."""
+    return [one for one in libraries if one.holds(path)]
 
 
 def described(libraries: Iterable[Library]) -> str:

@@ -15,6 +15,8 @@ HIDDEN_PEOPLE = "hidden_people"
 SHARED_ITEM = "shared_item"
 NFO = "nfo"  # its detail is the library's name
 NEVER_BY_NAME = "never_by_name"
+NOT_COLLECTED = "not_collected"  # its detail is the collection's name
+COVER_BESIDE = "cover_beside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ NOTES: Mapping[str, Note] = {
     NEVER_BY_NAME: Note(
         "Scenes whose file has a name or folder that the server never shows as an item",
         "Rename or move these files.",
+    ),
+    NOT_COLLECTED: Note(
+        "Scenes that were not added to the collection {detail}",
+        "worker.log says why. Mostly the server has several collections of that name, or one that had it before: "
+        "rename or remove one of them there.",
+    ),
+    COVER_BESIDE: Note(
+        "Scenes whose cover wasn't sent, because the server would store it in the media folder",
+        "To have it sent, and images there replaced, switch {switch} on.",
+        "images_beside_media",
     ),
 }
 

@@ -1,0 +1,258 @@
+"""Jellyfin without a server: locks, hidden people, tags as genres, the date added, files beside the media."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes, warnings
+from stash_courier.worker.destinations.jellyfin.items import EditRules, JellyfinEdit, JellyfinItem, edit_for
+from stash_courier.worker.destinations.jellyfin.locks import LOCKS
+from stash_courier.worker.destinations.jellyfin.people import some_hidden
+from stash_courier.worker.destinations.media.attempts import Attempts, Ours
+from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.record import digest
+from stash_courier.worker.destinations.media.settings import Selection
+from stash_courier.worker.destinations.media.state import State, added_at, wanted_state
+from tests.support.media_samples import scene
+
+EMPTY: JellyfinItem = {
+    "Id": "1a27aba7d8639d762d762bf9f64218fa",
+    "Name": "one",
+    "Path": "/media/movies/one.mkv",
+    "Genres": [],
+    "Tags": [],
+    "Studios": [],
+    "People": [],
+    "ProviderIds": {},
+    "LockedFields": [],
+    "LockData": False,
+}
+WANTED = wanted_state(scene(), Selection(frozenset(LOCKS)))
+ALL_LOCKED = sorted({*LOCKS.values()})
+
+
+def actor(name: str, role: str = "", kind: str = "Actor") -> dict[str, Any]:
+    """An entry of an item's people."""
+    return {"Name": name, "Role": role, "Type": kind}
+
+
+def after(edit: JellyfinEdit, item: JellyfinItem = EMPTY) -> JellyfinItem:
+    """The item after an edit."""
+    return {**item, **edit.body}
+
+
+def ours(edit: JellyfinEdit) -> Ours:
+    """What the record of an edit says."""
+    return set(edit.fields.items())
+
+
+# Locks
+
+
+def test_what_we_locked_can_be_edited_again() -> None:
+    """Each field that we wrote and locked follows the next edit in Stash, also a list that was reordered there."""
+    both = EditRules(tags_as="both")
+    first = edit_for(EMPTY, WANTED, both)
+    assert first.fields.keys() == LOCKS.keys()
+    item = after(first)
+    for key in ("Tags", "Genres", "People", "Studios"):
+        item[key] = item[key][::-1]
+    changed = scene(title="B", details="B", performers=["B"], tags=["b"], director="B", studio=None)
+    second = edit_for(item, wanted_state(changed, Selection(frozenset(LOCKS), clear=True)), both, ours(first))
+    assert second.left == ()
+    assert {change[0] for change in second.changes} == LOCKS.keys()
+    third = edit_for(after(second, item), WANTED, both, ours(second))
+    assert third.left == ()
+    assert len(third.changes) == len(LOCKS)
+
+
+def test_what_the_owner_locked_is_left_alone() -> None:
+    """Locked fields with values that aren't from us are left alone and named; others are written."""
+    item = {**EMPTY, "LockedFields": ALL_LOCKED}
+    edit = edit_for(item, wanted_state(scene(), Selection(frozenset({*LOCKS, "date", "ids"}))), EditRules())
+    assert set(edit.left) == LOCKS.keys() - {"genres"}
+    assert {change[0] for change in edit.changes} == {"date", "year", "ids"}
+    assert edit.notes == {"locked_fields"}
+    assert edit.fields == {}
+
+
+def test_the_switch_overwrites_locks() -> None:
+    """With the switch off, locked fields and locked items are written, and become ours."""
+    item = {**EMPTY, "LockedFields": ALL_LOCKED, "LockData": True}
+    edit = edit_for(item, WANTED, EditRules(respect_locks=False))
+    assert (edit.left, edit.notes) == ((), frozenset())
+    assert {change[0] for change in edit.changes} == LOCKS.keys() - {"genres"}
+    assert edit.body["LockData"] is True
+    assert edit_for({**after(edit, item), "LockData": False}, State(title="B"), EditRules(), ours(edit)).changes
+
+
+def test_a_title_that_was_edited_in_jellyfin_is_the_owners() -> None:
+    """After an edit in Jellyfin a locked title isn't ours any more, until both sides agree."""
+    first = edit_for(EMPTY, State(title="A"), EditRules())
+    by_hand = {**after(first), "Name": "By hand"}
+    second = edit_for(by_hand, State(title="B"), EditRules(), ours(first))
+    assert (second.changes, second.left) == ((), ("title",))
+    agreed = edit_for(by_hand, State(title="By hand"), EditRules(), ours(first))
+    assert edit_for(by_hand, State(title="C"), EditRules(), ours(agreed)).changes
+
+
+def test_a_locked_field_that_is_right_is_ours() -> None:
+    """Without a record, as after an update from an earlier version, a locked value that is Stash's is ours."""
+    item = {**EMPTY, "Name": "A Title", "LockedFields": ["Name"]}
+    edit = edit_for(item, State(title="A Title"), EditRules())
+    assert (edit.changes, edit.fields) == ((), {"title": digest("A Title")})
+    assert edit_for(item, State(title="B"), EditRules(), ours(edit)).changes
+
+
+def test_an_unlocked_field_that_is_right_is_not_ours() -> None:
+    """If the owner locks a value that Stash has too, it stays his."""
+    edit = edit_for(EMPTY, State(title="one"), EditRules())
+    assert edit.fields == {}
+    locked = {**EMPTY, "LockedFields": ["Name"]}
+    assert edit_for(locked, State(title="B"), EditRules(), ours(edit)).left == ("title",)
+
+
+def test_a_lock_on_the_cast_covers_directors() -> None:
+    """When we lock the cast for its performers, a director who comes to Stash later is still written."""
+    first = edit_for(EMPTY, State(performers=("Anna",)), EditRules())
+    assert first.body["LockedFields"] == ["Cast"]
+    second = edit_for(after(first), State(performers=("Anna",), director="Dora"), EditRules(), ours(first))
+    assert [one["Name"] for one in second.body["People"]] == ["Anna", "Dora"]
+    by_hand = {**after(first), "People": [actor("Anna"), actor("By Hand", kind="Director")]}
+    third = edit_for(by_hand, State(performers=("Anna", "Zoë"), director="Dora"), EditRules(), ours(first))
+    assert third.left == ("director",)
+    assert [one["Name"] for one in third.body["People"]] == ["Anna", "By Hand", "Zoë"]
+
+
+def test_case_and_composition_are_no_edit_of_the_owner() -> None:
+    """Another case or composition of a name's letters doesn't make a value the owner's."""
+    first = edit_for(EMPTY, State(title="e\u0301", studio="Studio", performers=("Zoë",)), EditRules())
+    item = {**after(first), "Name": "\u00e9", "Studios": [{"Name": "STUDIO"}], "People": [actor("ZOE\u0308")]}
+    edit = edit_for(item, State(title="B", studio="B", performers=("B",)), EditRules(), ours(first))
+    assert edit.left == ()
+
+
+def test_a_locked_tag_gets_stashs_case() -> None:
+    """A locked tag that differs from Stash's only in case is what we would write, so it gets Stash's case."""
+    item = {**EMPTY, "Tags": ["CALM"], "LockedFields": ["Tags"]}
+    assert edit_for(item, State(tags=("calm",)), EditRules()).body["Tags"] == ["calm"]
+
+
+def test_an_attempt_that_was_not_recorded_is_ours() -> None:
+    """What an attempt wrote that then failed counts as ours in the next one, with all attempts before it."""
+    attempts = Attempts()
+    attempts.begin(1, {"title": "a"})
+    attempts.begin(1, {"title": "b"})
+    assert set(attempts.ours(1, {"title": "c"})) == {("title", "a"), ("title", "b"), ("title", "c")}
+    assert set(attempts.ours(2, {})) == set()
+    attempts.end(1)
+    assert set(attempts.ours(1, {})) == set()
+    for scene_id in range(Attempts.MOST + 5):
+        attempts.begin(scene_id, {"title": "a"})
+    assert not attempts.ours(4, {})
+    assert attempts.ours(5, {})
+
+
+# People
+
+
+@pytest.mark.parametrize(
+    ("persons", "hidden"),
+    [
+        (["Anna", "Bo"], False),
+        (["anna", "Bo"], False),
+        (["Anna"], False),
+        (["Anna", "Bo", "Renamed"], True),
+        (["Anna", "Anna", "Bo"], True),  # another name with the same folder
+        ([""], True),
+    ],
+)
+def test_somebody_is_hidden(persons: list[str], hidden: bool) -> None:
+    """A person who isn't among the people, or is listed twice, shows that somebody is hidden."""
+    people = [actor("Anna", "Hero"), actor("Anna", "Twin"), actor("Anna", kind="Director"), actor("Bo")]
+    assert some_hidden(people, [{"Name": name} for name in persons]) is hidden
+
+
+def test_several_roles_of_a_person_stay() -> None:
+    """Roles and order of those who stay are kept, also two roles of one person; who left loses all of them."""
+    cast = [
+        actor("Anna", "Hero"),
+        actor("Walt", kind="Writer"),
+        actor("Anna", "Twin"),
+        actor("Bo"),
+        actor("Bo", "X"),
+    ]
+    edit = edit_for({**EMPTY, "People": cast}, State(performers=("Anna", "Cy")), EditRules())
+    assert edit.body["People"] == [*cast[:3], actor("Cy")]
+    assert edit.changes == (("performers", ["Anna", "Bo"], ["Anna", "Cy"]),)
+
+
+# Tags and dates
+
+
+def test_tags_become_genres() -> None:
+    """Tags are written as tags, as genres, or as both; the other list stays as it is."""
+    item = {**EMPTY, "Tags": ["t"], "Genres": ["g"]}
+    for how, tags, genres in (
+        ("tags", ["a"], ["g"]),
+        ("genres", ["t"], ["a"]),
+        ("both", ["a"], ["a"]),
+    ):
+        edit = edit_for(item, State(tags=("a",)), EditRules(tags_as=how))  # type: ignore[arg-type]
+        assert (edit.body["Tags"], edit.body["Genres"]) == (tags, genres)
+        assert (
+            edit.body["LockedFields"] == {"tags": ["Tags"], "genres": ["Genres"], "both": ["Tags", "Genres"]}[how]
+        )
+    added = edit_for(item, State(tags=("a",)), EditRules(add_only=True, tags_as="both"))
+    assert (added.body["Tags"], added.body["Genres"]) == (["t", "a"], ["g", "a"])
+
+
+def test_the_date_added() -> None:
+    """The time at which Stash got a scene is written in UTC, once; no lock exists for it."""
+    one = scene(created_at="2024-05-01T10:00:00+02:00")
+    when = added_at(one)
+    assert when == datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
+    edit = edit_for(EMPTY, State(added=when), EditRules())
+    assert edit.body["DateCreated"] == "2024-05-01T08:00:00.0000000Z"
+    assert (edit.body["LockedFields"], edit.fields) == ([], {})
+    item = {**EMPTY, "DateCreated": "2024-05-01T08:00:00.7654321Z"}
+    assert edit_for(item, State(added=when), EditRules()).changes == ()
+    assert added_at(scene(created_at="yesterday")) is None
+
+
+# Beside the media
+
+MOVIES = Library("Movies", ("/media/movies",), saves_nfo=True, images_beside=True)
+HOME = Library("Home", ("/media/home",))
+
+
+def test_nfo_files_that_are_rewritten() -> None:
+    """Only scenes in a library that saves .nfo files get the note, with its name."""
+    assert nfo_notes("/media/movies/a/b.mkv", [MOVIES, HOME]) == {"nfo:Movies"}
+    assert nfo_notes("/media/home/b.mkv", [MOVIES, HOME]) == frozenset()
+
+
+def test_where_an_image_goes() -> None:
+    """The test says into which file a cover goes, or why it isn't sent."""
+    beside = image_place("/media/movies/a/b.c.mkv", [MOVIES, HOME], '"Switch"', on=True)
+    assert "/media/movies/a/folder.jpg, or b.c-poster.jpg" in beside
+    assert "replaces" in beside
+    off = image_place("D:\\media\\b.mkv", [MOVIES, HOME], '"Switch"', on=False)
+    assert off.startswith("Its cover isn't sent: it would go to D:\\media\\folder.jpg")
+    assert off.endswith('"Switch" allows it.')
+    assert "own folder" in image_place("/media/home/b.mkv", [MOVIES, HOME], '"Switch"', on=False)
+    assert "own folder" in image_place("/net/b.mkv", [HOME], '"Switch"', on=False)
+
+
+def test_warnings_name_the_libraries() -> None:
+    """Only the libraries concerned are named; artwork matters only if covers are sent."""
+    (nfo,) = warnings([MOVIES, HOME], '"Switch"', images=False, beside=False)
+    assert nfo.startswith("In Movies each update makes Jellyfin rewrite the .nfo file")
+    _, artwork = warnings([MOVIES, HOME], '"Switch"', images=True, beside=False)
+    assert artwork.startswith("In Movies artwork is stored in the media folders: no cover is sent there")
+    _, artwork = warnings([MOVIES, HOME], '"Switch"', images=True, beside=True)
+    assert "covers replace yours there" in artwork
+    assert list(warnings([HOME], '"Switch"', images=True, beside=False)) == []

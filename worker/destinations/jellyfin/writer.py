@@ -1,0 +1,156 @@
+"""Writes a scene's fields into its item: what is sent, what is left alone, and what the owner is told of it.
+
+The edit itself is made in items.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations.jellyfin import beside
+from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
+from stash_courier.worker.destinations.jellyfin.items import (
+    EditRules,
+    JellyfinEdit,
+    JellyfinItem,
+    edit_for,
+    known_as,
+)
+from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
+from stash_courier.worker.destinations.jellyfin.people import some_hidden
+from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.media.api import vanished
+from stash_courier.worker.destinations.media.attempts import Attempts, Ours
+from stash_courier.worker.destinations.media.libraries import Cached, Library
+from stash_courier.worker.destinations.media.notes import COVER_BESIDE
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.state import added_at, wanted_state, would_change
+from stash_courier.worker.fields import label
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of an item."""
+
+    item: JellyfinItem  # as it was read
+    record: Record  # what it has from us now
+    notes: frozenset[str]
+    takes_cover: bool = False  # whether its cover may be sent
+    locked: bool = False  # the owner locked the whole item, so it was left alone
+
+
+class Writer:
+    """Writes into the items of one server. Thread-safe."""
+
+    def __init__(
+        self,
+        server: Server,
+        api: JellyfinApi,
+        lookup: Lookup,
+        libraries: Cached[Sequence[Library]],
+        options: Options,
+    ) -> None:
+        self._server = server
+        self._api = api
+        self._lookup = lookup
+        self._libraries = libraries
+        self._options = options
+        self._rules = EditRules(options.add_only, options.tags_as, options.respect_locks)
+        self._attempts = Attempts()
+
+    def write(self, found: Found, scene: Scene, record: Record) -> Written:
+        """Sends the one item that was found, if it has to change."""
+        (item,) = found.items
+        ours = self._attempts.ours(scene.id, record.fields)
+        if found.prefetched and self._edit(item, scene, ours).changes:
+            # Most of the item is sent back, which would undo a change that was made in Jellyfin since it was read.
+            now = self._lookup.reread(item)
+            if now is None:
+                raise vanished(self._server, known_as(item))
+            item = now
+        edit = self._edit_shown(item, scene, ours)
+        if edit.item_locked:
+            return Written(item, record, edit.notes, locked=True)
+        if edit.changes:
+            self._attempts.begin(scene.id, edit.fields)
+            self._api.update(edit.body)
+        notes = edit.notes | beside.nfo_notes(self._path(item), self._known_libraries())
+        takes_cover = self._takes_cover(item)
+        if self._options.images and scene.cover_url and not takes_cover:
+            notes |= {COVER_BESIDE}
+        record = replace(record, fields={**record.fields, **edit.fields})
+        return Written(item, record, notes, takes_cover)
+
+    def end(self, scene_id: int) -> None:
+        """The record of what was written is about to be stored."""
+        self._attempts.end(scene_id)
+
+    def preview(self, item: JellyfinItem, scene: Scene) -> list[str]:
+        """Sentences: what a delivery would change, and what it would leave alone."""
+        edit = self._edit_shown(item, scene, ())
+        return [*would_change(edit.changes), *self._left_alone(edit), *self._cover_place(item, edit)]
+
+    def warnings(self, libraries: Sequence[Library]) -> list[str]:
+        """Sentences: what the owner must know of these libraries."""
+        options, switch = self._options, label(Options, "images_beside_media")
+        if options.refresh_only:
+            return []
+        found = beside.warnings(libraries, switch, images=options.images, beside=options.images_beside_media)
+        return list(found)
+
+    def _edit(self, item: JellyfinItem, scene: Scene, ours: Ours, *, people: bool = True) -> JellyfinEdit:
+        wanted = wanted_state(scene, self._options.skip_fields)
+        if self._options.date_added:
+            wanted = replace(wanted, added=added_at(scene))
+        if not people:
+            wanted = replace(wanted, performers=None, director=None)
+        return edit_for(item, wanted, self._rules, ours)
+
+    def _edit_shown(self, item: JellyfinItem, scene: Scene, ours: Ours) -> JellyfinEdit:
+        """The edit; without changes of people, if the item's cast has somebody whom we weren't shown."""
+        edit = self._edit(item, scene, ours)
+        if "People" in edit.body and some_hidden(item["People"], self._api.persons(item["Id"])):
+            return replace(self._edit(item, scene, ours, people=False), people_hidden=True)
+        return edit
+
+    def _path(self, item: JellyfinItem) -> str:
+        """What the server itself calls the item's file."""
+        return self._lookup.real(item["Path"])
+
+    def _known_libraries(self) -> Sequence[Library]:
+        """The libraries; none if they can't be had, which no delivery depends on."""
+        try:
+            return self._libraries.get()
+        except DeliveryFailed:
+            return ()
+
+    def _takes_cover(self, item: JellyfinItem) -> bool:
+        """Whether a cover may be sent. Beside the media, it could replace the owner's."""
+        options = self._options
+        if not options.images or options.images_beside_media:
+            return options.images
+        return not beside.image_beside(self._path(item), self._libraries.get())
+
+    def _left_alone(self, edit: JellyfinEdit) -> Iterator[str]:
+        switch = label(Options, "respect_locks")
+        if edit.item_locked:
+            yield f"The whole item is locked in Jellyfin, so it is left alone. {switch} decides that."
+        if edit.left:
+            yield (
+                f"Locked in Jellyfin, and left alone unless their values are those that were last sent: "
+                f"{', '.join(edit.left)}. {switch} decides that."
+            )
+        if edit.people_hidden:
+            yield (
+                "Its people are left alone: Jellyfin hides somebody of the cast, who was probably renamed there. "
+                "An update would delete that person from the cast."
+            )
+
+    def _cover_place(self, item: JellyfinItem, edit: JellyfinEdit) -> Iterator[str]:
+        if self._options.images and not edit.item_locked:
+            switch, on = label(Options, "images_beside_media"), self._options.images_beside_media
+            yield beside.image_place(self._path(item), self._libraries.get(), switch, on=on)
