@@ -6,16 +6,19 @@ Buttons open the queue briefly: a damaged file can't be replaced while it is ope
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.text.words import problem_line
-from stash_courier.queue import files
+from stash_courier.queue import files, ledger
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.jobs import Scene
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.store import QueueUnavailable
 from stash_courier.worker import destinations, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
@@ -70,6 +73,17 @@ class Context:
     def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""
         return closing(SceneQueue(self.folder))
+
+    def records(self, destination: str, scenes: Iterable[Scene]) -> dict[int, bytes]:
+        """What the last deliveries of these scenes returned as records; none if the queue can't be read."""
+        if not (self.folder / files.QUEUE_DB).exists():
+            return {}
+        try:
+            with self.queue() as queue:
+                sent = [ledger.find(queue.connection, destination, scene.id) for scene in scenes]
+        except (QueueUnavailable, sqlite3.Error):
+            return {}
+        return {one.scene_id: one.record for one in sent if one is not None and one.record}
 
     def dead_letters(self) -> closing[DeadLetterQueue]:
         """The dead letters; closed at the end of the block."""

@@ -61,7 +61,7 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
 def _test(context: Context, setup: Setup, name: str, samples: Samples, progress: float) -> dict[str, object]:
     log.progress(progress)
     scenes = samples.of(setup.loaded.connections[name])
-    steps = list(setup.loaded.destinations[name].test(scenes))
+    steps = list(setup.loaded.destinations[name].test(scenes, records=context.records(name, scenes)))
     ok = all(step.status != "fail" for step in steps)
     report, shown = context.report, setup.loaded.entries[name].name
     begin = len(report.lines)

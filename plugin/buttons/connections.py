@@ -99,7 +99,8 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
         destination = destinations.make(connection)
         try:
             samples = Samples(context.stash, context.report).of(connection)
-            steps = list(destination.test(samples, show_scene=bool(arguments.show_scene)))
+            records = context.records(entry.id, samples)
+            steps = list(destination.test(samples, show_scene=bool(arguments.show_scene), records=records))
         finally:
             destination.close()
     return {

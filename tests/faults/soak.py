@@ -30,7 +30,7 @@ from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker import destinations, fields, main
 from stash_courier.worker.connections.model import Connection, Entry
 from stash_courier.worker.connections.store import Store
-from stash_courier.worker.destinations import Delivered, Step
+from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step
 from stash_courier.worker.fields import BadSetting, Value
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
@@ -145,7 +145,13 @@ class FakeDestination:
             self.accepted += 1
         return Delivered()
 
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+    def test(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        show_scene: bool = False,
+        records: Mapping[int, bytes] = NO_RECORDS,
+    ) -> Iterator[Step]:
         """Is never called."""
         return iter(())
 

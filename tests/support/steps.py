@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations import Destination, Step
+from stash_courier.worker.destinations import NO_RECORDS, Destination, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Tried:
         return self.steps[name]
 
 
-def tried(destination: Destination, *scenes: Scene) -> Tried:
+def tried(destination: Destination, *scenes: Scene, records: Mapping[int, bytes] = NO_RECORDS) -> Tried:
     """Tests a destination with these scenes."""
-    steps = list(destination.test(scenes))
+    steps = list(destination.test(scenes, records=records))
     assert len({step.name for step in steps}) == len(steps)
     return Tried({step.name: step for step in steps})

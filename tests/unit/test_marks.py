@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stash_courier.queue.marks import SLOT_ROWS, Marks
 from stash_courier.worker import process
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
-from stash_courier.worker.destinations import Delivered, Step
+from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step
 from tests import ROOT
 from tests.support.connections import connection
 from tests.support.harness import wait_until
@@ -83,7 +83,13 @@ class Preparing:
         self.delivered[delivery.row_id] = frozenset().union(*marks.read(self.folder))
         return Delivered()
 
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+    def test(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        show_scene: bool = False,
+        records: Mapping[int, bytes] = NO_RECORDS,
+    ) -> Iterator[Step]:
         raise NotImplementedError
 
     def close(self) -> None:

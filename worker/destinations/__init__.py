@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Literal, Protocol, runtime_checkable
 
 from stash_courier.queue import files
@@ -34,6 +34,7 @@ from stash_courier.worker.fields import Field, Fix, Problem
 from stash_courier.worker.settings import Settings, label
 from stash_courier.worker.stash.covers import Cover, no_cover
 
+NO_RECORDS: Mapping[int, bytes] = MappingProxyType({})
 SAID = 200  # characters of an answer in a step
 
 Status = Literal["ok", "warn", "fail"]
@@ -93,10 +94,15 @@ class Destination(Protocol):
             DeliveryFailed: what kind of failure it was, in a sentence.
         """
 
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+    def test(
+        self, scenes: Sequence[Scene], *, show_scene: bool = False, records: Mapping[int, bytes] = NO_RECORDS
+    ) -> Iterator[Step]:
         """Reports step by step whether deliveries would work, tried with these scenes; there may be none.
 
-        ``show_scene``: a message to people may contain a scene's title.
+        Args:
+            scenes: real ones.
+            show_scene: a message to people may contain a scene's title.
+            records: what the last deliveries returned as records, by scene.
 
         Ends with the step that fails, unless later ones make sense. Raises nothing.
         """

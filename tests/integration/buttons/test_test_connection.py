@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stash_courier.queue import ledger
+from stash_courier.queue.ledger import Sent
+from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.destinations.media.record import Record, digest
 from tests.standin import plex
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver
@@ -63,6 +69,25 @@ def test_a_test_changes_nothing_on_the_server(courier: Courier) -> None:
         outcome(courier, "jellyfin", {"url": server.url, "key": KEY, "path_map": "/media/films => /films"})
         assert all(route.startswith("GET") for route in server.counts)
         assert server.notified == []
+
+
+def test_a_test_knows_what_was_sent(courier: Courier) -> None:
+    """A locked title is named as left alone, unless the ledger says that it is the one that was last sent."""
+
+    def example() -> str:
+        steps = courier.stash.operation({"mode": "test_connection", "id": "jellyfin"})["steps"]
+        return str(next(step["text"] for step in steps if step["step"] == "example"))
+
+    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
+        film = courier.stash.library.all()[0]
+        server.add(film.path.replace("/media/films", "/films"), Name="Old", LockedFields=["Name"])
+        values = {"url": server.url, "key": KEY, "path_map": "/media/films => /films"}
+        courier.connect(Entry("jellyfin", "Jellyfin", "jellyfin", values=values))
+        assert "because they are locked in Jellyfin: title." in example()
+        record = Record(fields={"title": digest("Old")}).encode()
+        with closing(SceneQueue(courier.data)) as queue, queue.transaction():
+            ledger.write(queue.connection, Sent("jellyfin", film.id, 1, "", 1.0, film.path, "sent", record))
+        assert 'title: "Old" would become' in example()
 
 
 def test_a_webhooks_body_is_shown(courier: Courier) -> None:

@@ -38,9 +38,7 @@ def test_a_locked_field_is_left_alone(server: StandInJellyfin, version: str) -> 
     assert [one["Name"] for one in item["Studios"]] == ["Studio"]
     assert item["ProviderIds"]["Stash"] == "17"
     assert done.notes == {"locked_fields"}
-    assert (
-        "left alone unless their values are those that were last sent: title, performers, director, tags." in said
-    )
+    assert "Left alone, because they are locked in Jellyfin: title, performers, director, tags." in said
     assert SWITCH in said
 
 
@@ -115,7 +113,12 @@ def test_an_edit_in_jellyfin_after_ours_is_the_owners(server: StandInJellyfin) -
     item_id = server.add("/media/movies/one.mkv")
     with jellyfin(server) as ours:
         done = ours.deliver(delivery("jellyfin"), scene(title="A"))
+        said = tried(ours, scene(title="B"), records={17: done.record or b""})["example"].text
+        assert 'title: "A" would become "B"' in said
+        assert "locked" not in said
         server.items[item_id]["Name"] = "By hand"
+        said = tried(ours, scene(title="B"), records={17: done.record or b""})["example"].text
+        assert "Left alone, because they are locked in Jellyfin: title." in said
         done = ours.deliver(delivery("jellyfin"), scene(title="B", details="New."), done.record or b"")
         assert (server.items[item_id]["Name"], server.items[item_id]["Overview"]) == ("By hand", "New.")
         assert done.notes == {"locked_fields"}

@@ -88,7 +88,7 @@ class Emby(MediaDestination):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
         return self._find(scene.id, where) is not None
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
+    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:  # noqa: ARG002
         found = self._find(scene.id, where)
         if found is None:
             return []  # removed a moment ago

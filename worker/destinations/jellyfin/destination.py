@@ -161,7 +161,7 @@ class Jellyfin(MediaDestination):
         never = self._by_name(where)
         return "; ".join(never.values()) if len(never) == len(where) else ""
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
+    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         items = self._find(scene.id, where).items
         if not items:
             return []  # removed a moment ago
@@ -171,7 +171,7 @@ class Jellyfin(MediaDestination):
             found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
-        return [found, *self._writer.preview(item, scene)]
+        return [found, *self._writer.preview(item, scene, record)]
 
     def _warnings(self, libraries: Sequence[Library]) -> list[str]:
         return self._writer.warnings(libraries)

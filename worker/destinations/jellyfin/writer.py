@@ -89,9 +89,9 @@ class Writer:
         """The record of what was written is about to be stored."""
         self._attempts.end(scene_id)
 
-    def preview(self, item: JellyfinItem, scene: Scene) -> list[str]:
+    def preview(self, item: JellyfinItem, scene: Scene, record: Record) -> list[str]:
         """Sentences: what a delivery would change, and what it would leave alone."""
-        edit = self._edit_shown(item, scene, ())
+        edit = self._edit_shown(item, scene, record.fields.items())
         return [*would_change(edit.changes), *self._left_alone(edit), *self._cover_place(item, edit)]
 
     def warnings(self, libraries: Sequence[Library]) -> list[str]:
@@ -141,8 +141,7 @@ class Writer:
             yield f"The whole item is locked in Jellyfin, so it is left alone. {switch} decides that."
         if edit.left:
             yield (
-                f"Locked in Jellyfin, and left alone unless their values are those that were last sent: "
-                f"{', '.join(edit.left)}. {switch} decides that."
+                f"Left alone, because they are locked in Jellyfin: {', '.join(edit.left)}. {switch} decides that."
             )
         if edit.people_hidden:
             yield (

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Delivered, Step, failed_step
+from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
 from stash_courier.worker.destinations.media.places import Place, file_name, not_there_yet, places
@@ -71,7 +71,13 @@ class MediaDestination(abc.ABC):
             self._delete(where)
         return Delivered()
 
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:  # noqa: ARG002
+    def test(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        show_scene: bool = False,  # noqa: ARG002
+        records: Mapping[int, bytes] = NO_RECORDS,
+    ) -> Iterator[Step]:
         """Reports which server answers, whether it accepts the key, its libraries, and which scenes it has."""
         try:
             about = self._about()
@@ -98,7 +104,7 @@ class MediaDestination(abc.ABC):
         else:
             yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
         try:
-            yield from self._test_scenes(scenes)
+            yield from self._test_scenes(scenes, records)
         except DeliveryFailed as failed:
             yield failed_step("scenes", failed)
 
@@ -149,7 +155,7 @@ class MediaDestination(abc.ABC):
         return ""
 
     @abc.abstractmethod
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
+    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         """Sentences: what a delivery would do to the scene's item, which the server has."""
 
     @abc.abstractmethod
@@ -213,7 +219,7 @@ class MediaDestination(abc.ABC):
 
     # The test's steps about scenes
 
-    def _test_scenes(self, scenes: Sequence[Scene]) -> Iterator[Step]:
+    def _test_scenes(self, scenes: Sequence[Scene], records: Mapping[int, bytes]) -> Iterator[Step]:
         if not scenes:
             yield Step("scenes", "ok", "Stash has no scene, so no path was looked up.")
             return
@@ -242,7 +248,9 @@ class MediaDestination(abc.ABC):
             yield Step("shared", "warn", f"Scenes whose file shares another item: {len(shared)}. {shared[0]}")
         if found:
             try:
-                yield Step("example", "ok", " ".join(self._preview(*found[0])))
+                scene, where = found[0]
+                record = Record.decode(records.get(scene.id, b""))
+                yield Step("example", "ok", " ".join(self._preview(scene, where, record)))
             except DeliveryFailed as failed:
                 yield failed_step("example", failed)
 

@@ -186,7 +186,7 @@ class Plex(MediaDestination):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
         return self._finder.find(scene.id, where) is not None
 
-    def _preview(self, scene: Scene, where: Sequence[Place]) -> list[str]:
+    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:  # noqa: ARG002
         item = self._finder.find(scene.id, where)
         if item is None:
             return []  # removed a moment ago

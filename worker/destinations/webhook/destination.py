@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.queue import troubles
@@ -16,7 +16,7 @@ from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Delivered, Step, failed_step
+from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
 from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, sign
 from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
@@ -106,7 +106,13 @@ class Webhook:
         rendered = render_digest(self._format, [self._item(delivery, scene) for delivery, scene in jobs])
         self._send(f"msg_digest_{rendered.digest}", rendered)
 
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
+    def test(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        show_scene: bool = False,
+        records: Mapping[int, bytes] = NO_RECORDS,  # noqa: ARG002
+    ) -> Iterator[Step]:
         """Sends ``stash_courier.test`` with the first scene's data, and reports the answer."""
         now = self._clock()
         scene = next(iter(scenes), None)
