@@ -99,7 +99,7 @@ class MediaDestination(abc.ABC):
             return
         if libraries:
             warnings = self._warnings(libraries)
-            text = " ".join([f"Libraries: {described(libraries)}.", *warnings])
+            text = " ".join([self._listed(libraries), *warnings])
             yield Step("libraries", "warn" if warnings else "ok", text)
         else:
             yield Step("libraries", "warn", "It has no library, so it can't have any scene.")
@@ -138,6 +138,10 @@ class MediaDestination(abc.ABC):
     @abc.abstractmethod
     def _about(self) -> str:
         """Product, version and name of the server, for a sentence. Needs the key."""
+
+    def _listed(self, libraries: Sequence[Library]) -> str:
+        """Sentences: which libraries are searched."""
+        return f"Libraries: {described(libraries)}."
 
     def _warnings(self, libraries: Sequence[Library]) -> list[str]:  # noqa: ARG002
         """Sentences: what the owner must know of these libraries."""

@@ -14,10 +14,11 @@ from functools import partial
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.destinations import Delivered, Step
+from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.attempts import Attempts
 from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
@@ -82,12 +83,6 @@ class Plex(MediaDestination):
             if failed.status == 404:
                 self._libraries.forget()
             raise
-
-    def test(self, scenes: Sequence[Scene], *, show_scene: bool = False) -> Iterator[Step]:
-        """As of all media servers. It also names the libraries of TV shows, which aren't searched."""
-        for step in super().test(scenes, show_scene=show_scene):
-            series = self._libraries.no_series() if step.name == "libraries" and step.status == "ok" else ""
-            yield replace(step, text=step.text + series)
 
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
@@ -182,6 +177,9 @@ class Plex(MediaDestination):
     def _about(self) -> str:
         name, version = self._api.about()
         return f'Plex {version} ("{name}")'
+
+    def _listed(self, libraries: Sequence[Library]) -> str:
+        return f"{super()._listed(libraries)}{self._libraries.no_series()}"
 
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
         return self._finder.find(scene.id, where) is not None
