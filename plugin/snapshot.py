@@ -11,11 +11,14 @@ from typing import Any
 
 from stash_courier.queue import control, ledger
 from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.ledger import Noted
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
+
+NOTED_SCENES = 5  # of which the ids are shown, for each note
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Snapshot:
     last_success: Mapping[str, Any] | None  # {"at", "destination", "scene_id"}
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
     absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
-    notes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by id: scenes with each note
+    notes: Mapping[str, Mapping[str, Noted]] = field(default_factory=dict)  # by id: scenes with each note
+    errors: Mapping[str, str] = field(default_factory=dict)  # by id: why something that waits failed
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
@@ -72,7 +76,7 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
 
 def read(queue: SceneQueue, at: float) -> Snapshot:
     """Reads the queue at a wall time in unix seconds. The cost grows with the number of waiting deliveries."""
-    conn = queue.connection
+    conn, backlog = queue.connection, queue.backlog()
 
     def stored(key: str) -> Any:
         return control.get(conn, key)
@@ -82,7 +86,7 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
     return Snapshot(
         at=at,
         inbox=queue.inbox_count(),
-        backlog=queue.backlog(),
+        backlog=backlog,
         healths={name: breaker.from_json(state) for name, state in control.states(conn).items()},
         paused_since=stored(control.PAUSED),
         disabled=bool(stored(control.DISABLED)),
@@ -93,7 +97,8 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         last_success=stored(control.LAST_SUCCESS),
         added=control.deliveries_added(conn),
         absent=ledger.count_absent(conn),
-        notes=ledger.count_notes(conn),
+        notes=ledger.noted(conn, NOTED_SCENES),
+        errors={name: error for name, waits in backlog.items() if waits.retrying and (error := queue.error(name))},
         stash_slow=stored(control.STASH_SLOW),
     )
 

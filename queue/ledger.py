@@ -35,6 +35,14 @@ class Sent:
     notes: frozenset[str] = frozenset()  # what the owner must know of it; see destinations/media/notes.py
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The scenes of a destination with one note."""
+
+    count: int
+    scenes: tuple[int, ...]  # ids of the first of them
+
+
 def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | None:
     """The scene's row; None if it was never sent to this destination nor filtered for it."""
     row = conn.execute(sql.SENT_FIND, (destination, scene_id)).fetchone()
@@ -82,13 +90,15 @@ def count_absent(conn: sqlite3.Connection) -> dict[str, int]:
     return dict(conn.execute(sql.SENT_COUNT_ABSENT))
 
 
-def count_notes(conn: sqlite3.Connection) -> dict[str, dict[str, int]]:
-    """How many scenes of each destination have each note. Reads an index of only those that have some."""
-    found: dict[str, dict[str, int]] = {}
-    for destination, notes, count in conn.execute(sql.SENT_COUNT_NOTES):
-        counts = found.setdefault(destination, {})
+def noted(conn: sqlite3.Connection, examples: int) -> dict[str, dict[str, Noted]]:
+    """The scenes of each destination with each note. Reads an index of only those that have some."""
+    found: dict[str, dict[str, Noted]] = {}
+    for destination, notes, count in conn.execute(sql.SENT_COUNT_NOTES).fetchall():
+        scenes = [scene for (scene,) in conn.execute(sql.SENT_NOTED, (destination, notes, examples))]
+        of = found.setdefault(destination, {})
         for note in _notes(notes):
-            counts[note] = counts.get(note, 0) + count
+            before = of.get(note, Noted(0, ()))
+            of[note] = Noted(before.count + count, tuple(sorted({*before.scenes, *scenes})[:examples]))
     return found
 
 

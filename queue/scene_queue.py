@@ -336,6 +336,12 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         rows = self.connection.execute(sql.BACKLOG)
         return {name: replace(Backlog(*facts), requests=requests[name]) for name, *facts in rows}
 
+    def error(self, destination: str) -> str:
+        """Why a delivery that waits there failed at its last attempt; of several the one that is due first."""
+        row = self.connection.execute(sql.FAILED, (destination,)).fetchone()
+        job = None if row is None else codec.delivery(row)
+        return job.history[-1].message if isinstance(job, Delivery) and job.history else ""
+
     def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
         """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""
         events = self.connection.execute(sql.INBOX_COUNT_TO, (seq,)).fetchone()[0]

@@ -167,6 +167,10 @@ SELECT destination, sum(n), sum(retrying), sum(in_flight), min(oldest), min(due)
     SELECT destination, 1, 0, 1, timestamp, due FROM {DELIVERIES} WHERE status = 2)
 GROUP BY destination"""
 
+FAILED = f"""
+SELECT {_COLUMNS} FROM {DELIVERIES} INDEXED BY deliveries_due
+WHERE destination = ? AND status < 2 AND attempts > 0 ORDER BY priority, due LIMIT 1"""
+
 # The deliveries, per destination, that have an event from before a moment. Reads the same index.
 BACKLOG_SINCE = f"""
 SELECT destination, count(*) FROM (
@@ -221,6 +225,8 @@ SELECT destination, count(*) FROM sent INDEXED BY sent_absent WHERE outcome = 'a
 SENT_COUNT_NOTES = """
 SELECT destination, notes, count(*) FROM sent INDEXED BY sent_notes
 WHERE notes IS NOT NULL GROUP BY destination, notes"""
+SENT_NOTED = """
+SELECT scene_id FROM sent INDEXED BY sent_notes WHERE destination = ? AND notes = ? ORDER BY scene_id LIMIT ?"""
 SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > ?"
 SENT_DELETE = """
 DELETE FROM sent

@@ -13,7 +13,7 @@ from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import flat, joined, scene, to_correct
+from stash_courier.plugin.text.words import LONGEST, flat, joined, lines, scene, to_correct
 from stash_courier.queue import control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
@@ -67,7 +67,8 @@ def _test(context: Context, setup: Setup, name: str, samples: Samples, progress:
     begin = len(report.lines)
     (report.say if ok else report.warn)(f"{shown}: test {'passed' if ok else 'failed'}. Tested {_with(scenes)}.")
     for step in steps:
-        (report.say if step.status == "ok" else report.warn)(f"{shown}: {flat(step.text)}")
+        for part in lines(step.text, LONGEST - len(shown)):
+            (report.say if step.status == "ok" else report.warn)(f"{shown}: {part}")
     if ok:
         _expedite(context, name, shown)
     return {

@@ -10,6 +10,7 @@ from stash_courier.plugin.snapshot import Snapshot, named
 from stash_courier.plugin.text.words import DAY, ago, ahead, flat, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.ledger import Noted
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
 from stash_courier.worker.destinations import Loaded, field_label
@@ -57,7 +58,7 @@ class Standing:
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
     absent: int = 0  # skipped scenes, which the server doesn't have
-    notes: Mapping[str, int] = field(default_factory=dict)  # how many scenes have each note; see media/notes.py
+    notes: Mapping[str, Noted] = field(default_factory=dict)  # the scenes with each note; see media/notes.py
     remarks: tuple[str, ...] = ()  # the notes in sentences
 
     @property
@@ -82,7 +83,7 @@ class Standing:
             "next_try": self.next_try,
             "last_success": self.last_success,
             "not_on_server": self.absent,
-            "notes": dict(self.notes),
+            "notes": {note: {"count": of.count, "scenes": list(of.scenes)} for note, of in self.notes.items()},
         }
 
     def line(self, snapshot: Snapshot) -> str:
@@ -164,9 +165,9 @@ def _noted(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Standing
     name = one.destination
     entry = None if loaded is None else loaded.entries.get(name)
     kind, values = (entry.kind, entry.values) if entry else ("", {})
-    counts = snapshot.notes.get(name, {})
-    remarks = notes.sentences(counts, lambda key: field_label(kind, key, values))
-    return replace(one, absent=snapshot.absent.get(name, 0), notes=counts, remarks=tuple(remarks))
+    noted = snapshot.notes.get(name, {})
+    remarks = notes.sentences(noted, lambda key: field_label(kind, key, values))
+    return replace(one, absent=snapshot.absent.get(name, 0), notes=noted, remarks=tuple(remarks))
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
@@ -192,7 +193,8 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
         return Standing(name, shown, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
     next_try = waits.next_due if due_later else None
-    return Standing(name, shown, "well", waits, last, reason=health.reason, next_try=next_try)
+    reason = health.reason or snapshot.errors.get(name, "")
+    return Standing(name, shown, "well", waits, last, reason=reason, next_try=next_try)
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stash_courier.plugin import log
 from stash_courier.queue import repair, troubles
@@ -38,6 +39,18 @@ def sentence(text: str, length: int = LONGEST_TEXT) -> str:
     """As ``flat``, with a full stop at its end if it has none; "" for an empty text."""
     text = flat(text, length)
     return text if not text or text[-1] in ".!?…" else f"{text}."
+
+
+def lines(text: str, length: int) -> Iterator[str]:
+    """Our own sentences in lines of about this length at most, each of which begins with a sentence."""
+    line = ""
+    for one in re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(text.split())):
+        if line and len(line) + len(one) >= length - 2:
+            yield line
+            line = one
+        else:
+            line = joined(line, one)
+    yield line
 
 
 def joined(*sentences: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from stash_courier.queue import control, ledger
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.webhook.destination import Webhook
@@ -75,7 +76,7 @@ def test_it_ends_at_once_and_is_counted(courier: FastForward, there: Answering) 
     row = ledger.find(conn, NAME, 1)
     assert row is not None
     assert (row.outcome, row.notes) == ("filtered", frozenset({"shared_item"}))
-    assert ledger.count_notes(conn) == {NAME: {"shared_item": 1}}
+    assert ledger.noted(conn, 5) == {NAME: {"shared_item": Noted(1, (1,))}}
     assert control.get(conn, control.LAST_SUCCESS) is None
     assert courier.dispatcher.registry.pools[NAME].health.last_success == 0.0
     assert courier.dlq.get_count() == 0
@@ -83,7 +84,7 @@ def test_it_ends_at_once_and_is_counted(courier: FastForward, there: Answering) 
     there.answer = lambda _: Delivered()
     courier.put(1)
     courier.run(courier.queue.empty)
-    assert ledger.count_notes(conn) == {}
+    assert ledger.noted(conn, 5) == {}
     assert control.get(conn, control.LAST_SUCCESS)["scene_id"] == 1
 
 

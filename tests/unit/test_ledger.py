@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Outcome, Sent
+from stash_courier.queue.ledger import Noted, Outcome, Sent
 from stash_courier.queue.scene_queue import SceneQueue
 
 
@@ -65,9 +65,10 @@ def test_notes_are_those_of_the_last_delivery(tmp_path: Path) -> None:
         found = ledger.find(conn, "plex", 1)
         assert found is not None
         assert found.notes == {"locked_fields", "nfo:Films, new"}
-        counts = {"locked_fields": 2, "nfo:Films, new": 1, "shared_item": 1}
-        assert ledger.count_notes(conn) == {"plex": counts}
+        noted = {"locked_fields": Noted(2, (1,)), "nfo:Films, new": Noted(1, (1,)), "shared_item": Noted(1, (3,))}
+        assert ledger.noted(conn, 1) == {"plex": noted}
+        assert ledger.noted(conn, 5)["plex"]["locked_fields"].scenes == (1, 2)
         end(1, "locked_fields")
         end(2)
         end(3, outcome="absent")
-        assert ledger.count_notes(conn) == {"plex": {"locked_fields": 1}}
+        assert ledger.noted(conn, 5) == {"plex": {"locked_fields": Noted(1, (1,))}}

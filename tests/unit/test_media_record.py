@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stash_courier.queue.ledger import Noted
 from stash_courier.worker.destinations.media import notes
 from stash_courier.worker.destinations.media.record import Record, digest
 
@@ -67,16 +68,20 @@ def test_other_values_have_another_digest(one: object, other: object) -> None:
 
 def test_every_note_is_a_sentence() -> None:
     """Status says how many scenes have each note and what the owner can do; an unknown code is shown too."""
-    counts = {"locked_fields": 1200, "nfo:Films {switch}": 3, "later": 1}
-    said = notes.sentences(counts, lambda key: f'"{key}"')
+    noted = {
+        "locked_fields": Noted(1200, (1, 2)),
+        "nfo:Films {switch}": Noted(3, (4, 5, 6)),
+        "later": Noted(1, (7,)),
+    }
+    said = notes.sentences(noted, lambda key: f'"{key}"')
     assert said == [
-        "Scenes with the note later: 1.",
-        "Scenes with locked fields, which were left alone: 1,200. To have what is locked overwritten, switch "
-        '"respect_locks" off.',
+        "Scenes with the note later: 1 (7).",
+        "Scenes with locked fields, which were left alone: 1,200 (such as 1, 2). To have what is locked "
+        'overwritten, switch "respect_locks" off.',
         "Scenes in the library Films {switch}, where each update makes the server rewrite the .nfo beside the "
-        "video: 3. If other programs write these files, switch off the NFO saver of that library.",
+        "video: 3 (4, 5, 6). If other programs write these files, switch off the NFO saver of that library.",
     ]
     for code in notes.NOTES:
-        (sentence,) = notes.sentences({f"{code}:detail": 5}, lambda key: f'"{key}"')
-        assert ": 5. " in sentence
+        (sentence,) = notes.sentences({f"{code}:detail": Noted(5, (1,))}, lambda key: f'"{key}"')
+        assert ": 5 (such as 1). " in sentence
         assert "{" not in sentence

@@ -208,6 +208,17 @@ def test_a_retry_waits_and_blocks_nothing(driver: QueueDriver) -> None:
     assert (again.scene_id, again.counted_attempts, again.attempts, again.history) == (5, 1, 1, (FAILED,))
 
 
+def test_why_what_waits_has_failed(driver: QueueDriver, queue: SceneQueue) -> None:
+    """Status shows it, also if the destination itself is well."""
+    driver.route(event(5), event(6))
+    first, second = driver.claim(limit=2)
+    driver.back(replace(second, attempts=1), START + 9, replace(FAILED, message="Later."))
+    assert queue.error(DEST) == "Later."
+    driver.fail(first, START + 5)
+    assert queue.error(DEST) == FAILED.message
+    assert queue.error(OTHER) == ""
+
+
 def test_put_back_is_due_as_it_was(driver: QueueDriver) -> None:
     """A delivery that was claimed but not attempted is due as before."""
     driver.route(event(5, at=START - 2), event(6, at=START - 1))

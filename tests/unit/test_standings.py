@@ -10,6 +10,7 @@ from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import standings
 from stash_courier.plugin.text.words import since
 from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
@@ -74,10 +75,12 @@ def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snap
 
 def test_notes_are_counted_in_sentences() -> None:
     """The owner reads what was left alone there, why, and which switch changes it."""
-    (one,) = standings.standings(seen(notes={HOOK: {"locked_fields": 12}}), loaded(entry()))
-    said = "Scenes with locked fields, which were left alone: 12. To have what is locked overwritten, switch "
-    assert one.remarks == (f'{said}"respect_locks" off.',)
-    assert one.facts()["notes"] == {"locked_fields": 12}
+    (one,) = standings.standings(seen(notes={HOOK: {"locked_fields": Noted(12, (3, 5))}}), loaded(entry()))
+    said = (
+        "Scenes with locked fields, which were left alone: 12 (such as 3, 5). To have what is locked overwritten, "
+    )
+    assert one.remarks == (f'{said}switch "respect_locks" off.',)
+    assert one.facts()["notes"] == {"locked_fields": {"count": 12, "scenes": [3, 5]}}
     assert not one.troubled
 
 
@@ -98,6 +101,7 @@ def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
     assert line(Health(reason="no answer"), WAITING) == (
         f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last error: no answer."
     )
+    assert line(WELL, WAITING, errors={HOOK: "It lacks scene 5"}).endswith("Last error: It lacks scene 5.")
     assert line(WELL) == f"{HOOK}: working. Waiting: 0."
 
 

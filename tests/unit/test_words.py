@@ -96,6 +96,13 @@ def test_a_moment_is_a_time_of_day_and_a_duration(seconds: float, shown: str) ->
     assert words.since(NOON - seconds, NOON) == shown
 
 
+def test_our_own_sentences_are_not_cut() -> None:
+    """A long report becomes several lines, which begin with a sentence. What can't be split stays whole."""
+    text = "One is at /a.b. Two isn't there! Three is " + "x" * 60 + ". Four."
+    assert list(words.lines(text, 40)) == ["One is at /a.b. Two isn't there!", f"Three is {'x' * 60}.", "Four."]
+    assert list(words.lines("Short.", 40)) == ["Short."]
+
+
 def test_any_stored_moment_can_be_shown() -> None:
     """A time far in the future, from a damaged file, is shown too."""
     assert words.since(9e10, NOON).endswith("(0 s)")

@@ -68,7 +68,7 @@ def test_a_passed_test_ends_the_wait(live: Buttons, receiver: Receiver) -> None:
     """A destination that was held gets its deliveries as soon as its test passes."""
     receiver.answer = Reply(401)
     live.press("enqueue_all")
-    wait_until(lambda: live.press("status").output["destinations"][0]["state"] == "held", 30.0)
+    wait_until(lambda: "held" in [one["state"] for one in live.press("status").output["destinations"]], 30.0)
     receiver.answer = Reply()
     before = len(receiver.received)
     pressed = live.press("test_destinations")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import ledger
+from stash_courier.queue.ledger import Noted
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.library import Kind
@@ -142,10 +143,10 @@ def test_locks_through_the_worker(tmp_path: Path, stash: StandInStash, server: S
 
     with FastForward(tmp_path / "data", stash) as courier:
         assert [deliver("A"), deliver("B")] == ["A", "B"]
-        assert ledger.count_notes(courier.queue.connection) == {}
+        assert ledger.noted(courier.queue.connection, 5) == {}
         server.items[item_id]["Name"] = "By hand"
         assert deliver("C") == "By hand"
-        assert ledger.count_notes(courier.queue.connection) == {"jellyfin": {"locked_fields": 1}}
+        assert ledger.noted(courier.queue.connection, 5) == {"jellyfin": {"locked_fields": Noted(1, (1,))}}
         assert courier.dlq.get_count() == 0
 
 

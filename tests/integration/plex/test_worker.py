@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import ledger
+from stash_courier.queue.ledger import Noted
 from tests import ROOT
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
@@ -47,7 +48,7 @@ def test_two_scenes_of_one_item(tmp_path: Path, stash: StandInStash, server: Ser
         conn = courier.queue.connection
         outcomes = {n: row.outcome for n in (1, 2) if (row := ledger.find(conn, "plex", n))}
         assert outcomes == {1: "sent", 2: "filtered"}
-        assert ledger.count_notes(conn) == {"plex": {"shared_item": 1}}
+        assert ledger.noted(conn, 5) == {"plex": {"shared_item": Noted(1, (2,))}}
         assert courier.dlq.get_count() == 0
     assert item.values["title"] == title
     assert len(server.edits) == 1
@@ -65,5 +66,5 @@ def test_our_locks_are_known_after_a_restart(
         with FastForward(tmp_path / "data", stash) as courier:
             courier.put(1)
             courier.run(courier.queue.empty)
-            assert ledger.count_notes(courier.queue.connection) == {"plex": {"locked_fields": 1}}
+            assert ledger.noted(courier.queue.connection, 5) == {"plex": {"locked_fields": Noted(1, (1,))}}
         assert (item.values["title"], item.values["summary"]) == (title, "mine")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from stash_courier.queue.ledger import Noted
+
 LOCKED_FIELDS = "locked_fields"
 LOCKED_ITEM = "locked_item"
 HIDDEN_PEOPLE = "hidden_people"
@@ -64,21 +66,23 @@ NOTES: Mapping[str, Note] = {
 }
 
 
-def sentences(counts: Mapping[str, int], label: Callable[[str], str]) -> list[str]:
-    """The counts of one connection's notes, for a person.
+def sentences(noted: Mapping[str, Noted], label: Callable[[str], str]) -> list[str]:
+    """One connection's notes, for a person.
 
     Args:
-        counts: how many scenes have each code, as the ledger counts them.
+        noted: the scenes with each code, as the ledger has them.
         label: the label of one of the connection's fields, in quotes.
     """
-    return [_sentence(note, count, label) for note, count in sorted(counts.items())]
+    return [_sentence(note, scenes, label) for note, scenes in sorted(noted.items())]
 
 
-def _sentence(note: str, count: int, label: Callable[[str], str]) -> str:
+def _sentence(note: str, noted: Noted, label: Callable[[str], str]) -> str:
     code, _, detail = note.partition(":")
     known = NOTES.get(code)
+    some = "" if noted.count == len(noted.scenes) else "such as "
+    scenes = f"{noted.count:,} ({some}{', '.join(map(str, noted.scenes))})"
     if known is None:  # a later version of the plugin wrote it
-        return f"Scenes with the note {note}: {count:,}."
-    said = f"{known.text.replace('{detail}', detail)}: {count:,}."
+        return f"Scenes with the note {note}: {scenes}."
+    said = f"{known.text.replace('{detail}', detail)}: {scenes}."
     advice = known.advice.replace("{switch}", label(known.switch)) if known.switch else known.advice
     return f"{said} {advice}".strip()
