@@ -90,7 +90,7 @@ class Jellyfin(MediaDestination):
         if not found.items:
             raise self._missing(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
-            written = self._writer.write(found, scene, record)
+            written = self._writer.write(found, delivery, scene, record)
             if written.locked:
                 return Delivered(record.encode(), written.notes)
             item, record = written.item, written.record

@@ -2,7 +2,7 @@
 
 Jellyfin's own refresh leaves locked fields alone, but its API overwrites them, so respecting them is up to us. We
 lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if it still has
-the value that we last wrote, or the one that we would write now. Any other value is the owner's.
+the value that we last wrote or, without a record, the one that we would write now. Any other value is the owner's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stash_courier.worker.destinations.media.attempts import Ours
-from stash_courier.worker.destinations.media.record import digest
 
 # The lock that covers each of our fields. The names are Jellyfin's MetadataField; what each of them covers is in
 # its MetadataService.MergeBaseItemData. It has none for dates, ratings and ids.
@@ -38,14 +37,6 @@ class Locks:
         """Whether a field is locked, by the owner or by us."""
         return LOCKS.get(field) in self.names
 
-    def forbid(self, field: str, before: object, after: object) -> bool:
-        """Whether a field must keep its value, because the owner locked it.
-
-        Args:
-            before: its value; a list's order and the case of its names don't matter.
-            after: the value that we would write.
-        """
-        if not self.respected or not self.cover(field):
-            return False
-        value = digest(before)
-        return (field, value) not in self.ours and value != digest(after)
+    def forbid(self, field: str, value: object) -> bool:
+        """Whether a field must keep its value, because the owner locked it."""
+        return self.respected and self.cover(field) and not self.ours.wrote(field, value)

@@ -35,15 +35,16 @@ class Options:
         "by hand stays."
     )
     tags_as: TagsAs = choice(
-        "Tags as",
-        "What a scene's tags become in Jellyfin. After a change, what was written before stays there.",
+        "Tags become",
+        "What a scene's tags are in Jellyfin. What an earlier choice wrote stays. Of an item's genres, only those "
+        "that were added from here are removed.",
         {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
         unset="tags",
     )
     respect_locks: bool = switch(
         "Leave locked fields alone",
-        "A field that is locked in Jellyfin keeps its value, unless that value is the one that was last sent. An "
-        "item that is locked as a whole is left alone. Switched off, locks are ignored.",
+        "Leaves a field alone that is locked in Jellyfin, unless its value came from here, and an item that is "
+        "locked as a whole. Dates, rating and ids have no lock of their own. Switched off, locks are ignored.",
         on=True,
         unset="on",
     )

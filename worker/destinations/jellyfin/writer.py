@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stash_courier.queue.failures import DeliveryFailed
-from stash_courier.queue.jobs import Scene
+from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.jellyfin import beside
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import (
@@ -62,10 +62,10 @@ class Writer:
         self._rules = EditRules(options.add_only, options.tags_as, options.respect_locks)
         self._attempts = Attempts()
 
-    def write(self, found: Found, scene: Scene, record: Record) -> Written:
+    def write(self, found: Found, delivery: Delivery, scene: Scene, record: Record) -> Written:
         """Sends the one item that was found, if it has to change."""
         (item,) = found.items
-        ours = self._attempts.ours(scene.id, record.fields)
+        ours = self._attempts.ours(delivery, record)
         if found.prefetched and self._edit(item, scene, ours).changes:
             # Most of the item is sent back, which would undo a change that was made in Jellyfin since it was read.
             now = self._lookup.reread(item)
@@ -76,14 +76,13 @@ class Writer:
         if edit.item_locked:
             return Written(item, record, edit.notes, locked=True)
         if edit.changes:
-            self._attempts.begin(scene.id, edit.fields)
+            self._attempts.begin(scene.id, edit.record.fields)
             self._api.update(edit.body)
         notes = edit.notes | beside.nfo_notes(self._path(item), self._known_libraries())
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
-        record = replace(record, fields={**record.fields, **edit.fields})
-        return Written(item, record, notes, takes_cover)
+        return Written(item, edit.record, notes, takes_cover)
 
     def end(self, scene_id: int) -> None:
         """The record of what was written is about to be stored."""
@@ -91,7 +90,7 @@ class Writer:
 
     def preview(self, item: JellyfinItem, scene: Scene, record: Record) -> list[str]:
         """Sentences: what a delivery would change, and what it would leave alone."""
-        edit = self._edit_shown(item, scene, record.fields.items())
+        edit = self._edit_shown(item, scene, Ours(record))
         return [*would_change(edit.changes), *self._left_alone(edit), *self._cover_place(item, edit)]
 
     def warnings(self, libraries: Sequence[Library]) -> list[str]:

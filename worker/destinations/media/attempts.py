@@ -1,17 +1,49 @@
-"""What an item may have from attempts whose end isn't recorded. Kept in memory only."""
+"""Which values of an item are ours: those of its record, and those of attempts whose end isn't recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-Ours = Collection[tuple[str, str]]  # fields, and digests of values that we wrote
+from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.destinations.media.record import Record, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What an item may have from us."""
+
+    record: Record = field(default_factory=Record)
+    unrecorded: Collection[tuple[str, str]] = ()  # fields, and digests of values that attempts may have written
+    # The delivery was tried before, perhaps by a worker that ended between the server's answer and the record.
+    retried: bool = False
+
+    def wrote(self, field: str, value: object) -> bool:
+        """Whether a field's value is from us."""
+        written = digest(value)
+        return self.record.fields.get(field) == written or (field, written) in self.unrecorded
+
+    def wrote_any(self, field: str) -> bool:
+        """Whether we have written the field at all."""
+        return field in self.record.fields or any(known == field for known, _ in self.unrecorded)
+
+    def accepts(self, field: str, value: object) -> bool:
+        """Whether a value on which server and scene agree is ours from now on.
+
+        If we had written another one before, the owner has set it.
+        """
+        return self.retried or self.wrote(field, value) or not self.wrote_any(field)
+
+
+NOTHING = Ours()
 
 
 class Attempts:
     """What attempts whose end isn't recorded may have written. Thread-safe: a scene has one attempt at a time.
 
     If the server answers too late, or a cover fails after the fields were written, the record lacks values that
-    the item may have from us. After the next edit in Stash they would count as the owner's.
+    the item may have from us. After the next edit in Stash they would count as the owner's. This is only kept in
+    memory.
     """
 
     MOST = 10_000  # scenes; the oldest are forgotten first
@@ -29,6 +61,7 @@ class Attempts:
         """What was written is about to be recorded."""
         self._written.pop(scene_id, None)
 
-    def ours(self, scene_id: int, recorded: Mapping[str, str]) -> Ours:
-        """Fields, and digests of values, that the item may have from us."""
-        return {*recorded.items(), *self._written.get(scene_id, ())}
+    def ours(self, delivery: Delivery, record: Record) -> Ours:
+        """What the item of the delivery's scene may have from us."""
+        retried = bool(delivery.attempts or delivery.suspect or delivery.generation)
+        return Ours(record, frozenset(self._written.get(delivery.scene_id, ())), retried)

@@ -96,6 +96,11 @@ def same_name(one: str | None, other: str | None) -> bool:
     return folded(one or "") == folded(other or "")
 
 
+def has_name(names: Iterable[str], name: str) -> bool:
+    """Whether a list has a name, in any case."""
+    return any(same_name(name, one) for one in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What to add to a list and to remove from it. False if there is nothing to do."""
@@ -105,6 +110,18 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
+
+    def removing_only(self, names: Sequence[str]) -> Change:
+        """The same, but of the names to remove only these."""
+        return Change(self.added, tuple(name for name in self.removed if has_name(names, name)))
+
+    def applied(self, current: Iterable[str]) -> list[str]:
+        """The list after the change."""
+        return [*(name for name in current if name not in self.removed), *self.added]
+
+    def added_by_us(self, before: Iterable[str], after: Sequence[str]) -> tuple[str, ...]:
+        """The names of the list after the change that we added, now or, as ``before`` says, earlier."""
+        return tuple(dict.fromkeys([*(name for name in before if has_name(after, name)), *self.added]))
 
 
 def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool, cased: bool = False) -> Change:
