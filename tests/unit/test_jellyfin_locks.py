@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes, warnings
-from stash_courier.worker.destinations.jellyfin.items import EditRules, JellyfinEdit, JellyfinItem, edit_for
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS
+from stash_courier.worker.destinations.jellyfin.items import (
+    LOCKS,
+    EditRules,
+    JellyfinEdit,
+    JellyfinItem,
+    edit_for,
+)
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
-from stash_courier.worker.destinations.media.attempts import Attempts, Ours
 from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.ours import Attempts, Ours
 from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.settings import Selection
 from stash_courier.worker.destinations.media.state import State, added_at, wanted_state

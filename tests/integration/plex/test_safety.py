@@ -168,7 +168,7 @@ def test_an_owner_s_locks_are_respected(server: Server, films: Library, plex: Ma
         }
     assert len(server.edits) == 1
     text = tried(destination, SCENE)["example"].text
-    assert "left alone unless their values came from here: title, date, performers, tags, collections." in text
+    assert "Left alone, because they are locked in Plex: title, date, performers, tags, collections." in text
     assert text.endswith('"Leave locked fields alone" decides that.')
 
 

@@ -16,7 +16,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.collections import Collections
-from stash_courier.worker.destinations.jellyfin.items import has_several_files, known_as
+from stash_courier.worker.destinations.jellyfin.items import known_as, several
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
@@ -167,7 +167,7 @@ class Jellyfin(MediaDestination):
             return []  # removed a moment ago
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
-        if has_several_files(item):
+        if several(item, "MediaSourceCount", "PartCount"):
             found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']

@@ -14,9 +14,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from stash_courier.worker.destinations.jellyfin import people
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks
-from stash_courier.worker.destinations.media.attempts import NOTHING, Ours
 from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
+from stash_courier.worker.destinations.media.ours import NOTHING, Ours
 from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.state import (
     FieldChange,
@@ -59,6 +58,17 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 # An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it
 # fails up to 10.11, in 10.10 after half of the change.
 KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
+# The lock that covers each of our fields. The names are Jellyfin's MetadataField; what each of them covers is in
+# its MetadataService.MergeBaseItemData. It has none for dates, ratings and ids.
+LOCKS: Mapping[str, str] = {
+    "title": "Name",
+    "details": "Overview",
+    "studio": "Studios",
+    "performers": "Cast",
+    "director": "Cast",
+    "tags": "Tags",
+    "genres": "Genres",
+}
 PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
 RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
@@ -91,9 +101,9 @@ def has_parent(item: JellyfinItem) -> bool:
     return bool(str(item.get("ParentId") or "").strip("0-"))
 
 
-def has_several_files(item: JellyfinItem) -> bool:
-    """Whether the server shows several files as this item: versions or parts."""
-    return any(isinstance(count := item.get(key), int) and count > 1 for key in ("MediaSourceCount", "PartCount"))
+def several(item: JellyfinItem, *counts: str) -> bool:
+    """Whether the server shows several files as this item: MediaSourceCount versions, or PartCount parts."""
+    return any(isinstance(count := item.get(key), int) and count > 1 for key in counts)
 
 
 def known_as(item: JellyfinItem) -> str:
@@ -177,7 +187,6 @@ class _Editor:
         self._item = item
         self._rules = rules
         self._ours = ours
-        self._locks = Locks(frozenset(item["LockedFields"]), ours, rules.respect_locks)
         self._body = {key: value for key, value in item.items() if key not in KEPT}
         self._body["LockedFields"] = list(item["LockedFields"])
         self._changes: list[FieldChange] = []
@@ -230,7 +239,7 @@ class _Editor:
             return
         after = people.changed(cast, kind, change)
         self._write(field, before, people.names_of(after, kind), {"People": after})
-        if not self._locks.cover(field):
+        if not self._is_locked(field):
             # The new lock covers all kinds, and so does the list that we send.
             for other, kind in people.KINDS.items():
                 self._fields[other] = digest(people.names_of(after, kind))
@@ -274,7 +283,7 @@ class _Editor:
 
         The lock protects it from the server's own refresh. LockData, for the whole item, is left to the owner.
         """
-        if self._locks.forbid(field, before):
+        if self._rules.respect_locks and self._is_locked(field) and not self._ours.wrote(field, before):
             if digest(before) != digest(after):  # else only the case of its names differs
                 self._left.append(field)
             return False
@@ -286,9 +295,13 @@ class _Editor:
                 self._body["LockedFields"].append(lock)
         return True
 
+    def _is_locked(self, field: str) -> bool:
+        """Whether a field is locked, by the owner or by us."""
+        return LOCKS.get(field) in self._item["LockedFields"]
+
     def _is_right(self, field: str, value: object) -> None:
         """A field already has the scene's value. If it is locked, that value may be ours from now on."""
-        if self._locks.cover(field) and self._ours.accepts(field, value):
+        if self._is_locked(field) and self._ours.accepts(field, value):
             self._fields[field] = digest(value)
 
     def _list_is_right(

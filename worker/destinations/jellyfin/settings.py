@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
 from stash_courier.worker.destinations.jellyfin.items import FIELDS, TagsAs
-from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
+from stash_courier.worker.destinations.media.settings import (
+    Collections,
+    Selection,
+    absent,
+    add_only,
+    address,
+    date_added,
+    key,
+    respect_locks,
+    selection,
+)
 from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
 HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
-
-Which = Literal["none", "studio", "groups", "both"]  # what becomes a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +48,11 @@ class Options:
         {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
         unset="tags",
     )
-    respect_locks: bool = switch(
-        "Leave locked fields alone",
-        "Leaves a field alone that is locked in Jellyfin, unless its value came from here, and an item that is "
-        "locked as a whole. Dates, rating and ids have no lock of their own. Switched off, locks are ignored.",
-        on=True,
-        unset="on",
+    respect_locks: bool = respect_locks(
+        "Jellyfin",
+        "An item that is locked as a whole is left alone. Dates, rating and ids have no lock of their own.",
     )
-    date_added: bool = switch(
-        "Send the date added",
-        'Writes when Stash got a scene as Jellyfin\'s "Date added".',
-        unset="off, Jellyfin's own date stays",
-    )
+    date_added: bool = date_added("Jellyfin")
     images: bool = switch(
         "Send covers",
         "Sends a scene's cover as the primary image when it has changed. In a library that stores artwork beside "
@@ -65,7 +65,7 @@ class Options:
         "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
         unset="off, these libraries get no covers",
     )
-    collections: Which = choice(
+    collections: Collections = choice(
         "Collections",
         "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
         "Scenes are taken out only if they were added by Stash Courier, and no collection is deleted.",

@@ -23,9 +23,9 @@ from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
-from stash_courier.worker.destinations.media.attempts import Attempts, Ours
 from stash_courier.worker.destinations.media.libraries import Cached, Library
 from stash_courier.worker.destinations.media.notes import COVER_BESIDE
+from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import added_at, wanted_state, would_change
@@ -138,10 +138,7 @@ class Writer:
         switch = label(Options, "respect_locks")
         if edit.item_locked:
             yield f"The whole item is locked in Jellyfin, so it is left alone. {switch} decides that."
-        if edit.left:
-            yield (
-                f"Left alone, because they are locked in Jellyfin: {', '.join(edit.left)}. {switch} decides that."
-            )
+        yield from left_alone("Jellyfin", edit.left, switch)
         if edit.people_hidden:
             yield (
                 "Its people are left alone: Jellyfin hides somebody of the cast, who was probably renamed there. "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.settings import Selection
+from stash_courier.worker.destinations.media.settings import Collections, Selection
 
 SHOWN = 80  # characters of a value in a line for a person
 
@@ -25,7 +25,6 @@ class State:
     studio: str | None = None
     performers: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
-    groups: tuple[str, ...] | None = None
     director: str | None = None
     rating: float | None = None  # above 0, up to 10; 0 means "empty it"
     ids: str | None = None  # the scene's id
@@ -51,7 +50,6 @@ def wanted_state(scene: Scene, selection: Selection) -> State:
         "studio": scene.studio.name if scene.studio else "",
         "performers": names(p.name for p in scene.performers),
         "tags": names(t.name for t in scene.tags),
-        "groups": names(g.name for g in scene.groups),
         "director": " ".join(scene.director.split()),
         "rating": (scene.rating100 or 0) / 10,
         "ids": str(scene.id),
@@ -62,6 +60,14 @@ def wanted_state(scene: Scene, selection: Selection) -> State:
         if name in selection.fields and (value or (selection.clear and name != "title"))
     }
     return State(**sent)  # type: ignore[arg-type]  # the table above has State's names and types
+
+
+def collection_names(scene: Scene, chosen: Collections) -> tuple[str, ...]:
+    """The names of the collections that a scene belongs to."""
+    found = [group.name for group in scene.groups] if chosen in {"groups", "both"} else []
+    if chosen in {"studio", "both"} and scene.studio is not None:
+        found.append(scene.studio.name)
+    return names(found)
 
 
 def added_at(scene: Scene) -> datetime | None:

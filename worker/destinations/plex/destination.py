@@ -16,10 +16,10 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media.api import still_there, vanished
-from stash_courier.worker.destinations.media.attempts import Attempts, Ours
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
+from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
@@ -198,7 +198,8 @@ class Plex(MediaDestination):
         ours = Ours(record)
         item = self._read_if_needed(item, wanted, ours)
         edit = edit_for(item, wanted, self._rules, ours)
-        return [found, *would_change(edit.changes), *_left_alone(edit)]
+        left = left_alone("Plex", edit.left, label(Options, "respect_locks"))
+        return [found, *would_change(edit.changes), *left]
 
     def _shown(self) -> Iterator[Shown]:
         for section in self._libraries.get():
@@ -212,14 +213,6 @@ class Plex(MediaDestination):
             for name in names:
                 for item in self._api.files_named(section, name):
                     yield from item.files
-
-
-def _left_alone(edit: PlexEdit) -> Iterator[str]:
-    if edit.left:
-        yield (
-            f"Locked in Plex, and left alone unless their values came from here: {', '.join(edit.left)}. "
-            f"{label(Options, 'respect_locks')} decides that."
-        )
 
 
 def _is_of(item: PlexItem, where: Sequence[Place]) -> bool:

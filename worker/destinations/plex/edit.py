@@ -1,9 +1,4 @@
-"""The edit that writes a scene's fields to a Plex item: only fields that differ, with removals, locked. Pure.
-
-Plex's own refresh leaves locked fields alone, but an edit overwrites them, so respecting an owner's locks is up to
-us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if it
-still has the value that we last wrote or, without a record, the one that we would write now.
-"""
+"""The edit that writes a scene's fields to a Plex item: only fields that differ, with removals, locked. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.attempts import NOTHING, Ours
+from stash_courier.worker.destinations.media.ours import NOTHING, Ours
 from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_text
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem, Role

@@ -1,8 +1,14 @@
-"""Which values of an item are ours: those of its record, and those of attempts whose end isn't recorded."""
+"""Which values of an item are ours, so that locked ones may be written.
+
+A server's own refresh leaves locked fields alone, but its API overwrites them, so respecting an owner's locks is
+up to us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if
+it still has the value that we last wrote or, without a record, the one that we would write now. Any other value is
+the owner's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stash_courier.queue.jobs import Delivery
@@ -36,6 +42,17 @@ class Ours:
 
 
 NOTHING = Ours()
+
+
+def left_alone(server: str, fields: Sequence[str], switch: str) -> list[str]:
+    """A sentence about fields that the owner locked; none if there are none.
+
+    Args:
+        server: its name.
+        switch: the label of the switch that has locks respected.
+    """
+    locked = f"Left alone, because they are locked in {server}: {', '.join(fields)}. {switch} decides that."
+    return [locked] if fields else []
 
 
 class Attempts:
