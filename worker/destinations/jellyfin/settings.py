@@ -13,6 +13,7 @@ from stash_courier.worker.destinations.media.settings import (
     absent,
     add_only,
     address,
+    collections,
     date_added,
     key,
     respect_locks,
@@ -65,18 +66,7 @@ class Options:
         "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
         unset="off, these libraries get no covers",
     )
-    collections: Collections = choice(
-        "Collections",
-        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
-        "Scenes are taken out only if they were added by Stash Courier, and no collection is deleted.",
-        {
-            "none": "None",
-            "studio": "One for each studio",
-            "groups": "One for each group",
-            "both": "For studios and groups",
-        },
-        unset="collections are left alone",
-    )
+    collections: Collections = collections("none", "collections are left alone")
     person_images: bool = switch(
         "Send images of performers",
         "Sends a performer's image to the person in Jellyfin who has none. Images are never replaced.",

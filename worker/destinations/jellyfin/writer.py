@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.jellyfin import beside
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
@@ -19,11 +18,12 @@ from stash_courier.worker.destinations.jellyfin.items import (
     edit_for,
     known_as,
 )
+from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
-from stash_courier.worker.destinations.media.libraries import Cached, Library
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import COVER_BESIDE
 from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.record import Record
@@ -46,18 +46,11 @@ class Written:
 class Writer:
     """Writes into the items of one server. Thread-safe."""
 
-    def __init__(
-        self,
-        server: Server,
-        api: JellyfinApi,
-        lookup: Lookup,
-        libraries: Cached[Sequence[Library]],
-        options: Options,
-    ) -> None:
+    def __init__(self, server: Server, api: JellyfinApi, lookup: Lookup, layout: Layout, options: Options) -> None:
         self._server = server
         self._api = api
         self._lookup = lookup
-        self._libraries = libraries
+        self._layout = layout
         self._options = options
         self._rules = EditRules(options.add_only, options.tags_as, options.respect_locks)
         self._attempts = Attempts()
@@ -78,7 +71,7 @@ class Writer:
         if edit.changes:
             self._attempts.begin(scene.id, edit.record.fields)
             self._api.update(edit.body)
-        notes = edit.notes | beside.nfo_notes(self._path(item), self._known_libraries())
+        notes = edit.notes | beside.nfo_notes(self._path(item), self._layout.known_libraries())
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
@@ -120,19 +113,12 @@ class Writer:
         """What the server itself calls the item's file."""
         return self._lookup.real(item["Path"])
 
-    def _known_libraries(self) -> Sequence[Library]:
-        """The libraries; none if they can't be had, which no delivery depends on."""
-        try:
-            return self._libraries.get()
-        except DeliveryFailed:
-            return ()
-
     def _takes_cover(self, item: JellyfinItem) -> bool:
         """Whether a cover may be sent. Beside the media, it could replace the owner's."""
         options = self._options
         if not options.images or options.images_beside_media:
             return options.images
-        return not beside.image_beside(self._path(item), self._libraries.get())
+        return not beside.image_beside(self._path(item), self._layout.libraries.get())
 
     def _left_alone(self, edit: JellyfinEdit) -> Iterator[str]:
         switch = label(Options, "respect_locks")
@@ -148,4 +134,4 @@ class Writer:
     def _cover_place(self, item: JellyfinItem, edit: JellyfinEdit) -> Iterator[str]:
         if self._options.images and not edit.item_locked:
             switch, on = label(Options, "images_beside_media"), self._options.images_beside_media
-            yield beside.image_place(self._path(item), self._libraries.get(), switch, on=on)
+            yield beside.image_place(self._path(item), self._layout.libraries.get(), switch, on=on)

@@ -136,6 +136,23 @@ def date_added(name: str) -> Any:
     )
 
 
+def collections(default: Collections, unset: str) -> Any:
+    """The field that says what becomes a collection."""
+    what = {
+        "none": "None",
+        "studio": "One for each studio",
+        "groups": "One for each group",
+        "both": "For studios and groups",
+    }
+    return fields.choice(
+        "Collections",
+        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
+        "Scenes are taken out only if they were added from here, and no collection is deleted.",
+        {default: what[default], **what},
+        unset=unset,
+    )
+
+
 def absent(name: str) -> Any:
     """The field that says what becomes of scenes that the server doesn't have."""
     return fields.choice(

@@ -12,6 +12,7 @@ from stash_courier.worker.destinations.media.settings import (
     absent,
     add_only,
     address,
+    collections,
     date_added,
     key,
     respect_locks,
@@ -50,18 +51,7 @@ class Options:
         {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"},
         unset="genres",
     )
-    collections: Collections = choice(
-        "Collections",
-        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were "
-        "added from here, and no collection is deleted.",
-        {
-            "groups": "One for each group",
-            "studio": "One for each studio",
-            "both": "For groups and studios",
-            "none": "None",
-        },
-        unset="one for each group",
-    )
+    collections: Collections = collections("groups", "one for each group")
     add_only: bool = add_only(
         "Adds tags, performers and director to an item in Plex and removes none. What was added there by hand "
         "stays."
