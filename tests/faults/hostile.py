@@ -72,7 +72,7 @@ class Leaky(webhook.Webhook):
         raise RuntimeError(f"{self._headers} {scene and scene.title}")
 
 
-def make(connection, _cover):
+def make(connection, _cover, _clock):
     return Leaky(connection)
 """
 

@@ -38,7 +38,7 @@ class Poisoned(webhook.Webhook):
         return super().deliver(delivery, scene, *more)
 
 
-def make(connection, _cover):
+def make(connection, _cover, _clock):
     return Poisoned(connection)
 """
 

@@ -230,7 +230,7 @@ class Soak(FastForward):
         cast(Any, destinations).kinds = lambda: {"fake": fake}
         cast(Any, destinations).make = self._make
 
-    def _make(self, connection: Connection, _cover: object) -> FakeDestination:
+    def _make(self, connection: Connection, _cover: object, _clock: object) -> FakeDestination:
         made = self.destinations[connection.id]
         made.fingerprint = connection.fingerprint
         return made
