@@ -65,11 +65,13 @@ QUEUE_4_ABSENT = """
 CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 """
 
-# The ledger's cover becomes part of a record, as media/record.py encodes it. Attempts of a delivery that waits for
-# its item become the seconds that it has waited.
+# The ledger's cover becomes part of a record, as media/record.py encodes it; more of what was sent isn't known.
+# Attempts of a delivery that waits for its item become the seconds that it has waited.
 QUEUE_5_RECORDS = """
 ALTER TABLE sent RENAME COLUMN cover TO record;
-UPDATE sent SET record = CAST('{"cover":"' || lower(hex(record)) || '"}' AS BLOB) WHERE record IS NOT NULL;
+UPDATE sent SET record = CASE outcome WHEN 'sent' THEN
+    CAST('{' || iif(record IS NULL, '', '"cover":"' || lower(hex(record)) || '",') || '"unknown":true}' AS BLOB)
+    END;
 ALTER TABLE sent ADD COLUMN notes TEXT;
 CREATE INDEX sent_notes ON sent (destination, notes) WHERE notes IS NOT NULL;
 UPDATE ack_queue_deliveries SET not_found = CASE not_found WHEN 1 THEN 30 WHEN 2 THEN 90 WHEN 3 THEN 210

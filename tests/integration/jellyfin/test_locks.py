@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.jobs import Named
+from stash_courier.worker.destinations.media.record import Record
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.standin.receivers import Received, Reply
 from tests.support.intercept import intercept
@@ -221,3 +224,34 @@ def test_a_retry_by_another_worker(server: StandInJellyfin, tried: dict[str, Any
         done = ours.deliver(delivery("jellyfin", **tried), scene(title="B"), done.record or b"")
         done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
     assert (item["Name"], done.notes) == ("C", frozenset())
+
+
+def test_what_an_earlier_version_wrote_follows_stash(server: StandInJellyfin) -> None:
+    """It locked what it wrote and kept no record. The first delivery writes these fields, and then knows them."""
+    item_id = server.add("/media/movies/one.mkv", Name="Of before", LockedFields=["Name", "Tags"], Tags=["Old"])
+    one = scene()
+    with jellyfin(server) as ours:
+        first = ours.deliver(delivery("jellyfin", one), one, Record(unknown=True).encode())
+        assert server.items[item_id]["Name"] == "A Title"
+        assert server.items[item_id]["Tags"] == ["calm", "loud"]
+        server.items[item_id]["Name"] = "By hand"
+        second = ours.deliver(delivery("jellyfin", one), one, first.record or b"")
+    assert server.items[item_id]["Name"] == "By hand"
+    assert first.notes == frozenset()
+    assert second.notes == {"locked_fields"}
+
+
+def test_a_list_that_is_only_added_to_takes_names_beside_the_owner_s(server: StandInJellyfin) -> None:
+    """A tag that the owner adds in Jellyfin keeps no later one of Stash out. A lock from before us does."""
+    item_id = server.add("/media/movies/one.mkv", Tags=["Mine"])
+    locked = server.add("/media/movies/two.mkv", Tags=["Mine"], LockedFields=["Tags"])
+    one, other = scene(), scene("/data/movies/two.mkv")
+    with jellyfin(server, add_only=True) as ours:
+        record = ours.deliver(delivery("jellyfin", one), one).record or b""
+        server.items[item_id]["Tags"].append("By hand")
+        more = replace(one, tags=(*one.tags, Named("9", "New")))
+        done = ours.deliver(delivery("jellyfin", more), more, record)
+        assert ours.deliver(delivery("jellyfin", other), other).notes == {"locked_fields"}
+    assert {"Mine", "By hand", "New"} <= {*server.items[item_id]["Tags"]}
+    assert server.items[locked]["Tags"] == ["Mine"]
+    assert done.notes == frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,3 +126,17 @@ def test_only_lists_that_change_are_sent(server: StandInJellyfin) -> None:
     (sent,) = server.posted
     assert not {"People", "Studios", "Taglines", "ProductionLocations", "DateCreated"} & set(sent)
     assert {"Name", "Tags", "Genres", "ProviderIds", "LockData", "LockedFields"} <= set(sent)
+
+
+def test_somebody_who_is_hidden_later_is_no_lock_of_the_owner(server: StandInJellyfin) -> None:
+    """We lock the cast that we write. If a person in it is renamed, no note says that the owner locked it."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server) as ours:
+        record = deliver(ours, one).record or b""
+        cast = names(server, item_id)
+        server.rename_person(cast[0], "Another name")
+        fewer = replace(one, performers=one.performers[:1])
+        done = deliver(ours, fewer, record)
+    assert names(server, item_id) == cast
+    assert done.notes == {"hidden_people"}

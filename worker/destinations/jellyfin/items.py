@@ -55,6 +55,7 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "CommunityRating": (int, float),
     "ImageTags": dict,
 }
+LISTS = ("studio", "performers", "director", "tags", "genres")  # our fields that are lists of names
 # An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it
 # fails up to 10.11, in 10.10 after half of the change.
 KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
@@ -196,7 +197,7 @@ class _Editor:
 
     def edit(self) -> JellyfinEdit:
         """The edit as far as it got."""
-        record = replace(self._ours.record, fields=self._fields, labels=self._labels)
+        record = replace(self._ours.record, fields=self._fields, labels=self._labels, unknown=False)
         return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), record=record)
 
     def text(self, field: str, key: str, wanted: str) -> None:
@@ -257,7 +258,7 @@ class _Editor:
         before = self._item["Genres"]
         change = list_change(before, wanted, add_only=self._rules.add_only).removing_only(self._labels)
         if not change:
-            self._list_is_right("genres", before, wanted, added_to=True)
+            self._list_is_right("genres", before, wanted)
         elif self._write("genres", before, after := change.applied(before), {"Genres": after}):
             self._labels = change.added_by_us(self._labels, after)
 
@@ -283,7 +284,8 @@ class _Editor:
 
         The lock protects it from the server's own refresh. LockData, for the whole item, is left to the owner.
         """
-        if self._rules.respect_locks and self._is_locked(field) and not self._ours.wrote(field, before):
+        locked = self._rules.respect_locks and self._is_locked(field)
+        if locked and not self._ours.may_write(field, before, added_to=self._is_added_to(field)):
             if digest(before) != digest(after):  # else only the case of its names differs
                 self._left.append(field)
             return False
@@ -304,9 +306,11 @@ class _Editor:
         if self._is_locked(field) and self._ours.accepts(field, value):
             self._fields[field] = digest(value)
 
-    def _list_is_right(
-        self, field: str, value: Sequence[str], wanted: Sequence[str], *, added_to: bool = False
-    ) -> None:
+    def _list_is_right(self, field: str, value: Sequence[str], wanted: Sequence[str]) -> None:
         """The same for a list. One that is only added to may have names of the owner only."""
-        if wanted or not (added_to or self._rules.add_only):
+        if wanted or not self._is_added_to(field):
             self._is_right(field, value)
+
+    def _is_added_to(self, field: str) -> bool:
+        """Whether a field is a list from which names of the owner are never removed."""
+        return field == "genres" or (field in LISTS and self._rules.add_only)

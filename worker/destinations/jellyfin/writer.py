@@ -20,7 +20,7 @@ from stash_courier.worker.destinations.jellyfin.items import (
 )
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
-from stash_courier.worker.destinations.jellyfin.people import some_hidden
+from stash_courier.worker.destinations.jellyfin.people import KINDS, some_hidden
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
 from stash_courier.worker.destinations.media.libraries import Library
@@ -103,9 +103,15 @@ class Writer:
         return edit_for(item, wanted, self._rules, ours)
 
     def _edit_shown(self, item: JellyfinItem, scene: Scene, ours: Ours) -> JellyfinEdit:
-        """The edit; without changes of people, if the item's cast has somebody whom we weren't shown."""
+        """The edit; without changes of people, if the item's cast has somebody whom we weren't shown.
+
+        We lock the cast that we write, and it isn't the one that we wrote if somebody is hidden. So that is looked
+        at also if the cast seems to be locked by the owner.
+        """
         edit = self._edit(item, scene, ours)
-        if "People" in edit.body and some_hidden(item["People"], self._api.persons(item["Id"])):
+        if ("People" in edit.body or not KINDS.keys().isdisjoint(edit.left)) and some_hidden(
+            item["People"], self._api.persons(item["Id"])
+        ):
             return replace(self._edit(item, scene, ours, people=False), people_hidden=True)
         return edit
 

@@ -38,7 +38,7 @@ NOTES: Mapping[str, Note] = {
     HIDDEN_PEOPLE: Note(
         "Scenes whose people were left alone",
         "The server hides somebody of their cast, who was probably renamed there. Writing the others would delete "
-        "that person from the cast.",
+        "that person from the cast. Give that person the old name again, or save the cast of the item there.",
     ),
     SHARED_ITEM: Note(
         "Scenes that weren't written, because the server shows their file as a version or part of another item",

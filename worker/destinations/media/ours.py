@@ -3,7 +3,7 @@
 A server's own refresh leaves locked fields alone, but its API overwrites them, so respecting an owner's locks is
 up to us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if
 it still has the value that we last wrote or, without a record, the one that we would write now. Any other value is
-the owner's.
+the owner's. A list that is only added to may have names of the owner; there it is enough that we wrote it before.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ class Ours:
     def wrote(self, field: str, value: object) -> bool:
         """Whether a field's value is from us."""
         written = digest(value)
-        return self.record.fields.get(field) == written or (field, written) in self.unrecorded
+        return (
+            self.record.unknown or self.record.fields.get(field) == written or (field, written) in self.unrecorded
+        )
 
     def wrote_any(self, field: str) -> bool:
         """Whether we have written the field at all."""
         return field in self.record.fields or any(known == field for known, _ in self.unrecorded)
+
+    def may_write(self, field: str, value: object, *, added_to: bool = False) -> bool:
+        """Whether a locked field with this value may be written. ``added_to``: a list that is only added to."""
+        return self.wrote(field, value) or (added_to and self.wrote_any(field))
 
     def accepts(self, field: str, value: object) -> bool:
         """Whether a value on which server and scene agree is ours from now on.

@@ -26,6 +26,9 @@ class Record:
     # In Plex, names of the collections that we added it to. In Jellyfin, see jellyfin/collections.py.
     collections: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()  # of its labels in Plex, or genres in Jellyfin, those that we added
+    # An earlier version wrote the item, locked what it wrote, and kept no record. Until the next delivery, a lock
+    # counts as ours: otherwise no later edit would reach these items.
+    unknown: bool = False
 
     @classmethod
     def decode(cls, raw: bytes) -> Record:
@@ -38,6 +41,7 @@ class Record:
                 {text(name): text(value) for name, value in fields.items()},
                 tuple(items(text)(stored.get("collections", []))),
                 tuple(items(text)(stored.get("labels", []))),
+                typed(bool, stored.get("unknown", False)),
             )
         except DAMAGE:
             return cls()

@@ -147,7 +147,7 @@ def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool
 
 def would_change(changes: Iterable[FieldChange]) -> list[str]:
     """The changes in lines for a person."""
-    lines = [f"{name}: {_shown(before)} would become {_shown(after)}" for name, before, after in changes]
+    lines = [f"{name}: {_shown(before)} would become {_shown(after)}." for name, before, after in changes]
     return lines or ["Nothing would change."]
 
 

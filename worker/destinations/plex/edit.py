@@ -102,7 +102,9 @@ class _Editor:
     def edit(self) -> PlexEdit:
         """The edit as far as it got."""
         labels, collections = self._added["labels"], self._added["collections"]
-        self._edit.record = replace(self._ours.record, fields=self._fields, labels=labels, collections=collections)
+        self._edit.record = replace(
+            self._ours.record, fields=self._fields, labels=labels, collections=collections, unknown=False
+        )
         return self._edit
 
     def write_scalar(self, what: str, wanted: str) -> None:
@@ -153,9 +155,7 @@ class _Editor:
         """Whether the owner locked a field that would change. If so, that is noted."""
         if not self._rules.respect_locks or name not in self._item.locked:
             return False
-        # A list that is only added to has names of the owner, so its value says nothing. There a lock that was set
-        # before our first edit is the owner's.
-        if self._ours.wrote(what, current) or (self._ours.wrote_any(what) and self._is_added_to(what)):
+        if self._ours.may_write(what, current, added_to=self._is_added_to(what)):
             return False
         self._edit.left.append(what)
         return True
