@@ -49,7 +49,7 @@ def test_two_scenes_of_one_item(
         assert len(server.receiver.received) == asked
         lines = buttons.press("status").output["lines"]
     assert len(server.posted) == 1
-    assert any("version or part of another item: 1." in line for line in lines)
+    assert any(f"version or part of another item: 1 ({other})." in line for line in lines)
     assert any('a library of type "Home videos and photos" gives each file' in line for line in lines)
 
 
@@ -69,7 +69,7 @@ def test_what_was_left_alone(tmp_path: Path, stash: StandInStash, server: StandI
         deliver(courier, server, *scenes)
         said = " ".join(buttons.press("status").output["lines"])
     unlock = 'To have what is locked overwritten, switch "Leave locked fields alone" off.'
-    assert f"Scenes with locked fields, which were left alone: 1. {unlock}" in said
-    assert f"Scenes whose whole item is locked, which was left alone: 1. {unlock}" in said
-    assert "Scenes whose people were left alone: 1. The server hides somebody of their cast" in said
+    assert f"Scenes with locked fields, which were left alone: 1 ({scenes[0]}). {unlock}" in said
+    assert f"Scenes whose whole item is locked, which was left alone: 1 ({scenes[1]}). {unlock}" in said
+    assert f"Scenes whose people were left alone: 1 ({scenes[2]}). The server hides somebody of their cast" in said
     assert "Scenes in the library Films, where each update makes the server rewrite the .nfo" in said
