@@ -440,7 +440,7 @@ def test_a_list_that_was_changed_needs_no_change(
 def test_a_change_is_shown_in_one_line() -> None:
     """A change is shown with before and after, shortened, in one line."""
     tags, details = would_change([("tags", ["a", "b"], ("c",)), ("details", None, "x\n" * 100)])
-    assert tags == 'tags: "a, b" would become "c"'
+    assert tags == 'tags: "a, b" would become "c".'
     assert details.count("\n") == 0
     assert len(details) < 150
 

@@ -33,8 +33,8 @@ def test_each_step_passes(server: Server, films: Library, plex: Make) -> None:
         "Libraries: Films (/media). Libraries of TV shows are not supported: Shows (/tv).",
         "1 of 1 scenes found.",
         f'Scene 17 is "one" in Films (id {item.key}), found under {PATH} (in Stash /data/a/one.mkv; by the rule '
-        '/data => /media of "Path map"). title: "one" would become "A day" collections: nothing would become '
-        '"Group"',
+        '/data => /media of "Path map"). title: "one" would become "A day". collections: nothing would become '
+        '"Group".',
     ]
     item.values["title"] = "A day"
     item.tags["collection"] = ["Group"]

@@ -276,7 +276,7 @@ class _Editor:
     def added(self, wanted: datetime) -> None:
         """The date that Jellyfin calls "Date added", in UTC."""
         before, after = str(self._item.get("DateCreated") or ""), wanted.strftime("%Y-%m-%dT%H:%M:%S")
-        if before[: len(after)] != after:
+        if (before := before[: len(after)]) != after:
             self._write("date added", before, after, {"DateCreated": f"{after}.0000000Z"})
 
     def _write(self, field: str, before: object, after: object, values: JellyfinItem) -> bool:
