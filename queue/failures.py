@@ -22,6 +22,7 @@ class Failure(StrEnum):
     GONE = "gone"  # 410
     NOT_THERE_YET = "not_there_yet"  # the media server doesn't know the item
     NEVER_THERE = "never_there"  # the media server will never know the item
+    POSTPONED = "postponed"  # the media server is about to do something that this would delay
     ITEM_REFUSED = "item_refused"  # a media server's other 4xx, an ambiguous match
     REJECTED = "rejected"  # a webhook's other 4xx: the fault of this scene, unless all scenes get one
     STASH = "stash"  # Stash can't return this scene, while it returns others
@@ -33,9 +34,8 @@ class FailureClass:
     """What follows from one class of failure."""
 
     label: str  # for people: "3 dead letters, <label>"
-    delivery: Literal[
-        "wait", "count", "wait for scan", "give up", "bury"
-    ]  # what happens to the delivery; see retry.py
+    # What happens to the delivery; see retry.py
+    delivery: Literal["wait", "count", "wait for scan", "postpone", "give up", "bury"]
     hold_after: int | None = None  # failures in a row that hold the whole destination; None: it is never held
     distinct_scenes: bool = False  # only failures of different scenes count for hold_after
     needs_owner: bool = False  # a person must fix it, so probes become less frequent
@@ -94,6 +94,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
     ),
     Failure.NOT_THERE_YET: FailureClass(label="not found yet", delivery="wait for scan", alive=True),
     Failure.NEVER_THERE: FailureClass(label="never shown by the server", delivery="give up", alive=True),
+    Failure.POSTPONED: FailureClass(label="reported later", delivery="postpone", alive=True),
     Failure.ITEM_REFUSED: FailureClass(
         label="refused",
         delivery="bury",
@@ -143,7 +144,7 @@ class DeliveryFailed(Exception):
         retry_after: seconds that the destination asked us to wait, at most 24 h.
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
         record: what it keeps then for the scene's next delivery; see ``Delivered.record``.
-        again_in: with NOT_THERE_YET, seconds until it makes sense to look again; None: as retry.py says.
+        again_in: with NOT_THERE_YET or POSTPONED, seconds until the next attempt; None: as retry.py says.
     """
 
     def __init__(

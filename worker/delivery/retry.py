@@ -73,6 +73,8 @@ def decide(
                 return Decision(not skip, waited, now, skip)
             seconds = _until_next_look(waited.not_found, error.again_in, rng)
             return Decision(False, waited, now + max(seconds, error.retry_after or 0.0))
+        case "postpone":
+            return Decision(False, tried, now + (error.again_in or 0.0))
         case "give up":
             skip = policy.absent == "skip"
             return Decision(not skip, tried, now, skip)

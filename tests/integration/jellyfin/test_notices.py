@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from stash_courier.queue.failures import Failure
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from tests.standin.jellyfin import StandInJellyfin
 from tests.support.jellyfin import jellyfin, refused
 from tests.support.media_samples import delivery, scene
@@ -77,8 +77,13 @@ def test_a_deleted_scene_is_reported_after_the_scan(server: StandInJellyfin) -> 
     server.clock = lambda: now[0]
     with jellyfin(server, clock=lambda: now[0]) as ours:
         refused(ours, scene("/data/movies/new.mkv"))
+        gone = delivery("jellyfin", event="destroy", path="/data/movies/gone.mkv")
         now[0] = 60.0
-        ours.deliver(delivery("jellyfin", event="destroy", path="/data/movies/gone.mkv"), None)
+        with pytest.raises(DeliveryFailed) as failed:
+            ours.deliver(gone, None)
+        assert failed.value.failure is Failure.POSTPONED
+        now[0] += failed.value.again_in or 0.0
+        ours.deliver(gone, None)
     assert [notice["UpdateType"] for notice in server.notified] == ["Created", "Deleted"]
 
 
@@ -87,3 +92,25 @@ def test_the_longer_a_scene_is_missing_the_more_rarely_it_is_looked_for(server: 
     with jellyfin(server) as ours:
         waits = [refused(ours, scene(), not_found=waited).again_in or 0.0 for waited in (0, 400, 4000)]
     assert 0 < waits[0] < 120 < waits[1] < waits[2] < 3600
+
+
+@pytest.mark.parametrize("only_notify", [False, True])
+def test_reports_that_keep_coming_let_the_scan_come(server: StandInJellyfin, only_notify: bool) -> None:
+    """Deletions, or changes with "Only notify", every 20 s for 10 minutes: all are reported, and scans come."""
+    now = [0.0]
+    server.clock = lambda: now[0]
+    one = scene("/data/movies/one.mkv")
+    due: list[tuple[float, int]] = [(n * 20.0, n) for n in range(30)]
+    with jellyfin(server, clock=lambda: now[0], refresh_only=only_notify) as ours:
+        while due:
+            due.sort()
+            now[0], n = due.pop(0)
+            server.run_due()
+            gone = delivery("jellyfin", event="destroy", path=f"/data/movies/{n}.mkv")
+            try:
+                ours.deliver(*((delivery("jellyfin", one), one) if only_notify else (gone, None)))
+            except DeliveryFailed as failed:
+                due.append((now[0] + (failed.again_in or 1e9), n))
+    assert len(server.notified) == 30 if only_notify else len(server.notified) > 5
+    assert now[0] < 750
+    assert len(server.scans) >= 4

@@ -37,7 +37,7 @@ class Emby(MediaDestination):
         self._api = EmbyApi(server, connection.policy)
         libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, clock)
         super().__init__(connection, server, self._api, libraries)
-        self._notices = Notices(self._api.notify, clock)
+        self._notices = Notices(server.name, self._api.notify, clock)
 
     def _update(
         self,

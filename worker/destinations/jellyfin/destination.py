@@ -58,7 +58,7 @@ class Jellyfin(MediaDestination):
         self._layout = Layout(self._api, clock)
         super().__init__(connection, server, self._api, self._layout.libraries, cover if options.images else None)
         self._options = options
-        self._notices = Notices(self._api.notify, clock)
+        self._notices = Notices(server.name, self._api.notify, clock)
         self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
         self._writer = Writer(server, self._api, self._lookup, self._layout, options)
         self._collections = Collections(self._api, options.collections, add_only=options.add_only, clock=clock)
@@ -80,7 +80,7 @@ class Jellyfin(MediaDestination):
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         if self._options.refresh_only:
             paths = [self._lookup.real(place.server) for place in where]
-            self._api.notify("Created" if delivery.event == "create" else "Modified", paths)
+            self._notices.changed("Created" if delivery.event == "create" else "Modified", paths)
             return Delivered()
         found = self._find(scene.id, where)
         if found.shared:

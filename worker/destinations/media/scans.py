@@ -14,14 +14,16 @@ scan once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.destinations.media.places import folder_key
 
 NOTICE_SECONDS = 60.0  # from the last notice for a folder to its scan, in Jellyfin (LibraryMonitorDelay) and Emby
 APART_SECONDS = 120.0  # at least, between two requests for a folder
 SCAN_SECONDS = 15.0  # after which a scan that began should have found the new files of a folder
+TOGETHER_SECONDS = 20.0  # within which reports about a folder are let through together
 KEPT_SECONDS = 3600.0  # how long a folder is remembered after the last request
 
 
@@ -88,6 +90,25 @@ class Scans:
             asked.ended = self._clock()
             return self._wait(asked, asked.ended)
 
+    def report(self, folder: Hashable, path: str, send: Callable[[str], None]) -> float:
+        """Reports what has changed in a folder. Those that wait are reported together, which delays its scan once.
+
+        Returns:
+            Seconds until it may be reported; 0.0 if it was.
+        """
+        with self._lock:
+            now = self._clock()
+            self._tidy(now)
+            asked = self._asked.get(folder)
+            if asked is None or now >= asked.ended + self._apart:
+                asked = self._asked[folder] = _Asked(now, now, path)
+            elif now >= asked.began + TOGETHER_SECONDS:
+                return asked.ended + self._apart - now
+        send(path)
+        with self._lock:
+            asked.ended = self._clock()
+        return 0.0
+
     def is_pending(self, folder: Hashable) -> bool:
         """Whether the server was asked to scan the folder and hasn't begun, so the scan sees what is there now."""
         with self._lock:
@@ -109,11 +130,15 @@ class Notices:
     """The notices of files to a Jellyfin or an Emby. Thread-safe.
 
     Args:
-        notify: reports files as ``Created`` or ``Deleted``.
+        name: the server's name.
+        notify: reports files as ``Created``, ``Modified`` or ``Deleted``.
         clock: monotonic seconds.
     """
 
-    def __init__(self, notify: Callable[[str, Sequence[str]], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, notify: Callable[[str, Sequence[str]], None], clock: Callable[[], float]
+    ) -> None:
+        self._name = name
         self._notify = notify
         self._scans = Scans(clock, delay=NOTICE_SECONDS)
 
@@ -121,10 +146,29 @@ class Notices:
         """Has the folders of unknown files scanned. Returns seconds until it makes sense to look again."""
         return min(self._scans.ask(folder_key(path), path, self._created) for path in paths)
 
-    def deleted(self, paths: Sequence[str]) -> None:
-        """Reports files that are gone, unless a pending scan of their folder sees that."""
-        if paths := [path for path in paths if not self._scans.is_pending(folder_key(path))]:
-            self._notify("Deleted", paths)
+    def deleted(self, paths: Iterable[str]) -> None:
+        """Reports files that are gone, unless a pending scan of their folder sees that.
+
+        Raises:
+            DeliveryFailed: POSTPONED, if a notice now would delay a scan.
+        """
+        self._report("Deleted", [path for path in paths if not self._scans.is_pending(folder_key(path))])
+
+    def changed(self, kind: str, paths: Iterable[str]) -> None:
+        """Reports files as ``Created`` or ``Modified``. Raises as ``deleted``."""
+        self._report(kind, paths)
+
+    def _report(self, kind: str, paths: Iterable[str]) -> None:
+        waits = [
+            self._scans.report(folder_key(path), path, lambda one: self._notify(kind, [one])) for path in paths
+        ]
+        if wait := max(waits, default=0.0):
+            raise DeliveryFailed(
+                Failure.POSTPONED,
+                f"{self._name} is about to read that folder, and another notice would delay it. This change is "
+                f"reported within {APART_SECONDS / 60:.0f} minutes.",
+                again_in=wait,
+            )
 
     def _created(self, path: str) -> None:
         self._notify("Created", [path])
