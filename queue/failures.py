@@ -143,6 +143,8 @@ class DeliveryFailed(Exception):
         retry_after: seconds that the destination asked us to wait, at most 24 h.
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
         again_in: with NOT_THERE_YET, seconds until it makes sense to look again; None: as retry.py says.
+        cause: a few words for the group of its dead letter, after the class's label; see dlq_groups.py. "": the
+            answer or the message decide.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class DeliveryFailed(Exception):
         retry_after: float | None = None,
         again_in: float | None = None,
         notes: frozenset[str] = frozenset(),
+        cause: str = "",
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -164,3 +167,4 @@ class DeliveryFailed(Exception):
         self.retry_after = retry_after
         self.again_in = again_in
         self.notes = notes
+        self.cause = cause
