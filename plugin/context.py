@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -56,15 +57,25 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
+        asked_at = time.time()
         state = self.stash.plugin_state()
         settings, problems = parse(state.settings)
         stored = self.store.read()
-        loaded = destinations.load(state.settings, stored, settings)
+        loaded = destinations.load(state.settings, stored, settings, asked_at=asked_at)
         try:
             yield Setup(state.settings, stored, settings, loaded, (*problems, *loaded.problems))
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
+
+    def empty_settings(self, left: Mapping[str, object]) -> None:
+        """Leaves these settings on Stash's page, after connections were made of the others.
+
+        Raises:
+            StashUnavailable: Stash can't be asked.
+        """
+        self.stash.save_settings(left)
+        self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:
         """The names of connections, by id; those of Stash's page are called by their id."""

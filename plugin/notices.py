@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 
 from stash_courier.plugin import log
 from stash_courier.queue import files, lean_json
 
 
-def show(folder: str) -> None:
-    """Takes the notices from a data folder, if there are any, and writes them. One program gets them."""
+DEAD_LETTERS = ("begins dead letters", "ends dead letters")  # ids of lines
+
+
+def show(folder: str, told: Collection[str] = ()) -> None:
+    """Takes the notices from a data folder, if there are any, and writes them. One program gets them.
+
+    ``told`` has the ids of lines that the caller writes in its own words. They count as shown.
+    """
     shown = os.path.join(folder, files.NOTICES_SHOWN)  # tells the worker which were shown
     try:
         os.replace(os.path.join(folder, files.NOTICES), shown)
@@ -18,6 +25,7 @@ def show(folder: str) -> None:
             lines = lean_json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return  # there are none, or another program has just taken them
-    for line in lines.values() if isinstance(lines, dict) else ():
-        log.warning(str(line))
+    for name, line in lines.items() if isinstance(lines, dict) else ():
+        if name not in told:
+            log.warning(str(line))
     time.sleep(0.05)  # or Stash may lose the last lines; see report.py

@@ -60,6 +60,8 @@ MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Col
     "stop_worker": (controls.stop_worker, ()),
 }
 
+TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
+
 
 def pressed(args: Mapping[str, object]) -> bool:
     """Whether a person pressed the mode's button: only the manifest's tasks have this argument by default."""
@@ -90,7 +92,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
     if pressed(args):
-        notices.show(folder)
+        notices.show(folder, notices.DEAD_LETTERS if mode in TELLS_OF_DEAD_LETTERS else ())
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)

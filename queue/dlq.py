@@ -127,7 +127,7 @@ class DeadLetterQueue:
             "retry_count": retry_count,
             "failed_at": self._clock(),
         }
-        columns |= dlq_codec.group_columns(columns)
+        columns |= dlq_codec.group_columns(columns, getattr(error, "cause", ""))
         conn = self.opened()
         added = conn.execute(sql.ADD, columns)
         if added.rowcount:

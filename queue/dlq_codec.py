@@ -48,10 +48,16 @@ def error_columns(error: BaseException, redact: Callable[[str], str]) -> dict[st
     }
 
 
-def group_columns(columns: Mapping[str, Any]) -> dict[str, str]:
-    """The columns that say which dead letters have the same cause; they follow from the other columns."""
+def group_columns(columns: Mapping[str, Any], cause: str = "") -> dict[str, str]:
+    """The columns that say which dead letters have the same cause, from the other columns.
+
+    ``cause`` is what the failure itself names, if anything.
+    """
     error_type = columns["error_type"]
-    text = dlq_groups.text_of(error_type, columns["error_message"], columns["history"], columns["title"])
+    if cause:
+        text = dlq_groups.named(error_type, cause)
+    else:
+        text = dlq_groups.text_of(error_type, columns["error_message"], columns["history"], columns["title"])
     return {"group_key": dlq_groups.key_of(columns["destination"], error_type, text), "group_text": text}
 
 

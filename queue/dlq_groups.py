@@ -1,8 +1,8 @@
 """Which dead letters have the same cause: destination, HTTP status, and the answer but for its variable parts.
 
 A group has a text for people, such as ``400: title is longer than #``, and a short key, such as
-``plex/400/5f2c09ab``, which stays the same for the same cause. A dead letter without an answer is grouped by its
-message. Pure, and the input may be damaged: it was stored long ago, or another program wrote it.
+``plex/400/5f2c09ab``, which stays the same for the same cause. A dead letter without an answer is grouped by the cause
+that its failure names, or else by its message. Pure, and the input may be damaged: it was stored long ago, or another program wrote it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 import sqlite3
 from collections.abc import Iterator
 
-from stash_courier.queue import codec
+from stash_courier.queue import codec, failures
 from stash_courier.queue.checks import or_default, parsed
+from stash_courier.queue.troubles import shortened
 
 LOOKED_AT = 1000  # characters of an answer
 LONGEST = 160  # characters of a group's text
@@ -63,7 +64,12 @@ def text_of(error_type: str, message: str, history: object, title: str) -> str:
     said = said or message
     if len(title) >= SHORTEST_TITLE:
         said = said.replace(title, '""')
-    return codec.storable(status + template(said))[:LONGEST]
+    return shortened(codec.storable(status + template(said)), LONGEST)
+
+
+def named(error_type: str, cause: str) -> str:
+    """The text of the group of a failure that names its cause: ``never shown by the server: its name``."""
+    return shortened(f"{failures.label(error_type)}: {cause}", LONGEST)
 
 
 def key_of(destination: str, error_type: str, text: str) -> str:

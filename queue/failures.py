@@ -145,6 +145,8 @@ class DeliveryFailed(Exception):
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
         record: what it keeps then for the scene's next delivery; see ``Delivered.record``.
         again_in: with NOT_THERE_YET or POSTPONED, seconds until the next attempt; None: as retry.py says.
+        cause: a few words for the group of its dead letter, after the class's label; see dlq_groups.py. "": the
+            answer or the message decide.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class DeliveryFailed(Exception):
         again_in: float | None = None,
         notes: frozenset[str] = frozenset(),
         record: bytes | None = None,
+        cause: str = "",
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -168,3 +171,4 @@ class DeliveryFailed(Exception):
         self.again_in = again_in
         self.notes = notes
         self.record = record
+        self.cause = cause

@@ -61,7 +61,7 @@ def about(connection: str, name: str, kind: str) -> dict[str, object]:
 
 def connection_down(named: dict[str, object], at: float, since: float, reason: str, advice: str) -> str:
     """A message that a connection is held up. Wall times; ``named`` is from ``about``."""
-    reason = " ".join(reason.split())[:LONGEST_REASON]
+    reason = shortened(" ".join(reason.split()), LONGEST_REASON)
     return json.dumps({"type": DOWN, "at": at, "since": since, **named, "reason": reason, "advice": advice})
 
 
@@ -133,6 +133,15 @@ def summary(stored: str) -> str:
     most = found["groups"][0]
     where = f" ({_name(most)})" if most["connection"] else ""
     return f"New dead letters: {found['count']:,}. Most frequent cause{where}: {most['cause']}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, with at most this many characters: a longer one ends after a word, with "…"."""
+    if len(text) <= longest:
+        return text
+    kept = text[:longest]
+    words = kept[: kept.rfind(" ")] if " " in kept[longest // 2 :] else kept[:-1]
+    return f"{words.rstrip(' ,;:')}…"
 
 
 def _named(found: dict[str, Any]) -> dict[str, object]:

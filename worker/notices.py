@@ -19,6 +19,7 @@ from stash_courier.queue.checks import or_default, parsed
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.troubles import shortened
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.registry import Registry
 
@@ -174,8 +175,8 @@ def _clock_time(at: float, now: float) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = " ".join(text.split())[:LONGEST]
-    return text if not text or text[-1] in ".!?" else f"{text}."
+    text = shortened(" ".join(text.split()), LONGEST)
+    return text if not text or text[-1] in ".!?…" else f"{text}."
 
 
 def _read(path: Path) -> dict[str, object] | None:

@@ -79,7 +79,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
         return {"saved": False, "conflict": True, "problems": [], "revision": conflict}
     if left is not None:
-        context.stash.save_settings(left)
+        context.empty_settings(left)
     context.start_work()
     offers = drafts.offers(before, entry)
     return {"saved": True, "id": entry.id, "revision": context.store.read().revision, "offers": offers}

@@ -37,7 +37,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     except Conflict as error:
         raise BadInputError("The connections were changed at the same time. Press this button again.") from error
     emptied = sorted(raw.keys() - left.keys())
-    context.stash.save_settings(left)
+    context.empty_settings(left)
     context.start_work()
     if unclaimed := quick_start.unclaimed(implicit, stored):
         context.report.warn(f"These belong to no destination and apply to none: {', '.join(unclaimed)}.")

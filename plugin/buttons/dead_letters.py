@@ -79,7 +79,7 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
     names = context.names()
     for group in groups[:GROUPS]:
         where, kind = _where(group.destination, names), failures.label(group.error_type)
-        cause = sentence(group.text, LONGEST_ANSWER)
+        cause = sentence(group.text.removeprefix(f"{kind}: "), LONGEST_ANSWER)
         context.report.say(f"{where}, {kind}: {cause} Dead letters: {group.count:,}. Group: {flat(group.key)}")
     if others := groups[GROUPS:]:
         number = sum(group.count for group in others)

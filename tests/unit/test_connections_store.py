@@ -80,7 +80,8 @@ def test_an_empty_folder_has_no_connections(tmp_path: Path) -> None:
 def test_what_is_saved_is_read_by_another(tmp_path: Path) -> None:
     """Every part of the content is read as it was saved, also paths that aren't UTF-8."""
     saved = save(tmp_path)
-    assert saved == replace(CONTENT, revision=1)
+    assert saved == replace(CONTENT, revision=1, emptied_at=saved.emptied_at)
+    assert saved.emptied_at > 0.0
     assert Store(tmp_path).read() == saved
     assert saved.find("jellyfin") == OFF
     assert saved.find("plex") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -13,8 +14,11 @@ import pytest
 
 from stash_courier.queue import dlq_groups, files, migrate, repair
 from stash_courier.queue.dlq import DeadLetterQueue, Group, Selection
+from stash_courier.queue.failures import Failure
+from stash_courier.queue.jobs import Delivery
+from stash_courier.worker.destinations.media.places import Place, ambiguous, never_there, not_there_yet
 from tests import ROOT
-from tests.support.press import bury
+from tests.support.press import bury, press
 
 NAME = "plex"
 
@@ -73,6 +77,48 @@ def test_causes_are_told_apart() -> None:
 def test_the_title_in_an_answer_makes_no_group() -> None:
     """A receiver that repeats the scene's title makes one group, not one for each scene."""
     assert group(400, "A long film: refused", "A long film") == group(400, "Other: refused", "Other")
+
+
+def test_a_group_of_our_own_failures_is_a_plain_sentence(tmp_path: Path) -> None:
+    """Whatever the files, a failure that we word has one group with readable words, also in a review."""
+    rule = ("/data", "/media")
+    failures = [
+        never_there("Jellyfin", 1, {Place("/data/a-trailer.mkv", "/media/a-trailer.mkv", rule): "It ends with x"}),
+        never_there("Jellyfin", 2, {Place("/data/.b.mkv", "/media/.b.mkv", rule): "It begins with a dot"}),
+        not_there_yet("Jellyfin", 3, [Place("/data/c 3.mkv", "/media/c 3.mkv", rule)]),
+        not_there_yet("Jellyfin", 4, [Place("/data/d.mkv", "/media/d.mkv", rule)], again_in=7.0),
+        not_there_yet("Jellyfin", 5, [Place("/e/e.mkv", "/e/e.mkv", None)], "None of the libraries, 1 or 2."),
+        not_there_yet("Jellyfin", 6, [Place("/data/f.mkv", "/media/f.mkv", rule)], "None of the libraries."),
+        ambiguous("Jellyfin", 7, Place("/data/g.mkv", "/media/g.mkv", rule), ['"A" (id 1)', '"B" (id 2)']),
+    ]
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        for number, failed in enumerate(failures, 1):
+            dlq.add(Delivery(1, NAME, number, "update", (), number, 5.0), failed, 3)
+        found = {one.text: one.count for one in dlq.groups()}
+    outside = "not found yet: its folder is in none of the searched libraries"
+    assert found == {
+        "never shown by the server: its name, or the name of a folder above it": 2,
+        "not found yet: the server has no item with its path": 2,
+        f'{outside}, and no rule of "Path map" fits it': 1,
+        outside: 1,
+        "refused: several items of the server have its path": 1,
+    }
+    lines = press(tmp_path, "review_dead_letters")["lines"]
+    said = "never shown by the server: its name, or the name of a folder above it. Dead letters: 2. Group: "
+    assert any(line.startswith(f"{NAME}, {said}") for line in lines)
+
+
+def test_a_text_that_is_cut_shows_it(tmp_path: Path) -> None:
+    """The text of a group never ends in the middle of a word without a mark, however long an answer is."""
+    text = group(400, "the receiver said more " * 20)
+    assert len(text) <= dlq_groups.LONGEST
+    assert re.fullmatch(r"400: (the receiver said more )+(the|the receiver|the receiver said)?…", text)
+    assert group(400, "x" * 500) == f"400: {'x' * 154}…"
+    exact = "ab " * 51 + "ab"
+    assert group(400, exact) == f"400: {exact}"
+    bury(tmp_path, 1, Failure.ITEM_REFUSED, message="the receiver said more " * 20)
+    (line,) = (one for one in press(tmp_path, "review_dead_letters")["lines"] if "Group: " in one)
+    assert re.search(r"\w… Dead letters: 1\.", line)
 
 
 def test_any_bytes_have_a_group_quickly() -> None:

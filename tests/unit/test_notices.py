@@ -18,9 +18,9 @@ from stash_courier.queue.failures import Failure
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.registry import Registry
-from stash_courier.worker.notices import BEGINS, ENDS, QUIET_SECONDS, Notices, Trouble, follow
+from stash_courier.worker.notices import BEGINS, DEAD_LETTERS, ENDS, QUIET_SECONDS, Notices, Trouble, follow
 from tests.support.durable import START, Clock
-from tests.support.press import bury
+from tests.support.press import bury, press
 
 NAME = "jellyfin"
 ILL = Health(state="ill", failure=Failure.DESTINATION, reason="It refuses the API key (401)", since=START - 60)
@@ -92,6 +92,46 @@ def test_each_trouble_and_its_end_is_shown_once(tmp_path: Path, capfd: pytest.Ca
             worker.notices.update()
             assert shown(tmp_path, capfd) == []
         assert control.get(worker.queue.connection, control.TROUBLES) is None
+
+
+@pytest.mark.parametrize("mode", ["status", "review_dead_letters"])
+def test_a_button_says_once_that_there_are_dead_letters(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """A report that has the number of dead letters takes the place of the notice, also of the one of their end."""
+
+    def pressed() -> list[str]:
+        press(tmp_path, mode, log="yes")
+        told = [line[3:] for line in capfd.readouterr().err.split("\n") if line[:1] == "\x01"]
+        return [line for line in told if line.startswith("Dead letters: ")]
+
+    with closing(Worker(tmp_path)) as worker:
+        dead = bury(tmp_path, 1, Failure.ITEM_REFUSED)
+        worker.notices.update()
+        (line,) = pressed()
+        assert line.startswith("Dead letters: 1")
+        worker.notices.update()
+        assert shown(tmp_path, capfd) == [], "it counts as shown"
+        worker.dlq.set_state(dead, "resolved")
+        worker.notices.update()
+        assert pressed() == ["Dead letters: 0."]
+        assert page.DEAD_LETTERS == (BEGINS + DEAD_LETTERS, ENDS + DEAD_LETTERS)
+
+
+def test_another_button_still_tells_of_dead_letters(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A report without dead letters is preceded by the notice, and status by all others."""
+    with closing(Worker(tmp_path)) as worker:
+        bury(tmp_path, 1, Failure.ITEM_REFUSED)
+        worker.pool.health = ILL
+        worker.notices.update()
+        press(tmp_path, "status", log="yes")
+        assert f"{NAME}: deliveries wait since " in capfd.readouterr().err
+    (tmp_path / "other").mkdir()
+    with closing(Worker(tmp_path / "other")) as worker:
+        bury(worker.folder, 1, Failure.ITEM_REFUSED)
+        worker.notices.update()
+        press(worker.folder, "purge_dead_letters", log="yes", days="9")
+        assert 'Dead letters: 1. Press "Review dead letters" to see' in capfd.readouterr().err
 
 
 def test_trouble_that_nobody_was_told_of_ends_silently(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

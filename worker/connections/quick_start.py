@@ -6,13 +6,15 @@ and other settings of earlier versions. Until those were converted nothing is se
 them.
 
 A browser tab that was opened before the conversion may write the old values back. So a digest of each converted
-value is kept, and the same value is ignored from then on.
+value is kept, and the same value is ignored from then on. It has come back if Stash still had it after the program
+that converted it had emptied the setting. Settings that were read before that say nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +26,7 @@ from stash_courier.worker.http.addresses import Target, read_target
 from stash_courier.worker.settings import label
 
 WEBHOOKS = "webhook_url"
+LONGEST_AGE = 3600.0  # seconds for which settings may have been in use; a greater difference is a clock's jump
 # Media servers: kind → its settings on Stash's page and the fields that they are.
 SERVERS: Mapping[str, Mapping[str, str]] = {
     "emby": {"emby_url": "url", "emby_api_key": "key"},
@@ -84,8 +87,8 @@ class Implicit:
         return found + [Problem(key, _back(key), minor=True) for key in self.returned]
 
 
-def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
-    """The implicit connections in the plugin's map as Stash stores it."""
+def read(raw: Mapping[str, object], stored: Stored, asked_at: float = math.inf) -> Implicit:
+    """The implicit connections in the plugin's map as Stash stores it; ``asked_at`` is since when, a wall time."""
     returned = [
         key for key in (*FORMER, *RENAMED) if _set(raw, key) and _digest(key, raw[key]) in stored.converted
     ]
@@ -108,7 +111,13 @@ def read(raw: Mapping[str, object], stored: Stored) -> Implicit:
             continue
         values = {"url": target.text, **({"secret": raw["webhook_secret"]} if _set(raw, "webhook_secret") else {})}
         entries.append(_entry(_unused(target.id, used), "webhook", values, raw))
-    return Implicit(tuple(entries), tuple(former), tuple(dict.fromkeys(returned)), tuple(bad_urls))
+    back = dict.fromkeys(returned if shows_returned(stored, asked_at) else ())
+    return Implicit(tuple(entries), tuple(former), tuple(back), tuple(bad_urls))
+
+
+def shows_returned(stored: Stored, asked_at: float) -> bool:
+    """Whether a converted value has come back if settings have it that Stash was asked for at this wall time."""
+    return not stored.emptied_at - LONGEST_AGE < asked_at < stored.emptied_at
 
 
 def converted(raw: Mapping[str, object], stored: Stored, kind: str = "") -> tuple[Stored, dict[str, object]]:

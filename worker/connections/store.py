@@ -23,6 +23,7 @@ from stash_courier.worker.connections.model import STATES, Entry, State
 
 FORMAT = 1
 SAVED = 1  # size of the lock file since something was saved: a file that is missing then was lost
+EMPTYING_SECONDS = 60.0  # how long a program may take to empty the settings that it converted
 LOCK_SECONDS = 10.0  # how long a writer waits for another; a write takes milliseconds
 WRITTEN_SECONDS = 1.0  # a damaged file that is younger isn't set aside yet
 
@@ -40,6 +41,8 @@ class Stored:
     next_number: int = 1  # in the id of the next connection
     retired: frozenset[str] = frozenset()  # ids of deleted connections, never used again
     converted: frozenset[str] = frozenset()  # digests of settings on Stash's page that became connections
+    # Wall time at which the converted settings were emptied in Stash, or should be at the latest.
+    emptied_at: float = 0.0
     problem: str = ""  # what is wrong with the file, in sentences
     unknown: bool = False  # it can't be read, so what the owner set up isn't known
 
@@ -76,7 +79,8 @@ class Store:
 
         Args:
             revision: the one that the change started from.
-            make: returns the new content; its revision is set here.
+            make: returns the new content; its revision is set here. If it adds converted settings, call
+                ``settings_emptied`` when Stash has them no more.
             wait: seconds for another writer to end.
 
         Raises:
@@ -89,11 +93,19 @@ class Store:
                 raise OSError(now.problem)
             if now.revision != revision:
                 raise Conflict("somebody else saved at the same time")
-            _replace(self._file, _encoded(replace(make(now), revision=now.revision + 1)))
+            made = replace(make(now), revision=now.revision + 1)
+            if made.converted != now.converted:
+                made = replace(made, emptied_at=time.time() + EMPTYING_SECONDS)
+            _replace(self._file, _encoded(made))
             os.truncate(lock, SAVED)
             self._seen = self._signature()
             self._known = self._read(locked=True)
             return self._known
+
+    def settings_emptied(self) -> None:
+        """Notes that Stash has the converted settings no more. If that can't be stored, the time limit counts."""
+        with contextlib.suppress(Conflict, OSError):
+            self.change(self.read().revision, lambda now: replace(now, emptied_at=time.time()))
 
     def _signature(self) -> object:
         try:
@@ -254,6 +266,7 @@ def _decoded(content: bytes) -> Stored:
         checks.whole(found["next_number"]),
         frozenset(checks.items(checks.text)(found["retired"])),
         frozenset(checks.items(checks.text)(found["converted"])),
+        checks.time(found.get("emptied_at", 0.0)),
     )
 
 
@@ -290,5 +303,6 @@ def _encoded(stored: Stored) -> bytes:
         ],
         "retired": sorted(stored.retired),
         "converted": sorted(stored.converted),
+        "emptied_at": stored.emptied_at,
     }
     return json.dumps(content, indent=2).encode("ascii")

@@ -91,6 +91,7 @@ class Dispatcher:
         self._notified = False  # the loop was woken since it last collected reports
         self._interrupted = False  # a step ended halfway: claims may have been dropped
         self._offset = clock() - monotonic()
+        self._asked_at = 0.0  # wall time of the last question to Stash
         self._slow = control.get(self._conn, control.STASH_SLOW)  # as it is stored
 
     def busy(self) -> bool:
@@ -195,7 +196,7 @@ class Dispatcher:
         if self.poller.enabled != state.enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
-        self._take_over(self.registry.configure(state.settings))
+        self._take_over(self.registry.configure(state.settings, self._asked_at))
         self.poller.answered(enabled=state.enabled)
 
     def _follow_connections(self) -> None:
@@ -379,6 +380,7 @@ class Dispatcher:
         elif question.topic == "sweep":
             request = partial(ask, self._stash, self._sweep.question())
         self.poller.asked(self._queue.newest_seq())
+        self._asked_at = self._clock()
         future = self._stash_thread.submit(request)
         future.add_done_callback(lambda done: self._report((deliveries, done)))
 

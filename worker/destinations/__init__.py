@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -186,6 +187,7 @@ def load(
     settings: Settings,
     cover: Cover = no_cover,
     clock: Callable[[], float] = time.monotonic,
+    asked_at: float = math.inf,
 ) -> Loaded:
     """Builds the destinations of all connections.
 
@@ -195,8 +197,9 @@ def load(
         settings: the common settings parsed from ``raw``.
         cover: fetches covers from Stash.
         clock: monotonic seconds.
+        asked_at: wall time at which Stash was asked for ``raw``.
     """
-    implicit = quick_start.read(raw, stored)
+    implicit = quick_start.read(raw, stored, asked_at)
     problems = implicit.problems
     if stored.problem:
         problems.append(Problem(files.CONNECTIONS, stored.problem, minor=not stored.unknown))

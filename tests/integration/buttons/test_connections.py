@@ -249,6 +249,28 @@ def test_a_connection_of_the_page_becomes_a_real_one_and_keeps_its_id(
     receiver.wait_for(1)
 
 
+def test_the_first_save_of_a_quick_start_connection_raises_no_alarm(live: Live, receiver: Receiver) -> None:
+    """The worker knows the setting from before, and takes over the connection: nothing is said of an old tab."""
+    live.stash.configure("stash_plugin", {"webhook_url": receiver.url})
+    live.stash.edit(1, title="One")  # the worker reads the settings
+    receiver.wait_for(1)
+    (name,) = listed(live)[1]
+    log = live.folder / "worker.log"
+    taken = log.read_text().count("connections: ")
+    assert saved(live, id=name, name="Real")["saved"]
+    wait_until(lambda: log.read_text().count("connections: ") > taken, 20.0)
+    live.stash.edit(2, title="Two")  # and reads them again
+    receiver.wait_for(2)
+    assert "converted before" not in log.read_text()
+    found = live.call("status")
+    assert (found["problems"], found["notices"]) == ([], [])
+    assert not (live.folder / "notices").exists()
+
+    live.stash.configure("stash_plugin", {"webhook_url": receiver.url})
+    live.stash.edit(3, title="Three")
+    wait_until(lambda: "converted before" in log.read_text(), 20.0)
+
+
 def test_a_draft_can_be_tested_before_it_is_saved(live: Live, receiver: Receiver) -> None:
     """Nothing is stored by a test."""
     draft = {"kind": "webhook", "name": "Draft", "values": {"url": receiver.url}}

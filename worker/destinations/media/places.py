@@ -63,13 +63,18 @@ def not_there_yet(
         again_in: seconds until it makes sense to look again; None if the server wasn't asked to scan the file.
         waits: whether it is tried again.
     """
+    cause = "the server has no item with its path"
+    if hint:
+        cause = "its folder is in none of the searched libraries"
+        if not any(place.rule for place in where):
+            cause += ', and no rule of "Path map" fits it'
     unknown = f"{name} does not know scene {scene_id} under {all_places(where)}"
     correct = f'correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}'
     if not waits:
-        return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}")
+        return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}", cause=cause)
     request = "" if again_in is None else "it was asked to look for it, and "
     wait = f"{request}we try again for about 2 hours. If it stays unknown, {correct}"
-    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in)
+    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in, cause=cause)
 
 
 def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryFailed:
@@ -79,6 +84,7 @@ def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryF
         Failure.NEVER_THERE,
         f"{name} has no item for scene {scene_id} and never will: {reasons}, then retry this dead letter.",
         notes=frozenset({NEVER_BY_NAME}),
+        cause="its name, or the name of a folder above it",
     )
 
 
@@ -90,6 +96,7 @@ def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> D
         f"{name} has {len(found)} items with the path {place.server}: {'; '.join(found)}. It is unclear which of "
         f"them is scene {scene_id}, so none was changed. Remove all but one (is the folder in two libraries?), "
         "then retry this dead letter.",
+        cause="several items of the server have its path",
     )
 
 
