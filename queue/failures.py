@@ -142,6 +142,7 @@ class DeliveryFailed(Exception):
         answer: the first 2 KB of the answer, without secrets.
         retry_after: seconds that the destination asked us to wait, at most 24 h.
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
+        record: what it keeps then for the scene's next delivery; see ``Delivered.record``.
         again_in: with NOT_THERE_YET, seconds until it makes sense to look again; None: as retry.py says.
     """
 
@@ -155,6 +156,7 @@ class DeliveryFailed(Exception):
         retry_after: float | None = None,
         again_in: float | None = None,
         notes: frozenset[str] = frozenset(),
+        record: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -164,3 +166,4 @@ class DeliveryFailed(Exception):
         self.retry_after = retry_after
         self.again_in = again_in
         self.notes = notes
+        self.record = record

@@ -203,7 +203,7 @@ SENT_FIND = """
 SELECT seq, updated_at, fetched_at, path, outcome, record, notes FROM sent
 WHERE destination = ? AND scene_id = ?"""
 # Stores how a delivery ended. What was sent and is filtered now stays "sent": its destroy must be sent too.
-# A record stays until there is another, or the item is gone. Notes are about the last delivery.
+# A record stays until there is another. Notes are about the last delivery.
 SENT_WRITE = """
 INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome, record, notes)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE SET
@@ -211,8 +211,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE
     path = excluded.path, outcome = CASE excluded.outcome
         WHEN 'filtered' THEN CASE outcome WHEN 'sent' THEN 'sent' ELSE 'filtered' END
         ELSE excluded.outcome END,
-    record = CASE excluded.outcome WHEN 'absent' THEN NULL ELSE coalesce(excluded.record, record) END,
-    notes = excluded.notes"""
+    record = coalesce(excluded.record, record), notes = excluded.notes"""
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
 SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """

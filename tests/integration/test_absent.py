@@ -197,6 +197,24 @@ def test_an_old_scene_is_waited_for_by_default(forward: FastForward, server: Sta
     assert 8 <= len(server.notified) <= 12
 
 
+def test_our_locks_after_a_while_without_the_item(
+    forward: FastForward, stash: StandInStash, server: StandInJellyfin
+) -> None:
+    """If an item is away, as with an unmounted disk, and comes back as it was, its locked fields stay ours."""
+    connections.store(forward.folder, entry(server))
+    scan(stash, server, 4)
+    gone = dict(server.items)
+    for title, items in (("A", gone), ("B", {}), ("C", gone)):
+        server.items.clear()
+        server.items.update(items)
+        forward.jump(30)
+        stash.edit(4, title=title)
+        forward.put(4)
+        forward.run(forward.queue.empty)
+    (item,) = server.items.values()
+    assert (item["Name"], outcomes(forward.folder)) == ("C", {"sent": 1})
+
+
 def test_a_scene_that_left_the_server(forward: FastForward, stash: StandInStash, server: StandInJellyfin) -> None:
     """A scene that was sent and is gone from the server counts as skipped; back again it counts as sent."""
     connections.store(forward.folder, entry(server))

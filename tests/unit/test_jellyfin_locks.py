@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 
 from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes, warnings
-from stash_courier.worker.destinations.jellyfin.items import EditRules, JellyfinEdit, JellyfinItem, edit_for
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS
+from stash_courier.worker.destinations.jellyfin.items import (
+    LOCKS,
+    EditRules,
+    JellyfinEdit,
+    JellyfinItem,
+    edit_for,
+)
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
-from stash_courier.worker.destinations.media.attempts import Attempts, Ours
 from stash_courier.worker.destinations.media.libraries import Library
-from stash_courier.worker.destinations.media.record import digest
+from stash_courier.worker.destinations.media.ours import Attempts, Ours
+from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.settings import Selection
 from stash_courier.worker.destinations.media.state import State, added_at, wanted_state
-from tests.support.media_samples import scene
+from tests.support.media_samples import delivery, scene
 
 EMPTY: JellyfinItem = {
     "Id": "1a27aba7d8639d762d762bf9f64218fa",
@@ -46,7 +51,7 @@ def after(edit: JellyfinEdit, item: JellyfinItem = EMPTY) -> JellyfinItem:
 
 def ours(edit: JellyfinEdit) -> Ours:
     """What the record of an edit says."""
-    return set(edit.fields.items())
+    return Ours(edit.record)
 
 
 # Locks
@@ -56,7 +61,7 @@ def test_what_we_locked_can_be_edited_again() -> None:
     """Each field that we wrote and locked follows the next edit in Stash, also a list that was reordered there."""
     both = EditRules(tags_as="both")
     first = edit_for(EMPTY, WANTED, both)
-    assert first.fields.keys() == LOCKS.keys()
+    assert first.record.fields.keys() == LOCKS.keys()
     item = after(first)
     for key in ("Tags", "Genres", "People", "Studios"):
         item[key] = item[key][::-1]
@@ -76,7 +81,7 @@ def test_what_the_owner_locked_is_left_alone() -> None:
     assert set(edit.left) == LOCKS.keys() - {"genres"}
     assert {change[0] for change in edit.changes} == {"date", "year", "ids"}
     assert edit.notes == {"locked_fields"}
-    assert edit.fields == {}
+    assert edit.record.fields == {}
 
 
 def test_the_switch_overwrites_locks() -> None:
@@ -90,12 +95,15 @@ def test_the_switch_overwrites_locks() -> None:
 
 
 def test_a_title_that_was_edited_in_jellyfin_is_the_owners() -> None:
-    """After an edit in Jellyfin a locked title isn't ours any more, until both sides agree."""
+    """After an edit in Jellyfin a locked title isn't ours any more, also if Stash has the same one later."""
     first = edit_for(EMPTY, State(title="A"), EditRules())
     by_hand = {**after(first), "Name": "By hand"}
     second = edit_for(by_hand, State(title="B"), EditRules(), ours(first))
     assert (second.changes, second.left) == ((), ("title",))
     agreed = edit_for(by_hand, State(title="By hand"), EditRules(), ours(first))
+    assert edit_for(by_hand, State(title="C"), EditRules(), ours(agreed)).left == ("title",)
+    # Unless the delivery was tried before: then the value may be from us.
+    agreed = edit_for(by_hand, State(title="By hand"), EditRules(), Ours(first.record, retried=True))
     assert edit_for(by_hand, State(title="C"), EditRules(), ours(agreed)).changes
 
 
@@ -103,14 +111,14 @@ def test_a_locked_field_that_is_right_is_ours() -> None:
     """Without a record, as after an update from an earlier version, a locked value that is Stash's is ours."""
     item = {**EMPTY, "Name": "A Title", "LockedFields": ["Name"]}
     edit = edit_for(item, State(title="A Title"), EditRules())
-    assert (edit.changes, edit.fields) == ((), {"title": digest("A Title")})
+    assert (edit.changes, edit.record.fields) == ((), {"title": digest("A Title")})
     assert edit_for(item, State(title="B"), EditRules(), ours(edit)).changes
 
 
 def test_an_unlocked_field_that_is_right_is_not_ours() -> None:
     """If the owner locks a value that Stash has too, it stays his."""
     edit = edit_for(EMPTY, State(title="one"), EditRules())
-    assert edit.fields == {}
+    assert edit.record.fields == {}
     locked = {**EMPTY, "LockedFields": ["Name"]}
     assert edit_for(locked, State(title="B"), EditRules(), ours(edit)).left == ("title",)
 
@@ -135,25 +143,31 @@ def test_case_and_composition_are_no_edit_of_the_owner() -> None:
     assert edit.left == ()
 
 
-def test_a_locked_tag_gets_stashs_case() -> None:
-    """A locked tag that differs from Stash's only in case is what we would write, so it gets Stash's case."""
-    item = {**EMPTY, "Tags": ["CALM"], "LockedFields": ["Tags"]}
-    assert edit_for(item, State(tags=("calm",)), EditRules()).body["Tags"] == ["calm"]
+def test_a_tag_that_we_locked_gets_stashs_case() -> None:
+    """A locked tag that differs from Stash's only in case gets Stash's case only if it is from us."""
+    first = edit_for(EMPTY, State(tags=("CALM",)), EditRules())
+    item = after(first)
+    assert edit_for(item, State(tags=("calm",)), EditRules(), ours(first)).body["Tags"] == ["calm"]
+    edit = edit_for(item, State(tags=("calm",)), EditRules())
+    assert (edit.changes, edit.left, edit.record) == ((), (), Record())
 
 
 def test_an_attempt_that_was_not_recorded_is_ours() -> None:
     """What an attempt wrote that then failed counts as ours in the next one, with all attempts before it."""
-    attempts = Attempts()
-    attempts.begin(1, {"title": "a"})
-    attempts.begin(1, {"title": "b"})
-    assert set(attempts.ours(1, {"title": "c"})) == {("title", "a"), ("title", "b"), ("title", "c")}
-    assert set(attempts.ours(2, {})) == set()
+    attempts, record = Attempts(), Record(fields={"title": digest("c")})
+
+    def wrote(scene_id: int) -> list[str]:
+        ours = attempts.ours(delivery("jellyfin", scene_id=scene_id), record)
+        return [value for value in "abcd" if ours.wrote("title", value)]
+
+    attempts.begin(1, {"title": digest("a")})
+    attempts.begin(1, {"title": digest("b")})
+    assert (wrote(1), wrote(2)) == (["a", "b", "c"], ["c"])
     attempts.end(1)
-    assert set(attempts.ours(1, {})) == set()
+    assert wrote(1) == ["c"]
     for scene_id in range(Attempts.MOST + 5):
-        attempts.begin(scene_id, {"title": "a"})
-    assert not attempts.ours(4, {})
-    assert attempts.ours(5, {})
+        attempts.begin(scene_id, {"title": digest("a")})
+    assert (wrote(4), wrote(5)) == (["c"], ["a", "c"])
 
 
 # People
@@ -194,12 +208,12 @@ def test_several_roles_of_a_person_stay() -> None:
 
 
 def test_tags_become_genres() -> None:
-    """Tags are written as tags, as genres, or as both; the other list stays as it is."""
+    """Tags are written as tags, as genres, or as both; genres of the owner stay."""
     item = {**EMPTY, "Tags": ["t"], "Genres": ["g"]}
     for how, tags, genres in (
         ("tags", ["a"], ["g"]),
-        ("genres", ["t"], ["a"]),
-        ("both", ["a"], ["a"]),
+        ("genres", ["t"], ["g", "a"]),
+        ("both", ["a"], ["g", "a"]),
     ):
         edit = edit_for(item, State(tags=("a",)), EditRules(tags_as=how))  # type: ignore[arg-type]
         assert (edit.body["Tags"], edit.body["Genres"]) == (tags, genres)
@@ -217,7 +231,7 @@ def test_the_date_added() -> None:
     assert when == datetime(2024, 5, 1, 8, 0, tzinfo=UTC)
     edit = edit_for(EMPTY, State(added=when), EditRules())
     assert edit.body["DateCreated"] == "2024-05-01T08:00:00.0000000Z"
-    assert (edit.body["LockedFields"], edit.fields) == ([], {})
+    assert (edit.body["LockedFields"], edit.record.fields) == ([], {})
     item = {**EMPTY, "DateCreated": "2024-05-01T08:00:00.7654321Z"}
     assert edit_for(item, State(added=when), EditRules()).changes == ()
     assert added_at(scene(created_at="yesterday")) is None
@@ -245,6 +259,7 @@ def test_where_an_image_goes() -> None:
     assert off.endswith('"Switch" allows it.')
     assert "own folder" in image_place("/media/home/b.mkv", [MOVIES, HOME], '"Switch"', on=False)
     assert "own folder" in image_place("/net/b.mkv", [HOME], '"Switch"', on=False)
+    assert image_place("/net/b.mkv", [], '"Switch"', on=False).startswith("Its cover isn't sent")
 
 
 def test_warnings_name_the_libraries() -> None:

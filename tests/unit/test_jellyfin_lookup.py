@@ -453,6 +453,30 @@ def test_a_hidden_version_is_recognized(kind: int) -> None:
         assert len(api.played) == (kind + 1 if shared else 0)
 
 
+def test_a_link_is_not_asked_for_its_media_sources() -> None:
+    """Jellyfin reads the item of a .strm file anew if its media sources are asked for, so that isn't done."""
+    path = "/m/a/a - b.STRM"
+    api = Api(owned("/m/a/a.mkv", 0))
+    api.hidden[computed_ids(path, lowered=False)[0]] = path
+    assert lookup_of(api, Clock(), (12, 0)).find([path]).shared == ""
+    assert api.played == []
+
+
+def test_media_sources_are_asked_for_once() -> None:
+    """Jellyfin may read an item anew when its media sources are asked for, so the answer is kept for an hour."""
+    path = "/m/a/a - b.mkv"
+    api, clock = Api(owned("/m/a/a.mkv", 0)), Clock()
+    api.hidden[computed_ids(path, lowered=False)[0]] = path
+    lookup = lookup_of(api, clock, (12, 0))
+    for _ in range(2):
+        assert lookup.find([path]).shared == path
+        clock.now += RARELY_SECONDS - 1
+    assert len(api.played) == 1
+    clock.now += 2
+    assert lookup.find([path]).shared == path
+    assert len(api.played) == 2
+
+
 def test_an_item_that_became_a_version_is_not_read_again() -> None:
     """Between two lookups an item may become a version of another."""
     lookup = lookup_of(api := Api(*numbered(1)), Clock())

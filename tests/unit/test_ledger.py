@@ -17,11 +17,11 @@ from stash_courier.queue.scene_queue import SceneQueue
     [
         (["sent", "filtered"], "sent", b"cover"),  # its destroy must be sent
         (["filtered", "sent"], "sent", None),
-        (["sent", "absent"], "absent", None),  # a new item has nothing from us
+        (["sent", "absent"], "absent", b"cover"),
         (["absent", "sent"], "sent", None),
         (["absent", "filtered"], "filtered", None),
         (["filtered", "absent"], "absent", None),
-        (["sent", "absent", "filtered"], "filtered", None),
+        (["sent", "absent", "filtered"], "filtered", b"cover"),
     ],
 )
 def test_the_last_outcome_counts(

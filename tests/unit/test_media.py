@@ -352,7 +352,6 @@ def test_the_state_of_a_scene() -> None:
         studio="Studio",
         performers=("Anna", "Zoë"),
         tags=("calm", "loud"),
-        groups=("Group",),
         director="Dora Director",
         rating=8.0,
         ids="17",
@@ -379,7 +378,7 @@ def test_what_is_empty_in_stash_leaves_the_server_alone() -> None:
 def test_what_is_empty_in_stash_empties_the_server_when_asked_to() -> None:
     """With +empty a value that is empty in Stash is emptied on the server, except the title."""
     selection = Selection(frozenset(ALL_FIELDS), clear=True)
-    assert wanted_state(EMPTY, selection) == State("one", "", "", "", (), (), (), "", 0.0, "17")
+    assert wanted_state(EMPTY, selection) == State("one", "", "", "", (), (), "", 0.0, "17")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.plex.api import LISTS, PlexItem, Role, Section, split
 from stash_courier.worker.destinations.plex.destination import make
 from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
@@ -47,7 +46,7 @@ def edit(
     have: PlexItem, *, add_only: bool = False, rating: float | None = None, **values: str | tuple[str, ...]
 ) -> PlexEdit:
     """The edit that turns an item into the wanted one."""
-    return edit_for(have, wants(rating=rating, **values), Rules(add_only), Record())
+    return edit_for(have, wants(rating=rating, **values), Rules(add_only))
 
 
 # Fields
@@ -284,7 +283,7 @@ def test_what_a_listing_is_trusted_with() -> None:
     listed = dataclasses.replace(item(genre=("A", "B"), actor=("P",)), whole=False)
 
     def read(have: PlexItem, **values: str | tuple[str, ...]) -> bool:
-        return needs_whole(have, wants(rating=None, **values), Rules(), Record())
+        return needs_whole(have, wants(rating=None, **values), Rules())
 
     assert read(listed, tags=("A", "B"))
     assert not read(listed, title="Old", performers=("P",))

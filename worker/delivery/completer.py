@@ -157,7 +157,7 @@ class Completer:
         what = troubles.subject(delivery.scene_id), delivery.event, delivery.destination
         if decision.skip:
             log.info("%s (%s) to %s is skipped: not on the server", *what)
-            self._end(delivery, scene, "absent", Delivered(notes=error.notes))
+            self._end(delivery, scene, "absent", Delivered(error.record, error.notes))
             found.skipped.append(delivery)
             return health, took
         log.info("%s (%s) to %s failed: %s", *what, error.message)

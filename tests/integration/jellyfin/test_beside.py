@@ -112,3 +112,13 @@ def test_the_second_switch_alone_sends_nothing(server: StandInJellyfin) -> None:
     with jellyfin(server, no_cover, images_beside_media=True) as ours:
         ours.deliver(delivery("jellyfin", SCENE, event="create"), SCENE)
     assert server.images == {}
+
+
+def test_without_libraries_no_cover_is_sent(server: StandInJellyfin) -> None:
+    """If Jellyfin names no library, it isn't known where a cover would go, so none is sent."""
+    server.libraries = {}
+    server.add(PATH)
+    with jellyfin(server, lambda _: JPEG, images=True) as ours:
+        done = ours.deliver(delivery("jellyfin", SCENE, event="create"), SCENE)
+    assert server.images == {}
+    assert done.notes == {"cover_beside"}

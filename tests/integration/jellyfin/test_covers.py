@@ -11,6 +11,7 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.files import STASH
+from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
@@ -85,6 +86,23 @@ def test_a_cover_is_sent_once_across_restarts(server: StandInJellyfin) -> None:
             known = ours.deliver(delivery("jellyfin", one, changed=()), one, known).record or b""
     assert images_sent(server) == 1
     assert server.counts["GET /Items/{id}/Images/Primary"] == 0
+
+
+def test_an_item_that_was_made_anew_gets_its_cover(server: StandInJellyfin) -> None:
+    """If an item is gone and comes back with the same id, it has no cover from us; our locks are still known."""
+    item_id = server.add("/media/movies/one.mkv")
+    one = scene()
+    with jellyfin(server, cover=Covers(), images=True) as ours:
+        known = ours.deliver(delivery("jellyfin", one, event="create"), one).record or b""
+        server.items.clear()
+        server.images.clear()
+        with pytest.raises(DeliveryFailed) as caught:
+            ours.deliver(delivery("jellyfin", one), one, known)
+        kept = caught.value.record or b""
+        assert Record.decode(kept) == Record(fields=Record.decode(known).fields)
+        server.add("/media/movies/one.mkv")
+        ours.deliver(delivery("jellyfin", one, changed=()), one, kept)
+    assert server.images == {item_id: JPEG}
 
 
 def test_a_cover_that_is_there_already_is_not_sent(server: StandInJellyfin) -> None:

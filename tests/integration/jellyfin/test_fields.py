@@ -70,5 +70,31 @@ def test_tags_as_tags_and_genres(server: StandInJellyfin, how: str, tags: int, g
         ours.deliver(delivery("jellyfin", one), one)
     item = server.items[item_id]
     assert item["Tags"] == (["by hand"] if tags == 1 else ["calm", "loud"])
-    assert item["Genres"] == (["Drama"] if genres == 1 else ["calm", "loud"])
+    assert item["Genres"] == (["Drama"] if genres == 1 else ["Drama", "calm", "loud"])
     assert set(item["LockedFields"]) >= ({"Tags"} if tags == 2 else set()) | ({"Genres"} if genres == 2 else set())
+
+
+@pytest.mark.parametrize("how", ["genres", "both"])
+def test_only_our_genres_are_removed(server: StandInJellyfin, how: str) -> None:
+    """A genre of the owner stays, also one that a tag has too; a genre that we added goes with its tag."""
+    item = server.items[server.add("/media/movies/one.mkv", Genres=["Drama", "CALM"])]
+    with jellyfin(server, tags_as=how, skip_fields="+empty") as ours:
+        done = ours.deliver(delivery("jellyfin"), scene(tags=["calm", "loud"]))
+        assert item["Genres"] == ["Drama", "CALM", "loud"]
+        done = ours.deliver(delivery("jellyfin"), scene(tags=["new"]), done.record or b"")
+        assert item["Genres"] == ["Drama", "CALM", "new"]
+        done = ours.deliver(delivery("jellyfin"), scene(tags=[]), done.record or b"")
+    assert item["Genres"] == ["Drama", "CALM"]
+    assert done.notes == frozenset()
+    assert item["Tags"] == []
+
+
+def test_locked_genres_of_the_owner(server: StandInJellyfin) -> None:
+    """Genres that the owner locked stay locked to us when a scene without tags gets one."""
+    item = server.items[server.add("/media/movies/one.mkv", Genres=["Drama"], LockedFields=["Genres"])]
+    with jellyfin(server, tags_as="genres", skip_fields="+empty") as ours:
+        done = ours.deliver(delivery("jellyfin"), scene(tags=[]))
+        assert done.notes == frozenset()
+        done = ours.deliver(delivery("jellyfin"), scene(tags=["new"]), done.record or b"")
+    assert item["Genres"] == ["Drama"]
+    assert done.notes == {"locked_fields"}

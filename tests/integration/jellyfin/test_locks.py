@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -122,11 +123,17 @@ def test_an_edit_in_jellyfin_after_ours_is_the_owners(server: StandInJellyfin) -
         done = ours.deliver(delivery("jellyfin"), scene(title="B", details="New."), done.record or b"")
         assert (server.items[item_id]["Name"], server.items[item_id]["Overview"]) == ("By hand", "New.")
         assert done.notes == {"locked_fields"}
-        # In agreement the title is Stash's again.
+        # In agreement the title stays the owner's, until he unlocks it.
         done = ours.deliver(delivery("jellyfin"), scene(title="By hand"), done.record or b"")
         assert done.notes == frozenset()
-        ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
-    assert server.items[item_id]["Name"] == "C"
+        done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
+        assert server.items[item_id]["Name"] == "By hand"
+        assert done.notes == {"locked_fields"}
+        server.items[item_id]["LockedFields"].remove("Name")
+        done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
+        assert (server.items[item_id]["Name"], done.notes) == ("C", frozenset())
+        ours.deliver(delivery("jellyfin"), scene(title="D"), done.record or b"")
+    assert server.items[item_id]["Name"] == "D"
 
 
 def test_items_of_an_earlier_version(server: StandInJellyfin) -> None:
@@ -173,3 +180,44 @@ def test_a_cover_that_fails_makes_nothing_the_owners(server: StandInJellyfin) ->
         assert ours.deliver(delivery("jellyfin", one, changed=()), one).notes == frozenset()
     assert server.items[item_id]["Name"] == "B"
     assert server.images == {item_id: JPEG}
+
+
+def test_the_owner_s_spelling_of_a_locked_tag(server: StandInJellyfin) -> None:
+    """Locked tags that differ from Stash's only in case keep the owner's spelling; ours follow Stash's."""
+    item = server.items[server.add("/media/movies/one.mkv", Tags=["BBC"], LockedFields=["Tags"])]
+    with jellyfin(server) as ours:
+        record = b""
+        for _ in range(2):
+            done = ours.deliver(delivery("jellyfin"), scene(tags=["bbc"]), record)
+            record = done.record or b""
+            assert (item["Tags"], done.notes) == (["BBC"], frozenset())
+        done = ours.deliver(delivery("jellyfin"), scene(tags=["bbc", "new"]), record)
+        assert item["Tags"] == ["BBC"]
+        assert done.notes == {"locked_fields"}
+        item["LockedFields"].remove("Tags")
+        for tags in (["bbc"], ["Bbc"]):
+            done = ours.deliver(delivery("jellyfin"), scene(tags=tags), done.record or b"")
+            assert item["Tags"] == tags
+
+
+def test_an_empty_list_that_the_owner_locked(server: StandInJellyfin) -> None:
+    """If nothing is removed from lists, a locked list with names of the owner isn't ours while Stash has none."""
+    item = server.items[server.add("/media/movies/one.mkv", Tags=["mine"], LockedFields=["Tags"])]
+    with jellyfin(server, add_only=True, skip_fields="+empty") as ours:
+        done = ours.deliver(delivery("jellyfin"), scene(tags=[]))
+        done = ours.deliver(delivery("jellyfin"), scene(tags=["new"]), done.record or b"")
+    assert item["Tags"] == ["mine"]
+    assert done.notes == {"locked_fields"}
+
+
+@pytest.mark.parametrize("tried", [{"attempts": 1}, {"suspect": 1}, {"generation": 1}])
+def test_a_retry_by_another_worker(server: StandInJellyfin, tried: dict[str, Any]) -> None:
+    """A worker that ends after its update and before its record makes nothing the owner's: the retry sees that."""
+    item = server.items[server.add("/media/movies/one.mkv")]
+    with jellyfin(server) as ours:
+        done = ours.deliver(delivery("jellyfin"), scene(title="A"))
+        ours.deliver(delivery("jellyfin"), scene(title="B"), done.record or b"")  # the record of this one is lost
+    with jellyfin(server) as ours:
+        done = ours.deliver(delivery("jellyfin", **tried), scene(title="B"), done.record or b"")
+        done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
+    assert (item["Name"], done.notes) == ("C", frozenset())

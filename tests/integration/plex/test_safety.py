@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_an_owner_s_locks_are_respected(server: Server, films: Library, plex: Ma
         }
     assert len(server.edits) == 1
     text = tried(destination, SCENE)["example"].text
-    assert "left alone unless their values came from here: title, date, performers, tags, collections." in text
+    assert "Left alone, because they are locked in Plex: title, date, performers, tags, collections." in text
     assert text.endswith('"Leave locked fields alone" decides that.')
 
 
@@ -195,6 +196,10 @@ def test_what_we_locked_stays_ours_until_the_owner_changes_it(server: Server, fi
     assert ledger.deliver(destination, third).notes == {"locked_fields"}
     assert (item.values["title"], item.values["summary"]) == ("Mine", "Third.")
     assert item.tags["genre"] == ["new", "mine"]
+    agreed = replace(third, title="Mine", tags=named(["mine", "new"]))
+    assert ledger.deliver(destination, agreed).notes == frozenset()
+    assert ledger.deliver(destination, third).notes == {"locked_fields"}  # the values are still the owner's
+    assert (item.values["title"], item.tags["genre"]) == ("Mine", ["new", "mine"])
     item.locked -= {"title", "genre"}  # the owner gives them back
     assert ledger.deliver(destination, third).notes == frozenset()
     assert (item.values["title"], item.tags["genre"]) == ("Third", ["newer"])
@@ -212,6 +217,19 @@ def test_what_a_failed_attempt_wrote_is_ours(server: Server, films: Library, ple
     assert item.values["title"] == "A day"
     assert Ledger().deliver(destination, replace(SCENE, title="Second")).notes == frozenset()
     assert item.values["title"] == "Second"
+
+
+@pytest.mark.parametrize("tried", [{"attempts": 1}, {"suspect": 1}, {"generation": 1}])
+def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, tried: dict[str, Any]) -> None:
+    """A worker that ends after its edit and before its record makes nothing the owner's: the retry sees that."""
+    item = server.add(films, PATH)
+    ledger = Ledger()
+    ledger.deliver(plex())
+    second = replace(SCENE, title="Second")
+    plex().deliver(UPDATE, second, ledger.records[SCENE.id])  # the record of this one is lost
+    ledger.deliver(plex(), second, replace(UPDATE, **tried))
+    assert ledger.deliver(plex(), replace(SCENE, title="Third")).notes == frozenset()
+    assert item.values["title"] == "Third"
 
 
 def test_a_locked_field_with_the_scene_s_value_is_ours(server: Server, films: Library, plex: Make) -> None:

@@ -16,14 +16,12 @@ from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
-from stash_courier.worker.destinations.media.places import Place, ambiguous, folder_key
+from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
-from stash_courier.worker.destinations.media.scans import Scans
+from stash_courier.worker.destinations.media.scans import Notices
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
-
-SCAN_DELAY = 60.0  # seconds from the last notice for a folder to its scan; the server's default
 
 
 def make(connection: Connection, _cover: Cover, clock: Callable[[], float] = time.monotonic) -> Emby:
@@ -39,7 +37,7 @@ class Emby(MediaDestination):
         self._api = EmbyApi(server, connection.policy)
         libraries = Cached(self._api.libraries, NEGATIVE_SECONDS, clock)
         super().__init__(connection, server, self._api, libraries)
-        self._scans = Scans(clock, delay=SCAN_DELAY)
+        self._notices = Notices(self._api.notify, clock)
 
     def _update(
         self,
@@ -51,11 +49,8 @@ class Emby(MediaDestination):
         """Makes Emby read the scene's file again."""
         found = self._find(scene.id, where)
         if found is None:
-
-            def announce() -> float:
-                return min(self._scans.ask(folder_key(one.server), one.server, self._created) for one in where)
-
-            raise self._absent(delivery, scene, where, announce)
+            paths = [one.server for one in where]
+            raise self._absent(delivery, scene, where, lambda: self._notices.created(paths))
         _, item = found
         # No notice: it would only make the server refresh the item too (FileRefresher.ProcessPathChanges in
         # MediaBrowser/Emby), and start the wait for a scan of its folder anew.
@@ -64,12 +59,7 @@ class Emby(MediaDestination):
         return Delivered()
 
     def _delete(self, where: Sequence[Place]) -> None:
-        paths = [one.server for one in where if not self._scans.is_pending(folder_key(one.server))]
-        if paths:
-            self._api.notify("Deleted", paths)
-
-    def _created(self, path: str) -> None:
-        self._api.notify("Created", [path])
+        self._notices.deleted([one.server for one in where])
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> tuple[Place, EmbyItem] | None:
         """The first of these places that Emby knows, and its item."""

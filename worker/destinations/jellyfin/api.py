@@ -6,11 +6,13 @@ Plain HTTP, because the Python clients hide which failures may be retried.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker import VERSION
@@ -61,20 +63,8 @@ class JellyfinApi(MediaApi):
 
     def page(self, start: int, fields: str = "Path") -> list[JellyfinItem]:
         """A page of the listing of all videos, with ids and these fields. The last page is shorter than PAGE."""
-        query = {
-            "recursive": "true",
-            "includeItemTypes": KINDS,
-            "collapseBoxSetItems": "false",
-            "sortBy": "DateCreated,SortName",  # new items appear at the end
-            "sortOrder": "Ascending",
-            "fields": fields,
-            "enableImages": "false",
-            "enableUserData": "false",
-            "enableTotalRecordCount": "false",
-            "startIndex": str(start),
-            "limit": str(PAGE),
-        }
-        return self._items(query)[1]
+        query = {"recursive": "true", "includeItemTypes": KINDS, "collapseBoxSetItems": "false", "fields": fields}
+        return self._page(query, start, "DateCreated,SortName")  # new items appear at the end
 
     def sources(self, ids: Iterable[str]) -> list[JellyfinItem]:
         """The items with these ids, with the paths of all their versions and nothing else."""
@@ -213,10 +203,10 @@ class JellyfinApi(MediaApi):
             raise self._unexpected(answer, "no libraries")
         return content
 
-    def _page(self, query: Mapping[str, str], start: int) -> list[JellyfinItem]:
+    def _page(self, query: Mapping[str, str], start: int, by: str = "SortName") -> list[JellyfinItem]:
         shown = dict.fromkeys(("enableImages", "enableUserData", "enableTotalRecordCount"), "false")
-        order = {"sortBy": "SortName", "startIndex": str(start), "limit": str(PAGE)}
-        return self._items({**query, **shown, **order})[1]
+        which = {"sortBy": by, "sortOrder": "Ascending", "startIndex": str(start), "limit": str(PAGE)}
+        return self._items({**query, **shown, **which})[1]
 
     def _items(self, query: dict[str, str], path: str = "/Items") -> tuple[Answer, list[JellyfinItem]]:
         answer = self._get(f"{path}?{urlencode(query, safe=',')}", fixed_url=True)
@@ -230,6 +220,22 @@ class JellyfinApi(MediaApi):
 
     def _unexpected(self, answer: Answer, what: str = "") -> DeliveryFailed:
         return super()._unexpected(answer, f"{what}; it must be Jellyfin 10.8 or newer")
+
+
+def pages(page: Callable[[int], list[JellyfinItem]]) -> Iterator[list[JellyfinItem]]:
+    """The pages of a listing. Each item comes once: a listing may move between two pages.
+
+    Args:
+        page: asks for the page with this start; the last one is shorter than PAGE.
+    """
+    seen: set[bytes] = set()
+    for start in itertools.count(0, PAGE):
+        items = page(start)
+        new = {key: item for item in items if (key := UUID(item["Id"]).bytes) not in seen}
+        seen |= new.keys()
+        yield list(new.values())
+        if len(items) < PAGE or not new:
+            break
 
 
 def _library(folder: dict[str, Any]) -> Library:

@@ -21,9 +21,10 @@ def nfo_notes(path: str, libraries: Iterable[Library]) -> frozenset[str]:
 def image_beside(path: str, libraries: Sequence[Library]) -> bool:
     """Whether an image of the item with this path may be stored beside its video.
 
-    If no library is known to hold it, as with a network path, it may be in any of them.
+    If no library is known to hold it, as with a network path, it may be in any of them, and in one that isn't
+    known if there are none.
     """
-    return any(one.images_beside for one in holding(path, libraries) or libraries)
+    return not libraries or any(one.images_beside for one in holding(path, libraries) or libraries)
 
 
 def image_place(path: str, libraries: Sequence[Library], switch: str, *, on: bool) -> str:

@@ -7,7 +7,6 @@ that is in it (CollectionManager.CreateCollectionAsync, 10.8 to 12). So none is 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
@@ -17,13 +16,13 @@ from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
+from stash_courier.worker.destinations.jellyfin.api import JellyfinApi, pages
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
-from stash_courier.worker.destinations.jellyfin.settings import Which
+from stash_courier.worker.destinations.media import settings
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.notes import NOT_COLLECTED
 from stash_courier.worker.destinations.media.record import digest
-from stash_courier.worker.destinations.media.state import names, same_name, same_text
+from stash_courier.worker.destinations.media.state import collection_names, same_name, same_text
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class Collections:
     def __init__(
         self,
         api: JellyfinApi,
-        which: Which,
+        which: settings.Collections,
         *,
         add_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -126,12 +125,6 @@ class Collections:
         self._added: dict[tuple[str, str], None] = {}
         self._told: set[str] = set()  # names of collections whose trouble is in the log
 
-    def wanted(self, scene: Scene) -> tuple[str, ...]:
-        """The names of the collections that a scene belongs to."""
-        studio = [scene.studio.name] if scene.studio and self._which in {"studio", "both"} else []
-        groups = [group.name for group in scene.groups] if self._which in {"groups", "both"} else []
-        return names([*studio, *groups])
-
     def update(self, item: JellyfinItem, scene: Scene, record: Sequence[str]) -> Collected:
         """Adds the item to its scene's collections, and takes it out of those that it got from us before.
 
@@ -146,7 +139,7 @@ class Collections:
         if self._which == "none":
             return Collected(tuple(record))
         known = memberships(record, item["Id"])
-        wanted = {digest(name): name for name in self.wanted(scene)}
+        wanted = {digest(name): name for name in collection_names(scene, self._which)}
         kept = [one for one in known if one.name in wanted or self._add_only]
         surplus = [one for one in known if one not in kept]
         missing = [name for key, name in wanted.items() if key not in {one.name for one in known}]
@@ -294,7 +287,7 @@ class Collections:
         if self._listed_at is not None and self._clock() - self._listed_at < seconds:
             return
         at = self._clock()
-        listing = map(_read, _all_pages(self._api.collections))
+        listing = (_read(one) for page in pages(self._api.collections) for one in page)
         self._listing, self._listed_at = [one for one in listing if one], at
 
     @staticmethod
@@ -306,23 +299,12 @@ class Collections:
         at = self._clock()
         cached = self._members.pop(collection, None)
         if cached is None or at - cached[0] >= MEMBERS_SECONDS:
-            members = _all_pages(lambda start: self._api.collected(collection, start))
-            cached = (at, {item["Id"] for item in members})
+            members = pages(lambda start: self._api.collected(collection, start))
+            cached = (at, {item["Id"] for page in members for item in page})
         self._members[collection] = cached  # as the last one
         while sum(len(ids) for _, ids in self._members.values()) > MOST_MEMBERS and len(self._members) > 1:
             del self._members[next(iter(self._members))]
         return cached[1]
-
-
-def _all_pages(page: Callable[[int], list[JellyfinItem]]) -> list[JellyfinItem]:
-    found: dict[str, JellyfinItem] = {}
-    for start in itertools.count(0, PAGE):
-        items = page(start)
-        before = len(found)
-        found.update((item["Id"], item) for item in items)
-        if len(items) < PAGE or len(found) == before:
-            break
-    return list(found.values())
 
 
 def _read(item: JellyfinItem) -> _BoxSet | None:

@@ -16,7 +16,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.collections import Collections
-from stash_courier.worker.destinations.jellyfin.items import has_several_files, known_as
+from stash_courier.worker.destinations.jellyfin.items import known_as, several
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
@@ -31,17 +31,15 @@ from stash_courier.worker.destinations.media.places import (
     Place,
     ambiguous,
     file_name,
-    folder_key,
     never_there,
     places,
 )
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Rules, Shown
-from stash_courier.worker.destinations.media.scans import Scans
+from stash_courier.worker.destinations.media.scans import Notices
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
 
-SCAN_DELAY = 60.0  # seconds from the last notice for a folder to its scan (LibraryMonitorDelay)
 ALONE = 'A library of type "Home videos and photos" gives each file an item of its own.'
 
 
@@ -60,9 +58,9 @@ class Jellyfin(MediaDestination):
         self._layout = Layout(self._api, clock)
         super().__init__(connection, server, self._api, self._layout.libraries, cover if options.images else None)
         self._options = options
-        self._scans = Scans(clock, delay=SCAN_DELAY)
+        self._notices = Notices(self._api.notify, clock)
         self._lookup = Lookup(self._api, self._layout.version, self._layout.types, clock)
-        self._writer = Writer(server, self._api, self._lookup, self._layout.libraries, options)
+        self._writer = Writer(server, self._api, self._lookup, self._layout, options)
         self._collections = Collections(self._api, options.collections, add_only=options.add_only, clock=clock)
         seconds = connection.policy.timeout_seconds
         self._person_images = PersonImages(self._api, cover, seconds, clock) if options.person_images else None
@@ -90,7 +88,7 @@ class Jellyfin(MediaDestination):
         if not found.items:
             raise self._missing(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
-            written = self._writer.write(found, scene, record)
+            written = self._writer.write(found, delivery, scene, record)
             if written.locked:
                 return Delivered(record.encode(), written.notes)
             item, record = written.item, written.record
@@ -114,19 +112,10 @@ class Jellyfin(MediaDestination):
         possible = [self._lookup.real(place.server) for place in where if place not in never]
         if not possible:
             return never_there(self._name, scene.id, never)
-
-        def announce() -> float:
-            return min(self._scans.ask(folder_key(path), path, self._created) for path in possible)
-
-        return self._absent(delivery, scene, where, announce)
-
-    def _created(self, path: str) -> None:
-        self._api.notify("Created", [path])
+        return self._absent(delivery, scene, where, lambda: self._notices.created(possible))
 
     def _delete(self, where: Sequence[Place]) -> None:
-        paths = [self._lookup.real(place.server) for place in where]
-        if paths := [path for path in paths if not self._scans.is_pending(folder_key(path))]:
-            self._api.notify("Deleted", paths)
+        self._notices.deleted([self._lookup.real(place.server) for place in where])
 
     def _by_name(self, where: Sequence[Place]) -> dict[Place, str]:
         """The places whose names Jellyfin never makes an item of, and why; see names.py."""
@@ -167,7 +156,7 @@ class Jellyfin(MediaDestination):
             return []  # removed a moment ago
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
-        if has_several_files(item):
+        if several(item, "MediaSourceCount", "PartCount"):
             found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']

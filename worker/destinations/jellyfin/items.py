@@ -9,15 +9,14 @@ we read may lack something: people who aren't shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from stash_courier.worker.destinations.jellyfin import people
-from stash_courier.worker.destinations.jellyfin.locks import LOCKS, Locks
-from stash_courier.worker.destinations.media.attempts import Ours
 from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
-from stash_courier.worker.destinations.media.record import digest
+from stash_courier.worker.destinations.media.ours import NOTHING, Ours
+from stash_courier.worker.destinations.media.record import Record, digest
 from stash_courier.worker.destinations.media.state import (
     FieldChange,
     State,
@@ -59,6 +58,17 @@ OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
 # An update that leaves these out doesn't change them, in all versions. Without Tags, Genres or ProviderIds it
 # fails up to 10.11, in 10.10 after half of the change.
 KEPT = ("People", "Studios", "Taglines", "ProductionLocations", "DateCreated")
+# The lock that covers each of our fields. The names are Jellyfin's MetadataField; what each of them covers is in
+# its MetadataService.MergeBaseItemData. It has none for dates, ratings and ids.
+LOCKS: Mapping[str, str] = {
+    "title": "Name",
+    "details": "Overview",
+    "studio": "Studios",
+    "performers": "Cast",
+    "director": "Cast",
+    "tags": "Tags",
+    "genres": "Genres",
+}
 PROVIDER = "Stash"  # the key of the scene's id in ProviderIds
 
 RATING_STEP = 0.05  # smaller differences come from the server's 32-bit numbers
@@ -91,9 +101,9 @@ def has_parent(item: JellyfinItem) -> bool:
     return bool(str(item.get("ParentId") or "").strip("0-"))
 
 
-def has_several_files(item: JellyfinItem) -> bool:
-    """Whether the server shows several files as this item: versions or parts."""
-    return any(isinstance(count := item.get(key), int) and count > 1 for key in ("MediaSourceCount", "PartCount"))
+def several(item: JellyfinItem, *counts: str) -> bool:
+    """Whether the server shows several files as this item: MediaSourceCount versions, or PartCount parts."""
+    return any(isinstance(count := item.get(key), int) and count > 1 for key in counts)
 
 
 def known_as(item: JellyfinItem) -> str:
@@ -122,7 +132,7 @@ class JellyfinEdit:
     left: tuple[str, ...] = ()  # fields that keep another value than Stash's, because the owner locked them
     item_locked: bool = False  # the owner locked the whole item, so nothing is written
     people_hidden: bool = False  # the people keep other values, because somebody of them is hidden
-    fields: Mapping[str, str] = field(default_factory=dict)  # field → digest of its value, if that is ours
+    record: Record = field(default_factory=Record)  # what the item has from us once the edit is made
 
     @property
     def notes(self) -> frozenset[str]:
@@ -131,7 +141,7 @@ class JellyfinEdit:
         return frozenset(note for note, true in found.items() if true)
 
 
-def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = ()) -> JellyfinEdit:
+def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = NOTHING) -> JellyfinEdit:
     """The edit that writes a scene's fields into a whole item, and locks the fields that change.
 
     Wanted fields that are None are left alone, and so is what the owner locked.
@@ -140,10 +150,10 @@ def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = (
         item: as it was read.
         wanted: the scene's values.
         rules: how they are written.
-        ours: fields and digests of values that the item may have from us.
+        ours: what the item may have from us.
     """
     if item["LockData"] and rules.respect_locks:
-        return JellyfinEdit(item, item_locked=True)
+        return JellyfinEdit(item, item_locked=True, record=ours.record)
     editor = _Editor(item, rules, ours)
     if wanted.title is not None:
         editor.text("title", "Name", wanted.title)
@@ -158,9 +168,9 @@ def edit_for(item: JellyfinItem, wanted: State, rules: EditRules, ours: Ours = (
     if wanted.director is not None:
         editor.people("director", names([wanted.director]))
     if wanted.tags is not None and rules.tags_as != "genres":
-        editor.labels("tags", "Tags", wanted.tags)
+        editor.tags(wanted.tags)
     if wanted.tags is not None and rules.tags_as != "tags":
-        editor.labels("genres", "Genres", wanted.tags)
+        editor.genres(wanted.tags)
     if wanted.rating is not None:
         editor.rating(wanted.rating)
     if wanted.ids is not None:
@@ -176,16 +186,18 @@ class _Editor:
     def __init__(self, item: JellyfinItem, rules: EditRules, ours: Ours) -> None:
         self._item = item
         self._rules = rules
-        self._locks = Locks(frozenset(item["LockedFields"]), ours, rules.respect_locks)
+        self._ours = ours
         self._body = {key: value for key, value in item.items() if key not in KEPT}
         self._body["LockedFields"] = list(item["LockedFields"])
         self._changes: list[FieldChange] = []
         self._left: list[str] = []
-        self._fields: dict[str, str] = {}
+        self._fields = dict(ours.record.fields)
+        self._labels = ours.record.labels
 
     def edit(self) -> JellyfinEdit:
         """The edit as far as it got."""
-        return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), fields=self._fields)
+        record = replace(self._ours.record, fields=self._fields, labels=self._labels)
+        return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), record=record)
 
     def text(self, field: str, key: str, wanted: str) -> None:
         before = self._item.get(key)
@@ -216,30 +228,38 @@ class _Editor:
             after = [*kept, *({"Name": name} for name in change.added)]
             self._write("studio", before, [people.name_of(one) for one in after], {"Studios": after})
         else:
-            self._is_right("studio", before)
+            self._list_is_right("studio", before, wanted)
 
     def people(self, field: str, wanted: Sequence[str]) -> None:
         """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
         kind, cast = people.KINDS[field], (self._body if "People" in self._body else self._item)["People"]
         before = people.names_of(cast, kind)
         if not (change := list_change(before, wanted, add_only=self._rules.add_only)):
-            self._is_right(field, before)
+            self._list_is_right(field, before, wanted)
             return
         after = people.changed(cast, kind, change)
         self._write(field, before, people.names_of(after, kind), {"People": after})
-        if not self._locks.cover(field):
+        if not self._is_locked(field):
             # The new lock covers all kinds, and so does the list that we send.
             for other, kind in people.KINDS.items():
                 self._fields[other] = digest(people.names_of(after, kind))
 
-    def labels(self, field: str, key: str, wanted: Sequence[str]) -> None:
-        """Tags or genres."""
-        before = self._item[key]
+    def tags(self, wanted: Sequence[str]) -> None:
+        before = self._item["Tags"]
         if change := list_change(before, wanted, add_only=self._rules.add_only, cased=True):
-            after = [*(label for label in before if label not in change.removed), *change.added]
-            self._write(field, before, after, {key: after})
+            after = change.applied(before)
+            self._write("tags", before, after, {"Tags": after})
         else:
-            self._is_right(field, before)
+            self._list_is_right("tags", before, wanted)
+
+    def genres(self, wanted: Sequence[str]) -> None:
+        """Genres come from .nfo files and the internet, too. So only those that we added are ever removed."""
+        before = self._item["Genres"]
+        change = list_change(before, wanted, add_only=self._rules.add_only).removing_only(self._labels)
+        if not change:
+            self._list_is_right("genres", before, wanted, added_to=True)
+        elif self._write("genres", before, after := change.applied(before), {"Genres": after}):
+            self._labels = change.added_by_us(self._labels, after)
 
     def rating(self, wanted: float) -> None:
         before = self._item.get("CommunityRating") or 0
@@ -258,22 +278,35 @@ class _Editor:
         if before[: len(after)] != after:
             self._write("date added", before, after, {"DateCreated": f"{after}.0000000Z"})
 
-    def _write(self, field: str, before: object, after: object, values: JellyfinItem) -> None:
-        """Changes a field and locks it, unless the owner has locked it.
+    def _write(self, field: str, before: object, after: object, values: JellyfinItem) -> bool:
+        """Changes a field and locks it, unless the owner has locked it. Returns whether it is changed.
 
         The lock protects it from the server's own refresh. LockData, for the whole item, is left to the owner.
         """
-        if self._locks.forbid(field, before, after):
-            self._left.append(field)
-            return
+        if self._rules.respect_locks and self._is_locked(field) and not self._ours.wrote(field, before):
+            if digest(before) != digest(after):  # else only the case of its names differs
+                self._left.append(field)
+            return False
         self._changes.append((field, before, after))
         self._body.update(values)
         if lock := LOCKS.get(field):
             self._fields[field] = digest(after)
             if lock not in self._body["LockedFields"]:
                 self._body["LockedFields"].append(lock)
+        return True
+
+    def _is_locked(self, field: str) -> bool:
+        """Whether a field is locked, by the owner or by us."""
+        return LOCKS.get(field) in self._item["LockedFields"]
 
     def _is_right(self, field: str, value: object) -> None:
-        """A field already has the scene's value. If it is locked, that value is ours from now on."""
-        if self._locks.cover(field):
+        """A field already has the scene's value. If it is locked, that value may be ours from now on."""
+        if self._is_locked(field) and self._ours.accepts(field, value):
             self._fields[field] = digest(value)
+
+    def _list_is_right(
+        self, field: str, value: Sequence[str], wanted: Sequence[str], *, added_to: bool = False
+    ) -> None:
+        """The same for a list. One that is only added to may have names of the owner only."""
+        if wanted or not (added_to or self._rules.add_only):
+            self._is_right(field, value)

@@ -11,7 +11,7 @@ from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.ids import TYPES
 from stash_courier.worker.destinations.jellyfin.names import Version, why_never
-from stash_courier.worker.destinations.media.libraries import MIXED, NEGATIVE_SECONDS, Cached, Library
+from stash_courier.worker.destinations.media.libraries import MIXED, NEGATIVE_SECONDS, Cached, Library, holding
 
 VERSION_SECONDS = 3600.0  # how long the server's version is believed
 # Types of the items of versions and parts, by the library's type. In one of home videos only parts exist.
@@ -40,16 +40,17 @@ class Layout:
 
     def types(self, path: str) -> list[str]:
         """The types of items that versions or parts with this path have; see ids.py."""
-        holders = [library for library in self._known_libraries() if library.holds(path)]
+        holders = holding(path, self.known_libraries())
         return list(dict.fromkeys(one for library in holders for one in TYPES_IN.get(library.type, TYPES)))
 
     def why_never(self, path: str) -> str:
         """Why no library ever makes an item of a file, by its name, for the end of a sentence; "" if one may."""
-        roots = [root for library in self._known_libraries() for root in library.roots(path)]
+        roots = [root for library in self.known_libraries() for root in library.roots(path)]
         reasons = [why_never(path, root, self.version()) for root in roots]
         return reasons[0] if reasons and all(reasons) else ""
 
-    def _known_libraries(self) -> Sequence[Library]:
+    def known_libraries(self) -> Sequence[Library]:
+        """The libraries; none if the server doesn't tell them."""
         try:
             return self.libraries.get()
         except DeliveryFailed:

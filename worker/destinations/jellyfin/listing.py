@@ -6,12 +6,11 @@ video it keeps a number and the id. The item itself is read by its id, which sho
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable
 from uuid import UUID
 
-from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
+from stash_courier.worker.destinations.jellyfin.api import JellyfinApi, pages
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
 from stash_courier.worker.destinations.media.places import file_name, path_key
 
@@ -71,22 +70,15 @@ class Listing:
         began = self._clock()
         ids: dict[int, bytes] = {}
         named: list[str] = []
-        seen: set[bytes] = set()
-        for start in itertools.count(0, PAGE):
-            page = self._api.page(start)
-            before = len(seen)
-            for item in page:
-                own = UUID(item["Id"]).bytes
-                if own not in seen and isinstance(path := item.get("Path"), str):
-                    key = hash(path_key(path))
-                    ids[key] = ids.get(key, b"") + own
-                    if self._names and file_name(path).casefold() in self._names:
-                        named.append(path)
-                seen.add(own)
-            if page and isinstance(page[0].get("Path"), str):
-                self._look(page[0])
-            if len(page) < PAGE or len(seen) == before:
-                break
+        for page in pages(self._api.page):
+            items = [item for item in page if isinstance(item.get("Path"), str)]
+            for item in items:
+                path, key = item["Path"], hash(path_key(item["Path"]))
+                ids[key] = ids.get(key, b"") + UUID(item["Id"]).bytes
+                if self._names and file_name(path).casefold() in self._names:
+                    named.append(path)
+            for item in items[:1]:
+                self._look(item)
         self._ids, self._named = ids, named
         self._ended = self._clock()
         self._took = self._ended - began

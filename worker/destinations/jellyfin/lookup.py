@@ -1,4 +1,4 @@
-"""Finds Jellyfin's items by their exact path. Reads only.
+"""Finds Jellyfin's items by their exact path. Changes nothing, but see ``Lookup._sources``.
 
 Jellyfin can't be searched by path. But an item's id can be computed from its path, so one request finds many
 items. If that finds nothing, the listing of all videos is asked; see listing.py.
@@ -31,6 +31,8 @@ LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing is believed that lacks 
 # The same once items were found by computed ids, so that a listing would hardly find others.
 RARELY_SECONDS = 3600.0
 HIDES_VERSIONS = (12, 0)  # from this version on, other versions of an item can't be asked for by id
+LINK = ".strm"  # a file that only names another one
+MOST_SOURCES = 10_000  # items whose media sources are remembered
 
 _Items = dict[str, list[JellyfinItem]]  # by path key
 
@@ -76,6 +78,7 @@ class Lookup:
         self._clock = clock
         self._lock = threading.Lock()
         self._prefetched: dict[str, tuple[float, list[JellyfinItem]]] = {}  # by path key: when, and the items
+        self._known_sources: dict[str, tuple[float, frozenset[str]]] = {}  # by id: until when, and the paths' keys
         self._computes = False  # an item had a computed id, so the others have one too
         self._lowers: bool | None = None  # whether the server lower-cases paths to compute ids; None: unknown
         self._listing = Listing(api, clock, lambda item: self._learn([item]))
@@ -223,16 +226,36 @@ class Lookup:
 
     def _is_version(self, path: str) -> bool:
         """Whether the server knows the file as another version of an item, which it hides from version 12 on."""
-        if self._version() < HIDES_VERSIONS:
-            return False
         real = self.real(path)
+        if self._version() < HIDES_VERSIONS or real.lower().endswith(LINK):
+            return False
         spellings = (False, True) if self._lowers is None and real != lower(real) else (bool(self._lowers),)
         shown = {path_key(path), path_key(real), path_key(self._substitutions.shown(real))}
         return any(
-            not shown.isdisjoint(map(path_key, self._api.source_paths(item_id)))
+            not shown.isdisjoint(self._sources(item_id))
             for lowered in spellings
             for item_id in computed_ids(real, lowered=lowered, types=self._types(real))
         )
+
+    def _sources(self, item_id: str) -> frozenset[str]:
+        """The keys of the paths of an item's versions; none if there is no such item.
+
+        When asked for them, Jellyfin refreshes an item that is a link or in which it knows no video
+        (MediaInfoHelper, MediaSourceManager). That takes back what isn't locked. So it isn't asked for links, and
+        its answer is believed for as long as a listing is.
+        """
+        with self._lock:
+            until, keys = self._known_sources.get(item_id, (0.0, frozenset()))
+        if self._clock() < until:
+            return keys
+        keys = frozenset(map(path_key, self._api.source_paths(item_id)))
+        if keys:  # else there was no item to refresh
+            with self._lock:
+                self._known_sources.pop(item_id, None)
+                self._known_sources[item_id] = (self._clock() + RARELY_SECONDS, keys)
+                if len(self._known_sources) > MOST_SOURCES:
+                    del self._known_sources[next(iter(self._known_sources))]
+        return keys
 
 
 def _first_own(

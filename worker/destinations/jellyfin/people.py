@@ -39,7 +39,7 @@ def some_hidden(people: Sequence[Entry], persons: Iterable[Entry]) -> bool:
     ``People`` leave out those whose person has another name now, or shares one with somebody else: names that make
     the same folder name have one person (DtoService.AttachPeople). ``/Persons`` has a person for each name in the
     cast (LibraryManager.GetPeopleItems, 10.8 to 12). So if somebody is hidden, it has a name that isn't shown, or
-    has one twice.
+    has one twice. From 10.9 on, both leave out a name without any person, and that isn't noticed here.
 
     Args:
         people: the item's ``People``.

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
 from stash_courier.worker.destinations.jellyfin.items import FIELDS, TagsAs
-from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
+from stash_courier.worker.destinations.media.settings import (
+    Collections,
+    Selection,
+    absent,
+    add_only,
+    address,
+    collections,
+    date_added,
+    key,
+    respect_locks,
+    selection,
+)
 from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
 HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
-
-Which = Literal["none", "studio", "groups", "both"]  # what becomes a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +43,17 @@ class Options:
         "by hand stays."
     )
     tags_as: TagsAs = choice(
-        "Tags as",
-        "What a scene's tags become in Jellyfin. After a change, what was written before stays there.",
+        "Tags become",
+        "What a scene's tags are in Jellyfin. What an earlier choice wrote stays. Of an item's genres, only those "
+        "that were added from here are removed.",
         {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
         unset="tags",
     )
-    respect_locks: bool = switch(
-        "Leave locked fields alone",
-        "A field that is locked in Jellyfin keeps its value, unless that value is the one that was last sent. An "
-        "item that is locked as a whole is left alone. Switched off, locks are ignored.",
-        on=True,
-        unset="on",
+    respect_locks: bool = respect_locks(
+        "Jellyfin",
+        "An item that is locked as a whole is left alone. Dates, rating and ids have no lock of their own.",
     )
-    date_added: bool = switch(
-        "Send the date added",
-        'Writes when Stash got a scene as Jellyfin\'s "Date added".',
-        unset="off, Jellyfin's own date stays",
-    )
+    date_added: bool = date_added("Jellyfin")
     images: bool = switch(
         "Send covers",
         "Sends a scene's cover as the primary image when it has changed. In a library that stores artwork beside "
@@ -64,18 +66,7 @@ class Options:
         "as folder.jpg or with the video's name and -poster.jpg, and replaces yours.",
         unset="off, these libraries get no covers",
     )
-    collections: Which = choice(
-        "Collections",
-        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
-        "Scenes are taken out only if they were added by Stash Courier, and no collection is deleted.",
-        {
-            "none": "None",
-            "studio": "One for each studio",
-            "groups": "One for each group",
-            "both": "For studios and groups",
-        },
-        unset="collections are left alone",
-    )
+    collections: Collections = collections("none", "collections are left alone")
     person_images: bool = switch(
         "Send images of performers",
         "Sends a performer's image to the person in Jellyfin who has none. Images are never replaced.",

@@ -7,12 +7,11 @@ many parts it has but not which.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 
-from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
-from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, has_parent, is_own
+from stash_courier.worker.destinations.jellyfin.api import JellyfinApi, pages
+from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, has_parent, is_own, several
 from stash_courier.worker.destinations.jellyfin.lookup import IDS_AT_ONCE
 from stash_courier.worker.destinations.media.places import same_path
 from stash_courier.worker.destinations.media.report import Kind, Shown
@@ -34,20 +33,14 @@ def stack(path: str) -> str:
 def shown(api: JellyfinApi) -> Iterator[Shown]:
     """All files, and what each is. Raises DeliveryFailed."""
     grouped: list[str] = []  # ids of items with several versions
-    seen: set[str] = set()
-    for start in itertools.count(0, PAGE):
-        page = api.page(start, FIELDS)
-        new = [item for item in page if item["Id"] not in seen]
+    for page in pages(lambda start: api.page(start, FIELDS)):
         shows_parents = any(map(has_parent, page))  # else nothing is known of parts and versions
-        seen = {item["Id"] for item in page}  # the listing may move between two pages, but not by more than one
-        for item in new:
+        for item in page:
             if isinstance(path := item.get("Path"), str) and not item.get("ExtraType"):
-                grouped += [item["Id"]] if _above_one(item.get("MediaSourceCount")) else []
+                grouped += [item["Id"]] if several(item, "MediaSourceCount") else []
                 # One of its own, or a part until it turns up among the versions.
                 kind: Kind = "own" if is_own(item) or not shows_parents else "part"
-                yield Shown(path, kind, stack(path) if _above_one(item.get("PartCount")) else "")
-        if len(page) < PAGE or not new:
-            break
+                yield Shown(path, kind, stack(path) if several(item, "PartCount") else "")
     for first in range(0, len(grouped), IDS_AT_ONCE):
         for item in api.sources(grouped[first : first + IDS_AT_ONCE]):
             yield from _versions(item)
@@ -59,7 +52,3 @@ def _versions(item: JellyfinItem) -> Iterator[Shown]:
         path = source.get("Path") if isinstance(source, dict) else None
         if isinstance(path, str) and not same_path(path, str(item.get("Path"))):
             yield Shown(path, "version")
-
-
-def _above_one(count: object) -> bool:
-    return isinstance(count, int) and count > 1

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from stash_courier.queue.failures import DeliveryFailed
-from stash_courier.queue.jobs import Scene
+from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.jellyfin import beside
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import (
@@ -19,13 +18,14 @@ from stash_courier.worker.destinations.jellyfin.items import (
     edit_for,
     known_as,
 )
+from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.people import some_hidden
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
-from stash_courier.worker.destinations.media.attempts import Attempts, Ours
-from stash_courier.worker.destinations.media.libraries import Cached, Library
+from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import COVER_BESIDE
+from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import added_at, wanted_state, would_change
@@ -46,26 +46,19 @@ class Written:
 class Writer:
     """Writes into the items of one server. Thread-safe."""
 
-    def __init__(
-        self,
-        server: Server,
-        api: JellyfinApi,
-        lookup: Lookup,
-        libraries: Cached[Sequence[Library]],
-        options: Options,
-    ) -> None:
+    def __init__(self, server: Server, api: JellyfinApi, lookup: Lookup, layout: Layout, options: Options) -> None:
         self._server = server
         self._api = api
         self._lookup = lookup
-        self._libraries = libraries
+        self._layout = layout
         self._options = options
         self._rules = EditRules(options.add_only, options.tags_as, options.respect_locks)
         self._attempts = Attempts()
 
-    def write(self, found: Found, scene: Scene, record: Record) -> Written:
+    def write(self, found: Found, delivery: Delivery, scene: Scene, record: Record) -> Written:
         """Sends the one item that was found, if it has to change."""
         (item,) = found.items
-        ours = self._attempts.ours(scene.id, record.fields)
+        ours = self._attempts.ours(delivery, record)
         if found.prefetched and self._edit(item, scene, ours).changes:
             # Most of the item is sent back, which would undo a change that was made in Jellyfin since it was read.
             now = self._lookup.reread(item)
@@ -76,14 +69,13 @@ class Writer:
         if edit.item_locked:
             return Written(item, record, edit.notes, locked=True)
         if edit.changes:
-            self._attempts.begin(scene.id, edit.fields)
+            self._attempts.begin(scene.id, edit.record.fields)
             self._api.update(edit.body)
-        notes = edit.notes | beside.nfo_notes(self._path(item), self._known_libraries())
+        notes = edit.notes | beside.nfo_notes(self._path(item), self._layout.known_libraries())
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
-        record = replace(record, fields={**record.fields, **edit.fields})
-        return Written(item, record, notes, takes_cover)
+        return Written(item, edit.record, notes, takes_cover)
 
     def end(self, scene_id: int) -> None:
         """The record of what was written is about to be stored."""
@@ -91,7 +83,7 @@ class Writer:
 
     def preview(self, item: JellyfinItem, scene: Scene, record: Record) -> list[str]:
         """Sentences: what a delivery would change, and what it would leave alone."""
-        edit = self._edit_shown(item, scene, record.fields.items())
+        edit = self._edit_shown(item, scene, Ours(record))
         return [*would_change(edit.changes), *self._left_alone(edit), *self._cover_place(item, edit)]
 
     def warnings(self, libraries: Sequence[Library]) -> list[str]:
@@ -121,28 +113,18 @@ class Writer:
         """What the server itself calls the item's file."""
         return self._lookup.real(item["Path"])
 
-    def _known_libraries(self) -> Sequence[Library]:
-        """The libraries; none if they can't be had, which no delivery depends on."""
-        try:
-            return self._libraries.get()
-        except DeliveryFailed:
-            return ()
-
     def _takes_cover(self, item: JellyfinItem) -> bool:
         """Whether a cover may be sent. Beside the media, it could replace the owner's."""
         options = self._options
         if not options.images or options.images_beside_media:
             return options.images
-        return not beside.image_beside(self._path(item), self._libraries.get())
+        return not beside.image_beside(self._path(item), self._layout.libraries.get())
 
     def _left_alone(self, edit: JellyfinEdit) -> Iterator[str]:
         switch = label(Options, "respect_locks")
         if edit.item_locked:
             yield f"The whole item is locked in Jellyfin, so it is left alone. {switch} decides that."
-        if edit.left:
-            yield (
-                f"Left alone, because they are locked in Jellyfin: {', '.join(edit.left)}. {switch} decides that."
-            )
+        yield from left_alone("Jellyfin", edit.left, switch)
         if edit.people_hidden:
             yield (
                 "Its people are left alone: Jellyfin hides somebody of the cast, who was probably renamed there. "
@@ -152,4 +134,4 @@ class Writer:
     def _cover_place(self, item: JellyfinItem, edit: JellyfinEdit) -> Iterator[str]:
         if self._options.images and not edit.item_locked:
             switch, on = label(Options, "images_beside_media"), self._options.images_beside_media
-            yield beside.image_place(self._path(item), self._libraries.get(), switch, on=on)
+            yield beside.image_place(self._path(item), self._layout.libraries.get(), switch, on=on)

@@ -25,6 +25,7 @@ from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
+ABSENT = (Failure.NOT_THERE_YET, Failure.NEVER_THERE)
 PROGRESS_FILES = 500
 
 
@@ -66,7 +67,14 @@ class MediaDestination(abc.ABC):
                 several items have it.
         """
         if scene is not None:
-            return self._update(delivery, scene, self._places(scene), Record.decode(record))
+            known = Record.decode(record)
+            try:
+                return self._update(delivery, scene, self._places(scene), known)
+            except DeliveryFailed as failed:
+                if record and failed.failure in ABSENT:
+                    # The item may come back as it was, with our locks, or be a new one without cover and lists.
+                    failed.record = Record(fields=known.fields).encode()
+                raise
         if where := places(delivery, None, self._path_map):  # else its last path is unknown
             self._delete(where)
         return Delivered()

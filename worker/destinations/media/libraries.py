@@ -53,6 +53,12 @@ def holding(path: str, libraries: Iterable[Library]) -> list[Library]:
     return [one for one in libraries if one.holds(path)]
 
 
+def holder(paths: Iterable[str], libraries: Iterable[Library]) -> Library | None:
+    """The first library that contains one of these paths of the server."""
+    paths = list(paths)
+    return next((one for one in libraries if any(map(one.holds, paths))), None)
+
+
 def described(libraries: Iterable[Library]) -> str:
     """Names and folders, for the owner."""
     return "; ".join(map(str, libraries)) or "none"

@@ -23,8 +23,9 @@ class Record:
 
     cover: str = ""  # digest of its cover, from covers.cover_digest(); "" if it has none from us
     fields: Mapping[str, str] = field(default_factory=dict)  # field → digest of the value that we last wrote
-    collections: tuple[str, ...] = ()  # ids (in Plex names) of the collections that we added it to
-    labels: tuple[str, ...] = ()  # of its labels in Plex, those that we added
+    # In Plex, names of the collections that we added it to. In Jellyfin, see jellyfin/collections.py.
+    collections: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # of its labels in Plex, or genres in Jellyfin, those that we added
 
     @classmethod
     def decode(cls, raw: bytes) -> Record:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.libraries import Library, holder
 from stash_courier.worker.destinations.media.places import Place, file_name, path_key, places
 from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
 from stash_courier.worker.fields import Fix
@@ -185,10 +185,8 @@ class Survey:
         return any(one.may_hold(self.rules.real(place.server)) for one in self.libraries for place in where)
 
     def _holder(self, where: Sequence[Place]) -> str:
-        paths = [self.rules.real(place.server) for place in where]
-        names = (one.name for one in self.libraries if any(map(one.holds, paths)))
-        name = next(names, "")
-        return f"Its library is {name}." if name else ""
+        library = holder((self.rules.real(place.server) for place in where), self.libraries)
+        return f"Its library is {library.name}." if library else ""
 
 
 def _digest(path: str) -> int:

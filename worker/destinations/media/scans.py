@@ -14,9 +14,12 @@ scan once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+from stash_courier.worker.destinations.media.places import folder_key
+
+NOTICE_SECONDS = 60.0  # from the last notice for a folder to its scan, in Jellyfin (LibraryMonitorDelay) and Emby
 APART_SECONDS = 120.0  # at least, between two requests for a folder
 SCAN_SECONDS = 15.0  # after which a scan that began should have found the new files of a folder
 KEPT_SECONDS = 3600.0  # how long a folder is remembered after the last request
@@ -100,3 +103,28 @@ class Scans:
         if now - self._tidied >= KEPT_SECONDS:
             self._tidied = now
             self._asked = {one: asked for one, asked in self._asked.items() if now - asked.ended < KEPT_SECONDS}
+
+
+class Notices:
+    """The notices of files to a Jellyfin or an Emby. Thread-safe.
+
+    Args:
+        notify: reports files as ``Created`` or ``Deleted``.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, notify: Callable[[str, Sequence[str]], None], clock: Callable[[], float]) -> None:
+        self._notify = notify
+        self._scans = Scans(clock, delay=NOTICE_SECONDS)
+
+    def created(self, paths: Sequence[str]) -> float:
+        """Has the folders of unknown files scanned. Returns seconds until it makes sense to look again."""
+        return min(self._scans.ask(folder_key(path), path, self._created) for path in paths)
+
+    def deleted(self, paths: Sequence[str]) -> None:
+        """Reports files that are gone, unless a pending scan of their folder sees that."""
+        if paths := [path for path in paths if not self._scans.is_pending(folder_key(path))]:
+            self._notify("Deleted", paths)
+
+    def _created(self, path: str) -> None:
+        self._notify("Created", [path])

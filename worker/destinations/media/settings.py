@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from stash_courier.worker import fields
@@ -22,6 +22,8 @@ EMPTY = "empty"  # "+empty": a field that is empty in Stash is emptied on the se
 PAGES = {"web", "index.html"}  # the last part of the address of a server's own page
 OWN_PATHS = {*PAGES, "library", "identity", "items", "system"}  # where the servers' own paths begin
 KEYS = {"x-plex-token", "x-emby-token", "api_key", "apikey"}  # parameters of pasted links
+
+Collections = Literal["none", "studio", "groups", "both"]  # what becomes a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,43 @@ def add_only(about: str) -> Any:
     """The switch that keeps what is on the server's lists."""
     return fields.switch(
         "Lists are only added to", about, unset="off, what is no longer in Stash is removed there"
+    )
+
+
+def respect_locks(name: str, more: str) -> Any:
+    """The switch that leaves what the owner locked alone. ``more``: what it says besides, in whole sentences."""
+    return fields.switch(
+        "Leave locked fields alone",
+        f"Leaves a field alone that is locked in {name}, unless its value came from here. {more} Switched off, "
+        "locks are ignored.",
+        on=True,
+        unset="on",
+    )
+
+
+def date_added(name: str) -> Any:
+    """The switch that sends when Stash got a scene."""
+    return fields.switch(
+        "Send the date added",
+        f"Writes when Stash got a scene as the date on which {name} says that it was added.",
+        unset=f"off, {name}'s own date stays",
+    )
+
+
+def collections(default: Collections, unset: str) -> Any:
+    """The field that says what becomes a collection."""
+    what = {
+        "none": "None",
+        "studio": "One for each studio",
+        "groups": "One for each group",
+        "both": "For studios and groups",
+    }
+    return fields.choice(
+        "Collections",
+        "Adds scenes to a collection for their studio or their groups. It is made if there is none of that name. "
+        "Scenes are taken out only if they were added from here, and no collection is deleted.",
+        {default: what[default], **what},
+        unset=unset,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.settings import Selection
+from stash_courier.worker.destinations.media.settings import Collections, Selection
 
 SHOWN = 80  # characters of a value in a line for a person
 
@@ -25,7 +25,6 @@ class State:
     studio: str | None = None
     performers: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
-    groups: tuple[str, ...] | None = None
     director: str | None = None
     rating: float | None = None  # above 0, up to 10; 0 means "empty it"
     ids: str | None = None  # the scene's id
@@ -51,7 +50,6 @@ def wanted_state(scene: Scene, selection: Selection) -> State:
         "studio": scene.studio.name if scene.studio else "",
         "performers": names(p.name for p in scene.performers),
         "tags": names(t.name for t in scene.tags),
-        "groups": names(g.name for g in scene.groups),
         "director": " ".join(scene.director.split()),
         "rating": (scene.rating100 or 0) / 10,
         "ids": str(scene.id),
@@ -62,6 +60,14 @@ def wanted_state(scene: Scene, selection: Selection) -> State:
         if name in selection.fields and (value or (selection.clear and name != "title"))
     }
     return State(**sent)  # type: ignore[arg-type]  # the table above has State's names and types
+
+
+def collection_names(scene: Scene, chosen: Collections) -> tuple[str, ...]:
+    """The names of the collections that a scene belongs to."""
+    found = [group.name for group in scene.groups] if chosen in {"groups", "both"} else []
+    if chosen in {"studio", "both"} and scene.studio is not None:
+        found.append(scene.studio.name)
+    return names(found)
 
 
 def added_at(scene: Scene) -> datetime | None:
@@ -96,6 +102,11 @@ def same_name(one: str | None, other: str | None) -> bool:
     return folded(one or "") == folded(other or "")
 
 
+def has_name(names: Iterable[str], name: str) -> bool:
+    """Whether a list has a name, in any case."""
+    return any(same_name(name, one) for one in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What to add to a list and to remove from it. False if there is nothing to do."""
@@ -105,6 +116,18 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
+
+    def removing_only(self, names: Sequence[str]) -> Change:
+        """The same, but of the names to remove only these."""
+        return Change(self.added, tuple(name for name in self.removed if has_name(names, name)))
+
+    def applied(self, current: Iterable[str]) -> list[str]:
+        """The list after the change."""
+        return [*(name for name in current if name not in self.removed), *self.added]
+
+    def added_by_us(self, before: Iterable[str], after: Sequence[str]) -> tuple[str, ...]:
+        """The names of the list after the change that we added, now or, as ``before`` says, earlier."""
+        return tuple(dict.fromkeys([*(name for name in before if has_name(after, name)), *self.added]))
 
 
 def list_change(current: Sequence[str], wanted: Sequence[str], *, add_only: bool, cased: bool = False) -> Change:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.libraries import Library, none_holds
+from stash_courier.worker.destinations.media.libraries import Library, holder, none_holds
 from stash_courier.worker.destinations.media.places import (
     Place,
     all_places,
@@ -79,9 +79,7 @@ def find_out(
     change = _best(by_files, missing, found, path_map, lambda one, path: _is_at(path, one.elsewhere))
     if not by_files:
         by_folders = [change for one in searched for _, change in _of_folders(one, libraries)]
-        change = _best(
-            by_folders, missing, found, path_map, lambda _, path: _holder([path], libraries) is not None
-        )
+        change = _best(by_folders, missing, found, path_map, lambda _, path: holder([path], libraries) is not None)
     examples: dict[str, str] = {}
     for one in missing:
         kind, why = _reason(one, libraries)
@@ -121,10 +119,10 @@ def _reason(one: Missing, libraries: Sequence[Library]) -> tuple[str, str]:
         folders = dict(reversed(_of_folders(one, libraries)))
         lines = [f"Its library {where}: {change} {_HELPS}." for where, change in folders.items()]
         return "outside", " ".join([outside, *lines[::-1]])
-    holder = _holder([place.server for place in one.where], libraries)
-    if holder is None:
+    library = holder([place.server for place in one.where], libraries)
+    if library is None:
         return "unknown", ""
-    return "scan", f"That folder is in the library {holder}, which has not scanned it yet."
+    return "scan", f"That folder is in the library {library}, which has not scanned it yet."
 
 
 def _of_files(one: Missing) -> list[tuple[str, Change]]:
@@ -186,11 +184,6 @@ def _fix(path_map: PathMap, change: Change) -> Fix:
 
 def _is_at(path: str, paths: Iterable[str]) -> bool:
     return any(same_path(path, one) for one in paths)
-
-
-def _holder(paths: Iterable[str], libraries: Sequence[Library]) -> Library | None:
-    paths = list(paths)
-    return next((one for one in libraries if any(one.holds(path) for path in paths)), None)
 
 
 def _part_to(name: str, path: str) -> str:

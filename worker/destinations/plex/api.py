@@ -129,32 +129,14 @@ class PlexApi(MediaApi):
         searched for. Without ``type`` some servers answer 500.
         """
         wanted = quote(max(name.split(","), key=len), safe="", errors="replace")
-        start, total = 0, 1
-        while start < total:
-            size = NEXT_PAGE if start else PAGE
-            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={size}"
-            answer = self._get(f"/library/sections/{section.key}/all?type={MOVIE}&file={wanted}&{page}")
-            found = self._container(answer)
-            rows = _rows(found.get("Metadata"))
-            for row in rows:
-                yield _item(row, section, whole=False)
-            start += len(rows)
-            size_of_all = found.get("totalSize")
-            total = size_of_all if isinstance(size_of_all, int) and rows else 0
+        for row in self._listing(section, f"&file={wanted}", PAGE):
+            yield _item(row, section, whole=False)
 
     def media(self, section: Section) -> Iterator[list[list[str]]]:
         """The files of each item of a library: of each of its versions, those of all parts."""
-        start, total = 0, 1
-        while start < total:
-            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={NEXT_PAGE}"
-            found = self._container(self._get(f"/library/sections/{section.key}/all?type={MOVIE}&{page}"))
-            rows = _rows(found.get("Metadata"))
-            for row in rows:
-                versions = [_rows(one.get("Part")) for one in _rows(row.get("Media"))]
-                yield [[_text(part.get("file")) for part in parts] for parts in versions]
-            start += len(rows)
-            size_of_all = found.get("totalSize")
-            total = size_of_all if isinstance(size_of_all, int) and rows else 0
+        for row in self._listing(section, "", NEXT_PAGE):
+            versions = [_rows(one.get("Part")) for one in _rows(row.get("Media"))]
+            yield [[_text(part.get("file")) for part in parts] for parts in versions]
 
     def read(self, items: Collection[PlexItem]) -> dict[str, PlexItem]:
         """The items that still exist, by key, with whole lists and their locks. One request."""
@@ -187,6 +169,18 @@ class PlexApi(MediaApi):
     def upload_poster(self, item: PlexItem, image: bytes) -> None:
         """Uploads a poster, which becomes the item's selected one."""
         self._write("POST", f"/library/metadata/{self._id(item)}/posters", image)
+
+    def _listing(self, section: Section, query: str, first: int) -> Iterator[Mapping[str, object]]:
+        """The items of a listing. ``first``: how many the first request asks for."""
+        start, size, total = 0, first, 1
+        while start < total:
+            page = f"X-Plex-Container-Start={start}&X-Plex-Container-Size={size}"
+            answer = self._get(f"/library/sections/{section.key}/all?type={MOVIE}{query}&{page}")
+            found = self._container(answer)
+            rows = _rows(found.get("Metadata"))
+            yield from rows
+            start, size, total_size = start + len(rows), NEXT_PAGE, found.get("totalSize")
+            total = total_size if isinstance(total_size, int) and rows else 0
 
     def _id(self, item: PlexItem) -> str:
         """The item's ratingKey, checked.

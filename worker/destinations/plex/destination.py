@@ -16,10 +16,10 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media.api import still_there, vanished
-from stash_courier.worker.destinations.media.attempts import Attempts
 from stash_courier.worker.destinations.media.base import MediaDestination
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
+from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.places import Place, places, same_path
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Shown
@@ -70,9 +70,7 @@ class Plex(MediaDestination):
             if scene is not None:
                 wanted[delivery.row_id] = wanted_for(scene, self._options)
                 lookups[delivery.row_id] = (scene.id, places(delivery, scene, self._path_map))
-        self._finder.prepare(
-            lookups, lambda row_id, item: needs_whole(item, wanted[row_id], self._rules, Record())
-        )
+        self._finder.prepare(lookups, lambda row_id, item: needs_whole(item, wanted[row_id], self._rules))
 
     def deliver(self, delivery: Delivery, scene: Scene | None, record: bytes = b"") -> Delivered:
         """Updates the scene's item. For a deleted scene only a scan of its folder is started."""
@@ -91,14 +89,14 @@ class Plex(MediaDestination):
             failed.message += self._libraries.no_series(where)
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
-        wanted = wanted_for(scene, self._options)
-        item = self._read_if_needed(item, wanted, record)
+        wanted, ours = wanted_for(scene, self._options), self._attempts.ours(delivery, record)
+        item = self._read_if_needed(item, wanted, ours)
         if not _is_of(item, where):
             return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
-        edit = edit_for(item, wanted, self._rules, record, self._attempts.ours(scene.id, record.fields))
+        edit = edit_for(item, wanted, self._rules, ours)
         if edit:
             self._attempts.begin(scene.id, edit.record.fields)
-            self._apply(item, wanted, edit, record)
+            self._apply(item, wanted, edit, ours)
         record, left = self._poster(delivery, scene, item, edit.record)
         self._attempts.end(scene.id)
         notes = frozenset({LOCKED_FIELDS} if edit.left or left else ())
@@ -108,8 +106,8 @@ class Plex(MediaDestination):
         for folder, section in self._folders(where).values():
             self._api.scan(section, folder)
 
-    def _read_if_needed(self, item: PlexItem, wanted: Wanted, record: Record) -> PlexItem:
-        return self._read(item) if needs_whole(item, wanted, self._rules, record) else item
+    def _read_if_needed(self, item: PlexItem, wanted: Wanted, ours: Ours) -> PlexItem:
+        return self._read(item) if needs_whole(item, wanted, self._rules, ours) else item
 
     def _read(self, item: PlexItem) -> PlexItem:
         read = self._api.read([item]).get(item.key)
@@ -117,7 +115,7 @@ class Plex(MediaDestination):
             raise vanished(self._server, str(item))
         return read
 
-    def _apply(self, item: PlexItem, wanted: Wanted, edit: PlexEdit, record: Record) -> None:
+    def _apply(self, item: PlexItem, wanted: Wanted, edit: PlexEdit, ours: Ours) -> None:
         """Sends the edit, repeatedly if the server executes only one removal per request."""
         if edit.rating is not None:
             self._api.rate(item, edit.rating)
@@ -128,7 +126,7 @@ class Plex(MediaDestination):
             if len(edit.removals) < 2:
                 return
             item = self._read(item)
-            rest = edit_for(item, wanted, rules, record)
+            rest = edit_for(item, wanted, rules, ours)
             if not rest.removals:
                 return
             if len(rest.removals) >= len(edit.removals):
@@ -184,7 +182,7 @@ class Plex(MediaDestination):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
         return self._finder.find(scene.id, where) is not None
 
-    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:  # noqa: ARG002
+    def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         item = self._finder.find(scene.id, where)
         if item is None:
             return []  # removed a moment ago
@@ -197,9 +195,11 @@ class Plex(MediaDestination):
                 f'one, {item.files[0]}, is. "Split Apart" in Plex gives each file an item of its own.',
             ]
         wanted = wanted_for(scene, self._options)
-        item = self._read_if_needed(item, wanted, Record())
-        edit = edit_for(item, wanted, self._rules, Record())
-        return [found, *would_change(edit.changes), *_left_alone(edit)]
+        ours = Ours(record)
+        item = self._read_if_needed(item, wanted, ours)
+        edit = edit_for(item, wanted, self._rules, ours)
+        left = left_alone("Plex", edit.left, label(Options, "respect_locks"))
+        return [found, *would_change(edit.changes), *left]
 
     def _shown(self) -> Iterator[Shown]:
         for section in self._libraries.get():
@@ -213,14 +213,6 @@ class Plex(MediaDestination):
             for name in names:
                 for item in self._api.files_named(section, name):
                     yield from item.files
-
-
-def _left_alone(edit: PlexEdit) -> Iterator[str]:
-    if edit.left:
-        yield (
-            f"Locked in Plex, and left alone unless their values came from here: {', '.join(edit.left)}. "
-            f"{label(Options, 'respect_locks')} decides that."
-        )
 
 
 def _is_of(item: PlexItem, where: Sequence[Place]) -> bool:

@@ -1,9 +1,4 @@
-"""The edit that writes a scene's fields to a Plex item: only what differs, with removals, locked. Pure.
-
-Plex's own refresh leaves locked fields alone, but an edit overwrites them, so respecting an owner's locks is up to
-us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if it
-still has the value that we last wrote, or the one that we would write now.
-"""
+"""The edit that writes a scene's fields to a Plex item: only fields that differ, with removals, locked. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.attempts import Ours
+from stash_courier.worker.destinations.media.ours import NOTHING, Ours
 from stash_courier.worker.destinations.media.record import Record, digest
-from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_name, same_text
+from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_text
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem, Role
 from stash_courier.worker.destinations.plex.wanted import Wanted
 
@@ -60,28 +55,27 @@ class PlexEdit:
         return bool(self.parameters) or self.rating is not None
 
 
-def needs_whole(item: PlexItem, wanted: Wanted, rules: Rules, record: Record) -> bool:
+def needs_whole(item: PlexItem, wanted: Wanted, rules: Rules, ours: Ours = NOTHING) -> bool:
     """Whether an item from a listing has to be read: a list may have been cut, or an edit depends on its locks."""
     if item.whole:
         return False
     return (
         "labels" in wanted.lists  # it isn't known whether listings show them
         or any(len(item.lists[LISTS[what]]) >= SHOWN for what in wanted.lists)
-        or bool(edit_for(item, wanted, rules, record))
+        or bool(edit_for(item, wanted, rules, ours))
     )
 
 
-def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record, ours: Ours = ()) -> PlexEdit:
+def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, ours: Ours = NOTHING) -> PlexEdit:
     """The edit that turns a whole item into the wanted one.
 
     Args:
         item: as it was read.
         wanted: the scene's values.
         rules: how they are written.
-        record: what the item has from us.
-        ours: fields and digests of values that it may have from us; those of the record if there are no others.
+        ours: what the item may have from us.
     """
-    editor = _Editor(item, rules, record, ours or record.fields.items())
+    editor = _Editor(item, rules, ours)
     for what in SCALARS:
         if what in wanted.scalars:
             editor.write_scalar(what, wanted.scalars[what])
@@ -96,10 +90,10 @@ def edit_for(item: PlexItem, wanted: Wanted, rules: Rules, record: Record, ours:
 class _Editor:
     """Makes an edit, field by field."""
 
-    def __init__(self, item: PlexItem, rules: Rules, record: Record, ours: Ours) -> None:
+    def __init__(self, item: PlexItem, rules: Rules, ours: Ours) -> None:
+        record = ours.record
         self._item = item
         self._rules = rules
-        self._record = record
         self._ours = ours
         self._fields = dict(record.fields)
         self._added = {"labels": record.labels, "collections": record.collections}
@@ -108,14 +102,14 @@ class _Editor:
     def edit(self) -> PlexEdit:
         """The edit as far as it got."""
         labels, collections = self._added["labels"], self._added["collections"]
-        self._edit.record = replace(self._record, fields=self._fields, labels=labels, collections=collections)
+        self._edit.record = replace(self._ours.record, fields=self._fields, labels=labels, collections=collections)
         return self._edit
 
     def write_scalar(self, what: str, wanted: str) -> None:
         name = SCALARS[what]
         current = self._item.scalars.get(name, "")
         if same_text(current, wanted):
-            self._fields[what] = digest(wanted)
+            self._is_right(what, current)
         elif not self._is_owners(what, name, current):
             self._change(what, name, current, wanted, {f"{name}.value": wanted})
 
@@ -125,11 +119,11 @@ class _Editor:
         change = self._list_change(what, current, wanted)
         if not change:
             if wanted or not self._is_added_to(what):
-                self._fields[what] = digest(current)
+                self._is_right(what, current)
             return
         if self._is_owners(what, name, current):
             return
-        after = [*(tag for tag in current if tag not in change.removed), *change.added]
+        after = change.applied(current)
         # All names, not only the new ones: a list that is sent replaces the item's. So python-plexapi's
         # ``editTags`` sends them all, and its pull request 151 says why.
         entries = _cast(self._item, change) if what == "performers" else _tags(name, after)
@@ -139,8 +133,7 @@ class _Editor:
         self._edit.removals += change.removed
         self._change(what, name, current, after, entries)
         if what in SHARED:
-            known = (one for one in self._added[what] if _has(after, one))
-            self._added[what] = tuple(dict.fromkeys([*known, *change.added]))
+            self._added[what] = change.added_by_us(self._added[what], after)
 
     def write_rating(self, wanted: float) -> None:
         """Stars have no lock."""
@@ -151,9 +144,7 @@ class _Editor:
 
     def _list_change(self, what: str, current: Sequence[str], wanted: Sequence[str]) -> Change:
         change = list_change(current, wanted, add_only=self._rules.add_only)
-        if what not in SHARED:
-            return change
-        return Change(change.added, tuple(name for name in change.removed if _has(self._added[what], name)))
+        return change.removing_only(self._added[what]) if what in SHARED else change
 
     def _is_added_to(self, what: str) -> bool:
         return what in SHARED or (what in LISTS and self._rules.add_only)
@@ -164,11 +155,15 @@ class _Editor:
             return False
         # A list that is only added to has names of the owner, so its value says nothing. There a lock that was set
         # before our first edit is the owner's.
-        ours = {value for known, value in self._ours if known == what}
-        if digest(current) in ours or (ours and self._is_added_to(what)):
+        if self._ours.wrote(what, current) or (self._ours.wrote_any(what) and self._is_added_to(what)):
             return False
         self._edit.left.append(what)
         return True
+
+    def _is_right(self, what: str, current: object) -> None:
+        """A field already has the scene's value, which may be ours from now on."""
+        if self._ours.accepts(what, current):
+            self._fields[what] = digest(current)
 
     def _change(self, what: str, name: str, before: object, after: object, parameters: Mapping[str, str]) -> None:
         self._edit.parameters |= {**parameters, f"{name}.locked": "1"}
@@ -187,10 +182,6 @@ def _cast(item: PlexItem, change: Change) -> dict[str, str]:
     for n, one in enumerate([*kept, *map(Role, change.added)]):
         entries |= one.parameters(n)
     return entries
-
-
-def _has(names: Sequence[str], name: str) -> bool:
-    return any(same_name(name, one) for one in names)
 
 
 def _same_number(current: str, wanted: float) -> bool:

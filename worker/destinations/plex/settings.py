@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.worker.connections.model import Absent
-from stash_courier.worker.destinations.media.settings import Selection, absent, add_only, address, key, selection
+from stash_courier.worker.destinations.media.settings import (
+    Collections,
+    Selection,
+    absent,
+    add_only,
+    address,
+    collections,
+    date_added,
+    key,
+    respect_locks,
+    selection,
+)
 from stash_courier.worker.fields import choice, switch, text
 from stash_courier.worker.http.addresses import Target
 
@@ -17,7 +28,6 @@ HELP = "Writes each scene's fields to its item in Plex. Tested against a simulat
 FIELDS = ("title", "details", "date", "studio", "performers", "tags", "groups", "director", "rating")
 
 TagsAs = Literal["genres", "labels", "both"]
-Collections = Literal["groups", "studio", "both", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +51,13 @@ class Options:
         {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"},
         unset="genres",
     )
-    collections: Collections = choice(
-        "Collections",
-        "Adds scenes to a collection for their groups or their studio. Scenes are taken out only if they were "
-        "added from here, and no collection is deleted.",
-        {
-            "groups": "One for each group",
-            "studio": "One for each studio",
-            "both": "For groups and studios",
-            "none": "None",
-        },
-        unset="one for each group",
-    )
+    collections: Collections = collections("groups", "one for each group")
     add_only: bool = add_only(
         "Adds tags, performers and director to an item in Plex and removes none. What was added there by hand "
         "stays."
     )
-    respect_locks: bool = switch(
-        "Leave locked fields alone",
-        "Leaves a field alone that is locked in Plex, unless its value came from here, and a locked poster. "
-        "Switched off, locked fields are overwritten.",
-        on=True,
-        unset="on",
-    )
-    date_added: bool = switch(
-        "Send the date added",
-        "Writes when Stash got a scene as the date on which Plex says that it was added.",
-        unset="off, Plex's own date stays",
-    )
+    respect_locks: bool = respect_locks("Plex", "A locked poster is left alone, too.")
+    date_added: bool = date_added("Plex")
     images: bool = switch(
         "Send covers",
         "Sends a scene's cover as the poster when it has changed.",

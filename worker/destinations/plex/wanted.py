@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.state import State, added_at, names, wanted_state
+from stash_courier.worker.destinations.media.state import State, added_at, collection_names, names, wanted_state
 from stash_courier.worker.destinations.plex.settings import Options
 
 
@@ -65,11 +65,6 @@ def _date_added(scene: Scene) -> str | None:
 def _collections(scene: Scene, options: Options) -> tuple[str, ...] | None:
     """Also empty: what we added is taken out when the scene has left its groups."""
     chosen = options.collections
-    of_groups = chosen in {"groups", "both"} and "groups" in options.skip_fields.fields
-    of_studio = chosen in {"studio", "both"}
-    if not of_groups and not of_studio:
-        return None
-    found = [group.name for group in scene.groups] if of_groups else []
-    if of_studio and scene.studio is not None:
-        found.append(scene.studio.name)
-    return names(found)
+    if "groups" not in options.skip_fields.fields:
+        chosen = "studio" if chosen in {"studio", "both"} else "none"
+    return None if chosen == "none" else collection_names(scene, chosen)
