@@ -43,8 +43,10 @@ class Libraries(Cached[tuple[Section, ...]]):
 
     def why_never(self, path: str) -> str:
         """Why no library ever makes an item of a file, by its name, for the end of a sentence; "" if one may."""
-        known = [(root, section.scanner) for section in self._known() for root in section.roots(path)]
-        reasons = [why_never(path, root, scanner) for root, scanner in known]
+        holders = [section for section in self._known() if section.may_hold(path)]
+        if any(section.folders is None for section in holders):
+            return ""
+        reasons = [why_never(path, root, one.scanner) for one in holders for root in one.roots(path)]
         return reasons[0] if reasons and all(reasons) else ""
 
     def not_searched(self, path: str) -> str:
