@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.jobs import Attempt, Delivery
 from stash_courier.worker.connections.model import Absent, Policy
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS, Decision, decide
 from tests.support.media_samples import scene
@@ -32,11 +32,12 @@ def decided(
     retry_after: float | None = None,
     again_in: float | None = None,
     rng: float = 0.5,
+    now: float = NOW,
 ) -> Decision:
     return decide(
         job or delivery(),
         DeliveryFailed(failure, "it failed", retry_after=retry_after, again_in=again_in),
-        NOW,
+        now,
         held=held,
         policy=replace(POLICY, attempts=max_attempts),
         rng=lambda: rng,
@@ -137,25 +138,41 @@ def test_a_scene_whose_age_is_unknown_is_old() -> None:
     assert not replace(POLICY, absent="skip").waits_for(scene(created_at="yesterday"), NOW)
 
 
-def test_an_item_that_is_not_there_yet_has_two_hours() -> None:
-    """A media server has about two hours to scan a new file, then the scene becomes a dead letter."""
-    job, waited = delivery(), 0.0
-    while not (decision := decided(Failure.NOT_THERE_YET, job, max_attempts=1)).bury:
-        waited += decision.due - NOW
-        job = decision.delivery
-    assert waited == pytest.approx(sum(NOT_FOUND_SECONDS))
-    assert 100 * 60 < waited < 140 * 60
+def looked(job: Delivery, at: float, failure: Failure = Failure.NOT_THERE_YET) -> Delivery:
+    """The delivery after a failed attempt was recorded."""
+    return replace(job, history=(*job.history, Attempt(at, failure, "It failed.")))
+
+
+@pytest.mark.parametrize("rng", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("again_in", [None, 0.0, 0.4, 20.0, 65.0, 500.0])
+def test_an_item_that_is_not_there_yet_has_two_hours(again_in: float | None, rng: float) -> None:
+    """A media server has two hours to scan a new file, then the scene becomes a dead letter.
+
+    If it is known when to look again, that is done then.
+    """
+    job, now, looks = delivery(), NOW, 0
+    while not (
+        decision := decided(Failure.NOT_THERE_YET, job, again_in=again_in, max_attempts=1, rng=rng, now=now)
+    ).bury:
+        assert again_in is None or 0 <= decision.due - now - again_in <= 1.0 or now > NOW + 6000
+        job, now, looks = looked(decision.delivery, now), decision.due, looks + 1
+    assert 115 * 60 < now - NOW < 132 * 60
+    assert again_in is not None or looks < 15
     assert job.counted_attempts == 0
 
 
-@pytest.mark.parametrize("again_in", [0.0, 0.4, 20.0, 65.0, 500.0])
-def test_a_server_that_is_known_to_scan_later_is_asked_then(again_in: float) -> None:
-    """If it is known when to look again, that is done then, for the same two hours, and afterwards as usual."""
-    job, waited = delivery(), 0.0
-    while not (decision := decided(Failure.NOT_THERE_YET, job, again_in=again_in)).bury:
-        assert 0 <= decision.due - NOW - again_in <= 1.0
-        waited += decision.due - NOW
-        job = decision.delivery
-    assert waited == pytest.approx(sum(NOT_FOUND_SECONDS), abs=max(again_in, 1.0))
-    usual = decided(Failure.NOT_THERE_YET, delivery(not_found=100), again_in=None)
-    assert usual.due == NOW + NOT_FOUND_SECONDS[2]
+def test_buttons_do_not_shorten_the_two_hours() -> None:
+    """Attempts that a person causes come early. Only the time that has passed counts."""
+    job = delivery()
+    for n in range(200):
+        decision = decided(Failure.NOT_THERE_YET, job, now=NOW + n)
+        assert not decision.bury
+        job = looked(decision.delivery, NOW + n)
+
+
+def test_an_outage_does_not_shorten_the_two_hours() -> None:
+    """While the media server couldn't be asked, it had no chance. While no worker ran, little counts."""
+    job = looked(decided(Failure.NOT_THERE_YET).delivery, NOW)
+    away = looked(job, NOW + 9000, Failure.UNREACHABLE)
+    assert not decided(Failure.NOT_THERE_YET, away, now=NOW + 9030).bury
+    assert not decided(Failure.NOT_THERE_YET, job, now=NOW + 90_000).bury

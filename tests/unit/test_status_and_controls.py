@@ -113,8 +113,11 @@ def test_status_counts_what_was_left_alone(tmp_path: Path) -> None:
     answer = press(tmp_path, "status")
     (line,) = [line for line in answer["lines"] if "version or part of another item" in line]
     assert line.startswith("plex: Scenes that weren't written, because ")
-    assert ": 2. " in line
-    assert answer["destinations"][0]["notes"] == {"locked_item": 1, "shared_item": 2}
+    assert ": 2 (2, 3). " in line
+    assert answer["destinations"][0]["notes"] == {
+        "locked_item": {"count": 1, "scenes": [1]},
+        "shared_item": {"count": 2, "scenes": [2, 3]},
+    }
 
 
 def test_status_leaves_the_queue_of_a_newer_version_alone(tmp_path: Path) -> None:

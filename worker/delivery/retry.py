@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stash_courier.queue.failures import CLASSES, DeliveryFailed
+from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Policy
 
 # Seconds between attempts while a media server doesn't have the item, unless it is known when to look again.
 # Either it scans the file within these two hours, or the path map is wrong.
 NOT_FOUND_SECONDS = (30, 60, 120, 240, 480, 900, 1800, 3600)
+SHORTEST_JITTER, LONGEST_JITTER = 0.8, 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,12 @@ def decide(
             return Decision(True, tried, now)
         case "wait for scan":
             waits = scene is None or policy.waits_for(scene, now)
-            if not waits or tried.not_found >= sum(NOT_FOUND_SECONDS):
+            waited = replace(tried, not_found=max(tried.not_found + _since_last_look(tried, now), 1))
+            if not waits or waited.not_found >= sum(NOT_FOUND_SECONDS):
                 skip = policy.absent == "skip"
-                return Decision(not skip, tried, now, skip)
-            return _until_scanned(tried, error, now, rng)
+                return Decision(not skip, waited, now, skip)
+            seconds = _until_next_look(waited.not_found, error.again_in, rng)
+            return Decision(False, waited, now + max(seconds, error.retry_after or 0.0))
         case "give up":
             skip = policy.absent == "skip"
             return Decision(not skip, tried, now, skip)
@@ -82,18 +85,30 @@ def decide(
             return later(tried, policy.schedule, tried.attempts)
 
 
-def _until_scanned(tried: Delivery, error: DeliveryFailed, now: float, rng: Callable[[], float]) -> Decision:
-    """Lets a delivery wait until its file may have been scanned."""
-    if error.again_in is None:
-        ends = itertools.accumulate(NOT_FOUND_SECONDS)
-        seconds = next(n for n, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if tried.not_found < end)
-        spread = seconds * jitter(rng)
-    else:
-        spread = seconds = max(math.ceil(error.again_in), 1)
-    waiting = replace(tried, not_found=tried.not_found + seconds)
-    return Decision(False, waiting, now + max(spread, error.retry_after or 0.0))
+def _since_last_look(delivery: Delivery, now: float) -> int:
+    """Seconds since the media server was last asked for the item; 0 if it couldn't be asked meanwhile.
+
+    Attempts that a person caused come early, so only time that has passed counts. While no worker ran, nothing was
+    asked, so no more counts than the longest wait.
+    """
+    last = delivery.history[-1] if delivery.not_found and delivery.history else None
+    if last is None or last.failure != Failure.NOT_THERE_YET:
+        return 0
+    return math.ceil(min(max(now - last.at, 0.0), LONGEST_JITTER * NOT_FOUND_SECONDS[-1]))
+
+
+def _until_next_look(waited: int, again_in: float | None, rng: Callable[[], float]) -> float:
+    """Seconds until the media server is asked again for an item that it has lacked for ``waited`` seconds."""
+    left = max(sum(NOT_FOUND_SECONDS) - waited, NOT_FOUND_SECONDS[0])
+    if again_in is not None:
+        return min(max(math.ceil(again_in), 1), left)
+    ends = itertools.accumulate(NOT_FOUND_SECONDS)
+    step = next(
+        (n for n, end in zip(NOT_FOUND_SECONDS, ends, strict=True) if waited < SHORTEST_JITTER * end), left
+    )
+    return min(step, left) * jitter(rng)
 
 
 def jitter(rng: Callable[[], float]) -> float:
     """A factor that spreads waits by 20 percent in both directions. ``rng`` gives numbers in [0, 1)."""
-    return 0.8 + 0.4 * rng()
+    return SHORTEST_JITTER + (LONGEST_JITTER - SHORTEST_JITTER) * rng()

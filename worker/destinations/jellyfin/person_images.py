@@ -16,7 +16,7 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Named
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
-from stash_courier.worker.destinations.media.state import names
+from stash_courier.worker.destinations.media.state import folded
 from stash_courier.worker.stash.covers import Cover, image_type
 
 log = logging.getLogger(__name__)
@@ -139,4 +139,4 @@ def _persons(item: JellyfinItem) -> dict[str, tuple[str, object]]:
 
 
 def _key(name: object) -> str:
-    return next(iter(names([str(name or "")])), "").casefold()
+    return folded(str(name or ""))
