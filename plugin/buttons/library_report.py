@@ -114,8 +114,7 @@ def _compare(
         return {"id": connection.id, "name": name, "error": failed.message, "groups": []}
     filtered = f"Left out by filters: {scenes.left_out:,}." if scenes.left_out else ""
     context.report.say(joined(f"{name}: scenes compared: {found.total:,}.", filtered))
-    server = destinations.kinds()[connection.entry.kind].NAME.partition(" (")[0]
-    groups = [_group(context, found, group, connection, server) for group in GROUPS if found.counts[group]]
+    groups = [_group(context, found, group, connection) for group in GROUPS if found.counts[group]]
     return {
         "id": connection.id,
         "name": name,
@@ -126,12 +125,12 @@ def _compare(
     }
 
 
-def _group(
-    context: Context, found: LibraryReport, group: Group, connection: Connection, server: str
-) -> dict[str, object]:
+def _group(context: Context, found: LibraryReport, group: Group, connection: Connection) -> dict[str, object]:
     """Reports one group in a line, and returns its facts."""
     what, how = TEXTS[group]
-    advice = how.replace("{server}", server)
+    kind = destinations.kinds()[connection.entry.kind]
+    advice = how.replace("{server}", kind.NAME.partition(" (")[0])
+    advice = advice.replace("{versions}", destinations.versions_advice(connection.entry.kind))
     if group in OUTSIDE and found.fix is not None:
         advice = f"{advice} Suggestion: {found.fix.label}."
     line = f"{connection.entry.name}: {what[0].lower()}{what[1:]}: {found.counts[group]:,}. {advice}".rstrip()
@@ -154,8 +153,9 @@ def _with_examples(line: str, examples: Sequence[Example]) -> str:
     """The line with as many examples as it has room for."""
     line += " Examples:"
     for n, one in enumerate(examples):
-        where = flat(one.server) or "no file"
-        example = f"{';' if n else ''} scene {one.scene_id} ({joined(f'{where}.' if one.why else where, one.why)})"
+        where = f'"{flat(one.server)}"' if one.server else "no file"
+        why = f"({flat(one.why)})" if one.why else ""
+        example = f"{';' if n else ''} scene {one.scene_id}: {joined(where, why)}"
         if n and len(line) + len(example) >= LONGEST:
             break
         line += example

@@ -13,7 +13,7 @@ from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.claims import REMOVED_SECONDS
-from stash_courier.worker.destinations import Loaded, field_label
+from stash_courier.worker.destinations import Loaded, field_label, versions_advice
 from stash_courier.worker.destinations.media import notes
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
@@ -166,7 +166,7 @@ def _noted(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Standing
     entry = None if loaded is None else loaded.entries.get(name)
     kind, values = (entry.kind, entry.values) if entry else ("", {})
     noted = snapshot.notes.get(name, {})
-    remarks = notes.sentences(noted, lambda key: field_label(kind, key, values))
+    remarks = notes.sentences(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
     return replace(one, absent=snapshot.absent.get(name, 0), notes=noted, remarks=tuple(remarks))
 
 

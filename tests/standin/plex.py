@@ -61,6 +61,7 @@ class Library:
     title: str
     locations: tuple[str, ...]
     type: str = "movie"  # includes "other videos"
+    scanner: str = "Plex Movie"
     items: list[Item] = field(default_factory=list)
 
 
@@ -263,6 +264,7 @@ def section(library: Library) -> Row:
         "key": library.key,
         "type": library.type,
         "title": library.title,
+        "scanner": library.scanner,
         "Location": [{"id": n, "path": path} for n, path in enumerate(library.locations, 1)],
     }
 

@@ -82,7 +82,7 @@ def test_only_what_is_in_the_library_counts() -> None:
 def test_what_is_wrong_is_named() -> None:
     """The reason names the part of the path that is wrong, and what to do."""
     assert '"-scene"' in why("x/a-scene.mp4")
-    assert why("x/a-scene.mp4").endswith("Rename the file")
+    assert why("x/a-scene.mp4").endswith(", so rename the file")
     assert '"clips"' in why("x/clips/a.mp4")
 
 

@@ -21,7 +21,11 @@ from tests.support.media_samples import scene
 
 FILMS = Library("Films", ("/films",))
 MAP = path_map([("/data/films", "/films"), ("/data/other", "/elsewhere")])
-RULES = Rules(never=lambda path: "It ends with -trailer." if path.endswith("-trailer.mp4") else "", stack=stack)
+RULES = Rules(
+    never=lambda path: "it ends with -trailer" if path.endswith("-trailer.mp4") else "",
+    not_searched=lambda path: "in the library Series" if path.startswith("/series/") else "",
+    stack=stack,
+)
 
 
 def survey(*paths: str, shown: tuple[Shown, ...] = (), rules: PathMap = MAP) -> LibraryReport:
@@ -48,6 +52,8 @@ def survey(*paths: str, shown: tuple[Shown, ...] = (), rules: PathMap = MAP) -> 
         ("/data/other/a.mp4", [], "outside"),
         ("/media/a.mp4", [], "no_rule"),
         ("/films/a.mp4", [], "not_scanned"),  # needs no rule
+        ("/series/a.mp4", [], "not_searched"),
+        ("/series/a.mp4", [Shown("/series/a.mp4", "own")], "own"),
     ],
 )
 def test_a_scene_is_in_one_group(path: str, shown: list[Shown], group: Group) -> None:
@@ -84,8 +90,8 @@ def test_there_are_ten_examples_with_reasons() -> None:
     assert len(found.examples["never"]) == EXAMPLES
     one, *_ = found.examples["never"]
     assert (one.scene_id, one.stash, one.server) == (1, "/data/films/0-trailer.mp4", "/films/0-trailer.mp4")
-    assert one.why == "It ends with -trailer."
-    assert [one.why for one in found.examples["not_scanned"]] == ["Its library is Films."] * 2
+    assert one.why == "it ends with -trailer"
+    assert [one.why for one in found.examples["not_scanned"]] == ["in the library Films"] * 2
 
 
 def test_a_missing_rule_is_suggested() -> None:

@@ -84,6 +84,19 @@ def test_notes_are_counted_in_sentences() -> None:
     assert not one.troubled
 
 
+@pytest.mark.parametrize(
+    ("kind", "own", "other"), [("jellyfin", "Home videos", "Split Apart"), ("plex", "Split Apart", "Home videos")]
+)
+def test_advice_is_the_servers_own(kind: str, own: str, other: str) -> None:
+    """What makes versions items of their own differs; what only looks like a part needs another name in both."""
+    server = Entry(HOOK, HOOK, kind)
+    (one,) = standings.standings(seen(notes={HOOK: {"shared_item": Noted(1, (3,))}}), loaded(server))
+    (remark,) = one.remarks
+    assert own in remark
+    assert other not in remark
+    assert "Rename what is no part" in remark
+
+
 def test_skipped_scenes_are_counted() -> None:
     """The owner reads how many scenes a media server doesn't have."""
     (one,) = standings.standings(seen(absent={HOOK: 1900}), loaded(entry()))

@@ -6,7 +6,7 @@ clock)``, which returns the destination of a connection. The folder's name is th
 
 ``settings`` may also have ``check(options, values)``, the problems that concern several fields;
 ``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for
-a form; ``hides_address(values)`` and ``is_message(values)``.
+a form; ``hides_address(values)`` and ``is_message(values)``; and ``VERSIONS``, see ``versions_advice``.
 """
 
 from __future__ import annotations
@@ -301,6 +301,11 @@ def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
     """The label of a connection's field, quoted; an unknown field as it is."""
     known = [*fields.of(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
     return next((f'"{one.label}"' for one in known if one.key == key), f'"{key}"')
+
+
+def versions_advice(kind: str) -> str:
+    """How versions of an item become items of their own on a kind of media server; "" if that isn't known."""
+    return str(getattr(kinds().get(kind), "VERSIONS", ""))
 
 
 def make(

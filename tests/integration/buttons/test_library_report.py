@@ -88,7 +88,15 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
     assert not (buttons.folder / files.QUEUE_DB).exists()
     lines = pressed.output["lines"]
     assert lines[0] == "Living room: scenes compared: 8."
-    assert any('one-scene.mp4. Jellyfin takes a file whose name ends with "-scene"' in line for line in lines)
+    (never,) = [line for line in lines if "never on the server" in line]
+    assert never.endswith(
+        'Rename or move these files. Examples: scene 7: "/films/Anna/one-scene.mp4" (Jellyfin takes a file whose '
+        'name ends with "-scene" for an extra of a film, so rename the file).'
+    )
+    assert any('scene 6: "/films/Anna/late.mp4" (in the library Films).' in line for line in lines)
+    (versions,) = [line for line in lines if "versions of another item" in line]
+    assert 'library of type "Home videos and photos"' in versions
+    assert "Split Apart" not in versions
     assert "Living room: on the server as items of their own: 3." in lines
     assert any("not scanned yet: 1. Scan their library in Jellyfin." in line for line in lines)
     assert pressed.progress == sorted(pressed.progress)
@@ -138,10 +146,50 @@ def test_plex_gives_versions_and_parts(stash: StandInStash, buttons: Buttons) ->
         server.add(films, "/films/Anna/one.mp4")
         server.add(films, "/films/Zoe/Zoe - Beach.mp4", "/films/Zoe/Zoe - City.mp4")
         connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN))
-        (found,) = buttons.press("library_report").output["connections"]
+        pressed = buttons.press("library_report")
         assert not server.requests("PUT")
         assert server.scans == []
+    (found,) = pressed.output["connections"]
     assert groups(found) == {"own": 2, "version": 1, "not_scanned": 4, "no_rule": 1}
+    (versions,) = [line for line in pressed.output["lines"] if "versions of another item" in line]
+    assert '"Split Apart"' in versions
+    assert "Home videos" not in versions
+
+
+def test_plex_names_libraries_that_are_not_searched(stash: StandInStash, buttons: Buttons) -> None:
+    """A file in a library of another type, or in one that the owner left out, is not outside all libraries."""
+    libraries = (
+        plex.Library("1", "Films", ("/films/Anna",)),
+        plex.Library("2", "Private", ("/films/Zoe",)),
+        plex.Library("3", "Series", ("/films/Long",), "show"),
+    )
+    with plex.Plex(*libraries) as server:
+        connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN, libraries="Films"))
+        pressed = buttons.press("library_report")
+    (found,) = pressed.output["connections"]
+    assert groups(found) == {"not_scanned": 3, "not_searched": 4, "no_rule": 1}
+    (line,) = [line for line in pressed.output["lines"] if "scene 4" in line]
+    assert (
+        'scene 2: "/films/Zoe/Zoe - Beach.mp4" (in the library Private, which is not named in "Libraries")' in line
+    )
+    assert (
+        '"/films/Long/Long part1.mp4" (in the library Series of the type TV shows, which is not supported)' in line
+    )
+    assert "Path map" not in line
+
+
+def test_plex_never_shows_some_names(stash: StandInStash, buttons: Buttons) -> None:
+    """What the scanner of a library leaves out isn't waited for, and the report says why."""
+    for name in (".hidden.mp4", "@eaDir/a.mp4"):
+        stash.add_scene(f"/media/films/Anna/{name}")
+    films = plex.Library("1", "Films", ("/films",), scanner="Plex Video Files Scanner")
+    with plex.Plex(films) as server:
+        connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN))
+        (found,) = buttons.press("library_report").output["connections"]
+        assert groups(found) == {"never": 3, "not_scanned": 6, "no_rule": 1}
+        films.scanner = "Plex Movie"  # what that one leaves out isn't known
+        (found,) = buttons.press("library_report").output["connections"]
+        assert groups(found) == {"not_scanned": 9, "no_rule": 1}
 
 
 def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None:

@@ -11,6 +11,7 @@ from stash_courier.queue.jobs import SceneFile
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.support.plex import DESTROY, PATH, SCENE, UPDATE, Make, failure
+from tests.support.steps import tried
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -93,6 +94,33 @@ def test_a_path_outside_all_libraries(server: Server, plex: Make) -> None:
     assert "None of the searched libraries contains that folder: Films (/media)" in failed.message
     assert server.scans == []
     assert server.lookups == []
+
+
+@pytest.mark.parametrize("name", [".one.mkv", "@eaDir/one.mkv", "one-scene.mkv"])
+def test_a_name_that_is_never_an_item(server: Server, films: Library, plex: Make, name: str) -> None:
+    """What the library's scanner leaves out isn't waited for, unless Plex has it; the test says why."""
+    films.scanner = "Plex Video Files Scanner"
+    one = replace(SCENE, files=(SceneFile(f"/data/a/{name}", 1, 1.0, 1, 1),))
+    failed = failure(plex(), one)
+    assert failed.failure is Failure.NEVER_THERE
+    assert failed.notes == {"never_by_name"}
+    assert f"/media/a/{name}: Plex " in failed.message
+    assert server.scans == []
+    assert "It never will be: Plex " in tried(plex(), one)["scenes"].text
+    item = server.add(films, f"/media/a/{name}")
+    plex().deliver(UPDATE, one)
+    assert item.values["title"] == "A day"
+
+
+def test_such_a_name_beside_another_file(server: Server, films: Library, plex: Make) -> None:
+    """A scene with another file is waited for, and so is one in a library whose scanner isn't known."""
+    films.scanner = "Plex Video Files Scanner"
+    files = tuple(SceneFile(f"/data/{name}", 1, 1.0, 1, 1) for name in ("a/.one.mkv", "b/one.mkv"))
+    assert failure(plex(), replace(SCENE, files=files)).failure is Failure.NOT_THERE_YET
+    assert server.scans == [("3", "/media/b")]
+    films.scanner = "Plex Movie"
+    assert failure(plex(), replace(SCENE, files=files[:1])).failure is Failure.NOT_THERE_YET
+    assert server.scans[1:] == [("3", "/media/a")]
 
 
 def test_a_deleted_scene_only_starts_a_scan(server: Server, films: Library, plex: Make) -> None:

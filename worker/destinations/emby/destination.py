@@ -2,6 +2,10 @@
 
 It writes no fields, because how Emby accepts updates of tags and genres isn't verified. So Emby shows what it
 finds itself, for example in NFO files. The protocol is in api.py.
+
+Which names Emby never makes an item of isn't known, so all files are waited for. Its last public source leaves out
+folders such as ``@eaDir`` (CoreResolutionIgnoreRule.cs in MediaBrowser/Emby at 3cac4de), but no hidden files. It
+also leaves out files whose name begins with ``._``, but in 2025 they are reported as items (issue 3898 there).
 """
 
 from __future__ import annotations
@@ -49,14 +53,16 @@ class Emby(MediaDestination):
         """Makes Emby read the scene's file again."""
         found = self._find(scene.id, where)
         if found is None:
-            paths = [one.server for one in where]
-            raise self._absent(delivery, scene, where, lambda: self._notices.created(paths))
+            raise self._absent(delivery, scene, where)
         _, item = found
         # No notice: it would only make the server refresh the item too (FileRefresher.ProcessPathChanges in
         # MediaBrowser/Emby), and start the wait for a scan of its folder anew.
         with still_there(self._server, str(item)):
             self._api.refresh(item)
         return Delivered()
+
+    def _announce(self, where: Sequence[Place]) -> float:
+        return self._notices.created([one.server for one in where])
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._notices.deleted([one.server for one in where])

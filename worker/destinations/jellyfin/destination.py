@@ -20,7 +20,7 @@ from stash_courier.worker.destinations.jellyfin.items import known_as, several
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
-from stash_courier.worker.destinations.jellyfin.settings import Options
+from stash_courier.worker.destinations.jellyfin.settings import VERSIONS, Options
 from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
 from stash_courier.worker.destinations.media.api import still_there
@@ -31,7 +31,6 @@ from stash_courier.worker.destinations.media.places import (
     Place,
     ambiguous,
     file_name,
-    never_there,
     places,
 )
 from stash_courier.worker.destinations.media.record import Record
@@ -39,8 +38,6 @@ from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.scans import Notices
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.stash.covers import Cover
-
-ALONE = 'A library of type "Home videos and photos" gives each file an item of its own.'
 
 
 def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Jellyfin:
@@ -86,7 +83,7 @@ class Jellyfin(MediaDestination):
         if found.shared:
             return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
         if not found.items:
-            raise self._missing(delivery, scene, where)
+            raise self._absent(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
             written = self._writer.write(found, delivery, scene, record)
             if written.locked:
@@ -106,21 +103,11 @@ class Jellyfin(MediaDestination):
         record = replace(record, collections=collected.record)
         return Delivered(record.encode(), written.notes | collected.notes)
 
-    def _missing(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> DeliveryFailed:
-        """The failure for a scene that Jellyfin lacks, which it is asked to scan if it can become an item."""
-        never = self._by_name(where)
-        possible = [self._lookup.real(place.server) for place in where if place not in never]
-        if not possible:
-            return never_there(self._name, scene.id, never)
-        return self._absent(delivery, scene, where, lambda: self._notices.created(possible))
+    def _announce(self, where: Sequence[Place]) -> float:
+        return self._notices.created([self._lookup.real(place.server) for place in where])
 
     def _delete(self, where: Sequence[Place]) -> None:
         self._notices.deleted([self._lookup.real(place.server) for place in where])
-
-    def _by_name(self, where: Sequence[Place]) -> dict[Place, str]:
-        """The places whose names Jellyfin never makes an item of, and why; see names.py."""
-        reasons = {place: self._layout.why_never(self._lookup.real(place.server)) for place in where}
-        return {place: why for place, why in reasons.items() if why}
 
     def _find(self, scene_id: int, where: Sequence[Place]) -> Found:
         """The item of the scene's first file that Jellyfin knows, by its exact path."""
@@ -142,13 +129,9 @@ class Jellyfin(MediaDestination):
         if found.shared:
             return (
                 f"Jellyfin shows {found.shared}, a file of scene {scene.id}, only as a version, part or extra of "
-                f"another item, so the scene is not written there. {ALONE}"
+                f"another item, so the scene is not written there. {VERSIONS}"
             )
         return bool(found.items)
-
-    def _never(self, where: Sequence[Place]) -> str:
-        never = self._by_name(where)
-        return "; ".join(never.values()) if len(never) == len(where) else ""
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         items = self._find(scene.id, where).items
@@ -157,7 +140,9 @@ class Jellyfin(MediaDestination):
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
         if several(item, "MediaSourceCount", "PartCount"):
-            found = f"{found} Jellyfin shows other files as the same item; their scenes are not written. {ALONE}"
+            found = (
+                f"{found} Jellyfin shows other files as the same item; their scenes are not written. {VERSIONS}"
+            )
         if self._options.refresh_only:
             return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
         return [found, *self._writer.preview(item, scene, record)]
@@ -166,13 +151,11 @@ class Jellyfin(MediaDestination):
         return self._writer.warnings(libraries)
 
     def _why_never(self, path: str) -> str:
-        """Why Jellyfin never makes an item of a file, in sentences; "" if it may."""
-        why = self._layout.why_never(path)
-        return why and f"{why}."
+        return self._layout.why_never(self._lookup.real(path))
 
     def _report_rules(self) -> Rules:
         self._lookup.read_substitutions()
-        return Rules(self._why_never, stack, self._lookup.real)
+        return Rules(self._why_never, stack=stack, real=self._lookup.real)
 
     def _shown(self) -> Iterator[Shown]:
         for one in shown(self._api):

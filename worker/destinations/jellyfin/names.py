@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stash_courier.worker.paths import is_windows
+from stash_courier.worker.destinations.media.places import below
 
 Version = tuple[int, int]
 
@@ -60,26 +60,30 @@ def why_never(path: str, root: str, version: Version) -> str:
         root: the folder of the library that contains it.
         version: the server's; (0, 0) if it isn't known. Then only rules count that hold in all versions.
     """
-    inner = _components(path)[len(_components(root)) :]
+    inner = below(path, root)
     if not inner:
         return ""
     *folders, name = inner
     stem = name.rpartition(".")[0] or name
     for folder in folders:
         if folder.startswith("."):
-            return f'Jellyfin ignores folders whose name begins with a dot ("{folder}"). Move the file'
+            return f'Jellyfin ignores folders whose name begins with a dot ("{folder}"), so move the file'
     if name.startswith("."):
-        return "Jellyfin ignores files whose name begins with a dot. Rename the file"
+        return "Jellyfin ignores files whose name begins with a dot, so rename the file"
     for depth, folder in enumerate(folders):
         if folder.lower() in _tokens("hidden", version):
-            return f'Jellyfin ignores folders named "{folder}". Move the file'
+            return f'Jellyfin ignores folders named "{folder}", so move the file'
         if folder.lower() in _tokens("extras", version) and (depth or NEVER < version < TOP_EXTRAS):
-            return f'Jellyfin takes a folder named "{folder}" for the extras of a film. Rename it or move the file'
+            return (
+                f'Jellyfin takes a folder named "{folder}" for the extras of a film, so rename it or move the file'
+            )
     if stem.lower() in _tokens("name", version):
-        return f'Jellyfin takes a file named "{stem}" for an extra of a film. Rename the file'
+        return f'Jellyfin takes a file named "{stem}" for an extra of a film, so rename the file'
     for ending in _tokens("ending", version):
         if stem.lower().rstrip("0123456789").endswith(ending):
-            return f'Jellyfin takes a file whose name ends with "{ending}" for an extra of a film. Rename the file'
+            return (
+                f'Jellyfin takes a file whose name ends with "{ending}" for an extra of a film, so rename the file'
+            )
     return ""
 
 
@@ -88,8 +92,3 @@ def _tokens(kind: str, version: Version) -> Iterator[str]:
         known = version != NEVER or (rule.since, rule.until) == (NEVER, ALWAYS)
         if rule.kind == kind and known and rule.since <= version < rule.until:
             yield from rule.tokens
-
-
-def _components(path: str) -> list[str]:
-    """The names in a path."""
-    return [one for one in (path.replace("\\", "/") if is_windows(path) else path).split("/") if one]

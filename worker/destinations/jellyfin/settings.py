@@ -23,6 +23,7 @@ from stash_courier.worker.fields import Problem, choice, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
+VERSIONS = 'A library of type "Home videos and photos" gives each version an item of its own.'
 HELP = "Writes each scene's fields to its item in Jellyfin 10.8 or newer."
 
 

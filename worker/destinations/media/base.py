@@ -16,7 +16,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
-from stash_courier.worker.destinations.media.places import Place, file_name, not_there_yet, places
+from stash_courier.worker.destinations.media.places import Place, file_name, never_there, not_there_yet, places
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
@@ -162,8 +162,22 @@ class MediaDestination(abc.ABC):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
         """Whether the server has an item for the scene. A sentence: it has one, and that is another scene's."""
 
-    def _never(self, where: Sequence[Place]) -> str:  # noqa: ARG002
-        """Why the server, which has none of these files, never will, for the end of a sentence; "" if it may."""
+    @abc.abstractmethod
+    def _announce(self, where: Sequence[Place]) -> float | None:
+        """Has the server look for files that it doesn't have.
+
+        Returns seconds until it makes sense to look for them again, as ``Scans.ask``; None if it can't be asked.
+        """
+
+    def _why_never(self, path: str) -> str:  # noqa: ARG002
+        """Why the server never makes an item of a file with this path, and what to do, for the end of a sentence.
+
+        "" if it may, or if nothing certain is known. See names.py of the server.
+        """
+        return ""
+
+    def _not_searched(self, path: str) -> str:  # noqa: ARG002
+        """In which library that isn't searched a file is, and why that is so, in words; "" if it is in none."""
         return ""
 
     @abc.abstractmethod
@@ -176,7 +190,7 @@ class MediaDestination(abc.ABC):
 
     def _report_rules(self) -> Rules:
         """What the library report must know of this kind of server."""
-        return Rules()
+        return Rules(self._why_never, self._not_searched)
 
     @abc.abstractmethod
     def _shown(self) -> Iterator[Shown]:
@@ -194,15 +208,14 @@ class MediaDestination(abc.ABC):
             )
         return where
 
-    def _absent(
-        self, delivery: Delivery, scene: Scene, where: Sequence[Place], announce: Callable[[], float | None]
-    ) -> DeliveryFailed:
-        """The failure if the server has no item at these places, which are announced to it if it is waited for.
-
-        ``announce`` asks the server to look for the scene, as ``Scans.ask``; None if it can't be asked.
-        """
+    def _absent(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> DeliveryFailed:
+        """The failure if the server has no item at these places, which are announced to it if it is waited for."""
+        never = self._by_name(where)
+        possible = [place for place in where if place not in never]
+        if not possible:
+            return never_there(self._name, scene.id, never)
         waits = self._policy.waits_for(scene, time.time())
-        again_in = announce() if waits else None
+        again_in = self._announce(possible) if waits else None
         if again_in is not None:  # the longer it is unknown, the more rarely it is looked for
             again_in = max(again_in, delivery.not_found / 2)
         try:
@@ -210,6 +223,16 @@ class MediaDestination(abc.ABC):
         except DeliveryFailed:
             outside = ""
         return not_there_yet(self._name, scene.id, where, outside, again_in=again_in, waits=waits)
+
+    def _by_name(self, where: Sequence[Place]) -> dict[Place, str]:
+        """The places whose names the server never makes an item of, and why."""
+        reasons = {place: self._why_never(place.server) for place in where}
+        return {place: why for place, why in reasons.items() if why}
+
+    def _never(self, where: Sequence[Place]) -> str:
+        """Why the server, which has none of these files, never will, for the end of a sentence; "" if it may."""
+        never = self._by_name(where)
+        return "; ".join(never.values()) if len(never) == len(where) else ""
 
     def _may_send_cover(self, delivery: Delivery, scene: Scene) -> bool:
         return self._cover is not None and bool(scene.cover_url) and may_have_changed(delivery)

@@ -26,10 +26,13 @@ class Note:
     """How one code is reported."""
 
     text: str  # what is counted; {detail} stands for the code's detail
-    advice: str = ""  # what to do; {switch} stands for the label of the field, in quotes
+    # What to do. {switch} stands for the label of the field, in quotes; {versions} for how versions become items
+    # of their own on that kind of server.
+    advice: str = ""
     switch: str = ""  # the connection's field that changes it
 
 
+NO_PARTS = 'Rename what is no part, so that its name doesn\'t end like "part2" or "cd2".'
 _UNLOCK = "To have what is locked overwritten, switch {switch} off."
 
 NOTES: Mapping[str, Note] = {
@@ -42,8 +45,7 @@ NOTES: Mapping[str, Note] = {
     ),
     SHARED_ITEM: Note(
         "Scenes that weren't written, because the server shows their file as a version or part of another item",
-        'In Jellyfin, a library of type "Home videos and photos" gives each file an item of its own; in Plex, '
-        '"Split Apart" in the menu of the item does.',
+        f"{{versions}} {NO_PARTS}",
     ),
     NFO: Note(
         "Scenes in the library {detail}, where each update makes the server rewrite the .nfo beside the video",
@@ -66,17 +68,18 @@ NOTES: Mapping[str, Note] = {
 }
 
 
-def sentences(noted: Mapping[str, Noted], label: Callable[[str], str]) -> list[str]:
+def sentences(noted: Mapping[str, Noted], label: Callable[[str], str], versions: str) -> list[str]:
     """One connection's notes, for a person.
 
     Args:
         noted: the scenes with each code, as the ledger has them.
         label: the label of one of the connection's fields, in quotes.
+        versions: how versions of an item become items of their own on that kind of server; "" if that isn't known.
     """
-    return [_sentence(note, scenes, label) for note, scenes in sorted(noted.items())]
+    return [_sentence(note, scenes, label, versions) for note, scenes in sorted(noted.items())]
 
 
-def _sentence(note: str, noted: Noted, label: Callable[[str], str]) -> str:
+def _sentence(note: str, noted: Noted, label: Callable[[str], str], versions: str) -> str:
     code, _, detail = note.partition(":")
     known = NOTES.get(code)
     some = "" if noted.count == len(noted.scenes) else "such as "
@@ -85,4 +88,4 @@ def _sentence(note: str, noted: Noted, label: Callable[[str], str]) -> str:
         return f"Scenes with the note {note}: {scenes}."
     said = f"{known.text.replace('{detail}', detail)}: {scenes}."
     advice = known.advice.replace("{switch}", label(known.switch)) if known.switch else known.advice
-    return f"{said} {advice}".strip()
+    return f"{said} {advice.replace('{versions}', versions).strip()}".strip()

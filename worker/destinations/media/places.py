@@ -121,6 +121,12 @@ def file_name(path: str) -> str:
     return _components(path)[-1]
 
 
+def below(path: str, root: str) -> list[str]:
+    """The names in a path of the server after those of a folder that contains it."""
+    inner, outer = (one.replace("\\", "/") if is_windows(one) else one for one in (path, root))
+    return list(filter(None, inner.split("/")))[len(list(filter(None, outer.split("/")))) :]
+
+
 def is_named(path: str, name: str) -> bool:
     """Whether a file on a server has this name. On Windows case doesn't matter."""
     own = file_name(path)

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations.media.libraries import Library, holder
+from stash_courier.worker.destinations.media.notes import NO_PARTS
 from stash_courier.worker.destinations.media.places import Place, file_name, path_key, places
 from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
 from stash_courier.worker.fields import Fix
@@ -22,25 +23,24 @@ EXAMPLES = 10  # of each group
 NAMESAKES = 200  # files of the server with the name of an example, which are compared with it
 
 Kind = Literal["own", "version", "part"]  # how a server shows a file; the first one counts if there are several
-Group = Literal["own", "version", "part", "never", "not_scanned", "outside", "no_rule", "no_file"]
+Group = Literal["own", "version", "part", "never", "not_scanned", "not_searched", "outside", "no_rule", "no_file"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 GROUPS: tuple[Group, ...] = get_args(Group)
 
-# What is counted, and what would fix it. {server} is the server's name.
+# What is counted, and what would fix it. {server} is the server's name; {versions} as in notes.py.
 TEXTS: Mapping[Group, tuple[str, str]] = {
     "own": ("On the server as items of their own", ""),
-    "version": (
-        "Versions of another item, so they are not written",
-        'In a library of type "Home videos and photos", each file is an item of its own.',
-    ),
-    "part": (
-        "Parts of another item, so they are not written",
-        'If they are no parts, rename them, so that they don\'t end like "part2" or "cd2".',
-    ),
+    "version": ("Versions of another item, so they are not written", "{versions}"),
+    "part": ("Parts of another item, so they are not written", NO_PARTS),
     "never": ("Never on the server, because of their name or folder", "Rename or move these files."),
     "not_scanned": (
         "Not scanned yet",
-        'Scan their library in {server}. If that changes nothing, "Test destinations" compares the paths.',
+        "Scan their library in {server}. If that changes nothing, it may ignore their name or folder, or know "
+        'another path: "Test destinations" compares the paths.',
+    ),
+    "not_searched": (
+        "In a library that is not searched",
+        "Add their folder to a library that is, or leave them out with filters.",
     ),
     "outside": (
         "Outside all libraries",
@@ -70,7 +70,7 @@ class Example:
     scene_id: int
     stash: str  # path of its first file; "" if it has none
     server: str  # the same as the server calls it
-    why: str = ""  # a sentence, if there is more to say than the group does
+    why: str = ""  # in words for brackets, if there is more to say than the group does
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def _same(path: str) -> str:
 class Rules:
     """What a kind of server does with the files of its libraries, by their paths."""
 
-    never: Callable[[str], str] = _nothing  # a sentence: why it will never show the file; "" if it may
+    never: Callable[[str], str] = _nothing  # why it will never show the file, in words; "" if it may
+    # In which library that isn't searched the file is, and why that is so, in words; "" if it is in none.
+    not_searched: Callable[[str], str] = _nothing
     stack: Callable[[str], str] = _nothing  # equal for the files that may be parts of one item; "" for others
     real: Callable[[str], str] = _same  # what the server itself calls a file that its answers call otherwise
 
@@ -129,7 +131,7 @@ class Survey:
         self._scenes.append((scene.id, tuple(place.stash for place in where)))
         for place in where:
             self._kinds[_digest(place.server)] = None
-        if where and len(self._outside) < EXAMPLES and not self._in_library(where):
+        if len(self._outside) < EXAMPLES and where and not self._in_library(where) and not self._elsewhere(where):
             self._outside.append(Missing(scene, where))
             self._names |= {file_name(place.server).casefold() for place in where}
 
@@ -175,10 +177,12 @@ class Survey:
         if kinds:
             return min(kinds, key=KINDS.index), ""
         if not self._in_library(where):
+            if elsewhere := self._elsewhere(where):
+                return "not_searched", elsewhere
             return ("outside" if any(place.rule for place in where) else "no_rule"), ""
         if any(_digest(stack) in self._stacks for place in where if (stack := self.rules.stack(place.server))):
             return "part", ""
-        reasons = [self.rules.never(self.rules.real(place.server)) for place in where]
+        reasons = [self.rules.never(place.server) for place in where]
         return ("never", reasons[0]) if all(reasons) else ("not_scanned", self._holder(where))
 
     def _in_library(self, where: Sequence[Place]) -> bool:
@@ -186,7 +190,10 @@ class Survey:
 
     def _holder(self, where: Sequence[Place]) -> str:
         library = holder((self.rules.real(place.server) for place in where), self.libraries)
-        return f"Its library is {library.name}." if library else ""
+        return f"in the library {library.name}" if library else ""
+
+    def _elsewhere(self, where: Sequence[Place]) -> str:
+        return next(filter(None, (self.rules.not_searched(self.rules.real(place.server)) for place in where)), "")
 
 
 def _digest(path: str) -> int:

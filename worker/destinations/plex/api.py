@@ -53,6 +53,7 @@ class Section(Library):
 
     key: str
     type: str  # "movie" includes other videos
+    scanner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class PlexApi(MediaApi):
                 folders=tuple(_text(place.get("path")) for place in _rows(row.get("Location"))) or None,
                 key=_text(row.get("key")),
                 type=_text(row.get("type")),
+                scanner=_text(row.get("scanner")),
             )
             for row in _rows(found.get("Directory"))
         )

@@ -85,7 +85,7 @@ class Plex(MediaDestination):
     def _update(self, delivery: Delivery, scene: Scene, where: Sequence[Place], record: Record) -> Delivered:
         item = self._finder.find_prepared(delivery.row_id, scene.id, where)
         if item is None:
-            failed = self._absent(delivery, scene, where, lambda: self._announce(where))
+            failed = self._absent(delivery, scene, where)
             failed.message += self._libraries.no_series(where)
             self._libraries.expire_soon()  # a new library may contain the path at the next attempt
             raise failed
@@ -155,7 +155,6 @@ class Plex(MediaDestination):
         return self._send_cover(delivery, scene, item.key, record, send), False
 
     def _announce(self, where: Sequence[Place]) -> float | None:
-        """Has the folders of these files scanned, as ``Scans.ask``. None if no library contains them."""
         waits = [
             self._scans.ask(key, folder, partial(self._api.scan, section))
             for key, (folder, section) in self._folders(where).items()
@@ -200,6 +199,12 @@ class Plex(MediaDestination):
         edit = edit_for(item, wanted, self._rules, ours)
         left = left_alone("Plex", edit.left, label(Options, "respect_locks"))
         return [found, *would_change(edit.changes), *left]
+
+    def _why_never(self, path: str) -> str:
+        return self._libraries.why_never(path)
+
+    def _not_searched(self, path: str) -> str:
+        return self._libraries.not_searched(path)
 
     def _shown(self) -> Iterator[Shown]:
         for section in self._libraries.get():

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations.media.libraries import Cached, described
+from stash_courier.worker.destinations.media.libraries import Cached, described, holder
 from stash_courier.worker.destinations.media.places import Place, ambiguous, same_path
 from stash_courier.worker.destinations.media.state import same_name
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
+from stash_courier.worker.destinations.plex.names import why_never
 
 SECTIONS_SECONDS = 300.0  # how long the list of libraries is valid while everything is found
 PREPARED_SECONDS = 10.0  # how long a prepared item is used
+TYPES = {"show": "TV shows", "artist": "music", "photo": "photos"}  # of libraries that aren't supported
 READ_AT_ONCE = 50  # items in one request; about 20 KB each
 
 
@@ -32,16 +34,44 @@ class Libraries(Cached[tuple[Section, ...]]):
         self._api = api
         self._host = host
         self._names = names
-        self._series: tuple[Section, ...] = ()  # as of the last request
+        self._all: tuple[Section, ...] = ()  # as of the last request
 
     def no_series(self, where: Sequence[Place] = ()) -> str:
         """A sentence, after a space, about the libraries of TV shows, or those that hold one of these places."""
-        found = [s for s in self._series if not where or any(s.holds(place.server) for place in where)]
+        found = [s for s in self._series() if not where or any(s.holds(place.server) for place in where)]
         return f" Libraries of TV shows are not supported: {described(found)}." if found else ""
 
+    def why_never(self, path: str) -> str:
+        """Why no library ever makes an item of a file, by its name, for the end of a sentence; "" if one may."""
+        holders = [section for section in self._known() if section.may_hold(path)]
+        if any(section.folders is None for section in holders):
+            return ""
+        reasons = [why_never(path, root, one.scanner) for one in holders for root in one.roots(path)]
+        return reasons[0] if reasons and all(reasons) else ""
+
+    def not_searched(self, path: str) -> str:
+        """In which library that isn't searched a file is, and why that is so, in words; "" if it is in none."""
+        searched = self.get()
+        found = holder([path], (section for section in self._all if section not in searched))
+        if found is None:
+            return ""
+        if found.type == "movie":
+            return f'in the library {found.name}, which is not named in "Libraries"'
+        return (
+            f"in the library {found.name} of the type {TYPES.get(found.type, found.type)}, which is not supported"
+        )
+
+    def _known(self) -> Sequence[Section]:
+        try:
+            return self.get()
+        except DeliveryFailed:
+            return ()
+
+    def _series(self) -> list[Section]:
+        return [section for section in self._all if section.type == "show"]
+
     def _choose(self) -> tuple[Section, ...]:
-        sections = self._api.sections()
-        self._series = tuple(s for s in sections if s.type == "show")
+        self._all = sections = self._api.sections()
         usable = [s for s in sections if s.type == "movie"]
         if not usable:
             raise self._failed(f'of movies or other videos. Add one, or check "Token".{self.no_series()}')
@@ -50,7 +80,7 @@ class Libraries(Cached[tuple[Section, ...]]):
         for name in names:
             if not any(same_name(name, title) for title in titles):
                 there = ", ".join(titles)
-                series = any(same_name(name, s.name) for s in self._series)
+                series = any(same_name(name, s.name) for s in self._series())
                 why = ", and libraries of TV shows are not supported" if series else ""
                 raise self._failed(
                     f'"{name}" of movies or other videos{why}. Correct "Libraries": it has {there}.'

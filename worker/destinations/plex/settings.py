@@ -22,6 +22,7 @@ from stash_courier.worker.fields import choice, switch, text
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Plex (experimental)"
+VERSIONS = '"Split Apart" in the menu of the item in Plex gives each version an item of its own.'
 HELP = "Writes each scene's fields to its item in Plex. Tested against a simulated server only."
 
 # The fields of a scene that Plex has, as "skip_fields" calls them.
