@@ -50,7 +50,7 @@ def test_two_scenes_of_one_item(
         lines = buttons.press("status").output["lines"]
     assert len(server.posted) == 1
     assert any(f"version or part of another item: 1 ({other})." in line for line in lines)
-    assert any('a library of type "Home videos and photos" gives each file' in line for line in lines)
+    assert any('library of type "Home videos and photos" gives each version' in line for line in lines)
 
 
 def test_what_was_left_alone(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:

@@ -29,7 +29,7 @@ from stash_courier.worker.destinations.media.state import would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
 from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
-from stash_courier.worker.destinations.plex.settings import Options
+from stash_courier.worker.destinations.plex.settings import VERSIONS, Options
 from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
 from stash_courier.worker.fields import label
 from stash_courier.worker.stash.covers import Cover
@@ -191,7 +191,7 @@ class Plex(MediaDestination):
             return [
                 found,
                 f"It would not be written: the item has {len(item.files)} files, and only the scene of the first "
-                f'one, {item.files[0]}, is. "Split Apart" in Plex gives each file an item of its own.',
+                f"one, {item.files[0]}, is. {VERSIONS}",
             ]
         wanted = wanted_for(scene, self._options)
         ours = Ours(record)
