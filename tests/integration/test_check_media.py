@@ -142,8 +142,8 @@ def test_the_scenes_are_of_all_library_folders(courier: Courier, servers: Server
     courier.stash.config.stashes = folders
     for number in range(60):
         for folder in folders:
-            courier.stash.add_scene(f"{folder}/{folder[-1]} {number}.mkv")
-        servers.scan(f"/films/s {number}.mkv")
+            courier.stash.add_scene(f"{folder}/{folder[7]} {number}.mkv")
+        servers.scan(f"/films/f {number}.mkv")
     text = steps_of(press(courier), "jellyfin")["scenes"]["text"]
     assert text.startswith("7 of 20 scenes found. In none of the searched libraries: 13. Scene ")
 
