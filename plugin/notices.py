@@ -9,7 +9,6 @@ from collections.abc import Collection
 from stash_courier.plugin import log
 from stash_courier.queue import files, lean_json
 
-
 DEAD_LETTERS = ("begins dead letters", "ends dead letters")  # ids of lines
 
 

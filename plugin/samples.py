@@ -11,10 +11,10 @@ from stash_courier.worker.connections.model import Connection, Shared
 from stash_courier.worker.fields import label
 from stash_courier.worker.filters import FILTERS, passes
 from stash_courier.worker.stash.client import Stash, StashUnavailable
+from stash_courier.worker.stash.scene_files import sample
 
 LOOKED_AT = 500  # of the newest scenes, for some that would be sent
 TRIED = 20  # scenes that are looked up in a media server
-ASKED = 3 * TRIED  # scenes of the sample, of which filters may leave few
 
 
 class Samples:
@@ -25,7 +25,9 @@ class Samples:
         self._report = report
         self._source = itertools.islice(stash.newest_scenes(), LOOKED_AT)
         self._newest: list[Scene] = []
-        self._spread: dict[tuple[str, ...], Sequence[Scene]] = {}  # by the folders that were asked for
+        # By the folders that were asked for; without what only deliveries need.
+        self._spread: dict[tuple[str, ...], Sequence[Scene]] = {}
+        self._whole: dict[tuple[int, ...], Sequence[Scene]] = {}  # by their ids
 
     def of(self, connection: Connection) -> list[Scene]:
         """The scenes to test a connection with: one for a webhook, up to TRIED for a media server.
@@ -38,13 +40,15 @@ class Samples:
         if connection.entry.kind == "webhook":
             return self._among_newest(connection, 1)
         folders = connection.shared.folders
-        if folders not in self._spread:
-            try:
-                self._spread[folders] = self._stash.sample(ASKED, folders)
-            except StashUnavailable:  # one scene that it can't give is enough
-                self._spread[folders] = ()
-        found = [one for one in self._spread[folders] if passes(one, connection.shared)]
-        return _spread(found, TRIED) or self._among_newest(connection, TRIED)
+        try:
+            if folders not in self._spread:
+                self._spread[folders] = sample(self._stash, folders)
+            chosen = tuple(one.id for one in self._spread[folders] if passes(one, connection.shared))[:TRIED]
+            if chosen not in self._whole:
+                self._whole[chosen] = self._stash.available(chosen)
+        except StashUnavailable:  # one scene that it can't give is enough
+            return self._among_newest(connection, TRIED)
+        return list(self._whole[chosen]) or self._among_newest(connection, TRIED)
 
     def _among_newest(self, connection: Connection, count: int) -> list[Scene]:
         """The newest scenes, newest first."""
@@ -72,9 +76,3 @@ class Samples:
             f"is not sent. Check {filters}."
         )
         return with_file[:1]
-
-
-def _spread(scenes: Sequence[Scene], count: int) -> list[Scene]:
-    """Up to ``count`` of these, evenly."""
-    step = max(1.0, len(scenes) / count)
-    return [scenes[int(n * step)] for n in range(min(count, len(scenes)))]

@@ -1,8 +1,9 @@
 """Which dead letters have the same cause: destination, HTTP status, and the answer but for its variable parts.
 
 A group has a text for people, such as ``400: title is longer than #``, and a short key, such as
-``plex/400/5f2c09ab``, which stays the same for the same cause. A dead letter without an answer is grouped by the cause
-that its failure names, or else by its message. Pure, and the input may be damaged: it was stored long ago, or another program wrote it.
+``plex/400/5f2c09ab``, which stays the same for the same cause. A failure that we word ourselves names its cause. A
+dead letter without either is grouped by its message. Pure, and the input may be damaged: it was stored long ago,
+or another program wrote it.
 """
 
 from __future__ import annotations

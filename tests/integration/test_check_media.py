@@ -125,7 +125,8 @@ def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Serv
         text = said_of(found, destination)
         assert version in text
         assert "Films (/films)" in text
-        assert " of 20 scenes found. Scene " in text
+        assert "17 of 20 scenes found. In none of the searched libraries: 3. Scene " in text
+        assert '"Library report" compares all scenes.' in text
         assert "/media/more films/more " in text
         assert steps_of(found, destination)["scenes"]["status"] == "warn"
         assert f"{destination}: test passed. Tested with 20 scenes." in text
@@ -133,6 +134,18 @@ def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Serv
         assert 'would become "A film"' in steps_of(found, destination)["example"]["text"]
     assert press(courier)["destinations"] == found["destinations"], "the same scenes are looked up each time"
     assert servers.untouched
+
+
+def test_the_scenes_are_of_all_library_folders(courier: Courier, servers: Servers) -> None:
+    """With three library folders, the 20 scenes are not all of one of them."""
+    folders = [FOLDER, "/media/clips", "/media/home"]
+    courier.stash.config.stashes = folders
+    for number in range(60):
+        for folder in folders:
+            courier.stash.add_scene(f"{folder}/{folder[7]} {number}.mkv")
+        servers.scan(f"/films/f {number}.mkv")
+    text = steps_of(press(courier), "jellyfin")["scenes"]["text"]
+    assert text.startswith("7 of 20 scenes found. In none of the searched libraries: 13. Scene ")
 
 
 def test_a_scene_without_a_file_is_left_out(courier: Courier, servers: Servers) -> None:

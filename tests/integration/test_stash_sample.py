@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import files
-from stash_courier.worker.stash.client import SAMPLE_FOLDERS, Stash
+from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.scene_files import SAMPLE_FOLDERS, sample
 from tests.standin.stash.server import StandInStash
 
 pytestmark = pytest.mark.timeout(60)
@@ -35,7 +36,7 @@ def stash(tmp_path: Path, server: StandInStash) -> Iterator[Stash]:
 
 def folders_of(stash: Stash, count: int, *folders: str) -> Counter[str]:
     """How many scenes of a sample are in each folder."""
-    return Counter(one.path.rpartition("/")[0] for one in stash.sample(count, folders))
+    return Counter(one.path.rpartition("/")[0] for one in sample(stash, folders)[:count])
 
 
 def test_a_sample_is_spread_over_the_library_folders(server: StandInStash, stash: Stash) -> None:
@@ -45,10 +46,22 @@ def test_a_sample_is_spread_over_the_library_folders(server: StandInStash, stash
         for number in range(count):
             server.add_scene(f"{folder}/{number}.mkv")
     server.add_scene()
-    assert folders_of(stash, 20) == {"/media/a": 5, "/media/b b": 5, "/media/c%": 5}
-    assert [one.id for one in stash.sample(20)] == [one.id for one in stash.sample(20)]
-    ids = [one.id for one in stash.sample(20) if one.path.startswith("/media/a/")]
+    assert folders_of(stash, 20) == {"/media/a": 7, "/media/b b": 7, "/media/c%": 6}
+    assert [one.id for one in sample(stash)[:20]] == [one.id for one in sample(stash)[:20]]
+    ids = [one.id for one in sample(stash)[:20] if one.path.startswith("/media/a/")]
     assert max(ids) - min(ids) > 50
+
+
+def test_a_sample_is_spread_over_folders_of_files(server: StandInStash, stash: Stash) -> None:
+    """One folder with most of the files doesn't hide the others, in the only library folder there is."""
+    server.config.stashes = ["/media"]
+    for number in range(300):
+        server.add_scene(f"/media/flood/{number}.mkv")
+    others = {f"/media/{name}": 3 for name in ("clips", "films/A", "films/B", "outside")}
+    for folder, count in others.items():
+        for number in range(count):
+            server.add_scene(f"{folder}/{number}.mkv")
+    assert folders_of(stash, 20) == {**others, "/media/flood": 8}
 
 
 def test_a_sample_of_other_folders(server: StandInStash, stash: Stash) -> None:
@@ -57,9 +70,8 @@ def test_a_sample_of_other_folders(server: StandInStash, stash: Stash) -> None:
         server.add_scene(f"/media/a/{number}.mkv")
         server.add_scene(f"/media/b/{number}.mkv")
     assert folders_of(stash, 20, "/media/b") == {"/media/b": 20}
-    assert len({one.id for one in stash.sample(20, ("/media", "/media/b"))}) == len(
-        stash.sample(20, ("/media", "/media/b"))
-    )
+    ids = [one.id for one in sample(stash, ("/media", "/media/b"))]
+    assert len(set(ids)) == len(ids) == 80
 
 
 def test_many_library_folders_cost_one_more_request(server: StandInStash, stash: Stash) -> None:
@@ -67,11 +79,11 @@ def test_many_library_folders_cost_one_more_request(server: StandInStash, stash:
     server.config.stashes = [f"/media/{number}" for number in range(3 * SAMPLE_FOLDERS)]
     for folder in server.config.stashes:
         server.add_scene(f"{folder}/x.mkv")
-    assert len(stash.sample(20)) == 20
+    assert len(sample(stash)[:20]) == 20
 
 
 def test_a_stash_without_library_folders(server: StandInStash, stash: Stash) -> None:
     """Without library folders the sample is empty."""
     server.config.stashes = []
     server.add_scene("/media/a.mkv")
-    assert stash.sample(20) == []
+    assert sample(stash)[:20] == []

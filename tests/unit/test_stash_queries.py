@@ -32,8 +32,8 @@ TEXTS = {
     "first page of files": scene_files.query(count=True),
     "page of files": scene_files.query(count=False),
     "library folders": queries.LIBRARY_FOLDERS,
-    "scenes in a folder": queries.scenes_in(1),
-    "scenes in twenty folders": queries.scenes_in(20),
+    "scenes in a folder": scene_files.sample_query(1),
+    "scenes in twenty folders": scene_files.sample_query(20),
 }
 SECRET = "MTc2ODI-very-secret"
 

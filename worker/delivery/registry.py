@@ -114,7 +114,7 @@ class Registry:
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, self._asked_at)
+        loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, asked_at=self._asked_at)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
         with self._queue.transaction():

@@ -187,6 +187,7 @@ def load(
     settings: Settings,
     cover: Cover = no_cover,
     clock: Callable[[], float] = time.monotonic,
+    *,
     asked_at: float = math.inf,
 ) -> Loaded:
     """Builds the destinations of all connections.

@@ -7,7 +7,6 @@ queries and decoders, wire.py the transport.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from typing import TypeVar
 
 from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
 from stash_courier.worker.stash.cover_wires import CoverWires
@@ -34,8 +32,7 @@ from stash_courier.worker.stash.wire import (
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
 
-SAMPLE_FOLDERS = 20  # folders in the request for a sample
-TITLES_PER_REQUEST = 40  # each costs Stash about ten small database queries
+SCENES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
 
 T = TypeVar("T")
@@ -115,42 +112,20 @@ class Stash:
 
     def titles(self, ids: Collection[int]) -> Mapping[int, str]:
         """Titles for people, or file names without extension. Scenes that Stash can't give soon are absent."""
-        wanted = sorted(set(ids))
-        found: dict[int, str] = {}
-        while wanted:
-            part = wanted[: min(TITLES_PER_REQUEST, self.pace.scenes)]
+        return {scene.id: scene.title_or_stem() for scene in self.available(sorted(set(ids)))}
+
+    def available(self, ids: Sequence[int]) -> list[Scene]:
+        """Of these scenes, in this order, those that Stash can give soon."""
+        found: dict[int, Scene | None] = {}
+        left = list(ids)
+        while left:
+            part = left[: min(SCENES_PER_REQUEST, self.pace.scenes)]
             batch = self.scenes(part)
-            found.update((i, scene.title_or_stem()) for i, scene in batch.scenes.items() if scene)
+            found |= batch.scenes
             if len(batch.scenes) + len(batch.broken) < len(part):
                 break
-            wanted = wanted[len(part) :]
-        return found
-
-    def sample(self, count: int, folders: Sequence[str] = ()) -> list[Scene]:
-        """Up to ``count`` scenes with a file, spread over folders, always the same. In one or two requests.
-
-        Args:
-            count: how many.
-            folders: where to look; empty: in Stash's library folders.
-        """
-        wanted = list(dict.fromkeys(folders or self.ask(queries.LIBRARY_FOLDERS, {}, queries.read_folders)))
-        wanted = wanted[:: max(1, -(-len(wanted) // SAMPLE_FOLDERS))]
-        if not wanted:
-            return []
-        fetched_at = self._clock()
-        variables: dict[str, object] = {f"w{n}": queries.in_folder(folder) for n, folder in enumerate(wanted)}
-        variables["how"] = queries.any_order(-(-count // len(wanted)))
-        found = self.ask(
-            queries.scenes_in(len(wanted)),
-            variables,
-            lambda data: queries.read_scenes_in(data, len(wanted), fetched_at),
-        )
-        scenes: dict[int, Scene] = {}
-        for row in itertools.zip_longest(*found):  # in turns, one of each folder
-            for folder, scene in zip(wanted, row, strict=True):
-                if scene is not None and any(matches_prefix(file.path, folder) for file in scene.files):
-                    scenes[scene.id] = scene
-        return list(scenes.values())[:count]
+            left = left[len(part) :]
+        return [scene for i in ids if (scene := found.get(i)) is not None]
 
     def newest_scenes(self, page_size: int = 25) -> Iterator[Scene]:
         """All scenes, newest first. A page is requested when the iteration reaches it."""

@@ -93,16 +93,6 @@ LIBRARY_FOLDERS = """
 query LibraryFolders { configuration { general { apiKey username stashes { path excludeVideo } } } }"""
 
 
-def scenes_in(folders: int) -> str:
-    """The query for scenes in each of several folders (``$w0`` …), which come back as ``f0``, ``f1`` …."""
-    variables = ", ".join(f"$w{n}: SceneFilterType" for n in range(folders))
-    found = "\n".join(
-        f"  f{n}: findScenes(scene_filter: $w{n}, filter: $how) {{ scenes {{ ...SceneFields }} }}"
-        for n in range(folders)
-    )
-    return f"query ScenesIn({variables}, $how: FindFilterType) {{\n{found}\n}}\n{_SCENE}"
-
-
 def in_folder(folder: str) -> dict[str, object]:
     """Stash's filter for scenes in a folder and below. It finds others too.
 
@@ -252,12 +242,6 @@ def read_folders(data: Mapping[str, object]) -> tuple[str, ...]:
         return "" if excluded else _field(row, "path", text)
 
     return tuple(filter(None, _field(data, "configuration.general.stashes", _all(folder))))
-
-
-def read_scenes_in(data: Mapping[str, object], folders: int, fetched_at: float) -> list[tuple[Scene, ...]]:
-    """The scenes in an answer to ``scenes_in``, by folder."""
-    read = _all(lambda raw: read_scene(raw, fetched_at))
-    return [_field(data, f"f{n}.scenes", read) for n in range(folders)]
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:

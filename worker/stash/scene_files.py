@@ -1,17 +1,24 @@
-"""The whole library with its files and what filters look at, page by page, for the library report."""
+"""Scenes with nothing but their files and what filters look at: the whole library for the library report, page by
+page, and a sample of it for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from stash_courier.queue.checks import DAMAGE, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile
+from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.client import Stash
 
 PAGE_SCENES = 500  # in one request
+SAMPLE_FOLDERS = 20  # of the library, in the request for a sample
+_FIELDS = "id organized files { path } tags { id name } studio { id name }"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ def query(*, count: bool) -> str:
     return f"""
 query SceneFiles($where: SceneFilterType, $how: FindFilterType) {{
   findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""}
-    scenes {{ id organized files {{ path }} tags {{ id name }} studio {{ id name }} }}
+    scenes {{ {_FIELDS} }}
   }}
 }}
 """
@@ -56,15 +63,68 @@ def all_files(stash: Stash, page_size: int = PAGE_SCENES) -> Iterator[FilesPage]
         last = scenes[-1].id
 
 
+def sample_query(folders: int) -> str:
+    """The query for scenes in each of several folders (``$w0`` …), which come back as ``f0``, ``f1`` …."""
+    variables = ", ".join(f"$w{n}: SceneFilterType" for n in range(folders))
+    scenes = f"{{ scenes {{ {_FIELDS} }} }}"
+    found = "\n".join(f"  f{n}: findScenes(scene_filter: $w{n}, filter: $how) {scenes}" for n in range(folders))
+    return f"query ScenesIn({variables}, $how: FindFilterType) {{\n{found}\n}}"
+
+
+def sample(stash: Stash, folders: Sequence[str] = ()) -> list[Scene]:
+    """Some scenes with a file, always the same. The first ones are of as many folders as possible.
+
+    Args:
+        stash: is asked once or twice.
+        folders: where to look; empty: in Stash's library folders.
+
+    Raises:
+        StashUnavailable: Stash can't be asked.
+    """
+    wanted = list(dict.fromkeys(folders or stash.ask(queries.LIBRARY_FOLDERS, {}, queries.read_folders)))
+    wanted = wanted[:: max(1, -(-len(wanted) // SAMPLE_FOLDERS))]
+    if not wanted:
+        return []
+    variables: dict[str, object] = {f"w{n}": queries.in_folder(folder) for n, folder in enumerate(wanted)}
+    variables["how"] = queries.any_order(-(-PAGE_SCENES // len(wanted)))
+    found = stash.ask(
+        sample_query(len(wanted)),
+        variables,
+        lambda data: [_scenes(data, f"f{n}") for n in range(len(wanted))],
+    )
+    by_library = [_in_turns(_by_folder(scenes, root)) for root, scenes in zip(wanted, found, strict=True)]
+    return list({scene.id: scene for scene in _in_turns(by_library)}.values())
+
+
+def _by_folder(scenes: Iterable[Scene], root: str) -> list[list[Scene]]:
+    """The scenes with a file below a folder, by the folder that contains it. Stash finds others, too."""
+    found: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        path = next((file.path for file in scene.files if matches_prefix(file.path, root)), "")
+        if path:
+            found.setdefault(path.replace("\\", "/").rpartition("/")[0], []).append(scene)
+    return list(found.values())
+
+
+def _in_turns(groups: Iterable[Iterable[T]]) -> list[T]:
+    """The first of each group, then the second of each, and so on."""
+    rows = itertools.zip_longest(*groups)
+    return [one for row in rows for one in row if one is not None]
+
+
 def _read(data: Mapping[str, Any], after: int) -> tuple[Scene, ...]:
     """The scenes of a page. Ids that don't ascend are WrongShape: the listing would never end."""
-    try:
-        scenes = tuple(map(_scene, typed(list, data["findScenes"]["scenes"])))
-    except DAMAGE as error:
-        raise queries.WrongShape(f"a scene can't be read ({type(error).__name__})") from None
+    scenes = _scenes(data, "findScenes")
     if any(scene.id <= after for scene in scenes):
         raise queries.WrongShape("the scenes aren't sorted by ascending id")
     return scenes
+
+
+def _scenes(data: Mapping[str, Any], name: str) -> tuple[Scene, ...]:
+    try:
+        return tuple(map(_scene, typed(list, data[name]["scenes"])))
+    except DAMAGE as error:
+        raise queries.WrongShape(f"a scene can't be read ({type(error).__name__})") from None
 
 
 def _scene(raw: Mapping[str, Any]) -> Scene:

@@ -71,13 +71,30 @@ def test_twenty_scenes_cost_few_requests(server: StandInJellyfin) -> None:
     step = steps["scenes"]
     assert (step.status, step.field, step.fix) == ("warn", "", None)
     assert step.text == (
-        "18 of 20 scenes found. Scene 19 is not known under /media/movies/Film 19.mkv (in Stash "
+        "18 of 20 scenes found. Without a file in Stash: 1. Not scanned yet: 1. Scene 19 is not known "
+        "under /media/movies/Film 19.mkv (in Stash "
         '/data/movies/Film 19.mkv; by the rule /data => /media of "Path map"). That folder is in the library '
         "Movies (/media/movies), which has not scanned it yet. Scene 99 has no file in Stash, so it can't be "
-        "found in Jellyfin. Assign a file, or delete the scene."
+        'found in Jellyfin. Assign a file, or delete the scene. "Library report" compares all scenes.'
     )
     assert server.counts["GET /Items?ids"] <= 4
     assert server.counts["GET /Items"] == 1
+
+
+def test_each_kind_of_missing_scene_is_counted(server: StandInJellyfin) -> None:
+    """The step says how many scenes are missing for which reason, and where the whole library is compared."""
+    paths = [
+        *("movies/here.mkv", "movies/new 1.mkv", "movies/new 2.mkv", "movies/new 3.mkv"),
+        *("movies/x-trailer.mkv", "movies/y-trailer.mkv", "elsewhere/z.mkv"),
+    ]
+    scenes = [scene(f"/data/{path}", id=n) for n, path in enumerate(paths, 1)]
+    server.add("/media/movies/here.mkv")
+    text = steps_of(server, [*scenes, scene(id=98, files=()), scene(id=99, files=())])["scenes"].text
+    assert text.startswith(
+        "1 of 9 scenes found. Without a file in Stash: 2. In none of the searched libraries: 1. "
+        "Not scanned yet: 3. Never shown because of their name: 2. Scene 2 is not known under "
+    )
+    assert text.endswith('"Library report" compares all scenes.')
 
 
 def test_scenes_that_are_skipped_are_no_fault(server: StandInJellyfin) -> None:
@@ -87,7 +104,7 @@ def test_scenes_that_are_skipped_are_no_fault(server: StandInJellyfin) -> None:
     step = steps_of(server, scenes, absent="skip")["scenes"]
     assert step.status == "ok"
     assert step.text.startswith("1 of 4 scenes found. ")
-    assert step.text.endswith(" What Jellyfin doesn't have is skipped.")
+    assert step.text.endswith(' What Jellyfin doesn\'t have is skipped. "Library report" compares all scenes.')
 
 
 @pytest.mark.parametrize(
@@ -106,7 +123,7 @@ def test_a_missing_rule_is_one_fix_away(server: StandInJellyfin, rules: str, lab
         server.add(one.files[0].path.replace("/data", "/media"))
     step = steps_of(server, scenes, path_map=rules)["scenes"]
     assert (step.status, step.field) == ("fail", "path_map")
-    assert step.text.startswith("0 of 20 scenes found. Scene 1 is not known under ")
+    assert step.text.startswith("0 of 20 scenes found. At another path there: 20. Scene 1 is not known under ")
     assert "It has a file of that name at /media/movies/Film 1.mkv: the rule /data => /media in " in step.text
     assert step.text.count("is not known under") == 1
     assert step.fix is not None
@@ -114,7 +131,7 @@ def test_a_missing_rule_is_one_fix_away(server: StandInJellyfin, rules: str, lab
     if rules.startswith("/films"):
         assert step.fix.values == {"path_map": ["/films => /other", "/data => /media"]}
     again = steps_of(server, scenes, **step.fix.values)["scenes"]
-    assert (again.status, again.text) == ("ok", "20 of 20 scenes found.")
+    assert (again.status, again.text) == ("ok", '20 of 20 scenes found. "Library report" compares all scenes.')
 
 
 def test_the_rule_for_one_folder_leaves_the_others(server: StandInJellyfin) -> None:
@@ -130,7 +147,8 @@ def test_the_rule_for_one_folder_leaves_the_others(server: StandInJellyfin) -> N
     assert step.status == "warn"
     assert step.fix is not None
     assert step.fix.label == "Add the rule /data/there => /nas/there"
-    assert steps_of(server, [*here, *there], **step.fix.values)["scenes"].text == "10 of 10 scenes found."
+    text = steps_of(server, [*here, *there], **step.fix.values)["scenes"].text
+    assert text.startswith("10 of 10 scenes found.")
 
 
 def test_a_file_of_the_same_name_elsewhere_doesnt_mislead(server: StandInJellyfin) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,13 +21,14 @@ from stash_courier.worker.destinations.media.places import Place, file_name, nev
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
+from stash_courier.worker.destinations.media.trial import Missing, counted, find_out, with_namesakes
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
 ABSENT = (Failure.NOT_THERE_YET, Failure.NEVER_THERE)
 PROGRESS_FILES = 500
+ALL_SCENES = '"Library report" compares all scenes.'
 
 
 class MediaDestination(abc.ABC):
@@ -263,6 +265,7 @@ class MediaDestination(abc.ABC):
         missing: list[Missing] = []
         shared: list[str] = []
         refusals: dict[str, str] = {}  # one example of each kind
+        counts: Counter[str] = Counter()  # of the others, by kind
         for scene in scenes:
             try:
                 where = self._places(scene)
@@ -273,12 +276,15 @@ class MediaDestination(abc.ABC):
                         missing.append(Missing(scene, where, never=self._never(where)))
                     case sentence:
                         shared.append(str(sentence))
+                        counts["shared"] += 1
             except DeliveryFailed as failed:
                 if failed.failure is not Failure.ITEM_REFUSED:
                     raise
-                refusals.setdefault("refused" if scene.files else "no file", failed.message)
+                kind = "refused" if scene.files else "no file"
+                refusals.setdefault(kind, failed.message)
+                counts[kind] += 1
         kept = [place for _, where in found for place in where]
-        yield self._counted(len(scenes), missing, kept, refusals, found=len(found))
+        yield self._counted(missing, kept, refusals, counts, found=len(found))
         if shared:
             yield Step("shared", "warn", f"Scenes whose file shares another item: {len(shared)}. {shared[0]}")
         if found:
@@ -291,17 +297,19 @@ class MediaDestination(abc.ABC):
 
     def _counted(
         self,
-        total: int,
         missing: Sequence[Missing],
         kept: Sequence[Place],
         refusals: dict[str, str],
+        others: Counter[str],  # kinds that trial.py doesn't find out
         *,
         found: int,
     ) -> Step:
         """The step that says how many scenes the server has, and why others are missing."""
+        total = found + len(missing) + others.total()
         text = f"{found} of {total} scenes found."
+        more = [ALL_SCENES] if total > 1 else []
         if found == total:
-            return Step("scenes", "ok", text)
+            return Step("scenes", "ok", " ".join([text, *more]))
         try:
             names = {file_name(place.server) for one in missing if not one.never for place in one.where}
             missing = with_namesakes(missing, self._files_named(names) if names else ())
@@ -309,10 +317,12 @@ class MediaDestination(abc.ABC):
             refusals["no listing"] = failed.message
         findings = find_out(missing, kept, self._libraries.get(), self._path_map)
         examples = [*findings.examples.values(), *refusals.values()]
-        text = " ".join([text, *examples])
+        text = " ".join([text, counted({**others, **findings.counts}), *examples])
         skips = self._policy.absent == "skip" and not refusals and "path" not in findings.examples
         if found and skips:
-            return Step("scenes", "ok", f"{text} What {self._name} doesn't have is skipped.")
+            more.insert(0, f"What {self._name} doesn't have is skipped.")
+            return Step("scenes", "ok", " ".join([text, *more]))
         about_path = findings.fix is not None or findings.examples.keys() & {"path", "outside"}
         field = "path_map" if about_path else ""
+        text = " ".join([text, *more])
         return Step("scenes", "warn" if found else "fail", text, field, findings.fix)

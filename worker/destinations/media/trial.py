@@ -7,6 +7,7 @@ name, or else its libraries' folders with the name of a folder in ours.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,17 @@ from stash_courier.worker.paths import PathMap, Rule
 
 NAMESAKES = 3  # files with the same name that are compared
 _HELPS = "would map one to the other"
+# What scenes are that the server has no item for, or none of their own: for people, before a number.
+KINDS: Mapping[str, str] = {
+    "shared": "Sharing another scene's item",
+    "refused": "With several items",
+    "no file": "Without a file in Stash",
+    "path": "At another path there",
+    "outside": "In none of the searched libraries",
+    "unknown": "Not known under their path",
+    "scan": "Not scanned yet",
+    "name": "Never shown because of their name",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Findings:
     """What was found out about the missing scenes."""
 
     examples: Mapping[str, str] = field(default_factory=dict)  # kind of reason → one example of it, in sentences
+    counts: Mapping[str, int] = field(default_factory=dict)  # kind of reason → how many of the scenes
     fix: Fix | None = None
 
 
@@ -81,10 +94,17 @@ def find_out(
         by_folders = [change for one in searched for _, change in _of_folders(one, libraries)]
         change = _best(by_folders, missing, found, path_map, lambda _, path: holder([path], libraries) is not None)
     examples: dict[str, str] = {}
+    counts: Counter[str] = Counter()
     for one in missing:
         kind, why = _reason(one, libraries)
+        counts[kind] += 1
         examples.setdefault(kind, f"{one.start}. {why}".rstrip())
-    return Findings(examples, None if change is None else _fix(path_map, change))
+    return Findings(examples, counts, None if change is None else _fix(path_map, change))
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """How many scenes are of each kind, in sentences."""
+    return " ".join(f"{said}: {counts[kind]}." for kind, said in KINDS.items() if counts.get(kind))
 
 
 def with_namesakes(missing: Sequence[Missing], files: Iterable[str]) -> list[Missing]:
