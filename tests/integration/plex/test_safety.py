@@ -138,8 +138,10 @@ def test_a_scene_with_all_files_of_an_item_is_written(server: Server, films: Lib
 def test_the_test_names_the_first_file(server: Server, films: Library, plex: Make) -> None:
     """The test says that a scene's item belongs to another file."""
     item = server.add(films, PATH, "/media/a/two.mkv")
-    text = tried(plex(), OTHER)["example"].text
-    assert f"would not be written: the item has 2 files, and only the scene of the first one, {PATH}, is" in text
+    steps = tried(plex(), OTHER, SCENE)
+    assert steps["scenes"].text.startswith("1 of 2 scenes found.")
+    assert steps["shared"].status == "warn"
+    assert f"which has 2 files. Only the scene of the first one, {PATH}, is written there." in steps["shared"].text
     assert item.values["title"] == "one"
 
 

@@ -178,21 +178,21 @@ class Plex(MediaDestination):
     def _listed(self, libraries: Sequence[Library]) -> str:
         return f"{super()._listed(libraries)}{self._libraries.no_series()}"
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
-        return self._finder.find(scene.id, where) is not None
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
+        item = self._finder.find(scene.id, where)
+        if item is not None and not _is_of(item, where):
+            return (
+                f"Plex shows scene {scene.id} as {item}, which has {len(item.files)} files. Only the scene of the "
+                f"first one, {item.files[0]}, is written there. {VERSIONS}"
+            )
+        return item is not None
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         item = self._finder.find(scene.id, where)
-        if item is None:
-            return []  # removed a moment ago
+        if item is None or not _is_of(item, where):
+            return []  # changed a moment ago
         under = next(p for p in where if any(same_path(file, p.server) for file in item.files))
         found = f"Scene {scene.id} is {item}, found under {under}."
-        if not _is_of(item, where):
-            return [
-                found,
-                f"It would not be written: the item has {len(item.files)} files, and only the scene of the first "
-                f"one, {item.files[0]}, is. {VERSIONS}",
-            ]
         wanted = wanted_for(scene, self._options)
         ours = Ours(record)
         item = self._read_if_needed(item, wanted, ours)
