@@ -243,8 +243,7 @@ def covers(data: Path) -> dict[int, bytes]:
     """The covers in the ledger's records, by scene."""
     with closing(sqlite3.connect(data / files.QUEUE_DB)) as conn:
         rows = conn.execute("SELECT scene_id, record FROM sent WHERE record IS NOT NULL").fetchall()
-        found = {scene: bytes.fromhex(Record.decode(record).cover) for scene, record in rows}
-        return {scene: cover for scene, cover in found.items() if cover}
+        return {scene: cover for scene, row in rows if (cover := bytes.fromhex(Record.decode(row).cover))}
 
 
 def ungrouped(data: Path) -> int:
