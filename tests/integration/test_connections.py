@@ -291,13 +291,14 @@ def test_what_is_off_gets_nothing_later_however_it_is_switched_on(
 # The file
 
 
+# The copy goes first: a worker that saw only the file gone would restore it.
 def _deleted(folder: Path) -> None:
-    (folder / files.CONNECTIONS).unlink()
     (folder / files.CONNECTIONS_COPY).unlink()
+    (folder / files.CONNECTIONS).unlink()
 
 
 def _damaged(folder: Path) -> None:
-    for name in (files.CONNECTIONS, files.CONNECTIONS_COPY):
+    for name in (files.CONNECTIONS_COPY, files.CONNECTIONS):
         (folder / name).write_bytes(b'{"format": 1, "connections": [')
 
 

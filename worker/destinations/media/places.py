@@ -73,7 +73,7 @@ def not_there_yet(
     if not waits:
         return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}", cause=cause)
     request = "" if again_in is None else "it was asked to look for it, and "
-    wait = f"{request}we try again for about 2 hours. If it stays unknown, {correct}"
+    wait = f"{request}it has about 2 hours to show it. If it stays unknown, {correct}"
     return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in, cause=cause)
 
 
