@@ -146,3 +146,23 @@ def test_folders_are_forgotten() -> None:
     server.at(KEPT_SECONDS)
     server.ask("/m/a.mkv")
     assert len(server.scans._asked) == 1
+
+
+def test_a_report_that_failed_postpones_no_other() -> None:
+    """A report that the server didn't take isn't counted: the next one needs no two minutes."""
+    server = Server()
+    folder = folder_key("/m/a.mkv")
+
+    def refuse(_: str) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        server.scans.report(folder, "/m/a.mkv", refuse)
+    assert not server.scans.is_pending(folder)
+    server.at(30.0)
+    assert server.scans.report(folder, "/m/a.mkv", lambda _: None) == 0.0
+    server.at(40.0)
+    with pytest.raises(ConnectionError):
+        server.scans.report(folder, "/m/b.mkv", refuse)
+    server.at(60.0)
+    assert server.scans.report(folder, "/m/c.mkv", lambda _: None) == pytest.approx(APART_SECONDS - 30.0)

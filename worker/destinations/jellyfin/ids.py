@@ -1,7 +1,7 @@
 """The ids that Jellyfin computes from paths. Pure.
 
-From its sources, 10.8 to 12 (LibraryManager.GetNewItemId). It is an internal detail of the server, so whoever uses
-such an id has to check the path of the item.
+From its sources, 10.8 to 12 (LibraryManager.GetNewItemId). It is an internal detail of the server, so the path of
+an item that such an id leads to must be checked.
 """
 
 from __future__ import annotations

@@ -77,18 +77,8 @@ class Scans:
                 return self._wait(last, now)
             named = last.other if last is not None and last.other and path == last.named else path
             asked = self._asked[folder] = _Asked(now, now, named)
-        try:
-            send(named)
-        except BaseException:
-            with self._lock:
-                if last is None:
-                    self._asked.pop(folder, None)
-                else:
-                    self._asked[folder] = last
-            raise
-        with self._lock:
-            asked.ended = self._clock()
-            return self._wait(asked, asked.ended)
+        self._send(folder, asked, last, lambda: send(named))
+        return self._wait(asked, asked.ended)
 
     def report(self, folder: Hashable, path: str, send: Callable[[str], None]) -> float:
         """Reports what has changed in a folder. Those that wait are reported together, which delays its scan once.
@@ -99,15 +89,28 @@ class Scans:
         with self._lock:
             now = self._clock()
             self._tidy(now)
-            asked = self._asked.get(folder)
+            asked = last = self._asked.get(folder)
             if asked is None or now >= asked.ended + self._apart:
                 asked = self._asked[folder] = _Asked(now, now, path)
             elif now >= asked.began + TOGETHER_SECONDS:
                 return asked.ended + self._apart - now
-        send(path)
-        with self._lock:
-            asked.ended = self._clock()
+        self._send(folder, asked, last, lambda: send(path))
         return 0.0
+
+    def _send(self, folder: Hashable, asked: _Asked, last: _Asked | None, send: Callable[[], None]) -> None:
+        """Sends a request, which doesn't count if it fails: then ``last`` is the last one again."""
+        sent = False
+        try:
+            send()
+            sent = True
+        finally:
+            with self._lock:
+                if sent:
+                    asked.ended = self._clock()
+                elif last is None:
+                    self._asked.pop(folder, None)
+                else:
+                    self._asked[folder] = last
 
     def is_pending(self, folder: Hashable) -> bool:
         """Whether the server was asked to scan the folder and hasn't begun, so the scan sees what is there now."""
