@@ -176,3 +176,13 @@ def test_an_outage_does_not_shorten_the_two_hours() -> None:
     away = looked(job, NOW + 9000, Failure.UNREACHABLE)
     assert not decided(Failure.NOT_THERE_YET, away, now=NOW + 9030).bury
     assert not decided(Failure.NOT_THERE_YET, job, now=NOW + 90_000).bury
+
+
+def test_a_postponed_delivery_waits_as_long_as_it_says() -> None:
+    """However often it is postponed, it is no dead letter, and nothing counts against it."""
+    job = delivery()
+    for n in range(500):
+        decision = decided(Failure.POSTPONED, job, again_in=90.0, max_attempts=1, now=NOW + n)
+        assert (decision.bury, decision.skip, decision.due) == (False, False, NOW + n + 90.0)
+        job = looked(decision.delivery, NOW + n, Failure.POSTPONED)
+    assert (job.counted_attempts, job.not_found) == (0, 0)
