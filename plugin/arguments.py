@@ -20,8 +20,12 @@ from stash_courier.worker.connections.model import State
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-LONGEST_TEXT = {"error_type": 300, "destination": 300, "connection": 300, "id": 300, "group": 400, "name": 300}
-LONGEST_TEXT |= {"kind": 40}  # characters
+MOST_NUMBERS = {"days": MOST_DAYS, "limit": MOST_LETTERS, "page": 1_000_000, "scene": 2**63 - 1}
+LONGEST_TEXT = {  # characters
+    **dict.fromkeys(("error_type", "destination", "connection", "id", "name", "copy_of", "text"), 300),
+    "group": 400,
+    "kind": 40,
+}
 LARGEST_VALUES = 200_000  # characters of a connection's values as JSON
 
 
@@ -47,6 +51,13 @@ class Arguments:
     show_scene: bool | None = None  # a test may send a scene's title to people
     limit: int | None = None
     days: int | None = None
+    text: str | None = None  # what a person searches for: a title, a path, a scene's id
+    page: int | None = None  # of a list, from 1
+    scene: int | None = None  # its id
+    as_of: float | None = None  # wall time at which a list was shown: what came later isn't meant
+    careful: bool | None = None  # one first, the rest if that one is delivered
+    batch: float | None = None  # which dead letters were discarded together, as the answer told it
+    copy_of: str | None = None  # id of the connection that a new one begins as
 
 
 def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Arguments:
@@ -79,7 +90,7 @@ def _ids(name: str, value: object) -> tuple[int, ...]:
 
 def _number(name: str, value: object) -> int:
     number = _whole(value)
-    most = MOST_DAYS if name == "days" else MOST_LETTERS
+    most = MOST_NUMBERS[name]
     if number is None or not 1 <= number <= most:
         raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
     return number
@@ -170,4 +181,11 @@ READERS = {
     "show_scene": _switch,
     "limit": _number,
     "days": _number,
+    "text": _line,
+    "page": _number,
+    "scene": _number,
+    "as_of": _moment,
+    "careful": _switch,
+    "batch": _moment,
+    "copy_of": _text,
 }

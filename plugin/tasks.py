@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stash_courier.plugin import notices
 from stash_courier.plugin.arguments import Arguments, parse
-from stash_courier.plugin.buttons import (
-    check_destinations,
-    connections,
-    controls,
-    convert,
-    dead_letters,
-    deliver_now,
-    enqueue,
-    forget_destination,
-    library_report,
-    skipped,
-    status,
-)
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
@@ -33,31 +22,45 @@ DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change o
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 
 
-# Mode → its function, and the fields of ``Arguments`` that it takes.
-MODES: Mapping[str, tuple[Callable[[Context, Arguments], dict[str, object]], Collection[str]]] = {
-    "status": (status.status, ()),
-    "deliver_now": (deliver_now.deliver_now, ()),
-    "review_dead_letters": (dead_letters.review, CHOICE),
-    "retry_dead_letters": (dead_letters.retry, CHOICE),
-    "purge_dead_letters": (dead_letters.purge, ("days",)),
-    "discard_dead_letters": (dead_letters.discard, CHOICE),
-    "test_destinations": (check_destinations.run, ("destination",)),
-    "library_report": (library_report.library_report, ("connection",)),
-    "forget_destination": (forget_destination.forget_destination, ("destination", "waiting")),
-    "convert_settings": (convert.convert_settings, ()),
-    "enqueue_all": (enqueue.enqueue_all, ("connection",)),
-    "enqueue_recent": (enqueue.enqueue_recent, ("days", "connection")),
-    "send_existing": (enqueue.send_existing, ("connection", "days", "since", "all", "count")),
-    "connections": (connections.connections, ()),
-    "connection_kinds": (connections.connection_kinds, ()),
-    "save_connection": (connections.save_connection, (*DRAFT, "revision")),
-    "test_connection": (connections.test_connection, (*DRAFT, "show_scene")),
-    "delete_connection": (connections.delete_connection, ("id", "waiting", "revision")),
-    "send_skipped": (skipped.send_skipped, ("connection",)),
-    "pause": (controls.pause, ()),
-    "resume": (controls.resume, ()),
-    "restart_worker": (controls.restart_worker, ()),
-    "stop_worker": (controls.stop_worker, ()),
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One mode. Its module is imported when it is called, because each import takes time."""
+
+    module: str  # below stash_courier.plugin; its function has the mode's name, unless it is given
+    takes: Collection[str] = ()  # the fields of Arguments that it takes
+    function: str = ""
+
+    def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
+        """The mode's function; ``name`` is the mode's."""
+        module = importlib.import_module(f"stash_courier.plugin.{self.module}")
+        found: Callable[[Context, Arguments], dict[str, object]] = getattr(module, self.function or name)
+        return found
+
+
+MODES: Mapping[str, Mode] = {
+    "status": Mode("buttons.status"),
+    "deliver_now": Mode("buttons.deliver_now"),
+    "review_dead_letters": Mode("buttons.dead_letters", CHOICE, "review"),
+    "retry_dead_letters": Mode("buttons.dead_letters", CHOICE, "retry"),
+    "purge_dead_letters": Mode("buttons.dead_letters", ("days",), "purge"),
+    "discard_dead_letters": Mode("buttons.dead_letters", CHOICE, "discard"),
+    "test_destinations": Mode("buttons.check_destinations", ("destination",), "run"),
+    "library_report": Mode("buttons.library_report", ("connection",)),
+    "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
+    "convert_settings": Mode("buttons.convert"),
+    "enqueue_all": Mode("buttons.enqueue", ("connection",)),
+    "enqueue_recent": Mode("buttons.enqueue", ("days", "connection")),
+    "send_existing": Mode("buttons.enqueue", ("connection", "days", "since", "all", "count")),
+    "connections": Mode("buttons.connections"),
+    "connection_kinds": Mode("buttons.connections"),
+    "save_connection": Mode("buttons.connections", (*DRAFT, "revision")),
+    "test_connection": Mode("buttons.connections", (*DRAFT, "show_scene")),
+    "delete_connection": Mode("buttons.connections", ("id", "waiting", "revision")),
+    "send_skipped": Mode("buttons.skipped", ("connection",)),
+    "pause": Mode("buttons.controls"),
+    "resume": Mode("buttons.controls"),
+    "restart_worker": Mode("buttons.controls"),
+    "stop_worker": Mode("buttons.controls"),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
@@ -87,8 +90,8 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     if not isinstance(mode, str) or mode not in MODES:
         wrong = f"The mode {mode[:40]!r} is unknown." if isinstance(mode, str) else "No mode was given."
         raise BadInputError(f"{wrong} Modes: {', '.join(sorted([*MODES, 'wake']))}.")
-    press, takes = MODES[mode]
-    arguments = parse(mode, args, takes)
+    arguments = parse(mode, args, MODES[mode].takes)
+    press = MODES[mode].load(mode)
     # Without a handler Python prints log records to stderr, bypassing Stash's log protocol.
     logging.getLogger().addHandler(logging.NullHandler())
     if pressed(args):

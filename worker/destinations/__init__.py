@@ -60,6 +60,15 @@ def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str 
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A field that a delivery changed, for people."""
+
+    field: str  # as in "title"
+    before: str | None  # what the destination had; None if that is not known
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """What a destination did with a delivery."""
 
@@ -70,6 +79,11 @@ class Delivered:
     notes: frozenset[str] = frozenset()
     # filtered: the scene isn't written there, and that is no failure. It is neither tried again nor a success.
     outcome: Literal["sent", "filtered"] = "sent"
+    # The receipt, for people; see queue/receipts.py.
+    changes: tuple[Change, ...] = ()  # what was changed there
+    compared: bool = False  # without changes, nothing differed
+    left: tuple[str, ...] = ()  # sentences: what was left alone, and why
+    link: str = ""  # an address at which a person sees the result, without a secret
 
 
 class Destination(Protocol):
