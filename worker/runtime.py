@@ -196,6 +196,7 @@ class Runtime:
         give_up = time.monotonic() + grace_seconds
         while self.dispatcher.busy() and time.monotonic() < give_up:
             self.dispatcher.step(beginning=False)
+            self.dispatcher.hold()  # what Stash has answered since would be ready, and wait for a start
             self.wakeup.wait(0.05)
         self.dispatcher.step(beginning=False)
         self.dispatcher.put_back(everything=True)

@@ -289,6 +289,24 @@ def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
         assert len(slow.received) == 1
 
 
+def test_new_code_does_not_wait_for_scenes_that_arrive_meanwhile(tmp_path: Path, receiver: Receiver) -> None:
+    """Scenes that Stash answers with after the worker was told to end are put back, and the new code sends them."""
+    settings = {"webhook_url": receiver.url, "worker_sweep_off": True}
+    with Courier(tmp_path, settings) as courier:
+        courier.stash.edit(1, title="Before")
+        receiver.wait_for(1)
+        courier.stash.faults.scene_delay = 3.0
+        courier.stash.edit(2, title="Asked for, not answered yet")
+        time.sleep(1.0)
+        began = time.monotonic()
+        os.kill(courier.worker_pid(), signal.SIGTERM)
+        wait_until(lambda: not courier.worker_runs, 20.0)
+        assert time.monotonic() - began < 6.0  # three seconds for Stash; before, all of the grace of eight seconds
+        courier.stash.faults.clear()
+        courier.stash.operation({"mode": "wake"})
+        assert scene(receiver.wait_for(2)[1]) == "2"
+
+
 def test_nothing_is_deleted_before_the_retention_is_known(courier: Courier) -> None:
     """A worker that starts while Stash is away doesn't delete by the default retention."""
     courier.configure(worker_dead_letter_days=365)
