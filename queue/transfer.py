@@ -60,6 +60,9 @@ def _move(
     path: str = "",
 ) -> int:
     retries = job.attempts if isinstance(job, Delivery) else 0
+    if isinstance(job, Delivery) and not (path or job.path):  # Stash wasn't asked for the scene
+        sent = ledger.find(queue.connection, job.destination, job.scene_id)
+        path = sent.path if sent is not None else ""
     dead_letter = dlq.add(job, error, retries, title=title, path=path)
     with queue.transaction():
         queue.remove(row_id_of(job))

@@ -18,6 +18,7 @@ from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
+from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
 GROUPS = 100  # the largest ones
@@ -174,7 +175,7 @@ def _copy(found: DeadLetter, names: Mapping[str, str], job: object) -> str:
     """What a person pastes into an issue."""
     name = _name(found.destination, names)
     lines = [
-        f"Stash Courier {found.plugin_version}, dead letter {found.id}",
+        f"Stash Courier {VERSION}, dead letter {found.id} of version {found.plugin_version or 'unknown'}",
         f"Scene: {found.scene_id} {found.title!r}",
         f"Path: {found.path or 'unknown'}",
         f"Connection: {name} ({found.destination or 'none'})",

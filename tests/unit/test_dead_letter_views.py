@@ -13,6 +13,7 @@ from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery
+from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry
 from tests.support import connections
 from tests.support.press import HOOK, bury, press, refusal, states
@@ -157,7 +158,7 @@ def test_one_has_everything_and_can_be_copied(tmp_path: Path) -> None:
     }
     assert (one["plugin_version"], one["path"], one["job"]["changed"]) == ("1.2.3", "/media/ä.mp4", ["title"])
     for part in (
-        "1.2.3",
+        f"Stash Courier {VERSION}, dead letter 1 of version 1.2.3",
         "5 'A <b>film</b>'",
         "/media/ä.mp4",
         "Living room (plex-1)",

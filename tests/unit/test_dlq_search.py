@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, migrate, repair, store
+from stash_courier.queue import files, ledger, migrate, repair, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_list import Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.ledger import Sent
 from tests import ROOT
+from tests.support import transfers
 from tests.support.durable import DEST, START, Clock
 
 REFUSED = DeliveryFailed(Failure.ITEM_REFUSED, "It answered 400.")
@@ -106,6 +108,17 @@ def test_the_path_of_a_failed_delivery_is_kept(dlq: DeadLetterQueue) -> None:
     bury(dlq, 12, "Dozen", "/media/dozen.mp4")
     assert found(dlq, "dozen") == {12}
     assert found(dlq, "twelve") == found(dlq, "films") == set()
+
+
+def test_the_path_of_a_delivery_that_was_never_tried(tmp_path: Path) -> None:
+    """If Stash wasn't asked for the scene, as when its connection is deleted, the ledger knows the path."""
+    transfers.waiting(tmp_path)
+    with transfers.opened(tmp_path) as both:
+        with both.queue.transaction():
+            row = Sent(DEST, transfers.SCENE, 1, "", START, "/media/known.mp4", "sent")
+            ledger.write(both.queue.connection, row)
+        transfer.bury_waiting(both.queue, both.dlq, DEST, transfers.ERROR, 9)
+        assert found(both.dlq, "known.mp4") == {transfers.SCENE}
 
 
 def ids(page: Page) -> list[int]:
