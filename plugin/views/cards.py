@@ -32,7 +32,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -
     connection = loaded.connections.get(one.destination)
     # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.
     kind = entry.kind if entry else one.destination.partition(":")[0]
-    module = destinations.kinds().get(kind)
+    module = destinations.find_kind(kind)
     health, since, reason = _health(one, snapshot)
     action = actions.called_for(one, dead_letters)
     return {
