@@ -61,6 +61,10 @@ MODES: Mapping[str, Mode] = {
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "outcomes": Mode("views.outcomes", ("text", "connection", "page")),
+    "receipt": Mode("views.outcomes", ("scene", "connection")),
+    "send_scene": Mode("views.outcomes", ("scene", "connection")),
+    "first_delivery": Mode("views.outcomes", ("connection", "since")),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
