@@ -117,6 +117,8 @@ class Summary:
     failed_at: float  # wall time, unix seconds
     state: str
     group_key: str  # the same for dead letters with the same cause
+    path: str  # the scene's path as Stash sees it; "" if unknown
+    waits_for: int | None  # the dead letter that must be delivered before this is sent again
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,10 @@ class Scene:
 
     def title_or_stem(self) -> str:
         """The title, else the primary file's name without its extension."""
-        if self.title:
-            return self.title
-        name = self.path.replace("\\", "/").rsplit("/", 1)[-1]
-        return name.rsplit(".", 1)[0] or name
+        return self.title or stem(self.path)
+
+
+def stem(path: str) -> str:
+    """The name of a file without its extension; "" for no path."""
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] or name

@@ -26,9 +26,12 @@ FORMER, DRAFT = ".former-", ".draft"  # added to the name of a copy, and to that
 NEWER: Mapping[str, tuple[str, str]] = {
     schema.DELIVERIES: ("destination, scene_id", f"excluded.seq >= {schema.DELIVERIES}.seq"),
     "sent": ("destination, scene_id", "excluded.seq >= sent.seq"),
+    "receipts": ("destination, scene_id", "excluded.seq >= receipts.seq"),
+    "delivered": ("destination, bucket", "excluded.scenes > delivered.scenes"),
     "destinations": ("destination", "true"),
     "control": ("key", "true"),
 }
+WITHOUT_ROWID = ("sent", "delivered")
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +116,7 @@ def _take_queue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
         names.pop("_id", None)
         changes = ", ".join(f"{name} = excluded.{name}" for name in names)
         statement = f"INSERT {repair.into(table, names)} ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE {newer}"
-        for row in repair.readable(source, table, ", ".join(names.values()), without_rowid=table == "sent"):
+        for row in repair.readable(source, table, ", ".join(names.values()), without_rowid=table in WITHOUT_ROWID):
             taken += target.execute(statement, row).rowcount
     return taken
 
@@ -127,11 +130,12 @@ def _take_dead_letters(source: sqlite3.Connection, target: sqlite3.Connection) -
         letter = dict(zip(names, row, strict=True))
         same = target.execute(dlq_statements.FIND_SAME, letter).fetchone()
         if same is not None:
-            known, _, generation = same
+            known, _, generation, *_ = same
             if generation > letter["generation"]:
                 continue
             target.execute("DELETE FROM dead_letters WHERE id = ?", (known,))
         if target.execute("SELECT 1 FROM dead_letters WHERE id = ?", (letter["id"],)).fetchone():
             letter["id"] = None  # another one has it by now, so this one gets a new id
+        letter["waits_for"] = None  # the one it waited for may have a new id too
         taken += target.execute(insert, list(letter.values())).rowcount
     return taken

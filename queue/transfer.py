@@ -7,7 +7,7 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import codec, control, ledger, troubles
+from stash_courier.queue import codec, control, ledger, receipts, troubles
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
@@ -15,12 +15,19 @@ from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, *, title: str = ""
+    queue: SceneQueue,
+    dlq: DeadLetterQueue,
+    job: Delivery | CorruptRow,
+    error: BaseException,
+    *,
+    now: float,
+    title: str = "",
+    path: str = "",
 ) -> int | None:
     """Makes a claimed delivery, or a corrupt row of the deliveries table, a dead letter.
 
-    A delivery that a newer event supersedes is put back instead. The title is the scene's, for people. Returns the
-    dead letter's id, or None if the delivery was put back.
+    A delivery that a newer event supersedes is put back instead. ``now`` is wall time. Title and path are the
+    scene's, for people. Returns the dead letter's id, or None if the delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
@@ -29,7 +36,11 @@ def bury(
         with queue.transaction():
             queue.back(job, None)
         return None
-    return _move(queue, dlq, job, error, title)
+    dead_letter = dlq.add(job, error, _retries(job), title=title, path=path or _known_path(queue, job))
+    with queue.transaction():
+        queue.remove(row_id_of(job))
+        receipts.write_dead(queue.connection, job, now, str(error), (title, path))
+    return dead_letter
 
 
 def bury_waiting(
@@ -41,17 +52,21 @@ def bury_waiting(
     the two.
     """
     for job in queue.waiting(destination, limit):
-        _move(queue, dlq, job, error)
+        dlq.add(job, error, _retries(job), path=_known_path(queue, job))
+        with queue.transaction():
+            queue.remove(row_id_of(job))
 
 
-def _move(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, title: str = ""
-) -> int:
-    retries = job.attempts if isinstance(job, Delivery) else 0
-    dead_letter = dlq.add(job, error, retries, title=title)
-    with queue.transaction():
-        queue.remove(row_id_of(job))
-    return dead_letter
+def _retries(job: Delivery | CorruptRow) -> int:
+    return job.attempts if isinstance(job, Delivery) else 0
+
+
+def _known_path(queue: SceneQueue, job: Delivery | CorruptRow) -> str:
+    """The path of a scene that Stash wasn't asked for; "" if it is unknown."""
+    if not isinstance(job, Delivery):
+        return ""
+    sent = ledger.find(queue.connection, job.destination, job.scene_id)
+    return job.path or (sent.path if sent is not None else "")
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
@@ -64,7 +79,7 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
-        dlq.set_state(dead_letter.id, "resolved")
+        dlq.end(dead_letter.id, delivered=False)
         return False
     job = dead_letter.job or {}
     notice = or_default(troubles.checked, job.get("notice"), "") if dead_letter.scene_id < 0 else ""
@@ -95,6 +110,7 @@ def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
     dlq.rename(old, new)
     with queue.transaction():
         queue.rename(old, new)
+        receipts.rename(queue.connection, old, new)
 
 
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
@@ -102,23 +118,38 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
     for delivery in queue.in_flight():
         found = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
         if isinstance(delivery, Delivery) and found is not None:
-            _, state, generation, seq = found
-            if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
-                with queue.transaction():
-                    queue.remove(delivery.row_id)
+            known, state, generation, seq = found
+            buried = state in {"dead", "asked", "discarded"}
+            if buried and generation > delivery.generation and seq >= delivery.seq:
+                _end_buried(queue, delivery, dlq.get_by_id(known))
     for was in ("asked", "back"):
         for dead_letter in dlq.in_transit(was):
             state = _correct_state(queue, was, dead_letter)
-            if state != was:
+            if state in {"delivered", "resolved"}:
+                dlq.end(dead_letter.id, delivered=state == "delivered")
+            elif state != was:
                 dlq.set_state(dead_letter.id, state)
+    dlq.end_waiting()
+
+
+def _end_buried(queue: SceneQueue, delivery: Delivery, dead_letter: DeadLetter | None) -> None:
+    """Does what ``bury`` does after the dead letter is written."""
+    with queue.transaction():
+        queue.remove(delivery.row_id)
+        if dead_letter is not None:
+            told = dead_letter.failed_at, dead_letter.error_message
+            receipts.write_dead(queue.connection, delivery, *told, (dead_letter.title, dead_letter.path))
 
 
 def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:
-    """The state that a dead letter should have according to the queue."""
+    """The state that a dead letter should have according to the queue; ``delivered``: resolved by a delivery."""
     generation = queue.generation(dead_letter.destination, dead_letter.scene_id)
     if generation is not None and generation > dead_letter.generation:
         return "back"
     if was == "asked":
         return was
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
-    return "resolved" if sent is not None and sent.seq >= dead_letter.seq else "asked"
+    if sent is None or sent.seq < dead_letter.seq:
+        return "asked"
+    # A redrive gets a new seq, and it doesn't begin if something newer was sent already.
+    return "delivered" if sent.outcome == "sent" and sent.seq > dead_letter.seq else "resolved"
