@@ -16,10 +16,12 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
 from stash_courier.queue import locks, store
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker import VERSION
+from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
+LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Mode:
     module: str  # below stash_courier.plugin; its function has the mode's name, unless it is given
     takes: Collection[str] = ()  # the fields of Arguments that it takes
     function: str = ""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the page asks it: its answer has the plugin's version in place of a report."""
+        return self.module.startswith("views.")
 
     def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
         """The mode's function; ``name`` is the mode's."""
@@ -41,9 +48,9 @@ MODES: Mapping[str, Mode] = {
     "status": Mode("buttons.status"),
     "deliver_now": Mode("buttons.deliver_now"),
     "review_dead_letters": Mode("buttons.dead_letters", CHOICE, "review"),
-    "retry_dead_letters": Mode("buttons.dead_letters", CHOICE, "retry"),
+    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful"), "retry"),
     "purge_dead_letters": Mode("buttons.dead_letters", ("days",), "purge"),
-    "discard_dead_letters": Mode("buttons.dead_letters", CHOICE, "discard"),
+    "discard_dead_letters": Mode("buttons.dead_letters", LISTED, "discard"),
     "test_destinations": Mode("buttons.check_destinations", ("destination",), "run"),
     "library_report": Mode("buttons.library_report", ("connection",)),
     "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
@@ -53,18 +60,26 @@ MODES: Mapping[str, Mode] = {
     "send_existing": Mode("buttons.enqueue", ("connection", "days", "since", "all", "count")),
     "connections": Mode("buttons.connections"),
     "connection_kinds": Mode("buttons.connections"),
-    "save_connection": Mode("buttons.connections", (*DRAFT, "revision")),
-    "test_connection": Mode("buttons.connections", (*DRAFT, "show_scene")),
+    "save_connection": Mode("buttons.connections", (*DRAFT, "copy_of", "revision")),
+    "test_connection": Mode("buttons.connections", (*DRAFT, "copy_of", "show_scene")),
     "delete_connection": Mode("buttons.connections", ("id", "waiting", "revision")),
     "send_skipped": Mode("buttons.skipped", ("connection",)),
     "pause": Mode("buttons.controls"),
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "overview": Mode("views.overview"),
+    "badge": Mode("views.overview"),
+    "expedite": Mode("views.expedite", ("connection",)),
     "outcomes": Mode("views.outcomes", ("text", "connection", "page")),
     "receipt": Mode("views.outcomes", ("scene", "connection")),
     "send_scene": Mode("views.outcomes", ("scene", "connection")),
     "first_delivery": Mode("views.outcomes", ("connection", "since")),
+    "dead_letters": Mode(
+        "views.dead_letters", ("destination", "error_type", "group", "text", "as_of", "page", "limit")
+    ),
+    "dead_letter": Mode("views.dead_letters", ("ids",)),
+    "restore_dead_letters": Mode("views.dead_letters", ("batch",)),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
@@ -103,15 +118,17 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
-    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
-        raise BadInputError(one_line(_explained(error, context.folder))) from error
-    except BadInputError as error:
-        raise BadInputError(one_line(str(error))) from error
+    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
+        said = str(error) if isinstance(error, BadInputError) else _explained(error, context.folder)
+        if not MODES[mode].is_view:
+            raise BadInputError(one_line(said)) from error
+        result = {"problem": one_line(said)}  # Stash would log an error at each call
     finally:
-        context.stash.close()
+        context.close()
         if pressed(args):
             context.report.write()
-    return {**result, "lines": context.report.lines}
+    # A page that is older than the plugin notices it by the version.
+    return {**result, "version": VERSION} if MODES[mode].is_view else {**result, "lines": context.report.lines}
 
 
 def _explained(error: Exception, folder: Path) -> str:

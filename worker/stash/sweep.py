@@ -20,7 +20,8 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run
-from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, PluginState, SweepQuestion
+from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
+from stash_courier.worker.stash.state import PluginState
 from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running
@@ -235,7 +236,7 @@ class Sweep:
     def _open_dead_letter(self, target: str, scene_id: int) -> DeadLetter | None:
         found = self._dlq.find(target, scene_id)
         dead_letter = None if found is None else self._dlq.get_by_id(found[0])
-        return None if dead_letter is None or dead_letter.state == "resolved" else dead_letter
+        return None if dead_letter is None or dead_letter.state in {"resolved", "discarded"} else dead_letter
 
     def _event_of(self, scene: Listed, mark: Mark) -> Event:
         was_sent = any(ledger.find(self._conn, target, scene.id) for target in self._targets)
