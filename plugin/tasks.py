@@ -61,6 +61,7 @@ MODES: Mapping[str, Mode] = {
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "preview": Mode("views.preview", (*DRAFT, "copy_of", "destination", "scene")),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
