@@ -8,7 +8,6 @@ from dataclasses import replace
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.connections import draft
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import destinations, filters
@@ -25,13 +24,6 @@ def preview(context: Context, arguments: Arguments) -> dict[str, object]:
 
     The connection is named as ``destination``, or described as for a test.
     """
-    try:
-        return _preview(context, arguments)
-    except (BadInputError, StashUnavailable) as error:
-        return {"problem": str(error)}
-
-
-def _preview(context: Context, arguments: Arguments) -> dict[str, object]:
     with context.setup() as setup:
         entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
         connection, found = destinations.configured(entry, setup.settings)
