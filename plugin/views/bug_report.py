@@ -27,10 +27,11 @@ from stash_courier.queue import failures, files, store
 from stash_courier.queue.dlq import Group
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary
 from stash_courier.worker import VERSION, destinations, heartbeat, process
+from stash_courier.worker.connections import drafts
 from stash_courier.worker.destinations.webhook.formats import preset_of
 from stash_courier.worker.http import container
-from stash_courier.worker.stash.client import StashUnavailable
-from stash_courier.worker.stash.queries import WrongShape
+from stash_courier.worker.stash.address import StashUnavailable
+from stash_courier.worker.stash.state import WrongShape
 
 TITLES = 500  # newest dead letters whose titles are replaced
 LETTERS = 10  # newest dead letters whose errors are shown
@@ -104,7 +105,7 @@ def _pseudonyms(context: Context, known: Known, found: Sequence[Standing], lette
         names.know(name, names.of("connection", name))
     for entry in entries:
         names.know(entry.name, names.of("connection", entry.id))
-        names.know_host(cards.host(entry))
+        names.know_host(drafts.host(entry))
         for key, value in entry.values.items():
             _know_values(names, key, value)
     for letter in letters.newest:
