@@ -235,6 +235,7 @@ def _step(step: Step, arguments: Arguments) -> dict[str, object]:
         "text": step.text,
         "field": step.field,
         "fix": _fix(step.fix, arguments),
+        "action": {"do": "library_report", "label": "Library report"} if step.report else None,
     }
     return {**told, "body": step.body} if step.body else told
 
