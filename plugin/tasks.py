@@ -68,6 +68,8 @@ MODES: Mapping[str, Mode] = {
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "preview": Mode("views.preview", (*DRAFT, "copy_of", "destination", "scene")),
+    "bug_report": Mode("views.bug_report"),
     "overview": Mode("views.overview"),
     "badge": Mode("views.overview"),
     "expedite": Mode("views.expedite", ("connection",)),

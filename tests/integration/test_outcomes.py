@@ -154,9 +154,17 @@ DONE = {
 SAID = {
     "delivered": "Delivered.",
     "same": "Not sent, because nothing differs there.",
-    "locked": "Not changed, because the whole item is locked there.",
+    "locked": "Not changed, because what differs is locked there.",
     "version": "Not sent, because the server shows its file as a version or part of another item.",
 }
+
+
+def test_only_locked_fields_differ(courier: FastForward, there: Answering) -> None:
+    """If all that differs is locked by its owner, the outcome isn't that it was delivered."""
+    there.answer = lambda _: Delivered(notes=frozenset({"locked_fields"}), left=("Left alone: title.",))
+    send(courier)
+    row = only(courier)
+    assert (row["outcome"], row["text"]) == ("locked", SAID["locked"])
 
 
 @pytest.mark.parametrize("code", DONE)

@@ -52,6 +52,7 @@ class Step:
     field: str = ""  # the connection's field to change; "" if there is none
     fix: Fix | None = None  # a change that is likely to help
     body: str = ""  # what was sent to a webhook
+    report: bool = False  # the library report says more
 
 
 def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str = "") -> Step:
@@ -121,6 +122,14 @@ class Destination(Protocol):
             records: what the last deliveries returned as records, by scene.
 
         Ends with the step that fails, unless later ones make sense. Raises nothing.
+        """
+
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        """What this delivery would send now, in lines for a person and without a secret. Asks nobody.
+
+        Args:
+            delivery: what happened to the scene.
+            scene: as Stash has it now; None for a destroy, and only then.
         """
 
     def close(self) -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from urllib.parse import urlencode
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
-from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.base import Known, MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.record import Record
@@ -59,7 +60,8 @@ class Emby(MediaDestination):
         # MediaBrowser/Emby), and start the wait for a scan of its folder anew.
         with still_there(self._server, str(item)):
             self._api.refresh(item)
-        return Delivered()
+        query = urlencode({"id": item.id, "serverId": item.server})
+        return Delivered(link=f"{self._server.url}/web/index.html#!/item?{query}" if item.server else "")
 
     def _announce(self, where: Sequence[Place]) -> float:
         return self._notices.created([one.server for one in where])
@@ -81,8 +83,8 @@ class Emby(MediaDestination):
         name, version = self._api.about()
         return f'Emby {version} ("{name}")'
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
-        return self._find(scene.id, where) is not None
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> Known:
+        return Known(self._find(scene.id, where) is not None)
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:  # noqa: ARG002
         found = self._find(scene.id, where)
@@ -90,6 +92,9 @@ class Emby(MediaDestination):
             return []  # removed a moment ago
         place, item = found
         return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed; no field is written."]
+
+    def _values(self, scene: Scene) -> list[str]:  # noqa: ARG002
+        return ["Emby refreshes the item; no field is written."]
 
     def _shown(self) -> Iterator[Shown]:
         """How Emby shows versions and parts isn't verified, so each file counts as an item of its own."""
