@@ -5,6 +5,7 @@
   const VERSION = "0.1.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
   const BADGE_EVERY = 60_000; // milliseconds
+  const LOGGED_EVERY = 600_000; // milliseconds, between calls that fail with a line in Stash's log
   const MARK = "__stashCourier";
 
   // Stash inserts the scripts again when its list of plugins changes.
@@ -62,12 +63,13 @@
 
   // The badge. Stash shows its bar twice, wide and narrow, so the state is here.
 
-  /** @typedef {{count: number, text: string, down: string[]}} Badge */
+  /** @typedef {{count: number, text: string, down: string[], version?: string}} Badge */
   /** @type {Badge} */
   let badge = { count: 0, text: "", down: [] };
   /** @type {Set<(badge: Badge) => void>} */
   const shown = new Set();
   let asked = 0; // when the badge was asked for last, in milliseconds
+  let every = BADGE_EVERY;
   let asking = false;
   let again = false; // something changed while it was asked for
 
@@ -80,10 +82,15 @@
     asking = true;
     asked = Date.now();
     try {
-      const { call } = await import(`${assets}api.js`);
-      badge = await call("badge").catch((/** @type {any} */ failure) => ({ count: 0, down: [], text: failure.message }));
+      const [{ call }, { outdated }] = await Promise.all([import(`${assets}api.js`), import(`${assets}failures.js`)]);
+      every = BADGE_EVERY;
+      badge = await call("badge").catch((/** @type {any} */ failure) => {
+        if (failure.logged) every = LOGGED_EVERY;
+        return { count: 0, down: [], text: failure.message };
+      });
+      badge.text ||= outdated(VERSION, badge.version)?.message ?? "";
     } catch {
-      badge = { count: 0, down: [], text: "Stash Courier's page can't be loaded. Reload this page." };
+      badge = { count: 0, down: [], text: "Its page can't be loaded. Reload this page." };
     }
     asking = false;
     shown.forEach((show) => show(badge));
@@ -95,10 +102,11 @@
 
   const watchBadge = () => {
     setTimeout(refreshBadge, WAKE_DELAY / 3);
-    setInterval(refreshBadge, BADGE_EVERY);
-    document.addEventListener("visibilitychange", () => {
-      if (Date.now() - asked >= BADGE_EVERY) refreshBadge();
-    });
+    const ifDue = () => {
+      if (Date.now() - asked >= every) refreshBadge();
+    };
+    setInterval(ifDue, BADGE_EVERY / 4);
+    document.addEventListener("visibilitychange", ifDue);
     window.addEventListener("stash-courier:changed", refreshBadge);
   };
 

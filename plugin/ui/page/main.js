@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
+import { outdated } from "./failures.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
@@ -64,28 +65,15 @@ const Tabs = ({ deadLetters }) =>
   );
 
 /** @param {ViewProps} props */
-const Banners = ({ overview: { data, failure, refresh } }) =>
-  h(
+const Banners = ({ overview: { data, failure, refresh } }) => {
+  const old = outdated(version, data?.version);
+  return h(
     "div",
     { className: "courier-banners" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
-    data?.version && data.version !== version ? h(Outdated, { plugin: data.version }) : null,
+    old ? h(FailureNotice, { failure: old }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
       h(Notice, { key: banner.text, status: banner.status }, banner.text),
     ),
   );
-
-/** @param {{plugin: string}} props */
-const Outdated = ({ plugin }) =>
-  h(
-    Notice,
-    {
-      status: "warn",
-      action: h(
-        Bootstrap.Button,
-        { variant: "secondary", size: "sm", onClick: () => window.location.reload() },
-        "Reload",
-      ),
-    },
-    `This page is of version ${version}, but version ${plugin} of the plugin is installed. Reload the page.`,
-  );
+};
