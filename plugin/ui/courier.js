@@ -165,7 +165,8 @@
   };
 
   const Page = lazy("main.js", NotLoaded);
-  const SettingsLine = lazy("settings.js");
+  const PluginSettings = lazy("settings.js", (/** @type {any} */ { original }) => original);
+  const Original = (/** @type {any} */ { props, next }) => next(props);
 
   const extend = () => {
     api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(Page)));
@@ -173,9 +174,9 @@
       { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
     ]);
     api.patch.instead("PluginSettings", (/** @type {any} */ props, /** @type {any[]} */ ...rest) => {
-      const form = rest[rest.length - 1](props);
-      if (props?.pluginID !== id) return form;
-      return h(React.Fragment, null, h(Boundary, null, h(SettingsLine, { path })), form);
+      const original = h(Original, { props, next: rest[rest.length - 1] });
+      if (props?.pluginID !== id) return original;
+      return h(Boundary, { instead: original }, h(PluginSettings, { settings: props.settings ?? [], original }));
     });
     watchBadge();
   };
