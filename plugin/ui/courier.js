@@ -88,9 +88,9 @@
         if (failure.logged) every = LOGGED_EVERY;
         return { count: 0, down: [], text: failure.message };
       });
-      badge.text ||= outdated(VERSION, badge.version)?.message ?? "";
+      if (!badge.text) badge.text = outdated(VERSION, badge.version)?.message ?? "";
     } catch {
-      badge = { count: 0, down: [], text: "Its page can't be loaded. Reload this page." };
+      badge = { count: 0, down: [], text: "The page can't be loaded. Reload this tab." };
     }
     asking = false;
     shown.forEach((show) => show(badge));

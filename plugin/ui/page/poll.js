@@ -72,6 +72,7 @@ const startPolling = (load, seconds, show) => {
     const mine = new AbortController();
     running = mine;
     due = Infinity; // until it has ended
+    /** @type {{data?: T, failure: any}} */
     let answer;
     try {
       answer = { data: await load(mine.signal), failure: null };

@@ -13,7 +13,7 @@ export const useToast = api.hooks?.useToast ?? (() => ({ success: () => {}, erro
 /** Stash's settings with its own save; only inside Stash's settings page. */
 export const useSettings = () => api.hooks.useSettings();
 /** Stash's own parts; those of its settings page exist when that is shown. */
-export const parts = () => api.components;
+export const parts = () => api.components ?? {};
 
 // Where this file was loaded from says the rest: <base>plugin/<id>/assets/<version>/stash.js
 const [, root = "/", name = "", number = ""] =
