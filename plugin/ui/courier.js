@@ -73,6 +73,11 @@
   let asking = false;
   let again = false; // something changed while it was asked for
 
+  const showBadge = (/** @type {Badge} */ now) => {
+    badge = now;
+    shown.forEach((show) => show(badge));
+  };
+
   const refreshBadge = async () => {
     if (document.hidden) return;
     if (asking) {
@@ -93,7 +98,7 @@
       badge = { count: 0, down: [], text: "The page can't be loaded. Reload this tab." };
     }
     asking = false;
-    shown.forEach((show) => show(badge));
+    showBadge(badge);
     if (again) {
       again = false;
       refreshBadge();
@@ -107,7 +112,11 @@
     };
     setInterval(ifDue, BADGE_EVERY / 4);
     document.addEventListener("visibilitychange", ifDue);
-    window.addEventListener("stash-courier:changed", refreshBadge);
+    window.addEventListener("stash-courier:changed", (event) => {
+      const failed = /** @type {CustomEvent} */ (event).detail;
+      if (failed) showBadge({ count: 0, down: [], text: failed });
+      else refreshBadge();
+    });
   };
 
   const NavLink = () => {

@@ -58,5 +58,8 @@ const parsed = (text) => {
   }
 };
 
-/** Has the badge in the navigation bar asked for again; to be called after what may change it. */
-export const changed = () => window.dispatchEvent(new Event("stash-courier:changed"));
+/**
+ * Has the badge in the navigation bar asked for again; to be called after what may change it.
+ * @param {string} [failed] why calls fail; the badge shows that instead
+ */
+export const changed = (failed) => window.dispatchEvent(new CustomEvent("stash-courier:changed", { detail: failed }));

@@ -1,12 +1,12 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
-import { call } from "./api.js";
+import { call, changed } from "./api.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { outdated } from "./failures.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
-import { Bootstrap, Router, h, path, version } from "./stash.js";
+import { Bootstrap, React, Router, h, path, version } from "./stash.js";
 import { useTitle } from "./title.js";
 import { number } from "./words.js";
 
@@ -27,6 +27,12 @@ const Main = () => {
   const part = pathname.slice(path.length).replace(/\/$/, "");
   const tab = TABS.find((one) => one.part === part) ?? TABS[0];
   const overview = usePolling((signal) => call("overview", {}, signal), tab.seconds);
+  const failed = overview.failure?.message;
+  React.useEffect(() => {
+    if (!failed) return undefined;
+    changed(failed);
+    return () => void changed();
+  }, [failed]);
   return h(
     "main",
     { className: "courier-page" },

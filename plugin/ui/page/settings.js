@@ -64,7 +64,8 @@ export const inWords = (overview) => {
     (/** @type {number} */ sum, /** @type {any} */ one) => sum + one.waiting + one.in_flight,
     overview.inbox,
   );
-  const rest = [waiting ? `${number(waiting)} waiting` : "nothing waits", dead ? plural(dead, "dead letter") : ""];
+  const waits = waiting === 1 ? "1 delivery waits" : `${number(waiting)} deliveries wait`;
+  const rest = [waiting ? waits : "nothing waits", dead ? plural(dead, "dead letter") : ""];
   const level = dead ? "fail" : (found[0]?.level ?? "muted");
   return [`${plural(connections.length, "connection")}: ${states}; ${rest.filter(Boolean).join(", ")}.`, level];
 };
