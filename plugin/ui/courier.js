@@ -6,6 +6,7 @@
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
   const BADGE_EVERY = 60 * 1000; // milliseconds
   const LOGGED_EVERY = 600 * 1000; // milliseconds, between calls that fail with a line in Stash's log
+  const LATE = [50, 500, 2000]; // milliseconds after the start
   const MARK = "__stashCourier";
 
   // Stash inserts the scripts again when its list of plugins changes.
@@ -188,6 +189,14 @@
       return h(Boundary, { instead: original }, h(PluginSettings, { settings: props.settings ?? [], original }));
     });
     watchBadge();
+    LATE.forEach((delay) => setTimeout(renderAgain, delay));
+  };
+
+  // Before 0.28 Stash may have shown its page before our script ran, and wouldn't look at what it registered. Going
+  // to where the user already is makes it look.
+  const renderAgain = () => {
+    if (!document.querySelector("nav.top-nav") || document.querySelector(".courier-nav")) return;
+    window.dispatchEvent(new PopStateEvent("popstate", { state: window.history.state }));
   };
 
   try {
