@@ -145,6 +145,14 @@
 
   // The page and the line above the settings
 
+  const TooOld = () =>
+    h(
+      "main",
+      { className: "courier-page" },
+      h("h1", null, "Stash Courier"),
+      h("p", null, "This page needs Stash 0.27 or newer. In this version use the buttons in Settings → Tasks."),
+    );
+
   const NotLoaded = () =>
     h(
       "main",
@@ -179,7 +187,7 @@
   const Original = (/** @type {any} */ { props, next }) => next(props);
 
   const extend = () => {
-    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(Page)));
+    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h("useToast" in (api.hooks ?? {}) ? Page : TooOld)));
     api.patch.before("MainNavBar.UtilityItems", (/** @type {any} */ props) => [
       { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
     ]);
