@@ -39,8 +39,8 @@ def number(tab: Visit, label: str) -> Locator:
 
 def stored(courier: Courier, plugin: str = PLUGIN) -> dict[str, Any]:
     """The settings of a plugin, as Stash has them."""
-    found: dict[str, Any] = courier.stash.graphql("{ configuration { plugins } }")["configuration"]["plugins"]
-    return found.get(plugin, {})
+    found = courier.stash.graphql("{ configuration { plugins } }")["configuration"]["plugins"]
+    return dict(found.get(plugin, {}))
 
 
 def test_the_state_is_told_in_words(courier: Courier, tab: Visit) -> None:
@@ -127,7 +127,7 @@ def test_a_save_of_another_plugin_brings_nothing_of_ours_back(courier: Courier, 
 def test_without_our_part_the_form_of_stash_is_there(tab: Visit, courier: Courier, module: str | None) -> None:
     """Whatever is wrong with our code, the settings can be changed in Stash's own form."""
     answer = {"status": 404} if module is None else {"body": module, "content_type": "text/javascript"}
-    tab.page.route("**/assets/*/settings.js", lambda route: route.fulfill(**answer))  # type: ignore[arg-type]
+    tab.page.route("**/assets/*/settings.js", lambda route: route.fulfill(**answer))
     tab.open(SETTINGS)
     expect(number(tab, ATTEMPTS)).to_have_value("0")
     number(tab, ATTEMPTS).fill("8")

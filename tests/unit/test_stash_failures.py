@@ -40,7 +40,7 @@ EXPECTED: dict[str, tuple[str, str, str | None]] = {
     "package_no_lib": ("incomplete", "(No module named 'persistqueue')", PLUGINS),
     "package_no_mode": ("incomplete", "(No module named 'stash_courier.plugin.buttons.status')", PLUGINS),
     "package_no_worker": ("incomplete", "(No module named 'stash_courier.worker')", PLUGINS),
-    "disabled": ("disabled", "Stash Courier is disabled.", PLUGINS),
+    "disabled": ("disabled", "The plugin is disabled.", PLUGINS),
     "removed": ("removed", 'Stash knows no plugin "stash_plugin"', PLUGINS),
     "killed": ("stopped", "The plugin was stopped before it had answered.", None),
     "terminated": ("stopped", "The plugin was stopped before it had answered.", None),

@@ -95,7 +95,7 @@ const Kind = {
     };
   },
   disabled: () => ({
-    message: "Stash Courier is disabled. Enable it in Settings → Plugins.",
+    message: "The plugin is disabled. Enable it in Settings → Plugins.",
     action: PLUGINS,
   }),
   /** @param {Answer} answer */
