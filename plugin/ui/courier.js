@@ -109,9 +109,9 @@
   const watchBadge = () => {
     setTimeout(refreshBadge, WAKE_DELAY / 3);
     const ifDue = () => {
-      if (Date.now() - asked >= every) refreshBadge();
+      if (Date.now() - asked >= every - BADGE_EVERY / 2) refreshBadge();
     };
-    setInterval(ifDue, BADGE_EVERY / 4);
+    setInterval(ifDue, BADGE_EVERY);
     document.addEventListener("visibilitychange", ifDue);
     window.addEventListener("stash-courier:changed", (event) => {
       const failed = /** @type {CustomEvent} */ (event).detail;

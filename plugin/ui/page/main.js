@@ -77,7 +77,7 @@ const Banners = ({ overview: { data, failure, refresh } }) => {
     "div",
     { className: "courier-banners" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
-    old ? h(FailureNotice, { failure: old }) : null,
+    old ? h(FailureNotice, { failure: old, status: "warn" }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
       h(Notice, { key: banner.text, status: banner.status }, banner.text),
     ),
