@@ -145,13 +145,13 @@ def _press(mode: object, args: dict[str, Any], folder: str, root: str) -> object
     vendored.add(root)
     try:
         from stash_courier.plugin import tasks
+
+        return tasks.run(mode, args, folder, root)
     except ImportError as error:
         raise BadInputError(
             f"The plugin can't start ({error}). Install it again with everything that belongs to its folder. "
             f"Changes are kept in {folder} and delivered then."
         ) from error
-    try:
-        return tasks.run(mode, args, folder, root)
     except BadInputError as error:
         error.silent = mode in tuple(tasks.MODES) and not tasks.pressed(args)
         raise

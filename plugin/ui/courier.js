@@ -5,6 +5,8 @@
   const VERSION = "0.1.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
   const BADGE_EVERY = 60 * 1000; // milliseconds
+  const LOGGED_EVERY = 600 * 1000; // milliseconds, between calls that fail with a line in Stash's log
+  const LATE = [50, 500, 2000]; // milliseconds after the start
   const MARK = "__stashCourier";
 
   // Stash inserts the scripts again when its list of plugins changes.
@@ -62,14 +64,20 @@
 
   // The badge. Stash shows its bar twice, wide and narrow, so the state is here.
 
-  /** @typedef {{count: number, text: string, down: string[]}} Badge */
+  /** @typedef {{count: number, text: string, down: string[], version?: string}} Badge */
   /** @type {Badge} */
   let badge = { count: 0, text: "", down: [] };
   /** @type {Set<(badge: Badge) => void>} */
   const shown = new Set();
   let asked = 0; // when the badge was asked for last, in milliseconds
+  let every = BADGE_EVERY;
   let asking = false;
   let again = false; // something changed while it was asked for
+
+  const showBadge = (/** @type {Badge} */ now) => {
+    badge = now;
+    shown.forEach((show) => show(badge));
+  };
 
   const refreshBadge = async () => {
     if (document.hidden) return;
@@ -80,13 +88,18 @@
     asking = true;
     asked = Date.now();
     try {
-      const { call } = await import(`${assets}api.js`);
-      badge = await call("badge").catch((/** @type {any} */ failure) => ({ count: 0, down: [], text: failure.message }));
+      const [{ call }, { outdated }] = await Promise.all([import(`${assets}api.js`), import(`${assets}failures.js`)]);
+      every = BADGE_EVERY;
+      badge = await call("badge").catch((/** @type {any} */ failure) => {
+        if (failure.logged) every = LOGGED_EVERY;
+        return { count: 0, down: [], text: failure.message };
+      });
+      if (!badge.text) badge.text = outdated(VERSION, badge.version)?.message ?? "";
     } catch {
       badge = { count: 0, down: [], text: "The page can't be loaded. Reload this tab." };
     }
     asking = false;
-    shown.forEach((show) => show(badge));
+    showBadge(badge);
     if (again) {
       again = false;
       refreshBadge();
@@ -95,11 +108,16 @@
 
   const watchBadge = () => {
     setTimeout(refreshBadge, WAKE_DELAY / 3);
-    setInterval(refreshBadge, BADGE_EVERY);
-    document.addEventListener("visibilitychange", () => {
-      if (Date.now() - asked >= BADGE_EVERY) refreshBadge();
+    const ifDue = () => {
+      if (Date.now() - asked >= every - BADGE_EVERY / 2) refreshBadge();
+    };
+    setInterval(ifDue, BADGE_EVERY);
+    document.addEventListener("visibilitychange", ifDue);
+    window.addEventListener("stash-courier:changed", (event) => {
+      const failed = /** @type {CustomEvent} */ (event).detail;
+      if (failed) showBadge({ count: 0, down: [], text: failed });
+      else refreshBadge();
     });
-    window.addEventListener("stash-courier:changed", refreshBadge);
   };
 
   const NavLink = () => {
@@ -165,7 +183,8 @@
   };
 
   const Page = lazy("main.js", NotLoaded);
-  const SettingsLine = lazy("settings.js");
+  const PluginSettings = lazy("settings.js", (/** @type {any} */ { original }) => original);
+  const Original = (/** @type {any} */ { props, next }) => next(props);
 
   const extend = () => {
     api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h("useToast" in (api.hooks ?? {}) ? Page : TooOld)));
@@ -173,11 +192,19 @@
       { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
     ]);
     api.patch.instead("PluginSettings", (/** @type {any} */ props, /** @type {any[]} */ ...rest) => {
-      const form = rest[rest.length - 1](props);
-      if (props?.pluginID !== id) return form;
-      return h(React.Fragment, null, h(Boundary, null, h(SettingsLine, { path })), form);
+      const original = h(Original, { props, next: rest[rest.length - 1] });
+      if (props?.pluginID !== id) return original;
+      return h(Boundary, { instead: original }, h(PluginSettings, { settings: props.settings ?? [], original }));
     });
     watchBadge();
+    LATE.forEach((delay) => setTimeout(renderAgain, delay));
+  };
+
+  // Before 0.28 Stash may have shown its page before our script ran, and wouldn't look at what it registered. Going
+  // to where the user already is makes it look.
+  const renderAgain = () => {
+    if (!document.querySelector("nav.top-nav") || document.querySelector(".courier-nav")) return;
+    window.dispatchEvent(new PopStateEvent("popstate", { state: window.history.state }));
   };
 
   try {

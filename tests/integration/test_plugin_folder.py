@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.worker import requirements
 from tests import ROOT
 
 WHEELS = ROOT / ".build" / "wheels"
@@ -49,6 +50,22 @@ def interpreters() -> dict[str, str]:
             if version in VERSIONS:
                 found.setdefault(".".join(map(str, version)), candidate)
     return found
+
+
+def too_old() -> str | None:
+    """An installed Python that can't even read the hook's modules."""
+    places = (
+        *Path(sys.base_prefix).parent.glob("*/bin/python"),
+        *(Path("/usr/bin") / n for n in ("python2", "python3.6")),
+    )
+    for candidate in places:
+        ask = [str(candidate), "-c", "import sys; print(sys.version_info < (3, 7))"]
+        if (
+            candidate.exists()
+            and subprocess.run(ask, capture_output=True, text=True, check=False).stdout == "True\n"
+        ):
+            return str(candidate)
+    return None
 
 
 PYTHONS = interpreters()
@@ -113,6 +130,46 @@ def test_takes_a_hook(folder: Path, tmp_path: Path, version: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "output" in json.loads(done.stdout)
     assert (tmp_path / "queue.db").is_file()
+
+
+def press(python: str, folder: Path, data: Path) -> tuple[int, str, str]:
+    """Starts a mode as Stash does: its exit code, the error for Stash, and what Stash logs."""
+    done = subprocess.run(
+        [python, "-B", "-S", "-E", str(folder / "plugin" / "main.py")],
+        input=json.dumps({"server_connection": {"Dir": str(data)}, "args": {"mode": "connection_kinds"}}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout).get("error", ""), done.stderr
+
+
+@pytest.mark.parametrize("missing", ["worker", "queue", "plugin/hook.py", "plugin/tasks.py", "plugin/buttons"])
+def test_a_folder_that_is_not_whole_says_so(folder: Path, tmp_path: Path, missing: str) -> None:
+    """Whatever is missing, the page and Stash's log get one sentence that says what to do, and no traceback."""
+    broken = tmp_path / "stash_courier"
+    shutil.copytree(folder, broken)
+    gone = broken / missing
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    code, error, log = press(sys.executable, broken, tmp_path)
+    assert code == 1
+    assert error.startswith("The plugin can't start (")
+    assert "Install it again" in error
+    assert "Traceback" not in log
+    assert error in log
+
+
+def test_a_python_that_is_too_old_says_so(folder: Path, tmp_path: Path) -> None:
+    """Also a Python that can't read the hook's modules says which one is needed and where to enter it."""
+    python = too_old()
+    if python is None:
+        pytest.skip("no Python older than 3.7 is on this machine")
+    code, error, log = press(python, folder, tmp_path)
+    needed = ".".join(map(str, requirements.PYTHON))
+    assert code == 1
+    assert f"was found, and Python {needed} or newer is needed" in error
+    assert '"Python Executable Path"' in error
+    assert log == f"{error}\n"
 
 
 def test_holds_what_it_needs_and_no_more(folder: Path) -> None:

@@ -1,11 +1,12 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
-import { call } from "./api.js";
+import { call, changed } from "./api.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
+import { outdated } from "./failures.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
-import { Bootstrap, Router, h, path, version } from "./stash.js";
+import { Bootstrap, React, Router, h, path, version } from "./stash.js";
 import { useTitle } from "./title.js";
 import { number } from "./words.js";
 
@@ -26,6 +27,12 @@ const Main = () => {
   const part = pathname.slice(path.length).replace(/\/$/, "");
   const tab = TABS.find((one) => one.part === part) ?? TABS[0];
   const overview = usePolling((signal) => call("overview", {}, signal), tab.seconds);
+  const failed = overview.failure?.message;
+  React.useEffect(() => {
+    if (!failed) return undefined;
+    changed(failed);
+    return () => void changed();
+  }, [failed]);
   return h(
     "main",
     { className: "courier-page" },
@@ -64,28 +71,15 @@ const Tabs = ({ deadLetters }) =>
   );
 
 /** @param {ViewProps} props */
-const Banners = ({ overview: { data, failure, refresh } }) =>
-  h(
+const Banners = ({ overview: { data, failure, refresh } }) => {
+  const old = outdated(version, data?.version);
+  return h(
     "div",
     { className: "courier-banners" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
-    data?.version && data.version !== version ? h(Outdated, { plugin: data.version }) : null,
+    old ? h(FailureNotice, { failure: old, status: "warn" }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
       h(Notice, { key: banner.text, status: banner.status }, banner.text),
     ),
   );
-
-/** @param {{plugin: string}} props */
-const Outdated = ({ plugin }) =>
-  h(
-    Notice,
-    {
-      status: "warn",
-      action: h(
-        Bootstrap.Button,
-        { variant: "secondary", size: "sm", onClick: () => window.location.reload() },
-        "Reload",
-      ),
-    },
-    `This page is of version ${version}, but version ${plugin} of the plugin is installed. Reload the page.`,
-  );
+};

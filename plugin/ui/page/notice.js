@@ -21,10 +21,11 @@ export const Notice = ({ status = "info", children, action }) =>
  * A failed call.
  * @param {object} props
  * @param {import("./failures.js").Failure} props.failure
+ * @param {string} [props.status] as of `Notice`
  * @param {() => void} [props.retry] adds a button that tries again, if the failure has no other next click
  */
-export const FailureNotice = ({ failure, retry }) =>
-  h(Notice, { status: "fail", action: nextClick(failure, retry) }, failure.message);
+export const FailureNotice = ({ failure, status = "fail", retry }) =>
+  h(Notice, { status, action: nextClick(failure, retry) }, failure.message);
 
 /**
  * @param {import("./failures.js").Failure} failure

@@ -1,6 +1,8 @@
 // Asks again and again while the page is shown.
 import { React } from "./stash.js";
 
+const LOGGED_SECONDS = 60; // between calls that fail with a line in Stash's log
+
 /**
  * @template T
  * @typedef {object} Polled
@@ -70,6 +72,7 @@ const startPolling = (load, seconds, show) => {
     const mine = new AbortController();
     running = mine;
     due = Infinity; // until it has ended
+    /** @type {{data?: T, failure: any}} */
     let answer;
     try {
       answer = { data: await load(mine.signal), failure: null };
@@ -78,7 +81,8 @@ const startPolling = (load, seconds, show) => {
     }
     if (mine.signal.aborted) return;
     show(answer);
-    due = Date.now() + seconds * 1000;
+    // A call that leaves a line in Stash's log would fill it within minutes.
+    due = Date.now() + (answer.failure?.logged ? Math.max(seconds, LOGGED_SECONDS) : seconds) * 1000;
     wait();
   };
 

@@ -13,7 +13,7 @@ import { Helmet } from "react-helmet";
 import * as Intl from "react-intl";
 import * as ReactRouterDOM from "react-router-dom";
 
-import { PluginSettings, SettingsContext } from "./settings.js";
+import { BooleanSetting, PluginSettings, Setting, SettingsProvider, StringSetting, useSettings } from "./settings.js";
 import { before, after, instead, patched } from "./patches.js";
 import { ToastProvider, useToast } from "./toasts.js";
 
@@ -55,13 +55,18 @@ window.PluginApi = /** @type {any} */ ({
     },
   },
   patch: { before, after, instead },
-  components: { Icon: (/** @type {any} */ props) => h(FontAwesomeIcon, props) },
+  components: {
+    Icon: (/** @type {any} */ props) => h(FontAwesomeIcon, props),
+    Setting,
+    BooleanSetting,
+    StringSetting,
+  },
   loadableComponents: { Settings: () => Promise.resolve() },
   utils: {
     StashService: { getClient: () => client },
     loadComponents: (/** @type {Array<() => Promise<void>>} */ parts) => Promise.all(parts.map((load) => load())),
   },
-  hooks: { useToast, useSettings: () => React.useContext(SettingsContext) },
+  hooks: { useToast, useSettings },
 });
 
 /** Blanks everything when a part of the page throws. @extends {React.Component<{}, {failed: boolean}>} */
@@ -112,6 +117,7 @@ const Settings = () => {
           settings {
             name
             display_name
+            description
             type
           }
         }
@@ -122,12 +128,16 @@ const Settings = () => {
     "div",
     { className: "settings-page" },
     h(Helmet, { title: "Settings | Stash" }),
-    (data?.plugins ?? []).map((/** @type {any} */ plugin) =>
-      h(
-        "div",
-        { key: plugin.id, className: "card" },
-        h("h2", null, plugin.name),
-        h(PluginSettings, { pluginID: plugin.id, settings: plugin.settings }),
+    h(
+      SettingsProvider,
+      null,
+      (data?.plugins ?? []).map((/** @type {any} */ plugin) =>
+        h(
+          "div",
+          { key: plugin.id, className: "card" },
+          h("h2", null, plugin.name),
+          h(PluginSettings, { pluginID: plugin.id, settings: plugin.settings }),
+        ),
       ),
     ),
   );

@@ -16,7 +16,15 @@ declare global {
       register: { route(path: string, component: React.ComponentType<any>): void };
       patch: Record<"before" | "after" | "instead", (part: string, patch: Patch) => void>;
       // Stash 0.27 and newer
-      hooks: { useToast(): { success(message: React.ReactNode): void; error(error: unknown): void } };
+      hooks: {
+        useToast(): { success(message: React.ReactNode): void; error(error: unknown): void };
+        useSettings(): {
+          loading: boolean;
+          plugins: Record<string, Record<string, unknown>>;
+          savePluginSettings(id: string, values: Record<string, unknown>): void;
+        };
+      };
+      components: Record<string, Part>;
     };
   }
 }
