@@ -1,0 +1,65 @@
+// Retries, discards and restores dead letters, and says what came of it.
+import { call, changed } from "./api.js";
+import { React } from "./stash.js";
+import { number } from "./words.js";
+
+/**
+ * @typedef {import("./letter_actions.js").Action} Action
+ * @typedef {{text: string, wrong: boolean}} Said
+ */
+
+/** @type {Record<Action, (args: Record<string, unknown>) => Promise<string>>} each returns what to say */
+const DO = {
+  retry: async (args) => saidOfRetry(await call("retry_dead_letters", args), "Queued again"),
+  careful: async (args) => saidOfRetry(await call("retry_dead_letters", { ...args, careful: true }), "Queued again"),
+  discard: async (args) => {
+    const { discarded } = await call("discard_dead_letters", args);
+    return discarded ? "" : "Nothing was discarded: they were retried or discarded already."; // else the bar says it
+  },
+};
+
+/**
+ * @param {{retried: number, unsendable: number}} answer
+ * @param {string} done
+ */
+const saidOfRetry = ({ retried, unsendable }, done) => {
+  const rest = unsendable
+    ? ` Can't be sent again: ${number(unsendable)}. Their connection was deleted, or the stored event is unreadable.`
+    : "";
+  return `${done}: ${number(retried)}.${rest}`;
+};
+
+/**
+ * @param {() => Promise<void>} reload called after each action
+ */
+export const useDoing = (reload) => {
+  const [busy, setBusy] = React.useState(false);
+  const [said, setSaid] = React.useState(/** @type {Said | null} */ (null));
+
+  /** @param {() => Promise<string>} work */
+  const perform = async (work) => {
+    setBusy(true);
+    setSaid(null);
+    try {
+      setSaid({ text: await work(), wrong: false });
+      changed();
+    } catch (failure) {
+      setSaid({ text: /** @type {import("./failures.js").Failure} */ (failure).message, wrong: true });
+    }
+    await reload(); // also after a failure: it may have been done before the answer was lost
+    setBusy(false);
+  };
+
+  return {
+    busy,
+    said,
+    /**
+     * @param {Action} action
+     * @param {Record<string, unknown>} args
+     */
+    act: (action, args) => perform(() => DO[action](args)),
+    /** @param {number} batch */
+    undo: (batch) =>
+      perform(async () => `Restored: ${number((await call("restore_dead_letters", { batch })).restored)}.`),
+  };
+};
