@@ -3,12 +3,20 @@ import { copy } from "./clipboard.js";
 import { Bootstrap, React, h } from "./stash.js";
 
 /**
- * @param {{text: string, label: string, variant?: string}} props
+ * @param {object} props
+ * @param {string} props.text
+ * @param {string} props.label
+ * @param {string} [props.variant]
+ * @param {boolean} [props.atOnce] also copies when it is shown, which a click must have led to
  */
-export const CopyButton = ({ text, label, variant = "secondary" }) => {
+export const CopyButton = ({ text, label, variant = "secondary", atOnce = false }) => {
   const [done, setDone] = React.useState(/** @type {boolean | null} */ (null));
   const field = React.useRef(/** @type {HTMLTextAreaElement | null} */ (null));
-  React.useEffect(() => setDone(null), [text]);
+  const button = React.useRef(/** @type {HTMLButtonElement | null} */ (null));
+  React.useEffect(() => {
+    setDone(null);
+    if (atOnce && button.current) copy(text, placeOf(button.current)).then((copied) => copied && setDone(true));
+  }, [text, atOnce]);
   React.useEffect(() => {
     if (done === false) field.current?.select();
   }, [done]);
@@ -19,10 +27,8 @@ export const CopyButton = ({ text, label, variant = "secondary" }) => {
       Bootstrap.Button,
       {
         variant,
-        onClick: async (event) => {
-          const place = event.currentTarget.parentElement ?? document.body;
-          setDone(await copy(text, place));
-        },
+        ref: button,
+        onClick: async (/** @type {any} */ event) => setDone(await copy(text, placeOf(event.currentTarget))),
       },
       label,
     ),
@@ -36,3 +42,6 @@ export const CopyButton = ({ text, label, variant = "secondary" }) => {
       ),
   );
 };
+
+/** @param {Element} button */
+const placeOf = (button) => button.parentElement ?? document.body;

@@ -9,7 +9,8 @@ import { number } from "./words.js";
  * @typedef {"retry" | "careful" | "discard"} Action
  */
 
-/** What each action says: on its button, and in the dialog that asks first. */
+// What each action says: on its button, and in the dialog that asks first.
+/** @type {Record<Action, {label: (chosen: number) => string, variant: string, text: string}>} */
 const ACTIONS = {
   retry: {
     label: (chosen) => (chosen ? `Retry ${number(chosen)}` : "Retry"),
@@ -17,7 +18,7 @@ const ACTIONS = {
     text: "Each is sent again with its scene's current state.",
   },
   careful: {
-    label: () => "Retry one first, then the rest",
+    label: (chosen) => `Retry one first, then the rest${chosen > 1 ? ` (${number(chosen)})` : ""}`,
     variant: "secondary",
     text: "One is sent first, with its scene's current state. If it is delivered, the rest follow.",
   },

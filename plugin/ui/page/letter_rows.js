@@ -4,9 +4,13 @@ import { isSelected } from "./selection.js";
 import { Bootstrap, React, h } from "./stash.js";
 import { ago, clock, number } from "./words.js";
 
-const STATES = {
+/** @type {Readonly<Record<string, string>>} */
+export const STATES = {
   asked: "On its way back to the queue.",
   back: "Back in the queue.",
+  after_one: "Sent when another one is delivered.",
+  resolved: "Delivered since, or superseded by a newer change.",
+  discarded: "Discarded.",
 };
 
 /**
@@ -70,7 +74,7 @@ const LetterRow = ({ row, now, selected, pick, open }) => {
           type: "checkbox",
           checked: selected,
           "aria-label": `Select ${name}`,
-          onChange: (event) => pick(row.id, event.nativeEvent.shiftKey === true),
+          onChange: (/** @type {any} */ event) => pick(row.id, event.nativeEvent.shiftKey === true),
         }),
       ),
     ),

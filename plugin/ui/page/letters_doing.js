@@ -10,23 +10,24 @@ import { number } from "./words.js";
 
 /** @type {Record<Action, (args: Record<string, unknown>) => Promise<string>>} each returns what to say */
 const DO = {
-  retry: async (args) => saidOfRetry(await call("retry_dead_letters", args), "Queued again"),
-  careful: async (args) => saidOfRetry(await call("retry_dead_letters", { ...args, careful: true }), "Queued again"),
+  retry: async (args) => saidOfRetry(await call("retry_dead_letters", args)),
+  careful: async (args) => saidOfRetry(await call("retry_dead_letters", { ...args, careful: true })),
   discard: async (args) => {
     const { discarded } = await call("discard_dead_letters", args);
     return discarded ? "" : "Nothing was discarded: they were retried or discarded already."; // else the bar says it
   },
 };
 
-/**
- * @param {{retried: number, unsendable: number}} answer
- * @param {string} done
- */
-const saidOfRetry = ({ retried, unsendable }, done) => {
-  const rest = unsendable
-    ? ` Can't be sent again: ${number(unsendable)}. Their connection was deleted, or the stored event is unreadable.`
-    : "";
-  return `${done}: ${number(retried)}.${rest}`;
+/** @param {{retried: number, after_one: number, unsendable: number}} answer */
+const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
+  const said = [`Queued again: ${number(retried)}.`];
+  if (waiting) said.push(`Sent when that one is delivered: ${number(waiting)}.`);
+  if (unsendable) {
+    said.push(
+      `Can't be sent again: ${number(unsendable)}. Their connection was deleted, or their event can't be read.`,
+    );
+  }
+  return said.join(" ");
 };
 
 /**

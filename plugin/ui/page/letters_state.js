@@ -12,6 +12,7 @@
  * @property {string} destination the connection's id
  * @property {string} name the connection's name
  * @property {string} event
+ * @property {string} group
  * @property {string} error_type
  * @property {string} label
  * @property {string} error_message
@@ -63,8 +64,8 @@ export const EMPTY = { answer: null, view: { filters: "", page: 1 }, newer: 0, d
  * @param {boolean} held whether rows must not move
  */
 export const momentFor = (shown, wanted, held) => {
-  const same = shown.answer !== null && shown.view.filters === wanted.filters;
-  return same && (held || wanted.page > 1) ? shown.answer.as_of : null;
+  if (shown.answer === null || shown.view.filters !== wanted.filters) return null;
+  return held || wanted.page > 1 ? shown.answer.as_of : null;
 };
 
 /**
