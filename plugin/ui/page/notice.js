@@ -1,12 +1,7 @@
 // One sentence with its next click, for banners and failed calls.
 import { Bootstrap, Router, base, h } from "./stash.js";
 
-const VARIANTS = /** @type {Record<string, string>} */ ({
-  ok: "success",
-  warn: "warning",
-  fail: "danger",
-  info: "info",
-});
+const VARIANTS = /** @type {Record<string, string>} */ ({ ok: "success", warn: "warning", fail: "danger", info: "info" });
 
 /**
  * @param {object} props

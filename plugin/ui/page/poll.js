@@ -29,10 +29,8 @@ export const usePolling = (load, seconds, key = "") => {
   const start = React.useRef(async () => {});
 
   React.useEffect(() => {
-    const poller = startPolling(
-      (signal) => latest.current(signal),
-      seconds,
-      (answer) => setState((/** @type {any} */ old) => ({ ...(old.key === key ? old : {}), key, ...answer })),
+    const poller = startPolling((signal) => latest.current(signal), seconds, (answer) =>
+      setState((/** @type {any} */ old) => ({ ...(old.key === key ? old : {}), key, ...answer })),
     );
     start.current = poller.refresh;
     return poller.stop;

@@ -11,7 +11,8 @@ export const Router = api.libraries.ReactRouterDOM;
 export const useToast = api.hooks?.useToast ?? (() => ({ success: () => {}, error: () => {} }));
 
 // Where this file was loaded from says the rest: <base>plugin/<id>/assets/<version>/stash.js
-const [, root = "/", name = "", number = ""] = /^(.*\/)plugin\/([^/]+)\/assets\/([^/]+)\//.exec(import.meta.url) ?? [];
+const [, root = "/", name = "", number = ""] =
+  /^(.*\/)plugin\/([^/]+)\/assets\/([^/]+)\//.exec(import.meta.url) ?? [];
 
 /** The address of Stash, with a slash at its end. */
 export const base = root;
