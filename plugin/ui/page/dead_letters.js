@@ -83,7 +83,7 @@ const List = ({ shown, filters, address, selection, setSelection, doing, reload 
   if (!answer.total) return h("p", { className: "courier-empty" }, "No dead letters.");
 
   const ids = idsOf(answer);
-  const changeFilters = (/** @type {Record<string, string>} */ changes, /** @type {any} */ how) =>
+  const changeFilters = (/** @type {Partial<typeof NO_FILTERS>} */ changes, how = {}) =>
     address.change({ ...changes, page: null }, how);
   const perform = (/** @type {Action} */ action) => doing.act(action, argumentsFor(selection, asArguments(filters)));
   const act = (/** @type {Action} */ action) => {
@@ -95,7 +95,7 @@ const List = ({ shown, filters, address, selection, setSelection, doing, reload 
     null,
     h(Groups, { answer, filters, change: changeFilters }),
     h(FilterForm, { answer, filters, change: changeFilters }),
-    h(Found, { answer, filters, clear: () => changeFilters({ ...NO_FILTERS }, undefined) }),
+    h(Found, { answer, filters, clear: () => changeFilters({ ...NO_FILTERS }) }),
     answer.rows.length > 0 &&
       h(
         React.Fragment,

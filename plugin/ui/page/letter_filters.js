@@ -88,7 +88,7 @@ const Choice = ({ label, value, choices, choose }) => {
     label,
     h(
       "select",
-      { className: "form-control", value, onChange: (event) => choose(event.target.value) },
+      { className: "form-control", value, onChange: (/** @type {any} */ event) => choose(event.target.value) },
       h("option", { value: "" }, "All"),
       !known && h("option", { value }, `${value} (0)`),
       choices.map((choice) => h("option", { key: choice.value, value: choice.value }, choice.text)),
