@@ -15,12 +15,18 @@ from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, *, title: str = ""
+    queue: SceneQueue,
+    dlq: DeadLetterQueue,
+    job: Delivery | CorruptRow,
+    error: BaseException,
+    *,
+    title: str = "",
+    path: str = "",
 ) -> int | None:
     """Makes a claimed delivery, or a corrupt row of the deliveries table, a dead letter.
 
-    A delivery that a newer event supersedes is put back instead. The title is the scene's, for people. Returns the
-    dead letter's id, or None if the delivery was put back.
+    A delivery that a newer event supersedes is put back instead. Title and path are the scene's, for people.
+    Returns the dead letter's id, or None if the delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
@@ -29,7 +35,7 @@ def bury(
         with queue.transaction():
             queue.back(job, None)
         return None
-    return _move(queue, dlq, job, error, title)
+    return _move(queue, dlq, job, error, title=title, path=path)
 
 
 def bury_waiting(
@@ -45,10 +51,16 @@ def bury_waiting(
 
 
 def _move(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, title: str = ""
+    queue: SceneQueue,
+    dlq: DeadLetterQueue,
+    job: Delivery | CorruptRow,
+    error: BaseException,
+    *,
+    title: str = "",
+    path: str = "",
 ) -> int:
     retries = job.attempts if isinstance(job, Delivery) else 0
-    dead_letter = dlq.add(job, error, retries, title=title)
+    dead_letter = dlq.add(job, error, retries, title=title, path=path)
     with queue.transaction():
         queue.remove(row_id_of(job))
     return dead_letter
@@ -64,7 +76,7 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
-        dlq.set_state(dead_letter.id, "resolved")
+        dlq.end(dead_letter.id, delivered=False)
         return False
     job = dead_letter.job or {}
     notice = or_default(troubles.checked, job.get("notice"), "") if dead_letter.scene_id < 0 else ""
@@ -103,22 +115,32 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
         found = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
         if isinstance(delivery, Delivery) and found is not None:
             _, state, generation, seq = found
-            if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
+            if (
+                state in {"dead", "asked", "discarded"}
+                and generation > delivery.generation
+                and seq >= delivery.seq
+            ):
                 with queue.transaction():
                     queue.remove(delivery.row_id)
     for was in ("asked", "back"):
         for dead_letter in dlq.in_transit(was):
             state = _correct_state(queue, was, dead_letter)
-            if state != was:
+            if state in {"delivered", "resolved"}:
+                dlq.end(dead_letter.id, delivered=state == "delivered")
+            elif state != was:
                 dlq.set_state(dead_letter.id, state)
+    dlq.end_waiting()
 
 
 def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:
-    """The state that a dead letter should have according to the queue."""
+    """The state that a dead letter should have according to the queue; ``delivered``: resolved by a delivery."""
     generation = queue.generation(dead_letter.destination, dead_letter.scene_id)
     if generation is not None and generation > dead_letter.generation:
         return "back"
     if was == "asked":
         return was
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
-    return "resolved" if sent is not None and sent.seq >= dead_letter.seq else "asked"
+    if sent is None or sent.seq < dead_letter.seq:
+        return "asked"
+    # A redrive gets a new seq, and it doesn't begin if something newer was sent already.
+    return "delivered" if sent.outcome == "sent" and sent.seq > dead_letter.seq else "resolved"

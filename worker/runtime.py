@@ -201,6 +201,11 @@ class Runtime:
         self.dispatcher.put_back(everything=True)
         self.queue.tidy()
 
+    def tidy(self) -> None:
+        """Gives space back, and deletes what was discarded for good."""
+        self.queue.tidy()
+        self.dlq.delete_discarded()
+
     def purge(self) -> None:
         """Deletes dead letters past their retention, and the ledger of destinations that were removed long ago.
 

@@ -50,7 +50,7 @@ class Totals(RuleBasedStateMachine):
 
     @rule(scene=st.integers(1, 4))
     def resolve(self, scene: int) -> None:
-        self.dlq.resolve(DEST, scene)
+        self.dlq.resolve(DEST, scene, delivered=bool(scene % 2))
 
     @rule(old=st.sampled_from([DEST, "plex"]), new=st.sampled_from([DEST, "plex", "emby"]))
     def rename(self, old: str, new: str) -> None:

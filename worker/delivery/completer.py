@@ -34,8 +34,14 @@ log = logging.getLogger(__name__)
 End = Literal["sent", "filtered", "absent", "superseded"]
 Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene, or for a destroy
 
-# What is to become a dead letter, why, and its scene's title or what a message about trouble says.
-_Burial = tuple[Delivery | CorruptRow, BaseException, str]
+
+class _Burial(NamedTuple):
+    """What is to become a dead letter."""
+
+    job: Delivery | CorruptRow
+    error: BaseException
+    title: str = ""  # the scene's, or what a message about trouble says
+    path: str = ""  # the scene's as Stash sees it
 
 
 class _Found(NamedTuple):
@@ -103,7 +109,7 @@ class Completer:
         for outcome in outcomes:
             outcome.pool.recorded(outcome)
         self._burials += found.burials
-        self._update_dlq([*delivered, *found.skipped])
+        self._update_dlq(delivered, found.skipped)
 
     def _succeeded(self, outcome: Outcome, before: Health, now: float) -> Health:
         if outcome.done.outcome == "filtered":  # nothing was accepted
@@ -125,7 +131,7 @@ class Completer:
         self._dlq.recall(name, scenes, since)
         for unwritten in (burials, self._burials):
             for burial in [*unwritten]:
-                job = burial[0]
+                job = burial.job
                 if isinstance(job, Delivery) and job.destination == name and job.scene_id in scenes:
                     unwritten.remove(burial)
                     tried = max(job.counted_attempts - scenes.count(job.scene_id), 0)
@@ -164,7 +170,7 @@ class Completer:
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
             title = scene.title_or_stem() if scene else troubles.summary(delivery.notice)
-            found.burials.append((buried, error, title))
+            found.burials.append(_Burial(buried, error, title, scene.path if scene else ""))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
@@ -189,21 +195,22 @@ class Completer:
         with self._queue.transaction():
             for delivery, scene, how in ended:
                 self._end(delivery, scene, how)
-        self._update_dlq([delivery for delivery, _, _ in ended])
+        self._update_dlq([], [delivery for delivery, _, _ in ended])
 
-    def _update_dlq(self, ended: Iterable[Delivery]) -> None:
-        """Writes dead letters, and resolves those of scenes that were delivered since."""
+    def _update_dlq(self, delivered: Iterable[Delivery], skipped: Iterable[Delivery]) -> None:
+        """Writes dead letters, and resolves those of scenes that were delivered since, or needn't be."""
         self.bury()
         try:
-            for delivery in ended:
-                self._dlq.resolve(delivery.destination, delivery.scene_id)
+            for ended, was_sent in ((delivered, True), (skipped, False)):
+                for delivery in ended:
+                    self._dlq.resolve(delivery.destination, delivery.scene_id, delivered=was_sent)
         except sqlite3.OperationalError as error:
             log.warning("dead letters can't be updated (%s): a redrive will find them delivered", error)
 
     @property
     def burying(self) -> set[int]:
         """Row ids of the deliveries whose dead letters wait to be written."""
-        return {row_id_of(job) for job, _, _ in self._burials}
+        return {row_id_of(burial.job) for burial in self._burials}
 
     def bury(self, burials: Iterable[_Burial] = ()) -> None:
         """Writes these dead letters and those that wait.
@@ -213,9 +220,9 @@ class Completer:
         """
         self._burials += burials
         while self._burials:
-            job, cause, title = self._burials[0]
+            job, cause, title, path = self._burials[0]
             try:
-                dead_letter = transfer.bury(self._queue, self._dlq, job, cause, title=title)
+                dead_letter = transfer.bury(self._queue, self._dlq, job, cause, title=title, path=path)
             except sqlite3.OperationalError as error:
                 log.error("dead letters can't be written now (%s): the deliveries stay in the queue", error)
                 return
@@ -229,15 +236,15 @@ class Completer:
         """Buries rows that can't be decoded and deliveries that kill the worker; returns the others."""
         deliveries = [job for job in claimed if isinstance(job, Delivery)]
         error = DeadlyDeliveryError(DeadlyDeliveryError.__doc__)
-        self.bury((delivery, error, "") for delivery in deliveries if delivery.deaths >= DEADLY)
+        self.bury(_Burial(delivery, error) for delivery in deliveries if delivery.deaths >= DEADLY)
         self.bury_corrupt(claimed)
         return [delivery for delivery in deliveries if delivery.deaths < DEADLY]
 
     def bury_corrupt(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries rows that can't be decoded."""
-        self.bury((row, ValueError(row.reason), "") for row in claimed if isinstance(row, CorruptRow))
+        self.bury(_Burial(row, ValueError(row.reason)) for row in claimed if isinstance(row, CorruptRow))
 
     def bury_removed(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries what waited for a destination that was removed long ago."""
         error = RemovedDestinationError(RemovedDestinationError.__doc__)
-        self.bury((job, error, "") for job in claimed)
+        self.bury(_Burial(job, error) for job in claimed)
