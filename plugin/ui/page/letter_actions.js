@@ -55,7 +55,7 @@ export const ActionBar = ({ selection, page, matching, newer, busy, showNewer, t
     matching > page.length &&
       h(
         Bootstrap.Button,
-        { variant: "secondary", disabled: busy || selection.all !== null, onClick: selectAll },
+        { variant: "secondary", size: "sm", disabled: busy || selection.all !== null, onClick: selectAll },
         `Select all ${number(matching)} that match`,
       ),
     Object.entries(ACTIONS).map(([action, { label, variant }]) =>
@@ -64,13 +64,14 @@ export const ActionBar = ({ selection, page, matching, newer, busy, showNewer, t
         {
           key: action,
           variant,
+          size: "sm",
           disabled: busy || chosen < (action === "careful" ? 2 : 1),
           onClick: () => act(/** @type {Action} */ (action)),
         },
         label(chosen),
       ),
     ),
-    newer > 0 && h(Bootstrap.Button, { variant: "info", disabled: busy, onClick: showNewer }, `${number(newer)} new`),
+    newer > 0 && h(Bootstrap.Button, { variant: "info", size: "sm", disabled: busy, onClick: showNewer }, `${number(newer)} new`),
   );
 };
 

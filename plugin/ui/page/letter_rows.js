@@ -38,7 +38,7 @@ export const LetterRows = ({ rows, now, selection, pick, open }) => {
       h(
         "tr",
         null,
-        h("td", null),
+        h("th", { scope: "col" }, h("span", { className: "sr-only" }, "Selected")),
         head.map((name) => h("th", { key: name, scope: "col" }, name)),
       ),
     ),
@@ -93,7 +93,7 @@ const LetterRow = ({ row, now, selected, pick, open }) => {
       state && h("em", null, state),
     ),
     h("td", { "data-label": "Attempts" }, number(row.attempts)),
-    h("td", { "data-label": "Failed", title: clock(row.failed_at) }, ago(row.failed_at, now)),
+    h("td", { "data-label": "Failed", className: "courier-time", title: clock(row.failed_at) }, ago(row.failed_at, now)),
   );
 };
 

@@ -41,13 +41,16 @@ export const useDoing = (reload) => {
   const perform = async (work) => {
     setBusy(true);
     setSaid(null);
+    /** @type {Said} */
+    let result;
     try {
-      setSaid({ text: await work(), wrong: false });
+      result = { text: await work(), wrong: false };
       changed();
     } catch (failure) {
-      setSaid({ text: /** @type {import("./failures.js").Failure} */ (failure).message, wrong: true });
+      result = { text: /** @type {import("./failures.js").Failure} */ (failure).message, wrong: true };
     }
     await reload(); // also after a failure: it may have been done before the answer was lost
+    setSaid(result);
     setBusy(false);
   };
 

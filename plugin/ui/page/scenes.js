@@ -175,7 +175,7 @@ const OutcomeRow = ({ row, open }) =>
     h("td", { "data-label": "What happened" }, row.text),
     h(
       "td",
-      { "data-label": "When", title: row.at ? clock(row.at) : undefined },
+      { "data-label": "When", className: "courier-time", title: row.at ? clock(row.at) : undefined },
       row.live ? "Now" : row.at ? ago(row.at) : "",
     ),
   );
