@@ -207,15 +207,11 @@ RESOLVABLE = "SELECT id FROM dead_letters WHERE scene_id = ? AND destination = ?
 ASK_REST = """
 UPDATE dead_letters SET state = iif(state = 'dead', 'asked', state), waits_for = NULL WHERE waits_for = ?"""
 # Those that wait for nothing that is on its way, and those of a connection that is deleted, or that wait for one.
-END_WAITING = """
-UPDATE dead_letters INDEXED BY dead_letters_waiting SET waits_for = NULL
-WHERE waits_for IS NOT NULL AND waits_for NOT IN (
-    SELECT id FROM dead_letters WHERE state = 'asked'
-    UNION ALL SELECT id FROM dead_letters WHERE state = 'back')"""
-END_WAITING_OF = """
-UPDATE dead_letters INDEXED BY dead_letters_waiting SET waits_for = NULL
-WHERE waits_for IS NOT NULL AND (destination = :destination
-    OR waits_for IN (SELECT id FROM dead_letters WHERE destination = :destination))"""
+_WAITING = "UPDATE dead_letters INDEXED BY dead_letters_waiting SET waits_for = NULL WHERE waits_for IS NOT NULL"
+_FIRST = "SELECT 1 FROM dead_letters AS f WHERE f.id = dead_letters.waits_for"
+END_WAITING = f"{_WAITING} AND NOT EXISTS ({_FIRST} AND f.state IN ('asked', 'back'))"
+END_WAITING_OF = f"""
+{_WAITING} AND (destination = :destination OR EXISTS ({_FIRST} AND f.destination = :destination))"""
 # A key begins with the destination.
 RENAME = """
 UPDATE dead_letters SET destination = :new, group_key = CASE

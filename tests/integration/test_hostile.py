@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook.destination import Webhook
