@@ -18,6 +18,7 @@ from tests.support.page import PATH, Visit, visit
 
 LETTERS = f"{PATH}/dead_letters"
 SCENES = 520
+expect.set_options(timeout=20_000)  # a call of a mode starts a process; eight of them at once take a while
 TRIGGERED = re.compile(r"^(Retry|Discard)( \d|$)")
 
 
