@@ -71,7 +71,8 @@ export const ActionBar = ({ selection, page, matching, newer, busy, showNewer, t
         label(chosen),
       ),
     ),
-    newer > 0 && h(Bootstrap.Button, { variant: "info", size: "sm", disabled: busy, onClick: showNewer }, `${number(newer)} new`),
+    newer > 0 &&
+      h(Bootstrap.Button, { variant: "info", size: "sm", disabled: busy, onClick: showNewer }, `${number(newer)} new`),
   );
 };
 

@@ -1,7 +1,8 @@
 // The rows of the list of dead letters, with a box each.
 import { sceneName } from "./scene_name.js";
 import { isSelected } from "./selection.js";
-import { Bootstrap, React, h } from "./stash.js";
+import { React, h } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
 import { ago, clock, number } from "./words.js";
 
 /** @type {Readonly<Record<string, string>>} */
@@ -14,45 +15,32 @@ export const STATES = {
 };
 
 /**
- * @typedef {import("./letters_state.js").Row} Row
+ * @typedef {import("./letters_state.js").Row} Letter
  * @typedef {import("./selection.js").Selection} Selection
  */
 
 /**
  * @param {object} props
- * @param {Row[]} props.rows
+ * @param {Letter[]} props.rows
  * @param {number} props.now the answer's time, unix seconds
  * @param {Selection} props.selection
  * @param {(id: number, stretch: boolean) => void} props.pick a click on a row's box, with Shift or without
  * @param {(id: number) => void} props.open
  */
-export const LetterRows = ({ rows, now, selection, pick, open }) => {
-  const head = ["Scene", "Connection", "What went wrong", "Attempts", "Failed"];
-  return h(
-    Bootstrap.Table,
-    { className: "courier-letters courier-table", size: "sm" },
-    h("caption", { className: "sr-only" }, "Dead letters, newest first"),
-    h(
-      "thead",
-      null,
-      h(
-        "tr",
-        null,
-        h("th", { scope: "col" }, h("span", { className: "sr-only" }, "Selected")),
-        head.map((name) => h("th", { key: name, scope: "col" }, name)),
-      ),
-    ),
-    h(
-      "tbody",
-      null,
-      rows.map((row) => h(LetterRow, { key: row.id, row, selected: isSelected(selection, row.id), now, pick, open })),
-    ),
+export const LetterRows = ({ rows, now, selection, pick, open }) =>
+  h(
+    CardTable,
+    {
+      caption: "Dead letters, newest first",
+      head: ["Selected", "Scene", "Connection", "What went wrong", "Attempts", "Failed"],
+      className: "courier-letters",
+    },
+    rows.map((row) => h(LetterRow, { key: row.id, row, now, selected: isSelected(selection, row.id), pick, open })),
   );
-};
 
 /**
  * @param {object} props
- * @param {Row} props.row
+ * @param {Letter} props.row
  * @param {number} props.now
  * @param {boolean} props.selected
  * @param {(id: number, stretch: boolean) => void} props.pick
@@ -62,10 +50,10 @@ const LetterRow = ({ row, now, selected, pick, open }) => {
   const name = sceneName(row.scene_id, row.title);
   const state = STATES[row.state] ?? (row.sendable ? null : "Can't be sent again.");
   return h(
-    "tr",
+    Row,
     { className: selected ? "courier-selected" : undefined },
     h(
-      "td",
+      Cell,
       { className: "courier-box" },
       h(
         "label",
@@ -79,21 +67,21 @@ const LetterRow = ({ row, now, selected, pick, open }) => {
       ),
     ),
     h(
-      "td",
-      { "data-label": "Scene" },
+      Cell,
+      { label: "Scene" },
       h("button", { type: "button", className: "courier-open", onClick: () => open(row.id) }, name),
       row.path && h("small", { className: "courier-path" }, row.path),
     ),
-    h("td", { "data-label": "Connection" }, row.name),
+    h(Cell, { label: "Connection" }, row.name),
     h(
-      "td",
-      { "data-label": "What went wrong" },
+      Cell,
+      { label: "What went wrong" },
       h("strong", null, row.label),
       h("span", { className: "courier-message" }, row.error_message),
       state && h("em", null, state),
     ),
-    h("td", { "data-label": "Attempts" }, number(row.attempts)),
-    h("td", { "data-label": "Failed", className: "courier-time", title: clock(row.failed_at) }, ago(row.failed_at, now)),
+    h(Cell, { label: "Attempts" }, number(row.attempts)),
+    h(Cell, { label: "Failed", className: "courier-time", title: clock(row.failed_at) }, ago(row.failed_at, now)),
   );
 };
 

@@ -4,6 +4,7 @@ import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { SceneLink } from "./scene_name.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
 import { clock, duration } from "./words.js";
 
 const SECONDS = 5; // between two polls, for what is still on its way
@@ -118,28 +119,15 @@ const Changes = ({ changes }) =>
     null,
     h("h3", null, "Changed"),
     h(
-      Bootstrap.Table,
-      { className: "courier-table", size: "sm" },
-      h(
-        "thead",
-        null,
+      CardTable,
+      { caption: "Fields that were changed", head: ["Field", "Before", "After"] },
+      changes.map(({ field, before, after }) =>
         h(
-          "tr",
-          null,
-          ["Field", "Before", "After"].map((name) => h("th", { key: name, scope: "col" }, name)),
-        ),
-      ),
-      h(
-        "tbody",
-        null,
-        changes.map(({ field, before, after }) =>
-          h(
-            "tr",
-            { key: field },
-            h("th", { scope: "row", "data-label": "Field" }, field),
-            h("td", { "data-label": "Before" }, asText(before)),
-            h("td", { "data-label": "After" }, asText(after)),
-          ),
+          Row,
+          { key: field },
+          h(Cell, { label: "Field" }, field),
+          h(Cell, { label: "Before" }, asText(before)),
+          h(Cell, { label: "After" }, asText(after)),
         ),
       ),
     ),

@@ -7,7 +7,8 @@ import { usePolling } from "./poll.js";
 import { ReceiptDialog } from "./receipt.js";
 import { sceneName } from "./scene_name.js";
 import { SearchText } from "./search_text.js";
-import { Bootstrap, React, h } from "./stash.js";
+import { React, h } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
 import { ago, clock } from "./words.js";
 
 const SECONDS = 5; // between two polls
@@ -134,23 +135,13 @@ const Outcomes = ({ answer, filtered, open, turn }) => {
     React.Fragment,
     null,
     h(
-      Bootstrap.Table,
-      { className: "courier-table courier-outcomes", size: "sm" },
-      h("caption", { className: "sr-only" }, "Scenes and connections, newest first"),
-      h(
-        "thead",
-        null,
-        h(
-          "tr",
-          null,
-          ["Scene", "Connection", "What happened", "When"].map((name) => h("th", { key: name, scope: "col" }, name)),
-        ),
-      ),
-      h(
-        "tbody",
-        null,
-        answer.rows.map((row) => h(OutcomeRow, { key: `${row.scene_id},${row.destination}`, row, open })),
-      ),
+      CardTable,
+      {
+        caption: "Scenes and connections, newest first",
+        head: ["Scene", "Connection", "What happened", "When"],
+        className: "courier-outcomes",
+      },
+      answer.rows.map((row) => h(OutcomeRow, { key: `${row.scene_id},${row.destination}`, row, open })),
     ),
     h(Pager, { page: answer.page, pages: null, more: answer.more, turn }),
   );
@@ -159,11 +150,11 @@ const Outcomes = ({ answer, filtered, open, turn }) => {
 /** @param {{row: Outcome, open: (row: Outcome) => void}} props */
 const OutcomeRow = ({ row, open }) =>
   h(
-    "tr",
+    Row,
     null,
     h(
-      "td",
-      { "data-label": "Scene" },
+      Cell,
+      { label: "Scene" },
       h(
         "button",
         { type: "button", className: "courier-open", onClick: () => open(row) },
@@ -171,11 +162,11 @@ const OutcomeRow = ({ row, open }) =>
       ),
       row.path && h("small", { className: "courier-path" }, row.path),
     ),
-    h("td", { "data-label": "Connection" }, row.name),
-    h("td", { "data-label": "What happened" }, row.text),
+    h(Cell, { label: "Connection" }, row.name),
+    h(Cell, { label: "What happened" }, row.text),
     h(
-      "td",
-      { "data-label": "When", className: "courier-time", title: row.at ? clock(row.at) : undefined },
+      Cell,
+      { label: "When", className: "courier-time", title: row.at ? clock(row.at) : undefined },
       row.live ? "Now" : row.at ? ago(row.at) : "",
     ),
   );
