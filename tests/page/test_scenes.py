@@ -50,7 +50,7 @@ def rows(tab: Visit) -> Locator:
 
 def row(tab: Visit, title: str, connection: str) -> Locator:
     """The row of a scene and a connection."""
-    return rows(tab).filter(has_text=title).filter(has=tab.page.get_by_role("cell", name=connection, exact=True))
+    return rows(tab).filter(has_text=title).filter(has=tab.page.get_by_text(connection, exact=True))
 
 
 def opened(tab: Visit, title: str, connection: str) -> Locator:
