@@ -11,15 +11,15 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, dlq_actions, dlq_codec, dlq_list, files, store
+from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
-from stash_courier.queue.dlq_list import Group, Page
+from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.dlq_search import search_text
 from stash_courier.queue.dlq_selection import ALL, Selection
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
@@ -160,13 +160,6 @@ class DeadLetterQueue:
         """Dead letters that failed more than this many days ago and that no person was shown."""
         return self._number(sql.COUNT_UNSEEN, (self._clock() - older_than_days * DAY,))
 
-    def page(self, selection: Selection, as_of: float | None, number: int, size: int) -> Page:
-        """A page of a selection's list, with the counts of all of it; see dlq_list.py."""
-        conn, now = self._open(), self._clock()
-        if conn is None:
-            return Page(now if as_of is None else as_of)
-        return dlq_list.page(conn, replace(selection, as_of=as_of), now, number, size)
-
     def count_unsendable(self, selection: Selection = ALL) -> int:
         """Dead letters of a selection that can't be sent again, because scene or connection is unknown."""
         found = self._read(sql.UNSENDABLE, selection.parameters)
@@ -175,12 +168,8 @@ class DeadLetterQueue:
     def mark_reviewed(self, ids: Collection[int]) -> None:
         """Remembers that a person was shown these."""
         conn = self._open()
-        if conn is None:
-            return
-        new = [one for one in ids if conn.execute(sql.UNREVIEWED, (one,)).fetchone()]
-        if new:  # the page looks every few seconds, and nobody should wait for that
-            with transaction(conn):
-                conn.executemany(sql.REVIEWED, [(self._clock(), dead_letter_id) for dead_letter_id in new])
+        if conn is not None:
+            dlq_actions.mark_reviewed(conn, ids, self._clock())
 
     def ask(self, selection: Selection = ALL) -> int:
         """Asks the worker to send a selection again, as far as that is possible. Returns how many dead letters."""

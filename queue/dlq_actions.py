@@ -7,7 +7,7 @@ parts, which can all be undone.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stash_courier.queue import dlq_statements as sql
@@ -29,6 +29,14 @@ class Batch:
     def until(self) -> float:
         """The wall time until which it can be restored."""
         return self.at + UNDO_SECONDS
+
+
+def mark_reviewed(conn: sqlite3.Connection, ids: Collection[int], now: float) -> None:
+    """Remembers that a person was shown these; ``now`` is wall time."""
+    new = [(now, one) for one in ids if conn.execute(sql.UNREVIEWED, (one,)).fetchone()]
+    if new:  # the page looks every few seconds, and nobody should wait for that
+        with transaction(conn):
+            conn.executemany(sql.REVIEWED, new)
 
 
 def ask(conn: sqlite3.Connection, selection: Selection) -> int:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-import unicodedata
 from collections.abc import Iterable
 
 from stash_courier.queue import codec, pickles
 from stash_courier.queue.checks import or_default, text
+from stash_courier.queue.dlq_selection import folded
 
 # Gives those a path and a text to search that have none, with the functions of register().
 FILL = """
 UPDATE dead_letters SET path = stored_path(job_data, scene_id) WHERE path = '';
 UPDATE dead_letters SET search = search_text(CAST(title AS BLOB), CAST(path AS BLOB)) WHERE search = '';"""
-
-
-def folded(given: str) -> str:
-    """The text without the difference of case, and composed: the same for what a person reads as the same."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", given).casefold())
 
 
 def search_text(title: str, path: str) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from stash_courier.queue.dlq_search import folded
-
 LONGEST_ID = 18  # digits of a scene's id that SQLite can store
+
+
+def folded(given: str) -> str:
+    """The text without the difference of case, and composed: the same for what a person reads as the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", given).casefold())
 
 
 @dataclass(frozen=True, slots=True)

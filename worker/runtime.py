@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, ledger, marks, migrate, repair, replaced, store, transfer
+from stash_courier.queue import control, files, ledger, marks, migrate, receipts, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, process
@@ -147,6 +147,19 @@ class Runtime:
             self._notices.update()
             self._messages.update()
 
+    def tidy(self) -> None:
+        """Deletes receipts and counts that are too old or too many, and dead letters that were discarded for good.
+
+        Gives space back to the file system.
+        """
+        conn, now = self.queue.connection, time.time()
+        while rows := receipts.surplus(conn, now):
+            with self.queue.transaction():
+                receipts.delete(conn, rows)
+        receipts.drop_counts(conn, now)
+        self.dlq.delete_discarded()
+        self.queue.tidy()
+
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file is removed when its event is in the queue."""
         folder = self.folder / files.SPOOL
@@ -200,11 +213,6 @@ class Runtime:
         self.dispatcher.step(beginning=False)
         self.dispatcher.put_back(everything=True)
         self.queue.tidy()
-
-    def tidy(self) -> None:
-        """Gives space back, and deletes what was discarded for good."""
-        self.queue.tidy()
-        self.dlq.delete_discarded()
 
     def purge(self) -> None:
         """Deletes dead letters past their retention, and the ledger of destinations that were removed long ago.

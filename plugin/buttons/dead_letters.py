@@ -5,7 +5,6 @@ A button never moves a dead letter back to the queue itself. It asks the worker,
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
@@ -14,6 +13,7 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
@@ -26,7 +26,6 @@ LISTED = 10  # of the latest, unless the caller gives a limit
 GROUPS = 10  # lines
 ATTEMPTS = 5  # lines of one dead letter's history
 LONGEST_ANSWER = 200  # characters of a destination's answer
-DEEPEST = 6  # levels of a stored job that are shown; ours have three
 
 STATES = {
     "asked": "on its way back to the queue",
@@ -251,18 +250,3 @@ def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, An
         "stack_trace": dead_letter.stack_trace,
         "plugin_version": dead_letter.plugin_version,
     }
-
-
-def plain(value: object, depth: int = 0) -> object:
-    """A stored job as JSON can hold it; bytes from a database may decode to anything."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) >= 2**63):
-        return str(value)
-    if isinstance(value, dict | list | tuple) and depth >= DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
-    return value

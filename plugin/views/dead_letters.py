@@ -7,17 +7,18 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.buttons.dead_letters import plain
 from stash_courier.plugin.context import Context
-from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.plugin.text.plain import plain
+from stash_courier.queue import codec, dlq_actions, dlq_list, dlq_statements, failures, files, store
 from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_list import Group
+from stash_courier.queue.dlq_list import Group, Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
+from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
 GROUPS = 100  # the largest ones
@@ -29,12 +30,8 @@ GONE = (
 
 def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """A page of the dead letters that fit, newest first, and the counts by cause, connection and error."""
-    wanted = Selection(None, arguments.error_type, arguments.destination, arguments.group, text=arguments.text)
     names, retired = _connections(context)
-    with context.dead_letters() as dlq:
-        page = dlq.page(wanted, arguments.as_of, arguments.page or 1, arguments.limit or ROWS)
-        discarded = dlq.discarded()
-        _mark_reviewed(dlq, page.rows)
+    page, discarded = _read(context, arguments)
     return {
         "as_of": page.as_of,
         "total": sum(group.count for group in page.groups),
@@ -59,7 +56,8 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
         found = dlq.get_by_id(arguments.ids[0])
         if found is None:
             return {"problem": GONE.format(id=arguments.ids[0])}
-        _mark_reviewed(dlq, [found])
+        with suppress(sqlite3.OperationalError):  # the file is being written
+            dlq.mark_reviewed([found.id])
     job = plain(found.job)
     return {
         **_row(found, names, retired),
@@ -101,10 +99,25 @@ def _connections(context: Context) -> tuple[Mapping[str, str], Collection[str]]:
     return {entry.id: entry.name for entry in stored.entries}, stored.retired
 
 
-def _mark_reviewed(dlq: DeadLetterQueue, shown: Collection[Summary]) -> None:
-    """Remembers that a person was shown these. It can wait if the file is being written."""
-    with suppress(sqlite3.OperationalError):
-        dlq.mark_reviewed([one.id for one in shown])
+def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
+    """The page, and what was discarded last. Without the class for dead letters, whose imports take time."""
+    now, path = time.time(), context.folder / files.DLQ_DB
+    if not path.exists():
+        return Page(now if arguments.as_of is None else arguments.as_of), None
+    wanted = Selection(
+        error_type=arguments.error_type,
+        destination=arguments.destination,
+        group=arguments.group,
+        text=arguments.text,
+        as_of=arguments.as_of,
+    )
+    with closing(store.connect(str(path), BUSY_SECONDS, dlq_statements.VERSION)) as conn:
+        conn.text_factory = codec.readable
+        page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
+        discarded = dlq_actions.discarded(conn, now)
+        with suppress(sqlite3.OperationalError):  # the file is being written
+            dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
+    return page, discarded
 
 
 def _name(destination: str, names: Mapping[str, str]) -> str:
@@ -175,7 +188,7 @@ def _copy(found: DeadLetter, names: Mapping[str, str], job: object) -> str:
     """What a person pastes into an issue."""
     name = _name(found.destination, names)
     lines = [
-        f"Stash Courier {found.plugin_version}, dead letter {found.id}",
+        f"Stash Courier {VERSION}, dead letter {found.id} of version {found.plugin_version or 'unknown'}",
         f"Scene: {found.scene_id} {found.title!r}",
         f"Path: {found.path or 'unknown'}",
         f"Connection: {name} ({found.destination or 'none'})",

@@ -88,6 +88,13 @@ def test_the_rest_stays_when_the_first_one_fails(courier: Courier, receiver: Rec
     assert courier.waiting() == 0
 
 
+def test_a_dead_letter_is_found_by_its_scenes_path(courier: Courier) -> None:
+    """The path that Stash has is stored with the failure."""
+    path = courier.stash.scene(6).path
+    answer = courier.stash.operation({"mode": "dead_letters", "text": path.upper()})
+    assert [(row["scene_id"], row["path"]) for row in answer["rows"]] == [(6, path)]
+
+
 def test_the_rest_follows_after_a_kill(courier: Courier, receiver: Receiver) -> None:
     """A worker that is killed while it sends the first one forgets neither it nor the rest."""
     before = len(receiver.received)

@@ -13,6 +13,7 @@ from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery
+from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry
 from tests.support import connections
 from tests.support.press import HOOK, bury, press, refusal, states
@@ -157,7 +158,7 @@ def test_one_has_everything_and_can_be_copied(tmp_path: Path) -> None:
     }
     assert (one["plugin_version"], one["path"], one["job"]["changed"]) == ("1.2.3", "/media/ä.mp4", ["title"])
     for part in (
-        "1.2.3",
+        f"Stash Courier {VERSION}, dead letter 1 of version 1.2.3",
         "5 'A <b>film</b>'",
         "/media/ä.mp4",
         "Living room (plex-1)",
@@ -172,10 +173,13 @@ def test_one_has_everything_and_can_be_copied(tmp_path: Path) -> None:
 
 
 def test_one_that_is_gone(tmp_path: Path) -> None:
-    """A link to a dead letter that was deleted gets a sentence, not an error."""
+    """A link to a dead letter that was deleted gets a sentence, not an error; looking makes no file."""
     assert "Dead letter 5 doesn't exist any more" in press(tmp_path, "dead_letter", ids=5)["problem"]
     assert "one dead letter" in press(tmp_path, "dead_letter", ids=[1, 2])["problem"]
     assert "one dead letter" in press(tmp_path, "dead_letter")["problem"]
+    assert "Nothing can be brought back" in press(tmp_path, "restore_dead_letters", batch=1)["problem"]
+    answer = lists(tmp_path, text="x", page=3, as_of=5)
+    assert (answer["as_of"], answer["total"], answer["page"], answer["rows"]) == (5, 0, 1, [])
     assert not (tmp_path / files.DLQ_DB).exists()
 
 

@@ -7,17 +7,20 @@ import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, migrate, repair, store
+from stash_courier.queue import dlq_list, files, ledger, migrate, repair, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_list import Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.ledger import Sent
 from tests import ROOT
+from tests.support import transfers
 from tests.support.durable import DEST, START, Clock
 
 REFUSED = DeliveryFailed(Failure.ITEM_REFUSED, "It answered 400.")
@@ -52,12 +55,17 @@ def bury(dlq: DeadLetterQueue, scene: int, title: str = "", path: str = "", job_
     )
 
 
+def page_of(dlq: DeadLetterQueue, selection: Selection, as_of: float | None, number: int, size: int) -> Page:
+    """A page of the list, at the queue's time."""
+    return dlq_list.page(dlq.opened(), replace(selection, as_of=as_of), dlq._clock(), number, size)
+
+
 def found(dlq: DeadLetterQueue, text: str) -> set[int]:
     """The scenes that a search finds; a list, its count and a retry agree."""
-    page = dlq.page(Selection(text=text), None, 1, 50)
+    page = page_of(dlq, Selection(text=text), None, 1, 50)
     scenes = {row.scene_id for row in page.rows}
     assert page.matching == len(scenes)
-    assert dlq.page(Selection(text=text), None, 1, 1).matching == len(scenes)
+    assert page_of(dlq, Selection(text=text), None, 1, 1).matching == len(scenes)
     assert {one.scene_id for one in dlq.get_recent(50, Selection(text=text))} == scenes
     return scenes
 
@@ -93,7 +101,7 @@ def test_what_is_found_is_sent_again_or_discarded(dlq: DeadLetterQueue) -> None:
     """A selection by text changes what a search shows, and nothing else."""
     assert dlq.ask(Selection(text="12")) == 3
     assert dlq.discard(Selection(text="films")).count == 1
-    assert [row.scene_id for row in dlq.page(Selection(), None, 1, 9).rows] == [34, 2, 1]
+    assert [row.scene_id for row in page_of(dlq, Selection(), None, 1, 9).rows] == [34, 2, 1]
     assert dlq.ask(Selection(text="")) == 1
 
 
@@ -108,6 +116,17 @@ def test_the_path_of_a_failed_delivery_is_kept(dlq: DeadLetterQueue) -> None:
     assert found(dlq, "twelve") == found(dlq, "films") == set()
 
 
+def test_the_path_of_a_delivery_that_was_never_tried(tmp_path: Path) -> None:
+    """If Stash wasn't asked for the scene, as when its connection is deleted, the ledger knows the path."""
+    transfers.waiting(tmp_path)
+    with transfers.opened(tmp_path) as both:
+        with both.queue.transaction():
+            row = Sent(DEST, transfers.SCENE, 1, "", START, "/media/known.mp4", "sent")
+            ledger.write(both.queue.connection, row)
+        transfer.bury_waiting(both.queue, both.dlq, DEST, transfers.ERROR, 9)
+        assert found(both.dlq, "known.mp4") == {transfers.SCENE}
+
+
 def ids(page: Page) -> list[int]:
     """The scenes on a page, in its order."""
     return [row.scene_id for row in page.rows]
@@ -117,25 +136,25 @@ def ids(page: Page) -> list[int]:
 def test_pages_as_of_a_time(dlq: DeadLetterQueue, clock: Clock, text: str | None) -> None:
     """Pages show what there was, newest first, and only count what came later; a retry takes no more than that."""
     shown = Selection(text=text)
-    first = dlq.page(shown, None, 1, 3)
+    first = page_of(dlq, shown, None, 1, 3)
     assert (first.matching, first.newer, first.pages, ids(first)) == (4, 0, 2, [34, 12, 2])
     clock.now += 10
     bury(dlq, 60, "m")
     bury(dlq, 12, "m")  # it failed again, so it is newer
-    second = dlq.page(shown, first.as_of, 2, 3)
+    second = page_of(dlq, shown, first.as_of, 2, 3)
     assert (second.matching, second.newer, second.number, ids(second)) == (3, 2, 1, [34, 2, 1])
     assert dlq.ask(Selection(text=text, as_of=first.as_of)) == 3
     assert {one.scene_id for one in dlq.asked()} == {1, 2, 34}
-    assert ids(dlq.page(shown, None, 1, 2)) == [60, 12]
+    assert ids(page_of(dlq, shown, None, 1, 2)) == [60, 12]
 
 
 def test_those_of_one_moment_are_in_a_stable_order(dlq: DeadLetterQueue) -> None:
     """Each is on one page, also if many failed in the same moment."""
     for scene in range(100, 120):
         bury(dlq, scene, "same")
-    pages = [ids(dlq.page(Selection(text="same"), None, number, 7)) for number in (1, 2, 3)]
+    pages = [ids(page_of(dlq, Selection(text="same"), None, number, 7)) for number in (1, 2, 3)]
     assert [scene for page in pages for scene in page] == list(range(119, 99, -1))
-    assert ids(dlq.page(Selection(text="same"), None, 99, 7)) == pages[2]
+    assert ids(page_of(dlq, Selection(text="same"), None, 99, 7)) == pages[2]
 
 
 def test_filters_and_counts(dlq: DeadLetterQueue) -> None:
@@ -147,7 +166,7 @@ def test_filters_and_counts(dlq: DeadLetterQueue) -> None:
         (Selection(error_type="item_refused", destination="plex"), 0),
         (Selection(group=dlq.groups()[0].key), 4),
     ):
-        page = dlq.page(selection, None, 1, 2)
+        page = page_of(dlq, selection, None, 1, 2)
         assert page.matching == count
         assert len(page.rows) == min(count, 2)
         assert len(page.groups) == 2
@@ -156,17 +175,8 @@ def test_filters_and_counts(dlq: DeadLetterQueue) -> None:
 def test_a_dead_letter_from_the_future_is_listed(dlq: DeadLetterQueue, clock: Clock) -> None:
     """After the clock was set back, nothing is missing from the list."""
     clock.now -= 3600
-    page = dlq.page(Selection(), None, 1, 50)
+    page = page_of(dlq, Selection(), None, 1, 50)
     assert (page.matching, page.newer, len(page.rows)) == (4, 0, 4)
-
-
-def test_without_a_file_the_page_is_empty(tmp_path: Path) -> None:
-    """Looking makes no file."""
-    with closing(DeadLetterQueue(tmp_path, clock=Clock())) as dlq:
-        assert dlq.page(Selection(text="x"), None, 3, 50) == Page(START)
-        assert dlq.discarded() is None
-        assert dlq.restore(1.0) == 0
-    assert not list(tmp_path.iterdir())
 
 
 COLUMNS = (
