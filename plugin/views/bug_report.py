@@ -24,7 +24,7 @@ from stash_courier.plugin.text.words import DAY, ago
 from stash_courier.plugin.views import cards, seen
 from stash_courier.plugin.views.seen import Known
 from stash_courier.queue import failures, files, store
-from stash_courier.queue.dlq import Group
+from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary
 from stash_courier.worker import VERSION, destinations, heartbeat, process
 from stash_courier.worker.connections import drafts

@@ -77,7 +77,7 @@ def test_titles_paths_names_and_answers_are_text(courier: Courier, hook: Receive
 
 
 def test_no_secret_reaches_the_browser(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """Neither in the page nor in an answer: not the token of the address, of a header, or in the receiver's answer."""
+    """Neither the page nor an answer has the token that is in the address, a header and the receiver's answer."""
     answers: list[str] = []
     tab.page.on("response", lambda one: answers.append(one.text()) if one.url.endswith("/graphql") else None)
     tab.open(LETTERS)

@@ -178,7 +178,7 @@ def test_rows_stay_where_they_are_while_one_is_selected(courier: Courier, chat: 
 
 
 def test_a_discard_is_undone_also_after_a_reload(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """"2 discarded. Undo": both are back, and nothing was asked first."""
+    """ "2 discarded. Undo": both are back, and nothing was asked first."""
     bury(courier, range(1, 6), "chat")
     open_list(tab)
     select(tab, "Film 2", "Film 4")
@@ -196,7 +196,7 @@ def test_a_discard_is_undone_also_after_a_reload(courier: Courier, chat: Receive
 
 
 def test_all_that_match_are_those_that_were_counted(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """All 60 of a connection are discarded after a question; three that failed meanwhile stay, like the others'."""
+    """All 60 of a connection are discarded after a question. Three that failed meanwhile stay."""
     bury(courier, range(1, 61), "chat")
     bury(courier, range(61, 66), "archive")
     open_list(tab, "?connection=chat")
@@ -328,14 +328,14 @@ def test_without_dead_letters_it_says_so(courier: Courier, tab: Visit) -> None:
 
 
 def test_a_failed_action_keeps_the_list_and_says_why(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """The receiver's dead letters are retried while Stash hangs up: the page says so and shows the list as it is."""
+    """Stash hangs up when a retry is asked for: the page says so and shows the list as it is."""
     bury(courier, range(1, 4), "chat")
     open_list(tab)
     select(tab, "Film 1")
-    tab.page.route("**/graphql", lambda route: route.abort() if "retry" in route.request.post_data else route.continue_())
+    tab.page.route(
+        "**/graphql", lambda route: route.abort() if "retry" in route.request.post_data else route.continue_()
+    )
     press(tab, "Retry 1")
     expect(tab.page.get_by_role("alert")).to_contain_text("Stash doesn't answer")
     expect(rows(tab)).to_have_count(3)
     tab.errors.clear()  # the browser reports the request
-
-

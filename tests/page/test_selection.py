@@ -1,4 +1,4 @@
-"""Which dead letters a click selects, and when a list may move its rows: the functions, as the browser loads them."""
+"""Which dead letters a click selects, and when a list may move its rows: functions, as the browser loads them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.harness import Courier
+from stash_courier.worker import VERSION
+from tests.support.harness import PLUGIN, Courier
 from tests.support.page import Visit, visit
 
+ASSETS = f"plugin/{PLUGIN}/assets/{VERSION}/"
 PAGE = [11, 12, 13, 14, 15]  # ids of the rows that are shown
 
 
@@ -23,8 +25,8 @@ class Selection:
     def after(self, *clicks: list[Any]) -> dict[str, Any]:
         """What is selected after clicks; each is the name of a function and its arguments after the selection."""
         found: dict[str, Any] = self._tab.page.evaluate(
-            """async ([clicks, page]) => {
-                const s = await import(new URL("plugin/stash_plugin/assets/0.1.0/selection.js", document.baseURI));
+            """async ([base, clicks, page]) => {
+                const s = await import(new URL(`${base}selection.js`, document.baseURI));
                 let now = s.NOTHING;
                 for (const [name, ...args] of clicks) {
                     now = name === "everything" ? s.everything(...args) : s[name](now, ...args);
@@ -38,7 +40,7 @@ class Selection:
                     nothing: [...s.NOTHING.ids],
                 };
             }""",
-            [list(clicks), PAGE],
+            [ASSETS, list(clicks), PAGE],
         )
         assert found.pop("nothing") == []  # no function changes what it was given
         return found
@@ -119,15 +121,15 @@ def moved(tab: Visit) -> Any:
 
     def run(asked: dict[str, Any], now: dict[str, Any]) -> Any:
         return tab.page.evaluate(
-            """async ([shownView, asked, now]) => {
-                const state = await import(new URL("plugin/stash_plugin/assets/0.1.0/letters_state.js", document.baseURI));
+            """async ([base, shownView, asked, now]) => {
+                const { momentFor, received } = await import(new URL(`${base}letters_state.js`, document.baseURI));
                 const shown = { answer: { as_of: 5, rows: ["old"] }, view: shownView, newer: 0, discarded: null };
                 const answer = { as_of: 9, rows: ["new"], newer: 7, discarded: null };
-                const moment = asked.fresh ? null : state.momentFor(shown, asked.view, asked.held);
-                const next = state.received(shown, answer, { ...asked, moment }, now);
+                const moment = asked.fresh ? null : momentFor(shown, asked.view, asked.held);
+                const next = received(shown, answer, { ...asked, moment }, now);
                 return [next.answer.rows[0], next.newer, moment];
             }""",
-            [WANTED, asked, now],
+            [ASSETS, WANTED, asked, now],
         )
 
     return run
@@ -143,7 +145,11 @@ def test_a_poll_moves_rows_only_while_nothing_is_selected(moved: Any) -> None:
 
 def test_an_answer_that_was_asked_for_before_the_first_click_moves_nothing(moved: Any) -> None:
     """A row was selected while a poll was on its way: its answer comes too late."""
-    assert moved({"view": WANTED, "held": False, "fresh": False}, {"view": WANTED, "held": True}) == ["old", 0, None]
+    assert moved({"view": WANTED, "held": False, "fresh": False}, {"view": WANTED, "held": True}) == [
+        "old",
+        0,
+        None,
+    ]
 
 
 def test_a_person_who_asks_for_the_new_rows_gets_them(moved: Any) -> None:

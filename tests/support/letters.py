@@ -30,7 +30,7 @@ def bury(
     with closing(DeadLetterQueue(courier.data, plugin_version="0.1.0")) as dlq:
         return [
             dlq.add(
-                Delivery(1, destination, scene, "update", ("title",), 1_700_000_000_000 + scene, now, history=history),
+                Delivery(1, destination, scene, "update", (), 1_700_000_000_000 + scene, now, history=history),
                 DeliveryFailed(failure, message, status=status, answer=answer),
                 3,
                 title=title.format(scene),
