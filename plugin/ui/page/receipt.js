@@ -91,7 +91,8 @@ const Content = ({ receipt }) =>
 
 /** @param {{receipt: Receipt}} props */
 const Facts = ({ receipt }) => {
-  const { at, event_at: edited, seconds, changed, link, dead_letter: letter } = receipt;
+  const { at, event_at: edited, seconds, changed, dead_letter: letter } = receipt;
+  const link = isWebAddress(receipt.link) ? receipt.link : "";
   const when = [
     edited ? `Edited: ${clock(edited)}.` : "",
     at && !receipt.live ? `Ended: ${clock(at)}.` : "",
@@ -102,13 +103,13 @@ const Facts = ({ receipt }) => {
     null,
     h("p", null, when.filter(Boolean).join(" ")),
     changed.length > 0 && h("p", null, `Edited in Stash: ${changed.join(", ")}.`),
-    h(
-      "p",
-      { className: "courier-links" },
-      isWebAddress(link) &&
+    link &&
+      h(
+        "p",
+        null,
         h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `Open it at ${receipt.name}`),
-      letter && h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter"),
-    ),
+      ),
+    letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
   );
 };
 
