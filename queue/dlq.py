@@ -17,7 +17,7 @@ from typing import Any
 
 from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
-from stash_courier.queue.checks import number, or_default, whole
+from stash_courier.queue.checks import number, or_default, text, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
 from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.dlq_search import search_text
@@ -118,12 +118,11 @@ class DeadLetterQueue:
             if added.rowcount:  # the other one was discarded in between
                 return int(added.lastrowid or 0)
             known, history, generation, *names = conn.execute(sql.FIND_SAME, columns).fetchone()
-            columns["title"], columns["path"] = (
-                new or old for new, old in zip((columns["title"], columns["path"]), names, strict=True)
-            )
+            for name, old in zip(("title", "path"), names, strict=True):
+                columns[name] = columns[name] or or_default(text, old, "")
             columns["search"] = search_text(columns["title"], columns["path"])
             columns["history"] = dlq_codec.joined_history(history, columns["history"])
-            columns["generation"] = max(columns["generation"], generation + 1)
+            columns["generation"] = max(columns["generation"], or_default(whole, generation, 0) + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})
             return int(known)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stash_courier.queue import dlq_statements as sql
+from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.transactions import transaction
 
@@ -87,7 +88,7 @@ def restore(conn: sqlite3.Connection, batch: float) -> int:
 
 def discarded(conn: sqlite3.Connection, now: float) -> Batch | None:
     """What was discarded last, if that can still be undone."""
-    (last,) = conn.execute(sql.LAST_BATCH).fetchone()
+    last = or_default(number, conn.execute(sql.LAST_BATCH).fetchone()[0], None)
     if last is None or not now - UNDO_SECONDS < last <= now + UNDO_SECONDS:
         return None
     return Batch(last, conn.execute(sql.BATCH, (last,)).fetchone()[0])

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from stash_courier.queue import dlq_statements as sql
+from stash_courier.queue.checks import number as number_of
+from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import Summary
 
@@ -49,7 +51,7 @@ def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int
     try:
         as_of = selection.as_of
         if as_of is None:  # those that failed while the clock was ahead are listed too
-            as_of = max(now, conn.execute(sql.LATEST).fetchone()[0] or now)
+            as_of = max(now, or_default(number_of, conn.execute(sql.LATEST).fetchone()[0], now))
         groups = tuple(Group(*row) for row in conn.execute(sql.GROUPS))
         wanted = replace(selection, as_of=as_of)
         rows = _rows(conn, wanted, number, size)

@@ -13,6 +13,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
 from stash_courier.queue import codec, dlq_actions, dlq_list, dlq_statements, failures, files, store
+from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_list import Group, Page
 from stash_courier.queue.dlq_selection import Selection
@@ -32,7 +33,7 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """A page of the dead letters that fit, newest first, and the counts by cause, connection and error."""
     names, retired = _connections(context)
     page, discarded = _read(context, arguments)
-    return {
+    answer = {
         "as_of": page.as_of,
         "total": sum(group.count for group in page.groups),
         "matching": page.matching,
@@ -45,6 +46,7 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
         "rows": [_row(one, names, retired) for one in page.rows],
         "discarded": _batch(discarded),
     }
+    return {name: plain(value) for name, value in answer.items()}  # a damaged row may hold anything
 
 
 def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -60,7 +62,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
             dlq.mark_reviewed([found.id])
     job = plain(found.job)
     return {
-        **_row(found, names, retired),
+        **{name: plain(value) for name, value in _row(found, names, retired).items()},
         "history": [
             {
                 "at": attempt.at,
@@ -164,7 +166,7 @@ def _batch(batch: Batch | None) -> dict[str, object] | None:
 
 
 def _row(one: Summary, names: Mapping[str, str], retired: Collection[str]) -> dict[str, object]:
-    known = bool(one.destination) and (one.scene_id > 0 or one.event == "notice")
+    known = bool(one.destination) and (or_default(whole, one.scene_id, 0) > 0 or one.event == "notice")
     return {
         "id": one.id,
         "scene_id": one.scene_id,

@@ -12,6 +12,7 @@ from pathlib import Path
 from stash_courier.queue import codec, control, dlq_codec, store
 from stash_courier.queue import statements as sql
 from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_search import search_text
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 
@@ -121,6 +122,8 @@ def dead_letters(folder: Path, count: int, destination: str) -> None:
                 "job_id": f"msg_{number + 1}_{FAR + number}",
                 "scene_id": FAR + number,
                 "title": f"Film {number}",
+                "path": (path := f"/media/films/{number % 100}/film {number}.mp4"),
+                "search": search_text(f"Film {number}", path),
                 "failed_at": now - AGE_DAYS * DAY * (count - number) / count,
                 "seq": number + 1,
             }
@@ -137,7 +140,7 @@ def values(number: int, destination: str, now: float) -> dict[str, object]:
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
         columns = {**dlq_codec.job_columns(job, ""), **dlq_codec.error_columns(failed, str)}
-        columns |= {"title": "", "retry_count": 3, "failed_at": now}
+        columns |= {"title": "", "path": "", "search": "", "retry_count": 3, "failed_at": now}
         return {**columns, **dlq_codec.group_columns(columns)}
 
 

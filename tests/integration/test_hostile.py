@@ -19,6 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.views import dead_letters as views
 from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_selection import Selection
@@ -184,6 +187,8 @@ def test_a_dead_letter_may_contain_anything(tmp_path: Path, values: dict[str, ob
         whole = dead_letters.get_by_id(dead_letter)
         assert whole is not None
         assert (whole.job is None) == bool(whole.job_problem) or "history" in whole.job_problem
+        shown = views.dead_letters(Context(tmp_path, ""), Arguments())
+        assert json.loads(json.dumps(shown))["matching"] + shown["newer"] == 1  # its time may be no number
         json.dumps([str(whole.title), str(whole.error_message)])
         dead_letters.count_by_error()
         assert dead_letters.discard(Selection([dead_letter])).count == 1
