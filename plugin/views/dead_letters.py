@@ -175,6 +175,7 @@ def _row(one: Summary, names: Mapping[str, str], retired: Collection[str]) -> di
         "destination": one.destination,
         "name": _name(one.destination, names),
         "event": one.event,
+        "group": one.group_key,
         "error_type": one.error_type,
         "label": failures.label(one.error_type),
         "error_message": one.error_message,

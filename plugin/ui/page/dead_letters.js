@@ -1,5 +1,159 @@
-// The view "DeadLetters".
-import { h } from "./stash.js";
+// The view "Dead letters": groups, filters, the list, and what can be done with what is selected.
+import { pageNumber, useAddress } from "./address.js";
+import { DeadLetterDialog } from "./dead_letter.js";
+import { ActionBar, ConfirmDialog } from "./letter_actions.js";
+import { FilterForm, Groups, NO_FILTERS, asArguments } from "./letter_filters.js";
+import { LetterRows } from "./letter_rows.js";
+import { useDoing } from "./letters_doing.js";
+import { useLetters } from "./letters_list.js";
+import { FailureNotice, Notice } from "./notice.js";
+import { Pager } from "./pager.js";
+import { NOTHING, argumentsFor, countOf, everything, kept, pageToggled, stretched, toggled } from "./selection.js";
+import { Bootstrap, React, h } from "./stash.js";
+import { UndoBar } from "./undo_bar.js";
+import { number, plural } from "./words.js";
 
-/** @param {import("./main.js").ViewProps} _props */
-export const DeadLetters = (_props) => h("section", { className: "courier-view" }, "No dead letter is shown yet.");
+/**
+ * @typedef {import("./letter_actions.js").Action} Action
+ * @typedef {import("./letters_state.js").Answer} Answer
+ * @typedef {import("./selection.js").Selection} Selection
+ */
+
+/** @param {Answer | null} answer */
+const idsOf = (answer) => (answer ? answer.rows.map((row) => row.id) : []);
+
+/** @param {import("./main.js").ViewProps} props */
+export const DeadLetters = ({ overview }) => {
+  const address = useAddress();
+  const filters = {
+    connection: address.get("connection"),
+    error: address.get("error"),
+    group: address.get("group"),
+    text: address.get("text"),
+  };
+  const page = pageNumber(address.get("page"));
+  const [selection, setSelection] = React.useState(NOTHING);
+  const { shown, failure, loading, reload } = useLetters(filters, page, countOf(selection) > 0);
+  const doing = useDoing(async () => {
+    setSelection(NOTHING);
+    await Promise.all([reload(), overview.refresh()]);
+  });
+  // Rows that are out of sight are never selected.
+  const view = JSON.stringify([asArguments(filters), page]);
+  React.useEffect(() => setSelection(NOTHING), [view]);
+  React.useEffect(() => setSelection((/** @type {Selection} */ now) => kept(now, idsOf(shown.answer))), [shown.answer]);
+
+  const open = Number(address.get("open")) || null;
+  const dialog = h(DeadLetterDialog, {
+    id: open,
+    groups: shown.answer?.groups ?? [],
+    asOf: shown.answer?.as_of ?? 0,
+    busy: doing.busy,
+    act: (/** @type {Action} */ action, /** @type {Record<string, unknown>} */ args) => {
+      address.change({ open: null }, { replace: true });
+      return doing.act(action, args);
+    },
+    close: () => address.change({ open: null }),
+  });
+  return h(
+    "section",
+    { className: "courier-view", "aria-label": "Dead letters", "aria-busy": loading },
+    failure && h(FailureNotice, { failure, retry: reload }),
+    doing.said?.text && h(Notice, { status: doing.said.wrong ? "fail" : "ok" }, doing.said.text),
+    h(UndoBar, { discarded: shown.discarded, undo: doing.undo, busy: doing.busy }),
+    shown.answer && h(List, { shown, filters, address, selection, setSelection, doing, reload }),
+    dialog,
+  );
+};
+
+/**
+ * @param {object} props
+ * @param {import("./letters_state.js").Shown} props.shown
+ * @param {import("./letter_filters.js").Filters} props.filters
+ * @param {ReturnType<typeof useAddress>} props.address
+ * @param {Selection} props.selection
+ * @param {(selection: Selection) => void} props.setSelection
+ * @param {ReturnType<typeof useDoing>} props.doing
+ * @param {() => Promise<void>} props.reload
+ */
+const List = ({ shown, filters, address, selection, setSelection, doing, reload }) => {
+  const answer = /** @type {Answer} */ (shown.answer);
+  const [question, setQuestion] = React.useState(/** @type {{action: Action, chosen: number} | null} */ (null));
+  const anchor = React.useRef(/** @type {number | null} */ (null));
+  if (!answer.total) return h("p", { className: "courier-empty" }, "No dead letters.");
+
+  const ids = idsOf(answer);
+  const changeFilters = (/** @type {Partial<typeof NO_FILTERS>} */ changes, how = {}) =>
+    address.change({ ...changes, page: null }, how);
+  const perform = (/** @type {Action} */ action) => doing.act(action, argumentsFor(selection, asArguments(filters)));
+  const act = (/** @type {Action} */ action) => {
+    if (selection.all) setQuestion({ action, chosen: countOf(selection) });
+    else perform(action);
+  };
+  return h(
+    React.Fragment,
+    null,
+    h(Groups, { answer, filters, change: changeFilters }),
+    h(FilterForm, { answer, filters, change: changeFilters }),
+    h(Found, { answer, filters, clear: () => changeFilters({ ...NO_FILTERS }) }),
+    answer.rows.length > 0 &&
+      h(
+        React.Fragment,
+        null,
+        h(ActionBar, {
+          selection,
+          page: ids,
+          matching: answer.matching,
+          busy: doing.busy,
+          newer: shown.newer,
+          togglePage: () => setSelection(pageToggled(selection, ids)),
+          selectAll: () => setSelection(everything(answer.as_of, answer.matching)),
+          showNewer: () => {
+            address.change({ page: null }, { replace: true });
+            reload();
+          },
+          act,
+        }),
+        h(LetterRows, {
+          rows: answer.rows,
+          now: answer.as_of,
+          selection,
+          pick: (id, stretch) => {
+            const from = anchor.current;
+            setSelection(stretch && from !== null ? stretched(selection, from, id, ids) : toggled(selection, id, ids));
+            anchor.current = id;
+          },
+          open: (id) => address.change({ open: id }),
+        }),
+        h(Pager, {
+          page: answer.page,
+          pages: answer.pages,
+          more: answer.page < answer.pages,
+          turn: (page) => address.change({ page: page === 1 ? null : page }),
+        }),
+      ),
+    h(ConfirmDialog, {
+      question,
+      close: () => setQuestion(null),
+      confirm: () => {
+        setQuestion(null);
+        if (question) perform(question.action);
+      },
+    }),
+  );
+};
+
+/**
+ * How many there are.
+ * @param {{answer: Answer, filters: import("./letter_filters.js").Filters, clear: () => void}} props
+ */
+const Found = ({ answer, filters, clear }) => {
+  const total = plural(answer.total, "dead letter");
+  const filtered = Object.keys(asArguments(filters)).length > 0;
+  return h(
+    "p",
+    { className: "courier-found", role: "status" },
+    filtered ? `${number(answer.matching)} of ${total} match.` : `${total}.`,
+    filtered && h(Bootstrap.Button, { variant: "secondary", size: "sm", onClick: clear }, "Clear the filters"),
+  );
+};

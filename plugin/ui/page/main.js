@@ -1,5 +1,6 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
 import { call, changed } from "./api.js";
+import { BugReport } from "./bug_report.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { outdated } from "./failures.js";
@@ -51,6 +52,7 @@ const Header = ({ overview }) =>
     { className: "courier-header" },
     h("h1", null, "Stash Courier"),
     overview?.worker ? h("span", { className: "courier-muted" }, overview.worker.text) : null,
+    h(BugReport),
   );
 
 /** @param {{deadLetters: number | undefined}} props */

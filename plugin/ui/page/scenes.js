@@ -1,5 +1,172 @@
-// The view "Scenes".
-import { h } from "./stash.js";
+// The view "Scenes": what happened to each scene at each connection.
+import { call } from "./api.js";
+import { pageNumber, useAddress } from "./address.js";
+import { FailureNotice } from "./notice.js";
+import { Pager } from "./pager.js";
+import { usePolling } from "./poll.js";
+import { ReceiptDialog } from "./receipt.js";
+import { sceneName } from "./scene_name.js";
+import { SearchText } from "./search_text.js";
+import { React, h } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
+import { ago, clock } from "./words.js";
 
-/** @param {import("./main.js").ViewProps} _props */
-export const Scenes = (_props) => h("section", { className: "courier-view" }, "No scene is shown yet.");
+const SECONDS = 5; // between two polls
+
+/**
+ * @typedef {object} Outcome
+ * @property {number} scene_id
+ * @property {string} title
+ * @property {string} path
+ * @property {string} destination
+ * @property {string} name
+ * @property {number | null} at
+ * @property {string} event
+ * @property {number | null} event_at
+ * @property {string} outcome
+ * @property {string} text a sentence
+ * @property {boolean} live
+ * @property {boolean} has_receipt
+ * @property {number | null} dead_letter
+ *
+ * @typedef {{page: number, more: boolean, rows: Outcome[]}} Answer
+ */
+
+/** @param {import("./main.js").ViewProps} props */
+export const Scenes = ({ overview }) => {
+  const address = useAddress();
+  const text = address.get("text");
+  const connection = address.get("connection");
+  const page = pageNumber(address.get("page"));
+  const args = {
+    ...(text.trim() && { text: text.trim() }),
+    ...(connection && { connection }),
+    page,
+  };
+  const { data, failure, loading, refresh } = usePolling(
+    (signal) => call("outcomes", args, signal),
+    SECONDS,
+    JSON.stringify(args),
+  );
+  // What was shown stays while another page is asked for, so that the list doesn't blink.
+  const shown = React.useRef(/** @type {Answer | null} */ (null));
+  if (data) shown.current = data;
+  const opened = openedIn(address.get("open"));
+  return h(
+    "section",
+    { className: "courier-view", "aria-label": "What happened to this scene?", "aria-busy": loading },
+    h("h2", null, "What happened to this scene?"),
+    h(
+      "form",
+      {
+        className: "courier-filters",
+        role: "search",
+        onSubmit: (/** @type {Event} */ event) => event.preventDefault(),
+      },
+      h(SearchText, {
+        label: "Title, path or scene id",
+        value: text,
+        search: (/** @type {string} */ wanted) => address.change({ text: wanted, page: null }, { replace: true }),
+      }),
+      h(ConnectionChoice, {
+        connections: overview.data?.connections ?? [],
+        value: connection,
+        choose: (/** @type {string} */ wanted) => address.change({ connection: wanted, page: null }),
+      }),
+    ),
+    failure && h(FailureNotice, { failure, retry: refresh }),
+    shown.current &&
+      h(Outcomes, {
+        answer: shown.current,
+        filtered: text.trim() !== "" || connection !== "",
+        open: (/** @type {Outcome} */ row) => address.change({ open: `${row.scene_id},${row.destination}` }),
+        turn: (/** @type {number} */ wanted) => address.change({ page: wanted === 1 ? null : wanted }),
+      }),
+    h(ReceiptDialog, { opened, close: () => address.change({ open: null }), sent: refresh }),
+  );
+};
+
+/**
+ * What `open` in the address names.
+ * @param {string} value
+ * @returns {{scene: number, connection: string} | null}
+ */
+const openedIn = (value) => {
+  const found = /^(\d{1,18}),(.+)$/.exec(value);
+  return found && { scene: Number(found[1]), connection: found[2] };
+};
+
+/** @param {{connections: {id: string, name: string}[], value: string, choose: (value: string) => void}} props */
+const ConnectionChoice = ({ connections, value, choose }) => {
+  if (connections.length < 2 && value === "") return null;
+  const known = value === "" || connections.some(({ id }) => id === value);
+  return h(
+    "label",
+    { className: "courier-filter" },
+    "Connection",
+    h(
+      "select",
+      {
+        className: "form-control",
+        value,
+        onChange: (/** @type {any} */ event) => choose(event.target.value),
+      },
+      h("option", { value: "" }, "All"),
+      !known && h("option", { value }, value),
+      connections.map(({ id, name }) => h("option", { key: id, value: id }, name)),
+    ),
+  );
+};
+
+/**
+ * @param {object} props
+ * @param {Answer} props.answer
+ * @param {boolean} props.filtered
+ * @param {(row: Outcome) => void} props.open
+ * @param {(page: number) => void} props.turn
+ */
+const Outcomes = ({ answer, filtered, open, turn }) => {
+  if (!answer.rows.length) {
+    const text =
+      filtered || answer.page > 1 ? "Nothing is known about such a scene. Seven days are kept." : "Nothing sent yet.";
+    return h("p", { className: "courier-empty", role: "status" }, text);
+  }
+  return h(
+    React.Fragment,
+    null,
+    h(
+      CardTable,
+      {
+        caption: "Scenes and connections, newest first",
+        head: ["Scene", "Connection", "What happened", "When"],
+        className: "courier-outcomes",
+      },
+      answer.rows.map((row) => h(OutcomeRow, { key: `${row.scene_id},${row.destination}`, row, open })),
+    ),
+    h(Pager, { page: answer.page, pages: null, more: answer.more, turn }),
+  );
+};
+
+/** @param {{row: Outcome, open: (row: Outcome) => void}} props */
+const OutcomeRow = ({ row, open }) =>
+  h(
+    Row,
+    null,
+    h(
+      Cell,
+      { label: "Scene" },
+      h(
+        "button",
+        { type: "button", className: "courier-open", onClick: () => open(row) },
+        sceneName(row.scene_id, row.title),
+      ),
+      row.path && h("small", { className: "courier-path" }, row.path),
+    ),
+    h(Cell, { label: "Connection" }, row.name),
+    h(Cell, { label: "What happened" }, row.text),
+    h(
+      Cell,
+      { label: "When", className: "courier-time", title: row.at ? clock(row.at) : undefined },
+      row.live ? "Now" : row.at ? ago(row.at) : "",
+    ),
+  );

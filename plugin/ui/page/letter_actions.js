@@ -1,0 +1,108 @@
+// The bar above the rows: what is selected, and what can be done with it.
+import { PageBox } from "./letter_rows.js";
+import { countOf, pageState } from "./selection.js";
+import { Bootstrap, React, h } from "./stash.js";
+import { number } from "./words.js";
+
+/**
+ * @typedef {import("./selection.js").Selection} Selection
+ * @typedef {"retry" | "careful" | "discard"} Action
+ */
+
+// What each action says: on its button, and in the dialog that asks first.
+/** @type {Record<Action, {label: (chosen: number) => string, variant: string, text: string}>} */
+const ACTIONS = {
+  retry: {
+    label: (chosen) => (chosen ? `Retry ${number(chosen)}` : "Retry"),
+    variant: "primary",
+    text: "Each is sent again with its scene's current state.",
+  },
+  careful: {
+    label: (chosen) => `Retry one first, then the rest${chosen > 1 ? ` (${number(chosen)})` : ""}`,
+    variant: "secondary",
+    text: "One is sent first, with its scene's current state. If it is delivered, the rest follow.",
+  },
+  discard: {
+    label: (chosen) => (chosen ? `Discard ${number(chosen)}` : "Discard"),
+    variant: "danger",
+    text: "They are not sent any more. You can undo this for 10 minutes.",
+  },
+};
+
+/**
+ * @param {object} props
+ * @param {Selection} props.selection
+ * @param {number[]} props.page the ids of the page's rows
+ * @param {number} props.matching how many match the filters
+ * @param {number} props.newer how many match and came since the rows were loaded
+ * @param {boolean} props.busy whether an action is under way
+ * @param {() => void} props.showNewer
+ * @param {() => void} props.togglePage
+ * @param {() => void} props.selectAll
+ * @param {(action: Action) => void} props.act
+ */
+export const ActionBar = ({ selection, page, matching, newer, busy, showNewer, togglePage, selectAll, act }) => {
+  const chosen = countOf(selection);
+  return h(
+    "div",
+    { className: "courier-bar", role: "group", "aria-label": "Selected dead letters" },
+    h(PageBox, {
+      state: pageState(selection, page),
+      label: `Select the page (${number(page.length)})`,
+      disabled: busy,
+      toggle: togglePage,
+    }),
+    matching > page.length &&
+      h(
+        Bootstrap.Button,
+        { variant: "secondary", size: "sm", disabled: busy || selection.all !== null, onClick: selectAll },
+        `Select all ${number(matching)} that match`,
+      ),
+    Object.entries(ACTIONS).map(([action, { label, variant }]) =>
+      h(
+        Bootstrap.Button,
+        {
+          key: action,
+          variant,
+          size: "sm",
+          disabled: busy || chosen < (action === "careful" ? 2 : 1),
+          onClick: () => act(/** @type {Action} */ (action)),
+        },
+        label(chosen),
+      ),
+    ),
+    newer > 0 &&
+      h(Bootstrap.Button, { variant: "info", size: "sm", disabled: busy, onClick: showNewer }, `${number(newer)} new`),
+  );
+};
+
+/**
+ * Asks before all that match are retried or discarded.
+ * @param {object} props
+ * @param {{action: Action, chosen: number} | null} props.question null: the dialog is closed
+ * @param {() => void} props.confirm
+ * @param {() => void} props.close
+ */
+export const ConfirmDialog = ({ question, confirm, close }) => {
+  const last = React.useRef(question);
+  if (question !== null) last.current = question; // what it says stays while it fades out
+  if (last.current === null) return null;
+  const { action, chosen } = last.current;
+  const { label, variant, text } = ACTIONS[action];
+  return h(
+    Bootstrap.Modal,
+    { show: question !== null, onHide: close, className: "courier-modal", "aria-labelledby": "courier-confirm" },
+    h(
+      Bootstrap.Modal.Header,
+      null,
+      h(Bootstrap.Modal.Title, { id: "courier-confirm" }, `All ${number(chosen)} that match`),
+    ),
+    h(Bootstrap.Modal.Body, null, text),
+    h(
+      Bootstrap.Modal.Footer,
+      null,
+      h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Cancel"),
+      h(Bootstrap.Button, { variant, onClick: confirm }, label(chosen)),
+    ),
+  );
+};

@@ -1,0 +1,93 @@
+// When the list of dead letters takes over what a call brings. Pure functions.
+//
+// Rows never move while something is selected. Then a poll asks only for what existed when the rows were shown
+// (`as_of`), and the number of those that came since is all that changes.
+
+/**
+ * @typedef {object} Row
+ * @property {number} id
+ * @property {number} scene_id negative: a message about trouble; 0: unknown
+ * @property {string} title
+ * @property {string} path
+ * @property {string} destination the connection's id
+ * @property {string} name the connection's name
+ * @property {string} event
+ * @property {string} group
+ * @property {string} error_type
+ * @property {string} label
+ * @property {string} error_message
+ * @property {number} attempts
+ * @property {number} failed_at
+ * @property {string} state
+ * @property {boolean} sendable
+ *
+ * @typedef {object} Group
+ * @property {string} group
+ * @property {string} destination
+ * @property {string} name
+ * @property {string} error_type
+ * @property {string} label
+ * @property {string} text
+ * @property {number} count
+ *
+ * @typedef {{batch: number, count: number, until: number}} Discarded
+ *
+ * @typedef {object} Answer
+ * @property {number} as_of
+ * @property {number} total
+ * @property {number} matching
+ * @property {number} newer
+ * @property {number} page
+ * @property {number} pages
+ * @property {Group[]} groups
+ * @property {{id: string, name: string, count: number}[]} connections
+ * @property {{error_type: string, label: string, count: number}[]} errors
+ * @property {Row[]} rows
+ * @property {Discarded | null} discarded
+ *
+ * @typedef {{filters: string, page: number}} View which rows are wanted: the filters, written as one text, and the page
+ *
+ * @typedef {object} Shown what the list shows
+ * @property {Answer | null} answer null until the first one came
+ * @property {View} view what it answers
+ * @property {number} newer how many match and came since
+ * @property {Discarded | null} discarded
+ */
+
+/** @type {Shown} */
+export const EMPTY = { answer: null, view: { filters: "", page: 1 }, newer: 0, discarded: null };
+
+/**
+ * The moment that the next call asks for; null: now. Further pages belong to the first one, so they don't move either.
+ * @param {Shown} shown
+ * @param {View} wanted
+ * @param {boolean} held whether rows must not move
+ */
+export const momentFor = (shown, wanted, held) => {
+  if (shown.answer === null || shown.view.filters !== wanted.filters) return null;
+  return held || wanted.page > 1 ? shown.answer.as_of : null;
+};
+
+/**
+ * What is shown after an answer.
+ * @param {Shown} shown
+ * @param {Answer} answer
+ * @param {{view: View, moment: number | null, fresh: boolean}} asked what the call asked for; `fresh`: a person wants
+ *   the rows as they are now
+ * @param {{view: View, held: boolean}} now what is wanted now that the answer is here
+ * @returns {Shown}
+ */
+export const received = (shown, answer, asked, now) => {
+  if (!sameView(asked.view, now.view)) return shown; // changed meanwhile: another call is on its way
+  if (now.held && !asked.fresh && sameView(shown.view, now.view)) {
+    if (asked.moment === null) return shown; // it was asked before the first row was selected
+    return { ...shown, newer: answer.newer, discarded: answer.discarded };
+  }
+  return { answer, view: asked.view, newer: answer.newer, discarded: answer.discarded };
+};
+
+/**
+ * @param {View} one
+ * @param {View} other
+ */
+const sameView = (one, other) => one.filters === other.filters && one.page === other.page;

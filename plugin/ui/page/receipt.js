@@ -1,0 +1,159 @@
+// The receipt of a scene at a connection: what was changed there, what was left alone and why.
+import { call } from "./api.js";
+import { FailureNotice, Notice } from "./notice.js";
+import { usePolling } from "./poll.js";
+import { SceneLink } from "./scene_name.js";
+import { Bootstrap, React, Router, h, path } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
+import { clock, duration } from "./words.js";
+
+const SECONDS = 5; // between two polls, for what is still on its way
+
+/**
+ * @typedef {import("./scenes.js").Outcome & {
+ *   changes: {field: string, before: unknown, after: unknown}[], left: string[], link: string,
+ *   changed: string[], seconds: number | null,
+ * }} Receipt
+ * @typedef {{scene: number, connection: string}} Opened
+ */
+
+/** @param {{opened: Opened | null, close: () => void, sent: () => void}} props */
+export const ReceiptDialog = ({ opened, close, sent }) =>
+  h(
+    Bootstrap.Modal,
+    {
+      show: opened !== null,
+      onHide: close,
+      size: "lg",
+      scrollable: true,
+      className: "courier-modal",
+      "aria-labelledby": "courier-receipt",
+    },
+    opened && h(OpenedReceipt, { key: `${opened.scene},${opened.connection}`, opened, close, sent }),
+  );
+
+/** @param {{opened: Opened, close: () => void, sent: () => void}} props */
+const OpenedReceipt = ({ opened, close, sent }) => {
+  const { data, failure, refresh } = usePolling((signal) => call("receipt", { ...opened }, signal), SECONDS);
+  const [again, setAgain] = React.useState({ busy: false, queued: false, wrong: "" });
+  const sendAgain = async () => {
+    setAgain({ busy: true, queued: false, wrong: "" });
+    try {
+      await call("send_scene", { ...opened });
+      setAgain({ busy: false, queued: true, wrong: "" });
+      sent();
+    } catch (error) {
+      setAgain({ busy: false, queued: false, wrong: /** @type {any} */ (error).message });
+    }
+    refresh();
+  };
+  return h(
+    React.Fragment,
+    null,
+    h(
+      Bootstrap.Modal.Header,
+      { closeButton: true },
+      h(
+        Bootstrap.Modal.Title,
+        { id: "courier-receipt", as: "h2" },
+        h(SceneLink, { sceneId: opened.scene, title: data?.title ?? "" }),
+        data && ` → ${data.name}`,
+      ),
+    ),
+    h(
+      Bootstrap.Modal.Body,
+      null,
+      failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
+      again.wrong && h(Notice, { status: "fail" }, again.wrong),
+      again.queued && h(Notice, { status: "ok" }, "Queued. It is sent like an edit."),
+      data && h(Content, { receipt: data }),
+      !data && !failure && h("p", { className: "courier-muted" }, "Loading."),
+    ),
+    h(
+      Bootstrap.Modal.Footer,
+      null,
+      h(Bootstrap.Button, { variant: "primary", disabled: again.busy || !data, onClick: sendAgain }, "Send again"),
+      h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
+    ),
+  );
+};
+
+/** @param {{receipt: Receipt}} props */
+const Content = ({ receipt }) =>
+  h(
+    React.Fragment,
+    null,
+    h("p", { className: "courier-outcome" }, receipt.text),
+    h(Facts, { receipt }),
+    receipt.changes.length > 0 && h(Changes, { changes: receipt.changes }),
+    receipt.left.length > 0 && h(Left, { left: receipt.left }),
+  );
+
+/** @param {{receipt: Receipt}} props */
+const Facts = ({ receipt }) => {
+  const { at, event_at: edited, seconds, changed, dead_letter: letter } = receipt;
+  const link = isWebAddress(receipt.link) ? receipt.link : "";
+  const when = [
+    edited ? `Edited: ${clock(edited)}.` : "",
+    at && !receipt.live ? `Ended: ${clock(at)}.` : "",
+    seconds === null ? "" : `Delivered ${duration(seconds)} after the edit.`,
+  ];
+  return h(
+    "div",
+    null,
+    h("p", null, when.filter(Boolean).join(" ")),
+    changed.length > 0 && h("p", null, `Edited in Stash: ${changed.join(", ")}.`),
+    link &&
+      h("p", null, h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `Open it at ${receipt.name}`)),
+    letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
+  );
+};
+
+/** @param {{changes: Receipt["changes"]}} props */
+const Changes = ({ changes }) =>
+  h(
+    React.Fragment,
+    null,
+    h("h3", null, "Changed"),
+    h(
+      CardTable,
+      { caption: "Fields that were changed", head: ["Field", "Before", "After"] },
+      changes.map(({ field, before, after }) =>
+        h(
+          Row,
+          { key: field },
+          h(Cell, { label: "Field" }, field),
+          h(Cell, { label: "Before" }, asText(before)),
+          h(Cell, { label: "After" }, asText(after)),
+        ),
+      ),
+    ),
+  );
+
+/** @param {{left: string[]}} props */
+const Left = ({ left }) =>
+  h(
+    React.Fragment,
+    null,
+    h("h3", null, "Left alone"),
+    h(
+      "ul",
+      null,
+      left.map((sentence) => h("li", { key: sentence }, sentence)),
+    ),
+  );
+
+/**
+ * Whether a link leads to a server: whatever else an answer holds, such as javascript:, is no link.
+ * @param {string} link
+ */
+const isWebAddress = (link) => /^https?:\/\//i.test(link);
+
+/**
+ * A value as text; "nothing" for an empty one.
+ * @param {unknown} value
+ */
+const asText = (value) => {
+  if (value === null || value === undefined || value === "") return h("em", { className: "courier-muted" }, "nothing");
+  return Array.isArray(value) ? value.join(", ") : String(value);
+};

@@ -1,0 +1,21 @@
+// What a dead letter or an outcome is about: a scene, a message about trouble, or something unreadable.
+import { Router, h } from "./stash.js";
+
+/**
+ * @param {number} sceneId negative: a message about trouble; 0: unknown
+ * @param {string} title
+ */
+export const sceneName = (sceneId, title) => {
+  if (sceneId < 0) return title || "A message about trouble";
+  if (sceneId === 0) return title || "An unreadable event";
+  return title || `Scene ${sceneId}`;
+};
+
+/**
+ * A link to the scene in Stash; only its name if it is none.
+ * @param {{sceneId: number, title: string}} props
+ */
+export const SceneLink = ({ sceneId, title }) =>
+  sceneId > 0
+    ? h(Router.Link, { to: `/scenes/${sceneId}` }, sceneName(sceneId, title))
+    : h("span", null, sceneName(sceneId, title));

@@ -1,0 +1,16 @@
+// "10 discarded. Undo", for as long as that is possible: the server says until when, its clock counts.
+import { Bootstrap, h } from "./stash.js";
+import { number } from "./words.js";
+
+/**
+ * @param {{discarded: import("./letters_state.js").Discarded | null, undo: (batch: number) => void, busy: boolean}} props
+ */
+export const UndoBar = ({ discarded, undo, busy }) => {
+  if (discarded === null) return null;
+  return h(
+    "div",
+    { className: "courier-undo", role: "status" },
+    h("span", null, `${number(discarded.count)} discarded.`),
+    h(Bootstrap.Button, { variant: "secondary", disabled: busy, onClick: () => undo(discarded.batch) }, "Undo"),
+  );
+};
