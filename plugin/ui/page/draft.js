@@ -21,7 +21,7 @@ const WORDS = new Set(["events", "schedule", "skip_fields"]);
 const FOLDERS = new Set(["path_map", "folders"]);
 
 /** @type {Draft} */
-export const UNTOUCHED = {values: {}, removed: []};
+export const UNTOUCHED = { values: {}, removed: [] };
 
 /**
  * The receiver that is chosen; undefined for kinds that have no choice of receivers.
@@ -45,7 +45,7 @@ export function fieldsOf(kind, variant) {
   if (!variant) return kind.fields;
   return kind.fields.flatMap((field) => {
     if (field.key !== "url") return [field];
-    return [{...field, help: variant.help, example: variant.address}, ...variant.fields];
+    return [{ ...field, help: variant.help, example: variant.address }, ...variant.fields];
   });
 }
 
@@ -69,7 +69,7 @@ export function shown(field, raw) {
     if (raw === undefined || raw === null || raw === "") return field.unset.startsWith("on");
     return raw === true || (typeof raw === "string" && raw.toLowerCase() === "true");
   }
-  if (field.type === "choice") return String(raw || (field.choices[0] || {value: ""}).value);
+  if (field.type === "choice") return String(raw || (field.choices[0] || { value: "" }).value);
   if (field.type === "list") return entries(field, raw).join("\n");
   return raw === undefined || raw === null ? "" : String(raw);
 }
@@ -111,7 +111,7 @@ export function withValues(draft, fields, values) {
     changed[key] = field ? shown(field, raw) : String(raw);
   }
   const removed = draft.removed.filter((key) => !changed[key]);
-  return {...draft, values: {...draft.values, ...changed}, removed};
+  return { ...draft, values: { ...draft.values, ...changed }, removed };
 }
 
 /**
@@ -145,10 +145,10 @@ export function changes(fields, base, draft) {
  */
 export function argumentsOf(kind, base, draft) {
   const values = changes(fieldsOf(kind, variantOf(kind, base, draft)), base, draft);
-  if (base.id !== null) return {id: base.id, name: draft.name, state: draft.state, values};
-  const common = {kind: kind.kind, name: given(draft.name, base.name), state: given(draft.state, base.state)};
-  if (base.copyOf !== null) return {...common, values, copy_of: base.copyOf};
-  return {...common, values: {...base.values, ...values}};
+  if (base.id !== null) return { id: base.id, name: draft.name, state: draft.state, values };
+  const common = { kind: kind.kind, name: given(draft.name, base.name), state: given(draft.state, base.state) };
+  if (base.copyOf !== null) return { ...common, values, copy_of: base.copyOf };
+  return { ...common, values: { ...base.values, ...values } };
 }
 
 /** @param {string|undefined} typed @param {string} stored */
@@ -181,10 +181,12 @@ export function withoutSecrets(kind, base, draft) {
   const open = fieldsOf(kind, variant).filter((field) => {
     if (isSecret(field, base)) return false;
     if (!field.key.endsWith("url")) return true;
-    return !(field.key === "url" && variant && variant.address_is_secret) && !/[@?]/.test(String(draft.values[field.key]));
+    return (
+      !(field.key === "url" && variant && variant.address_is_secret) && !/[@?]/.test(String(draft.values[field.key]))
+    );
   });
   const kept = open.filter((field) => draft.values[field.key] !== undefined);
-  return {...draft, values: Object.fromEntries(kept.map((field) => [field.key, draft.values[field.key]]))};
+  return { ...draft, values: Object.fromEntries(kept.map((field) => [field.key, draft.values[field.key]])) };
 }
 
 /**

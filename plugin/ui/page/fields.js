@@ -1,108 +1,184 @@
-// One field of the form: label, input, help and what is wrong with it.
-
-import {Bootstrap, React, h} from "./stash.js";
-import {exampleOf} from "./draft.js";
-
-/** The id of a field's input, so that focus can be moved to it. @param {string} key */
-export const inputId = (key) => `courier-field-${key}`;
+// The fields of the form: label, input, help, and what is wrong with a value.
+import { exampleOf, inputOf, isSecret } from "./draft.js";
+import { Bootstrap, React, h } from "./stash.js";
 
 /**
- * @param {{field: import("./draft.js").Field, value: import("./draft.js").Input, secret: boolean, stored: boolean,
- *   removed: boolean, problem: {message: string, fix?: {label: string, values: Record<string, unknown>}|null}|undefined,
- *   onChange: (value: import("./draft.js").Input) => void, onRemove: (removed: boolean) => void,
- *   onFix: (fix: {label: string, values: Record<string, unknown>}) => void}} props
- *   ``stored``: a secret is set on the server
+ * @typedef {import("./draft.js").Field} Field
+ * @typedef {import("./draft.js").Input} Input
+ * @typedef {import("./form_state.js").Draft} Draft
  */
-export function FormField(props) {
-  const {field, problem} = props;
-  const id = inputId(field.key);
-  const described = [field.help ? `${id}-help` : "", problem ? `${id}-problem` : ""].filter(Boolean).join(" ");
-  const aria = {"aria-describedby": described || undefined, "aria-invalid": problem ? true : undefined};
-  const common = {id, name: `courier-${field.key}`, ...aria};
-  const input = props.secret ? h(SecretInput, {...props, common}) : h(PlainInput, {...props, common});
-  return h(
-    Bootstrap.Form.Group,
-    {className: `courier-field${problem ? " courier-field-wrong" : ""}`},
-    field.type === "switch" && !props.secret
-      ? input
-      : [h("label", {key: "label", htmlFor: id}, field.label, field.required ? " (required)" : ""), h(React.Fragment, {key: "input"}, input)],
-    problem ? h(Problem, {id: `${id}-problem`, problem, onFix: props.onFix}) : null,
-    field.help ? h("div", {id: `${id}-help`, className: "courier-help"}, field.help, unsetOf(field)) : null,
-  );
-}
 
-/** @param {{id: string, problem: {message: string, fix?: any}, onFix: (fix: any) => void}} props */
-function Problem({id, problem, onFix}) {
+// Every connection has these beside the fields of its kind. They are no values.
+/** @type {Field} */
+export const NAME = {
+  key: "name",
+  type: "text",
+  label: "Name",
+  help: "How this page and messages call the connection.",
+  unset: "",
+  example: "",
+  choices: [],
+  basic: true,
+  required: true,
+};
+/** @type {Field} */
+export const STATE = {
+  ...NAME,
+  key: "state",
+  type: "choice",
+  label: "State",
+  help: "",
+  choices: [
+    { value: "on", label: "On" },
+    { value: "paused", label: "Paused: changes are kept, and nothing is sent" },
+    { value: "off", label: "Off: new changes are not kept" },
+  ],
+  basic: false,
+  required: false,
+};
+
+/** The id of a field's input. @param {string} key */
+export const inputId = (key) => `courier-field-${key}`;
+
+/** Whether a field is shown at once, not below "Advanced". @param {Field} field */
+export const isBasic = (field) => field.basic || field.required;
+
+/**
+ * @param {{form: import("./form_state.js").Form, loaded: import("./form_state.js").Loaded, advanced: boolean,
+ *   setAdvanced: (open: boolean) => void}} props
+ */
+export const FormFields = ({ form, loaded: { base }, advanced, setAdvanced }) => {
+  const rest = form.fields.filter((field) => !isBasic(field));
+  const set = rest.filter((field) => base.values[field.key] || base.secrets[field.key]).length;
+  /** @param {Field} field */
+  const draw = (field) => h(OneField, { key: field.key, field, form, base });
+  const fold = (/** @type {any} */ event) => setAdvanced(event.currentTarget.open);
+  return h(
+    React.Fragment,
+    null,
+    form.fields.filter(isBasic).map(draw),
+    draw(NAME),
+    h(
+      "details",
+      { className: "courier-advanced", open: advanced, onToggle: fold },
+      h("summary", null, set ? `Advanced (${set} set)` : "Advanced"),
+      advanced ? [STATE, ...rest].map(draw) : null,
+    ),
+  );
+};
+
+/** @param {{field: Field, form: import("./form_state.js").Form, base: import("./draft.js").Base}} props */
+const OneField = ({ field, form, base }) => {
+  const { draft, setDraft } = form;
+  const own = field.key === "name" || field.key === "state" ? field.key : null;
+  const secret = !own && isSecret(field, base);
+  const others = draft.removed.filter((key) => key !== field.key);
+  /** @param {Input} typed */
+  const onChange = (typed) =>
+    setDraft((/** @type {Draft} */ now) =>
+      own ? { ...now, [own]: String(typed) } : { ...now, values: { ...now.values, [field.key]: typed }, removed: others },
+    );
+  /** @param {boolean} removed */
+  const onRemove = (removed) =>
+    setDraft((/** @type {Draft} */ now) => ({ ...now, removed: removed ? [...others, field.key] : others }));
+  const problem = form.problems.find((one) => one.field === field.key);
+  const id = inputId(field.key);
+  const value = own ? (draft[own] ?? base[own]) : inputOf(field, base, draft);
+  const common = {
+    id,
+    name: id,
+    value,
+    "aria-describedby": [field.help && `${id}-help`, problem && `${id}-problem`].filter(Boolean).join(" ") || undefined,
+    "aria-invalid": problem ? true : undefined,
+  };
+  const stored = secret && base.secrets[field.key] === true;
+  const removed = draft.removed.includes(field.key);
   return h(
     "div",
-    {id, className: "courier-problem"},
-    problem.message,
-    problem.fix
-      ? h(Bootstrap.Button, {size: "sm", variant: "primary", className: "courier-fix", onClick: () => onFix(problem.fix)}, problem.fix.label)
+    { className: problem ? "form-group courier-field courier-wrong" : "form-group courier-field" },
+    field.type === "switch" ? null : h("label", { htmlFor: id }, field.label, field.required ? " (required)" : ""),
+    secret
+      ? h(SecretInput, { field, common, stored, removed, onChange, onRemove })
+      : h(PlainInput, { field, common, onChange }),
+    problem ? h(Wrong, { id: `${id}-problem`, problem, onFix: form.apply }) : null,
+    field.help ? h("div", { id: `${id}-help`, className: "courier-help" }, field.help, unsetOf(field)) : null,
+  );
+};
+
+/** @param {Field} field */
+const unsetOf = (field) => {
+  const quiet = !field.unset || field.type === "switch" || field.type === "choice";
+  return quiet ? "" : ` If it is empty: ${field.unset}.`;
+};
+
+/**
+ * @param {{id: string, problem: import("./form_state.js").Problem,
+ *   onFix: (values: Record<string, unknown>) => void}} props
+ */
+const Wrong = ({ id, problem: { message, fix }, onFix }) =>
+  h(
+    "div",
+    { id, className: "courier-fail" },
+    message,
+    fix
+      ? h(
+          Bootstrap.Button,
+          { size: "sm", variant: "primary", className: "courier-fix", onClick: () => onFix(fix.values) },
+          fix.label,
+        )
       : null,
   );
-}
 
-/** @param {import("./draft.js").Field} field */
-function unsetOf(field) {
-  if (!field.unset || field.type === "switch" || field.type === "choice") return null;
-  return ` If it is empty: ${field.unset}.`;
-}
-
-/** @param {any} props */
-function PlainInput({field, value, onChange, common}) {
-  /** @param {{target: {value: string}}} event */
-  const typed = (event) => onChange(event.target.value);
+/** @param {{field: Field, common: any, onChange: (typed: Input) => void}} props */
+const PlainInput = ({ field, common, onChange }) => {
+  const onText = (/** @type {any} */ event) => onChange(event.target.value);
   if (field.type === "switch") {
-    return h(Bootstrap.Form.Check, {
-      ...common,
-      type: "checkbox",
-      checked: value === true,
-      label: field.label,
-      onChange: (/** @type {any} */ event) => onChange(event.target.checked),
-    });
+    const { value, ...rest } = common;
+    const onCheck = (/** @type {any} */ event) => onChange(event.target.checked);
+    return h(Bootstrap.Form.Check, { ...rest, type: "checkbox", label: field.label, checked: value === true, onChange: onCheck });
   }
+  const text = { ...common, className: "form-control text-input", onChange: onText, spellCheck: false, autoComplete: "off" };
   if (field.type === "choice") {
-    const options = field.choices.map((/** @type {any} */ one) => h("option", {key: one.value, value: one.value}, one.label));
-    return h("select", {...common, className: "form-control", value, onChange: typed}, options);
+    return h(
+      "select",
+      { ...text, className: "form-control" },
+      field.choices.map((one) => h("option", { key: one.value, value: one.value }, one.label)),
+    );
   }
-  const text = {...common, value, onChange: typed, className: "form-control text-input", spellCheck: false};
   if (field.type === "list" || field.key.startsWith("template")) {
-    const rows = Math.min(12, Math.max(2, String(value).split("\n").length + 1));
-    const placeholder = exampleOf(field) || (field.type === "list" ? "One entry per line" : "");
-    return h("textarea", {...text, rows, placeholder});
+    const rows = Math.min(12, String(common.value).split("\n").length + 1);
+    return h("textarea", { ...text, rows, placeholder: exampleOf(field) || "One entry per line" });
   }
   const number = field.type === "number";
   const placeholder = number ? field.unset : field.example;
-  return h("input", {...text, type: "text", inputMode: number ? "numeric" : undefined, placeholder, autoComplete: "off"});
-}
+  return h("input", { ...text, type: "text", inputMode: number ? "numeric" : undefined, placeholder });
+};
 
-/** An input for what the server never gives back. @param {any} props */
-function SecretInput({field, value, stored, removed, onChange, onRemove, common}) {
+/**
+ * An input for what the server never gives back.
+ * @param {{field: Field, common: any, stored: boolean, removed: boolean, onChange: (typed: Input) => void,
+ *   onRemove: (removed: boolean) => void}} props
+ */
+const SecretInput = ({ field, common, stored, removed, onChange, onRemove }) => {
   const [visible, setVisible] = React.useState(false);
-  const placeholder = removed
-    ? "Removed when you save"
-    : stored
-      ? "Set. Leave empty to keep it."
-      : field.example && field.type === "secret"
-        ? field.example
-        : "";
-  const input = h("input", {
-    ...common,
-    className: "form-control text-input",
-    type: visible ? "text" : "password",
-    autoComplete: "new-password",
-    spellCheck: false,
-    placeholder,
-    value,
-    onChange: (/** @type {any} */ event) => onChange(event.target.value),
-  });
-  const show = value
-    ? h(Bootstrap.Button, {variant: "secondary", "aria-pressed": visible, "aria-label": `Show what you typed: ${field.label}`, onClick: () => setVisible(!visible)}, visible ? "Hide" : "Show")
-    : null;
-  const remove =
-    stored && !value && !field.required
-      ? h(Bootstrap.Button, {variant: "secondary", "aria-label": `${removed ? "Keep" : "Remove"}: ${field.label}`, onClick: () => onRemove(!removed)}, removed ? "Keep" : "Remove")
-      : null;
-  return h("div", {className: "courier-secret"}, input, show, remove);
-}
+  const kept = removed ? "It is removed when you save." : "Set. Leave it empty to keep it.";
+  const placeholder = stored ? kept : field.type === "secret" ? field.example : "";
+  /** @param {string} label @param {() => void} onClick */
+  const button = (label, onClick) =>
+    h(Bootstrap.Button, { variant: "secondary", "aria-label": `${label}: ${field.label}`, onClick }, label);
+  return h(
+    "div",
+    { className: "courier-secret" },
+    h("input", {
+      ...common,
+      className: "form-control text-input",
+      type: visible ? "text" : "password",
+      autoComplete: "new-password",
+      spellCheck: false,
+      placeholder,
+      onChange: (/** @type {any} */ event) => onChange(event.target.value),
+    }),
+    common.value ? button(visible ? "Hide" : "Show", () => setVisible(!visible)) : null,
+    stored && !common.value && !field.required ? button(removed ? "Keep" : "Remove", () => onRemove(!removed)) : null,
+  );
+};

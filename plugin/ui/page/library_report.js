@@ -1,69 +1,82 @@
 // The library report of one media server, as a table.
+import { call } from "./api.js";
+import { FailureNotice, Notice } from "./notice.js";
+import { usePolling } from "./poll.js";
+import { Bootstrap, h } from "./stash.js";
+import { number, plural } from "./words.js";
 
-import {call} from "./api.js";
-import {Bootstrap, React, h} from "./stash.js";
-import {count} from "./words.js";
-
-/** @param {{connection: string}} props */
-export function LibraryReport({connection}) {
-  const [report, setReport] = React.useState(/** @type {any} */ (null));
-  const [failed, setFailed] = React.useState("");
-  React.useEffect(() => {
-    let current = true;
-    call("library_report", {connection}).then(
-      (answer) => current && setReport(answer.connections[0]),
-      (error) => current && setFailed(error.message),
-    );
-    return () => void (current = false);
-  }, [connection]);
-
-  if (failed || (report && report.error)) {
-    return h("div", {className: "courier-notice courier-fail", role: "alert"}, failed || report.error);
-  }
-  if (!report) return h("p", {role: "status"}, "Comparing all scenes with the server. This can take some minutes…");
+/** @param {{connection: string, close: () => void}} props */
+export const LibraryReport = ({ connection, close }) => {
+  const { data, failure, refresh } = usePolling((signal) => call("library_report", { connection }, signal), 0, connection);
+  const report = data?.connections[0];
   return h(
     "section",
-    {className: "courier-report", "aria-label": "Library report"},
-    h("p", {role: "status"}, `Scenes compared: ${count(report.scenes)}.`, report.left_out ? ` Left out by filters: ${count(report.left_out)}.` : ""),
+    { className: "courier-report", "aria-label": "Library report" },
+    failure ? h(FailureNotice, { failure, retry: refresh }) : null,
+    report?.error ? h(Notice, { status: "fail" }, report.error) : null,
+    !failure && !report ? h("p", { role: "status" }, "Comparing all scenes with the server. This may take minutes…") : null,
+    report && !report.error ? h(Groups, { report }) : null,
+    h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: close }, "Close the report"),
+  );
+};
+
+/** @param {{report: any}} props */
+const Groups = ({ report }) =>
+  h(
+    "div",
+    null,
+    h(
+      "p",
+      { role: "status" },
+      `Compared: ${plural(report.scenes, "scene")}.`,
+      report.left_out ? ` Left out by filters: ${number(report.left_out)}.` : "",
+    ),
     h(
       Bootstrap.Table,
-      {size: "sm", responsive: true},
-      h("thead", null, h("tr", null, h("th", {scope: "col"}, "Scenes"), h("th", {scope: "col"}, "What the server has of them"))),
+      { size: "sm" },
+      h(
+        "thead",
+        null,
+        h("tr", null, h("th", { scope: "col" }, "Scenes"), h("th", { scope: "col" }, "What the server has of them")),
+      ),
       h(
         "tbody",
         null,
         report.groups.map((/** @type {any} */ group) =>
           h(
             "tr",
-            {key: group.group},
-            h("td", null, count(group.scenes)),
-            h("td", null, group.text, group.advice ? h("div", {className: "courier-help"}, group.advice) : null, h(Examples, {examples: group.examples})),
+            { key: group.group },
+            h("td", null, number(group.scenes)),
+            h(
+              "td",
+              null,
+              group.text,
+              group.advice ? h("div", { className: "courier-help" }, group.advice) : null,
+              group.examples.length ? h(Examples, { examples: group.examples }) : null,
+            ),
           ),
         ),
       ),
     ),
   );
-}
 
 /** @param {{examples: {scene: number, path: string, server_path: string, why: string}[]}} props */
-function Examples({examples}) {
-  if (!examples.length) return null;
-  return h(
+const Examples = ({ examples }) =>
+  h(
     "details",
     null,
     h("summary", null, `Examples: ${examples.length}`),
     h(
       "ul",
-      {className: "courier-examples"},
-      examples.map((one, place) =>
+      null,
+      examples.map((one) =>
         h(
           "li",
-          {key: place},
+          { key: one.scene },
           h("code", null, one.path),
-          one.server_path && one.server_path !== one.path ? [" → ", h("code", {key: "there"}, one.server_path)] : null,
+          one.server_path && one.server_path !== one.path ? h("span", null, " → ", h("code", null, one.server_path)) : null,
           one.why ? ` ${one.why}` : "",
         ),
       ),
     ),
   );
-}

@@ -1,191 +1,161 @@
 // The test of a connection, stored or as a draft: its steps, what would fix them, and for a webhook a preview first.
+import { call } from "./api.js";
+import { LibraryReport } from "./library_report.js";
+import { FailureNotice } from "./notice.js";
+import { Bootstrap, React, h } from "./stash.js";
+import { Preview } from "./test_preview.js";
 
-import {call} from "./api.js";
-import {LibraryReport} from "./library_report.js";
-import {Bootstrap, React, h} from "./stash.js";
-
-const STATUS = {ok: "OK", warn: "Warning", fail: "Failed"};
+/** @type {Record<string, string>} */
+const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
 
 /**
- * @typedef {{label: string, values: Record<string, unknown>}} Fix
- * @typedef {{step: string, status: "ok"|"warn"|"fail", text: string, field: string, fix: Fix|null, body?: string}} Step
+ * @typedef {import("./form_state.js").Fix} Fix
+ * @typedef {{step: string, status: "ok" | "warn" | "fail", text: string, field: string, fix: Fix | null,
+ *   body?: string}} Step
+ * @typedef {{ok: boolean, steps: Step[]}} Answer
+ * @typedef {ReturnType<typeof useTest>} Test
  */
 
 /**
  * Runs tests. A media server is only asked. A webhook gets a message, so what it would get is shown first.
- * @param {() => Record<string, unknown>} draft the arguments that name the connection or the draft
- * @param {{webhook: boolean, message: boolean}} kind ``message``: people get what is sent
+ * @param {() => Record<string, unknown>} draft the arguments that name the connection or describe the draft
+ * @param {{webhook: boolean, message: boolean}} kind `message`: people get what is sent
+ * @param {(steps: Step[]) => void} [onSteps]
  */
-export function useTest(draft, {webhook, message}) {
-  const [phase, setPhase] = React.useState(/** @type {"none"|"reading"|"preview"|"testing"|"done"} */ ("none"));
+export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
+  const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
   const [preview, setPreview] = React.useState(/** @type {any} */ (null));
-  const [answer, setAnswer] = React.useState(/** @type {{ok: boolean, steps: Step[]}|null} */ (null));
-  const [failed, setFailed] = React.useState(/** @type {Error|null} */ (null));
+  const [answer, setAnswer] = React.useState(/** @type {Answer | null} */ (null));
+  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
   const [runs, setRuns] = React.useState(0);
-  const latest = React.useRef(0); // the number of the call whose answer counts; 0 when the page is left
+  const running = React.useRef(new AbortController());
 
-  /** @param {"reading"|"testing"} doing @param {() => Promise<void>} work */
-  async function during(doing, work) {
-    const mine = (latest.current += 1);
+  /**
+   * Shows what a call answers, unless another one was made meanwhile.
+   * @param {"reading" | "testing"} doing
+   * @param {"preview" | "done"} after
+   * @param {(signal: AbortSignal) => Promise<any>} ask
+   * @param {(answer: any) => void} show
+   */
+  const during = async (doing, after, ask, show) => {
+    running.current.abort();
+    const { signal } = (running.current = new AbortController());
     setPhase(doing);
-    setFailed(null);
+    setFailure(null);
     try {
-      await work();
-    } catch (error) {
-      if (mine !== latest.current) return;
-      setFailed(/** @type {Error} */ (error));
-      setPhase(doing === "reading" ? "preview" : "done");
+      const found = await ask(signal);
+      if (!signal.aborted) show(found);
+    } catch (problem) {
+      if (!signal.aborted) setFailure(problem);
     }
-  }
-
-  const run = (showScene = false) =>
-    during("testing", async () => {
-      const mine = latest.current;
-      const found = await call("test_connection", {...draft(), ...(showScene ? {show_scene: true} : {})});
-      if (mine !== latest.current) return;
+    if (!signal.aborted) setPhase(after);
+  };
+  const run = (showScene = false) => {
+    const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
+    return during("testing", "done", (signal) => call("test_connection", args, signal), (found) => {
       setAnswer(found);
-      setPhase("done");
+      onSteps(found.steps);
     });
-
-  const show = () =>
-    during("reading", async () => {
-      const mine = latest.current;
-      setAnswer(null);
-      setPreview(null);
-      const found = await call("preview", draft());
-      if (mine !== latest.current) return;
-      setPreview(found);
-      setPhase("preview");
-    });
-
+  };
+  const show = () => {
+    setAnswer(null);
+    setPreview(null);
+    return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
+  };
   React.useEffect(() => {
     if (runs) run();
   }, [runs]);
-  React.useEffect(() => () => void (latest.current = -1), []);
+  React.useEffect(() => () => running.current.abort(), []);
 
   return {
     phase,
     preview,
     answer,
-    failed,
-    webhook,
+    failure,
     message,
     run,
     start: () => (webhook ? show() : run()),
-    /** Tests again once a changed draft is in place. */
-    again: () => setRuns((now) => now + 1),
+    /** Tests again when the changed draft is in place. */
+    again: () => setRuns((/** @type {number} */ now) => now + 1),
     close: () => {
-      latest.current += 1;
+      running.current.abort();
       setPhase("none");
       setAnswer(null);
-      setFailed(null);
+      setFailure(null);
     },
   };
-}
+};
 
 /**
- * @param {{test: ReturnType<typeof useTest>, report: string, label: (key: string) => string,
- *   onFix: (fix: Fix) => void, onField: (key: string) => void}} props
- *   ``report``: id of the media server whose library report is offered, or ""
+ * @param {{test: Test, report: string, label: (key: string) => string, onFix: (fix: Fix) => void,
+ *   onField: (key: string) => void}} props
+ *   `report`: id of the media server whose library report is offered, or ""
  */
-export function TestPanel({test, report, label, onFix, onField}) {
+export const TestPanel = ({ test, report, label, onFix, onField }) => {
   const [reporting, setReporting] = React.useState(false);
   if (test.phase === "none") return null;
+  const done = test.phase === "done";
+  /** @param {string} text @param {() => void} onClick */
+  const button = (text, onClick) => h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick }, text);
   return h(
     "div",
-    {className: "courier-test"},
-    h("div", {role: "status"}, summary(test)),
-    test.failed ? h("div", {className: "courier-notice courier-fail", role: "alert"}, test.failed.message) : null,
-    test.phase === "preview" ? h(Preview, {test}) : null,
+    { className: "courier-test" },
+    h("div", { role: "status" }, summary(test)),
+    test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start }) : null,
+    test.phase === "preview" ? h(Preview, { test }) : null,
     test.answer
       ? h(
           "ol",
-          {className: "courier-steps"},
-          test.answer.steps.map((step, place) => h(OneStep, {key: place, step, label, onFix, onField})),
+          { className: "courier-steps" },
+          test.answer.steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
+            h(OneStep, { key: place, step, label, onFix, onField }),
+          ),
         )
       : null,
-    h(
-      "div",
-      {className: "courier-actions"},
-      report && test.phase === "done" && !reporting
-        ? h(Bootstrap.Button, {size: "sm", variant: "secondary", onClick: () => setReporting(true)}, "Compare the whole library")
-        : null,
-      test.phase === "done" ? h(Bootstrap.Button, {size: "sm", variant: "secondary", onClick: test.close}, "Close the test") : null,
-    ),
-    reporting ? h(LibraryReport, {connection: report}) : null,
-  );
-}
-
-/** @param {ReturnType<typeof useTest>} test */
-function summary(test) {
-  if (test.phase === "testing") return "Testing…";
-  if (test.phase === "reading") return "Preparing the preview…";
-  if (!test.answer || test.phase !== "done") return "";
-  if (!test.answer.ok) return "The test failed. You can save the connection anyway.";
-  const warned = test.answer.steps.some((step) => step.status === "warn");
-  return warned ? "The test passed, with warnings." : "The test passed.";
-}
-
-/** @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void}} props */
-function OneStep({step, label, onFix, onField}) {
-  const name = step.field ? label(step.field) : "";
-  const {fix} = step;
-  return h(
-    "li",
-    {className: `courier-step courier-${step.status}`},
-    h("span", {className: "courier-step-status"}, STATUS[step.status]),
-    " ",
-    step.text,
-    fix || (name && step.status !== "ok")
+    done
       ? h(
           "div",
-          {className: "courier-actions"},
-          fix ? h(Bootstrap.Button, {size: "sm", variant: "primary", className: "courier-fix", onClick: () => onFix(fix)}, fix.label) : null,
-          name && step.status !== "ok"
-            ? h(Bootstrap.Button, {size: "sm", variant: "secondary", onClick: () => onField(step.field)}, `Go to "${name}"`)
-            : null,
+          { className: "courier-actions" },
+          report && !reporting ? button("Compare the whole library", () => setReporting(true)) : null,
+          button("Close the test", test.close),
         )
       : null,
-    step.body ? h("details", null, h("summary", null, "What was sent"), h("pre", {className: "courier-body"}, step.body)) : null,
+    reporting ? h(LibraryReport, { connection: report, close: () => setReporting(false) }) : null,
   );
-}
+};
 
-/** @param {{test: ReturnType<typeof useTest>}} props */
-function Preview({test}) {
-  const [showScene, setShowScene] = React.useState(false);
-  const {preview, message} = test;
+/** @param {Test} test */
+const summary = ({ phase, answer }) => {
+  if (phase === "testing") return "Testing…";
+  if (phase === "reading") return "Preparing the preview…";
+  if (phase !== "done" || !answer) return "";
+  if (!answer.ok) return "The test failed. You can save the connection anyway.";
+  const warned = answer.steps.some((/** @type {Step} */ step) => step.status === "warn");
+  return warned ? "The test passed, with warnings." : "The test passed.";
+};
+
+/**
+ * @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void}} props
+ */
+const OneStep = ({ step, label, onFix, onField }) => {
+  const { fix } = step;
+  const name = label(step.field);
+  const open = step.field && step.status !== "ok" ? (name ? `Go to "${name}"` : "Open its field") : "";
   return h(
-    "div",
-    {className: "courier-preview"},
-    preview
-      ? [
-          h(
-            "p",
-            {key: "what"},
-            preview.problem || (preview.scene ? `This is what a change of the scene "${preview.scene.title}" would send now:` : "This is what a change would send:"),
-          ),
-          preview.text ? h("pre", {key: "body", className: "courier-body", tabIndex: 0, "aria-label": "Preview"}, preview.text) : null,
-        ]
-      : null,
-    message
+    "li",
+    { className: "courier-step" },
+    h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
+    h("span", null, step.text),
+    fix || open
       ? h(
-          React.Fragment,
-          null,
-          h("p", {className: "courier-help"}, "People get this message. The test sends a neutral sentence, not a scene's title."),
-          h(Bootstrap.Form.Check, {
-            id: "courier-show-scene",
-            type: "checkbox",
-            label: "Send the scene's title in the test",
-            checked: showScene,
-            onChange: (/** @type {any} */ event) => setShowScene(event.target.checked),
-          }),
+          "div",
+          { className: "courier-actions" },
+          fix ? h(Bootstrap.Button, { size: "sm", variant: "primary", onClick: () => onFix(fix) }, fix.label) : null,
+          open ? h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: () => onField(step.field) }, open) : null,
         )
       : null,
-    h(
-      "div",
-      {className: "courier-actions"},
-      h(Bootstrap.Button, {size: "sm", variant: "primary", onClick: () => test.run(showScene)}, "Send test"),
-      h(Bootstrap.Button, {size: "sm", variant: "secondary", onClick: test.close}, "Don't send"),
-    ),
+    step.body
+      ? h("details", null, h("summary", null, "What was sent"), h("pre", { className: "courier-body", tabIndex: 0 }, step.body))
+      : null,
   );
-}
+};
