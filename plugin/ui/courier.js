@@ -4,7 +4,7 @@
 (() => {
   const VERSION = "0.1.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
-  const BADGE_EVERY = 60_000; // milliseconds
+  const BADGE_EVERY = 60 * 1000; // milliseconds
   const MARK = "__stashCourier";
 
   // Stash inserts the scripts again when its list of plugins changes.

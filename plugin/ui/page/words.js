@@ -2,7 +2,7 @@
 // it has one, because the browser's clock may differ.
 
 const UNITS = /** @type {const} */ ([
-  ["day", 86_400],
+  ["day", 86400],
   ["hour", 3600],
   ["minute", 60],
 ]);
