@@ -68,7 +68,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
         onField: (key) => go({ edit: card.id, field: key }),
         onFix: (fix) => go({ edit: card.id }, { fix: fix.values }),
       }),
-      reporting ? h(LibraryReport, { connection: card.id, onClose: () => setReporting(false) }) : null,
+      reporting ? h(LibraryReport, { connection: card.id, close: () => setReporting(false) }) : null,
     ),
   );
 };

@@ -10,7 +10,7 @@ import { Bootstrap, React, Router, h, path } from "./stash.js";
 
 /** @param {import("./main.js").ViewProps} props */
 export const Connections = ({ overview }) => {
-  const location = Router.useLocation();
+  const location = /** @type {any} */ (Router.useLocation());
   const history = Router.useHistory();
   const query = new URLSearchParams(location.search);
   /** @type {Go} */
@@ -25,6 +25,7 @@ export const Connections = ({ overview }) => {
     overview.refresh();
     const [offer] = answer.offers;
     const since = String(data?.at ?? Date.now() / 1000); // the server's clock, if it is known
+    /** @type {Record<string, string>} */
     const offered = offer ? { offer: String(offer.since ?? "all") } : {};
     if (isNew) go({ saved: answer.id, at: since, ...offered });
     else go(offer ? { saved: answer.id, ...offered } : {});

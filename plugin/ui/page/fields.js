@@ -76,7 +76,9 @@ const OneField = ({ field, form, base }) => {
   /** @param {Input} typed */
   const onChange = (typed) =>
     setDraft((/** @type {Draft} */ now) =>
-      own ? { ...now, [own]: String(typed) } : { ...now, values: { ...now.values, [field.key]: typed }, removed: others },
+      own
+        ? { ...now, [own]: String(typed) }
+        : { ...now, values: { ...now.values, [field.key]: typed }, removed: others },
     );
   /** @param {boolean} removed */
   const onRemove = (removed) =>
@@ -135,9 +137,21 @@ const PlainInput = ({ field, common, onChange }) => {
   if (field.type === "switch") {
     const { value, ...rest } = common;
     const onCheck = (/** @type {any} */ event) => onChange(event.target.checked);
-    return h(Bootstrap.Form.Check, { ...rest, type: "checkbox", label: field.label, checked: value === true, onChange: onCheck });
+    return h(Bootstrap.Form.Check, {
+      ...rest,
+      type: "checkbox",
+      label: field.label,
+      checked: value === true,
+      onChange: onCheck,
+    });
   }
-  const text = { ...common, className: "form-control text-input", onChange: onText, spellCheck: false, autoComplete: "off" };
+  const text = {
+    ...common,
+    className: "form-control text-input",
+    onChange: onText,
+    spellCheck: false,
+    autoComplete: "off",
+  };
   if (field.type === "choice") {
     return h(
       "select",
@@ -161,6 +175,12 @@ const PlainInput = ({ field, common, onChange }) => {
  */
 const SecretInput = ({ field, common, stored, removed, onChange, onRemove }) => {
   const [visible, setVisible] = React.useState(false);
+  const { value, ...rest } = common;
+  const input = React.useRef(/** @type {HTMLInputElement | null} */ (null));
+  // React would write the value of a controlled input into the document, where it can be read.
+  React.useEffect(() => {
+    if (input.current && input.current.value !== value) input.current.value = value;
+  }, [value]);
   const kept = removed ? "It is removed when you save." : "Set. Leave it empty to keep it.";
   const placeholder = stored ? kept : field.type === "secret" ? field.example : "";
   /** @param {string} label @param {() => void} onClick */
@@ -170,7 +190,8 @@ const SecretInput = ({ field, common, stored, removed, onChange, onRemove }) => 
     "div",
     { className: "courier-secret" },
     h("input", {
-      ...common,
+      ...rest,
+      ref: input,
       className: "form-control text-input",
       type: visible ? "text" : "password",
       autoComplete: "new-password",
@@ -178,7 +199,7 @@ const SecretInput = ({ field, common, stored, removed, onChange, onRemove }) => 
       placeholder,
       onChange: (/** @type {any} */ event) => onChange(event.target.value),
     }),
-    common.value ? button(visible ? "Hide" : "Show", () => setVisible(!visible)) : null,
-    stored && !common.value && !field.required ? button(removed ? "Keep" : "Remove", () => onRemove(!removed)) : null,
+    value ? button(visible ? "Hide" : "Show", () => setVisible(!visible)) : null,
+    stored && !value && !field.required ? button(removed ? "Keep" : "Remove", () => onRemove(!removed)) : null,
   );
 };

@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
-import { Router, h } from "./stash.js";
+import { React, Router, h } from "./stash.js";
 import { duration } from "./words.js";
 
 const EVERY = 2; // seconds
@@ -12,8 +12,13 @@ const EVERY = 2; // seconds
  *   `since`: when it was saved, unix seconds of the server; `on`: whether it sends anything
  */
 export const FirstDelivery = ({ connection, since, on }) => {
+  const done = React.useRef(/** @type {any} */ (null)); // the last answer, after which nothing changes
   const { data, failure, refresh } = usePolling(
-    async (signal) => (data?.state === "done" ? data : call("first_delivery", { connection, since }, signal)),
+    async (signal) => {
+      const answer = done.current ?? (await call("first_delivery", { connection, since }, signal));
+      if (answer.state === "done") done.current = answer;
+      return answer;
+    },
     on ? EVERY : 0,
   );
   if (!on) return h("p", null, "It is not switched on, so nothing is sent yet.");

@@ -1,6 +1,6 @@
 // The form of one connection: new, changed, or a copy of another.
 import { argumentsOf } from "./draft.js";
-import { FormFields, NAME, STATE, inputId, isBasic } from "./fields.js";
+import { FormFields, NAME, STATE, inputId } from "./fields.js";
 import { useConnectionForm } from "./form_state.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { Bootstrap, React, Router, h } from "./stash.js";
@@ -20,25 +20,27 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     onSaved(answer, what.mode !== "edit");
   });
   const [advanced, setAdvanced] = React.useState(false);
-  const wanted = React.useRef(focus); // the field that gets the focus when it is shown
+  const [wanted, setWanted] = React.useState(focus); // the field that gets the focus when it is shown
   const heading = React.useRef(/** @type {HTMLElement | null} */ (null));
 
-  /** @param {string} key */
-  const goTo = (key) => {
-    wanted.current = key;
-    const field = [STATE, ...form.fields].find((one) => one.key === key);
-    if (field && !isBasic(field)) setAdvanced(true);
-    setTimeout(() => focusOn(wanted), 0);
+  const ready = form.loaded !== null;
+  React.useEffect(() => heading.current?.focus(), [ready]);
+  React.useEffect(() => {
+    if (!ready || !wanted) return;
+    const input = document.getElementById(inputId(wanted));
+    if (!input && !advanced) {
+      setAdvanced(true);
+      return;
+    }
+    input?.focus();
+    input?.scrollIntoView({ block: "center" });
+    setWanted("");
+  }, [ready, wanted, advanced]);
+  /** @param {import("./form_state.js").Problem[]} problems */
+  const goToFirst = (problems) => {
+    const wrong = new Set(problems.map((problem) => problem.field));
+    setWanted([...form.fields, NAME, STATE].find((field) => wrong.has(field.key))?.key ?? "");
   };
-  React.useEffect(() => {
-    if (form.loaded && wanted.current) goTo(wanted.current);
-    else heading.current?.focus();
-  }, [form.loaded === null]);
-  React.useEffect(() => {
-    const wrong = new Set(form.problems.map((problem) => problem.field));
-    const first = [...form.fields, NAME, STATE].find((field) => wrong.has(field.key));
-    if (first) goTo(first.key);
-  }, [form.problems]);
   useWarning(form.changed, leaving);
 
   const cancel = () => {
@@ -52,16 +54,10 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     h(Router.Prompt, { message: () => leaving.current || !form.changed || UNSAVED }),
     h("h2", { id: "courier-form-title", tabIndex: -1, ref: heading }, titleOf(what, form)),
     h(Notices, { form, what, fixed: fix !== null, onCancel }),
-    form.loaded ? h(Body, { form, loaded: form.loaded, what, advanced, setAdvanced, goTo, cancel }) : null,
+    form.loaded
+      ? h(Body, { form, loaded: form.loaded, what, advanced, setAdvanced, goTo: setWanted, goToFirst, cancel })
+      : null,
   );
-};
-
-/** @param {{current: string}} wanted */
-const focusOn = (wanted) => {
-  const input = document.getElementById(inputId(wanted.current));
-  wanted.current = "";
-  input?.focus();
-  input?.scrollIntoView({ block: "center" });
 };
 
 /**
@@ -77,7 +73,7 @@ const useWarning = (changed, leaving) => {
     };
     window.addEventListener("beforeunload", ask);
     return () => window.removeEventListener("beforeunload", ask);
-  }, [changed]);
+  }, [changed, leaving]);
 };
 
 /**
@@ -105,13 +101,17 @@ const Notices = ({ form, what, fixed, onCancel }) => {
   return h(
     React.Fragment,
     null,
-    failure ? h(FailureNotice, { failure, retry: loaded ? form.save : form.retry }) : null,
+    failure ? h(FailureNotice, { failure, retry: loaded ? undefined : form.retry }) : null,
     failure && loaded ? h("p", null, "What you typed is kept.") : null,
     failure && !loaded ? button("Back to the connections", onCancel) : null,
     !failure && !loaded ? h("p", { role: "status" }, "Loading…") : null,
     loaded && what.mode === "new" ? h("p", { className: "courier-help" }, loaded.kind.help) : null,
     loaded && what.mode === "copy"
-      ? h("p", { className: "courier-help" }, "Keys and passwords are taken over. For another address enter them again.")
+      ? h(
+          "p",
+          { className: "courier-help" },
+          "Keys and passwords are taken over. For another address enter them again.",
+        )
       : null,
     elsewhere
       ? h(
@@ -136,22 +136,24 @@ const Notices = ({ form, what, fixed, onCancel }) => {
 /**
  * @param {{form: import("./form_state.js").Form, loaded: import("./form_state.js").Loaded,
  *   what: import("./form_state.js").What, advanced: boolean, setAdvanced: (open: boolean) => void,
- *   goTo: (key: string) => void, cancel: () => void}} props
+ *   goTo: (key: string) => void, goToFirst: (problems: import("./form_state.js").Problem[]) => void,
+ *   cancel: () => void}} props
  */
-const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, cancel }) => {
+const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, cancel }) => {
   const { kind, base } = loaded;
   const webhook = kind.kind === "webhook";
   const test = useTest(
-    () => {
-      const { state: _, ...draft } = argumentsOf(kind, base, form.draft);
-      return draft;
-    },
+    () => argumentsOf(kind, base, form.draft),
     { webhook, message: Boolean(form.variant?.is_message) },
-    (steps) => form.setProblems(steps.filter((step) => step.step === "fields").map(asProblem)),
+    (steps) => {
+      const wrong = steps.filter((step) => step.step === "fields").map(asProblem);
+      form.setProblems(wrong);
+      goToFirst(wrong);
+    },
   );
-  const save = (/** @type {Event} */ event) => {
+  const save = async (/** @type {Event} */ event) => {
     event.preventDefault();
-    form.save();
+    goToFirst(await form.save());
   };
   return h(
     "form",

@@ -1,6 +1,15 @@
 // The state of a connection's form: what is stored, what was typed, what is wrong with it.
 import { call } from "./api.js";
-import { UNTOUCHED, argumentsOf, changedElsewhere, fieldsOf, isChanged, variantOf, withValues, withoutSecrets } from "./draft.js";
+import {
+  UNTOUCHED,
+  argumentsOf,
+  changedElsewhere,
+  fieldsOf,
+  isChanged,
+  variantOf,
+  withValues,
+  withoutSecrets,
+} from "./draft.js";
 import { React, pluginId } from "./stash.js";
 
 /**
@@ -14,11 +23,14 @@ import { React, pluginId } from "./stash.js";
  */
 
 /**
- * @param {What} what
- * @param {Record<string, unknown> | null} fix values that a card's button puts into the draft
+ * @param {What} given
+ * @param {Record<string, unknown> | null} offered values that a card's button puts into the draft
  * @param {(answer: any) => void} onSaved
  */
-export const useConnectionForm = (what, fix, onSaved) => {
+export const useConnectionForm = (given, offered, onSaved) => {
+  const [what] = React.useState(given); // this form is of one connection from beginning to end
+  const [fix] = React.useState(offered);
+  const [tries, setTries] = React.useState(0);
   const [loaded, setLoaded] = React.useState(/** @type {Loaded | null} */ (null));
   const [draft, setDraft] = React.useState(/** @type {Draft} */ (UNTOUCHED));
   const [problems, setProblems] = React.useState(/** @type {Problem[]} */ ([]));
@@ -29,31 +41,31 @@ export const useConnectionForm = (what, fix, onSaved) => {
   const gone = React.useRef(false);
   React.useEffect(() => () => void (gone.current = true), []);
 
-  const start = async () => {
-    setFailure(null);
-    try {
-      const found = await load(what);
-      if (gone.current) return;
-      const before = kept(what);
-      const fields = fieldsOf(found.kind, variantOf(found.kind, found.base, UNTOUCHED));
-      setRestored(Boolean(before));
-      setDraft(fix ? withValues(before ?? UNTOUCHED, fields, fix) : (before ?? UNTOUCHED));
-      setLoaded(found);
-    } catch (problem) {
-      if (!gone.current) setFailure(problem);
-    }
-  };
-  React.useEffect(() => void start(), []);
+  React.useEffect(() => {
+    load(what).then(
+      (found) => {
+        if (gone.current) return;
+        const before = kept(what);
+        const fields = fieldsOf(found.kind, variantOf(found.kind, found.base, UNTOUCHED));
+        setFailure(null);
+        setRestored(Boolean(before));
+        setDraft(fix ? withValues(before ?? UNTOUCHED, fields, fix) : (before ?? UNTOUCHED));
+        setLoaded(found);
+      },
+      (problem) => gone.current || setFailure(problem),
+    );
+  }, [what, fix, tries]);
 
   const changed = loaded !== null && isChanged(loaded.kind, loaded.base, draft);
   React.useEffect(() => {
     if (loaded) keep(what, changed ? withoutSecrets(loaded.kind, loaded.base, draft) : null);
-  }, [loaded, draft, changed]);
+  }, [what, loaded, draft, changed]);
 
   /**
    * Saves. If only other connections were changed meanwhile, it saves again on top of that.
    * @param {Loaded} on
    * @param {boolean} again
+   * @returns {Promise<Problem[]>}
    */
   const attempt = async (on, again) => {
     const revision = on.base.revision;
@@ -61,30 +73,35 @@ export const useConnectionForm = (what, fix, onSaved) => {
     if (answer.saved) {
       keep(what, null);
       onSaved(answer);
-    } else if (answer.conflict) {
+      return [];
+    }
+    if (answer.conflict) {
       const now = await load(what);
       const base = what.mode === "edit" ? now.base : { ...on.base, revision: now.base.revision };
       const labels = changedElsewhere(fieldsOf(now.kind, variantOf(now.kind, base, draft)), on.base, base);
       setLoaded({ ...now, base });
-      if (again && !labels.length) await attempt({ ...now, base }, false);
-      else setElsewhere(labels);
-    } else {
-      setProblems(answer.problems);
+      if (again && !labels.length) return attempt({ ...now, base }, false);
+      setElsewhere(labels);
     }
+    setProblems(answer.problems);
+    return answer.problems;
   };
 
+  /** @returns {Promise<Problem[]>} what is wrong with the values */
   const save = async () => {
-    if (!loaded || busy) return;
+    if (!loaded || busy) return [];
     setBusy(true);
     setFailure(null);
     setProblems([]);
     setElsewhere(null);
     try {
-      await attempt(loaded, true);
+      return await attempt(loaded, true);
     } catch (problem) {
       if (!gone.current) setFailure(problem);
+      return [];
+    } finally {
+      if (!gone.current) setBusy(false);
     }
-    if (!gone.current) setBusy(false);
   };
 
   const variant = loaded ? variantOf(loaded.kind, loaded.base, draft) : undefined;
@@ -100,7 +117,7 @@ export const useConnectionForm = (what, fix, onSaved) => {
     elsewhere,
     busy,
     changed,
-    retry: start,
+    retry: () => setTries(tries + 1),
     save,
     setDraft,
     setProblems,

@@ -10,7 +10,7 @@ export const Kinds = ({ go, first }) => {
   const heading = React.useRef(/** @type {HTMLElement | null} */ (null));
   React.useEffect(() => {
     if (!first) heading.current?.focus();
-  }, []);
+  }, [first]);
   return h(
     "section",
     { className: "courier-view", "aria-labelledby": "courier-kinds" },

@@ -7,14 +7,20 @@ import { number, plural } from "./words.js";
 
 /** @param {{connection: string, close: () => void}} props */
 export const LibraryReport = ({ connection, close }) => {
-  const { data, failure, refresh } = usePolling((signal) => call("library_report", { connection }, signal), 0, connection);
+  const { data, failure, refresh } = usePolling(
+    (signal) => call("library_report", { connection }, signal),
+    0,
+    connection,
+  );
   const report = data?.connections[0];
   return h(
     "section",
     { className: "courier-report", "aria-label": "Library report" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     report?.error ? h(Notice, { status: "fail" }, report.error) : null,
-    !failure && !report ? h("p", { role: "status" }, "Comparing all scenes with the server. This may take minutes…") : null,
+    !failure && !report
+      ? h("p", { role: "status" }, "Comparing all scenes with the server. This may take minutes…")
+      : null,
     report && !report.error ? h(Groups, { report }) : null,
     h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: close }, "Close the report"),
   );
@@ -74,7 +80,9 @@ const Examples = ({ examples }) =>
           "li",
           { key: one.scene },
           h("code", null, one.path),
-          one.server_path && one.server_path !== one.path ? h("span", null, " → ", h("code", null, one.server_path)) : null,
+          one.server_path && one.server_path !== one.path
+            ? h("span", null, " → ", h("code", null, one.server_path))
+            : null,
           one.why ? ` ${one.why}` : "",
         ),
       ),

@@ -52,18 +52,25 @@ export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
   };
   const run = (showScene = false) => {
     const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
-    return during("testing", "done", (signal) => call("test_connection", args, signal), (found) => {
-      setAnswer(found);
-      onSteps(found.steps);
-    });
+    return during(
+      "testing",
+      "done",
+      (signal) => call("test_connection", args, signal),
+      (found) => {
+        setAnswer(found);
+        onSteps(found.steps);
+      },
+    );
   };
   const show = () => {
     setAnswer(null);
     setPreview(null);
     return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
   };
+  const latest = React.useRef(run);
+  latest.current = run;
   React.useEffect(() => {
-    if (runs) run();
+    if (runs) latest.current();
   }, [runs]);
   React.useEffect(() => () => running.current.abort(), []);
 
@@ -151,11 +158,18 @@ const OneStep = ({ step, label, onFix, onField }) => {
           "div",
           { className: "courier-actions" },
           fix ? h(Bootstrap.Button, { size: "sm", variant: "primary", onClick: () => onFix(fix) }, fix.label) : null,
-          open ? h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: () => onField(step.field) }, open) : null,
+          open
+            ? h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: () => onField(step.field) }, open)
+            : null,
         )
       : null,
     step.body
-      ? h("details", null, h("summary", null, "What was sent"), h("pre", { className: "courier-body", tabIndex: 0 }, step.body))
+      ? h(
+          "details",
+          null,
+          h("summary", null, "What was sent"),
+          h("pre", { className: "courier-body", tabIndex: 0 }, step.body),
+        )
       : null,
   );
 };
