@@ -96,12 +96,13 @@ export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
 /**
  * @param {{test: Test, report: string, label: (key: string) => string, onFix: (fix: Fix) => void,
  *   onField: (key: string) => void}} props
- *   `report`: id of the media server whose library report is offered, or ""
+ *   `label`: of a field that is on the page, which shows what is wrong with its value; "" if it isn't. `report`: id of the media server whose library report is offered, or ""
  */
 export const TestPanel = ({ test, report, label, onFix, onField }) => {
   const [reporting, setReporting] = React.useState(false);
   if (test.phase === "none") return null;
   const done = test.phase === "done";
+  const steps = (test.answer?.steps ?? []).filter((/** @type {Step} */ step) => !isValue(step) || !label(step.field));
   /** @param {string} text @param {() => void} onClick */
   const button = (text, onClick) => h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick }, text);
   return h(
@@ -110,11 +111,11 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
     h("div", { role: "status" }, summary(test)),
     test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start }) : null,
     test.phase === "preview" ? h(Preview, { test }) : null,
-    test.answer
+    steps.length
       ? h(
           "ol",
           { className: "courier-steps" },
-          test.answer.steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
+          steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
             h(OneStep, { key: place, step, label, onFix, onField }),
           ),
         )
@@ -131,11 +132,15 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
   );
 };
 
+/** Whether a step is about a value that can't be used. @param {Step} step */
+const isValue = (step) => step.step === "fields";
+
 /** @param {Test} test */
 const summary = ({ phase, answer }) => {
   if (phase === "testing") return "Testing…";
   if (phase === "reading") return "Preparing the preview…";
   if (phase !== "done" || !answer) return "";
+  if (answer.steps.some(isValue)) return "Some values can't be used, so nothing was tested. Correct them first.";
   if (!answer.ok) return "The test failed. You can save the connection anyway.";
   const warned = answer.steps.some((/** @type {Step} */ step) => step.status === "warn");
   return warned ? "The test passed, with warnings." : "The test passed.";
@@ -146,7 +151,7 @@ const summary = ({ phase, answer }) => {
  */
 const OneStep = ({ step, label, onFix, onField }) => {
   const { fix } = step;
-  const name = label(step.field);
+  const name = step.field && label(step.field);
   const open = step.field && step.status !== "ok" ? (name ? `Go to "${name}"` : "Open its field") : "";
   return h(
     "li",
