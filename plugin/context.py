@@ -1,6 +1,7 @@
 """What every button works with: the data folder, its report, Stash, the queues, and the worker's process.
 
-Buttons open the queue briefly: a damaged file can't be replaced while it is open.
+Buttons open the queue briefly: a damaged file can't be replaced while it is open. What only some buttons need is
+imported where it is used, since the page's views must be quick.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.text.words import problem_line
-from stash_courier.queue import files, ledger
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.jobs import Scene
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import files
 from stash_courier.queue.store import QueueUnavailable
 from stash_courier.worker import destinations, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
-from stash_courier.worker.destinations.webhook.settings import fresh_secret
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import Settings, parse
-from stash_courier.worker.stash.client import Stash, StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
+
+if TYPE_CHECKING:
+    from stash_courier.queue.dlq import DeadLetterQueue
+    from stash_courier.queue.jobs import Scene
+    from stash_courier.queue.scene_queue import SceneQueue
+    from stash_courier.worker.stash.client import Stash
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,19 @@ class Context:
         self.folder = folder  # for data
         self.root = root  # the plugin's folder
         self.report = Report()
-        self.stash = Stash(folder)
         self.store = Store(folder)
+
+    @cached_property
+    def stash(self) -> Stash:
+        """The client for Stash."""
+        from stash_courier.worker.stash.client import Stash
+
+        return Stash(self.folder)
+
+    def close(self) -> None:
+        """Closes the connections to Stash."""
+        if "stash" in self.__dict__:
+            self.stash.close()
 
     @contextmanager
     def setup(self) -> Iterator[Setup]:
@@ -83,10 +99,14 @@ class Context:
 
     def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""
+        from stash_courier.queue.scene_queue import SceneQueue
+
         return closing(SceneQueue(self.folder))
 
     def records(self, destination: str, scenes: Iterable[Scene]) -> dict[int, bytes]:
         """What the last deliveries of these scenes returned as records; none if the queue can't be read."""
+        from stash_courier.queue import ledger
+
         if not (self.folder / files.QUEUE_DB).exists():
             return {}
         try:
@@ -98,6 +118,8 @@ class Context:
 
     def dead_letters(self) -> closing[DeadLetterQueue]:
         """The dead letters; closed at the end of the block."""
+        from stash_courier.queue.dlq import DeadLetterQueue
+
         return closing(DeadLetterQueue(self.folder))
 
     @property
@@ -132,6 +154,8 @@ class Context:
         for one in problems:
             self.report.warn(problem_line(one))
         if any(one.connection and one.field == "secret" for one in problems):
+            from stash_courier.worker.destinations.webhook.settings import fresh_secret
+
             self.report.say(f"A new random secret, to enter here and at the receiver: {fresh_secret()}")
         return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
 

@@ -17,7 +17,7 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
 from stash_courier.queue import locks, store
 from stash_courier.worker import VERSION
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
@@ -59,8 +59,8 @@ MODES: Mapping[str, Mode] = {
     "send_existing": Mode("buttons.enqueue", ("connection", "days", "since", "all", "count")),
     "connections": Mode("buttons.connections"),
     "connection_kinds": Mode("buttons.connections"),
-    "save_connection": Mode("buttons.connections", (*DRAFT, "revision")),
-    "test_connection": Mode("buttons.connections", (*DRAFT, "show_scene")),
+    "save_connection": Mode("buttons.connections", (*DRAFT, "copy_of", "revision")),
+    "test_connection": Mode("buttons.connections", (*DRAFT, "copy_of", "show_scene")),
     "delete_connection": Mode("buttons.connections", ("id", "waiting", "revision")),
     "send_skipped": Mode("buttons.skipped", ("connection",)),
     "pause": Mode("buttons.controls"),
@@ -114,7 +114,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
             raise BadInputError(one_line(said)) from error
         result = {"problem": one_line(said)}  # Stash would log an error at each call
     finally:
-        context.stash.close()
+        context.close()
         if pressed(args):
             context.report.write()
     # A page that is older than the plugin notices it by the version.

@@ -70,7 +70,7 @@ def _test(context: Context, setup: Setup, name: str, samples: Samples, progress:
         for part in lines(step.text, LONGEST - len(shown)):
             (report.say if step.status == "ok" else report.warn)(f"{shown}: {part}")
     if ok:
-        _expedite(context, name, shown)
+        resume(context, name, shown)
     return {
         "id": name,
         "ok": ok,
@@ -93,7 +93,7 @@ def _facts(step: Step) -> dict[str, object]:
     return {"name": step.name, "status": step.status, "text": step.text, "field": step.field}
 
 
-def _expedite(context: Context, name: str, shown: str) -> None:
+def resume(context: Context, name: str, shown: str) -> None:
     """Makes everything that waits for a destination due, since its test passed. ``shown``: its name."""
     if not (context.folder / files.QUEUE_DB).exists():
         return

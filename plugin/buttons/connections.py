@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.buttons import forget_destination
+from stash_courier.plugin.buttons import check_destinations, forget_destination
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
@@ -22,7 +22,6 @@ from stash_courier.worker.connections.model import Entry, Shared, State
 from stash_courier.worker.connections.store import Conflict, Stored
 from stash_courier.worker.destinations import Step
 from stash_courier.worker.fields import Field, Fix, Problem
-from stash_courier.worker.http.addresses import read_target
 
 NOTHING = "Nothing was done."
 
@@ -58,7 +57,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
     """Saves a new connection, or changes one. Never depends on a test."""
     with context.setup() as setup:
         before = _before(setup, arguments)
-        entry, wrong = _merged(before, arguments)
+        entry, wrong = _merged(setup, before, arguments)
         wrong += drafts.wrong_name(entry.name, entry.id, setup.stored)
         wrong += destinations.configured(entry, setup.settings)[1]
         raw, stored = setup.raw, setup.stored
@@ -89,7 +88,7 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
     """Tests a stored connection, or a draft of one, and reports the steps."""
     with context.setup() as setup:
         before = _before(setup, arguments)
-        entry, wrong = _merged(before, arguments)
+        entry, wrong = _merged(setup, before, arguments)
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
@@ -103,10 +102,10 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
             steps = list(destination.test(samples, show_scene=bool(arguments.show_scene), records=records))
         finally:
             destination.close()
-    return {
-        "ok": all(step.status != "fail" for step in steps),
-        "steps": [_step(step, arguments) for step in steps],
-    }
+    ok = all(step.status != "fail" for step in steps)
+    if ok and entry == before and connection.sends:
+        check_destinations.resume(context, entry.id, entry.name)
+    return {"ok": ok, "steps": [_step(step, arguments) for step in steps]}
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -140,18 +139,27 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
 
 def _before(setup: Setup, arguments: Arguments) -> Entry | None:
     """The connection that the caller names; None if it names none."""
-    if arguments.id is None:
-        return None
-    entry = setup.loaded.entries.get(arguments.id)
+    return None if arguments.id is None else _named(setup, arguments.id)
+
+
+def _named(setup: Setup, connection: str) -> Entry:
+    """The connection with this id. Raises BadInputError if there is none."""
+    entry = setup.loaded.entries.get(connection)
     if entry is None:
         known = ", ".join(setup.loaded.entries) or "none"
-        raise BadInputError(f"There is no connection {flat(arguments.id)!r}. Connections: {known}. {NOTHING}")
+        raise BadInputError(f"There is no connection {flat(connection)!r}. Connections: {known}. {NOTHING}")
     return entry
 
 
-def _merged(before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
+def _merged(setup: Setup, before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
+    """What the caller entered, put together with the connection that it changes, or that it begins as."""
+    base = before
+    if arguments.copy_of is not None:
+        if before is not None:
+            raise BadInputError(f"Only a new connection can be a copy: give either id or copy_of. {NOTHING}")
+        base = drafts.copied(_named(setup, arguments.copy_of))
     draft = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
-    return drafts.merged(draft, before, destinations.field_keys, destinations.secret_fields, time.time())
+    return drafts.merged(draft, base, destinations.field_keys, destinations.secret_fields, time.time())
 
 
 def _first_of_each_field(problems: Sequence[Problem]) -> list[Problem]:
@@ -182,18 +190,11 @@ def _facts(entry: Entry, setup: Setup) -> dict[str, object]:
         "kind": entry.kind,
         "state": entry.state,
         "implicit": entry.implicit,
-        "host": _host(entry),
+        "host": drafts.host(entry),
         "values": {key: value for key, value in entry.values.items() if key not in secret},
         "secrets": {key: bool(entry.values.get(key)) for key in sorted(secret)},
         "problems": [_told(problem) for problem in problems],
     }
-
-
-def _host(entry: Entry) -> str:
-    try:
-        return read_target(str(entry.values.get(drafts.ADDRESS) or "")).host
-    except fields.BadSetting:
-        return ""
 
 
 def _form_field(entry: Field) -> dict[str, object]:

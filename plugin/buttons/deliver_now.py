@@ -27,7 +27,7 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, main, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.runtime import Runtime
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
 
 LOOK_SECONDS = 0.25  # between two looks
 LOOK_ROWS = 100_000  # a look reads every delivery: with this many, wait a second longer

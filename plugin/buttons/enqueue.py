@@ -19,7 +19,7 @@ from stash_courier.queue import control, store
 from stash_courier.queue.jobs import BULK
 from stash_courier.worker import destinations
 from stash_courier.worker.delivery import breaker
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
 RECENT_DAYS = 7  # also in stash_plugin.yml

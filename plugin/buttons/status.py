@@ -21,7 +21,7 @@ from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
 
 LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a warning
 GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" lists more

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 
 from stash_courier.plugin import log
-from stash_courier.queue import repair, troubles
 from stash_courier.worker.fields import Problem
 
 LONGEST = 1000  # characters of a line; below log.py's limit, so log and answer stay equal
@@ -60,12 +59,16 @@ def joined(*sentences: str) -> str:
 
 def scene(scene_id: int, title: str) -> str:
     """``scene 45 "Film"``; without a title only the id. Or a message about trouble, with what it says."""
+    from stash_courier.queue import troubles
+
     what, title = troubles.subject(scene_id), flat(title, LONGEST_TITLE)
     return f'{what} "{title}"' if title else what
 
 
 def unreadable(name: str, error: sqlite3.Error) -> str:
     """Why a database can't be read, and what to do."""
+    from stash_courier.queue import repair
+
     if repair.is_damage(error):
         return (
             f'{name} is damaged ({error}). Press "Restart the worker": it sets the file aside and saves what can '

@@ -6,11 +6,10 @@ from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import actions
 from stash_courier.plugin.text.standings import Standing
 from stash_courier.plugin.text.words import sentence
-from stash_courier.worker import destinations, fields
-from stash_courier.worker.connections.drafts import ADDRESS
-from stash_courier.worker.connections.model import Connection, Entry
+from stash_courier.worker import destinations
+from stash_courier.worker.connections import drafts
+from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Loaded
-from stash_courier.worker.http.addresses import read_target
 
 OWN_PAGES = "/web/index.html"  # of all media servers
 
@@ -33,7 +32,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -
     connection = loaded.connections.get(one.destination)
     # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.
     kind = entry.kind if entry else one.destination.partition(":")[0]
-    module = destinations.kinds().get(kind)
+    module = destinations.find_kind(kind)
     health, since, reason = _health(one, snapshot)
     action = actions.called_for(one, dead_letters)
     return {
@@ -42,7 +41,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -
         "kind": kind,
         "kind_name": kind if module is None else module.NAME,
         "implicit": entry is None or entry.implicit,
-        "host": host(entry) if entry else "",
+        "host": drafts.host(entry) if entry else "",
         "often_off": connection is not None and connection.shared.often_off,
         "is_message": entry is not None and destinations.is_message(entry),
         "link": link(connection) if connection else "",
@@ -74,14 +73,6 @@ def _health(one: Standing, snapshot: Snapshot) -> tuple[str, float | None, str]:
         return "nothing_sent", None, ""
     reason = one.problem.message if one.problem is not None else one.reason
     return HEALTHS[one.state], one.since, reason
-
-
-def host(entry: Entry) -> str:
-    """``host[:port]`` of the connection's address; "" if that can't be read."""
-    try:
-        return read_target(str(entry.values.get(ADDRESS) or "")).host
-    except fields.BadSetting:
-        return ""
 
 
 def link(connection: Connection) -> str:

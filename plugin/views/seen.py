@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,9 @@ from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import parse
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
+
+STASH_SECONDS = 2.0  # how long a view waits for Stash
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     """
     asked_at, raw, banner, wrong = time.time(), {}, None, ""
     try:
-        raw = dict(context.stash.plugin_state().settings) if ask else {}
+        raw = dict(_settings(context)) if ask else {}
     except StashUnavailable as error:
         wrong = str(error)
     settings, problems = parse(raw)
@@ -52,6 +55,12 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     if wrong or not ask:
         loaded = replace(loaded, unsure=True)
     return Known(stored, loaded, (*problems, *loaded.problems), banner)
+
+
+def _settings(context: Context) -> Mapping[str, object]:
+    from stash_courier.worker.stash import quick
+
+    return quick.plugin_state(context.folder, STASH_SECONDS).settings
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:

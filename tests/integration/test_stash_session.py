@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.worker.stash.wire import StashAddress
+from stash_courier.worker.stash.address import StashAddress
 from tests.support.stash_servers import COOKIE, KEY, RENEWED, Asked, Library, Reply, StashBench, refused
 
 

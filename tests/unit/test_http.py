@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.http.client import KEPT, Client, classify, host_of, parse_retry_after, stated_wait
+from stash_courier.worker.http.addresses import host_of
+from stash_courier.worker.http.client import KEPT, Client, classify, parse_retry_after, stated_wait
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 from tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.worker.stash.wire import StashAddress, StashUnavailable
+from stash_courier.worker.stash.address import StashAddress, StashUnavailable
 
 SECRET = "MTc2ODI-very-secret"
 

@@ -76,6 +76,19 @@ def merged(
     return found, problems
 
 
+def copied(entry: Entry) -> Entry:
+    """A new connection with this one's values, secrets included; its name must still be given."""
+    return Entry("", "", entry.kind, values=entry.values)
+
+
+def host(entry: Entry) -> str:
+    """``host[:port]`` of a connection's address; "" if that can't be read."""
+    try:
+        return read_target(str(entry.values.get(ADDRESS) or "")).host
+    except BadSetting:
+        return ""
+
+
 def wrong_name(name: str, connection: str, stored: Stored) -> list[Problem]:
     """What is wrong with the name of the connection with this id."""
     taken = {entry.name.casefold() for entry in stored.entries if entry.id != connection}

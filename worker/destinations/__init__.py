@@ -192,7 +192,17 @@ class Loaded:
 @cache
 def kinds() -> Mapping[str, ModuleType]:
     """The settings modules of all kinds, by kind."""
-    return {name: importlib.import_module(f"{__name__}.{name}.settings") for name in _folders()}
+    return {name: _settings(name) for name in _folders()}
+
+
+def find_kind(kind: str) -> ModuleType | None:
+    """The settings module of one kind; None if there is no such kind. The others are not imported."""
+    return _settings(kind) if kind in _folders() else None
+
+
+@cache
+def _settings(kind: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{kind}.settings")
 
 
 def load(
@@ -249,7 +259,7 @@ def _told(entries: Mapping[str, Entry]) -> dict[str, float]:
     """The connections that are told of trouble, and after how many seconds. What can't be used now waits."""
     found = {}
     for name, entry in entries.items():
-        kind = kinds().get(entry.kind)
+        kind = find_kind(entry.kind)
         options = None if kind is None else fields.parse(kind.Options, entry.values)[0]
         if entry.state in {"on", "paused"} and getattr(options, "tell_trouble", False):
             found[name] = getattr(options, "trouble_minutes", 0.0) * 60.0
@@ -258,9 +268,9 @@ def _told(entries: Mapping[str, Entry]) -> dict[str, float]:
 
 def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, list[Problem]]:
     """A connection with parsed values, or None and what is wrong with them."""
-    kind = kinds().get(entry.kind)
+    kind = find_kind(entry.kind)
     if kind is None:
-        message = f"There is no kind {entry.kind[:40]!r}. Kinds: {', '.join(kinds())}. Nothing is sent."
+        message = f"There is no kind {entry.kind[:40]!r}. Kinds: {', '.join(_folders())}. Nothing is sent."
         return None, [Problem("kind", message, connection=entry.id, name=entry.name)]
     shared, problems = fields.parse(Shared, entry.values)
     options, wrong = fields.parse(kind.Options, entry.values)
@@ -281,7 +291,7 @@ def configured(entry: Entry, settings: Settings) -> tuple[Connection | None, lis
 
 def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
     """The fields that only this kind has, with those that depend on the values of others."""
-    module = kinds()[kind]
+    module = _settings(kind)
     return (
         *fields.of(module.Options),
         *(module.more_fields(values) if hasattr(module, "more_fields") else ()),
@@ -290,7 +300,7 @@ def own_fields(kind: str, values: Mapping[str, object]) -> tuple[Field, ...]:
 
 def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     """The fields that a connection has; none of an unknown kind."""
-    if kind not in kinds():
+    if find_kind(kind) is None:
         return frozenset()
     return frozenset(one.key for one in (*own_fields(kind, values), *fields.of(Shared)))
 
@@ -298,7 +308,7 @@ def field_keys(kind: str, values: Mapping[str, object]) -> frozenset[str]:
 def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
     """The fields of a connection that no answer shows: also unknown ones."""
     unknown = values.keys() - field_keys(kind, values)
-    module = kinds().get(kind)
+    module = find_kind(kind)
     if module is None:
         return frozenset(unknown)
     secret = {one.key for one in own_fields(kind, values) if one.type == "secret"}
@@ -311,13 +321,13 @@ def secret_fields(kind: str, values: Mapping[str, object]) -> frozenset[str]:
 
 def is_message(entry: Entry) -> bool:
     """Whether people get what is sent, in a chat or on a phone."""
-    module = kinds().get(entry.kind)
+    module = find_kind(entry.kind)
     return hasattr(module, "is_message") and bool(module.is_message(entry.values))  # type: ignore[union-attr]
 
 
 def find_field(kind: str, key: str, values: Mapping[str, object]) -> Field | None:
     """A connection's field; None if it has none of this key."""
-    known = [*fields.of(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
+    known = [*fields.of(Shared), *(own_fields(kind, values) if find_kind(kind) else [])]
     return next((one for one in known if one.key == key), None)
 
 
@@ -329,7 +339,7 @@ def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
 
 def versions_advice(kind: str) -> str:
     """How versions of an item become items of their own on a kind of media server; "" if that isn't known."""
-    return str(getattr(kinds().get(kind), "VERSIONS", ""))
+    return str(getattr(find_kind(kind), "VERSIONS", ""))
 
 
 def make(
@@ -341,5 +351,6 @@ def make(
     return made
 
 
+@cache
 def _folders() -> list[str]:
     return sorted(file.parent.name for file in Path(__file__).parent.glob("*/destination.py"))

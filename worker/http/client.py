@@ -24,13 +24,13 @@ import requests
 import urllib3
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
+from stash_courier.worker.http.addresses import DEFAULT_PORTS, host_of
 from stash_courier.worker.http.redact import longest_spelling, redact
 from stash_courier.worker.http.transport import GuardedAdapter, LinkLocalRefused, Watchdog
 
 KEPT = 2048  # bytes of an answer that are shown to the owner
 RETRY_AFTER_CAP = 24 * 3600.0  # seconds
 PIECE = 1 << 16  # bytes that are read at a time
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _HEADERS = {"User-Agent": "Stash-Courier", "Accept-Encoding": "identity"}
 _NO_RETRIES = urllib3.Retry(False)
@@ -283,15 +283,6 @@ def _exchange(request: _Request, deadline: float) -> Answer:
         response.release_conn()
     whole = len(body) <= request.limit
     return Answer(response.status, response.headers, bytes(body[: request.limit]), whole)
-
-
-def host_of(url: str) -> str:
-    """``host[:port]`` of a URL for messages and ids: in lower case, without a default port."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    return host if parts.port in {None, DEFAULT_PORTS.get(parts.scheme)} else f"{host}:{parts.port}"
 
 
 def classify(status: int, *, fixed_url: bool, refused: Failure = Failure.ITEM_REFUSED) -> Failure:

@@ -16,19 +16,13 @@ from typing import TypeVar
 from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.address import StashAddress, StashUnavailable
 from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
 from stash_courier.worker.stash.cover_wires import CoverWires
 from stash_courier.worker.stash.named import KEY, NamedStash
 from stash_courier.worker.stash.pace import Pace
 from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
-from stash_courier.worker.stash.wire import (
-    LoginRefused,
-    StashAddress,
-    StashUnavailable,
-    TimedOut,
-    UnusableAnswer,
-    Wire,
-)
+from stash_courier.worker.stash.wire import LoginRefused, TimedOut, UnusableAnswer, Wire
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
 

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stash_courier.worker.stash.wire import StashAddress, Wire
+from stash_courier.worker.stash.address import StashAddress
+from stash_courier.worker.stash.wire import Wire
 
 MOST_IDLE = 4  # connections that are kept open; by default a destination sends as many requests at once
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.stash.client import Stash, StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
+
+if TYPE_CHECKING:
+    from stash_courier.worker.stash.client import Stash  # which imports requests
 
 # Fetches the image at a scene's cover_url; raises DeliveryFailed with Failure.STASH.
 Cover = Callable[[str], bytes]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stash_courier.worker.stash.wire import StashAddress, StashUnavailable
+from stash_courier.worker.stash.address import StashAddress, StashUnavailable
 
 URL, KEY = "STASH_COURIER_STASH_URL", "STASH_COURIER_API_KEY"
 PORTS = {"http": 80, "https": 443}

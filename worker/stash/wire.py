@@ -1,4 +1,4 @@
-"""The transport to Stash: its address, the credentials, and what counts as an answer.
+"""The transport to Stash: the credentials, and what counts as an answer.
 
 Requests go through stashapi's GQLWrapper, one at a time. This module adds what that lacks: time limits, a single
 session cookie, no proxy from the environment, strict reading of answers.
@@ -7,28 +7,23 @@ session cookie, no proxy from the environment, strict reading of answers.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from typing import TypeVar, cast
 
 import requests
 import urllib3
 from stashapi.classes import GQLWrapper
 
-from stash_courier.queue.checks import DAMAGE, items, record, text, typed
+from stash_courier.queue.checks import DAMAGE, items, record, text
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
+from stash_courier.worker.stash.address import COOKIE, StashAddress, StashUnavailable, fits_header, unverified
 
 QUOTED_CHARACTERS = 300  # of Stash's own error texts
-COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
 
 # The first match is used: an SSLError is a ConnectionError, too.
 _PROBLEMS = {
@@ -40,10 +35,6 @@ _PROBLEMS = {
 _read_errors = items(record(message=text))
 
 T = TypeVar("T")
-
-
-class StashUnavailable(Exception):
-    """Stash can't be asked now. The message is a sentence for the owner, without secrets."""
 
 
 class UnusableAnswer(StashUnavailable):
@@ -63,82 +54,6 @@ class TimedOut(StashUnavailable):
 
 class LoginRefused(StashUnavailable):
     """Stash doesn't accept the session or the API key (401)."""
-
-
-@dataclass(frozen=True, slots=True)
-class StashAddress:
-    """Stash's address and a session, as the hook wrote them into ``stash.json``."""
-
-    scheme: str  # "http" or "https"
-    host: str  # the address Stash listens on
-    port: int
-    cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
-    api_key: str = field(default="", repr=False)  # that the environment names; see named.py
-
-    @classmethod
-    def read(cls, path: Path) -> StashAddress:
-        """Reads the file. Raises StashUnavailable if it is missing, unreadable or not what the hook writes."""
-        try:
-            return cls._parse(json.loads(path.read_text("utf-8")))
-        except FileNotFoundError:
-            problem = "doesn't exist yet"
-            advice = "edit any scene or reload a page of Stash, and the plugin writes it"
-        except (OSError, UnicodeDecodeError) as error:
-            problem = f"can't be read ({type(error).__name__})"
-            advice = "check who owns the folder, or delete the file and edit any scene"
-        except DAMAGE:
-            problem, advice = "is damaged", "delete it and edit any scene, and the plugin writes it again"
-        # Not chained: the parser's error would quote the text, which contains the cookie.
-        raise StashUnavailable(f"{path} {problem}, so Stash's address is unknown; {advice}") from None
-
-    @classmethod
-    def _parse(cls, raw: Mapping[str, object]) -> StashAddress:
-        found = cls(text(raw["scheme"]), text(raw["host"]), typed(int, raw["port"]), text(raw["cookie"]))
-        if found.scheme not in ("http", "https") or set(found.host) & set("/@?#\\ "):
-            raise ValueError
-        if not 0 < found.port < 65536 or not _fits_header(found.cookie):
-            raise ValueError
-        return found
-
-    @property
-    def url(self) -> str:
-        """The base URL, without a path.
-
-        Stash gives the address on which it *listens*. 0.0.0.0, :: and none mean every interface; then the
-        loopback address is used, because the worker runs on Stash's machine.
-        """
-        host = self.host
-        with contextlib.suppress(ValueError):
-            address = ipaddress.ip_address(host)
-            if address.is_unspecified:
-                host = "127.0.0.1" if address.version == 4 else "::1"
-        host = host or "127.0.0.1"
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-    @property
-    def trusted_by_place(self) -> bool:
-        """Whether the host is this machine, so that its certificate isn't checked.
-
-        A program that could pose as Stash on Stash's machine has no need to, and almost every Stash with https
-        has a self-signed certificate. Any other host, which only a stash.json edited by hand names, must
-        have a valid one. A host is this machine if a socket can be bound to each of its addresses.
-        """
-        try:
-            found = socket.getaddrinfo(self.host or "127.0.0.1", 0, type=socket.SOCK_STREAM)
-            for family, kind, protocol, _, address in found:
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.bind(address)
-        except OSError:
-            return False
-        return bool(found)
-
-
-def _unverified() -> ssl.SSLContext:
-    """TLS without checking the certificate; see StashAddress.trusted_by_place."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Wire(GQLWrapper):  # type: ignore[misc]
@@ -161,7 +76,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         self.s.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._adapter = GuardedAdapter(connections=1)
         if address.scheme == "https" and address.trusted_by_place:
-            self._adapter = GuardedAdapter(connections=1, context=_unverified())
+            self._adapter = GuardedAdapter(connections=1, context=unverified())
             self.s.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         for scheme in ("http://", "https://"):
@@ -257,7 +172,7 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         for header in response.raw.headers.getlist("Set-Cookie"):
             with contextlib.suppress(CookieError):
                 found = SimpleCookie(header).get(COOKIE)
-                if found is not None and found.value and _fits_header(found.value):
+                if found is not None and found.value and fits_header(found.value):
                     age = found["max-age"]
                     self.cookie = found.value
                     self.max_age = float(age) if age.isascii() and age.isdigit() and int(age) else None
@@ -294,8 +209,3 @@ def _not_json(response: requests.Response) -> str:
     if response.content.lstrip().startswith(b"<"):
         return "answered with a web page; is another program at that address, or does a proxy ask for a login?"
     return "gave an answer that is cut off or not JSON"
-
-
-def _fits_header(value: str) -> bool:
-    """Whether a cookie or key can be sent as a header; requests' error would quote one that can't."""
-    return value.isascii() and value.isprintable() and not set(value) & set('; ,"')

@@ -1,0 +1,111 @@
+"""Where Stash is and how to log in there, as hooks and page loads write it.
+
+Every view needs this, so what takes long to import is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stash_courier.queue.checks import DAMAGE, text, typed
+
+if TYPE_CHECKING:
+    import ssl
+
+COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
+
+
+class StashUnavailable(Exception):
+    """Stash can't be asked now. The message is a sentence for the owner, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class StashAddress:
+    """Stash's address and a session, as the hook wrote them into ``stash.json``."""
+
+    scheme: str  # "http" or "https"
+    host: str  # the address Stash listens on
+    port: int
+    cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
+    api_key: str = field(default="", repr=False)  # that the environment names; see named.py
+
+    @classmethod
+    def read(cls, path: Path) -> StashAddress:
+        """Reads the file. Raises StashUnavailable if it is missing, unreadable or not what the hook writes."""
+        try:
+            return cls._parse(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            problem = "doesn't exist yet"
+            advice = "edit any scene or reload a page of Stash, and the plugin writes it"
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"can't be read ({type(error).__name__})"
+            advice = "check who owns the folder, or delete the file and edit any scene"
+        except DAMAGE:
+            problem, advice = "is damaged", "delete it and edit any scene, and the plugin writes it again"
+        # Not chained: the parser's error would quote the text, which contains the cookie.
+        raise StashUnavailable(f"{path} {problem}, so Stash's address is unknown; {advice}") from None
+
+    @classmethod
+    def _parse(cls, raw: Mapping[str, object]) -> StashAddress:
+        found = cls(text(raw["scheme"]), text(raw["host"]), typed(int, raw["port"]), text(raw["cookie"]))
+        if found.scheme not in ("http", "https") or set(found.host) & set("/@?#\\ "):
+            raise ValueError
+        if not 0 < found.port < 65536 or not fits_header(found.cookie):
+            raise ValueError
+        return found
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a path.
+
+        Stash gives the address on which it *listens*. 0.0.0.0, :: and none mean every interface; then the
+        loopback address is used, because the worker runs on Stash's machine.
+        """
+        import ipaddress
+
+        host = self.host
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(host)
+            if address.is_unspecified:
+                host = "127.0.0.1" if address.version == 4 else "::1"
+        host = host or "127.0.0.1"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def trusted_by_place(self) -> bool:
+        """Whether the host is this machine, so that its certificate isn't checked.
+
+        A program that could pose as Stash on Stash's machine has no need to, and almost every Stash with https
+        has a self-signed certificate. Any other host, which only a stash.json edited by hand names, must
+        have a valid one. A host is this machine if a socket can be bound to each of its addresses.
+        """
+        import socket
+
+        try:
+            found = socket.getaddrinfo(self.host or "127.0.0.1", 0, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, address in found:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.bind(address)
+        except OSError:
+            return False
+        return bool(found)
+
+
+def unverified() -> ssl.SSLContext:
+    """TLS without checking the certificate; see StashAddress.trusted_by_place."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def fits_header(value: str) -> bool:
+    """Whether a cookie or key can be sent as a header; requests' error would quote one that can't."""
+    return value.isascii() and value.isprintable() and not set(value) & set('; ,"')
