@@ -30,6 +30,7 @@ from stash_courier.worker.stash.address import StashUnavailable
 if TYPE_CHECKING:
     from stash_courier.queue.dlq import DeadLetterQueue
     from stash_courier.queue.jobs import Scene
+    from stash_courier.queue.ledger import Sent
     from stash_courier.queue.scene_queue import SceneQueue
     from stash_courier.worker.stash.client import Stash
 
@@ -105,16 +106,21 @@ class Context:
 
     def records(self, destination: str, scenes: Iterable[Scene]) -> dict[int, bytes]:
         """What the last deliveries of these scenes returned as records; none if the queue can't be read."""
+        sent = self.sent(destination, [scene.id for scene in scenes])
+        return {one.scene_id: one.record for one in sent if one.record}
+
+    def sent(self, destination: str, scenes: Sequence[int]) -> list[Sent]:
+        """What the ledger has of these scenes; nothing if the queue can't be read."""
         from stash_courier.queue import ledger
 
         if not (self.folder / files.QUEUE_DB).exists():
-            return {}
+            return []
         try:
             with self.queue() as queue:
-                sent = [ledger.find(queue.connection, destination, scene.id) for scene in scenes]
+                found = [ledger.find(queue.connection, destination, scene_id) for scene_id in scenes]
         except (QueueUnavailable, sqlite3.Error):
-            return {}
-        return {one.scene_id: one.record for one in sent if one is not None and one.record}
+            return []
+        return [one for one in found if one is not None]
 
     def dead_letters(self) -> closing[DeadLetterQueue]:
         """The dead letters; closed at the end of the block."""

@@ -67,6 +67,7 @@ MODES: Mapping[str, Mode] = {
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "preview": Mode("views.preview", (*DRAFT, "copy_of", "destination", "scene")),
     "overview": Mode("views.overview"),
     "badge": Mode("views.overview"),
     "expedite": Mode("views.expedite", ("connection",)),

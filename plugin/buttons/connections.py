@@ -137,6 +137,11 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
     return {"deleted": True, "revision": context.store.read().revision}
 
 
+def draft(setup: Setup, arguments: Arguments) -> tuple[Entry, list[Problem]]:
+    """The stored connection, or the draft of one, that a caller names, and what is wrong with its values."""
+    return _merged(_before(setup, arguments), arguments)
+
+
 def _before(setup: Setup, arguments: Arguments) -> Entry | None:
     """The connection that the caller names; None if it names none."""
     return None if arguments.id is None else _named(setup, arguments.id)

@@ -145,6 +145,9 @@ class FakeDestination:
             self.accepted += 1
         return Delivered()
 
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        return ""
+
     def test(
         self,
         scenes: Sequence[Scene],

@@ -103,7 +103,9 @@ def test_bad_fields_are_explained(values: dict[str, object], field: str, label: 
 def test_an_edit_refreshes_the_item(server: Server, emby: Make, below: str) -> None:
     """Emby gets a refresh of the item, and no notice, which would delay a scan; nothing is discarded."""
     server.items += [Item("1", PATH), Item("2", "/media/b/one.mkv")]
-    emby(url=server.url + below).deliver(UPDATE, SCENE)
+    done = emby(url=server.url + below).deliver(UPDATE, SCENE)
+    assert (done.changes, done.compared) == ((), False)
+    assert done.link == f"{server.url}{below}/web/index.html#!/item?id=1&serverId=0123abcd"
     assert server.notices == []
     ((item_id, how),) = server.refreshes
     assert item_id == "1"

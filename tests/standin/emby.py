@@ -108,7 +108,12 @@ class Emby:
         start, size = int(query.get("StartIndex", 0)), int(query.get("Limit", len(found)))
         found = found[start : start + size]
         shown = "Path" in query.get("Fields", "").split(",")
-        return _page([{"Id": i.id, "Name": i.name, **({"Path": i.path} if shown else {})} for i in found])
+        return _page(
+            [
+                {"Id": i.id, "Name": i.name, "ServerId": "0123abcd", **({"Path": i.path} if shown else {})}
+                for i in found
+            ]
+        )
 
     def _updated(self, request: Received) -> Reply:
         for update in request.json()["Updates"]:

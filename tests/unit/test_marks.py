@@ -92,6 +92,9 @@ class Preparing:
     ) -> Iterator[Step]:
         raise NotImplementedError
 
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        raise NotImplementedError
+
     def close(self) -> None:
         pass
 

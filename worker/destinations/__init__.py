@@ -122,6 +122,14 @@ class Destination(Protocol):
         Ends with the step that fails, unless later ones make sense. Raises nothing.
         """
 
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        """What this delivery would send now, in lines for a person and without a secret. Asks nobody.
+
+        Args:
+            delivery: what happened to the scene.
+            scene: as Stash has it now; None for a destroy, and only then.
+        """
+
     def close(self) -> None:
         """Closes the connections."""
 

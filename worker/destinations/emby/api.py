@@ -30,6 +30,7 @@ class EmbyItem:
 
     id: str
     name: str
+    server: str = ""  # the server's id, which the address of the item's page contains
 
     def __str__(self) -> str:
         """Name and id, for the owner."""
@@ -63,7 +64,7 @@ class EmbyApi(MediaApi):
         wanted = quote(path, safe="", errors="replace")
         rows = self._rows(f"/Items?Path={wanted}&Recursive=true&Fields=Path&Limit={FOUND_AT_MOST}")
         found = (
-            EmbyItem(str(row.get("Id")), str(row.get("Name")))
+            EmbyItem(str(row.get("Id")), str(row.get("Name")), str(row.get("ServerId") or ""))
             for row in rows
             if same_path(str(row.get("Path")), path)
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from urllib.parse import urlencode
 
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
@@ -59,7 +60,8 @@ class Emby(MediaDestination):
         # MediaBrowser/Emby), and start the wait for a scan of its folder anew.
         with still_there(self._server, str(item)):
             self._api.refresh(item)
-        return Delivered()
+        query = urlencode({"id": item.id, "serverId": item.server})
+        return Delivered(link=f"{self._server.url}/web/index.html#!/item?{query}" if item.server else "")
 
     def _announce(self, where: Sequence[Place]) -> float:
         return self._notices.created([one.server for one in where])
@@ -90,6 +92,9 @@ class Emby(MediaDestination):
             return []  # removed a moment ago
         place, item = found
         return [f"Scene {scene.id} is {item}, found under {place}. It would be refreshed; no field is written."]
+
+    def _values(self, scene: Scene) -> list[str]:  # noqa: ARG002
+        return ["Emby refreshes the item; no field is written."]
 
     def _shown(self) -> Iterator[Shown]:
         """How Emby shows versions and parts isn't verified, so each file counts as an item of its own."""

@@ -22,7 +22,7 @@ from stash_courier.worker.destinations.media import settings
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.notes import NOT_COLLECTED
 from stash_courier.worker.destinations.media.record import digest
-from stash_courier.worker.destinations.media.state import collection_names, same_name, same_text
+from stash_courier.worker.destinations.media.state import FieldChange, collection_names, same_name, same_text
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class Collected:
 
     record: tuple[str, ...]
     notes: frozenset[str] = frozenset()
+    changes: tuple[FieldChange, ...] = ()
+    left: tuple[str, ...] = ()  # sentences: which collections it was not added to
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Collections:
         kept = [one for one in known if one.name in wanted or self._add_only]
         surplus = [one for one in known if one not in kept]
         missing = [name for key, name in wanted.items() if key not in {one.name for one in known}]
-        notes = set()
+        notes, left, joined, out = set(), [], [], 0
         if surplus or missing:
             with self._lock:
                 self._remember(one for one in known if one.ours)
@@ -153,13 +155,18 @@ class Collections:
                     except _Unclear as why:
                         self._tell(name, str(why))
                         notes.add(f"{NOT_COLLECTED}:{name}")
+                        left.append(f"Not added to the collection {name}: {why}.")
                     else:
                         kept += added
+                        joined += [f"added to {name}" for one in added if one.ours]
                 stays = {one.collection for one in kept}  # two names may lead to the same collection
                 for one in surplus:
                     if one.ours and one.collection not in stays:
                         self._take_out(one)
-        return Collected(tuple(map(str, kept)), frozenset(notes))
+                        out += 1
+        done = [*joined, *([f"taken out of {out} more" if joined else f"taken out of {out}"] if out else [])]
+        changes = (("collections", None, done),) if done else ()
+        return Collected(tuple(map(str, kept)), frozenset(notes), changes, tuple(left))
 
     # One change. The caller holds the lock.
 

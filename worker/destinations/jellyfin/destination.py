@@ -23,8 +23,9 @@ from stash_courier.worker.destinations.jellyfin.person_images import PersonImage
 from stash_courier.worker.destinations.jellyfin.settings import VERSIONS, Options
 from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
+from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there
-from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.base import MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import SHARED_ITEM
 from stash_courier.worker.destinations.media.places import (
@@ -37,7 +38,10 @@ from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import Rules, Shown
 from stash_courier.worker.destinations.media.scans import Notices
 from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.state import FieldChange, collection_names
 from stash_courier.worker.stash.covers import Cover
+
+ONLY_NOTIFIES = '"Only notify" is on: changes are reported to Jellyfin, but no field is written.'
 
 
 def make(connection: Connection, cover: Cover, clock: Callable[[], float] = time.monotonic) -> Jellyfin:
@@ -81,27 +85,38 @@ class Jellyfin(MediaDestination):
             return Delivered()
         found = self._find(scene.id, where)
         if found.shared:
-            return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
+            why = _shared(scene, found.shared)
+            return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered", left=(why,))
         if not found.items:
             raise self._absent(delivery, scene, where)
         with still_there(self._server, known_as(found.items[0])):
             written = self._writer.write(found, delivery, scene, record)
+            item, cover = written.item, Pictured(written.record)
+            link = f"{self._server.url}/web/#/details?id={item['Id']}"
             if written.locked:
-                return Delivered(record.encode(), written.notes)
-            item, record = written.item, written.record
+                return Delivered(record.encode(), written.notes, left=written.left, link=link)
 
-            def show(image: bytes, media_type: str) -> None:
-                if "Primary" not in (item.get("ImageTags") or {}) or self._api.image(item) != image:
-                    self._api.set_image(item, image, media_type)
+            def show(image: bytes, media_type: str) -> bool:
+                if "Primary" in (item.get("ImageTags") or {}) and self._api.image(item) == image:
+                    return False
+                self._api.set_image(item, image, media_type)
+                return True
 
             if written.takes_cover:
-                record = self._send_cover(delivery, scene, item["Id"], record, show)
-        collected = self._collections.update(item, scene, record.collections)
+                cover = self._send_cover(delivery, scene, item["Id"], cover.record, show)
+        collected = self._collections.update(item, scene, cover.record.collections)
         if self._person_images:
             self._person_images.send(item, scene.performers)
         self._writer.end(scene.id)
-        record = replace(record, collections=collected.record)
-        return Delivered(record.encode(), written.notes | collected.notes)
+        left = (*written.left, *collected.left)
+        return Delivered(
+            replace(cover.record, collections=collected.record).encode(),
+            written.notes | collected.notes,
+            changes=receipt.changes(written.changes, cover=cover.sent, unknown=collected.changes),
+            compared=not left,
+            left=left,
+            link=link,
+        )
 
     def _announce(self, where: Sequence[Place]) -> float:
         return self._notices.created([self._lookup.real(place.server) for place in where])
@@ -127,10 +142,7 @@ class Jellyfin(MediaDestination):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
         found = self._find(scene.id, where)
         if found.shared:
-            return (
-                f"Jellyfin shows {found.shared}, a file of scene {scene.id}, only as a version, part or extra of "
-                f"another item, so the scene is not written there. {VERSIONS}"
-            )
+            return _shared(scene, found.shared)
         return bool(found.items)
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
@@ -144,8 +156,15 @@ class Jellyfin(MediaDestination):
                 f"{found} Jellyfin shows other files as the same item; their scenes are not written. {VERSIONS}"
             )
         if self._options.refresh_only:
-            return [found, '"Only notify" is on: changes are reported to Jellyfin, but no field is written.']
+            return [found, ONLY_NOTIFIES]
         return [found, *self._writer.preview(item, scene, record)]
+
+    def _values(self, scene: Scene) -> list[str]:
+        if self._options.refresh_only:
+            return [ONLY_NOTIFIES]
+        collections = collection_names(scene, self._options.collections)
+        added: list[FieldChange] = [("collections", None, collections)] if collections else []
+        return self._lines(scene, [*self._writer.values(scene), *added])
 
     def _warnings(self, libraries: Sequence[Library]) -> list[str]:
         return self._writer.warnings(libraries)
@@ -165,3 +184,11 @@ class Jellyfin(MediaDestination):
 
     def _files_named(self, names: Collection[str]) -> list[str]:
         return self._lookup.files_named(names)
+
+
+def _shared(scene: Scene, path: str) -> str:
+    """Sentences about a scene whose file belongs to another item."""
+    return (
+        f"Jellyfin shows {path}, a file of scene {scene.id}, only as a version, part or extra of another item, so "
+        f"the scene is not written there. {VERSIONS}"
+    )

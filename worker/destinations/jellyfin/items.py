@@ -47,6 +47,7 @@ REQUIRED: Mapping[str, type] = {
     "People": list,
     "ProviderIds": dict,
 }
+EMPTY: JellyfinItem = {key: kind() for key, kind in REQUIRED.items()}  # an item without any value
 # Types of the entries of lists, and of optional fields.
 ENTRIES: Mapping[str, type] = {"LockedFields": str, "Tags": str, "Genres": str, "Studios": dict, "People": dict}
 OPTIONAL: Mapping[str, type | tuple[type, ...]] = {

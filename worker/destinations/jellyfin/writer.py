@@ -12,6 +12,7 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.destinations.jellyfin import beside
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import (
+    EMPTY,
     EditRules,
     JellyfinEdit,
     JellyfinItem,
@@ -25,10 +26,10 @@ from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import COVER_BESIDE
-from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
+from stash_courier.worker.destinations.media.ours import NOTHING, Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import added_at, wanted_state, would_change
+from stash_courier.worker.destinations.media.state import FieldChange, added_at, wanted_state, would_change
 from stash_courier.worker.fields import label
 
 
@@ -39,6 +40,8 @@ class Written:
     item: JellyfinItem  # as it was read
     record: Record  # what it has from us now
     notes: frozenset[str]
+    changes: tuple[FieldChange, ...] = ()
+    left: tuple[str, ...] = ()  # sentences: what was left alone
     takes_cover: bool = False  # whether its cover may be sent
     locked: bool = False  # the owner locked the whole item, so it was left alone
 
@@ -66,8 +69,9 @@ class Writer:
                 raise vanished(self._server, known_as(item))
             item = now
         edit = self._edit_shown(item, scene, ours)
+        left = tuple(self._left_alone(edit))
         if edit.item_locked:
-            return Written(item, record, edit.notes, locked=True)
+            return Written(item, record, edit.notes, left=left, locked=True)
         if edit.changes:
             self._attempts.begin(scene.id, edit.record.fields)
             self._api.update(edit.body)
@@ -75,7 +79,8 @@ class Writer:
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
-        return Written(item, edit.record, notes, takes_cover)
+            left = (*left, *self._cover_place(item, edit))
+        return Written(item, edit.record, notes, edit.changes, left, takes_cover)
 
     def end(self, scene_id: int) -> None:
         """The record of what was written is about to be stored."""
@@ -85,6 +90,10 @@ class Writer:
         """Sentences: what a delivery would change, and what it would leave alone."""
         edit = self._edit_shown(item, scene, Ours(record))
         return [*would_change(edit.changes), *self._left_alone(edit), *self._cover_place(item, edit)]
+
+    def values(self, scene: Scene) -> tuple[FieldChange, ...]:
+        """The values that the scene's item would get."""
+        return self._edit(EMPTY, scene, NOTHING).changes
 
     def warnings(self, libraries: Sequence[Library]) -> list[str]:
         """Sentences: what the owner must know of these libraries."""

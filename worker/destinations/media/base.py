@@ -10,17 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
+from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
 from stash_courier.worker.destinations.media.places import Place, file_name, never_there, not_there_yet, places
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.state import FieldChange
 from stash_courier.worker.destinations.media.trial import Missing, counted, find_out, with_namesakes
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
@@ -29,6 +32,14 @@ DENIED = (401, 403)
 ABSENT = (Failure.NOT_THERE_YET, Failure.NEVER_THERE)
 PROGRESS_FILES = 500
 ALL_SCENES = '"Library report" compares all scenes.'
+
+
+class Pictured(NamedTuple):
+    """What became of an item's cover."""
+
+    record: Record  # what the item has from us now
+    sent: bool = False
+    left: bool = False  # the owner locked it
 
 
 class MediaDestination(abc.ABC):
@@ -118,6 +129,16 @@ class MediaDestination(abc.ABC):
         except DeliveryFailed as failed:
             yield failed_step("scenes", failed)
 
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        """The item, by its file, and the values that it would get."""
+        where = places(delivery, scene, self._path_map)
+        if not where:
+            return f"Scene {delivery.scene_id} has no file in Stash, so {self._name} gets nothing."
+        files = " or ".join(place.server for place in where)
+        if scene is None:
+            return f"{self._name} is told that {files} is gone."
+        return "\n".join([f"file: {files}", *self._values(scene)])
+
     def library_report(self, scenes: Iterable[Scene], progress: Callable[[int], None]) -> LibraryReport:
         """What the server has of these scenes. Changes nothing.
 
@@ -187,6 +208,10 @@ class MediaDestination(abc.ABC):
         """Sentences: what a delivery would do to the scene's item, which the server has."""
 
     @abc.abstractmethod
+    def _values(self, scene: Scene) -> list[str]:
+        """What the scene's item would get, in lines; nothing is asked."""
+
+    @abc.abstractmethod
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
 
@@ -240,19 +265,23 @@ class MediaDestination(abc.ABC):
         return self._cover is not None and bool(scene.cover_url) and may_have_changed(delivery)
 
     def _send_cover(
-        self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], None]
-    ) -> Record:
-        """Sends the cover and its media type, unless the item has it from us. Returns the new record."""
+        self, delivery: Delivery, scene: Scene, item: str, record: Record, send: Callable[[bytes, str], bool]
+    ) -> Pictured:
+        """Sends the cover and its media type, unless the item has it from us. ``send``: False if it was there."""
         if self._cover is None or not self._may_send_cover(delivery, scene):
-            return record
+            return Pictured(record)
         image = self._cover(scene.cover_url)
         media_type = image_type(image)
         if media_type is None:
-            return record
+            return Pictured(record)
         digest = cover_digest(self._server.url, item, image)
-        if digest != record.cover:
-            send(image, media_type)
-        return replace(record, cover=digest)
+        sent = digest != record.cover and send(image, media_type)
+        return Pictured(replace(record, cover=digest), sent)
+
+    def _lines(self, scene: Scene, values: Iterable[FieldChange]) -> list[str]:
+        """These values and the cover, in lines."""
+        cover = [receipt.COVER] if self._cover is not None and scene.cover_url else []
+        return receipt.lines([*values, *cover])
 
     # The test's steps about scenes
 

@@ -151,14 +151,17 @@ def would_change(changes: Iterable[FieldChange]) -> list[str]:
     return lines or ["Nothing would change."]
 
 
-def _shown(value: object) -> str:
+def as_line(value: object, limit: int) -> str:
+    """A field's value on one line for a person, cut after this many characters; "" if it has none."""
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
-    text = str("" if value is None else value)[: SHOWN + 1]
+    text = str("" if value is None else value)[: limit + 1]
     shown = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-    if not shown:
-        return "nothing"
-    return f'"{shown}"' if len(shown) <= SHOWN else f'"{shown[:SHOWN]}…"'
+    return shown if len(shown) <= limit else f"{shown[:limit]}…"
+
+
+def _shown(value: object) -> str:
+    return f'"{shown}"' if (shown := as_line(value, SHOWN)) else "nothing"
 
 
 def folded(name: str) -> str:

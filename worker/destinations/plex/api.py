@@ -102,6 +102,7 @@ class PlexApi(MediaApi):
     """One Plex Media Server."""
 
     def __init__(self, server: Server, policy: Policy) -> None:
+        self._machine = ""  # the server's machine identifier, once an answer had it
         headers = {"X-Plex-Token": server.key, "Accept": JSON}
         super().__init__(server, policy, headers, "enter the token of the server's owner", _ADVICE)
 
@@ -172,6 +173,12 @@ class PlexApi(MediaApi):
         """Uploads a poster, which becomes the item's selected one."""
         self._write("POST", f"/library/metadata/{self._id(item)}/posters", image)
 
+    def page(self, item: PlexItem) -> str:
+        """The address of an item's page in Plex's web app; "" while the server's identifier isn't known."""
+        key = quote(f"/library/metadata/{item.key}", safe="")
+        machine = quote(self._machine, safe="")
+        return f"{self._server.url}/web/index.html#!/server/{machine}/details?key={key}" if machine else ""
+
     def _listing(self, section: Section, query: str, first: int) -> Iterator[Mapping[str, object]]:
         """The items of a listing. ``first``: how many the first request asks for."""
         start, size, total = 0, first, 1
@@ -203,6 +210,7 @@ class PlexApi(MediaApi):
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
             raise self._unexpected(answer)
+        self._machine = _text(container.get("machineIdentifier")) or self._machine
         return container
 
 

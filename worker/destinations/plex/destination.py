@@ -15,8 +15,9 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
+from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there, vanished
-from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.base import MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
 from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
@@ -27,7 +28,7 @@ from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
-from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import LISTS, PlexEdit, Rules, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import VERSIONS, Options
 from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
@@ -92,15 +93,27 @@ class Plex(MediaDestination):
         wanted, ours = wanted_for(scene, self._options), self._attempts.ours(delivery, record)
         item = self._read_if_needed(item, wanted, ours)
         if not _is_of(item, where):
-            return Delivered(notes=frozenset({SHARED_ITEM}), outcome="filtered")
+            return Delivered(
+                notes=frozenset({SHARED_ITEM}),
+                outcome="filtered",
+                left=(_shared(scene, item),),
+                link=self._api.page(item),
+            )
         edit = edit_for(item, wanted, self._rules, ours)
         if edit:
             self._attempts.begin(scene.id, edit.record.fields)
             self._apply(item, wanted, edit, ours)
-        record, left = self._poster(delivery, scene, item, edit.record)
+        poster = self._poster(delivery, scene, item, edit.record)
         self._attempts.end(scene.id)
-        notes = frozenset({LOCKED_FIELDS} if edit.left or left else ())
-        return Delivered(record.encode(), notes)
+        locked = [*edit.left, *(["cover"] if poster.left else [])]
+        return Delivered(
+            poster.record.encode(),
+            frozenset({LOCKED_FIELDS} if locked else ()),
+            changes=receipt.changes(edit.changes, cover=poster.sent),
+            compared=not locked,
+            left=tuple(left_alone("Plex", locked, label(Options, "respect_locks"))),
+            link=self._api.page(item),
+        )
 
     def _delete(self, where: Sequence[Place]) -> None:
         for folder, section in self._folders(where).values():
@@ -137,22 +150,23 @@ class Plex(MediaDestination):
                 )
             edit = rest
 
-    def _poster(self, delivery: Delivery, scene: Scene, item: PlexItem, record: Record) -> tuple[Record, bool]:
-        """Sends the cover if it has changed. Returns the record then, and whether the owner locked the poster.
+    def _poster(self, delivery: Delivery, scene: Scene, item: PlexItem, record: Record) -> Pictured:
+        """Sends the cover if it has changed, unless the owner locked the poster.
 
         An upload locks the poster too. So a lock is the owner's if the item has no cover from us.
         """
         if not self._may_send_cover(delivery, scene):
-            return record, False
+            return Pictured(record)
         if self._options.respect_locks and not record.cover:
             item = item if item.whole else self._read(item)
             if POSTER in item.locked:
-                return record, True
+                return Pictured(record, left=True)
 
-        def send(image: bytes, _: str) -> None:
+        def send(image: bytes, _: str) -> bool:
             self._api.upload_poster(item, image)
+            return True
 
-        return self._send_cover(delivery, scene, item.key, record, send), False
+        return self._send_cover(delivery, scene, item.key, record, send)
 
     def _announce(self, where: Sequence[Place]) -> float | None:
         waits = [
@@ -181,10 +195,7 @@ class Plex(MediaDestination):
     def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
         item = self._finder.find(scene.id, where)
         if item is not None and not _is_of(item, where):
-            return (
-                f"Plex shows scene {scene.id} as {item}, which has {len(item.files)} files. Only the scene of the "
-                f"first one, {item.files[0]}, is written there. {VERSIONS}"
-            )
+            return _shared(scene, item)
         return item is not None
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
@@ -199,6 +210,10 @@ class Plex(MediaDestination):
         edit = edit_for(item, wanted, self._rules, ours)
         left = left_alone("Plex", edit.left, label(Options, "respect_locks"))
         return [found, *would_change(edit.changes), *left]
+
+    def _values(self, scene: Scene) -> list[str]:
+        empty = PlexItem("", Section("", None, key="", type=""), (), {}, dict.fromkeys(LISTS.values(), ()))
+        return self._lines(scene, edit_for(empty, wanted_for(scene, self._options), self._rules).changes)
 
     def _why_never(self, path: str) -> str:
         return self._libraries.why_never(path)
@@ -218,6 +233,14 @@ class Plex(MediaDestination):
             for name in names:
                 for item in self._api.files_named(section, name):
                     yield from item.files
+
+
+def _shared(scene: Scene, item: PlexItem) -> str:
+    """Sentences about a scene whose file belongs to another scene's item."""
+    return (
+        f"Plex shows scene {scene.id} as {item}, which has {len(item.files)} files. Only the scene of the "
+        f"first one, {item.files[0]}, is written there. {VERSIONS}"
+    )
 
 
 def _is_of(item: PlexItem, where: Sequence[Place]) -> bool:

@@ -6,6 +6,7 @@ settings.py; how a request is sent and what its failure means is in worker/http/
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +29,16 @@ from stash_courier.worker.destinations.webhook.render import (
     render_test,
 )
 from stash_courier.worker.destinations.webhook.settings import Options, hidden
+from stash_courier.worker.destinations.webhook.texts import clean
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.http import container
 from stash_courier.worker.http.client import Answer, Client
+from stash_courier.worker.http.redact import redact
 from stash_courier.worker.stash.covers import Cover
 
 DENIED = (401, 403)
+PUBLIC_HEADERS = {"Content-Type"}
+HIDDEN = "…"  # in a preview, the value of a header that is secret or differs from request to request
 
 _ADVICE = {
     401: "check {login}",
@@ -70,10 +75,11 @@ class Webhook:
         login = f'"{keys[0].label}"' if keys else 'the login in "Address", "Extra headers" and "Signing secret"'
         self._path_map = connection.path_map
         self._clock = clock
+        self._secrets = (*hidden(self._target, self._signing, options.headers), *form.secrets)
         self._client = Client(
             timeout=connection.policy.timeout_seconds,
             concurrency=connection.policy.concurrency,
-            secrets=(*hidden(self._target, self._signing, options.headers), *form.secrets),
+            secrets=self._secrets,
             advice={status: said.format(login=login) for status, said in _ADVICE.items()},
             refused=Failure.REJECTED,
         )
@@ -135,6 +141,14 @@ class Webhook:
             yield Step("accepted", "ok", f"{accepted}{self._about_test()}", body=shown)
         if scene is not None and scene.path:
             yield Step("path", "ok", self._about_path(scene))
+
+    def preview(self, delivery: Delivery, scene: Scene | None) -> str:
+        """The request: only the host of its address, the names of headers that may be secret, and the body."""
+        rendered = render(self._format, self._item(delivery, scene))
+        headers = {**self._headers, **rendered.headers, **sign(self._signing, "", 0, rendered.body)}
+        shown = [f"{name}: {value if name in PUBLIC_HEADERS else HIDDEN}" for name, value in headers.items()]
+        body = clean(json.dumps(json.loads(rendered.body), indent=2, ensure_ascii=False))
+        return "\n".join([f"{rendered.method} {self._target.host}", *shown, "", redact(body, self._secrets)])
 
     def _about_test(self) -> str:
         """The rest of the sentence that a test was accepted."""
