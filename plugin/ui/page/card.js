@@ -29,7 +29,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
   const [failure, fail] = React.useState(/** @type {any} */ (null));
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
-  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message });
+  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
   const title = `courier-card-${card.id}`;
   return h(
     "article",

@@ -114,7 +114,7 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
           ? h(
               Item,
               { as: "button", type: "button", className: "text-white", onClick: report },
-              "Compare the whole library",
+              "Library report",
             )
           : null,
         card.implicit || ending

@@ -48,8 +48,9 @@ export const isBasic = (field) => field.basic || field.required;
  *   setAdvanced: (open: boolean) => void}} props
  */
 export const FormFields = ({ form, loaded: { base }, advanced, setAdvanced }) => {
+  const { values } = form.draft;
   const rest = form.fields.filter((field) => !isBasic(field));
-  const set = rest.filter((field) => base.values[field.key] || base.secrets[field.key]).length;
+  const set = rest.filter(({ key }) => values[key] ?? (base.values[key] || base.secrets[key])).length;
   /** @param {Field} field */
   const draw = (field) => h(OneField, { key: field.key, field, form, base });
   const fold = (/** @type {any} */ event) => setAdvanced(event.currentTarget.open);

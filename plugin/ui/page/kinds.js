@@ -4,6 +4,9 @@ import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Bootstrap, React, h } from "./stash.js";
 
+const MESSAGE = "A message for each change, to a chat or a phone.";
+const EVENT = "Each change as JSON, to a program.";
+
 /** @param {{go: import("./connections.js").Go, first: boolean}} props `first`: there is no connection yet */
 export const Kinds = ({ go, first }) => {
   const { data, failure, refresh } = usePolling((signal) => call("connection_kinds", {}, signal), 0);
@@ -41,7 +44,7 @@ const choices = (kinds) => {
       kind.variants.map((one) => ({
         key: `${kind.kind} ${one.value}`,
         label: one.label,
-        help: one.help,
+        help: one.is_message ? MESSAGE : EVENT,
         query: { new: kind.kind, preset: one.value },
       })),
     ),

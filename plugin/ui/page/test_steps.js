@@ -124,7 +124,7 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
       ? h(
           "div",
           { className: "courier-actions" },
-          report && !reporting ? button("Compare the whole library", () => setReporting(true)) : null,
+          report && !reporting ? button("Library report", () => setReporting(true)) : null,
           button("Close the test", test.close),
         )
       : null,
@@ -157,7 +157,7 @@ const OneStep = ({ step, label, onFix, onField }) => {
     "li",
     { className: "courier-step" },
     h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
-    h("span", null, step.text),
+    h("div", null, step.text),
     fix || open
       ? h(
           "div",
