@@ -16,7 +16,7 @@ help:
 	@echo "make test     run all tests, or some: make test PYTEST_ARGS='-k hook'"
 	@echo "make torture  run the fault suite, or one row: make torture TORTURE_ARGS='bad_receivers --reduced'"
 	@echo "make bench    run the benchmarks; a quick check that they work: make bench BENCH_ARGS='--quick'"
-	@echo "make lint     check with ruff, mypy and the import contract"
+	@echo "make lint     check with ruff, mypy, the import contract, and the page with tsc and eslint"
 	@echo "make format   format the code with ruff"
 	@echo "make plugin   build dist/stash_courier, the folder to copy into Stash's plugins folder"
 	@echo "make zip      build the same folder as dist/stash_courier.zip"
@@ -26,7 +26,8 @@ help:
 demo: .venv/.installed
 	.venv/bin/python -m tests.demo
 
-test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed
+test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed \
+		.build/page/.installed
 	.venv/bin/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 torture: .venv/.installed .build/fuzz/.installed
@@ -49,6 +50,15 @@ torture: .venv/.installed .build/fuzz/.installed
 	elif (cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts --engine-strict); then : >$@; \
 	else echo "npm can't install what tests/npm/package-lock.json lists" | tee $@; fi
 
+# The libraries of Stash's page and the judges of ours. --legacy-peer-deps: Stash mixes versions that name each
+# other's successors. esbuild's program is a package of its own, so no install script has to run.
+.build/page/.installed: tests/page/package.json tests/page/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@if ! command -v npm >/dev/null; then echo "npm is not installed" | tee $@; \
+	elif (cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps); then : >$@; \
+	else echo "npm can't install what tests/page/package-lock.json lists" | tee $@; fi
+
 # The queues that ours is compared with have their own environment, so that .venv contains only what is locked.
 bench: .venv/.installed .build/bench/venv/.installed
 	.venv/bin/python -m tests.benchmarks $(BENCH_ARGS)
@@ -59,7 +69,7 @@ bench: .venv/.installed .build/bench/venv/.installed
 	@touch $@
 
 # Without a cache: with one, mypy reports a new module of a package as missing.
-lint: .venv/.installed .build/mypy/stash_courier
+lint: .venv/.installed .build/mypy/stash_courier .build/page/.installed
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy --cache-dir /dev/null $(MYPY_PACKAGES:%=-p %)
@@ -67,6 +77,13 @@ lint: .venv/.installed .build/mypy/stash_courier
 	@cd .build/imports/stash_courier && touch __init__.py queue/__init__.py && \
 		ln -s "$(CURDIR)/plugin" "$(CURDIR)/worker" . && ln -s "$(CURDIR)"/queue/*.py queue/
 	@PYTHONPATH=.build/imports .venv/bin/lint-imports --no-cache
+	@if [ -s .build/page/.installed ]; then \
+		echo "The page is not checked: $$(cat .build/page/.installed)"; \
+	else \
+		PATH="$(CURDIR)/.build/page/node_modules/.bin:$$PATH"; \
+		tsc --project tests/page && eslint --config tests/page/eslint.config.mjs plugin/ui tests/page/host && \
+			echo "The page: tsc and eslint found nothing"; \
+	fi
 
 format: .venv/.installed
 	.venv/bin/ruff check --fix $(SOURCES)

@@ -83,7 +83,7 @@
       const { call } = await import(`${assets}api.js`);
       badge = await call("badge").catch((/** @type {any} */ failure) => ({ count: 0, down: [], text: failure.message }));
     } catch {
-      badge = { count: 0, down: [], text: "Stash Courier's page can't be loaded. Reload this page." };
+      badge = { count: 0, down: [], text: "The page can't be loaded. Reload this tab." };
     }
     asking = false;
     shown.forEach((show) => show(badge));

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
-from stash_courier.worker import destinations, fields, settings
+from stash_courier.worker import VERSION, destinations, fields, settings
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.settings import QuickStart, Settings
@@ -24,7 +24,7 @@ from tests import ROOT
 from tests.support.webhook_samples import SECRET
 
 MANIFEST = ROOT / "stash_plugin.yml"
-WAKE = ROOT / "plugin" / "ui" / "wake.js"
+SCRIPT = ROOT / "plugin" / "ui" / "courier.js"
 INTROSPECTION = ROOT.parent / "shared" / "stash" / "introspection.json"
 
 TOP = {"name", "description", "url", "version", "interface", "exec", "errLog", "tasks", "hooks", "ui", "settings"}
@@ -84,7 +84,7 @@ def test_strict_loader_is_strict() -> None:
 def test_only_keys_that_stash_knows(manifest: dict[str, Any]) -> None:
     """Stash loads the plugin: the manifest has no key that Stash doesn't know."""
     assert set(manifest) <= TOP
-    assert set(manifest["ui"]) == {"javascript"}  # assets would serve the plugin's folder over HTTP
+    assert set(manifest["ui"]) == {"javascript", "css", "assets"}
     for operation in manifest["tasks"]:
         assert set(operation) <= OPERATION
     for hook in manifest["hooks"]:
@@ -105,9 +105,8 @@ def test_texts_are_texts(manifest: dict[str, Any]) -> None:
 
 
 def test_identity(manifest: dict[str, Any]) -> None:
-    """The plugin appears as Stash Courier, with the version of the package."""
+    """The plugin appears as Stash Courier."""
     assert manifest["name"] == "Stash Courier"
-    assert f'version = "{manifest["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     assert manifest["interface"] == "raw"
     assert manifest["errLog"] in {"none", "trace", "debug", "info", "warning", "error"}
 
@@ -116,8 +115,26 @@ def test_exec_starts_the_entry_point(manifest: dict[str, Any]) -> None:
     """Stash starts an existing file, with Python flags that halve the time of a hook."""
     assert manifest["exec"] == ["python3", "-S", "-E", "{pluginDir}/plugin/main.py"]
     assert (ROOT / "plugin" / "main.py").is_file()
-    assert [ROOT / path for path in manifest["ui"]["javascript"]] == [WAKE]
-    assert WAKE.is_file()
+
+
+def test_the_version_is_the_same_everywhere(manifest: dict[str, Any]) -> None:
+    """Manifest, package, worker, page script and the path of the page's files are of one version."""
+    assert manifest["version"] == VERSION
+    assert f'\nversion = "{VERSION}"\n' in (ROOT / "pyproject.toml").read_text("utf-8")
+    assert f'const VERSION = "{VERSION}";' in SCRIPT.read_text("utf-8")
+    assert list(manifest["ui"]["assets"]) == [f"/{VERSION}"]
+
+
+def test_the_page_is_served_and_nothing_else(manifest: dict[str, Any]) -> None:
+    """Stash finds the script, the style and the page's modules, and serves no other file of the plugin."""
+    assert [ROOT / path for path in manifest["ui"]["javascript"]] == [SCRIPT]
+    (style,) = manifest["ui"]["css"]
+    (assets,) = manifest["ui"]["assets"].values()
+    served = [path for path in (ROOT / assets).rglob("*") if path.is_file()]
+    assert (ROOT / style).is_file()
+    assert SCRIPT.is_file()
+    assert ROOT / assets / "main.js" in served
+    assert {path.suffix for path in served} == {".js"}
 
 
 def test_stash_finds_one_plugin_only() -> None:
@@ -265,12 +282,15 @@ def test_ranges_on_the_page_are_those_of_the_code() -> None:
 PAGE = """
 const vm = require("node:vm");
 const fs = require("node:fs");
-const [script, base, outcome] = process.argv.slice(2);
+const [script, base, outcome, source] = process.argv.slice(2);
 const seen = { requests: [], delays: [], rejections: 0, noise: 0 };
 process.on("unhandledRejection", () => { seen.rejections += 1; });
 const noise = () => { seen.noise += 1; };
 const page = {
-  document: { querySelector: (name) => (name === "base" && base ? { href: base } : null) },
+  document: {
+    querySelector: (name) => (name === "base" && base ? { href: base } : null),
+    currentScript: { src: source },
+  },
   console: { log: noise, warn: noise, error: noise, info: noise, debug: noise },
   fetch: (url, options) => {
     seen.requests.push({ url, ...options });
@@ -288,32 +308,36 @@ setTimeout(() => console.log(JSON.stringify(seen)), 20);
 """
 
 
-def load_page(tmp_path: Path, base: str, outcome: str) -> dict[str, Any]:
-    """Loads a page with the script in Node and returns what the script did."""
+def load_page(tmp_path: Path, base: str, outcome: str, plugin: str = MANIFEST.stem) -> dict[str, Any]:
+    """Loads a page with the script in Node and returns what the script did. ``plugin``: its id in Stash."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not on this machine, so the page script can't run")
     page = tmp_path / "page.js"
     page.write_text(PAGE)
-    done = subprocess.run(
-        [node, str(page), str(WAKE), base, outcome], stdout=subprocess.PIPE, check=True, timeout=60
-    )
+    source = f"{base}plugin/{plugin}/javascript"
+    command = [node, str(page), str(SCRIPT), base, outcome, source]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
 
 
-@pytest.mark.parametrize("base", ["http://localhost:9999/", "https://host/stash/"])
-def test_page_wakes_the_worker_once(tmp_path: Path, base: str) -> None:
-    """Opening a page of Stash wakes the worker with one delayed request, also behind a reverse proxy's path."""
-    seen = load_page(tmp_path, base, "answers")
+@pytest.mark.parametrize(
+    ("base", "plugin"), [("http://localhost:9999/", MANIFEST.stem), ("https://host/stash/", "renamed")]
+)
+def test_page_wakes_the_worker_once(tmp_path: Path, base: str, plugin: str) -> None:
+    """Opening a page of Stash wakes the worker with one delayed request, also behind a reverse proxy's path.
+
+    The script knows the plugin by its own address, so a renamed manifest works.
+    """
+    seen = load_page(tmp_path, base, "answers", plugin)
     (request,) = seen["requests"]
     assert request["url"] == base + "graphql"
     assert request["method"] == "POST"
     assert request["keepalive"] is True
     assert request["headers"] == {"Content-Type": "application/json"}
     body = json.loads(request["body"])
-    assert body["variables"] == {"args": {"mode": "wake"}}
-    assert f'plugin_id: "{MANIFEST.stem}"' in body["query"]
+    assert body["variables"] == {"id": plugin, "args": {"mode": "wake"}}
     assert seen["early"] == 0
     assert seen["delays"][0] >= 1000
     assert seen["rejections"] == seen["noise"] == 0

@@ -168,8 +168,10 @@ const Titles = () => {
   return h(Helmet, { defaultTitle: "Stash", title: count % 2 ? "Stash " : "Stash" });
 };
 
-/** Inserts the scripts and styles of all plugins once. */
+/** Inserts the scripts and styles of all plugins once, and waits for them. */
 const loadPlugins = async () => {
+  /** @type {Promise<void>[]} */
+  const loading = [];
   const { data } = await client.query({ query: gql("{ plugins { id enabled paths { javascript css } } }") });
   for (const plugin of data.plugins) {
     if (!plugin.enabled) continue;
@@ -177,13 +179,18 @@ const loadPlugins = async () => {
       document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
     }
     for (const src of plugin.paths.javascript ?? []) {
-      document.body.append(Object.assign(document.createElement("script"), { src, async: false }));
+      const script = Object.assign(document.createElement("script"), { src, async: false });
+      loading.push(new Promise((resolve) => (script.onload = script.onerror = () => resolve())));
+      document.body.append(script);
     }
   }
+  await Promise.all(loading);
 };
 
 const App = () => {
-  React.useEffect(() => void loadPlugins(), []);
+  const [loaded, setLoaded] = React.useState(false);
+  React.useEffect(() => void loadPlugins().then(() => setLoaded(true)), []);
+  if (!loaded) return null;
   return h(
     Everything,
     null,

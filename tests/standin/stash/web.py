@@ -129,6 +129,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def finish(self) -> None:
+        """Closes both directions, also when the client left before it had read the answer."""
+        with suppress(OSError):
+            self.wfile.close()
+        self.rfile.close()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
         """Stash doesn't log requests either."""
 
