@@ -15,7 +15,7 @@ from tests.support.page_forms import Answers, card, field, new, press, stored
 
 pytestmark = pytest.mark.timeout(90)
 
-JELLYFIN = Entry("jellyfin-1", "Living room", "jellyfin", values={"url": "http://127.0.0.1:1", "key": KEY})
+JELLYFIN = Entry("living", "Living room", "jellyfin", values={"url": "http://127.0.0.1:1", "key": KEY})
 
 
 def test_an_error_is_at_its_field_and_its_fix_is_one_click(courier: Courier, tab: Visit) -> None:
@@ -26,7 +26,7 @@ def test_an_error_is_at_its_field_and_its_fix_is_one_click(courier: Courier, tab
     wrong = field(tab, "Address")
     expect(wrong).to_be_focused()
     expect(wrong).to_have_attribute("aria-invalid", "true")
-    expect(wrong).to_have_accessible_description(re.compile("must begin with http"))
+    expect(wrong).to_have_accessible_description(re.compile("has no http:// or https:// in front"))
     assert stored(courier) == []
     press(tab, "Put http:// in front")
     expect(wrong).to_have_value("http://127.0.0.1:1/hook")
@@ -54,7 +54,7 @@ def test_a_stored_secret_never_reaches_the_browser(courier: Courier, tab: Visit)
     """The form says that a key is set; it is in no answer and not in the document, and a save keeps it."""
     courier.connect(JELLYFIN)
     answers = Answers(tab.page)
-    tab.open(f"{PATH}?edit=jellyfin-1")
+    tab.open(f"{PATH}?edit=living")
     expect(field(tab, "API key")).to_have_attribute("placeholder", "Set. Leave it empty to keep it.")
     expect(field(tab, "API key")).to_have_value("")
     field(tab, "Name").fill("Bedroom")
@@ -93,7 +93,7 @@ def test_a_secret_can_be_removed(courier: Courier, tab: Visit) -> None:
 def test_a_conflict_keeps_what_was_typed(courier: Courier, tab: Visit) -> None:
     """Somebody else saves the same connection meanwhile: nothing is overwritten unseen, and nothing typed is lost."""
     courier.connect(JELLYFIN)
-    tab.open(f"{PATH}?edit=jellyfin-1")
+    tab.open(f"{PATH}?edit=living")
     tab.page.get_by_text("Advanced", exact=True).click()
     field(tab, "Never scenes with a tag").fill("private")
     change(courier, name="Kitchen", values={"attempts": 3})
@@ -184,7 +184,7 @@ def test_leaving_asks_first(tab: Visit) -> None:
 def test_a_list_has_one_entry_a_line(courier: Courier, tab: Visit) -> None:
     """Tags with a comma stay whole; durations may also stand in one line."""
     courier.connect(JELLYFIN)
-    tab.open(f"{PATH}?edit=jellyfin-1&field=skip_tags")
+    tab.open(f"{PATH}?edit=living&field=skip_tags")
     expect(field(tab, "Never scenes with a tag")).to_be_focused()
     field(tab, "Never scenes with a tag").fill("Smith, John\n\n private ")
     field(tab, "Waits between attempts").fill("10s 1m\n1h")
@@ -213,7 +213,7 @@ def test_a_duplicate_keeps_the_secret_on_the_server(courier: Courier, tab: Visit
 def test_a_copy_to_another_address_asks_for_the_secret_again(courier: Courier, tab: Visit) -> None:
     """The key would be sent elsewhere unnoticed, so the field says that it must be entered again."""
     courier.connect(JELLYFIN)
-    tab.open(f"{PATH}?copy=jellyfin-1")
+    tab.open(f"{PATH}?copy=living")
     field(tab, "Address").fill("http://127.0.0.1:2")
     press(tab, "Save")
     expect(field(tab, "API key")).to_be_focused()
@@ -239,6 +239,6 @@ def change(courier: Courier, **changes: object) -> None:
     """Somebody else changes the first connection."""
     revision = courier.stash.operation({"mode": "connections"})["revision"]
     saved = courier.stash.operation(
-        {"mode": "save_connection", "id": "jellyfin-1", "revision": revision, **changes}
+        {"mode": "save_connection", "id": "living", "revision": revision, **changes}
     )
     assert saved["saved"], saved

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Response
+from playwright.sync_api import Locator, Page, Request
 
 from tests.support.harness import Courier
 from tests.support.page import PATH, Visit
@@ -14,7 +15,8 @@ from tests.support.page import PATH, Visit
 
 def field(tab: Visit, label: str) -> Locator:
     """The input with this label, in the form of a connection."""
-    return tab.page.locator(".courier-form").get_by_label(label).and_(tab.page.locator("input, textarea, select"))
+    exactly = re.compile(rf"^{re.escape(label)}( \(required\))?$")
+    return tab.page.locator("input, textarea, select").and_(tab.page.locator(".courier-form").get_by_label(exactly))
 
 
 def press(tab: Visit, name: str, *, exact: bool = True) -> None:
@@ -46,10 +48,11 @@ class Answers:
     """Everything that the browser got from Stash's API since this was made."""
 
     def __init__(self, page: Page) -> None:
-        self._responses: list[Response] = []
-        page.on("response", lambda one: self._responses.append(one) if one.url.endswith("/graphql") else None)
+        self._requests: list[Request] = []
+        page.on("requestfinished", lambda one: self._requests.append(one) if one.url.endswith("/graphql") else None)
 
     def contain(self, secret: str) -> bool:
         """Whether one of them contains a secret."""
-        assert self._responses
-        return any(secret in one.text() for one in self._responses)
+        answers = [one.response() for one in self._requests]
+        assert any(answers)
+        return any(secret in answer.text() for answer in answers if answer)

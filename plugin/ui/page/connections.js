@@ -38,7 +38,7 @@ export const Connections = ({ overview }) => {
   }
   if (query.has("new")) return h(Kinds, { go, first: data?.connections.length === 0 });
   if (!data) return overview.failure ? null : h("p", { role: "status" }, "Loading the connections…");
-  if (!data.connections.length) return h(Kinds, { go, first: true });
+  if (!data.connections.length && !query.has("saved")) return h(Kinds, { go, first: true });
   return h(List, { overview, go, query });
 };
 
@@ -57,6 +57,7 @@ const List = ({ overview, go, query }) => {
       h("h2", { tabIndex: -1, ref: heading }, "Connections"),
       h(Bootstrap.Button, { variant: "primary", onClick: () => go({ new: "" }) }, "Add connection"),
     ),
+    saved && !card ? h("p", { role: "status" }, "Saved. Loading the connection…") : null,
     card
       ? h(AfterSave, { key: card.id, card, at: query.get("at"), offer: query.get("offer"), close: () => go() })
       : null,

@@ -91,7 +91,7 @@ const OneField = ({ field, form, base }) => {
     id,
     name: id,
     value,
-    "aria-describedby": [field.help && `${id}-help`, problem && `${id}-problem`].filter(Boolean).join(" ") || undefined,
+    "aria-describedby": [problem && `${id}-problem`, field.help && `${id}-help`].filter(Boolean).join(" ") || undefined,
     "aria-invalid": problem ? true : undefined,
   };
   const stored = secret && base.secrets[field.key] === true;
@@ -121,8 +121,8 @@ const unsetOf = (field) => {
 const Wrong = ({ id, problem: { message, fix }, onFix }) =>
   h(
     "div",
-    { id, className: "courier-fail" },
-    message,
+    { className: "courier-fail" },
+    h("span", { id }, message),
     fix
       ? h(
           Bootstrap.Button,
