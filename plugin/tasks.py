@@ -71,6 +71,10 @@ MODES: Mapping[str, Mode] = {
     "overview": Mode("views.overview"),
     "badge": Mode("views.overview"),
     "expedite": Mode("views.expedite", ("connection",)),
+    "outcomes": Mode("views.outcomes", ("text", "connection", "page")),
+    "receipt": Mode("views.outcomes", ("scene", "connection")),
+    "send_scene": Mode("views.outcomes", ("scene", "connection")),
+    "first_delivery": Mode("views.outcomes", ("connection", "since")),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are

@@ -203,7 +203,10 @@ class Scene:
 
     def title_or_stem(self) -> str:
         """The title, else the primary file's name without its extension."""
-        if self.title:
-            return self.title
-        name = self.path.replace("\\", "/").rsplit("/", 1)[-1]
-        return name.rsplit(".", 1)[0] or name
+        return self.title or stem(self.path)
+
+
+def stem(path: str) -> str:
+    """The name of a file without its extension; "" for no path."""
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] or name

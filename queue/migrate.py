@@ -78,6 +78,33 @@ UPDATE ack_queue_deliveries SET not_found = CASE not_found WHEN 1 THEN 30 WHEN 2
     WHEN 4 THEN 450 WHEN 5 THEN 930 WHEN 6 THEN 1830 WHEN 7 THEN 3630 ELSE 7230 END WHERE not_found != 0;
 """
 
+# Outcomes of scenes and counts of deliveries begin with this version.
+QUEUE_6_RECEIPTS = """
+CREATE TABLE receipts (
+    _id INTEGER PRIMARY KEY AUTOINCREMENT,
+    destination TEXT NOT NULL,
+    scene_id INTEGER NOT NULL,
+    at REAL NOT NULL,
+    event TEXT NOT NULL,
+    event_at REAL NOT NULL,
+    seq INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    path TEXT NOT NULL,
+    search TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    changed TEXT NOT NULL,
+    seconds REAL,
+    detail TEXT,
+    UNIQUE (destination, scene_id));
+
+CREATE TABLE delivered (
+    destination TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    scenes INTEGER NOT NULL,
+    PRIMARY KEY (destination, bucket)) WITHOUT ROWID;
+"""
+
 # Dead letters get a group, which is in the totals too. _upgrade() adds the functions that compute it.
 DLQ_3_GROUPS = """
 ALTER TABLE dead_letters ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
@@ -122,7 +149,7 @@ CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
 
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
-    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT, QUEUE_5_RECORDS),
+    files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT, QUEUE_5_RECORDS, QUEUE_6_RECEIPTS),
     files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS, DLQ_4_UNREPORTED),
 }
 

@@ -26,9 +26,12 @@ FORMER, DRAFT = ".former-", ".draft"  # added to the name of a copy, and to that
 NEWER: Mapping[str, tuple[str, str]] = {
     schema.DELIVERIES: ("destination, scene_id", f"excluded.seq >= {schema.DELIVERIES}.seq"),
     "sent": ("destination, scene_id", "excluded.seq >= sent.seq"),
+    "receipts": ("destination, scene_id", "excluded.seq >= receipts.seq"),
+    "delivered": ("destination, bucket", "excluded.scenes > delivered.scenes"),
     "destinations": ("destination", "true"),
     "control": ("key", "true"),
 }
+WITHOUT_ROWID = ("sent", "delivered")
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +116,7 @@ def _take_queue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
         names.pop("_id", None)
         changes = ", ".join(f"{name} = excluded.{name}" for name in names)
         statement = f"INSERT {repair.into(table, names)} ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE {newer}"
-        for row in repair.readable(source, table, ", ".join(names.values()), without_rowid=table == "sent"):
+        for row in repair.readable(source, table, ", ".join(names.values()), without_rowid=table in WITHOUT_ROWID):
             taken += target.execute(statement, row).rowcount
     return taken
 

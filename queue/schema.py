@@ -5,7 +5,7 @@ The worker's statements are in statements.py.
 
 from __future__ import annotations
 
-VERSION = 5  # PRAGMA user_version of queue.db; migrate.py upgrades older files
+VERSION = 6  # PRAGMA user_version of queue.db; migrate.py upgrades older files
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
@@ -64,6 +64,30 @@ CREATE TABLE sent (                         -- the ledger
     PRIMARY KEY (destination, scene_id)) WITHOUT ROWID;
 CREATE INDEX sent_absent ON sent (outcome, destination, scene_id) WHERE outcome = 'absent';
 CREATE INDEX sent_notes ON sent (destination, notes) WHERE notes IS NOT NULL;
+
+CREATE TABLE receipts (                     -- the last outcome of each scene and destination: receipts.py
+    _id INTEGER PRIMARY KEY AUTOINCREMENT,  -- grows with every outcome
+    destination TEXT NOT NULL,
+    scene_id INTEGER NOT NULL,
+    at REAL NOT NULL,                       -- wall time of the outcome
+    event TEXT NOT NULL,
+    event_at REAL NOT NULL,                 -- wall time of the first event covered
+    seq INTEGER NOT NULL,                   -- newest event covered
+    title TEXT NOT NULL,
+    path TEXT NOT NULL,
+    search TEXT NOT NULL,                   -- title and path, without the difference of upper and lower case
+    outcome TEXT NOT NULL,                  -- one of receipts.CODES
+    reason TEXT NOT NULL,                   -- a sentence, or nothing
+    changed TEXT NOT NULL,                  -- field names that the hook told, separated by spaces
+    seconds REAL,                           -- from the edit to the outcome; NULL: it was no edit
+    detail TEXT,                            -- JSON: changes, left, link; NULL if there are none
+    UNIQUE (destination, scene_id));
+
+CREATE TABLE delivered (                    -- how many scenes a destination took in each five minutes
+    destination TEXT NOT NULL,
+    bucket INTEGER NOT NULL,                -- wall time divided by 300
+    scenes INTEGER NOT NULL,
+    PRIMARY KEY (destination, bucket)) WITHOUT ROWID;
 
 CREATE TABLE destinations (destination TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE control (key TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -17,6 +17,7 @@ _COLUMNS = ", ".join(DELIVERY_COLUMNS)
 INBOX_ROWS = f"SELECT _id, data FROM {INBOX} WHERE _id <= ? ORDER BY _id LIMIT ?"
 INBOX_DELETE = f"DELETE FROM {INBOX} WHERE _id = ?"
 INBOX_NEWEST = f"SELECT max(_id) FROM {INBOX}"
+INBOX_LATEST = f"SELECT _id, data FROM {INBOX} ORDER BY _id DESC LIMIT ?"
 INBOX_ANY = f"SELECT 1 FROM {INBOX} LIMIT 1"
 INBOX_COUNT = f"SELECT count(*) FROM {INBOX}"
 
@@ -231,6 +232,63 @@ SENT_DELETE = """
 DELETE FROM sent
 WHERE destination = ?1 AND scene_id IN (SELECT scene_id FROM sent WHERE destination = ?1 LIMIT ?2)"""
 SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
+
+# Receipts: the last outcome of each scene and destination
+
+_RECEIPT = (
+    *("destination", "scene_id", "at", "event", "event_at", "seq", "title", "path"),
+    *("outcome", "reason", "changed", "seconds", "detail"),
+)
+_RECEIPT_COLUMNS = ", ".join(_RECEIPT)
+# A replaced row gets a new, higher _id, so the newest outcomes have the highest.
+RECEIPT_WRITE = f"""
+INSERT OR REPLACE INTO receipts ({_RECEIPT_COLUMNS}, search) VALUES ({", ".join("?" * (len(_RECEIPT) + 1))})"""
+RECEIPT_FIND = f"SELECT {_RECEIPT_COLUMNS} FROM receipts WHERE destination = ? AND scene_id = ?"
+RECEIPT_NAMED = """
+SELECT coalesce(r.title, ''), coalesce(nullif(r.path, ''), s.path, '') FROM (SELECT 1)
+LEFT JOIN receipts r ON r.destination = ?1 AND r.scene_id = ?2
+LEFT JOIN sent s ON s.destination = ?1 AND s.scene_id = ?2"""
+RECEIPTS_PAGE = f"""
+SELECT {_RECEIPT_COLUMNS} FROM receipts
+WHERE (:destination IS NULL OR destination = :destination) AND scene_id IS NOT :without AND instr(search, :text)
+ORDER BY _id DESC LIMIT :limit OFFSET :offset"""
+RECEIPT_OF_EDIT = f"""
+SELECT {_RECEIPT_COLUMNS} FROM receipts NOT INDEXED
+WHERE destination = ? AND event_at >= ? AND seconds IS NOT NULL ORDER BY _id DESC LIMIT 1"""
+RECEIPTS_COUNT = "SELECT count(*) FROM receipts"
+RECEIPTS_FIRST = "SELECT _id FROM receipts ORDER BY _id LIMIT ?"
+# Only the first ones are looked at. One with a time in the future stays until there are too many.
+RECEIPTS_OLD = "SELECT _id FROM (SELECT _id, at FROM receipts ORDER BY _id LIMIT ?) WHERE at < ?"
+RECEIPT_DELETE = "DELETE FROM receipts WHERE _id = ?"
+RECEIPTS_RENAME = "UPDATE OR REPLACE receipts SET destination = ? WHERE destination = ?"
+RECEIPTS_FORGET = """
+DELETE FROM receipts WHERE _id IN (SELECT _id FROM receipts WHERE destination = ? LIMIT ?)"""
+
+DELIVERED_ADD = """
+INSERT INTO delivered (destination, bucket, scenes) VALUES (?, ?, ?)
+ON CONFLICT (destination, bucket) DO UPDATE SET scenes = scenes + excluded.scenes"""
+DELIVERED = """
+SELECT destination, sum(scenes * (bucket > :hour)), sum(scenes) FROM delivered
+WHERE bucket > :day AND bucket <= :now GROUP BY destination"""
+DELIVERED_OLD = "SELECT 1 FROM delivered WHERE bucket < ? LIMIT 1"
+DELIVERED_PRUNE = "DELETE FROM delivered WHERE bucket < ?"
+DELIVERED_RENAME = "UPDATE OR REPLACE delivered SET destination = ? WHERE destination = ?"
+DELIVERED_FORGET = "DELETE FROM delivered WHERE destination = ?"
+
+# Deliveries on their way, for people
+
+_LIVE = f"SELECT {_COLUMNS}, status FROM"
+LIVE_FIND = f"{_LIVE} {DELIVERIES} WHERE destination = ? AND scene_id = ?"
+LIVE_IN_FLIGHT = f"{_LIVE} {DELIVERIES} WHERE status = 2 AND scene_id > 0 LIMIT ?"
+LIVE_LATER = f"{_LIVE} {_WAITING} = :priority AND due > :now AND scene_id > 0 ORDER BY due LIMIT :limit"
+# Edits since a moment. It looks at one index.
+_EDITED = "destination = :destination AND priority = 0 AND timestamp >= :since"
+LIVE_EDITED = f"""
+SELECT _id FROM {DELIVERIES} WHERE status < 2 AND {_EDITED}
+UNION ALL
+SELECT _id FROM {DELIVERIES} WHERE status = 2 AND {_EDITED}
+LIMIT 1"""
+LIVE_ROW = f"{_LIVE} {DELIVERIES} WHERE _id = ?"
 
 # Notes between worker and buttons, and the destinations' states
 

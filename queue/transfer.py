@@ -7,7 +7,7 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import codec, control, ledger, troubles
+from stash_courier.queue import codec, control, ledger, receipts, troubles
 from stash_courier.queue.checks import or_default
 from stash_courier.queue.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
@@ -15,12 +15,19 @@ from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, *, title: str = ""
+    queue: SceneQueue,
+    dlq: DeadLetterQueue,
+    job: Delivery | CorruptRow,
+    error: BaseException,
+    *,
+    now: float,
+    title: str = "",
+    path: str = "",
 ) -> int | None:
     """Makes a claimed delivery, or a corrupt row of the deliveries table, a dead letter.
 
-    A delivery that a newer event supersedes is put back instead. The title is the scene's, for people. Returns the
-    dead letter's id, or None if the delivery was put back.
+    A delivery that a newer event supersedes is put back instead. ``now`` is wall time. Title and path are the
+    scene's, for people. Returns the dead letter's id, or None if the delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
@@ -29,7 +36,11 @@ def bury(
         with queue.transaction():
             queue.back(job, None)
         return None
-    return _move(queue, dlq, job, error, title)
+    dead_letter = dlq.add(job, error, _retries(job), title=title)
+    with queue.transaction():
+        queue.remove(row_id_of(job))
+        receipts.write_dead(queue.connection, job, now, str(error), (title, path))
+    return dead_letter
 
 
 def bury_waiting(
@@ -41,17 +52,13 @@ def bury_waiting(
     the two.
     """
     for job in queue.waiting(destination, limit):
-        _move(queue, dlq, job, error)
+        dlq.add(job, error, _retries(job))
+        with queue.transaction():
+            queue.remove(row_id_of(job))
 
 
-def _move(
-    queue: SceneQueue, dlq: DeadLetterQueue, job: Delivery | CorruptRow, error: BaseException, title: str = ""
-) -> int:
-    retries = job.attempts if isinstance(job, Delivery) else 0
-    dead_letter = dlq.add(job, error, retries, title=title)
-    with queue.transaction():
-        queue.remove(row_id_of(job))
-    return dead_letter
+def _retries(job: Delivery | CorruptRow) -> int:
+    return job.attempts if isinstance(job, Delivery) else 0
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
@@ -95,6 +102,7 @@ def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
     dlq.rename(old, new)
     with queue.transaction():
         queue.rename(old, new)
+        receipts.rename(queue.connection, old, new)
 
 
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
@@ -102,15 +110,23 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
     for delivery in queue.in_flight():
         found = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
         if isinstance(delivery, Delivery) and found is not None:
-            _, state, generation, seq = found
+            known, state, generation, seq = found
             if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
-                with queue.transaction():
-                    queue.remove(delivery.row_id)
+                _end_buried(queue, delivery, dlq.get_by_id(known))
     for was in ("asked", "back"):
         for dead_letter in dlq.in_transit(was):
             state = _correct_state(queue, was, dead_letter)
             if state != was:
                 dlq.set_state(dead_letter.id, state)
+
+
+def _end_buried(queue: SceneQueue, delivery: Delivery, dead_letter: DeadLetter | None) -> None:
+    """Does what ``bury`` does after the dead letter is written."""
+    with queue.transaction():
+        queue.remove(delivery.row_id)
+        if dead_letter is not None:
+            told = dead_letter.failed_at, dead_letter.error_message
+            receipts.write_dead(queue.connection, delivery, *told, (dead_letter.title, ""))
 
 
 def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:

@@ -12,19 +12,48 @@ from typing import Literal
 from stash_courier.queue import troubles
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.queue.ledger import Sent
+from stash_courier.worker import fields
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.paths import matches_prefix
 
-# The key of its field → whether a scene passes it.
-FILTERS: Mapping[str, Callable[[Scene, Shared], bool]] = {
-    "only_organized": lambda scene, shared: scene.organized or not shared.only_organized,
-    "folders": lambda scene, shared: _path_passes(scene.path, shared),
-    "include_tags": lambda scene, shared: (
-        not (shared.include_tags and shared.include_tags.isdisjoint(_tags(scene)))
+LABELS: Mapping[str, str] = {one.key: f'"{one.label}"' for one in fields.of(Shared)}
+NEVER_SENT = "It was never sent here, so neither is its deletion."
+UNKNOWN = "Stash has this scene no more, and it was never sent here."
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter."""
+
+    passes: Callable[[Scene, Shared], bool]
+    why: Callable[[Scene, Shared], str]  # a sentence for a scene that doesn't pass; {label} stands for its field
+
+
+# By the key of its field.
+FILTERS: Mapping[str, Filter] = {
+    "only_organized": Filter(
+        lambda scene, shared: scene.organized or not shared.only_organized,
+        lambda _, __: "{label} is on, and this scene isn't organized.",
     ),
-    "skip_tags": lambda scene, shared: shared.skip_tags.isdisjoint(_tags(scene)),
-    "studios": lambda scene, shared: (
-        not shared.studios or (scene.studio is not None and scene.studio.name.casefold() in shared.studios)
+    "folders": Filter(
+        lambda scene, shared: _path_passes(scene.path, shared),
+        lambda _, __: "It is in none of the folders of {label}.",
+    ),
+    "include_tags": Filter(
+        lambda scene, shared: not (shared.include_tags and shared.include_tags.isdisjoint(_tags(scene))),
+        lambda _, __: "It has none of the tags of {label}.",
+    ),
+    "skip_tags": Filter(
+        lambda scene, shared: shared.skip_tags.isdisjoint(_tags(scene)),
+        lambda scene, shared: f"It has the tag {_skipped(scene, shared)}, which is in {{label}}.",
+    ),
+    "studios": Filter(
+        lambda scene, shared: (
+            not shared.studios or (scene.studio is not None and scene.studio.name.casefold() in shared.studios)
+        ),
+        lambda scene, _: (
+            "Its studio isn't in {label}." if scene.studio else "It has no studio, and {label} is set."
+        ),
     ),
 }
 
@@ -35,6 +64,7 @@ class Verdict:
 
     kind: Literal["deliver", "filtered", "superseded"]
     delivery: Delivery  # what to send; for a scene that vanished it has become a destroy
+    reason: str = ""  # a sentence: why it isn't delivered; "" if an earlier delivery covers it
 
 
 def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, shared: Shared) -> Verdict:
@@ -52,21 +82,31 @@ def judge(delivery: Delivery, scene: Scene | None, sent: Sent | None, shared: Sh
     if delivery.event == "destroy":
         # Without a row in the ledger the scene's last path decides.
         wanted = was_sent or (sent is None and _path_passes(delivery.path, shared))
+        reason = "" if wanted else NEVER_SENT
     elif scene is not None:
-        wanted = passes(scene, shared)
+        reason = excluded(scene, shared)
     elif sent is not None and was_sent:
         # Merging scenes destroys the sources without an event.
-        wanted = True
+        reason = ""
         delivery = replace(delivery, event="destroy", path=sent.path)
     else:
-        return Verdict("superseded", delivery)
-    wanted = wanted and (not shared.events or delivery.event in shared.events)
-    return Verdict("deliver" if wanted else "filtered", delivery)
+        return Verdict("superseded", delivery, UNKNOWN)
+    if not reason and shared.events and delivery.event not in shared.events:
+        reason = f"{LABELS['events']} doesn't include {delivery.event}."
+    return Verdict("filtered" if reason else "deliver", delivery, reason)
 
 
 def passes(scene: Scene, shared: Shared) -> bool:
     """Whether a scene passes all filters, whatever the event."""
-    return all(allows(scene, shared) for allows in FILTERS.values())
+    return not excluded(scene, shared)
+
+
+def excluded(scene: Scene, shared: Shared) -> str:
+    """Why a scene doesn't pass the filters, in a sentence; "" if it passes all, whatever the event."""
+    for key, one in FILTERS.items():
+        if not one.passes(scene, shared):
+            return one.why(scene, shared).replace("{label}", LABELS[key])
+    return ""
 
 
 def _path_passes(path: str, shared: Shared) -> bool:
@@ -75,3 +115,7 @@ def _path_passes(path: str, shared: Shared) -> bool:
 
 def _tags(scene: Scene) -> set[str]:
     return {tag.name.casefold() for tag in scene.tags}
+
+
+def _skipped(scene: Scene, shared: Shared) -> str:
+    return next(f'"{tag.name}"' for tag in scene.tags if tag.name.casefold() in shared.skip_tags)

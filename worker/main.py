@@ -162,7 +162,7 @@ class Worker:
         if self._due("attend", ATTEND_SECONDS):
             runtime.attend()
         if self._due("tidy", TIDY_SECONDS):
-            runtime.queue.tidy()
+            runtime.tidy()
         if runtime.dispatcher.poller.knows_settings and self._due("purge", PURGE_SECONDS):
             self._beat()  # the clock may have jumped since the last one
             if self._age() >= self._purge_from:

@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, ledger, marks, migrate, repair, replaced, store, transfer
+from stash_courier.queue import control, files, ledger, marks, migrate, receipts, repair, replaced, store, transfer
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import VERSION, process
@@ -146,6 +146,15 @@ class Runtime:
             self.dispatcher.registry.leave()
             self._notices.update()
             self._messages.update()
+
+    def tidy(self) -> None:
+        """Deletes receipts and counts that are too old or too many, and gives space back to the file system."""
+        conn, now = self.queue.connection, time.time()
+        while rows := receipts.surplus(conn, now):
+            with self.queue.transaction():
+                receipts.delete(conn, rows)
+        receipts.drop_counts(conn, now)
+        self.queue.tidy()
 
     def take_spool(self) -> None:
         """Takes in what hooks could not put into the queue. A file is removed when its event is in the queue."""

@@ -80,11 +80,13 @@ ROWS = [
         run_syscalls,
         [
             [  # the delivery is removed before its dead letter exists
-                Mutation("queue/transfer.py", "    dead_letter = dlq.add(job, error, retries, title=title)\n", ""),
+                Mutation(
+                    "queue/transfer.py", "    dead_letter = dlq.add(job, error, _retries(job), title=title)\n", ""
+                ),
                 Mutation(
                     "queue/transfer.py",
-                    "        queue.remove(row_id_of(job))\n    return dead_letter\n",
-                    "        queue.remove(row_id_of(job))\n    return dlq.add(job, error, 0, title=title)\n",
+                    "    return dead_letter\n\n\ndef bury_waiting",
+                    "    return dlq.add(job, error, 0, title=title)\n\n\ndef bury_waiting",
                 ),
             ]
         ],

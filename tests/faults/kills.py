@@ -107,7 +107,7 @@ ROWS = [
                 Mutation(
                     "worker/delivery/dispatcher.py",
                     "ended: list[Ended] = []\n",
-                    "self._completer.settle([(d, None, 'superseded') for d in deliveries]); ended = []\n",
+                    "self._completer.settle([(d, None, 'superseded', '') for d in deliveries]); ended = []\n",
                 )
             ],
         ],

@@ -35,7 +35,8 @@ from tests.support.press import states
 
 SAMPLES = ROOT / "tests" / "samples"
 DATABASES = (files.QUEUE_DB, files.DLQ_DB)
-EARLIER = (1, 2, 3, 4)  # schema versions of both files in one earlier plugin
+EARLIER = (1, 2, 3, 4, 5)  # schema versions of queue.db; in one plugin dlq.db had the same, or
+LAST_DLQ = 4  # the last
 NEWEST = {name: len(steps) + 1 for name, steps in migrate.STEPS.items()}
 REMOVED = "webhook:removed.example"
 FACTS = {"path": "", "oshash": "", "checksum": ""}  # a delivery's data, as JSON
@@ -92,7 +93,7 @@ class Old:
         seq = int((now - 3600) * 1e6)
         with closing(_new(data / files.QUEUE_DB, self.version)) as conn:
             self._fill_queue(conn, now, seq)
-        with closing(_new(data / files.DLQ_DB, self.version)) as conn:
+        with closing(_new(data / files.DLQ_DB, min(self.version, LAST_DLQ))) as conn:
             _insert(conn, "dead_letters", self._dead_letters(now, seq))
         if self.version == 2:
             with closing(sqlite3.connect(data / migrate.COVERS_DB)) as conn, conn:
@@ -121,7 +122,7 @@ class Old:
                     "seq": seq,
                     "path": f"/media/{scene}.mp4",
                     "outcome": outcome,
-                    **({"cover": self.covers.get(scene)} if self.version > 2 else {}),
+                    **self._record(scene),
                 }
                 for kind, outcome in outcomes.items()
                 for scene in self.scenes(kind)
@@ -130,6 +131,13 @@ class Old:
         removed = {"state": "well", "removed_at": now - 31 * 86_400.0}
         conn.execute("INSERT INTO destinations VALUES (?, ?)", (REMOVED, json.dumps(removed)))
         conn.execute("INSERT INTO control VALUES ('paused', ?)", (json.dumps(now - 60),))
+
+    def _record(self, scene: int) -> dict[str, object]:
+        """What the ledger's row has of the cover."""
+        cover = self.covers.get(scene)
+        if self.version < 5:
+            return {"cover": cover} if self.version > 2 else {}
+        return {"record": Record(cover=cover.hex()).encode() if cover else None}
 
     def _deliveries(self, now: float, seq: int) -> Iterator[dict[str, object]]:
         past = {"at": now - 60, "failure": "busy", "message": "HTTP status 503", "status": 503, "answer": ""}
@@ -225,7 +233,7 @@ def _insert(conn: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, ob
 
 
 def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of both files by table, without what later versions changed: records, notes, groups, priority."""
+    """Every row of both files by table, without what later versions changed: records, notes, receipts, groups."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name in DATABASES:
         with closing(sqlite3.connect(data / name)) as conn:
@@ -236,6 +244,8 @@ def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
         found["totals"] = conn.execute(totals).fetchall()
     found["dead_letters"] = [row[:18] for row in found["dead_letters"]]
     deliveries = [(*row[:11], row[11] > 0, *row[12:]) for row in found["ack_queue_deliveries"]]
+    for table in ("receipts", "delivered"):
+        found.pop(table, None)
     return {**found, "ack_queue_deliveries": deliveries, "sent": [row[:7] for row in found["sent"]]}
 
 
@@ -473,7 +483,7 @@ def _newer_plugin(target: Path) -> Path:
     """A later version of this plugin, whose files have the next schema version."""
     root = copy_checkout(target)
     for name, module, step in (
-        (files.QUEUE_DB, "schema", "QUEUE_5_RECORDS)"),
+        (files.QUEUE_DB, "schema", "QUEUE_6_RECEIPTS)"),
         (files.DLQ_DB, "dlq_statements", "DLQ_4_UNREPORTED)"),
     ):
         number = NEWEST[name]

@@ -323,5 +323,5 @@ def test_a_damaged_dead_letter_file_keeps_the_delivery(tmp_path: Path) -> None:
     with opened(tmp_path) as both:
         (delivery,) = both.queue.in_flight()
         with pytest.raises(sqlite3.DatabaseError, match="not a database"):
-            transfer.bury(both.queue, both.dlq, delivery, ERROR)
+            transfer.bury(both.queue, both.dlq, delivery, ERROR, now=START)
         assert both.queue.in_flight() == [delivery]

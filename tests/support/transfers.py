@@ -52,7 +52,7 @@ class Open:
     def bury(self) -> None:
         """Claims everything that waits and buries it."""
         for delivery in self.claim():
-            transfer.bury(self.queue, self.dlq, replace(delivery, history=(FAILED,)), ERROR)
+            transfer.bury(self.queue, self.dlq, replace(delivery, history=(FAILED,)), ERROR, now=START)
 
     def dead_letters(self) -> list[tuple[str, int]]:
         """State and seq of the scene's dead letter, if there is one."""
@@ -197,7 +197,7 @@ def do_bury(folder: Path) -> None:
     """Buries what is in flight."""
     with opened(folder) as both:
         for delivery in both.queue.in_flight():
-            transfer.bury(both.queue, both.dlq, delivery, ERROR)
+            transfer.bury(both.queue, both.dlq, delivery, ERROR, now=START)
 
 
 def do_redrive(folder: Path) -> None:

@@ -24,7 +24,7 @@ def test_each_button_of_the_manifest_is_a_mode() -> None:
         "send_existing",
         "send_skipped",
         *(m for m in tasks.MODES if "connection" in m),
-        *(m for m, mode in tasks.MODES.items() if mode.module.startswith("views.")),
+        *(name for name, mode in tasks.MODES.items() if mode.module.startswith("views.")),
     }
     assert buttons == set(tasks.MODES) - for_programs
 

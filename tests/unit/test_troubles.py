@@ -162,7 +162,7 @@ def test_a_dead_letter_of_a_message_joins_what_waits(tmp_path: Path) -> None:
         with queue.transaction():
             queue.notify(DEST, troubles.slot(), letters(a=1), START)
         (job,) = claim(queue, 9, START)
-        transfer.bury(queue, dlq, job, RuntimeError("refused"))
+        transfer.bury(queue, dlq, job, RuntimeError("refused"), now=1.0)
         with queue.transaction():
             queue.notify(DEST, troubles.slot(), letters(a=2), START)
         assert dlq.ask() == 1

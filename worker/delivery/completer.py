@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Literal, NamedTuple
 
-from stash_courier.queue import control, ledger, transfer, troubles
+from stash_courier.queue import control, ledger, receipts, transfer, troubles
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene, row_id_of
 from stash_courier.queue.ledger import Sent
+from stash_courier.queue.receipts import Receipt
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.outcomes import named, receipt_of, receipt_without_sending
 from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.destinations import Delivered
@@ -32,10 +35,17 @@ DEADLY = 3  # deaths of the worker that make a delivery a dead letter
 log = logging.getLogger(__name__)
 
 End = Literal["sent", "filtered", "absent", "superseded"]
-Ended = tuple[Delivery, Scene | None, End]  # None: Stash doesn't have the scene, or for a destroy
+# None: Stash doesn't have the scene, or for a destroy. At last why, in a sentence.
+Ended = tuple[Delivery, Scene | None, End, str]
 
-# What is to become a dead letter, why, and its scene's title or what a message about trouble says.
-_Burial = tuple[Delivery | CorruptRow, BaseException, str]
+
+class _Burial(NamedTuple):
+    """What is to become a dead letter, and why."""
+
+    job: Delivery | CorruptRow
+    cause: BaseException
+    title: str = ""  # the scene's, or what a message about trouble says
+    path: str = ""  # the scene's
 
 
 class _Found(NamedTuple):
@@ -86,7 +96,8 @@ class Completer:
                 name = outcome.delivery.destination
                 before = healths.get(name, outcome.pool.health)
                 if outcome.error is None:
-                    self._end(outcome.delivery, outcome.scene, outcome.done.outcome, outcome.done)
+                    receipt = receipt_of(outcome, now)
+                    self._end(outcome.delivery, outcome.scene, outcome.done.outcome, receipt, outcome.done)
                     (delivered if outcome.done.outcome == "sent" else found.skipped).append(outcome.delivery)
                     health = self._succeeded(outcome, before, now)
                 else:
@@ -98,6 +109,7 @@ class Completer:
             if scenes := [delivery for delivery in delivered if delivery.event != troubles.NOTICE]:
                 last = {"at": now, "destination": scenes[-1].destination, "scene_id": scenes[-1].scene_id}
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
+                receipts.count(self._queue.connection, Counter(one.destination for one in scenes), now)
         for name, health in healths.items():
             self._registry.pools[name].health = health
         for outcome in outcomes:
@@ -125,7 +137,7 @@ class Completer:
         self._dlq.recall(name, scenes, since)
         for unwritten in (burials, self._burials):
             for burial in [*unwritten]:
-                job = burial[0]
+                job = burial.job
                 if isinstance(job, Delivery) and job.destination == name and job.scene_id in scenes:
                     unwritten.remove(burial)
                     tried = max(job.counted_attempts - scenes.count(job.scene_id), 0)
@@ -133,10 +145,19 @@ class Completer:
                         replace(job, counted_attempts=tried, history=job.history[:-1]), now, job.history[-1]
                     )
 
-    def _end(self, delivery: Delivery, scene: Scene | None, how: End, done: Delivered = NOTHING) -> None:
-        """Removes a delivery, and notes in the ledger what its destination got."""
+    def _end(
+        self,
+        delivery: Delivery,
+        scene: Scene | None,
+        how: End,
+        receipt: Receipt | None,
+        done: Delivered = NOTHING,
+    ) -> None:
+        """Removes a delivery, with what its destination got for the ledger, and what became of it for people."""
         conn, name = self._queue.connection, delivery.destination
         self._queue.done(delivery)
+        if receipt is not None:
+            receipts.write(conn, receipt)
         if scene is None:
             ledger.forget(conn, name, delivery.scene_id)
         elif how != "superseded":
@@ -157,14 +178,15 @@ class Completer:
         what = troubles.subject(delivery.scene_id), delivery.event, delivery.destination
         if decision.skip:
             log.info("%s (%s) to %s is skipped: not on the server", *what)
-            self._end(delivery, scene, "absent", Delivered(error.record, error.notes))
+            receipt = receipts.of(delivery, "absent", now, named(scene), reason=error.message)
+            self._end(delivery, scene, "absent", receipt, Delivered(error.record, error.notes))
             found.skipped.append(delivery)
             return health, took
         log.info("%s (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
-            title = scene.title_or_stem() if scene else troubles.summary(delivery.notice)
-            found.burials.append((buried, error, title))
+            names = named(scene) if scene else (troubles.summary(delivery.notice), "")
+            found.burials.append(_Burial(buried, error, *names))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
@@ -186,10 +208,11 @@ class Completer:
 
     def settle(self, ended: Sequence[Ended]) -> None:
         """Records deliveries that ended without being sent."""
+        now = self._clock()
         with self._queue.transaction():
-            for delivery, scene, how in ended:
-                self._end(delivery, scene, how)
-        self._update_dlq([delivery for delivery, _, _ in ended])
+            for delivery, scene, how, reason in ended:
+                self._end(delivery, scene, how, receipt_without_sending(delivery, scene, how, reason, now))
+        self._update_dlq([delivery for delivery, *_ in ended])
 
     def _update_dlq(self, ended: Iterable[Delivery]) -> None:
         """Writes dead letters, and resolves those of scenes that were delivered since."""
@@ -203,7 +226,7 @@ class Completer:
     @property
     def burying(self) -> set[int]:
         """Row ids of the deliveries whose dead letters wait to be written."""
-        return {row_id_of(job) for job, _, _ in self._burials}
+        return {row_id_of(burial.job) for burial in self._burials}
 
     def bury(self, burials: Iterable[_Burial] = ()) -> None:
         """Writes these dead letters and those that wait.
@@ -213,9 +236,11 @@ class Completer:
         """
         self._burials += burials
         while self._burials:
-            job, cause, title = self._burials[0]
+            job, cause, title, path = self._burials[0]
             try:
-                dead_letter = transfer.bury(self._queue, self._dlq, job, cause, title=title)
+                dead_letter = transfer.bury(
+                    self._queue, self._dlq, job, cause, now=self._clock(), title=title, path=path
+                )
             except sqlite3.OperationalError as error:
                 log.error("dead letters can't be written now (%s): the deliveries stay in the queue", error)
                 return
@@ -229,15 +254,15 @@ class Completer:
         """Buries rows that can't be decoded and deliveries that kill the worker; returns the others."""
         deliveries = [job for job in claimed if isinstance(job, Delivery)]
         error = DeadlyDeliveryError(DeadlyDeliveryError.__doc__)
-        self.bury((delivery, error, "") for delivery in deliveries if delivery.deaths >= DEADLY)
+        self.bury(_Burial(delivery, error) for delivery in deliveries if delivery.deaths >= DEADLY)
         self.bury_corrupt(claimed)
         return [delivery for delivery in deliveries if delivery.deaths < DEADLY]
 
     def bury_corrupt(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries rows that can't be decoded."""
-        self.bury((row, ValueError(row.reason), "") for row in claimed if isinstance(row, CorruptRow))
+        self.bury(_Burial(row, ValueError(row.reason)) for row in claimed if isinstance(row, CorruptRow))
 
     def bury_removed(self, claimed: Iterable[Delivery | CorruptRow]) -> None:
         """Buries what waited for a destination that was removed long ago."""
         error = RemovedDestinationError(RemovedDestinationError.__doc__)
-        self.bury((job, error, "") for job in claimed)
+        self.bury(_Burial(job, error) for job in claimed)

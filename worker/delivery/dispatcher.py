@@ -261,7 +261,7 @@ class Dispatcher:
                 record = sent.record if sent and sent.record else b""
                 ready.setdefault(pool.destination.id, []).append(Job(verdict.delivery, scene, record, probe))
             else:
-                ended.append((delivery, scene, verdict.kind))
+                ended.append((delivery, scene, verdict.kind, verdict.reason))
         if late:
             self._put_back(late)
         if ended:

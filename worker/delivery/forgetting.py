@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from stash_courier.queue import control, ledger, transfer
+from stash_courier.queue import control, ledger, receipts, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.registry import Registry
@@ -61,6 +61,7 @@ class Forgetting:
         if self._queue.holds(name):
             return  # there is more, or a request is still running
         ledger.delete(self._conn, name)
+        receipts.forget(self._conn, name)
         with self._queue.transaction():
             self._registry.forget(name)
             self._end(name)

@@ -50,6 +50,7 @@ class Outcome:
     probe: bool
     error: DeliveryFailed | None  # None: the destination did what ``done`` says
     done: Delivered = field(default_factory=Delivered)
+    digest: bool = False  # it was sent in one message with others
 
     @property
     def stops(self) -> bool:
@@ -282,7 +283,7 @@ class Pool:
             digest = partial(self.destination.deliver_digest, [(job.delivery, job.scene) for job in jobs])
             _, error = _tried(digest)
             if error is None or CLASSES[error.failure].delivery != "bury":
-                yield from (Outcome(self, job.delivery, job.scene, job.probe, error) for job in jobs)
+                yield from (Outcome(self, job.delivery, job.scene, job.probe, error, digest=True) for job in jobs)
                 taken = [(job, batch) for job, batch in taken if job.delivery.event == NOTICE]
         yield from (self._attempt(slot, job, batch) for job, batch in taken)
 

@@ -1,0 +1,320 @@
+"""What happened to each scene: its last outcome at each connection, its receipt, and sending it once more.
+
+``outcomes``, ``receipt`` and ``first_delivery`` only read queue.db, and dlq.db where a row is a dead letter.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from stash_courier.plugin.text import outcomes as sentences
+from stash_courier.plugin.text.words import flat, sentence, unreadable
+from stash_courier.queue import codec, control, files, ledger, live, receipts, store
+from stash_courier.queue.live import Live
+from stash_courier.queue.receipts import Receipt
+from stash_courier.worker.delivery import breaker
+
+if TYPE_CHECKING:
+    from stash_courier.plugin.arguments import Arguments
+    from stash_courier.plugin.context import Context
+    from stash_courier.queue.dlq import DeadLetterQueue
+
+PAGE_ROWS = 50
+LIVE_ROWS = 20  # deliveries on their way that come first where nothing is searched
+BUSY_SECONDS = 2.0
+NO_CONNECTION = "There is no connection {name!r}. Reload the page."
+
+Row = dict[str, Any]
+View = Callable[["Context", "Arguments"], Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a scene at a connection, in an answer."""
+
+    scene_id: int
+    destination: str  # the connection's id
+    at: float  # wall time of the outcome; of one on its way that of the last attempt, else of the edit
+    outcome: str  # one of receipts.CODES, or live.State
+    text: str
+    title: str = ""
+    path: str = ""
+    event: str = ""  # "" if it isn't known
+    event_at: float | None = None  # wall time of the edit
+    live: bool = False  # it is on its way
+    has_receipt: bool = False
+    dead_letter: int | None = None
+
+
+class _Problem(Exception):
+    """What is wrong and what to do, in a sentence."""
+
+
+def _answers(view: View) -> View:
+    """Has expected failures answered as a problem: an error would leave a line in Stash's log at each call."""
+
+    @wraps(view)
+    def answer(context: Context, arguments: Arguments) -> Row:
+        try:
+            return view(context, arguments)
+        except _Problem as problem:
+            return {"problem": str(problem)}
+        except store.QueueUnavailable as error:
+            return {"problem": sentence(str(error))}
+        except sqlite3.Error as error:
+            return {"problem": unreadable(f"{files.QUEUE_DB} in {context.folder}", error)}
+
+    return answer
+
+
+@_answers
+def outcomes(context: Context, arguments: Arguments) -> Row:
+    """The last outcome of each scene and connection, newest first: all, or those that a text finds.
+
+    With a scene's id, that scene's come first, also from connections that have no receipt of it.
+    """
+    text, page = (arguments.text or "").strip(), arguments.page or 1
+    if page < 1:
+        raise _Problem("There is no such page.")
+    scene_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    with _opened(context) as shown:
+        if shown is None:
+            return {"page": page, "more": False, "rows": []}
+        only = arguments.connection
+        found = receipts.page(
+            shown.conn,
+            PAGE_ROWS + 1,
+            (page - 1) * PAGE_ROWS,
+            search=text,
+            destination=only,
+            without=scene_id,
+        )
+        listed = found[:PAGE_ROWS]
+        rows: list[Row] = []
+        if page == 1 and scene_id is not None:
+            rows = [row for name in shown.names_of(only) if (row := shown.outcome(scene_id, name)) is not None]
+            rows.sort(key=lambda row: (row["live"], row["at"]), reverse=True)
+        elif page == 1 and not text:
+            rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
+        there = {(row["scene_id"], row["destination"]) for row in rows}
+        for one in listed:
+            if (one.scene_id, one.destination) not in there:
+                rows.append(shown.of_receipt(one))
+        return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
+
+
+@_answers
+def receipt(context: Context, arguments: Arguments) -> Row:
+    """One outcome, with what the delivery changed there and what it left alone."""
+    scene_id, name = _named(arguments)
+    with _opened(context) as shown:
+        row = None if shown is None else shown.outcome(scene_id, name)
+        if shown is None or row is None:
+            raise _Problem(f"Nothing is recorded of scene {scene_id} and this connection.")
+        found = receipts.find(shown.conn, name, scene_id)
+        return {**row, **_detail(found)}
+
+
+@_answers
+def send_scene(context: Context, arguments: Arguments) -> Row:
+    """Queues one scene for one connection, as an edit."""
+    scene_id, name = _named(arguments)
+    _check_connection(context, name)
+    _check_scene(context, scene_id)
+    at = time.time()
+    event = {"scene": scene_id, "event": "update", "changed": [], "at": at, "to": [name]}
+    store.put(str(context.folder), store.encode(event), at)
+    context.start_work()
+    return {"queued": True}
+
+
+@_answers
+def first_delivery(context: Context, arguments: Arguments) -> Row:
+    """How far the newest edit since a moment has come on its way to one connection."""
+    name, since = arguments.connection, arguments.since
+    if name is None or since is None:
+        raise _Problem("first_delivery needs connection and since.")
+    nothing: Row = {"state": "nothing", "scene": None, "outcome": None, "text": "", "seconds": None, "link": ""}
+    with _opened(context) as shown:
+        if shown is None:
+            return nothing
+        waiting = live.edited_since(shown.conn, name, since, shown.now)
+        done = receipts.of_edit(shown.conn, name, since)
+        if done is not None and (waiting is None or waiting.delivery.at < done.event_at):
+            row = shown.of_receipt(done, alone=True)
+            known = {"outcome": row["outcome"], "text": row["text"], "seconds": done.seconds}
+            scene = {"id": done.scene_id, "title": done.title}
+            return {**nothing, "state": "done", "scene": scene, **known, "link": done.detail.link}
+        if waiting is not None:
+            row = shown.live(waiting)
+            state = "sending" if waiting.state == "sending" else "arrived"
+            scene = {"id": waiting.delivery.scene_id, "title": row["title"]}
+            return {**nothing, "state": state, "scene": scene, "outcome": row["outcome"], "text": row["text"]}
+        arrived = live.arrived(shown.conn, name, since)
+        return (
+            nothing if arrived is None else {**nothing, "state": "arrived", "scene": {"id": arrived, "title": ""}}
+        )
+
+
+def _named(arguments: Arguments) -> tuple[int, str]:
+    if arguments.scene is None or arguments.connection is None:
+        raise _Problem("This needs scene and connection.")
+    return arguments.scene, arguments.connection
+
+
+def _check_connection(context: Context, name: str) -> None:
+    """Raises _Problem unless a connection takes scenes."""
+    entry = context.store.read().find(name)
+    if entry is None:  # perhaps of the quick start: then the worker knows it
+        with _opened(context) as shown:
+            if shown is None or name not in shown.states or shown.states[name].get("removed_at"):
+                raise _Problem(NO_CONNECTION.format(name=flat(name)))
+    elif entry.state not in {"on", "paused"}:
+        raise _Problem(f"{entry.name} is switched off or deleted. Switch it on first.")
+
+
+def _check_scene(context: Context, scene_id: int) -> None:
+    """Raises _Problem unless Stash has a scene."""
+    from stash_courier.worker.stash.client import StashUnavailable  # noqa: PLC0415  # it imports requests
+
+    try:
+        there = context.stash.titles({scene_id})
+    except StashUnavailable as error:
+        raise _Problem(
+            f"Stash can't be asked for this scene. {sentence(str(error))} Nothing was queued."
+        ) from error
+    if scene_id not in there:
+        raise _Problem(f"Stash has no scene {scene_id}. Nothing was queued.")
+
+
+def _detail(found: Receipt | None) -> Row:
+    if found is None:
+        return {"changes": [], "left": [], "link": "", "changed": [], "seconds": None}
+    detail = found.detail
+    changes = [{"field": field, "before": before, "after": after} for field, before, after in detail.changes]
+    left = {"left": [*detail.left], "link": detail.link}
+    return {"changes": changes, **left, "changed": [*found.changed], "seconds": found.seconds}
+
+
+@contextmanager
+def _opened(context: Context) -> Iterator[_Shown | None]:
+    """The queue; None if there is none yet."""
+    if not (context.folder / files.QUEUE_DB).exists():
+        yield None
+        return
+    with ExitStack() as opened:
+        yield _Shown(context, opened)
+
+
+class _Shown:
+    """Rows of queue.db as the page shows them."""
+
+    def __init__(self, context: Context, opened: ExitStack) -> None:
+        conn, gate = store.open_queue(str(context.folder), BUSY_SECONDS, patient=True)
+        opened.callback(os.close, gate)
+        opened.callback(conn.close)
+        conn.text_factory = codec.readable
+        self.conn = conn
+        self.now = time.time()
+        self.states = control.states(conn)
+        self._context = context
+        self._entries = {entry.id: entry for entry in context.store.read().entries}
+        self._opened = opened
+        self._dead_letters: DeadLetterQueue | None = None
+
+    def names_of(self, only: str | None) -> list[str]:
+        """The ids of one connection, or of all that may have something."""
+        return [only] if only is not None else [*dict.fromkeys((*self._entries, *self.states))]
+
+    def outcome(self, scene_id: int, name: str) -> Row | None:
+        """What is known of a scene and a connection; None if nothing is."""
+        found = receipts.find(self.conn, name, scene_id)
+        if found is not None:
+            return self.of_receipt(found)
+        if (waiting := live.find(self.conn, name, scene_id, self.now)) is not None:
+            return self.live(waiting)
+        sent = ledger.find(self.conn, name, scene_id)
+        if sent is None:
+            return None
+        code, text = sentences.from_ledger(sent, self.now)
+        return self._row(Outcome(scene_id, name, sent.fetched_at, code, text, path=sent.path))
+
+    def of_receipt(self, found: Receipt, *, alone: bool = False) -> Row:
+        """A receipt, or the delivery that is on its way since, unless it is wanted ``alone``."""
+        waiting = None if alone else live.find(self.conn, found.destination, found.scene_id, self.now)
+        if waiting is not None:
+            return self.live(waiting, found)
+        dead_letter = self._dead_letter(found) if found.outcome == "dead" else None
+        text = sentences.recorded(found, dead_letter=dead_letter)
+        return self._row(
+            Outcome(
+                *(found.scene_id, found.destination, found.at, found.outcome, text),
+                title=found.title,
+                path=found.path,
+                event=found.event,
+                event_at=found.event_at,
+                has_receipt=True,
+                dead_letter=dead_letter,
+            )
+        )
+
+    def live(self, one: Live, found: Receipt | None = None) -> Row:
+        """A delivery on its way; ``found`` is the receipt of the scene's last one."""
+        job = one.delivery
+        found = found or receipts.find(self.conn, job.destination, job.scene_id)
+        path = found.path if found else job.path
+        if not path and (sent := ledger.find(self.conn, job.destination, job.scene_id)) is not None:
+            path = sent.path
+        return self._row(
+            Outcome(
+                *(job.scene_id, job.destination, one.at, one.state),
+                sentences.live(one, self._hold(job.destination)),
+                title=found.title if found else "",
+                path=path,
+                event=job.event,
+                event_at=job.at,
+                live=True,
+                has_receipt=found is not None,
+            )
+        )
+
+    def _row(self, outcome: Outcome) -> Row:
+        return {**asdict(outcome), "name": self._name(outcome.destination)}
+
+    def _name(self, name: str) -> str:
+        return self._entries[name].name if name in self._entries else name
+
+    def _hold(self, name: str) -> str:
+        """Why nothing is sent to a connection now, in a sentence; "" if it is."""
+        entry, health = self._entries.get(name), breaker.from_json(self.states.get(name, {}))
+        if control.get(self.conn, control.PAUSED) is not None:
+            return "Deliveries are paused."
+        if control.get(self.conn, control.DISABLED):
+            return "Stash Courier is disabled in Stash."
+        if entry is not None and entry.state != "on":
+            return "This connection is paused." if entry.state == "paused" else "This connection is switched off."
+        if health.removed_at:
+            return "This connection was removed."
+        if health.state != "well":
+            return sentence(health.reason)
+        if health.retry_at > self.now:
+            return "The destination asked to get nothing for a while."
+        away = control.get(self.conn, control.STASH)
+        return f"Stash can't be asked for the scene. {sentence(away['reason'])}" if away else ""
+
+    def _dead_letter(self, found: Receipt) -> int | None:
+        """The id of a scene's dead letter if it is still one."""
+        if self._dead_letters is None:
+            self._dead_letters = self._opened.enter_context(self._context.dead_letters())
+        try:
+            known = self._dead_letters.find(found.destination, found.scene_id)
+        except (store.QueueUnavailable, sqlite3.Error):
+            return None
+        return known[0] if known is not None and known[1] in {"dead", "asked"} else None

@@ -1,0 +1,95 @@
+"""Deliveries on their way, as people see them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stash_courier.queue import codec
+from stash_courier.queue import statements as sql
+from stash_courier.queue.failures import Failure
+from stash_courier.queue.jobs import EDIT, PRIORITIES, Delivery, SceneEvent
+
+INBOX_ROWS = 200  # of the newest events, in which an edit is searched
+
+# settling: it waits for more edits · not_there_yet: for the media server to have the item · retrying: after a
+# failure · waiting: for its turn, or for the destination
+State = Literal["waiting", "settling", "sending", "retrying", "not_there_yet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A delivery that waits or is being sent."""
+
+    delivery: Delivery
+    state: State
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The scene and the destination."""
+        return self.delivery.scene_id, self.delivery.destination
+
+    @property
+    def error(self) -> str:
+        """Why the last attempt failed; "" if there was none."""
+        return self.delivery.history[-1].message if self.delivery.history else ""
+
+    @property
+    def at(self) -> float:
+        """Wall time of the last attempt, else of the first event that it covers."""
+        return self.delivery.history[-1].at if self.delivery.history else self.delivery.at
+
+
+def find(conn: sqlite3.Connection, destination: str, scene_id: int, now: float) -> Live | None:
+    """A scene's delivery to a destination; None if there is none."""
+    return _live(conn.execute(sql.LIVE_FIND, (destination, scene_id)).fetchone(), now)
+
+
+def some(conn: sqlite3.Connection, destinations: Collection[str], now: float, limit: int) -> list[Live]:
+    """At most ``limit`` deliveries that are in flight or wait for a due time, the latest first.
+
+    The cost doesn't grow with the number of deliveries.
+    """
+    rows = conn.execute(sql.LIVE_IN_FLIGHT, (limit,)).fetchall()
+    for name in destinations:
+        for priority in PRIORITIES:
+            values = {"destination": name, "priority": priority, "now": now, "limit": limit}
+            rows += conn.execute(sql.LIVE_LATER, values).fetchall()
+    found = [
+        one for row in rows if (one := _live(row, now)) is not None and one.delivery.destination in destinations
+    ]
+    return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
+
+
+def edited_since(conn: sqlite3.Connection, destination: str, since: float, now: float) -> Live | None:
+    """A delivery to a destination that covers only edits since a wall time."""
+    row = conn.execute(sql.LIVE_EDITED, {"destination": destination, "since": since}).fetchone()
+    return None if row is None else _live(conn.execute(sql.LIVE_ROW, row).fetchone(), now)
+
+
+def arrived(conn: sqlite3.Connection, destination: str, since: float) -> int | None:
+    """The scene of the newest edit since a wall time that isn't routed yet and may go to a destination."""
+    for row in conn.execute(sql.INBOX_LATEST, (INBOX_ROWS,)):
+        event = codec.event(*row)
+        if not isinstance(event, SceneEvent) or event.at < since or event.priority != EDIT:
+            continue
+        if not event.to or destination in event.to:
+            return event.scene_id
+    return None
+
+
+def _live(row: Sequence[Any] | None, now: float) -> Live | None:
+    job = None if row is None else codec.delivery(row[:-1])
+    if row is None or not isinstance(job, Delivery) or job.scene_id <= 0:
+        return None
+    return Live(job, "sending" if row[-1] == 2 else _state(job, now))
+
+
+def _state(job: Delivery, now: float) -> State:
+    if job.not_found and job.history and job.history[-1].failure == Failure.NOT_THERE_YET:
+        return "not_there_yet"
+    if job.attempts:
+        return "retrying"
+    return "settling" if job.due > now else "waiting"
