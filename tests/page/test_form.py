@@ -47,7 +47,9 @@ def test_an_error_below_advanced_is_shown(tab: Visit) -> None:
     press(tab, "Save")
     expect(field(tab, "Attempts")).to_be_focused()
     expect(field(tab, "Attempts")).to_have_value("many")
-    expect(field(tab, "Attempts")).to_have_accessible_description(re.compile("must be a whole number from 1 to 100"))
+    expect(field(tab, "Attempts")).to_have_accessible_description(
+        re.compile("must be a whole number from 1 to 100")
+    )
 
 
 def test_a_stored_secret_never_reaches_the_browser(courier: Courier, tab: Visit) -> None:
@@ -91,7 +93,7 @@ def test_a_secret_can_be_removed(courier: Courier, tab: Visit) -> None:
 
 
 def test_a_conflict_keeps_what_was_typed(courier: Courier, tab: Visit) -> None:
-    """Somebody else saves the same connection meanwhile: nothing is overwritten unseen, and nothing typed is lost."""
+    """Somebody else saves the same connection: nothing is overwritten unseen, and nothing typed is lost."""
     courier.connect(JELLYFIN)
     tab.open(f"{PATH}?edit=living")
     tab.page.get_by_text("Advanced", exact=True).click()
@@ -142,7 +144,9 @@ def test_a_reload_keeps_what_was_typed_but_no_secret(tab: Visit) -> None:
     field(tab, "Address").fill("http://127.0.0.1:1")
     field(tab, "API key").fill(KEY)
     tab.page.reload()
-    expect(tab.page.get_by_text("What you typed before is still here, without keys and passwords.")).to_be_visible()
+    expect(
+        tab.page.get_by_text("What you typed before is still here, without keys and passwords.")
+    ).to_be_visible()
     expect(field(tab, "Address")).to_have_value("http://127.0.0.1:1")
     expect(field(tab, "API key")).to_have_value("")
     press(tab, "Discard it")
@@ -238,7 +242,5 @@ def test_a_connection_from_the_settings_is_edited_too(courier: Courier, tab: Vis
 def change(courier: Courier, **changes: object) -> None:
     """Somebody else changes the first connection."""
     revision = courier.stash.operation({"mode": "connections"})["revision"]
-    saved = courier.stash.operation(
-        {"mode": "save_connection", "id": "living", "revision": revision, **changes}
-    )
+    saved = courier.stash.operation({"mode": "save_connection", "id": "living", "revision": revision, **changes})
     assert saved["saved"], saved

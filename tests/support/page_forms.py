@@ -16,7 +16,9 @@ from tests.support.page import PATH, Visit
 def field(tab: Visit, label: str) -> Locator:
     """The input with this label, in the form of a connection."""
     exactly = re.compile(rf"^{re.escape(label)}( \(required\))?$")
-    return tab.page.locator("input, textarea, select").and_(tab.page.locator(".courier-form").get_by_label(exactly))
+    return tab.page.locator("input, textarea, select").and_(
+        tab.page.locator(".courier-form").get_by_label(exactly)
+    )
 
 
 def press(tab: Visit, name: str, *, exact: bool = True) -> None:
@@ -49,7 +51,9 @@ class Answers:
 
     def __init__(self, page: Page) -> None:
         self._requests: list[Request] = []
-        page.on("requestfinished", lambda one: self._requests.append(one) if one.url.endswith("/graphql") else None)
+        page.on(
+            "requestfinished", lambda one: self._requests.append(one) if one.url.endswith("/graphql") else None
+        )
 
     def contain(self, secret: str) -> bool:
         """Whether one of them contains a secret."""

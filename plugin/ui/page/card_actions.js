@@ -111,11 +111,7 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
             )
           : null,
         report
-          ? h(
-              Item,
-              { as: "button", type: "button", className: "text-white", onClick: report },
-              "Library report",
-            )
+          ? h(Item, { as: "button", type: "button", className: "text-white", onClick: report }, "Library report")
           : null,
         card.implicit || ending
           ? null

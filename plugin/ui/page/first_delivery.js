@@ -6,17 +6,18 @@ import { React, Router, h } from "./stash.js";
 import { duration } from "./words.js";
 
 const EVERY = 2; // seconds
+const DELIVERED = new Set(["delivered", "deleted", "digest"]); // outcomes with which something was sent
 
 /**
  * @param {{connection: string, since: number, on: boolean}} props
  *   `since`: when it was saved, unix seconds of the server; `on`: whether it sends anything
  */
 export const FirstDelivery = ({ connection, since, on }) => {
-  const done = React.useRef(/** @type {any} */ (null)); // the last answer, after which nothing changes
+  const done = React.useRef(/** @type {any} */ (null)); // the answer that it was delivered, after which nothing is asked
   const { data, failure, refresh } = usePolling(
     async (signal) => {
       const answer = done.current ?? (await call("first_delivery", { connection, since }, signal));
-      if (answer.state === "done") done.current = answer;
+      if (isDelivered(answer)) done.current = answer;
       return answer;
     },
     on ? EVERY : 0,
@@ -30,6 +31,9 @@ export const FirstDelivery = ({ connection, since, on }) => {
   );
 };
 
+/** @param {any} answer */
+const isDelivered = (answer) => answer.state === "done" && DELIVERED.has(answer.outcome);
+
 /** @param {{data: any}} props */
 const Progress = ({ data }) => {
   if (!data || data.state === "nothing") {
@@ -42,18 +46,17 @@ const Progress = ({ data }) => {
     );
   }
   const scene = data.scene
-    ? h(Router.Link, { to: `/scenes/${data.scene.id}`, target: "_blank" }, data.scene.title)
+    ? h(Router.Link, { to: `/scenes/${data.scene.id}`, target: "_blank" }, data.scene.title || `scene ${data.scene.id}`)
     : "a scene";
   if (data.state !== "done") {
     const doing = data.state === "arrived" ? "Your edit has arrived: " : "Sending: ";
     return h("span", null, doing, scene, data.text ? `. ${data.text}` : "…");
   }
-  const delivered = data.outcome === "delivered" || data.outcome === "same";
   const seconds = data.seconds === null ? "" : ` ${duration(data.seconds)} after your edit`;
   return h(
     "span",
     null,
-    delivered
+    isDelivered(data)
       ? h("strong", { className: "courier-ok" }, `Delivered${seconds}.`)
       : h("strong", { className: "courier-warn" }, data.text),
     " ",
