@@ -78,7 +78,8 @@ class Visit:
         self.ended: list[str] = []  # those of them whose answer has arrived
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
-        page.on("request", lambda request: self.modes.extend(_modes(request)))
+        self.astray: list[str] = []  # addresses that were asked for outside of the base
+        page.on("request", self._on_request)
         page.on("requestfinished", lambda request: self.ended.extend(_modes(request)))
 
     def open(self, path: str = PATH) -> None:
@@ -107,6 +108,11 @@ class Visit:
             for node in one["nodes"]
         ]
 
+    def _on_request(self, request: Request) -> None:
+        self.modes.extend(_modes(request))
+        if not request.url.startswith((f"{self.base}/", "data:", "blob:")):
+            self.astray.append(request.url)
+
 
 def _modes(request: Request) -> list[str]:
     """The mode of the plugin that a request runs, if it does."""
@@ -119,7 +125,7 @@ def _modes(request: Request) -> list[str]:
 
 @contextmanager
 def visit(browser: Browser, courier: Courier, *, prefix: str = "", width: int = 1280) -> Iterator[Visit]:
-    """A tab of its own session. Fails at its end if an exception reached the page.
+    """A tab of its own session. Fails at its end if an exception reached the page, or a request left Stash's path.
 
     Args:
         prefix: the path of a proxy that Stash is behind.
@@ -132,3 +138,4 @@ def visit(browser: Browser, courier: Courier, *, prefix: str = "", width: int = 
     yield tab
     context.close()
     assert tab.errors == []
+    assert tab.astray == []

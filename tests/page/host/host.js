@@ -83,16 +83,16 @@ class Everything extends React.Component {
 
 const UtilityItems = patched("MainNavBar.UtilityItems", (props) => h(React.Fragment, null, props.children));
 
-/** Twice, as in Stash: the second row is for narrow screens. */
+/** Twice, as in Stash: the first is in the menu of narrow screens. */
 const NavBar = () =>
   h(
     "nav",
     { className: "top-nav navbar", "aria-label": "Stash" },
     h(Link, { to: "/", className: "navbar-brand" }, "Stash"),
-    ["wide", "narrow"].map((row) =>
+    ["menu", "navbar-buttons"].map((row) =>
       h(
         "div",
-        { key: row, className: `navbar-buttons ${row}` },
+        { key: row, className: row },
         h(
           UtilityItems,
           null,
