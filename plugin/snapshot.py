@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import backlog, control, ledger
+from stash_courier.queue import backlog, control, ledger, receipts
 from stash_courier.queue.jobs import Attempt, Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.delivery import breaker
@@ -41,6 +41,7 @@ class Snapshot:
     absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
     notes: Mapping[str, Mapping[str, Noted]] = field(default_factory=dict)  # by id: scenes with each note
     failed: Mapping[str, Attempt] = field(default_factory=dict)  # by id: how something that waits failed
+    delivered: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # by id, in the last hour and day
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
@@ -112,6 +113,7 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         failed={
             name: last for name, one in waits.items() if one.retrying and (last := backlog.failed(conn, name))
         },
+        delivered=receipts.delivered(conn, at),
         stash_slow=stored(control.STASH_SLOW),
     )
 

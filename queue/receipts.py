@@ -288,6 +288,13 @@ def delivered(conn: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]
     return {_shown(name): (hour, day) for name, hour, day in conn.execute(sql.DELIVERED, values)}
 
 
+def rate(conn: sqlite3.Connection, destination: str, now: float) -> float:
+    """How many scenes a second a destination took in its busiest five minutes of the last day; 0.0 if none."""
+    day = int(now // BUCKET_SECONDS) - DAY_BUCKETS
+    most = conn.execute(sql.DELIVERED_MOST, (destination, day)).fetchone()[0]
+    return or_default(whole, most, 0) / BUCKET_SECONDS
+
+
 def drop_counts(conn: sqlite3.Connection, now: float) -> None:
     """Deletes counts that are older than a day, if there are any."""
     oldest = int(now // BUCKET_SECONDS) - KEPT_BUCKETS

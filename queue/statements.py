@@ -270,6 +270,7 @@ ON CONFLICT (destination, bucket) DO UPDATE SET scenes = scenes + excluded.scene
 DELIVERED = """
 SELECT destination, sum(scenes * (bucket > :hour)), sum(scenes) FROM delivered
 WHERE bucket > :day AND bucket <= :now GROUP BY destination"""
+DELIVERED_MOST = "SELECT max(scenes) FROM delivered WHERE destination = ? AND bucket > ?"
 DELIVERED_OLD = "SELECT 1 FROM delivered WHERE bucket < ? LIMIT 1"
 DELIVERED_PRUNE = "DELETE FROM delivered WHERE bucket < ?"
 DELIVERED_RENAME = "UPDATE OR REPLACE delivered SET destination = ? WHERE destination = ?"

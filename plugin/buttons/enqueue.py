@@ -7,6 +7,7 @@ fetches and filters the scenes when it delivers them.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from stash_courier.plugin import log
@@ -15,13 +16,17 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import DAY, flat, joined, problem_line, sentence, span, to_correct
-from stash_courier.queue import control, store
+from stash_courier.queue import control, receipts, store
 from stash_courier.queue.jobs import BULK
 from stash_courier.worker import destinations
+from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.delivery import breaker
+from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
 from stash_courier.worker.stash.address import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
+DIGEST = 50  # scenes that people get in one message: as many as Stash is asked for at once
+BUSY_RATE = 1.0  # scenes a second in five minutes: fewer say more about how few were edited
 RECENT_DAYS = 7  # also in stash_plugin.yml
 
 
@@ -39,17 +44,30 @@ def enqueue_recent(context: Context, arguments: Arguments) -> dict[str, object]:
 
 def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues scenes for one connection, or only counts them: the last days, since a date, or all."""
-    chosen = [arguments.days is not None, arguments.since is not None, arguments.all is True]
-    if arguments.connection is None or chosen.count(True) != 1:
+    ways = [arguments.days is not None, arguments.since is not None, arguments.all is True]
+    if arguments.connection is None or ways.count(True) != 1:
         raise BadInputError("send_existing needs connection, and one of days, since and all. Nothing was queued.")
     since = arguments.since
     if arguments.days is not None:
         since = time.time() - arguments.days * DAY
     if arguments.count:
-        _chosen(context, arguments.connection)
-        return {"connection": arguments.connection, "scenes": _count(context, since)}
+        chosen = _chosen(context, arguments.connection)
+        return {"connection": arguments.connection, **_forecast(chosen, _count(context, since))}
     which = "" if since is None else f"Changed since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}."
     return _enqueue(context, arguments.connection, since, which)
+
+
+def _forecast(chosen: _Chosen, scenes: int) -> dict[str, object]:
+    """What sending this many scenes to one connection means for the person who asks."""
+    if chosen.people:
+        most = f"one digest of the newest {DIGEST}" if scenes > DIGEST else "one digest"
+        text = f"People get these messages, so at most {most} is sent."
+        if scenes <= DIGEST_ABOVE:
+            text = "People get these messages, one for each scene."
+        return {"scenes": scenes, "seconds": 1.0, "digest": True, "text": text}
+    seconds = None if chosen.rate is None else scenes / chosen.rate
+    took = "" if seconds is None or not scenes else f"This takes about {span(max(seconds, 1.0))}."
+    return {"scenes": scenes, "seconds": seconds, "digest": False, "text": took}
 
 
 def _count(context: Context, since: float | None) -> int:
@@ -59,18 +77,26 @@ def _count(context: Context, since: float | None) -> int:
 
 
 def _enqueue(context: Context, only: str | None, changed_since: float | None, which: str) -> dict[str, object]:
+    """Queues scenes for one connection, or for all but people's."""
     chosen = _chosen(context, only)
+    people = only is not None and bool(chosen.people)
+    newest: deque[int] = deque(maxlen=DIGEST)  # for people
     began = time.monotonic()
     queued = examined = total = 0
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
-            if page.ids:
+            if people:
+                newest.extend(page.ids)
+            elif page.ids:
                 _put(context, page.ids, chosen.to)
                 if not queued:
                     context.wake_worker()
-            queued += len(page.ids)
+            queued += 0 if people else len(page.ids)
             examined, total = page.examined, page.total
             log.progress(examined / total if total else 1.0)
+        if newest:
+            _put(context, tuple(newest), chosen.to)
+            queued = len(newest)
     except StashUnavailable as error:
         raise BadInputError(
             f"Scenes queued: {queued:,}. Then Stash was not available any more: {sentence(str(error))} What is "
@@ -81,9 +107,9 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
     to = ", ".join(names.get(one, one) for one in chosen.ids)
     where = f"Destinations: {to}. Time taken: {span(time.monotonic() - began)}."
     order = "Edits are delivered before them." if queued else ""
-    left_out = ", ".join(names.get(one, one) for one in chosen.left_out)
-    people = f"Left out, because people get its messages: {left_out}." if left_out else ""
-    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, people, order))
+    left_out = ", ".join(names.get(one, one) for one in chosen.people if one not in chosen.ids)
+    without = f"Left out, because people get its messages: {left_out}." if left_out else ""
+    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, without, order))
     if queued:
         context.start_work()
     return {"queued": queued, "examined": examined, "destinations": chosen.ids}
@@ -95,7 +121,8 @@ class _Chosen:
 
     ids: list[str]
     to: list[str]  # for the events; empty: all that there are when the worker routes them
-    left_out: list[str]
+    people: list[str]  # those that chats and phones get
+    rate: float | None = None  # scenes a second, of a single one
 
 
 def _chosen(context: Context, only: str | None) -> _Chosen:
@@ -120,7 +147,9 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
             known_ids = ", ".join(sorted(targets)) or "none"
             wrong = f"There is no connection {flat(only)!r} that takes scenes. Connections: {known_ids}."
             raise BadInputError(f"{wrong} Nothing was queued.")
-        return _Chosen([only], [only], [])
+        entry = loaded.entries.get(only)
+        rate = None if entry is None else _rate(context, entry)
+        return _Chosen([only], [only], [one for one in people if one == only], rate)
     ids = sorted(targets.difference(people))
     if not ids:
         why = (
@@ -128,6 +157,13 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         )
         raise BadInputError(f"No destination can be used. {why} Nothing was queued.")
     return _Chosen(ids, ids if people else [], people)
+
+
+def _rate(context: Context, entry: Entry) -> float | None:
+    """How many scenes a second a connection takes: as it lately did while much waited, else what is usual."""
+    with context.queue() as queue:
+        seen = receipts.rate(queue.connection, entry.id, time.time())
+    return seen if seen >= BUSY_RATE else destinations.usual_rate(entry.kind)
 
 
 def _put(context: Context, scene_ids: tuple[int, ...], to: list[str]) -> None:

@@ -34,6 +34,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -
     kind = entry.kind if entry else one.destination.partition(":")[0]
     module = destinations.find_kind(kind)
     health, since, reason = _health(one, snapshot)
+    hour, day = snapshot.delivered.get(one.destination, (0, 0))
     action = actions.called_for(one, dead_letters)
     return {
         "id": one.destination,
@@ -55,8 +56,8 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -
         "retrying": waits.retrying,
         "in_flight": waits.requests,
         "oldest": waits.oldest or None,
-        "delivered_hour": 0,
-        "delivered_day": 0,
+        "delivered_hour": hour,
+        "delivered_day": day,
         "last_success": one.last_success,
         "dead_letters": dead_letters,
         "not_on_server": one.absent,

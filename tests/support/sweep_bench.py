@@ -16,7 +16,8 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import SweepPage
-from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, changed_after
+from stash_courier.worker.stash.queries import Listed, SweepQuestion, changed_after
+from stash_courier.worker.stash.state import PluginState
 from stash_courier.worker.stash.sweep import Sweep
 from tests.support.queue_driver import claim
 

@@ -15,13 +15,13 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
-from stash_courier.worker.stash import queries, scene_files
-from stash_courier.worker.stash.queries import Login, PluginState, WrongShape
+from stash_courier.worker.stash import queries, scene_files, state
+from stash_courier.worker.stash.state import Login, PluginState, WrongShape
 from tests import ROOT
 
 INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared/stash/introspection.json"))
 TEXTS = {
-    "plugin state": queries.PLUGIN_STATE,
+    "plugin state": state.PLUGIN_STATE,
     "first scenes": queries.FIRST_SCENES,
     "scene ids": queries.scene_ids(count=False),
     "scene ids and count": queries.scene_ids(count=True),
@@ -242,18 +242,18 @@ class TestState:
     )
     def test_only_an_enabled_plugin_delivers(self, plugins: object, enabled: bool) -> None:
         """The plugin counts as enabled only if Stash says so; without plugins Stash answers null."""
-        assert queries.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
+        assert state.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
 
     @pytest.mark.parametrize("data", [{}, {"configuration": None, "plugins": []}, {"configuration": {}}])
     def test_unreadable_settings_are_not_empty_ones(self, data: dict[str, Any]) -> None:
         """An incomplete state is an error and never counts as a plugin without settings."""
         with pytest.raises(WrongShape):
-            queries.read_state(data)
+            state.read_state(data)
 
     def test_the_key_is_in_no_repr(self) -> None:
         """The API key can't get into a log through the repr of an object."""
         configuration = {"general": {"apiKey": SECRET, "username": "me"}}
-        login = queries.read_login(self.data(configuration=configuration))
+        login = state.read_login(self.data(configuration=configuration))
         assert login == Login(SECRET, needed=True)
         assert SECRET not in repr(login)
 

@@ -6,7 +6,8 @@ clock)``, which returns the destination of a connection. The folder's name is th
 
 ``settings`` may also have ``check(options, values)``, the problems that concern several fields;
 ``more_fields(values)``, the fields that depend on the value of another, and ``variants()``, all of those for
-a form; ``hides_address(values)`` and ``is_message(values)``; and ``VERSIONS``, see ``versions_advice``.
+a form; ``hides_address(values)`` and ``is_message(values)``; ``VERSIONS``, see ``versions_advice``; and
+``RATE``, see ``usual_rate``.
 """
 
 from __future__ import annotations
@@ -348,6 +349,12 @@ def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
 def versions_advice(kind: str) -> str:
     """How versions of an item become items of their own on a kind of media server; "" if that isn't known."""
     return str(getattr(find_kind(kind), "VERSIONS", ""))
+
+
+def usual_rate(kind: str) -> float | None:
+    """How many scenes a second a kind usually takes, to tell how long many take; None if that isn't known."""
+    rate: float | None = getattr(find_kind(kind), "RATE", None)
+    return rate
 
 
 def make(

@@ -5,7 +5,6 @@ Every view needs this, so what takes long to import is imported where it is used
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,14 +65,9 @@ class StashAddress:
         Stash gives the address on which it *listens*. 0.0.0.0, :: and none mean every interface; then the
         loopback address is used, because the worker runs on Stash's machine.
         """
-        import ipaddress
-
-        host = self.host
-        with contextlib.suppress(ValueError):
-            address = ipaddress.ip_address(host)
-            if address.is_unspecified:
-                host = "127.0.0.1" if address.version == 4 else "::1"
-        host = host or "127.0.0.1"
+        host = self.host or "0.0.0.0"  # noqa: S104 - it is compared, not listened on
+        if set(host) <= set("0:."):
+            host = "::1" if ":" in host else "127.0.0.1"
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property

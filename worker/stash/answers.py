@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.stash.queries import Listed, PluginState
+from stash_courier.worker.stash.queries import Listed
+from stash_courier.worker.stash.state import PluginState
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from typing import TypeVar
 
 from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.stash import queries
+from stash_courier.worker.stash import queries, state
 from stash_courier.worker.stash.address import StashAddress, StashUnavailable
 from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
 from stash_courier.worker.stash.cover_wires import CoverWires
 from stash_courier.worker.stash.named import KEY, NamedStash
 from stash_courier.worker.stash.pace import Pace
-from stash_courier.worker.stash.queries import Listed, PluginState, SweepQuestion, WrongShape
+from stash_courier.worker.stash.queries import Listed, SweepQuestion
+from stash_courier.worker.stash.state import PluginState, WrongShape
 from stash_courier.worker.stash.wire import LoginRefused, TimedOut, UnusableAnswer, Wire
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
@@ -74,13 +75,13 @@ class Stash:
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
         began = self._monotonic()
-        state = self.ask(queries.PLUGIN_STATE, {}, queries.read_state)
+        found = self.ask(state.PLUGIN_STATE, {}, state.read_state)
         self.pace.answered((), self._monotonic() - began)
-        return state
+        return found
 
     def save_settings(self, settings: Mapping[str, object]) -> None:
         """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
-        self.ask(queries.SAVE_SETTINGS, {"id": queries.PLUGIN_ID, "settings": settings}, lambda data: data)
+        self.ask(queries.SAVE_SETTINGS, {"id": state.PLUGIN_ID, "settings": settings}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
@@ -179,7 +180,7 @@ class Stash:
         def read(data: Mapping[str, object]) -> SweepPage:
             scenes = queries.read_listed(data, question.after)
             known = queries.read_count(data, "known") if counts else None
-            return SweepPage(scenes, len(scenes) < question.scenes, known, queries.read_state(data), asked_at)
+            return SweepPage(scenes, len(scenes) < question.scenes, known, state.read_state(data), asked_at)
 
         return self.ask(queries.sweep_page(count=counts), question.variables(), read)
 
@@ -227,7 +228,7 @@ class Stash:
                     scenes[scene_id] = _read_one(data, f"s{n}", scene_id, fetched_at)
                 except WrongShape as error:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
-            return FetchedScenes(scenes, broken, queries.read_state(data))
+            return FetchedScenes(scenes, broken, state.read_state(data))
 
         began = self._monotonic()
         batch = self.ask(queries.scenes_by_id(len(ids)), variables, read)
@@ -297,7 +298,7 @@ class Stash:
             data = wire.ask(query, variables)
             try:
                 if "configuration" in data:
-                    login = queries.read_login(data)
+                    login = state.read_login(data)
                     wire.api_key, self._login_needed = login.api_key, login.needed
                 return read(data)
             except WrongShape as error:

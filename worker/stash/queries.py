@@ -10,24 +10,26 @@ import datetime
 import functools
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 from stash_courier.worker.paths import is_windows
+from stash_courier.worker.stash.state import (
+    STATE,
+    WrongShape,
+    an_object,
+    any_text,
+    checked,
+    field_at,
+    list_of,
+)
+
+T = TypeVar("T")
 
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
-PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
-
-# Every state includes the API key and the user name, so that a new or changed key is known without
-# another request.
-_STATE = """
-  configuration { general { apiKey username } plugins(include: ["stash_plugin"]) }
-  plugins { id enabled }
-"""
-
 # paths.stream is left out because it contains the API key.
 _SCENE = """
 fragment SceneFields on Scene {
@@ -42,15 +44,13 @@ fragment SceneFields on Scene {
 }
 """
 
-PLUGIN_STATE = f"query PluginState {{{_STATE}}}"
-
 SAVE_SETTINGS = (
     "mutation SaveSettings($id: ID!, $settings: Map!) { configurePlugin(plugin_id: $id, input: $settings) }"
 )
 
 # The first scenes in a given order, with the state.
 FIRST_SCENES = f"""
-query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{_STATE}
+query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{STATE}
   findScenes(scene_filter: $where, filter: $how) {{ scenes {{ ...SceneFields }} }}
 }}
 {_SCENE}"""
@@ -70,7 +70,7 @@ def sweep_page(*, count: bool) -> str:
     # Stash counts apart from the listing, so an empty page is enough for the count.
     counted = "  known: findScenes(scene_filter: $known, filter: { per_page: 0 }) { count }\n" if count else ""
     return f"""
-query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{_STATE}
+query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{STATE}
   findScenes(scene_filter: $where, filter: $how) {{ scenes {{ id updated_at }} }}
 {counted}}}
 """
@@ -86,7 +86,7 @@ def scenes_by_id(count: int) -> str:
     names = [f"s{n}" for n in range(count)]
     variables = ", ".join(f"${name}: ID!" for name in names)
     scenes = "\n".join(f"  {name}: findScene(id: ${name}) {{ ...SceneFields }}" for name in names)
-    return f"query Scenes({variables}) {{{_STATE}{scenes}\n}}\n{_SCENE}"
+    return f"query Scenes({variables}) {{{STATE}{scenes}\n}}\n{_SCENE}"
 
 
 LIBRARY_FOLDERS = """
@@ -156,26 +156,6 @@ def by_id(count: int, *, descending: bool = False) -> dict[str, object]:
     return {"per_page": count, "sort": "id", "direction": "DESC" if descending else "ASC"}
 
 
-class WrongShape(ValueError):
-    """An answer doesn't match Stash's schema; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class PluginState:
-    """What Stash knows about this plugin."""
-
-    settings: Mapping[str, object]  # as stored; settings without a value are absent
-    enabled: bool  # also False if Stash hasn't loaded the plugin
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What Stash requires of its clients."""
-
-    api_key: str = field(repr=False)  # "" if there is none
-    needed: bool  # False: Stash has no user name, so it asks for no credentials
-
-
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A scene in a listing."""
@@ -185,24 +165,9 @@ class Listed:
     moment: int  # the same, unix seconds
 
 
-def read_state(data: Mapping[str, object]) -> PluginState:
-    """The plugin's state from an answer with ``_STATE``; WrongShape if it isn't complete."""
-    settings = _field(data, "configuration.plugins", _object).get(PLUGIN_ID)
-    # null: Stash has loaded no plugins
-    plugins = _field(data, "plugins", optional(_all(_object))) or ()
-    enabled = any(plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID)
-    return PluginState({} if settings is None else _checked(PLUGIN_ID, settings, _object), enabled)
-
-
-def read_login(data: Mapping[str, object]) -> Login:
-    """The credentials to use from now on, from an answer with ``_STATE``."""
-    key, user = (_field(data, f"configuration.general.{name}", _text) for name in ("apiKey", "username"))
-    return Login(key, needed=user != "")
-
-
 def read_count(data: Mapping[str, object], name: str) -> int:
     """The number of scenes that match the filter of a ``findScenes`` in an answer."""
-    return _field(data, f"{name}.count", _int)
+    return field_at(data, f"{name}.count", _int)
 
 
 def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
@@ -211,15 +176,15 @@ def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
     Ids that don't ascend from ``after``, the last id of the previous page, are WrongShape: a listing would skip
     scenes or never end.
     """
-    scenes = _field(data, "findScenes.scenes", _all(_listed))
+    scenes = field_at(data, "findScenes.scenes", list_of(_listed))
     if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
         raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
 def _listed(scene: object) -> Listed:
-    updated_at, moment = _field(scene, "updated_at", lambda value: (text(value), _moment(text(value))))
-    return Listed(_field(scene, "id", _id), updated_at, moment)
+    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), _moment(text(value))))
+    return Listed(field_at(scene, "id", _id), updated_at, moment)
 
 
 def _moment(value: str) -> int:
@@ -231,17 +196,17 @@ def _moment(value: str) -> int:
 
 def read_scenes(data: Mapping[str, object], fetched_at: float) -> tuple[Scene, ...]:
     """The scenes of ``FIRST_SCENES``."""
-    return _field(data, "findScenes.scenes", _all(lambda raw: read_scene(raw, fetched_at)))
+    return field_at(data, "findScenes.scenes", list_of(lambda raw: read_scene(raw, fetched_at)))
 
 
 def read_folders(data: Mapping[str, object]) -> tuple[str, ...]:
     """The folders with videos in an answer to ``LIBRARY_FOLDERS``."""
 
     def folder(row: object) -> str:
-        excluded = _field(row, "excludeVideo", functools.partial(typed, bool))
-        return "" if excluded else _field(row, "path", text)
+        excluded = field_at(row, "excludeVideo", functools.partial(typed, bool))
+        return "" if excluded else field_at(row, "path", text)
 
-    return tuple(filter(None, _field(data, "configuration.general.stashes", _all(folder))))
+    return tuple(filter(None, field_at(data, "configuration.general.stashes", list_of(folder))))
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:
@@ -250,8 +215,8 @@ def read_scene(raw: object, fetched_at: float) -> Scene:
     What Stash may leave empty becomes "" or None. A promised field that is missing or has another type is
     WrongShape: an incomplete scene is never delivered.
     """
-    scene_id = _checked("scene", raw, lambda scene: _field(scene, "id", _id))
-    values = _checked(f"scene {scene_id}", raw, _scene_fields)
+    scene_id = checked("scene", raw, lambda scene: field_at(scene, "id", _id))
+    values = checked(f"scene {scene_id}", raw, _scene_fields)
     return Scene(*(*values, fetched_at))
 
 
@@ -261,7 +226,7 @@ def _cover_url(value: object) -> str:
     ``t``, the time of the scene's last change, is kept so that caches notice a new cover. A URL that is not
     absolute http(s), as when Stash's external host is set without a scheme, is useless to others and becomes "".
     """
-    parts = urlsplit(_text(value))
+    parts = urlsplit(any_text(value))
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return ""
     kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
@@ -269,12 +234,7 @@ def _cover_url(value: object) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))
 
 
-def _text(value: object) -> str:
-    return "" if value is None else text(value)
-
-
 _int = functools.partial(typed, int)
-_object = functools.partial(typed, dict)
 
 
 def _id(value: object) -> int:
@@ -285,51 +245,18 @@ def _id(value: object) -> int:
     return int(digits)
 
 
-T = TypeVar("T")
-
-
-def _all(check: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    def check_all(value: object) -> tuple[T, ...]:
-        found = typed(list, value)
-        try:
-            return tuple(map(check, found))
-        except (WrongShape, *DAMAGE):
-            return tuple(_checked("item", item, check) for item in found)  # again, for the sentence
-
-    return check_all
-
-
-def _field(owner: object, path: str, check: Callable[[object], T]) -> T:
-    """The value at a path of keys, like ``paths.screenshot``. A missing key is WrongShape, not null."""
-    key, _, rest = path.partition(".")
-    found = _object(owner)
-    if key not in found:
-        raise WrongShape(f"{key} is missing")
-    return _checked(key, found[key], (lambda inner: _field(inner, rest, check)) if rest else check)
-
-
-def _checked(name: str, value: object, check: Callable[[object], T]) -> T:
-    """A value that passes a check. The error has only its type, because the value may be a secret."""
-    try:
-        return check(value)
-    except WrongShape as error:
-        raise WrongShape(f"{name}: {error}") from None
-    except DAMAGE:
-        raise WrongShape(f"{name} is {'null' if value is None else f'of type {type(value).__name__}'}") from None
-
-
 def _fields(**checks: Callable[[object], object]) -> Callable[[object], list[Any]]:
     """A check of an object that has these fields, each of which passes its own; it returns their values."""
     fields = tuple(checks.items())
 
     def check(owner: object) -> list[Any]:
-        found = _object(owner)
+        found = an_object(owner)
         try:
             return [field_check(found[key]) for key, field_check in fields]
         except (WrongShape, *DAMAGE):
             # Again, for the sentence. Without a frame for each field it takes a third of the time.
             for key, field_check in fields:
-                _field(found, key, field_check)
+                field_at(found, key, field_check)
             raise
 
     return check
@@ -341,7 +268,7 @@ def _made_of(make: Callable[..., T], **checks: Callable[[object], object]) -> Ca
     return lambda value: make(*read(value))
 
 
-_named = _made_of(Named, id=lambda value: str(_id(value)), name=_text)
+_named = _made_of(Named, id=lambda value: str(_id(value)), name=any_text)
 _file = _made_of(
     SceneFile,
     path=text,
@@ -349,26 +276,26 @@ _file = _made_of(
     duration=number,
     width=_int,
     height=_int,
-    fingerprints=_all(_made_of(lambda kind, value: (kind, value), type=text, value=text)),
+    fingerprints=list_of(_made_of(lambda kind, value: (kind, value), type=text, value=text)),
 )
 # In the order of the fields of Scene.
 _scene_fields = _fields(
     id=_id,
-    title=_text,
-    code=_text,
-    details=_text,
-    director=_text,
-    date=_text,
+    title=any_text,
+    code=any_text,
+    details=any_text,
+    director=any_text,
+    date=any_text,
     rating100=optional(_int),
     organized=functools.partial(typed, bool),
-    urls=_all(text),
+    urls=list_of(text),
     created_at=text,
     updated_at=text,
-    files=_all(_file),  # Stash puts the primary file first
-    performers=_all(_named),
-    tags=_all(_named),
+    files=list_of(_file),  # Stash puts the primary file first
+    performers=list_of(_named),
+    tags=list_of(_named),
     studio=optional(_named),
-    groups=_all(_made_of(lambda named: named, group=_named)),
-    stash_ids=_all(_made_of(StashId, endpoint=text, stash_id=text)),
+    groups=list_of(_made_of(lambda named: named, group=_named)),
+    stash_ids=list_of(_made_of(StashId, endpoint=text, stash_id=text)),
     paths=_made_of(lambda url: url, screenshot=_cover_url),
 )

@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stash_courier.queue import files
-from stash_courier.worker.stash import queries
+from stash_courier.worker.stash import state
 from stash_courier.worker.stash.address import COOKIE, StashAddress, StashUnavailable, unverified
-from stash_courier.worker.stash.queries import PluginState, WrongShape
+from stash_courier.worker.stash.state import PluginState, WrongShape
 
 LARGEST = 16 << 20  # bytes of an answer, which has the settings of all plugins
 
@@ -58,7 +58,7 @@ def _answer(address: StashAddress, seconds: float) -> bytes:
     if address.cookie:
         headers["Cookie"] = f"{COOKIE}={address.cookie}"
     try:
-        connection.request("POST", "/graphql", json.dumps({"query": queries.PLUGIN_STATE}), headers)
+        connection.request("POST", "/graphql", json.dumps({"query": state.PLUGIN_STATE}), headers)
         response = connection.getresponse()
         if response.status != 200:
             login = "doesn't accept the plugin's session (401)"
@@ -74,4 +74,4 @@ def _read(answer: bytes) -> PluginState:
     data = json.loads(answer.decode("utf-8", "surrogateescape")).get("data")
     if not isinstance(data, dict):
         raise WrongShape("there is no data")
-    return queries.read_state(data)
+    return state.read_state(data)

@@ -13,6 +13,7 @@ from stash_courier.queue.jobs import Named, Scene, SceneFile
 from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
 from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.state import WrongShape
 
 PAGE_SCENES = 500  # in one request
 SAMPLE_FOLDERS = 20  # of the library, in the request for a sample
@@ -116,7 +117,7 @@ def _read(data: Mapping[str, Any], after: int) -> tuple[Scene, ...]:
     """The scenes of a page. Ids that don't ascend are WrongShape: the listing would never end."""
     scenes = _scenes(data, "findScenes")
     if any(scene.id <= after for scene in scenes):
-        raise queries.WrongShape("the scenes aren't sorted by ascending id")
+        raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
@@ -124,7 +125,7 @@ def _scenes(data: Mapping[str, Any], name: str) -> tuple[Scene, ...]:
     try:
         return tuple(map(_scene, typed(list, data[name]["scenes"])))
     except DAMAGE as error:
-        raise queries.WrongShape(f"a scene can't be read ({type(error).__name__})") from None
+        raise WrongShape(f"a scene can't be read ({type(error).__name__})") from None
 
 
 def _scene(raw: Mapping[str, Any]) -> Scene:

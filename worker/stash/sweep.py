@@ -20,7 +20,8 @@ from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run
-from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, PluginState, SweepQuestion
+from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
+from stash_courier.worker.stash.state import PluginState
 from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running

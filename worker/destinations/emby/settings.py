@@ -9,6 +9,7 @@ from stash_courier.worker.destinations.media.settings import absent, address, ke
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Emby (experimental)"
+RATE = 50.0  # scenes a second: one notification each, four at once
 HELP = "Tells Emby to read the file of each changed scene again. Tested against a simulated server only."
 
 

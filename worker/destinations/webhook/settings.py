@@ -20,6 +20,7 @@ from stash_courier.worker.fields import BadSetting, Field, Problem, Value
 from stash_courier.worker.http.addresses import Target, read_target
 
 NAME = "Webhook"
+RATE = 50.0  # scenes a second: one request each, four at once
 HELP = "Sends each change to a program, a chat or a phone, as JSON over HTTP."
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how secrets begin by Standard Webhooks, not a secret
