@@ -68,6 +68,7 @@ MODES: Mapping[str, Mode] = {
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
     "preview": Mode("views.preview", (*DRAFT, "copy_of", "destination", "scene")),
+    "bug_report": Mode("views.bug_report"),
     "overview": Mode("views.overview"),
     "badge": Mode("views.overview"),
     "expedite": Mode("views.expedite", ("connection",)),

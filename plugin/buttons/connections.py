@@ -139,7 +139,7 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
 
 def draft(setup: Setup, arguments: Arguments) -> tuple[Entry, list[Problem]]:
     """The stored connection, or the draft of one, that a caller names, and what is wrong with its values."""
-    return _merged(_before(setup, arguments), arguments)
+    return _merged(setup, _before(setup, arguments), arguments)
 
 
 def _before(setup: Setup, arguments: Arguments) -> Entry | None:
@@ -235,6 +235,7 @@ def _step(step: Step, arguments: Arguments) -> dict[str, object]:
         "text": step.text,
         "field": step.field,
         "fix": _fix(step.fix, arguments),
+        "action": {"do": "library_report", "label": "Library report"} if step.report else None,
     }
     return {**told, "body": step.body} if step.body else told
 

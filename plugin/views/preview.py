@@ -12,7 +12,7 @@ from stash_courier.plugin.samples import Samples
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import destinations, filters
 from stash_courier.worker.connections.model import Connection
-from stash_courier.worker.stash.client import StashUnavailable
+from stash_courier.worker.stash.address import StashUnavailable
 
 NOT_WANTED = 'Nothing would be sent: the filters of this connection, or its "Events to send", leave this out.'
 GONE = "Nothing would be sent: Stash no longer has this scene, and this connection never got it."

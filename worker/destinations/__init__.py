@@ -52,6 +52,7 @@ class Step:
     field: str = ""  # the connection's field to change; "" if there is none
     fix: Fix | None = None  # a change that is likely to help
     body: str = ""  # what was sent to a webhook
+    report: bool = False  # the library report says more
 
 
 def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str = "") -> Step:

@@ -98,3 +98,33 @@ def test_a_webhooks_body_is_shown(courier: Courier) -> None:
     assert ok
     assert steps["accepted"]["body"] == got.body.decode()
     assert steps["accepted"]["fix"] is None
+
+
+def test_the_library_report_is_one_click_away(courier: Courier) -> None:
+    """The steps about scenes lead to the report; no other step does."""
+    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
+        server.add("/films/1/Film 1.mp4")
+        values = {"url": server.url, "key": KEY, "path_map": "/media/films => /films"}
+        _, steps = outcome(courier, "jellyfin", values)
+    actions = {name: step["action"] for name, step in steps.items() if step["action"]}
+    assert actions == {"scenes": {"do": "library_report", "label": "Library report"}}
+
+
+def test_people_get_a_neutral_sentence(courier: Courier) -> None:
+    """A message preset's test has no title unless it is asked for; the preview shows it before, to nobody else."""
+    title = courier.stash.library.all()[-1].title
+    with Receiver() as receiver:
+        draft = {
+            "kind": "webhook",
+            "name": "x",
+            "values": {"preset": "gotify", "url": receiver.url, "token": "abcd"},
+        }
+        shown = courier.stash.operation({"mode": "preview", **draft})
+        assert not receiver.received
+        courier.stash.operation({"mode": "test_connection", **draft})
+        courier.stash.operation({"mode": "test_connection", "show_scene": True, **draft})
+        neutral, asked = (got.body.decode() for got in receiver.received)
+    assert shown["scene"]["title"] == title
+    assert title in shown["text"]
+    assert title not in neutral
+    assert title in asked

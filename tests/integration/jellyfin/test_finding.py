@@ -108,12 +108,18 @@ def test_the_test_tells_of_shared_items(scanned: StandInJellyfin) -> None:
     with jellyfin(scanned) as ours:
         found = tried(ours, *(scene(path, id=n) for n, path in enumerate(ANNA, 1)))
     assert found["shared"].status == "warn"
-    assert found["shared"].text.startswith("Scenes whose file shares another item: 1. ")
-    assert "scene 2" in found["shared"].text
-    assert "/media/movies/Anna/Anna - b.mp4" in found["shared"].text
+    assert found["shared"].text.startswith(
+        "Scenes whose file shares another item: 1. Items with several files: 1. In: Movies. "
+    )
     assert '"Home videos and photos"' in found["shared"].text
-    assert "Jellyfin shows other files as the same item" in found["example"].text
+    assert found["shared"].report
     assert found["scenes"].text.startswith("1 of 2 scenes found. Sharing another scene's item: 1.")
+    with jellyfin(scanned) as ours:
+        found = tried(ours, scene(ANNA[1], id=2))
+    assert "/media/movies/Anna/Anna - b.mp4, a file of scene 2, only as a version" in found["shared"].text
+    with jellyfin(scanned) as ours:
+        found = tried(ours, scene(ANNA[0], id=1))
+    assert found["shared"].text.startswith("Items with several files: 1. In: Movies. Jellyfin shows other files")
 
 
 # Extras folders

@@ -97,6 +97,18 @@ def test_each_kind_of_missing_scene_is_counted(server: StandInJellyfin) -> None:
     assert text.endswith('"Library report" compares all scenes.')
 
 
+def test_a_server_with_a_part_of_the_scenes(server: StandInJellyfin) -> None:
+    """If the rest is in none of its libraries, one click has it skipped; time would not change that."""
+    scenes = [*films(2), scene("/elsewhere/x.mkv", id=3)]
+    for one in scenes[:2]:
+        server.add(one.files[0].path.replace("/data", "/media"))
+    step = steps_of(server, scenes)["scenes"]
+    assert step.status == "warn"
+    assert step.fix is not None
+    assert step.fix.label == "Skip scenes that Jellyfin doesn't have"
+    assert steps_of(server, scenes, **step.fix.values)["scenes"].status == "ok"
+
+
 def test_scenes_that_are_skipped_are_no_fault(server: StandInJellyfin) -> None:
     """With "skip", a server that has only a part of the scenes passes."""
     scenes = films(4)

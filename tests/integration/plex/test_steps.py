@@ -120,4 +120,7 @@ def test_an_unknown_library(server: Server, plex: Make) -> None:
     """An unknown library name fails, names the field, and lists the libraries."""
     step = tried(plex(libraries="Filme"), SCENE)["libraries"]
     assert (step.status, step.field) == ("fail", "libraries")
+    assert step.fix is not None
+    assert step.fix.label == "Search all libraries"
+    assert tried(plex(**step.fix.values), SCENE)["libraries"].status == "ok"
     assert 'Correct "Libraries": it has Films' in step.text

@@ -19,7 +19,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.emby.api import EmbyApi, EmbyItem
 from stash_courier.worker.destinations.media.api import still_there
-from stash_courier.worker.destinations.media.base import MediaDestination
+from stash_courier.worker.destinations.media.base import Known, MediaDestination
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS, Cached
 from stash_courier.worker.destinations.media.places import Place, ambiguous
 from stash_courier.worker.destinations.media.record import Record
@@ -83,8 +83,8 @@ class Emby(MediaDestination):
         name, version = self._api.about()
         return f'Emby {version} ("{name}")'
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool:
-        return self._find(scene.id, where) is not None
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> Known:
+        return Known(self._find(scene.id, where) is not None)
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:  # noqa: ARG002
         found = self._find(scene.id, where)

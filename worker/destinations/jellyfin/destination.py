@@ -16,7 +16,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.collections import Collections
-from stash_courier.worker.destinations.jellyfin.items import known_as, several
+from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, known_as, several
 from stash_courier.worker.destinations.jellyfin.layout import Layout
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
@@ -25,7 +25,7 @@ from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
 from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there
-from stash_courier.worker.destinations.media.base import MediaDestination, Pictured
+from stash_courier.worker.destinations.media.base import Known, MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import SHARED_ITEM
 from stash_courier.worker.destinations.media.places import (
@@ -139,11 +139,12 @@ class Jellyfin(MediaDestination):
         self._lookup.keep_names(file_name(place.server) for place in where)
         self._lookup.prefetch([place.server for place in where])
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> Known:
         found = self._find(scene.id, where)
         if found.shared:
-            return _shared(scene, found.shared)
-        return bool(found.items)
+            return Known(found=False, groups=_shared(scene, found.shared))
+        groups = [_grouping(item) for item in found.items if several(item, "MediaSourceCount", "PartCount")]
+        return Known(bool(found.items), "".join(groups))
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         items = self._find(scene.id, where).items
@@ -151,10 +152,6 @@ class Jellyfin(MediaDestination):
             return []  # removed a moment ago
         (item,) = items
         found = f"Scene {scene.id} is {known_as(item)}, found under {item['Path']}."
-        if several(item, "MediaSourceCount", "PartCount"):
-            found = (
-                f"{found} Jellyfin shows other files as the same item; their scenes are not written. {VERSIONS}"
-            )
         if self._options.refresh_only:
             return [found, ONLY_NOTIFIES]
         return [found, *self._writer.preview(item, scene, record)]
@@ -184,6 +181,11 @@ class Jellyfin(MediaDestination):
 
     def _files_named(self, names: Collection[str]) -> list[str]:
         return self._lookup.files_named(names)
+
+
+def _grouping(item: JellyfinItem) -> str:
+    """Sentences about an item that stands for several files."""
+    return f"Jellyfin shows other files as {known_as(item)}; their scenes are not written. {VERSIONS}"
 
 
 def _shared(scene: Scene, path: str) -> str:

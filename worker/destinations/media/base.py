@@ -18,18 +18,20 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
 from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import MediaApi
-from stash_courier.worker.destinations.media.libraries import Cached, Library, described, none_holds
+from stash_courier.worker.destinations.media.libraries import Cached, Library, described, holder, none_holds
 from stash_courier.worker.destinations.media.places import Place, file_name, never_there, not_there_yet, places
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import FieldChange
 from stash_courier.worker.destinations.media.trial import Missing, counted, find_out, with_namesakes
+from stash_courier.worker.fields import Fix
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
 ABSENT = (Failure.NOT_THERE_YET, Failure.NEVER_THERE)
+LACKING = {"name", "outside", "unknown"}  # reasons that time doesn't change; see trial.py
 PROGRESS_FILES = 500
 ALL_SCENES = '"Library report" compares all scenes.'
 
@@ -40,6 +42,13 @@ class Pictured(NamedTuple):
     record: Record  # what the item has from us now
     sent: bool = False
     left: bool = False  # the owner locked it
+
+
+class Known(NamedTuple):
+    """Whether a server has an item for a scene."""
+
+    found: bool
+    groups: str = ""  # sentences, if it shows several files as one item; not found: the item is another scene's
 
 
 class MediaDestination(abc.ABC):
@@ -69,6 +78,7 @@ class MediaDestination(abc.ABC):
         self._path_map = connection.path_map
         self._policy = connection.policy
         self._libraries = libraries
+        self._names_libraries = bool(connection.entry.values.get(self.libraries_field))
         self._cover = cover
         self.close = api.close
 
@@ -116,7 +126,10 @@ class MediaDestination(abc.ABC):
             self._libraries.forget()
             libraries = self._libraries.get()
         except DeliveryFailed as failed:
-            yield failed_step("libraries", failed, "key" if failed.status in DENIED else self.libraries_field)
+            denied = failed.status in DENIED
+            wrong = self._names_libraries and failed.status is None and failed.failure is Failure.DESTINATION
+            fix = Fix("Search all libraries", {self.libraries_field: ""}) if wrong else None
+            yield replace(failed_step("libraries", failed, "key" if denied else self.libraries_field), fix=fix)
             return
         if libraries:
             warnings = self._warnings(libraries)
@@ -182,8 +195,8 @@ class MediaDestination(abc.ABC):
         """Prepares for ``_knows`` of all these places."""
 
     @abc.abstractmethod
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
-        """Whether the server has an item for the scene. A sentence: it has one, and that is another scene's."""
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> Known:
+        """Whether the server has an item for the scene, and whether that has other files too."""
 
     @abc.abstractmethod
     def _announce(self, where: Sequence[Place]) -> float | None:
@@ -292,20 +305,21 @@ class MediaDestination(abc.ABC):
         self._look_ahead([place for scene in scenes for place in places(None, scene, self._path_map)])
         found: list[tuple[Scene, tuple[Place, ...]]] = []
         missing: list[Missing] = []
-        shared: list[str] = []
+        grouped: list[tuple[str, Sequence[Place]]] = []
         refusals: dict[str, str] = {}  # one example of each kind
         counts: Counter[str] = Counter()  # of the others, by kind
         for scene in scenes:
             try:
                 where = self._places(scene)
-                match self._knows(scene, where):
-                    case True:
-                        found.append((scene, where))
-                    case False:
-                        missing.append(Missing(scene, where, never=self._never(where)))
-                    case sentence:
-                        shared.append(str(sentence))
-                        counts["shared"] += 1
+                known = self._knows(scene, where)
+                if known.groups:
+                    grouped.append((known.groups, where))
+                if known.found:
+                    found.append((scene, where))
+                elif known.groups:
+                    counts["shared"] += 1
+                else:
+                    missing.append(Missing(scene, where, never=self._never(where)))
             except DeliveryFailed as failed:
                 if failed.failure is not Failure.ITEM_REFUSED:
                     raise
@@ -314,8 +328,8 @@ class MediaDestination(abc.ABC):
                 counts[kind] += 1
         kept = [place for _, where in found for place in where]
         yield self._counted(missing, kept, refusals, counts, found=len(found))
-        if shared:
-            yield Step("shared", "warn", f"Scenes whose file shares another item: {len(shared)}. {shared[0]}")
+        if grouped:
+            yield self._grouping(grouped, counts["shared"])
         if found:
             try:
                 scene, where = found[0]
@@ -323,6 +337,18 @@ class MediaDestination(abc.ABC):
                 yield Step("example", "ok", " ".join(self._preview(scene, where, record)))
             except DeliveryFailed as failed:
                 yield failed_step("example", failed)
+
+    def _grouping(self, grouped: Sequence[tuple[str, Sequence[Place]]], shared: int) -> Step:
+        """The step that warns of items with several files. ``shared``: of how many scenes it is another's."""
+        libraries = [holder((place.server for place in where), self._libraries.get()) for _, where in grouped]
+        names = dict.fromkeys(library.name for library in libraries if library is not None)
+        texts = [
+            f"Scenes whose file shares another item: {shared}." if shared else "",
+            f"Items with several files: {more}." if (more := len(grouped) - shared) else "",
+            f"In: {', '.join(names)}." if names else "",
+            grouped[0][0],
+        ]
+        return Step("shared", "warn", " ".join(filter(None, texts)), report=True)
 
     def _counted(
         self,
@@ -338,7 +364,7 @@ class MediaDestination(abc.ABC):
         text = f"{found} of {total} scenes found."
         more = [ALL_SCENES] if total > 1 else []
         if found == total:
-            return Step("scenes", "ok", " ".join([text, *more]))
+            return Step("scenes", "ok", " ".join([text, *more]), report=total > 1)
         try:
             names = {file_name(place.server) for one in missing if not one.never for place in one.where}
             missing = with_namesakes(missing, self._files_named(names) if names else ())
@@ -350,8 +376,10 @@ class MediaDestination(abc.ABC):
         skips = self._policy.absent == "skip" and not refusals and "path" not in findings.examples
         if found and skips:
             more.insert(0, f"What {self._name} doesn't have is skipped.")
-            return Step("scenes", "ok", " ".join([text, *more]))
+            return Step("scenes", "ok", " ".join([text, *more]), report=True)
         about_path = findings.fix is not None or findings.examples.keys() & {"path", "outside"}
         field = "path_map" if about_path else ""
-        text = " ".join([text, *more])
-        return Step("scenes", "warn" if found else "fail", text, field, findings.fix)
+        text, fix = " ".join([text, *more]), findings.fix
+        if found and fix is None and findings.counts.keys() & LACKING:
+            fix = Fix(f"Skip scenes that {self._name} doesn't have", {"absent": "skip"})
+        return Step("scenes", "warn" if found else "fail", text, field, fix, report=total > 1)

@@ -17,7 +17,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there, vanished
-from stash_courier.worker.destinations.media.base import MediaDestination, Pictured
+from stash_courier.worker.destinations.media.base import Known, MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
 from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
@@ -192,11 +192,12 @@ class Plex(MediaDestination):
     def _listed(self, libraries: Sequence[Library]) -> str:
         return f"{super()._listed(libraries)}{self._libraries.no_series()}"
 
-    def _knows(self, scene: Scene, where: Sequence[Place]) -> bool | str:
+    def _knows(self, scene: Scene, where: Sequence[Place]) -> Known:
         item = self._finder.find(scene.id, where)
-        if item is not None and not _is_of(item, where):
-            return _shared(scene, item)
-        return item is not None
+        if item is None:
+            return Known(found=False)
+        several = any(not any(same_path(file, place.server) for place in where) for file in item.files)
+        return Known(_is_of(item, where), _shared(scene, item) if several else "")
 
     def _preview(self, scene: Scene, where: Sequence[Place], record: Record) -> list[str]:
         item = self._finder.find(scene.id, where)
