@@ -21,6 +21,7 @@ from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
+LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ MODES: Mapping[str, Mode] = {
     "status": Mode("buttons.status"),
     "deliver_now": Mode("buttons.deliver_now"),
     "review_dead_letters": Mode("buttons.dead_letters", CHOICE, "review"),
-    "retry_dead_letters": Mode("buttons.dead_letters", CHOICE, "retry"),
+    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful"), "retry"),
     "purge_dead_letters": Mode("buttons.dead_letters", ("days",), "purge"),
-    "discard_dead_letters": Mode("buttons.dead_letters", CHOICE, "discard"),
+    "discard_dead_letters": Mode("buttons.dead_letters", LISTED, "discard"),
     "test_destinations": Mode("buttons.check_destinations", ("destination",), "run"),
     "library_report": Mode("buttons.library_report", ("connection",)),
     "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
@@ -76,6 +77,11 @@ MODES: Mapping[str, Mode] = {
     "receipt": Mode("views.outcomes", ("scene", "connection")),
     "send_scene": Mode("views.outcomes", ("scene", "connection")),
     "first_delivery": Mode("views.outcomes", ("connection", "since")),
+    "dead_letters": Mode(
+        "views.dead_letters", ("destination", "error_type", "group", "text", "as_of", "page", "limit")
+    ),
+    "dead_letter": Mode("views.dead_letters", ("ids",)),
+    "restore_dead_letters": Mode("views.dead_letters", ("batch",)),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, dlq_codec, files, store
+from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, whole
+from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
+from stash_courier.queue.dlq_list import Group
+from stash_courier.queue.dlq_search import search_text
+from stash_courier.queue.dlq_selection import ALL, Selection
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
@@ -28,41 +32,6 @@ ASKED_ROWS = 100  # sent again at a time
 DAY = 86_400.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Open dead letters that fit every field that isn't None."""
-
-    ids: Collection[int] | None = None
-    error_type: str | None = None
-    destination: str | None = None  # its id
-    group: str | None = None  # a group's key
-    deleted: Collection[str] = ()  # ids of deleted connections, to which nothing can be sent again
-
-    @property
-    def parameters(self) -> Mapping[str, str | None]:
-        """Parameters of the statements that take a selection, without the ids."""
-        return {
-            "error_type": self.error_type,
-            "destination": self.destination,
-            "group_key": self.group,
-            "deleted": "\n".join(("", *self.deleted, "")),
-        }
-
-
-ALL = Selection()
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Open dead letters with the same cause."""
-
-    key: str
-    destination: str
-    error_type: str
-    text: str  # the status and the answer, without what differs from scene to scene
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +80,15 @@ class DeadLetterQueue:
             self._conn.close()
             self._conn = None
 
-    def add(self, job: Delivery | CorruptRow, error: BaseException, retry_count: int, *, title: str = "") -> int:
+    def add(
+        self,
+        job: Delivery | CorruptRow,
+        error: BaseException,
+        retry_count: int,
+        *,
+        title: str = "",
+        path: str = "",
+    ) -> int:
         """Adds a dead letter, durably, or joins it to the one that the scene has there already. Returns its id.
 
         Args:
@@ -119,15 +96,19 @@ class DeadLetterQueue:
             error: why; its ``failure`` attribute, else its class, is the error type.
             retry_count: attempts that were made.
             title: the scene's title, for people.
+            path: the scene's path as Stash sees it; by default the job's, which has that of a deleted scene.
         """
+        path = path or (job.path if isinstance(job, Delivery) else "")
         columns: dict[str, Any] = {
             **dlq_codec.job_columns(job, self._plugin_version),
             **dlq_codec.error_columns(error, self._redact),
             "title": codec.storable(title),
+            "path": codec.storable(path),
             "retry_count": retry_count,
             "failed_at": self._clock(),
         }
         columns |= dlq_codec.group_columns(columns, getattr(error, "cause", ""))
+        columns["search"] = search_text(columns["title"], columns["path"])
         conn = self.opened()
         added = conn.execute(sql.ADD, columns)
         if added.rowcount:
@@ -136,7 +117,11 @@ class DeadLetterQueue:
             added = conn.execute(sql.ADD, columns)
             if added.rowcount:  # the other one was discarded in between
                 return int(added.lastrowid or 0)
-            known, history, generation = conn.execute(sql.FIND_SAME, columns).fetchone()
+            known, history, generation, *names = conn.execute(sql.FIND_SAME, columns).fetchone()
+            columns["title"], columns["path"] = (
+                new or old for new, old in zip((columns["title"], columns["path"]), names, strict=True)
+            )
+            columns["search"] = search_text(columns["title"], columns["path"])
             columns["history"] = dlq_codec.joined_history(history, columns["history"])
             columns["generation"] = max(columns["generation"], generation + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})
@@ -146,7 +131,9 @@ class DeadLetterQueue:
 
     def get_recent(self, limit: int = 10, selection: Selection = ALL) -> list[Summary]:
         """The latest open dead letters of a selection, newest first; its ids are not looked at."""
-        return [Summary(*row) for row in self._read(sql.RECENT, {**selection.parameters, "limit": limit})]
+        return [
+            Summary(*row) for row in self._read(sql.RECENT, {**selection.parameters, "limit": limit, "offset": 0})
+        ]
 
     def get_by_id(self, dead_letter_id: int) -> DeadLetter | None:
         """Everything about one dead letter; None if there is no such id."""
@@ -181,20 +168,46 @@ class DeadLetterQueue:
     def mark_reviewed(self, ids: Collection[int]) -> None:
         """Remembers that a person was shown these."""
         conn = self._open()
-        if conn is not None and ids:
-            with transaction(conn):
-                conn.executemany(sql.REVIEWED, [(self._clock(), dead_letter_id) for dead_letter_id in ids])
+        if conn is not None:
+            dlq_actions.mark_reviewed(conn, ids, self._clock())
 
     def ask(self, selection: Selection = ALL) -> int:
         """Asks the worker to send a selection again, as far as that is possible. Returns how many dead letters."""
-        return self._change(sql.ASK, sql.ASK_ONE, selection)
+        conn = self._open()
+        return 0 if conn is None else dlq_actions.ask(conn, selection)
 
-    def discard(self, selection: Selection = ALL) -> int:
-        """Deletes the open dead letters of a selection. Returns how many."""
-        deleted = self._change(sql.DISCARD, sql.DISCARD_ONE, selection)
-        if deleted:
-            self._shrink()
-        return deleted
+    def ask_carefully(self, selection: Selection = ALL) -> tuple[int, int]:
+        """Asks for one dead letter of a selection. The others are asked for when that one is delivered.
+
+        It is the first of the ids that can be sent again, or else the newest. If it ends in any other way, the
+        others stay dead. Returns how many are asked for, which is 1 or 0, and how many wait.
+        """
+        conn = self._open()
+        return (0, 0) if conn is None else dlq_actions.ask_carefully(conn, selection)
+
+    def discard(self, selection: Selection = ALL) -> Batch:
+        """Discards the open dead letters of a selection, together. ``restore`` undoes it for ``UNDO_SECONDS``."""
+        conn = self._open()
+        if conn is None:
+            return Batch(self._clock(), 0)
+        self.delete_discarded()
+        return dlq_actions.discard(conn, selection, self._clock())
+
+    def restore(self, batch: float) -> int:
+        """Undoes a discard. Returns how many dead letters it brought back."""
+        conn = self._open()
+        return 0 if conn is None else dlq_actions.restore(conn, batch)
+
+    def discarded(self) -> Batch | None:
+        """What was discarded last, if that can still be undone."""
+        conn = self._open()
+        return None if conn is None else dlq_actions.discarded(conn, self._clock())
+
+    def delete_discarded(self) -> int:
+        """Deletes for good what was discarded more than ``UNDO_SECONDS`` ago. Returns how many dead letters."""
+        now = self._clock()
+        times = {"before": now - UNDO_SECONDS, "after": now + UNDO_SECONDS}
+        return self._delete(sql.PURGE_DISCARDED, times) if self._number(sql.OVER, times) else 0
 
     def delete_older_than(self, days: float = 30, *, unseen_before: float | None = None) -> int:
         """Deletes dead letters by age, except those on their way back. Logs and returns how many.
@@ -204,12 +217,7 @@ class DeadLetterQueue:
         """
         before = self._clock() - days * DAY
         times = {"before": before, "unseen_before": before if unseen_before is None else unseen_before}
-        deleted, count = 0, PURGE_ROWS
-        while count == PURGE_ROWS:
-            count = self._write(sql.PURGE, {**times, "limit": PURGE_ROWS})
-            deleted += count
-        if deleted:
-            self._shrink()
+        deleted = self._delete(sql.PURGE, times)
         log.info("purged %d dead letters older than %g days", deleted, days)
         return deleted
 
@@ -252,9 +260,33 @@ class DeadLetterQueue:
         """Moves a dead letter to another state."""
         self._write(sql.SET_STATE, (state, dead_letter_id))
 
-    def resolve(self, destination: str, scene_id: int) -> None:
-        """Resolves a scene's dead letter, because the scene reached the destination. Its history stays."""
-        self._write(sql.RESOLVE, (scene_id, destination))
+    def resolve(self, destination: str, scene_id: int, *, delivered: bool) -> None:
+        """Resolves a scene's dead letter, because it was delivered, or because there is nothing to deliver.
+
+        Its history stays. If it was delivered, those that wait for it are asked for; else they are just dead.
+        """
+        conn = self._open()
+        if conn is None:
+            return
+        for (dead_letter_id,) in conn.execute(sql.RESOLVABLE, (scene_id, destination)).fetchall():
+            self.end(dead_letter_id, delivered=delivered)
+
+    def end(self, dead_letter_id: int, *, delivered: bool) -> None:
+        """Resolves a dead letter by its id; see ``resolve``."""
+        with transaction(self.opened()):
+            if delivered:
+                self._write(sql.ASK_REST, (dead_letter_id,))
+            self._write(sql.SET_STATE, ("resolved", dead_letter_id))
+
+    def end_waiting(self, destination: str | None = None) -> None:
+        """Makes those just dead that wait for one that isn't on its way.
+
+        With a destination, which is deleted: its own, and those that wait for one of its.
+        """
+        if destination is None:
+            self._write(sql.END_WAITING, ())
+        else:
+            self._write(sql.END_WAITING_OF, {"destination": destination})
 
     def rename(self, old: str, new: str) -> None:
         """Gives a destination's dead letters to another name.
@@ -295,10 +327,15 @@ class DeadLetterQueue:
         conn = self._open()
         return 0 if conn is None else conn.execute(statement, parameters).rowcount
 
-    def _change(self, statement: str, statement_for_one: str, selection: Selection) -> int:
-        if selection.ids is None:
-            return self._write(statement, selection.parameters)
-        return sum(self._write(statement_for_one, {**selection.parameters, "id": i}) for i in selection.ids)
+    def _delete(self, statement: str, parameters: Mapping[str, float]) -> int:
+        """Deletes what a statement names, a part at a time. Returns how many."""
+        deleted, count = 0, PURGE_ROWS
+        while count == PURGE_ROWS:
+            count = self._write(statement, {**parameters, "limit": PURGE_ROWS})
+            deleted += count
+        if deleted:
+            self._shrink()
+        return deleted
 
     def _shrink(self) -> None:
         conn = self.opened()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-VERSION = 4  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
+VERSION = 5  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
-# resolved (delivered, or superseded by something newer). Open are dead and asked.
+# resolved (delivered, or superseded by something newer), discarded (by a person, who can still undo it). Open are
+# dead and asked. A dead one that waits for another (waits_for) is asked when that one is delivered. If that one
+# ends in any other way, it is just dead: the triggers see to that, in the transaction that ends it.
 CREATE = f"""
 CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -28,7 +30,11 @@ CREATE TABLE dead_letters (
     plugin_version TEXT NOT NULL,
     group_key TEXT NOT NULL DEFAULT '',     -- those with the same cause; see dlq_groups.py
     group_text TEXT NOT NULL DEFAULT '',    -- the cause, for people
-    unreported INTEGER NOT NULL DEFAULT 0); -- 1: the owner wasn't sent a message about it yet
+    unreported INTEGER NOT NULL DEFAULT 0,  -- 1: the owner wasn't sent a message about it yet
+    path TEXT NOT NULL DEFAULT '',          -- the scene's, as Stash sees it
+    search TEXT NOT NULL DEFAULT '',        -- title and path, folded; see dlq_search.py
+    discarded_at REAL,                      -- wall time; those discarded together have the same, their batch
+    waits_for INTEGER);                     -- id of the one that must be delivered before this is asked
 -- The state is in the index so that resolved dead letters are skipped without reading them.
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 CREATE INDEX dead_letters_scene_id ON dead_letters (scene_id, destination);
@@ -36,6 +42,18 @@ CREATE INDEX dead_letters_asked ON dead_letters (id) WHERE state = 'asked';
 CREATE INDEX dead_letters_back ON dead_letters (id) WHERE state = 'back';
 CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
     WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0;
+-- All that a list filters by, so that no row is read that isn't shown.
+CREATE INDEX dead_letters_open ON dead_letters
+    (failed_at, id, state, destination, error_type, group_key, scene_id, event, search)
+    WHERE state IN ('dead', 'asked');
+CREATE INDEX dead_letters_discarded ON dead_letters (discarded_at) WHERE state = 'discarded';
+CREATE INDEX dead_letters_waiting ON dead_letters (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TRIGGER first_ended AFTER UPDATE OF state ON dead_letters WHEN new.state NOT IN ('asked', 'back') BEGIN
+    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = new.id;
+END;
+CREATE TRIGGER first_gone AFTER DELETE ON dead_letters BEGIN
+    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = old.id;
+END;
 
 -- How many are open, kept by triggers: counting a million rows takes as long as reading them.
 CREATE TABLE totals (
@@ -65,16 +83,19 @@ _OPEN = "state IN ('dead', 'asked')"
 _SENDABLE = """
 destination != '' AND (scene_id > 0 OR event = 'notice')
     AND instr(:deleted, char(10) || destination || char(10)) = 0"""
-_SELECTED = """
+_FITS = """
 (:error_type IS NULL OR error_type = :error_type) AND (:destination IS NULL OR destination = :destination)
-    AND (:group_key IS NULL OR group_key = :group_key)"""
+    AND (:group_key IS NULL OR group_key = :group_key)
+    AND (:text IS NULL OR instr(search, :text) > 0 OR scene_id = :scene)"""
+_SELECTED = f"{_FITS} AND (:as_of IS NULL OR failed_at <= :as_of)"
+_FROM_OPEN = f"FROM dead_letters INDEXED BY dead_letters_open WHERE {_OPEN}"
 
 # Adding
 
 _ADDED = (
     *("job_id", "scene_id", "destination", "event", "title", "job_data", "history", "error_type"),
     *("error_message", "stack_trace", "retry_count", "failed_at", "generation", "seq", "plugin_version"),
-    *("group_key", "group_text"),
+    *("group_key", "group_text", "path", "search"),
 )
 # A scene has one dead letter per destination. A corrupt row may name no scene; then its own id identifies it.
 _SAME = """
@@ -85,10 +106,10 @@ WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id != 0 OR
 ADD = f"""
 INSERT INTO dead_letters ({", ".join(_ADDED)}, unreported)
 SELECT :{", :".join(_ADDED)}, 1 WHERE NOT EXISTS (SELECT 1 {_SAME})"""
-FIND_SAME = f"SELECT id, history, generation {_SAME}"
+FIND_SAME = f"SELECT id, history, generation, title, path {_SAME}"
 JOIN = f"""
 UPDATE dead_letters SET {", ".join(f"{name} = :{name}" for name in _ADDED)}, state = 'dead', reviewed_at = NULL,
-    unreported = 1
+    unreported = 1, discarded_at = NULL
 WHERE id = :id"""
 
 # Reading
@@ -96,13 +117,19 @@ WHERE id = :id"""
 # The columns of a Summary and of a DeadLetter, in the order of their fields.
 SUMMARY_COLUMNS = (
     *("id", "job_id", "scene_id", "title", "destination", "event", "error_type", "error_message"),
-    *("retry_count", "failed_at", "state", "group_key"),
+    *("retry_count", "failed_at", "state", "group_key", "path", "waits_for"),
 )
 LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
 
+# The rows are looked up by the ids that the index gives.
 RECENT = f"""
 SELECT {", ".join(SUMMARY_COLUMNS)} FROM dead_letters
-WHERE {_OPEN} AND {_SELECTED} ORDER BY failed_at DESC LIMIT :limit"""
+WHERE id IN (
+    SELECT id {_FROM_OPEN} AND {_SELECTED} ORDER BY failed_at DESC, id DESC LIMIT :limit OFFSET :offset)
+ORDER BY failed_at DESC, id DESC"""
+MATCHING = f"SELECT count(*) {_FROM_OPEN} AND {_SELECTED}"
+NEWER = f"SELECT count(*) {_FROM_OPEN} AND failed_at > :as_of AND {_FITS}"
+LATEST = f"SELECT max(failed_at) {_FROM_OPEN}"
 BY_ID = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
 BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
@@ -116,15 +143,35 @@ EMPTY_GROUPS = "DELETE FROM totals WHERE n <= 0"
 COUNT_SINCE = f"SELECT count(*) FROM dead_letters WHERE failed_at >= ? AND {_OPEN}"
 COUNT_UNSEEN = """
 SELECT count(*) FROM dead_letters WHERE failed_at < ? AND state = 'dead' AND reviewed_at IS NULL"""
-UNSENDABLE = f"SELECT id FROM dead_letters WHERE state = 'dead' AND NOT ({_SENDABLE}) AND {_SELECTED}"
+UNSENDABLE = f"SELECT id {_FROM_OPEN} AND state = 'dead' AND NOT ({_SENDABLE}) AND {_SELECTED}"
 
 # What a person does
 
+UNREVIEWED = "SELECT 1 FROM dead_letters WHERE id = ? AND reviewed_at IS NULL"
 REVIEWED = "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?"
-ASK = f"UPDATE dead_letters SET state = 'asked' WHERE state = 'dead' AND {_SENDABLE} AND {_SELECTED}"
-ASK_ONE = f"{ASK} AND id = :id"
-DISCARD = f"DELETE FROM dead_letters WHERE {_OPEN} AND {_SELECTED}"
-DISCARD_ONE = f"{DISCARD} AND id = :id"
+_ASKABLE = f"state = 'dead' AND {_SENDABLE} AND {_SELECTED}"
+_ASKED = "UPDATE dead_letters SET state = 'asked', waits_for = NULL WHERE"
+ASK = f"{_ASKED} id IN (SELECT id {_FROM_OPEN} AND {_ASKABLE})"
+ASK_ONE = f"{_ASKED} id = :id AND {_ASKABLE}"
+# A careful retry: the newest one is asked first, the others wait for it.
+SENDABLE_FIRST = f"SELECT id {_FROM_OPEN} AND {_ASKABLE} ORDER BY failed_at DESC, id DESC LIMIT 1"
+SENDABLE_ONE = f"SELECT id FROM dead_letters WHERE id = :id AND {_ASKABLE}"
+_WAITS = "UPDATE dead_letters SET waits_for = :first WHERE id != :first"
+WAIT_FOR = f"{_WAITS} AND id IN (SELECT id {_FROM_OPEN} AND {_ASKABLE})"
+WAIT_FOR_ONE = f"{_WAITS} AND id = :id AND {_ASKABLE}"
+_DISCARD = "UPDATE dead_letters SET state = 'discarded', discarded_at = :batch WHERE"
+DISCARD = f"{_DISCARD} id IN (SELECT id {_FROM_OPEN} AND {_SELECTED} LIMIT :limit)"
+DISCARD_ONE = f"{_DISCARD} id = :id AND {_OPEN} AND {_SELECTED}"
+_DISCARDED = "INDEXED BY dead_letters_discarded WHERE state = 'discarded'"
+LAST_BATCH = f"SELECT max(discarded_at) FROM dead_letters {_DISCARDED}"
+BATCH = f"SELECT count(*) FROM dead_letters {_DISCARDED} AND discarded_at = ?"
+RESTORE = f"""
+UPDATE dead_letters SET state = 'dead', discarded_at = NULL
+WHERE id IN (SELECT id FROM dead_letters {_DISCARDED} AND discarded_at = :batch LIMIT :limit)"""
+# A time in the future was stored while the clock was wrong.
+_OVER = f"FROM dead_letters {_DISCARDED} AND (discarded_at <= :before OR discarded_at > :after)"
+OVER = f"SELECT EXISTS (SELECT 1 {_OVER})"
+PURGE_DISCARDED = f"DELETE FROM dead_letters WHERE id IN (SELECT id {_OVER} LIMIT :limit)"
 # Spares those on their way back. Those that no person was shown are kept until a time of their own.
 PURGE = """
 DELETE FROM dead_letters WHERE id IN (
@@ -155,8 +202,16 @@ RECALL = """
 UPDATE dead_letters SET state = 'asked'
 WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
-RESOLVE = """
-UPDATE dead_letters SET state = 'resolved' WHERE scene_id = ? AND destination = ? AND state != 'resolved'"""
+RESOLVABLE = "SELECT id FROM dead_letters WHERE scene_id = ? AND destination = ? AND state != 'resolved'"
+# Asks for those that wait for one that is delivered, unless they were discarded meanwhile.
+ASK_REST = """
+UPDATE dead_letters SET state = iif(state = 'dead', 'asked', state), waits_for = NULL WHERE waits_for = ?"""
+# Those that wait for nothing that is on its way, and those of a connection that is deleted, or that wait for one.
+_WAITING = "UPDATE dead_letters INDEXED BY dead_letters_waiting SET waits_for = NULL WHERE waits_for IS NOT NULL"
+_FIRST = "SELECT 1 FROM dead_letters AS f WHERE f.id = dead_letters.waits_for"
+END_WAITING = f"{_WAITING} AND NOT EXISTS ({_FIRST} AND f.state IN ('asked', 'back'))"
+END_WAITING_OF = f"""
+{_WAITING} AND (destination = :destination OR EXISTS ({_FIRST} AND f.destination = :destination))"""
 # A key begins with the destination.
 RENAME = """
 UPDATE dead_letters SET destination = :new, group_key = CASE

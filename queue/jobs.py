@@ -117,6 +117,8 @@ class Summary:
     failed_at: float  # wall time, unix seconds
     state: str
     group_key: str  # the same for dead letters with the same cause
+    path: str  # the scene's path as Stash sees it; "" if unknown
+    waits_for: int | None  # the dead letter that must be delivered before this is sent again
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import dlq_groups, files, repair, store
+from stash_courier.queue import dlq_groups, dlq_search, files, repair, store
 from stash_courier.queue.transactions import BUSY_SECONDS
 
 COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us
@@ -147,10 +147,32 @@ CREATE INDEX dead_letters_unreported ON dead_letters (failed_at)
     WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0;
 """
 
+# Dead letters can be searched, discarded so that it can be undone, and wait for one that is sent first. _upgrade()
+# adds the functions.
+DLQ_5_SEARCH = """
+ALTER TABLE dead_letters ADD COLUMN path TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letters ADD COLUMN search TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letters ADD COLUMN discarded_at REAL;
+ALTER TABLE dead_letters ADD COLUMN waits_for INTEGER;
+UPDATE dead_letters SET path = stored_path(job_data, scene_id);
+UPDATE dead_letters SET search = search_text(CAST(title AS BLOB), CAST(path AS BLOB));
+CREATE INDEX dead_letters_open ON dead_letters
+    (failed_at, id, state, destination, error_type, group_key, scene_id, event, search)
+    WHERE state IN ('dead', 'asked');
+CREATE INDEX dead_letters_discarded ON dead_letters (discarded_at) WHERE state = 'discarded';
+CREATE INDEX dead_letters_waiting ON dead_letters (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TRIGGER first_ended AFTER UPDATE OF state ON dead_letters WHEN new.state NOT IN ('asked', 'back') BEGIN
+    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = new.id;
+END;
+CREATE TRIGGER first_gone AFTER DELETE ON dead_letters BEGIN
+    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = old.id;
+END;
+"""
+
 # In order; the first leads from version 1 to 2.
 STEPS: Mapping[str, Sequence[str]] = {
     files.QUEUE_DB: (QUEUE_2_INDEXES, QUEUE_3_NAMES, QUEUE_4_ABSENT, QUEUE_5_RECORDS, QUEUE_6_RECEIPTS),
-    files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS, DLQ_4_UNREPORTED),
+    files.DLQ_DB: (DLQ_2_OPEN, DLQ_3_GROUPS, DLQ_4_UNREPORTED, DLQ_5_SEARCH),
 }
 
 
@@ -196,12 +218,26 @@ def _version(path: Path) -> int:
 
 def _upgrade(path: Path, version: int) -> None:
     with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
-        dlq_groups.register(conn)
+        if path.name == files.DLQ_DB:
+            dlq_groups.register(conn)
+            dlq_search.register(conn, _paths(path.with_name(files.QUEUE_DB)))
         conn.execute("CREATE TEMP TABLE covers (destination, scene_id, digest, UNIQUE (destination, scene_id))")
         conn.executemany("INSERT OR IGNORE INTO temp.covers VALUES (?, ?, ?)", _covers(path.with_name(COVERS_DB)))
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):
             conn.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT")
     log.info("%s upgraded from schema version %d to %d", path.name, version, _newest(path.name))
+
+
+def _paths(path: Path) -> list[tuple[int, str]]:
+    """Ids and paths of scenes in the ledger; none if it can't be read. Then old dead letters have no path."""
+    if not path.exists():
+        return []
+    try:
+        with closing(repair.readonly(path)) as conn:
+            return conn.execute("SELECT scene_id, path FROM sent WHERE path != ''").fetchall()
+    except sqlite3.Error as error:
+        log.warning("%s can't be read (%s): paths of old dead letters stay unknown", path.name, error)
+        return []
 
 
 def _covers(path: Path) -> list[tuple[str, int, bytes]]:

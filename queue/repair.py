@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, dlq_groups, files, locks, schema, store
+from stash_courier.queue import codec, dlq_groups, dlq_search, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
 from stash_courier.queue.dlq_statements import GROUP as DLQ_GROUP
 from stash_courier.queue.transactions import BUSY_SECONDS
@@ -158,9 +158,10 @@ def _save(old: Path, new: Path) -> int:
             "AND name NOT LIKE 'sqlite_%' AND name != 'totals'"
         ).fetchall()
         saved = sum(_save_table(source, target, table, without_rowid) for table, without_rowid in tables)
-        if new.name == files.DLQ_DB:  # those of an earlier version have no group
+        if new.name == files.DLQ_DB:  # those of an earlier version have no group and can't be searched
             dlq_groups.register(target)
-            target.executescript(f"BEGIN IMMEDIATE; {DLQ_GROUP} COMMIT")
+            dlq_search.register(target)
+            target.executescript(f"BEGIN IMMEDIATE; {DLQ_GROUP} {dlq_search.FILL} COMMIT")
         raise_ids(source, target)
     return saved
 

@@ -36,7 +36,7 @@ def bury(
         with queue.transaction():
             queue.back(job, None)
         return None
-    dead_letter = dlq.add(job, error, _retries(job), title=title)
+    dead_letter = dlq.add(job, error, _retries(job), title=title, path=path or _known_path(queue, job))
     with queue.transaction():
         queue.remove(row_id_of(job))
         receipts.write_dead(queue.connection, job, now, str(error), (title, path))
@@ -52,13 +52,21 @@ def bury_waiting(
     the two.
     """
     for job in queue.waiting(destination, limit):
-        dlq.add(job, error, _retries(job))
+        dlq.add(job, error, _retries(job), path=_known_path(queue, job))
         with queue.transaction():
             queue.remove(row_id_of(job))
 
 
 def _retries(job: Delivery | CorruptRow) -> int:
     return job.attempts if isinstance(job, Delivery) else 0
+
+
+def _known_path(queue: SceneQueue, job: Delivery | CorruptRow) -> str:
+    """The path of a scene that Stash wasn't asked for; "" if it is unknown."""
+    if not isinstance(job, Delivery):
+        return ""
+    sent = ledger.find(queue.connection, job.destination, job.scene_id)
+    return job.path or (sent.path if sent is not None else "")
 
 
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
@@ -71,7 +79,7 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
-        dlq.set_state(dead_letter.id, "resolved")
+        dlq.end(dead_letter.id, delivered=False)
         return False
     job = dead_letter.job or {}
     notice = or_default(troubles.checked, job.get("notice"), "") if dead_letter.scene_id < 0 else ""
@@ -111,13 +119,17 @@ def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
         found = dlq.find(delivery.destination, delivery.scene_id) if delivery.scene_id else None
         if isinstance(delivery, Delivery) and found is not None:
             known, state, generation, seq = found
-            if state in {"dead", "asked"} and generation > delivery.generation and seq >= delivery.seq:
+            buried = state in {"dead", "asked", "discarded"}
+            if buried and generation > delivery.generation and seq >= delivery.seq:
                 _end_buried(queue, delivery, dlq.get_by_id(known))
     for was in ("asked", "back"):
         for dead_letter in dlq.in_transit(was):
             state = _correct_state(queue, was, dead_letter)
-            if state != was:
+            if state in {"delivered", "resolved"}:
+                dlq.end(dead_letter.id, delivered=state == "delivered")
+            elif state != was:
                 dlq.set_state(dead_letter.id, state)
+    dlq.end_waiting()
 
 
 def _end_buried(queue: SceneQueue, delivery: Delivery, dead_letter: DeadLetter | None) -> None:
@@ -126,15 +138,18 @@ def _end_buried(queue: SceneQueue, delivery: Delivery, dead_letter: DeadLetter |
         queue.remove(delivery.row_id)
         if dead_letter is not None:
             told = dead_letter.failed_at, dead_letter.error_message
-            receipts.write_dead(queue.connection, delivery, *told, (dead_letter.title, ""))
+            receipts.write_dead(queue.connection, delivery, *told, (dead_letter.title, dead_letter.path))
 
 
 def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:
-    """The state that a dead letter should have according to the queue."""
+    """The state that a dead letter should have according to the queue; ``delivered``: resolved by a delivery."""
     generation = queue.generation(dead_letter.destination, dead_letter.scene_id)
     if generation is not None and generation > dead_letter.generation:
         return "back"
     if was == "asked":
         return was
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
-    return "resolved" if sent is not None and sent.seq >= dead_letter.seq else "asked"
+    if sent is None or sent.seq < dead_letter.seq:
+        return "asked"
+    # A redrive gets a new seq, and it doesn't begin if something newer was sent already.
+    return "delivered" if sent.outcome == "sent" and sent.seq > dead_letter.seq else "resolved"

@@ -148,12 +148,16 @@ class Runtime:
             self._messages.update()
 
     def tidy(self) -> None:
-        """Deletes receipts and counts that are too old or too many, and gives space back to the file system."""
+        """Deletes receipts and counts that are too old or too many, and dead letters that were discarded for good.
+
+        Gives space back to the file system.
+        """
         conn, now = self.queue.connection, time.time()
         while rows := receipts.surplus(conn, now):
             with self.queue.transaction():
                 receipts.delete(conn, rows)
         receipts.drop_counts(conn, now)
+        self.dlq.delete_discarded()
         self.queue.tidy()
 
     def take_spool(self) -> None:

@@ -5,7 +5,6 @@ A button never moves a dead letter back to the queue itself. It asks the worker,
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
@@ -14,9 +13,12 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
+from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue, Group, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_list import Group
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.
@@ -24,12 +26,12 @@ LISTED = 10  # of the latest, unless the caller gives a limit
 GROUPS = 10  # lines
 ATTEMPTS = 5  # lines of one dead letter's history
 LONGEST_ANSWER = 200  # characters of a destination's answer
-DEEPEST = 6  # levels of a stored job that are shown; ours have three
 
 STATES = {
     "asked": "on its way back to the queue",
     "back": "back in the queue",
     "resolved": "delivered since, or superseded by a newer change",
+    "discarded": "discarded; restore_dead_letters brings it back for 10 minutes",
 }
 
 
@@ -87,13 +89,14 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
 
 
 def retry(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Asks the worker to send dead letters again, each with its scene's current state."""
+    """Asks the worker to send dead letters again, each with its scene's current state; all, or one first."""
     with context.dead_letters() as dlq:
         selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
-        asked = dlq.ask(selection)
+        asked, after_one = dlq.ask_carefully(selection) if arguments.careful else (dlq.ask(selection), 0)
         lost = dlq.count_unsendable(selection)
-    after = " Each is sent with its scene's current state." if asked else ""
-    context.report.say(f"Dead letters queued again: {asked:,}.{after}")
+    after = "Each is sent with its scene's current state." if asked else ""
+    rest = f"Dead letters that follow when that one is delivered: {after_one:,}." if after_one else ""
+    context.report.say(joined(f"Dead letters queued again: {asked:,}.", rest, after))
     if asked:
         context.start_work()
     if lost:
@@ -102,19 +105,25 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
             'connection can\'t be read any more. Press "Send recently changed scenes" or "Send all scenes" '
             'instead. When there are no other dead letters, press "Discard dead letters" to delete them.'
         )
-    _say_missing(context, selection.ids, asked + lost, "without a dead letter, or already queued again")
-    return {"retried": asked, "unsendable": lost}
+    _say_missing(
+        context, selection.ids, asked + after_one + lost, "without a dead letter, or already queued again"
+    )
+    return {"retried": asked, "after_one": after_one, "unsendable": lost}
 
 
 def discard(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Deletes dead letters of any age."""
+    """Discards dead letters of any age. They are deleted 10 minutes later, unless it is undone."""
     with context.dead_letters() as dlq:
         selection = _selection(dlq, arguments)
-        deleted = dlq.discard(selection)
+        batch = dlq.discard(selection)
         left = dlq.get_count()
-    context.report.say(f"Dead letters deleted: {deleted:,}. Left: {left:,}.")
-    _say_missing(context, selection.ids, deleted, "without a dead letter")
-    return {"discarded": deleted, "left": left}
+    undo = ""
+    if batch.count:
+        undo = f"To undo this within 10 minutes, run the mode restore_dead_letters with the batch {batch.at:.3f}."
+    context.report.say(joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", undo))
+    _say_missing(context, selection.ids, batch.count, "without a dead letter")
+    known = {"batch": batch.at, "until": batch.until} if batch.count else {"batch": None, "until": None}
+    return {"discarded": batch.count, "left": left, **known}
 
 
 def purge(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -158,7 +167,14 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
 
 def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
     """The dead letters that the caller selects; without ids all that fit the filters."""
-    selection = Selection(arguments.ids, arguments.error_type, arguments.destination, arguments.group)
+    selection = Selection(
+        arguments.ids,
+        arguments.error_type,
+        arguments.destination,
+        arguments.group,
+        text=arguments.text,
+        as_of=arguments.as_of,
+    )
     if arguments.ids is None:
         _require_fitting(dlq.groups(), arguments)
     if arguments.limit is None:
@@ -228,24 +244,9 @@ def _facts(dead_letter: Summary, titles: dict[int, str]) -> dict[str, Any]:
 def _everything(dead_letter: DeadLetter, titles: dict[int, str]) -> dict[str, Any]:
     return {
         **_facts(dead_letter, titles),
-        "job": _plain(dead_letter.job),
+        "job": plain(dead_letter.job),
         "job_problem": dead_letter.job_problem,
         "history": [asdict(attempt) for attempt in dead_letter.history],
         "stack_trace": dead_letter.stack_trace,
         "plugin_version": dead_letter.plugin_version,
     }
-
-
-def _plain(value: object, depth: int = 0) -> object:
-    """A stored job as JSON can hold it; bytes from a database may decode to anything."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and abs(value) >= 2**63):
-        return str(value)
-    if isinstance(value, dict | list | tuple) and depth >= DEEPEST:
-        return "…"
-    if isinstance(value, dict):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    return value

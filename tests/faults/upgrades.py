@@ -484,7 +484,7 @@ def _newer_plugin(target: Path) -> Path:
     root = copy_checkout(target)
     for name, module, step in (
         (files.QUEUE_DB, "schema", "QUEUE_6_RECEIPTS)"),
-        (files.DLQ_DB, "dlq_statements", "DLQ_4_UNREPORTED)"),
+        (files.DLQ_DB, "dlq_statements", "DLQ_5_SEARCH)"),
     ):
         number = NEWEST[name]
         Mutation(f"queue/{module}.py", f"VERSION = {number} ", f"VERSION = {number + 1} ").apply(root)

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook.destination import Webhook
@@ -185,6 +186,6 @@ def test_a_dead_letter_may_contain_anything(tmp_path: Path, values: dict[str, ob
         assert (whole.job is None) == bool(whole.job_problem) or "history" in whole.job_problem
         json.dumps([str(whole.title), str(whole.error_message)])
         dead_letters.count_by_error()
-        assert dead_letters.discard(Selection([dead_letter])) == 1
+        assert dead_letters.discard(Selection([dead_letter])).count == 1
     finally:
         dead_letters.close()

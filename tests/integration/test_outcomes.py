@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stash_courier.queue import receipts
+from stash_courier.queue import live, receipts, schema, troubles
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Entry
@@ -85,10 +86,15 @@ def ask(courier: FastForward, mode: str = "outcomes", **args: object) -> dict[st
     return press(courier.folder, mode, **args)
 
 
-def only(courier: FastForward, **args: object) -> dict[str, Any]:
+def only(courier: FastForward) -> dict[str, Any]:
     """The one outcome there is."""
-    (row,) = ask(courier, **args)["rows"]
+    (row,) = ask(courier)["rows"]
     return dict(row)
+
+
+def failed(courier: FastForward) -> bool:
+    """Whether a delivery waits after a failed attempt."""
+    return any(one.error for one in live.some(courier.queue.connection, [NAME], courier.wall, 9))
 
 
 def test_a_receipt_says_what_was_changed(courier: FastForward, there: Answering, stash: StandInStash) -> None:
@@ -244,9 +250,177 @@ def test_a_digest(courier: FastForward, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_message_about_trouble_has_no_receipt(courier: FastForward, there: Answering) -> None:
     """It is about no scene, and counts as no delivered scene."""
+    got: list[str] = []
+    there.answer = lambda delivery: got.append(delivery.event) or Delivered()
     send(courier)
+    message = troubles.connection_up(troubles.about(OTHER, "Other", "webhook"), courier.wall, courier.wall - 60.0)
     with courier.queue.transaction():
-        courier.queue.notify(NAME, -1, '{"kind": "x"}', courier.wall)
+        courier.queue.notify(NAME, troubles.slot(OTHER), message, courier.wall)
     courier.run(courier.queue.empty)
+    assert got == ["update", "notice"]
     assert [row["scene_id"] for row in ask(courier)["rows"]] == [1]
     assert receipts.delivered(courier.queue.connection, courier.wall) == {NAME: (1, 1)}
+
+
+# On its way
+
+
+def test_what_waits_after_a_failure(courier: FastForward, there: Answering) -> None:
+    """A delivery that is tried again comes first, with its last error, and keeps the receipt of the last one."""
+    send(courier)
+    there.answer = fails(Failure.REFUSED, "It answered 500.", status=500)
+    courier.put(1)
+    courier.run(lambda: failed(courier))
+    row = only(courier)
+    assert (row["outcome"], row["live"], row["has_receipt"]) == ("retrying", True, True)
+    assert row["text"] == "Not sent yet. It is tried again. It answered 500."
+    assert ask(courier, "receipt", scene=1, connection=NAME)["outcome"] == "retrying"
+    assert ask(courier, text="1")["rows"][0] == row
+
+
+def test_what_the_server_does_not_have_yet(courier: FastForward, there: Answering) -> None:
+    """It says what was looked for."""
+    there.answer = fails(Failure.NOT_THERE_YET, "Plex has no such file.")
+    courier.put(1)
+    courier.run(lambda: failed(courier))
+    row = only(courier)
+    assert (row["outcome"], row["has_receipt"]) == ("not_there_yet", False)
+    assert row["text"].endswith("the server doesn't have it yet. Plex has no such file.")
+
+
+def test_what_settles_and_what_waits(courier: FastForward) -> None:
+    """An edit that waits for others says so; one that waits for its connection says why."""
+    set_up(courier, settle_seconds=30.0)
+    courier.put(1)
+    courier.run(lambda: courier.queue.inbox_empty())
+    assert only(courier)["outcome"] == "settling"
+    assert ask(courier, text="1")["rows"][0]["text"] == "Not sent yet, because it waits for more edits."
+    connections.store(
+        courier.folder, Entry(NAME, "My hook", "webhook", "paused", values={"url": "http://127.0.0.1:1/"})
+    )
+    courier.jump(60.0)
+    (row,) = ask(courier, text="1")["rows"]
+    assert row["text"] in {"Not sent yet, because it waits for more edits.", "Not sent yet. This connection is paused."}
+
+
+def test_a_delivery_that_is_being_sent(courier: FastForward, there: Answering) -> None:
+    """While the request runs, the page says so."""
+    started, end = threading.Event(), threading.Event()
+
+    def answer(_: Delivery) -> Delivered:
+        started.set()
+        end.wait(30.0)
+        return Delivered()
+
+    there.answer = answer
+    courier.put(1)
+    courier.run(started.is_set)
+    try:
+        assert only(courier)["outcome"] == "sending"
+        assert ask(courier, "first_delivery", connection=NAME, since=courier.wall - 5.0)["state"] == "sending"
+    finally:
+        end.set()
+    courier.run(courier.queue.empty)
+    assert only(courier)["outcome"] == "delivered"
+
+
+# Search
+
+
+def test_a_scene_is_found_by_its_id(courier: FastForward) -> None:
+    """All connections come first that have anything of it: a receipt, or only a row in the ledger."""
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": "http://127.0.0.1:2/"}))
+    for scene in (3, 1):
+        send(courier, scene)
+    conn = courier.queue.connection
+    with courier.queue.transaction():
+        conn.execute("DELETE FROM receipts WHERE destination = ? AND scene_id = 3", (OTHER,))
+        conn.execute("UPDATE sent SET fetched_at = fetched_at - 8 * 86400 WHERE destination = ?", (OTHER,))
+    rows = {row["destination"]: row for row in ask(courier, text="3")["rows"] if row["scene_id"] == 3}
+    assert rows.keys() == {NAME, OTHER}
+    assert (rows[OTHER]["has_receipt"], rows[OTHER]["outcome"]) == (False, "delivered")
+    assert rows[OTHER]["text"] == "Delivered more than seven days ago. What it changed is no longer recorded."
+    assert rows[OTHER]["path"] == rows[NAME]["path"]
+    (row,) = ask(courier, text="3", connection=OTHER)["rows"]
+    assert row == rows[OTHER]
+    assert ask(courier, text="7") == {"page": 1, "more": False, "rows": [], "lines": []}
+    assert "Nothing is recorded" in ask(courier, "receipt", scene=7, connection=NAME)["problem"]
+
+
+def test_pages(courier: FastForward) -> None:
+    """Newest first, fifty a page, each scene once."""
+    with courier.queue.transaction():
+        for scene in range(1, 121):
+            job = Delivery(scene, NAME, scene, "update", (), scene, courier.wall)
+            receipts.write(courier.queue.connection, receipts.of(job, "same", courier.wall, (f"Film {scene}", "")))
+    pages = [ask(courier, page=number) for number in (1, 2, 3, 4)]
+    assert [row["scene_id"] for page in pages for row in page["rows"]] == [*range(120, 0, -1)]
+    assert [page["more"] for page in pages] == [True, True, False, False]
+
+
+# Sending one scene again, and the first delivery
+
+
+def test_a_scene_is_sent_again(courier: FastForward, there: Answering) -> None:
+    """To this connection only, before what is queued in bulk."""
+    got: list[tuple[str, int]] = []
+
+    def answer(delivery: Delivery) -> Delivered:
+        got.append((delivery.destination, delivery.priority))
+        return Delivered()
+
+    there.answer = answer
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": "http://127.0.0.1:2/"}))
+    courier.run(lambda: OTHER in courier.dispatcher.registry.pools)
+    assert ask(courier, "send_scene", scene=4, connection=OTHER)["queued"] is True
+    courier.run(lambda: bool(got) and courier.queue.empty())
+    assert got == [(OTHER, 0)]
+
+
+@pytest.mark.parametrize(
+    ("scene", "name", "problem"),
+    [(4, "nobody", "no connection 'nobody'"), (4000, NAME, "Stash has no scene 4000."), (4, OTHER, "switched off")],
+)
+def test_what_can_not_be_sent_again(courier: FastForward, scene: int, name: str, problem: str) -> None:
+    """An unknown scene or connection is a sentence, and nothing is queued."""
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", "off", values={"url": "http://127.0.0.1:2/"}))
+    courier.run(lambda: NAME in courier.dispatcher.registry.pools)
+    assert problem in ask(courier, "send_scene", scene=scene, connection=name)["problem"]
+    assert courier.queue.inbox_empty()
+
+
+def test_the_first_delivery(courier: FastForward, there: Answering) -> None:
+    """The page sees an edit arrive, and then how it ended."""
+    since = courier.wall
+    asked: dict[str, object] = {"connection": NAME, "since": since}
+    send(courier, 1)  # an edit from just before doesn't count
+    since = asked["since"] = courier.wall + 1.0
+    courier.jump(2.0)
+    nothing = ask(courier, "first_delivery", **asked)
+    assert nothing == {**nothing, "state": "nothing", "scene": None, "outcome": None, "text": ""}
+    courier.put(5)
+    assert ask(courier, "first_delivery", **asked)["state"] == "arrived"
+    there.answer = lambda _: Delivered(changes=(Change("title", None, "New"),), link="http://plex/5")
+    courier.jump(0.5)
+    courier.run(courier.queue.empty)
+    done = ask(courier, "first_delivery", **asked)
+    title = ask(courier, text="5")["rows"][0]["title"]
+    assert (done["state"], done["scene"]) == ("done", {"id": 5, "title": title})
+    assert (done["outcome"], done["text"], done["link"]) == ("delivered", "Delivered.", "http://plex/5")
+    assert 0.5 <= done["seconds"] < 60.0
+
+
+def test_without_a_queue(tmp_path: Path) -> None:
+    """Where nothing was ever sent, nothing is shown, and no file is made."""
+    assert press(tmp_path, "outcomes")["rows"] == []
+    assert press(tmp_path, "first_delivery", connection=NAME, since=1.0)["state"] == "nothing"
+    assert "Nothing is recorded" in press(tmp_path, "receipt", scene=1, connection=NAME)["problem"]
+    assert not (tmp_path / "queue.db").exists()
+
+
+def test_of_another_version(courier: FastForward) -> None:
+    """A file that this plugin can't read is a sentence, and no error in Stash's log."""
+    send(courier)
+    courier.queue.connection.execute("PRAGMA user_version = 99")
+    assert "schema version 99" in ask(courier)["problem"]
+    courier.queue.connection.execute(f"PRAGMA user_version = {schema.VERSION}")

@@ -115,6 +115,17 @@ def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: 
     assert dead_letters(runtime) == []
 
 
+def test_what_was_discarded_is_deleted_after_ten_minutes(folder: Path, runtime: Runtime) -> None:
+    """The worker deletes for good what can't be undone any more, and nothing before."""
+    bury(folder, 1, 1)
+    batch = runtime.dlq.discard()
+    runtime.tidy()
+    assert runtime.dlq.discarded() == batch
+    runtime.dlq.opened().execute("UPDATE dead_letters SET discarded_at = discarded_at - 601")
+    runtime.tidy()
+    assert runtime.dlq.get_by_id(1) is None
+
+
 def test_a_spool_file_that_cannot_be_read_stops_nothing(
     folder: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from stash_courier.queue import ledger, repair, transfer
-from stash_courier.queue.dlq import DeadLetterQueue, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue

@@ -23,6 +23,7 @@ def test_each_button_of_the_manifest_is_a_mode() -> None:
         "forget_destination",
         "send_existing",
         "send_skipped",
+        *(name for name, mode in tasks.MODES.items() if mode.module.startswith("views.")),
         *(m for m in tasks.MODES if "connection" in m),
         *(name for name, mode in tasks.MODES.items() if mode.module.startswith("views.")),
     }

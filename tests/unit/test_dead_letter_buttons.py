@@ -203,17 +203,18 @@ def test_a_filter_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     assert states(tmp_path) == {1: "dead"}
 
 
-def test_discard_deletes_what_was_chosen(tmp_path: Path) -> None:
-    """Only the selected dead letters are deleted, and the button reports how many are left."""
+def test_discard_takes_what_was_chosen(tmp_path: Path) -> None:
+    """Only the selected dead letters are discarded, and the button reports what is left and how to undo it."""
     for scene_id in (1, 2, 3):
         bury(tmp_path, scene_id, Failure.BUG)
     answer = press(tmp_path, "discard_dead_letters", ids=[2, 77])
     assert (answer["discarded"], answer["left"]) == (1, 2)
     assert answer["lines"] == [
-        "Dead letters deleted: 1. Left: 2.",
+        "Dead letters discarded: 1. Left: 2. To undo this within 10 minutes, run the mode restore_dead_letters "
+        f"with the batch {answer['batch']:.3f}.",
         "Ids without a dead letter: 1 of 2.",
     ]
-    assert states(tmp_path) == {1: "dead", 3: "dead"}
+    assert states(tmp_path) == {1: "dead", 2: "discarded", 3: "dead"}
 
 
 def test_purge_needs_to_know_the_retention(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import dlq_groups, files, migrate, repair
-from stash_courier.queue.dlq import DeadLetterQueue, Group, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_list import Group
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.destinations.media.places import Place, ambiguous, never_there, not_there_yet
@@ -152,11 +154,11 @@ def test_a_selection_by_group(tmp_path: Path) -> None:
             ("b", "one #"): 1,
         }
         assert dlq.ask(Selection(group=counted["a", "one #"].key)) == 2
-        assert dlq.discard(Selection(group=counted["a", "two"].key)) == 1
+        assert dlq.discard(Selection(group=counted["a", "two"].key)).count == 1
         dlq.rename("a", "c")
         renamed = counted["a", "one #"].key.replace("a/", "c/", 1)
         assert dlq.groups()[0] == Group(renamed, "c", "item_refused", "one #", 2)
-        assert dlq.discard(Selection(group=renamed)) == 2
+        assert dlq.discard(Selection(group=renamed)).count == 2
 
 
 @pytest.mark.parametrize("version", [1, 2])

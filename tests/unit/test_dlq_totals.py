@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stash_courier.queue.dlq import DeadLetterQueue, Selection
+from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support.durable import DEST, START, Clock
@@ -24,7 +25,8 @@ class Totals(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.dlq = DeadLetterQueue(self.folder, clock=Clock())
+        self.clock = Clock()
+        self.dlq = DeadLetterQueue(self.folder, clock=self.clock)
 
     def teardown(self) -> None:
         self.dlq.close()
@@ -44,13 +46,26 @@ class Totals(RuleBasedStateMachine):
     def discard(self, ids: list[int] | None, where: str | None) -> None:
         self.dlq.discard(Selection(ids, destination=where))
 
+    @rule(ids=st.none() | st.lists(st.integers(1, 8)))
+    def ask_carefully(self, ids: list[int] | None) -> None:
+        self.dlq.ask_carefully(Selection(ids))
+
+    @rule()
+    def restore(self) -> None:
+        if batch := self.dlq.discarded():
+            assert self.dlq.restore(batch.at) == batch.count
+
+    @rule(seconds=st.sampled_from([1, 700]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
     @rule(dead_letter=st.integers(1, 8), state=st.sampled_from(["dead", "asked", "back", "resolved"]))
     def move(self, dead_letter: int, state: str) -> None:
         self.dlq.set_state(dead_letter, state)
 
     @rule(scene=st.integers(1, 4))
     def resolve(self, scene: int) -> None:
-        self.dlq.resolve(DEST, scene)
+        self.dlq.resolve(DEST, scene, delivered=bool(scene % 2))
 
     @rule(old=st.sampled_from([DEST, "plex"]), new=st.sampled_from([DEST, "plex", "emby"]))
     def rename(self, old: str, new: str) -> None:
@@ -59,6 +74,16 @@ class Totals(RuleBasedStateMachine):
     @rule(days=st.sampled_from([-1, 1]))
     def purge(self, days: int) -> None:
         self.dlq.delete_older_than(days)
+
+    @invariant()
+    def none_waits_in_vain(self) -> None:
+        """What waits, waits for one that is on its way."""
+        if self.dlq.path.exists():
+            with closing(sqlite3.connect(self.dlq.path)) as conn:
+                assert not conn.execute(
+                    "SELECT 1 FROM dead_letters w LEFT JOIN dead_letters f ON f.id = w.waits_for "
+                    "WHERE w.waits_for IS NOT NULL AND coalesce(f.state, '') NOT IN ('asked', 'back')"
+                ).fetchall()
 
     @invariant()
     def one_for_each_scene(self) -> None:

@@ -115,7 +115,7 @@ class Completer:
         for outcome in outcomes:
             outcome.pool.recorded(outcome)
         self._burials += found.burials
-        self._update_dlq([*delivered, *found.skipped])
+        self._update_dlq(delivered, found.skipped)
 
     def _succeeded(self, outcome: Outcome, before: Health, now: float) -> Health:
         if outcome.done.outcome == "filtered":  # nothing was accepted
@@ -212,14 +212,15 @@ class Completer:
         with self._queue.transaction():
             for delivery, scene, how, reason in ended:
                 self._end(delivery, scene, how, receipt_without_sending(delivery, scene, how, reason, now))
-        self._update_dlq([delivery for delivery, *_ in ended])
+        self._update_dlq([], [delivery for delivery, *_ in ended])
 
-    def _update_dlq(self, ended: Iterable[Delivery]) -> None:
-        """Writes dead letters, and resolves those of scenes that were delivered since."""
+    def _update_dlq(self, delivered: Iterable[Delivery], skipped: Iterable[Delivery]) -> None:
+        """Writes dead letters, and resolves those of scenes that were delivered since, or needn't be."""
         self.bury()
         try:
-            for delivery in ended:
-                self._dlq.resolve(delivery.destination, delivery.scene_id)
+            for ended, was_sent in ((delivered, True), (skipped, False)):
+                for delivery in ended:
+                    self._dlq.resolve(delivery.destination, delivery.scene_id, delivered=was_sent)
         except sqlite3.OperationalError as error:
             log.warning("dead letters can't be updated (%s): a redrive will find them delivered", error)
 

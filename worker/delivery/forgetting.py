@@ -52,6 +52,7 @@ class Forgetting:
                 self._drop(name, waiting)
 
     def _drop(self, name: str, waiting: str) -> None:
+        self._dlq.end_waiting(name)  # dead letters that would be sent to it, or after one that is sent to it
         if waiting == "discard":
             with self._queue.transaction():
                 self._queue.discard(name, DISCARDED)

@@ -236,7 +236,7 @@ class Sweep:
     def _open_dead_letter(self, target: str, scene_id: int) -> DeadLetter | None:
         found = self._dlq.find(target, scene_id)
         dead_letter = None if found is None else self._dlq.get_by_id(found[0])
-        return None if dead_letter is None or dead_letter.state == "resolved" else dead_letter
+        return None if dead_letter is None or dead_letter.state in {"resolved", "discarded"} else dead_letter
 
     def _event_of(self, scene: Listed, mark: Mark) -> Event:
         was_sent = any(ledger.find(self._conn, target, scene.id) for target in self._targets)

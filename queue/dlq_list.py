@@ -1,0 +1,92 @@
+"""The list of dead letters that a person pages through: what it shows, and how many there are of each kind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from stash_courier.queue import dlq_statements as sql
+from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.jobs import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Open dead letters with the same cause."""
+
+    key: str
+    destination: str
+    error_type: str
+    text: str  # the status and the answer, without what differs from scene to scene
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list, as of a wall time: what failed later is only counted."""
+
+    as_of: float
+    matching: int = 0  # that fit and had failed by then
+    newer: int = 0  # that fit and failed later
+    number: int = 1
+    pages: int = 1
+    groups: tuple[Group, ...] = ()  # of all open dead letters, most first
+    rows: tuple[Summary, ...] = ()  # newest first
+
+
+def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int, size: int) -> Page:
+    """A page of a selection, whose ids aren't looked at.
+
+    Args:
+        conn: dlq.db.
+        selection: its ``as_of`` is that of the list; None for now.
+        now: wall time.
+        number: of the page, from 1; the last one stands in for one that doesn't exist.
+        size: rows of a page.
+    """
+    conn.execute("BEGIN")  # all of it as it was at one moment
+    try:
+        as_of = selection.as_of
+        if as_of is None:  # those that failed while the clock was ahead are listed too
+            as_of = max(now, conn.execute(sql.LATEST).fetchone()[0] or now)
+        groups = tuple(Group(*row) for row in conn.execute(sql.GROUPS))
+        wanted = replace(selection, as_of=as_of)
+        rows = _rows(conn, wanted, number, size)
+        matching, newer = _counts(conn, wanted, groups, len(rows) if number == 1 and len(rows) < size else None)
+        pages = max(1, -(-matching // size))
+        if number > pages:
+            number = pages
+            rows = _rows(conn, wanted, number, size)
+    finally:
+        conn.execute("COMMIT")
+    return Page(as_of, matching, newer, number, pages, groups, rows)
+
+
+def _rows(conn: sqlite3.Connection, wanted: Selection, number: int, size: int) -> tuple[Summary, ...]:
+    where = {**wanted.parameters, "limit": size, "offset": (number - 1) * size}
+    return tuple(Summary(*row) for row in conn.execute(sql.RECENT, where))
+
+
+def _counts(
+    conn: sqlite3.Connection, wanted: Selection, groups: Collection[Group], by_then: int | None
+) -> tuple[int, int]:
+    """How many fit and had failed by the selection's ``as_of``, and how many failed later.
+
+    ``by_then`` is the first, if it is known: a search for a text looks at every row, so once is enough.
+    """
+    newer = conn.execute(sql.NEWER, wanted.parameters).fetchone()[0]
+    if by_then is not None:
+        return by_then, newer
+    if wanted.parameters["text"] is not None:
+        return conn.execute(sql.MATCHING, wanted.parameters).fetchone()[0], newer
+    return sum(group.count for group in groups if _fits(group, wanted)) - newer, newer
+
+
+def _fits(group: Group, wanted: Selection) -> bool:
+    pairs = (
+        (wanted.error_type, group.error_type),
+        (wanted.destination, group.destination),
+        (wanted.group, group.key),
+    )
+    return all(value in {None, its} for value, its in pairs)
