@@ -11,7 +11,7 @@ const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
 /**
  * @typedef {import("./form_state.js").Fix} Fix
  * @typedef {{step: string, status: "ok" | "warn" | "fail", text: string, field: string, fix: Fix | null,
- *   body?: string}} Step
+ *   body?: string, action?: {do: string, label: string} | null}} Step
  * @typedef {{ok: boolean, steps: Step[]}} Answer
  * @typedef {ReturnType<typeof useTest>} Test
  */
@@ -116,18 +116,11 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
           "ol",
           { className: "courier-steps" },
           steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
-            h(OneStep, { key: place, step, label, onFix, onField }),
+            h(OneStep, { key: place, step, label, onFix, onField, onReport: report ? () => setReporting(true) : null }),
           ),
         )
       : null,
-    done
-      ? h(
-          "div",
-          { className: "courier-actions" },
-          report && !reporting ? button("Library report", () => setReporting(true)) : null,
-          button("Close the test", test.close),
-        )
-      : null,
+    done ? h("div", { className: "courier-actions" }, button("Close the test", test.close)) : null,
     reporting ? h(LibraryReport, { connection: report, close: () => setReporting(false) }) : null,
   );
 };
@@ -147,27 +140,27 @@ const summary = ({ phase, answer }) => {
 };
 
 /**
- * @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void}} props
+ * @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void,
+ *   onReport: (() => void) | null}} props
  */
-const OneStep = ({ step, label, onFix, onField }) => {
-  const { fix } = step;
+const OneStep = ({ step, label, onFix, onField, onReport }) => {
+  const { fix, action } = step;
   const name = step.field && label(step.field);
-  const open = step.field && step.status !== "ok" ? (name ? `Go to "${name}"` : "Open its field") : "";
+  const open = name ? `Go to "${name}"` : "Open its field";
+  /** @param {string} text @param {() => void} onClick */
+  const button = (text, onClick, variant = "secondary") =>
+    h(Bootstrap.Button, { key: text, size: "sm", variant, onClick }, text);
+  const buttons = [
+    fix && button(fix.label, () => onFix(fix), "primary"),
+    step.field && step.status !== "ok" && button(open, () => onField(step.field)),
+    action?.do === "library_report" && onReport && button(action.label, onReport),
+  ].filter(Boolean);
   return h(
     "li",
     { className: "courier-step" },
     h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
     h("div", null, step.text),
-    fix || open
-      ? h(
-          "div",
-          { className: "courier-actions" },
-          fix ? h(Bootstrap.Button, { size: "sm", variant: "primary", onClick: () => onFix(fix) }, fix.label) : null,
-          open
-            ? h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: () => onField(step.field) }, open)
-            : null,
-        )
-      : null,
+    buttons.length ? h("div", { className: "courier-actions" }, buttons) : null,
     step.body
       ? h(
           "details",
