@@ -5,17 +5,70 @@ import { SendExisting } from "./send_existing.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
 import { plural } from "./words.js";
 
+const ENDING = new Set(["leaving", "burying"]); // states of a connection that is being deleted
+
 /**
  * @param {{card: any, revision: number, refresh: () => Promise<void>, go: import("./connections.js").Go,
- *   say: (text: string) => void, fail: (failure: any) => void, test: ReturnType<typeof import("./test_steps.js").useTest>,
+ *   say: (text: string) => void, fail: (failure: any) => void, test: import("./test_steps.js").Test,
  *   report: (() => void) | null}} props `report` shows the library report of a media server
  */
 export const CardActions = ({ card, revision, refresh, go, say, fail, test, report }) => {
-  const [busy, setBusy] = React.useState(false);
   const [dialog, setDialog] = React.useState("");
+  const { busy, run } = useRunning(refresh, say, fail);
   const history = Router.useHistory();
-  const ending = card.state === "leaving" || card.state === "burying";
+  const deliver = () => run(() => deliverNow(card));
+  const resume = () => run(() => setState(card, revision, "on"));
+  /** @type {Record<string, (action: any) => void>} */
+  const doing = {
+    edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
+    fix: ({ values }) => go({ edit: card.id }, { fix: values }),
+    open_dead_letters: () => history.push(`${path}/dead_letters?${new URLSearchParams({ connection: card.id })}`),
+    deliver_now: deliver,
+    resume,
+    test: test.start,
+  };
+  const first = card.action;
+  const ending = ENDING.has(card.state);
+  /** @type {[string, string, () => void, boolean][]} label, the action that it repeats, what it does, if it is shown */
+  const buttons = [
+    ["Test", "test", test.start, true],
+    ["Deliver now", "deliver_now", deliver, card.state !== "off"],
+    ["Pause", "", () => run(() => setState(card, revision, "paused")), card.state === "on"],
+    [card.state === "off" ? "Switch on" : "Resume", "resume", resume, card.state !== "on" && !ending],
+    ["Edit", "", () => go({ edit: card.id }), !ending],
+  ];
+  const look = { variant: "secondary", disabled: busy };
+  return h(
+    "div",
+    { className: "courier-actions" },
+    first
+      ? h(Bootstrap.Button, { ...look, variant: "primary", onClick: () => doing[first.do]?.(first) }, first.label)
+      : null,
+    buttons
+      .filter(([, repeats, , shown]) => shown && (!repeats || repeats !== first?.do))
+      .map(([label, , onClick]) =>
+        h(Bootstrap.Button, { ...look, key: label, onClick, "aria-label": `${label}: ${card.name}` }, label),
+      ),
+    h(More, { card, go, open: setDialog, report, sendSkipped: () => run(() => sendSkipped(card)) }),
+    dialog === "send" ? h(SendExisting, { card, close: () => setDialog("") }) : null,
+    dialog === "delete"
+      ? h(DeleteDialog, {
+          card,
+          close: () => setDialog(""),
+          remove: (waiting) => run(() => remove(card, revision, waiting)),
+        })
+      : null,
+  );
+};
 
+/**
+ * Runs what a button does, and says how it went.
+ * @param {() => Promise<void>} refresh
+ * @param {(text: string) => void} say
+ * @param {(failure: any) => void} fail
+ */
+const useRunning = (refresh, say, fail) => {
+  const [busy, setBusy] = React.useState(false);
   /** @param {() => Promise<string>} work returns what to say when it is done */
   const run = async (work) => {
     setBusy(true);
@@ -30,110 +83,49 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
     }
     setBusy(false);
   };
-  const deliver = () =>
-    run(async () => {
-      await call("expedite", { connection: card.id });
-      return "What waits is being sent now.";
-    });
-  const resume = () => run(() => setState(card, revision, "on"));
-  const sendSkipped = () =>
-    run(async () => {
-      const { queued } = await call("send_skipped", { connection: card.id });
-      return `Queued again: ${plural(queued, "scene")}.`;
-    });
+  return { busy, run };
+};
 
-  /** @type {Record<string, (action: any) => void>} */
-  const doing = {
-    edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
-    fix: ({ values }) => go({ edit: card.id }, { fix: values }),
-    open_dead_letters: () => history.push(`${path}/dead_letters?${new URLSearchParams({ connection: card.id })}`),
-    deliver_now: deliver,
-    resume,
-    test: test.start,
-  };
-  const first = card.action;
-  const isFirst = (/** @type {string} */ name) => first?.do === name;
-  /** @param {string} label @param {() => void} onClick */
-  const button = (label, onClick) =>
-    h(
-      Bootstrap.Button,
-      { key: label, variant: "secondary", disabled: busy, onClick, "aria-label": `${label}: ${card.name}` },
-      label,
-    );
-  const { Item } = Bootstrap.Dropdown;
-
+/**
+ * The actions that are needed less often.
+ * @param {{card: any, go: import("./connections.js").Go, open: (dialog: string) => void,
+ *   report: (() => void) | null, sendSkipped: () => void}} props
+ */
+const More = ({ card, go, open, report, sendSkipped }) => {
+  const ending = ENDING.has(card.state);
+  /** @type {[string, (() => void) | null][]} */
+  const items = [
+    ["Duplicate", () => go({ copy: card.id })],
+    ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
+    ["Look again for what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
+    ["Library report", report],
+    ["Delete", ending || card.implicit ? null : () => open("delete")],
+  ];
+  const { Item, Menu, Toggle } = Bootstrap.Dropdown;
   return h(
-    "div",
-    { className: "courier-actions" },
-    first
-      ? h(
-          Bootstrap.Button,
-          { variant: "primary", disabled: busy, onClick: () => doing[first.do]?.(first) },
-          first.label,
-        )
-      : null,
-    isFirst("test") ? null : button("Test", test.start),
-    isFirst("deliver_now") || card.state === "off" ? null : button("Deliver now", deliver),
-    ending || isFirst("resume")
-      ? null
-      : card.state === "on"
-        ? button("Pause", () => run(() => setState(card, revision, "paused")))
-        : button(card.state === "off" ? "Switch on" : "Resume", resume),
-    ending ? null : button("Edit", () => go({ edit: card.id })),
+    Bootstrap.Dropdown,
+    null,
+    h(Toggle, { id: `courier-more-${card.id}`, variant: "secondary", "aria-label": `More: ${card.name}` }, "More"),
     h(
-      Bootstrap.Dropdown,
-      null,
-      h(
-        Bootstrap.Dropdown.Toggle,
-        { id: `courier-more-${card.id}`, variant: "secondary", "aria-label": `More: ${card.name}` },
-        "More",
-      ),
-      h(
-        Bootstrap.Dropdown.Menu,
-        { className: "bg-secondary text-white" },
-        h(
-          Item,
-          { as: "button", type: "button", className: "text-white", onClick: () => go({ copy: card.id }) },
-          "Duplicate",
-        ),
-        ending || card.state === "off"
-          ? null
-          : h(
-              Item,
-              { as: "button", type: "button", className: "text-white", onClick: () => setDialog("send") },
-              "Send existing scenes",
-            ),
-        card.not_on_server > 0
-          ? h(
-              Item,
-              { as: "button", type: "button", className: "text-white", onClick: sendSkipped },
-              "Look again for what the server didn't have",
-            )
-          : null,
-        report
-          ? h(Item, { as: "button", type: "button", className: "text-white", onClick: report }, "Library report")
-          : null,
-        card.implicit || ending
-          ? null
-          : h(
-              Item,
-              { as: "button", type: "button", className: "text-white", onClick: () => setDialog("delete") },
-              "Delete",
-            ),
+      Menu,
+      { className: "courier-menu" },
+      items.map(([label, onClick]) =>
+        onClick ? h(Item, { key: label, as: "button", type: "button", onClick }, label) : null,
       ),
     ),
-    dialog === "send" ? h(SendExisting, { card, close: () => setDialog("") }) : null,
-    dialog === "delete"
-      ? h(DeleteDialog, {
-          card,
-          close: () => setDialog(""),
-          remove: (waiting) => {
-            setDialog("");
-            return run(() => remove(card, revision, waiting));
-          },
-        })
-      : null,
   );
+};
+
+/** @param {any} card */
+const deliverNow = async (card) => {
+  await call("expedite", { connection: card.id });
+  return "What waits is being sent now.";
+};
+
+/** @param {any} card */
+const sendSkipped = async (card) => {
+  const { queued } = await call("send_skipped", { connection: card.id });
+  return `Queued again: ${plural(queued, "scene")}.`;
 };
 
 /**

@@ -11,6 +11,10 @@ const CHOICES = [
 /** @param {{card: any, close: () => void, remove: (waiting: string) => void}} props */
 export const DeleteDialog = ({ card, close, remove }) => {
   const [waiting, setWaiting] = React.useState("send");
+  const confirm = () => {
+    close();
+    remove(waiting);
+  };
   const count = card.waiting + card.in_flight;
   return h(
     Bootstrap.Modal,
@@ -47,7 +51,7 @@ export const DeleteDialog = ({ card, close, remove }) => {
       Bootstrap.Modal.Footer,
       null,
       h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, "Cancel"),
-      h(Bootstrap.Button, { variant: "danger", onClick: () => remove(waiting) }, "Delete"),
+      h(Bootstrap.Button, { variant: "danger", onClick: confirm }, "Delete"),
     ),
   );
 };

@@ -30,17 +30,46 @@ import { React, pluginId } from "./stash.js";
 export const useConnectionForm = (given, offered, onSaved) => {
   const [what] = React.useState(given); // this form is of one connection from beginning to end
   const [fix] = React.useState(offered);
+  const typed = useDraft(what, fix);
+  const { loaded, draft, setDraft, setRestored } = typed;
+  const saving = useSaving(what, typed, onSaved);
+  const { setProblems } = saving;
+  const variant = loaded ? variantOf(loaded.kind, loaded.base, draft) : undefined;
+  const fields = loaded ? fieldsOf(loaded.kind, variant) : [];
+  return {
+    ...typed,
+    ...saving,
+    fields,
+    variant,
+    /** Puts values into the draft. @param {Record<string, unknown>} values */
+    apply: (values) => {
+      setDraft((/** @type {Draft} */ now) => withValues(now, fields, values));
+      setProblems((/** @type {Problem[]} */ now) => now.filter((one) => !(one.field in values)));
+    },
+    /** Forgets what was typed. */
+    forget: () => {
+      keep(what, null);
+      setRestored(false);
+      setProblems([]);
+      setDraft(UNTOUCHED);
+    },
+  };
+};
+
+/**
+ * What is stored and what was typed, which the tab keeps.
+ * @param {What} what
+ * @param {Record<string, unknown> | null} fix
+ */
+const useDraft = (what, fix) => {
   const [tries, setTries] = React.useState(0);
   const [loaded, setLoaded] = React.useState(/** @type {Loaded | null} */ (null));
   const [draft, setDraft] = React.useState(/** @type {Draft} */ (UNTOUCHED));
-  const [problems, setProblems] = React.useState(/** @type {Problem[]} */ ([]));
   const [failure, setFailure] = React.useState(/** @type {any} */ (null));
   const [restored, setRestored] = React.useState(false);
-  const [elsewhere, setElsewhere] = React.useState(/** @type {string[] | null} */ (null));
-  const [busy, setBusy] = React.useState(false);
-  const gone = React.useRef(false);
-  React.useEffect(() => () => void (gone.current = true), []);
+  const gone = React.useRef(false); // the form was left
 
+  React.useEffect(() => () => void (gone.current = true), []);
   React.useEffect(() => {
     load(what).then(
       (found) => {
@@ -60,6 +89,20 @@ export const useConnectionForm = (given, offered, onSaved) => {
   React.useEffect(() => {
     if (loaded) keep(what, changed ? withoutSecrets(loaded.kind, loaded.base, draft) : null);
   }, [what, loaded, draft, changed]);
+
+  const retry = () => setTries(tries + 1);
+  return { loaded, setLoaded, draft, setDraft, failure, setFailure, restored, setRestored, changed, gone, retry };
+};
+
+/**
+ * @param {What} what
+ * @param {ReturnType<typeof useDraft>} typed
+ * @param {(answer: any) => void} onSaved
+ */
+const useSaving = (what, { loaded, setLoaded, draft, setFailure, gone }, onSaved) => {
+  const [problems, setProblems] = React.useState(/** @type {Problem[]} */ ([]));
+  const [elsewhere, setElsewhere] = React.useState(/** @type {string[] | null} */ (null)); // labels
+  const [busy, setBusy] = React.useState(false);
 
   /**
    * Saves. If only other connections were changed meanwhile, it saves again on top of that.
@@ -103,37 +146,7 @@ export const useConnectionForm = (given, offered, onSaved) => {
       if (!gone.current) setBusy(false);
     }
   };
-
-  const variant = loaded ? variantOf(loaded.kind, loaded.base, draft) : undefined;
-  const fields = loaded ? fieldsOf(loaded.kind, variant) : [];
-  return {
-    loaded,
-    draft,
-    fields,
-    variant,
-    problems,
-    failure,
-    restored,
-    elsewhere,
-    busy,
-    changed,
-    retry: () => setTries(tries + 1),
-    save,
-    setDraft,
-    setProblems,
-    /** Puts values into the draft. @param {Record<string, unknown>} values */
-    apply: (values) => {
-      setDraft((/** @type {Draft} */ now) => withValues(now, fields, values));
-      setProblems((/** @type {Problem[]} */ now) => now.filter((one) => !(one.field in values)));
-    },
-    /** Forgets what was typed. */
-    forget: () => {
-      keep(what, null);
-      setRestored(false);
-      setProblems([]);
-      setDraft(UNTOUCHED);
-    },
-  };
+  return { save, busy, problems, setProblems, elsewhere };
 };
 
 /**

@@ -1,5 +1,6 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
 import { call } from "./api.js";
+import { Banner } from "./banner.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { FailureNotice, Notice } from "./notice.js";
@@ -71,7 +72,7 @@ const Banners = ({ overview: { data, failure, refresh } }) =>
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     data?.version && data.version !== version ? h(Outdated, { plugin: data.version }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
-      h(Notice, { key: banner.text, status: banner.status }, banner.text),
+      h(Banner, { key: banner.text, banner, refresh }),
     ),
   );
 

@@ -15,36 +15,19 @@ const CHOICES = [
 export const SendExisting = ({ card, since, close }) => {
   const [which, setWhich] = React.useState(since ? "since" : "days");
   const [date, setDate] = React.useState(since ? dateOf(since) : "");
-  const [sent, setSent] = React.useState(/** @type {{queued: number} | null} */ (null));
-  const [sending, setSending] = React.useState(false);
-  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
   const chosen = argumentsOf(which, date);
+  const { sent, sending, failure, send } = useSending(card.id);
   const counted = usePolling(
     async (signal) => chosen && call("send_existing", { connection: card.id, ...chosen, count: true }, signal),
     0,
     JSON.stringify(chosen),
   );
-  const send = async () => {
-    setSending(true);
-    setFailure(null);
-    try {
-      setSent(await call("send_existing", { connection: card.id, ...chosen }));
-    } catch (problem) {
-      setFailure(problem);
-    }
-    setSending(false);
-  };
   const scenes = counted.data?.scenes;
-  const again = counted.failure ?? failure;
+  const done = sent === null ? "" : `Queued: ${plural(sent, "scene")}. Edits are sent before them.`;
+  const ready = !sending && Boolean(scenes);
   return h(
     Bootstrap.Modal,
-    {
-      show: true,
-      onHide: close,
-      backdrop: sending ? "static" : true,
-      className: "courier-modal",
-      "aria-labelledby": "courier-existing",
-    },
+    { show: true, onHide: close, className: "courier-modal", "aria-labelledby": "courier-existing" },
     h(
       Bootstrap.Modal.Header,
       null,
@@ -53,54 +36,78 @@ export const SendExisting = ({ card, since, close }) => {
     h(
       Bootstrap.Modal.Body,
       null,
-      h(
-        "fieldset",
-        { disabled: sending || Boolean(sent) },
-        h("legend", { className: "courier-legend" }, "Which scenes?"),
-        CHOICES.map(([value, label]) =>
-          h(Bootstrap.Form.Check, {
-            key: value,
-            id: `courier-existing-${value}`,
-            type: "radio",
-            name: "courier-existing",
-            label,
-            checked: which === value,
-            onChange: () => setWhich(value),
-          }),
-        ),
-        which === "since"
-          ? h("input", {
-              type: "date",
-              className: "form-control text-input courier-date",
-              "aria-label": "Date",
-              value: date,
-              onChange: (/** @type {any} */ event) => setDate(event.target.value),
-            })
-          : null,
-      ),
-      h(
-        "p",
-        { role: "status" },
-        sent
-          ? `Queued: ${plural(sent.queued, "scene")}. Edits are sent before them.`
-          : expected(counted, Boolean(chosen)),
-      ),
-      again ? h(FailureNotice, { failure: again, retry: counted.failure ? counted.refresh : send }) : null,
+      h(Choice, { disabled: sending || Boolean(done), which, setWhich, date, setDate }),
+      h("p", { role: "status" }, done || expected(counted, Boolean(chosen))),
+      counted.failure ? h(FailureNotice, { failure: counted.failure, retry: counted.refresh }) : null,
+      failure ? h(FailureNotice, { failure }) : null,
     ),
     h(
       Bootstrap.Modal.Footer,
       null,
-      h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, sent ? "Close" : "Cancel"),
-      sent
+      h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, done ? "Close" : "Cancel"),
+      done
         ? null
         : h(
             Bootstrap.Button,
-            { variant: "primary", disabled: sending || !scenes, onClick: send },
+            { variant: "primary", disabled: !ready, onClick: () => send(chosen) },
             sending ? "Queuing. Keep this page open…" : buttonText(scenes),
           ),
     ),
   );
 };
+
+/**
+ * Queues scenes for a connection. Leaving the page ends it; what is queued by then is sent.
+ * @param {string} connection
+ */
+const useSending = (connection) => {
+  const [sent, setSent] = React.useState(/** @type {number | null} */ (null));
+  const [sending, setSending] = React.useState(false);
+  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  /** @param {object | null} chosen which scenes */
+  const send = async (chosen) => {
+    setSending(true);
+    setFailure(null);
+    try {
+      setSent((await call("send_existing", { connection, ...chosen })).queued);
+    } catch (problem) {
+      setFailure(problem);
+    }
+    setSending(false);
+  };
+  return { sent, sending, failure, send };
+};
+
+/**
+ * @param {{disabled: boolean, which: string, setWhich: (which: string) => void, date: string,
+ *   setDate: (date: string) => void}} props
+ */
+const Choice = ({ disabled, which, setWhich, date, setDate }) =>
+  h(
+    "fieldset",
+    { disabled },
+    h("legend", { className: "courier-legend" }, "Which scenes?"),
+    CHOICES.map(([value, label]) =>
+      h(Bootstrap.Form.Check, {
+        key: value,
+        id: `courier-existing-${value}`,
+        type: "radio",
+        name: "courier-existing",
+        label,
+        checked: which === value,
+        onChange: () => setWhich(value),
+      }),
+    ),
+    which === "since"
+      ? h("input", {
+          type: "date",
+          className: "form-control text-input courier-date",
+          "aria-label": "Date",
+          value: date,
+          onChange: (/** @type {any} */ event) => setDate(event.target.value),
+        })
+      : null,
+  );
 
 /** @param {number | undefined} scenes */
 const buttonText = (scenes) => (scenes ? `Send ${plural(scenes, "scene")}` : "Send");

@@ -23,12 +23,53 @@ const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
  * @param {(steps: Step[]) => void} [onSteps]
  */
 export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
-  const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
+  const { phase, failure, during, stop } = usePhases();
   const [preview, setPreview] = React.useState(/** @type {any} */ (null));
   const [answer, setAnswer] = React.useState(/** @type {Answer | null} */ (null));
-  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
   const [runs, setRuns] = React.useState(0);
+
+  const run = (showScene = false) => {
+    const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
+    const show = (/** @type {Answer} */ found) => {
+      setAnswer(found);
+      onSteps(found.steps);
+    };
+    return during("testing", "done", (signal) => call("test_connection", args, signal), show);
+  };
+  const show = () => {
+    setAnswer(null);
+    setPreview(null);
+    return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
+  };
+  const latest = React.useRef(run);
+  latest.current = run;
+  React.useEffect(() => {
+    if (runs) latest.current();
+  }, [runs]);
+
+  return {
+    phase,
+    preview,
+    answer,
+    failure,
+    message,
+    run,
+    start: () => (webhook ? show() : run()),
+    /** Tests again when the changed draft is in place. */
+    again: () => setRuns((/** @type {number} */ now) => now + 1),
+    close: () => {
+      stop();
+      setAnswer(null);
+    },
+  };
+};
+
+/** The call of a test that is in progress, and what came of the last one. */
+const usePhases = () => {
+  const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
+  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
   const running = React.useRef(new AbortController());
+  React.useEffect(() => () => running.current.abort(), []);
 
   /**
    * Shows what a call answers, unless another one was made meanwhile.
@@ -50,47 +91,12 @@ export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
     }
     if (!signal.aborted) setPhase(after);
   };
-  const run = (showScene = false) => {
-    const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
-    return during(
-      "testing",
-      "done",
-      (signal) => call("test_connection", args, signal),
-      (found) => {
-        setAnswer(found);
-        onSteps(found.steps);
-      },
-    );
+  const stop = () => {
+    running.current.abort();
+    setPhase("none");
+    setFailure(null);
   };
-  const show = () => {
-    setAnswer(null);
-    setPreview(null);
-    return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
-  };
-  const latest = React.useRef(run);
-  latest.current = run;
-  React.useEffect(() => {
-    if (runs) latest.current();
-  }, [runs]);
-  React.useEffect(() => () => running.current.abort(), []);
-
-  return {
-    phase,
-    preview,
-    answer,
-    failure,
-    message,
-    run,
-    start: () => (webhook ? show() : run()),
-    /** Tests again when the changed draft is in place. */
-    again: () => setRuns((/** @type {number} */ now) => now + 1),
-    close: () => {
-      running.current.abort();
-      setPhase("none");
-      setAnswer(null);
-      setFailure(null);
-    },
-  };
+  return { phase, failure, during, stop };
 };
 
 /**
