@@ -127,6 +127,14 @@
 
   // The page and the line above the settings
 
+  const TooOld = () =>
+    h(
+      "main",
+      { className: "courier-page" },
+      h("h1", null, "Stash Courier"),
+      h("p", null, "This page needs Stash 0.27 or newer. In this version use the buttons in Settings → Tasks."),
+    );
+
   const NotLoaded = () =>
     h(
       "main",
@@ -160,7 +168,7 @@
   const SettingsLine = lazy("settings.js");
 
   const extend = () => {
-    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(Page)));
+    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(api.hooks?.useToast ? Page : TooOld)));
     api.patch.before("MainNavBar.UtilityItems", (/** @type {any} */ props) => [
       { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
     ]);

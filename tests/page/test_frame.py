@@ -118,6 +118,18 @@ def test_without_its_files_the_page_says_so(tab: Visit) -> None:
     tab.errors.clear()  # the browser reports the files
 
 
+def test_an_old_stash_is_told_what_the_page_needs(tab: Visit) -> None:
+    """Before 0.27 Stash lacks what the page needs: it says so, and which way remains."""
+    tab.page.add_init_script(
+        """Object.defineProperty(window, "PluginApi", {
+            set(api) { this.given = { ...api, hooks: undefined }; },
+            get() { return this.given; },
+        });"""
+    )
+    tab.open()
+    expect(tab.page.get_by_text("This page needs Stash 0.27 or newer.")).to_be_visible()
+
+
 def test_a_hidden_tab_asks_nothing(tab: Visit) -> None:
     """The page asks every 5 seconds, the badge every minute; in the background neither, and at once when back."""
     open_and_stop_the_clock(tab)

@@ -25,7 +25,7 @@ export const plural = (count, one, many = `${one}s`) => `${number(count)} ${coun
 export const duration = (seconds) => {
   const [unit, length] = UNITS.find(([, long]) => seconds >= long) ?? ["", 1];
   if (unit) return plural(Math.floor(seconds / length), unit);
-  return `${seconds < 10 && seconds % 1 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  return `${seconds < 9.95 && seconds % 1 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 };
 
 /**
