@@ -112,6 +112,47 @@ def test_deleting_asks_what_becomes_of_what_waits(courier: Courier, tab: Visit) 
         assert stored(courier) == []
 
 
+def test_people_get_one_message_of_existing_scenes(courier: Courier, tab: Visit) -> None:
+    """For a chat the dialog says before that it gets one digest at most."""
+    courier.connect(hook("http://127.0.0.1:1", preset="ntfy", topic="films"))
+    tab.open()
+    press(tab, "More: Hook")
+    press(tab, "Send existing scenes")
+    said = tab.page.get_by_role("dialog").get_by_role("status")
+    expect(said).to_contain_text("Scenes: 20.")
+    expect(said).to_contain_text("at most one digest of the newest 10 is sent")
+
+
+def test_existing_scenes_are_offered_once_after_the_first_save(courier: Courier, tab: Visit) -> None:
+    """The panel after the first save has the offer; when its dialog was closed, the offer is gone."""
+    new(tab, "webhook", "standard")
+    field(tab, "Address").fill("http://127.0.0.1:1/a")
+    press(tab, "Save")
+    panel = tab.page.get_by_role("region", name="Standard webhook is saved")
+    panel.get_by_role("button", name="Send existing scenes").click()
+    expect(tab.page.get_by_role("button", name="Send 20 scenes")).to_be_enabled()
+    tab.page.keyboard.press("Escape")
+    expect(panel.get_by_role("button", name="Send existing scenes")).to_have_count(0)
+    press(tab, "Edit: Standard webhook")
+    field(tab, "Name").fill("Renamed")
+    press(tab, "Save")
+    expect(card(tab, "Renamed")).to_be_visible()
+    expect(tab.page.get_by_text("is saved")).to_have_count(0)
+    assert len(stored(courier)) == 1
+
+
+def test_a_banner_has_its_click(courier: Courier, tab: Visit) -> None:
+    """All deliveries are paused: the banner resumes them."""
+    with Receiver() as receiver:
+        courier.connect(hook(receiver.url))
+        courier.stash.operation({"mode": "pause"})
+        courier.stash.edit(1, title="Held")
+        tab.open()
+        expect(card(tab, "Hook").locator(".courier-state")).to_contain_text("Paused")
+        press(tab, "Resume deliveries")
+        receiver.wait_for(1, 20.0)
+
+
 def test_a_webhook_is_tested_only_after_its_preview(courier: Courier, tab: Visit) -> None:
     """First the body is shown and nothing is sent; Send test sends, and shows what was sent."""
     with Receiver() as receiver:

@@ -79,6 +79,16 @@ def test_a_typed_secret_is_neither_in_the_document_nor_kept(tab: Visit) -> None:
     assert "password1" not in kept
 
 
+def test_an_address_that_is_a_secret_is_not_kept(tab: Visit) -> None:
+    """Who knows the address of a Discord webhook can write to the channel."""
+    new(tab, "webhook", "discord")
+    field(tab, "Address").fill("https://127.0.0.1/api/webhooks/1/discord-token")
+    field(tab, "Name").fill("Kept")
+    kept = tab.page.evaluate("JSON.stringify(sessionStorage)")
+    assert "Kept" in kept
+    assert "discord-token" not in kept
+
+
 def test_a_secret_can_be_removed(courier: Courier, tab: Visit) -> None:
     """Remove and Save: the signing secret is gone, the rest stays."""
     courier.connect(Entry("w", "Hook", "webhook", values={"url": "http://127.0.0.1:1/a", "secret": SECRET}))

@@ -3,7 +3,7 @@ import { call } from "./api.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Bootstrap, React, h } from "./stash.js";
-import { duration, number, plural } from "./words.js";
+import { number, plural } from "./words.js";
 
 const CHOICES = [
   ["days", "Changed in the last 30 days"],
@@ -122,12 +122,7 @@ const expected = ({ data, loading, failure }, chosen) => {
   if (failure) return "";
   if (loading || !data) return "Counting…";
   if (!data.scenes) return "There are no such scenes.";
-  if (data.digest) return [`Scenes: ${number(data.scenes)}.`, data.text].filter(Boolean).join(" ");
-  const time =
-    data.seconds === null || data.seconds === undefined
-      ? ""
-      : ` This takes about ${duration(Math.max(1, Math.round(data.seconds)))}.`;
-  return `Scenes: ${number(data.scenes)}.${time}`;
+  return [`Scenes: ${number(data.scenes)}.`, data.text].filter(Boolean).join(" ");
 };
 
 /**
