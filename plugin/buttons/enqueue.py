@@ -25,7 +25,7 @@ from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
 from stash_courier.worker.stash.address import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
-DIGEST = 50  # scenes that people get in one message: as many as Stash is asked for at once
+DIGEST = 10  # scenes that people get in one message: as many as it lists, and as Stash is first asked for
 BUSY_RATE = 1.0  # scenes a second in five minutes: fewer say more about how few were edited
 RECENT_DAYS = 7  # also in stash_plugin.yml
 

@@ -71,7 +71,8 @@ def _answer(address: StashAddress, seconds: float) -> bytes:
 
 def _read(answer: bytes) -> PluginState:
     # Stash sends paths that aren't UTF-8 as raw bytes.
-    data = json.loads(answer.decode("utf-8", "surrogateescape")).get("data")
+    found = json.loads(answer.decode("utf-8", "surrogateescape"))
+    data = found.get("data") if isinstance(found, dict) else None
     if not isinstance(data, dict):
         raise WrongShape("there is no data")
     return state.read_state(data)

@@ -2,11 +2,15 @@
 import { call, changed } from "./api.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { Bootstrap, React, h } from "./stash.js";
+import { clock } from "./words.js";
 
 const MODES = new Set(["resume", "restart_worker"]); // actions that are modes of the plugin
 
-/** @param {{banner: {status: string, text: string, action: any}, refresh: () => Promise<void>}} props */
-export const Banner = ({ banner: { status, text, action }, refresh }) => {
+/**
+ * @param {{banner: {status: string, text: string, since: number | null, action: any}, now: number,
+ *   refresh: () => Promise<void>}} props
+ */
+export const Banner = ({ banner: { status, text, since, action }, now, refresh }) => {
   const [busy, setBusy] = React.useState(false);
   const [failure, fail] = React.useState(/** @type {any} */ (null));
   const act = async () => {
@@ -28,7 +32,7 @@ export const Banner = ({ banner: { status, text, action }, refresh }) => {
   return h(
     React.Fragment,
     null,
-    h(Notice, { status, action: button }, text),
+    h(Notice, { status, action: button }, since ? `${text} Since ${clock(since, now)}.` : text),
     failure ? h(FailureNotice, { failure }) : null,
   );
 };

@@ -17,7 +17,7 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
   const { busy, run } = useRunning(refresh, say, fail);
   const history = Router.useHistory();
   const deliver = () => run(() => deliverNow(card));
-  const resume = () => run(() => setState(card, revision, "on"));
+  const resume = () => run(() => (card.state === "on" ? resumeAll() : setState(card, revision, "on")));
   /** @type {Record<string, (action: any) => void>} */
   const doing = {
     edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
@@ -120,6 +120,12 @@ const More = ({ card, go, open, report, sendSkipped }) => {
 const deliverNow = async (card) => {
   await call("expedite", { connection: card.id });
   return "What waits is being sent now.";
+};
+
+/** Ends the pause of all deliveries, which holds up a connection that is on. */
+const resumeAll = async () => {
+  await call("resume");
+  return "All deliveries are resumed.";
 };
 
 /** @param {any} card */

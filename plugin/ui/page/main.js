@@ -72,7 +72,7 @@ const Banners = ({ overview: { data, failure, refresh } }) =>
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     data?.version && data.version !== version ? h(Outdated, { plugin: data.version }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
-      h(Banner, { key: banner.text, banner, refresh }),
+      h(Banner, { key: banner.text, banner, now: data.at, refresh }),
     ),
   );
 
