@@ -15,7 +15,7 @@ RECORDED: Mapping[str, str] = {
     "same": "Not sent, because nothing differs there.",
     "filtered": "Not sent, because it is excluded. {why}",
     "absent": "Not sent, because the server doesn't have it. {why}",
-    "locked": "Not changed, because the whole item is locked there.",
+    "locked": "Not changed, because what differs is locked there.",
     "version": "Not sent, because the server shows its file as a version or part of another item.",
     "deleted": "Its deletion was sent.",
     "digest": "Sent in one message with others.",

@@ -24,7 +24,7 @@ from stash_courier.plugin.text.words import DAY, ago
 from stash_courier.plugin.views import cards, seen
 from stash_courier.plugin.views.seen import Known
 from stash_courier.queue import failures, files, store
-from stash_courier.queue.dlq import Group
+from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary
 from stash_courier.worker import VERSION, destinations, heartbeat, process
 from stash_courier.worker.connections import drafts
@@ -110,6 +110,7 @@ def _pseudonyms(context: Context, known: Known, found: Sequence[Standing], lette
             _know_values(names, key, value)
     for letter in letters.newest:
         names.know(letter.title, names.of("scene", letter.scene_id))
+        names.know_path(letter.path)
     for folder in (str(context.folder), str(Path.home())):
         names.know_path(folder)
     names.know_host(platform.node())

@@ -8,23 +8,23 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
-from stash_courier.plugin.text.words import flat, sentence, unreadable
-from stash_courier.queue import codec, control, files, ledger, live, receipts, store
+from stash_courier.plugin.text.words import flat, sentence
+from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, store
 from stash_courier.queue.live import Live
 from stash_courier.queue.receipts import Receipt
 from stash_courier.worker.delivery import breaker
+from stash_courier.worker.stash.address import StashUnavailable
 
 if TYPE_CHECKING:
     from stash_courier.plugin.arguments import Arguments
     from stash_courier.plugin.context import Context
-    from stash_courier.queue.dlq import DeadLetterQueue
 
 PAGE_ROWS = 50
 LIVE_ROWS = 20  # deliveries on their way that come first where nothing is searched
@@ -32,7 +32,6 @@ BUSY_SECONDS = 2.0
 NO_CONNECTION = "There is no connection {name!r}. Reload the page."
 
 Row = dict[str, Any]
-View = Callable[["Context", "Arguments"], Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +52,12 @@ class Outcome:
     dead_letter: int | None = None
 
 
-class _Problem(Exception):
-    """What is wrong and what to do, in a sentence."""
-
-
-def _answers(view: View) -> View:
-    """Has expected failures answered as a problem: an error would leave a line in Stash's log at each call."""
-
-    @wraps(view)
-    def answer(context: Context, arguments: Arguments) -> Row:
-        try:
-            return view(context, arguments)
-        except _Problem as problem:
-            return {"problem": str(problem)}
-        except store.QueueUnavailable as error:
-            return {"problem": sentence(str(error))}
-        except sqlite3.Error as error:
-            return {"problem": unreadable(f"{files.QUEUE_DB} in {context.folder}", error)}
-
-    return answer
-
-
-@_answers
 def outcomes(context: Context, arguments: Arguments) -> Row:
     """The last outcome of each scene and connection, newest first: all, or those that a text finds.
 
     With a scene's id, that scene's come first, also from connections that have no receipt of it.
     """
     text, page = (arguments.text or "").strip(), arguments.page or 1
-    if page < 1:
-        raise _Problem("There is no such page.")
     scene_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
     with _opened(context) as shown:
         if shown is None:
@@ -110,19 +85,17 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
 
 
-@_answers
 def receipt(context: Context, arguments: Arguments) -> Row:
     """One outcome, with what the delivery changed there and what it left alone."""
     scene_id, name = _named(arguments)
     with _opened(context) as shown:
         row = None if shown is None else shown.outcome(scene_id, name)
         if shown is None or row is None:
-            raise _Problem(f"Nothing is recorded of scene {scene_id} and this connection.")
+            raise BadInputError(f"Nothing is recorded of scene {scene_id} and this connection.")
         found = receipts.find(shown.conn, name, scene_id)
         return {**row, **_detail(found)}
 
 
-@_answers
 def send_scene(context: Context, arguments: Arguments) -> Row:
     """Queues one scene for one connection, as an edit."""
     scene_id, name = _named(arguments)
@@ -131,16 +104,15 @@ def send_scene(context: Context, arguments: Arguments) -> Row:
     at = time.time()
     event = {"scene": scene_id, "event": "update", "changed": [], "at": at, "to": [name]}
     store.put(str(context.folder), store.encode(event), at)
-    context.start_work()
+    context.wake_worker()
     return {"queued": True}
 
 
-@_answers
 def first_delivery(context: Context, arguments: Arguments) -> Row:
     """How far the newest edit since a moment has come on its way to one connection."""
     name, since = arguments.connection, arguments.since
     if name is None or since is None:
-        raise _Problem("first_delivery needs connection and since.")
+        raise BadInputError("first_delivery needs connection and since.")
     nothing: Row = {"state": "nothing", "scene": None, "outcome": None, "text": "", "seconds": None, "link": ""}
     with _opened(context) as shown:
         if shown is None:
@@ -165,33 +137,31 @@ def first_delivery(context: Context, arguments: Arguments) -> Row:
 
 def _named(arguments: Arguments) -> tuple[int, str]:
     if arguments.scene is None or arguments.connection is None:
-        raise _Problem("This needs scene and connection.")
+        raise BadInputError("This needs scene and connection.")
     return arguments.scene, arguments.connection
 
 
 def _check_connection(context: Context, name: str) -> None:
-    """Raises _Problem unless a connection takes scenes."""
+    """Raises BadInputError unless a connection takes scenes."""
     entry = context.store.read().find(name)
     if entry is None:  # perhaps of the quick start: then the worker knows it
         with _opened(context) as shown:
             if shown is None or name not in shown.states or shown.states[name].get("removed_at"):
-                raise _Problem(NO_CONNECTION.format(name=flat(name)))
+                raise BadInputError(NO_CONNECTION.format(name=flat(name)))
     elif entry.state not in {"on", "paused"}:
-        raise _Problem(f"{entry.name} is switched off or deleted. Switch it on first.")
+        raise BadInputError(f"{entry.name} is switched off or deleted. Switch it on first.")
 
 
 def _check_scene(context: Context, scene_id: int) -> None:
-    """Raises _Problem unless Stash has a scene."""
-    from stash_courier.worker.stash.client import StashUnavailable  # noqa: PLC0415  # it imports requests
-
+    """Raises BadInputError unless Stash has a scene."""
     try:
         there = context.stash.titles({scene_id})
     except StashUnavailable as error:
-        raise _Problem(
+        raise BadInputError(
             f"Stash can't be asked for this scene. {sentence(str(error))} Nothing was queued."
         ) from error
     if scene_id not in there:
-        raise _Problem(f"Stash has no scene {scene_id}. Nothing was queued.")
+        raise BadInputError(f"Stash has no scene {scene_id}. Nothing was queued.")
 
 
 def _detail(found: Receipt | None) -> Row:
@@ -227,7 +197,7 @@ class _Shown:
         self._context = context
         self._entries = {entry.id: entry for entry in context.store.read().entries}
         self._opened = opened
-        self._dead_letters: DeadLetterQueue | None = None
+        self._dead_letters: sqlite3.Connection | None = None
 
     def names_of(self, only: str | None) -> list[str]:
         """The ids of one connection, or of all that may have something."""
@@ -311,10 +281,15 @@ class _Shown:
 
     def _dead_letter(self, found: Receipt) -> int | None:
         """The id of a scene's dead letter if it is still one."""
-        if self._dead_letters is None:
-            self._dead_letters = self._opened.enter_context(self._context.dead_letters())
-        try:
-            known = self._dead_letters.find(found.destination, found.scene_id)
-        except (store.QueueUnavailable, sqlite3.Error):
+        path = self._context.folder / files.DLQ_DB
+        if self._dead_letters is None and not path.exists():
             return None
+        try:
+            if self._dead_letters is None:
+                conn = store.connect(str(path), BUSY_SECONDS, dlq_statements.VERSION)
+                self._dead_letters = self._opened.enter_context(closing(conn))
+            values = found.scene_id, found.destination
+            known = self._dead_letters.execute(dlq_statements.BY_SCENE, values).fetchone()
+        except (store.QueueUnavailable, sqlite3.Error):
+            return None  # the view of the dead letters says why
         return known[0] if known is not None and known[1] in {"dead", "asked"} else None

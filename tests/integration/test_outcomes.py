@@ -12,6 +12,7 @@ import pytest
 from stash_courier.queue import live, receipts, schema, troubles
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
+from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import Change, Delivered
 from stash_courier.worker.destinations.webhook.destination import Webhook
@@ -22,6 +23,7 @@ from tests.support.fast_forward import FastForward
 from tests.support.press import press
 
 NAME, OTHER = "hook", "other"
+URL = "http://127.0.0.1:1/"
 Answer = Callable[[Delivery], Delivered]
 
 
@@ -71,7 +73,7 @@ def courier(tmp_path: Path, stash: StandInStash, there: Answering) -> Iterator[F
 
 def set_up(courier: FastForward, **values: object) -> None:
     """One connection with these values."""
-    values = {"url": "http://127.0.0.1:1/", **values}
+    values = {"url": URL, **values}
     connections.store(courier.folder, Entry(NAME, "My hook", "webhook", values=values))
 
 
@@ -148,9 +150,17 @@ DONE = {
 SAID = {
     "delivered": "Delivered.",
     "same": "Not sent, because nothing differs there.",
-    "locked": "Not changed, because the whole item is locked there.",
+    "locked": "Not changed, because what differs is locked there.",
     "version": "Not sent, because the server shows its file as a version or part of another item.",
 }
+
+
+def test_only_locked_fields_differ(courier: FastForward, there: Answering) -> None:
+    """If all that differs is locked by its owner, the outcome isn't that it was delivered."""
+    there.answer = lambda _: Delivered(notes=frozenset({"locked_fields"}), left=("Left alone: title.",))
+    send(courier)
+    row = only(courier)
+    assert (row["outcome"], row["text"]) == ("locked", SAID["locked"])
 
 
 @pytest.mark.parametrize("code", DONE)
@@ -251,7 +261,12 @@ def test_a_digest(courier: FastForward, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_message_about_trouble_has_no_receipt(courier: FastForward, there: Answering) -> None:
     """It is about no scene, and counts as no delivered scene."""
     got: list[str] = []
-    there.answer = lambda delivery: got.append(delivery.event) or Delivered()
+
+    def answer(delivery: Delivery) -> Delivered:
+        got.append(delivery.event)
+        return Delivered()
+
+    there.answer = answer
     send(courier)
     message = troubles.connection_up(troubles.about(OTHER, "Other", "webhook"), courier.wall, courier.wall - 60.0)
     with courier.queue.transaction():
@@ -292,15 +307,13 @@ def test_what_settles_and_what_waits(courier: FastForward) -> None:
     """An edit that waits for others says so; one that waits for its connection says why."""
     set_up(courier, settle_seconds=30.0)
     courier.put(1)
-    courier.run(lambda: courier.queue.inbox_empty())
+    courier.run(courier.queue.inbox_empty)
     assert only(courier)["outcome"] == "settling"
     assert ask(courier, text="1")["rows"][0]["text"] == "Not sent yet, because it waits for more edits."
-    connections.store(
-        courier.folder, Entry(NAME, "My hook", "webhook", "paused", values={"url": "http://127.0.0.1:1/"})
-    )
-    courier.jump(60.0)
+    connections.store(courier.folder, Entry(NAME, "My hook", "webhook", "paused", values={"url": URL}))
+    courier.queue.make_due(courier.wall)
     (row,) = ask(courier, text="1")["rows"]
-    assert row["text"] in {"Not sent yet, because it waits for more edits.", "Not sent yet. This connection is paused."}
+    assert (row["outcome"], row["text"]) == ("waiting", "Not sent yet. This connection is paused.")
 
 
 def test_a_delivery_that_is_being_sent(courier: FastForward, there: Answering) -> None:
@@ -329,7 +342,7 @@ def test_a_delivery_that_is_being_sent(courier: FastForward, there: Answering) -
 
 def test_a_scene_is_found_by_its_id(courier: FastForward) -> None:
     """All connections come first that have anything of it: a receipt, or only a row in the ledger."""
-    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": "http://127.0.0.1:2/"}))
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": URL}))
     for scene in (3, 1):
         send(courier, scene)
     conn = courier.queue.connection
@@ -343,7 +356,7 @@ def test_a_scene_is_found_by_its_id(courier: FastForward) -> None:
     assert rows[OTHER]["path"] == rows[NAME]["path"]
     (row,) = ask(courier, text="3", connection=OTHER)["rows"]
     assert row == rows[OTHER]
-    assert ask(courier, text="7") == {"page": 1, "more": False, "rows": [], "lines": []}
+    assert ask(courier, text="7") == {"page": 1, "more": False, "rows": [], "version": VERSION}
     assert "Nothing is recorded" in ask(courier, "receipt", scene=7, connection=NAME)["problem"]
 
 
@@ -370,7 +383,7 @@ def test_a_scene_is_sent_again(courier: FastForward, there: Answering) -> None:
         return Delivered()
 
     there.answer = answer
-    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": "http://127.0.0.1:2/"}))
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": URL}))
     courier.run(lambda: OTHER in courier.dispatcher.registry.pools)
     assert ask(courier, "send_scene", scene=4, connection=OTHER)["queued"] is True
     courier.run(lambda: bool(got) and courier.queue.empty())
@@ -379,11 +392,15 @@ def test_a_scene_is_sent_again(courier: FastForward, there: Answering) -> None:
 
 @pytest.mark.parametrize(
     ("scene", "name", "problem"),
-    [(4, "nobody", "no connection 'nobody'"), (4000, NAME, "Stash has no scene 4000."), (4, OTHER, "switched off")],
+    [
+        (4, "nobody", "There is no connection 'nobody'."),
+        (4000, NAME, "Stash has no scene 4000."),
+        (4, OTHER, "Other is switched off"),
+    ],
 )
 def test_what_can_not_be_sent_again(courier: FastForward, scene: int, name: str, problem: str) -> None:
     """An unknown scene or connection is a sentence, and nothing is queued."""
-    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", "off", values={"url": "http://127.0.0.1:2/"}))
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", "off", values={"url": URL}))
     courier.run(lambda: NAME in courier.dispatcher.registry.pools)
     assert problem in ask(courier, "send_scene", scene=scene, connection=name)["problem"]
     assert courier.queue.inbox_empty()

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue import files, receipts
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
 from tests.integration.test_hook_imports import imports
 from tests.support.durable import HOOK
 from tests.support.harness import Courier
 from tests.support.press import bury
 
-QUICK = ("overview", "badge", "dead_letters")
+QUICK = ("overview", "badge", "dead_letters", "outcomes")
 # Each costs a view 3 ms or more, and most of them bring others along.
 EXPENSIVE = {
     "apprise",
@@ -69,10 +72,17 @@ def test_a_quick_view_imports_nothing_expensive(mode: str, tmp_path: Path) -> No
         courier.connect(*ENTRIES)
         courier.stash.edit(3, title="Three")
         bury(courier.data, 5, Failure.BUG, destination="plex-2")
+        with closing(SceneQueue(courier.data)) as queue:
+            job = Delivery(1, "plex-2", 5, "update", (), 1, 1.0)
+            receipts.write_dead(queue.connection, job, 2.0, "It is a bug.", ("Five", ""))
         found, output = run_view(courier, mode)
     assert found & EXPENSIVE == set()
     if mode == "badge":
         assert found & BADGE_ONLY == set()
+    elif mode == "outcomes":
+        (row,) = output["rows"]
+        assert row["name"] == "B"
+        output["dead_letters"] = row["dead_letter"]
     elif mode == "dead_letters":
         assert [row["scene_id"] for row in output["rows"]] == [5]
         output["dead_letters"] = output["total"]

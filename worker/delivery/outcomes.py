@@ -7,7 +7,7 @@ from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.queue.receipts import Code, Detail, Names, Receipt
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.delivery.pool import Outcome
-from stash_courier.worker.destinations.media.notes import LOCKED_ITEM, SHARED_ITEM
+from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, LOCKED_ITEM, SHARED_ITEM
 
 
 def receipt_of(outcome: Outcome, now: float) -> Receipt | None:
@@ -49,6 +49,6 @@ def _code(outcome: Outcome) -> Code:
         return "deleted"
     if done.changes:
         return "delivered"
-    if LOCKED_ITEM in notes:
+    if not notes.isdisjoint({LOCKED_ITEM, LOCKED_FIELDS}):
         return "locked"
     return "same" if done.compared else "delivered"
