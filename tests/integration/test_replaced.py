@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, ledger, locks, repair, replaced, schema, store
+from stash_courier.queue import files, ledger, locks, receipts, repair, replaced, schema, store
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Sent
@@ -85,6 +85,9 @@ def test_of_two_deliveries_of_a_scene_the_newer_one_stays(tmp_path: Path) -> Non
     for scene in (1, 2):
         route(former, scene, "title")
     ledger.write(former.connection, Sent(DEST, 7, 1, "old", START, "/old", "sent"))
+    ended = Delivery(7, DEST, 7, "update", (), 1, START)
+    receipts.write(former.connection, receipts.of(ended, "same", START, ("Seven", "/old")))
+    receipts.count(former.connection, {DEST: 1}, START)
     copy = backup(tmp_path)
     claimed = former.claim(DEST, 9, START * 2, edits=True)
     (delivery,) = (one for one in claimed if isinstance(one, Delivery) and one.scene_id == 1)
@@ -93,6 +96,8 @@ def test_of_two_deliveries_of_a_scene_the_newer_one_stays(tmp_path: Path) -> Non
     route(former, 2, "details")
     route(former, 3, "title")
     ledger.write(former.connection, Sent(DEST, 7, 9, "new", START, "/new", "sent"))
+    receipts.write(former.connection, receipts.of(replace(ended, seq=9), "delivered", START, ("Seven", "/new")))
+    receipts.count(former.connection, {DEST: 1}, START)
     copy.replace(tmp_path / files.QUEUE_DB)
     with closing(taken_over(tmp_path, former)) as queue:
         queue.recover()
@@ -104,6 +109,8 @@ def test_of_two_deliveries_of_a_scene_the_newer_one_stays(tmp_path: Path) -> Non
         sent = ledger.find(queue.connection, DEST, 7)
         assert sent is not None
         assert sent.path == "/new"
+        assert [(one.outcome, one.path) for one in receipts.page(queue.connection, 9)] == [("delivered", "/new")]
+        assert receipts.delivered(queue.connection, START) == {DEST: (2, 2)}
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["removed", "emptied"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, store
+from stash_courier.queue import control, files, ledger, receipts, store
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Sent
@@ -113,6 +113,18 @@ def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: 
     runtime.dispatcher.registry.configure({"worker_dead_letter_days": 99})
     runtime.purge()
     assert dead_letters(runtime) == []
+
+
+def test_old_receipts_and_counts_are_deleted(folder: Path, runtime: Runtime) -> None:
+    """Outcomes are shown for seven days, and counted for a day."""
+    conn, now = runtime.queue.connection, time.time()
+    for scene, at in ((1, now - receipts.KEPT_SECONDS - 60.0), (2, now - receipts.KEPT_SECONDS + 3600.0)):
+        job = Delivery(scene, "hook", scene, "update", (), scene, at)
+        receipts.write(conn, receipts.of(job, "same", at, ("", "")))
+        receipts.count(conn, {"hook": 1}, at)
+    runtime.tidy()
+    assert [one.scene_id for one in receipts.page(conn, 9)] == [2]
+    assert conn.execute("SELECT count(*) FROM delivered").fetchone() == (0,)
 
 
 def test_what_was_discarded_is_deleted_after_ten_minutes(folder: Path, runtime: Runtime) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, schema, transfer, troubles
+from stash_courier.queue import control, files, ledger, receipts, schema, transfer, troubles
 from stash_courier.queue.dlq import DAY
 from stash_courier.queue.jobs import CorruptRow
 from stash_courier.queue.ledger import Sent
@@ -104,14 +104,33 @@ def test_a_redriven_dead_letter_joins_what_is_newer(tmp_path: Path) -> None:
 
 @needs_strace
 def test_done_with_the_ledger_or_not_at_all(tmp_path: Path) -> None:
-    """After a kill while a delivery ends, either it is there or the ledger says that it was sent."""
+    """After a kill while a delivery ends, either it is there or ledger, receipt and count say that it was sent."""
     (folder := tmp_path / "before").mkdir()
     transfers.flying(folder)
     for kill in sweep(folder, tmp_path, doing("done")):
         transfers.do_heal(kill.folder)
         with opened(kill.folder) as both:
-            sent = ledger.find(both.queue.connection, DEST, SCENE)
+            conn = both.queue.connection
+            sent, receipt = ledger.find(conn, DEST, SCENE), receipts.find(conn, DEST, SCENE)
             assert both.queue.size == (0 if sent else 1), kill
+            assert (receipt and receipt.outcome) == ("delivered" if sent else None), kill
+            assert receipts.delivered(conn, START) == ({DEST: (1, 1)} if sent else {}), kill
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("before", "act"), [(transfers.flying, "bury"), (transfers.half_buried, "heal")], ids=("bury", "heal")
+)
+def test_a_dead_letter_has_a_receipt(tmp_path: Path, before: Callable[[Path], None], act: str) -> None:
+    """After a kill while a delivery is buried, it is still there, or its receipt says that it is a dead letter."""
+    (folder := tmp_path / "before").mkdir()
+    before(folder)
+    for kill in sweep(folder, tmp_path, doing(act)):
+        transfers.do_heal(kill.folder)
+        with opened(kill.folder) as both:
+            receipt = receipts.find(both.queue.connection, DEST, SCENE)
+            assert both.queue.size == (0 if receipt else 1), kill
+            assert (receipt and (receipt.outcome, receipt.reason)) in {None, ("dead", str(ERROR))}, kill
 
 
 @needs_strace

@@ -13,12 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from stash_courier.queue import ledger, repair, transfer
+from stash_courier.queue import repair, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_selection import Selection
-from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
-from stash_courier.queue.ledger import Sent
+from stash_courier.queue.jobs import Attempt, Delivery, Scene, SceneEvent, SceneFile
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.completer import Completer
+from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.messages import Messages
@@ -28,6 +30,17 @@ from tests.support.queue_driver import claim
 SCENE = 5
 FAILED = Attempt(START, "item_refused", "It answered 400.", 400)
 ERROR = RuntimeError("It answered 400.")
+STASH_HAS = Scene(
+    *(SCENE, "Five", "", "", "", "", None, True, (), "", "2026-01-01T00:00:00Z"),
+    files=(SceneFile("/a", 1, 1.0, 1, 1),),
+    performers=(),
+    tags=(),
+    studio=None,
+    groups=(),
+    stash_ids=(),
+    cover_url="",
+    fetched_at=START,
+)
 
 
 @dataclass
@@ -176,13 +189,13 @@ def do_claim(folder: Path) -> None:
 
 
 def do_done(folder: Path) -> None:
-    """Ends what is in flight like the completer: in one transaction with the ledger's row."""
+    """Has the completer record that what is in flight was delivered."""
+    pool = cast(Pool, SimpleNamespace(health=Health(), recorded=lambda _: None))
+    registry = cast(Registry, SimpleNamespace(pools={}))
     with opened(folder) as both:
-        for delivery in both.queue.in_flight():
-            assert isinstance(delivery, Delivery)
-            with both.queue.transaction():
-                both.queue.done(delivery)
-                ledger.write(both.queue.connection, Sent(DEST, SCENE, delivery.seq, "", START, "/a", "sent"))
+        completer = Completer(both.queue, both.dlq, registry, lambda: START, lambda: 0.5)
+        found = [delivery for delivery in both.queue.in_flight() if isinstance(delivery, Delivery)]
+        completer.record([Outcome(pool, delivery, STASH_HAS, False, None) for delivery in found])
 
 
 def do_back(folder: Path) -> None:

@@ -11,6 +11,7 @@ from stash_courier.queue.ledger import Sent
 from stash_courier.worker import fields
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.filters import FILTERS, judge, passes
+from stash_courier.worker.filters import NEVER_SENT as NOT_SENT_EITHER
 
 SCENE = Scene(
     *(7, "Title", "", "", "", "", None, True, (), "", "2026-01-01T00:00:00Z"),
@@ -101,6 +102,27 @@ def test_a_scene_that_vanished_without_a_hook_becomes_a_destroy() -> None:
 def test_a_scene_that_vanished_before_it_was_sent_is_superseded(sent: Sent | None) -> None:
     """Nothing is sent for a scene that is gone before it was ever sent."""
     assert judge(UPDATE, None, sent, Shared()).kind == "superseded"
+
+
+@pytest.mark.parametrize(
+    ("shared", "reason"),
+    [
+        (Shared(folders=("/media/film",)), 'It is in none of the folders of "Only these folders".'),
+        (Shared(include_tags=frozenset({"done"})), 'It has none of the tags of "Only scenes with a tag".'),
+        (Shared(skip_tags=frozenset({"draft"})), 'It has the tag "Draft", which is in "Never scenes with a tag".'),
+        (Shared(studios=frozenset({"another"})), 'Its studio isn\'t in "Only scenes of a studio".'),
+        (Shared(events=frozenset({"create"})), '"Events to send" doesn\'t include update.'),
+        (Shared(), ""),
+    ],
+)
+def test_it_says_which_filter_excluded_a_scene(shared: Shared, reason: str) -> None:
+    """The filter is named by its field's label."""
+    assert judge(UPDATE, SCENE, None, shared).reason == reason
+
+
+def test_it_says_why_a_destroy_is_not_sent() -> None:
+    """A scene that was never sent need not be deleted there."""
+    assert judge(DESTROY, None, NEVER_SENT, Shared()).reason == NOT_SENT_EITHER
 
 
 def test_each_filter_has_a_field() -> None:
