@@ -168,7 +168,7 @@
   const SettingsLine = lazy("settings.js");
 
   const extend = () => {
-    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(api.hooks?.useToast ? Page : TooOld)));
+    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h("useToast" in (api.hooks ?? {}) ? Page : TooOld)));
     api.patch.before("MainNavBar.UtilityItems", (/** @type {any} */ props) => [
       { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
     ]);
