@@ -282,12 +282,12 @@ _LIVE = f"SELECT {_COLUMNS}, status FROM"
 LIVE_FIND = f"{_LIVE} {DELIVERIES} WHERE destination = ? AND scene_id = ?"
 LIVE_IN_FLIGHT = f"{_LIVE} {DELIVERIES} WHERE status = 2 AND scene_id > 0 LIMIT ?"
 LIVE_LATER = f"{_LIVE} {_WAITING} = :priority AND due > :now AND scene_id > 0 ORDER BY due LIMIT :limit"
-# Edits since a moment. It looks at one index.
+# Edits since a moment. None is due before it came.
 _EDITED = "destination = :destination AND priority = 0 AND timestamp >= :since"
 LIVE_EDITED = f"""
-SELECT _id FROM {DELIVERIES} WHERE status < 2 AND {_EDITED}
+SELECT _id FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2 AND {_EDITED} AND due >= :since
 UNION ALL
-SELECT _id FROM {DELIVERIES} WHERE status = 2 AND {_EDITED}
+SELECT _id FROM {DELIVERIES} INDEXED BY deliveries_in_flight WHERE status = 2 AND {_EDITED}
 LIMIT 1"""
 LIVE_ROW = f"{_LIVE} {DELIVERIES} WHERE _id = ?"
 
