@@ -163,7 +163,7 @@ def test_a_webhook_is_tested_only_after_its_preview(courier: Courier, tab: Visit
         assert receiver.received == ()
         press(tab, "Send test")
         expect(tab.page.get_by_text("The test passed.")).to_be_visible()
-        (got,) = receiver.received
+        (got,) = receiver.wait_for(1, 20.0)
         tab.page.get_by_text("What was sent").click()
         expect(tab.page.locator(".courier-steps pre")).to_have_text(got.body.decode())
     assert stored(courier) == []
