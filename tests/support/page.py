@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Request, ViewportSize, expect, sync_playwright
 
 from tests import ROOT
 from tests.support.harness import PLUGIN, Courier
@@ -58,6 +58,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        expect.set_options(timeout=20_000)  # a call of the plugin is a process, and the machine may be busy
         yield browser
         browser.close()
 

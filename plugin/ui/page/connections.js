@@ -1,5 +1,80 @@
-// The view "Connections".
-import { h } from "./stash.js";
+// The view "Connections": a card for each, or the form of one, or the choice of a kind.
+import { AfterSave } from "./after_save.js";
+import { changed } from "./api.js";
+import { Card } from "./card.js";
+import { ConnectionForm } from "./form.js";
+import { Kinds } from "./kinds.js";
+import { Bootstrap, React, Router, h, path } from "./stash.js";
 
-/** @param {import("./main.js").ViewProps} _props */
-export const Connections = (_props) => h("section", { className: "courier-view" }, "No connection is shown yet.");
+/** @typedef {(query?: Record<string, string>, state?: object) => void} Go shows another part of this view */
+
+/** @param {import("./main.js").ViewProps} props */
+export const Connections = ({ overview }) => {
+  const location = /** @type {any} */ (Router.useLocation());
+  const history = Router.useHistory();
+  const query = new URLSearchParams(location.search);
+  /** @type {Go} */
+  const go = (next = {}, state = undefined) =>
+    history.push({ pathname: path, search: new URLSearchParams(next).toString(), state });
+  const what = whatOf(query);
+  const { data } = overview;
+
+  /** @param {any} answer @param {boolean} isNew */
+  const onSaved = (answer, isNew) => {
+    changed();
+    overview.refresh();
+    const [offer] = answer.offers;
+    const since = String(data?.at ?? Date.now() / 1000); // the server's clock, if it is known
+    /** @type {Record<string, string>} */
+    const offered = offer ? { offer: String(offer.since ?? "all") } : {};
+    if (isNew) go({ saved: answer.id, at: since, ...offered });
+    else go(offer ? { saved: answer.id, ...offered } : {});
+  };
+
+  if (what) {
+    const focus = query.get("field") ?? "";
+    const key = JSON.stringify(what);
+    return h(ConnectionForm, { key, what, fix: location.state?.fix ?? null, focus, onSaved, onCancel: () => go() });
+  }
+  if (query.has("new")) return h(Kinds, { go, first: data?.connections.length === 0 });
+  if (!data) return overview.failure ? null : h("p", { role: "status" }, "Loading the connections…");
+  if (!data.connections.length && !query.has("saved")) return h(Kinds, { go, first: true });
+  return h(List, { overview, go, query });
+};
+
+/** @param {{overview: import("./poll.js").Polled<any>, go: Go, query: URLSearchParams}} props */
+const List = ({ overview, go, query }) => {
+  const { data, refresh } = overview;
+  const saved = query.get("saved");
+  const card = saved ? data.connections.find((/** @type {any} */ one) => one.id === saved) : undefined;
+  const heading = React.useRef(/** @type {HTMLElement | null} */ (null));
+  return h(
+    "section",
+    { className: "courier-view" },
+    h(
+      "div",
+      { className: "courier-toolbar" },
+      h("h2", { tabIndex: -1, ref: heading }, "Connections"),
+      h(Bootstrap.Button, { variant: "primary", onClick: () => go({ new: "" }) }, "Add connection"),
+    ),
+    saved && !card ? h("p", { role: "status" }, "Saved. Loading the connection…") : null,
+    card
+      ? h(AfterSave, { key: card.id, card, at: query.get("at"), offer: query.get("offer"), close: () => go() })
+      : null,
+    data.connections.map((/** @type {any} */ one) =>
+      h(Card, { key: one.id, card: one, revision: data.revision, now: data.at, refresh, go }),
+    ),
+  );
+};
+
+/**
+ * Which form the address names.
+ * @param {URLSearchParams} query
+ * @returns {import("./form_state.js").What | null}
+ */
+const whatOf = (query) => {
+  const [edit, copy, kind] = [query.get("edit"), query.get("copy"), query.get("new")];
+  if (edit) return { mode: "edit", id: edit, preset: "" };
+  if (copy) return { mode: "copy", id: copy, preset: "" };
+  return kind ? { mode: "new", id: kind, preset: query.get("preset") ?? "" } : null;
+};

@@ -1,10 +1,11 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
 import { call, changed } from "./api.js";
+import { Banner } from "./banner.js";
 import { BugReport } from "./bug_report.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { outdated } from "./failures.js";
-import { FailureNotice, Notice } from "./notice.js";
+import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
 import { Bootstrap, React, Router, h, path, version } from "./stash.js";
@@ -81,7 +82,7 @@ const Banners = ({ overview: { data, failure, refresh } }) => {
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     old ? h(FailureNotice, { failure: old, status: "warn" }) : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
-      h(Notice, { key: banner.text, status: banner.status }, banner.text),
+      h(Banner, { key: banner.text, banner, now: data.at, refresh }),
     ),
   );
 };

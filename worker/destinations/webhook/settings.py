@@ -186,13 +186,15 @@ def more_fields(values: Mapping[str, object]) -> tuple[Field, ...]:
 
 
 def variants() -> list[dict[str, object]]:
-    """For a form: each preset with its help, an example of its address, and its fields."""
+    """For a form: each preset with its help, an example of its address and what it is, and its fields."""
     return [
         {
             "value": preset.name,
             "label": preset.label,
             "help": preset.help,
             "address": preset.address,
+            "address_is_secret": preset.address_is_secret,
+            "is_message": preset.is_message,
             "fields": option_fields(preset),
         }
         for preset in PRESETS.values()

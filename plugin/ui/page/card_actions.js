@@ -1,0 +1,182 @@
+// The buttons of a card. The action that the state calls for comes first.
+import { call, changed } from "./api.js";
+import { DeleteDialog } from "./delete_dialog.js";
+import { SendExisting } from "./send_existing.js";
+import { Bootstrap, React, Router, h, path } from "./stash.js";
+import { plural } from "./words.js";
+
+const ENDING = new Set(["leaving", "burying"]); // states of a connection that is being deleted
+
+/**
+ * @param {{card: any, revision: number, refresh: () => Promise<void>, go: import("./connections.js").Go,
+ *   say: (text: string) => void, fail: (failure: any) => void, test: import("./test_steps.js").Test,
+ *   report: (() => void) | null}} props `report` shows the library report of a media server
+ */
+export const CardActions = ({ card, revision, refresh, go, say, fail, test, report }) => {
+  const [dialog, setDialog] = React.useState("");
+  const { busy, run } = useRunning(refresh, say, fail);
+  const history = Router.useHistory();
+  const deliver = () => run(() => deliverNow(card));
+  const resume = () => run(() => (card.state === "on" ? resumeAll() : setState(card, revision, "on")));
+  /** @type {Record<string, (action: any) => void>} */
+  const doing = {
+    edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
+    fix: ({ values }) => go({ edit: card.id }, { fix: values }),
+    open_dead_letters: () => history.push(`${path}/dead_letters?${new URLSearchParams({ connection: card.id })}`),
+    deliver_now: deliver,
+    resume,
+    test: test.start,
+  };
+  const first = card.action;
+  const ending = ENDING.has(card.state);
+  /** @type {[string, string, () => void, boolean][]} label, the action that it repeats, what it does, if it is shown */
+  const buttons = [
+    ["Test", "test", test.start, true],
+    ["Deliver now", "deliver_now", deliver, card.state !== "off"],
+    ["Pause", "", () => run(() => setState(card, revision, "paused")), card.state === "on"],
+    [card.state === "off" ? "Switch on" : "Resume", "resume", resume, card.state !== "on" && !ending],
+    ["Edit", "", () => go({ edit: card.id }), !ending],
+  ];
+  const look = { variant: "secondary", disabled: busy };
+  return h(
+    "div",
+    { className: "courier-actions" },
+    first
+      ? h(Bootstrap.Button, { ...look, variant: "primary", onClick: () => doing[first.do]?.(first) }, first.label)
+      : null,
+    buttons
+      .filter(([, repeats, , shown]) => shown && (!repeats || repeats !== first?.do))
+      .map(([label, , onClick]) =>
+        h(Bootstrap.Button, { ...look, key: label, onClick, "aria-label": `${label}: ${card.name}` }, label),
+      ),
+    h(More, { card, go, open: setDialog, report, sendSkipped: () => run(() => sendSkipped(card)) }),
+    dialog === "send" ? h(SendExisting, { card, close: () => setDialog("") }) : null,
+    dialog === "delete"
+      ? h(DeleteDialog, {
+          card,
+          close: () => setDialog(""),
+          remove: (waiting) => run(() => remove(card, revision, waiting)),
+        })
+      : null,
+  );
+};
+
+/**
+ * Runs what a button does, and says how it went.
+ * @param {() => Promise<void>} refresh
+ * @param {(text: string) => void} say
+ * @param {(failure: any) => void} fail
+ */
+const useRunning = (refresh, say, fail) => {
+  const [busy, setBusy] = React.useState(false);
+  /** @param {() => Promise<string>} work returns what to say when it is done */
+  const run = async (work) => {
+    setBusy(true);
+    fail(null);
+    say("");
+    try {
+      say(await work());
+      changed();
+      await refresh();
+    } catch (failure) {
+      fail(failure);
+    }
+    setBusy(false);
+  };
+  return { busy, run };
+};
+
+/**
+ * The actions that are needed less often.
+ * @param {{card: any, go: import("./connections.js").Go, open: (dialog: string) => void,
+ *   report: (() => void) | null, sendSkipped: () => void}} props
+ */
+const More = ({ card, go, open, report, sendSkipped }) => {
+  const ending = ENDING.has(card.state);
+  /** @type {[string, (() => void) | null][]} */
+  const items = [
+    ["Duplicate", () => go({ copy: card.id })],
+    ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
+    ["Look again for what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
+    ["Library report", report],
+    ["Delete", ending || card.implicit ? null : () => open("delete")],
+  ];
+  const { Item, Menu, Toggle } = Bootstrap.Dropdown;
+  return h(
+    Bootstrap.Dropdown,
+    null,
+    h(Toggle, { id: `courier-more-${card.id}`, variant: "secondary", "aria-label": `More: ${card.name}` }, "More"),
+    h(
+      Menu,
+      { className: "courier-menu" },
+      items.map(([label, onClick]) =>
+        onClick ? h(Item, { key: label, as: "button", type: "button", onClick }, label) : null,
+      ),
+    ),
+  );
+};
+
+/** @param {any} card */
+const deliverNow = async (card) => {
+  await call("expedite", { connection: card.id });
+  return "What waits is being sent now.";
+};
+
+/** Ends the pause of all deliveries, which holds up a connection that is on. */
+const resumeAll = async () => {
+  await call("resume");
+  return "All deliveries are resumed.";
+};
+
+/** @param {any} card */
+const sendSkipped = async (card) => {
+  const { queued } = await call("send_skipped", { connection: card.id });
+  return `Queued again: ${plural(queued, "scene")}.`;
+};
+
+/**
+ * Pauses a connection or switches it on. Only the state is written, so another change meanwhile doesn't matter.
+ * @param {any} card
+ * @param {number} revision
+ * @param {"on" | "paused"} state
+ */
+const setState = async (card, revision, state) => {
+  const answer = await onNewest(revision, (newest) =>
+    call("save_connection", { id: card.id, state, revision: newest }),
+  );
+  if (!answer.saved) {
+    const why = answer.problems.map((/** @type {any} */ one) => one.message).join(" ");
+    throw {
+      kind: "problem",
+      message: `It was not changed. ${why || "Somebody else is changing the connections. Try again."}`,
+    };
+  }
+  return state === "on" ? "Switched on." : "Paused. Changes are kept, and nothing is sent.";
+};
+
+/**
+ * @param {any} card
+ * @param {number} revision
+ * @param {string} waiting
+ */
+const remove = async (card, revision, waiting) => {
+  const answer = await onNewest(revision, (newest) =>
+    call("delete_connection", { id: card.id, waiting, revision: newest }),
+  );
+  if (!answer.deleted)
+    throw {
+      kind: "problem",
+      message: "It was not deleted, because somebody else is changing the connections. Try again.",
+    };
+  return "Deleted.";
+};
+
+/**
+ * Makes a change once more if another one came before it.
+ * @param {number} revision
+ * @param {(revision: number) => Promise<any>} change
+ */
+const onNewest = async (revision, change) => {
+  const answer = await change(revision);
+  return answer.conflict ? change(answer.revision) : answer;
+};

@@ -1,0 +1,90 @@
+// The library report of one media server, as a table.
+import { call } from "./api.js";
+import { FailureNotice, Notice } from "./notice.js";
+import { usePolling } from "./poll.js";
+import { Bootstrap, h } from "./stash.js";
+import { number, plural } from "./words.js";
+
+/** @param {{connection: string, close: () => void}} props */
+export const LibraryReport = ({ connection, close }) => {
+  const { data, failure, refresh } = usePolling(
+    (signal) => call("library_report", { connection }, signal),
+    0,
+    connection,
+  );
+  const report = data?.connections[0];
+  return h(
+    "section",
+    { className: "courier-report", "aria-label": "Library report" },
+    failure ? h(FailureNotice, { failure, retry: refresh }) : null,
+    report?.error ? h(Notice, { status: "fail" }, report.error) : null,
+    !failure && !report
+      ? h("p", { role: "status" }, "Comparing all scenes with the server. This may take minutes…")
+      : null,
+    report && !report.error ? h(Groups, { report }) : null,
+    h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick: close }, "Close the report"),
+  );
+};
+
+/** @param {{report: any}} props */
+const Groups = ({ report }) =>
+  h(
+    "div",
+    null,
+    h(
+      "p",
+      { role: "status" },
+      `Compared: ${plural(report.scenes, "scene")}.`,
+      report.left_out ? ` Left out by filters: ${number(report.left_out)}.` : "",
+    ),
+    h(
+      Bootstrap.Table,
+      { size: "sm" },
+      h(
+        "thead",
+        null,
+        h("tr", null, h("th", { scope: "col" }, "Scenes"), h("th", { scope: "col" }, "What the server has of them")),
+      ),
+      h(
+        "tbody",
+        null,
+        report.groups.map((/** @type {any} */ group) =>
+          h(
+            "tr",
+            { key: group.group },
+            h("td", null, number(group.scenes)),
+            h(
+              "td",
+              null,
+              group.text,
+              group.advice ? h("div", { className: "courier-help" }, group.advice) : null,
+              group.examples.length ? h(Examples, { examples: group.examples }) : null,
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+
+/** @param {{examples: {scene: number, path: string, server_path: string, why: string}[]}} props */
+const Examples = ({ examples }) =>
+  h(
+    "details",
+    null,
+    h("summary", null, `Examples: ${examples.length}`),
+    h(
+      "ul",
+      null,
+      examples.map((one) =>
+        h(
+          "li",
+          { key: one.scene },
+          h("code", null, one.path),
+          one.server_path && one.server_path !== one.path
+            ? h("span", null, " → ", h("code", null, one.server_path))
+            : null,
+          one.why ? ` ${one.why}` : "",
+        ),
+      ),
+    ),
+  );

@@ -1,0 +1,145 @@
+// Sends scenes that Stash has already to one connection. How many, and how long it takes, is said first.
+import { call } from "./api.js";
+import { FailureNotice } from "./notice.js";
+import { usePolling } from "./poll.js";
+import { Bootstrap, React, h } from "./stash.js";
+import { number, plural } from "./words.js";
+
+const CHOICES = [
+  ["days", "Changed in the last 30 days"],
+  ["since", "Changed since a date"],
+  ["all", "All scenes"],
+];
+
+/** @param {{card: any, since?: number, close: () => void}} props `since`: the date to begin with, unix seconds */
+export const SendExisting = ({ card, since, close }) => {
+  const [which, setWhich] = React.useState(since ? "since" : "days");
+  const [date, setDate] = React.useState(since ? dateOf(since) : "");
+  const chosen = argumentsOf(which, date);
+  const { sent, sending, failure, send } = useSending(card.id);
+  const counted = usePolling(
+    async (signal) => chosen && call("send_existing", { connection: card.id, ...chosen, count: true }, signal),
+    0,
+    JSON.stringify(chosen),
+  );
+  const scenes = counted.data?.scenes;
+  const done = sent === null ? "" : `Queued: ${plural(sent, "scene")}. Edits are sent before them.`;
+  const ready = !sending && Boolean(scenes);
+  return h(
+    Bootstrap.Modal,
+    { show: true, onHide: close, className: "courier-modal", "aria-labelledby": "courier-existing" },
+    h(
+      Bootstrap.Modal.Header,
+      null,
+      h(Bootstrap.Modal.Title, { id: "courier-existing" }, `Send existing scenes to ${card.name}`),
+    ),
+    h(
+      Bootstrap.Modal.Body,
+      null,
+      h(Choice, { disabled: sending || Boolean(done), which, setWhich, date, setDate }),
+      h("p", { role: "status" }, done || expected(counted, Boolean(chosen))),
+      counted.failure ? h(FailureNotice, { failure: counted.failure, retry: counted.refresh }) : null,
+      failure ? h(FailureNotice, { failure }) : null,
+    ),
+    h(
+      Bootstrap.Modal.Footer,
+      null,
+      h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, done ? "Close" : "Cancel"),
+      done
+        ? null
+        : h(
+            Bootstrap.Button,
+            { variant: "primary", disabled: !ready, onClick: () => send(chosen) },
+            sending ? "Queuing. Keep this page open…" : buttonText(scenes),
+          ),
+    ),
+  );
+};
+
+/**
+ * Queues scenes for a connection. Leaving the page ends it; what is queued by then is sent.
+ * @param {string} connection
+ */
+const useSending = (connection) => {
+  const [sent, setSent] = React.useState(/** @type {number | null} */ (null));
+  const [sending, setSending] = React.useState(false);
+  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  /** @param {object | null} chosen which scenes */
+  const send = async (chosen) => {
+    setSending(true);
+    setFailure(null);
+    try {
+      setSent((await call("send_existing", { connection, ...chosen })).queued);
+    } catch (problem) {
+      setFailure(problem);
+    }
+    setSending(false);
+  };
+  return { sent, sending, failure, send };
+};
+
+/**
+ * @param {{disabled: boolean, which: string, setWhich: (which: string) => void, date: string,
+ *   setDate: (date: string) => void}} props
+ */
+const Choice = ({ disabled, which, setWhich, date, setDate }) =>
+  h(
+    "fieldset",
+    { disabled },
+    h("legend", { className: "courier-legend" }, "Which scenes?"),
+    CHOICES.map(([value, label]) =>
+      h(Bootstrap.Form.Check, {
+        key: value,
+        id: `courier-existing-${value}`,
+        type: "radio",
+        name: "courier-existing",
+        label,
+        checked: which === value,
+        onChange: () => setWhich(value),
+      }),
+    ),
+    which === "since"
+      ? h("input", {
+          type: "date",
+          className: "form-control text-input courier-date",
+          "aria-label": "Date",
+          value: date,
+          onChange: (/** @type {any} */ event) => setDate(event.target.value),
+        })
+      : null,
+  );
+
+/** @param {number | undefined} scenes */
+const buttonText = (scenes) => (scenes ? `Send ${plural(scenes, "scene")}` : "Send");
+
+/**
+ * What sending would mean.
+ * @param {import("./poll.js").Polled<any>} counted
+ * @param {boolean} chosen
+ */
+const expected = ({ data, loading, failure }, chosen) => {
+  if (!chosen) return "Choose a date.";
+  if (failure) return "";
+  if (loading || !data) return "Counting…";
+  if (!data.scenes) return "There are no such scenes.";
+  return [`Scenes: ${number(data.scenes)}.`, data.text].filter(Boolean).join(" ");
+};
+
+/**
+ * The arguments of the choice; null while the date is missing.
+ * @param {string} which
+ * @param {string} date
+ */
+const argumentsOf = (which, date) => {
+  if (which === "all") return { all: true };
+  if (which === "days") return { days: 30 };
+  const [year, month, day] = date.split("-").map(Number);
+  return date ? { since: new Date(year, month - 1, day).getTime() / 1000 } : null;
+};
+
+/** @param {number} at */
+const dateOf = (at) => {
+  const then = new Date(at * 1000);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  return `${then.getFullYear()}-${two(then.getMonth() + 1)}-${two(then.getDate())}`;
+};

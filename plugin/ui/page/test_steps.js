@@ -1,0 +1,179 @@
+// The test of a connection, stored or as a draft: its steps, what would fix them, and for a webhook a preview first.
+import { call } from "./api.js";
+import { LibraryReport } from "./library_report.js";
+import { FailureNotice } from "./notice.js";
+import { Bootstrap, React, h } from "./stash.js";
+import { Preview } from "./test_preview.js";
+
+/** @type {Record<string, string>} */
+const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
+
+/**
+ * @typedef {import("./form_state.js").Fix} Fix
+ * @typedef {{step: string, status: "ok" | "warn" | "fail", text: string, field: string, fix: Fix | null,
+ *   body?: string, action?: {do: string, label: string} | null}} Step
+ * @typedef {{ok: boolean, steps: Step[]}} Answer
+ * @typedef {ReturnType<typeof useTest>} Test
+ */
+
+/**
+ * Runs tests. A media server is only asked. A webhook gets a message, so what it would get is shown first.
+ * @param {() => Record<string, unknown>} draft the arguments that name the connection or describe the draft
+ * @param {{webhook: boolean, message: boolean}} kind `message`: people get what is sent
+ * @param {(steps: Step[]) => void} [onSteps]
+ */
+export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
+  const { phase, failure, during, stop } = usePhases();
+  const [preview, setPreview] = React.useState(/** @type {any} */ (null));
+  const [answer, setAnswer] = React.useState(/** @type {Answer | null} */ (null));
+  const [runs, setRuns] = React.useState(0);
+
+  const run = (showScene = false) => {
+    const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
+    const show = (/** @type {Answer} */ found) => {
+      setAnswer(found);
+      onSteps(found.steps);
+    };
+    return during("testing", "done", (signal) => call("test_connection", args, signal), show);
+  };
+  const show = () => {
+    setAnswer(null);
+    setPreview(null);
+    return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
+  };
+  const latest = React.useRef(run);
+  latest.current = run;
+  React.useEffect(() => {
+    if (runs) latest.current();
+  }, [runs]);
+
+  return {
+    phase,
+    preview,
+    answer,
+    failure,
+    message,
+    run,
+    start: () => (webhook ? show() : run()),
+    /** Tests again when the changed draft is in place. */
+    again: () => setRuns((/** @type {number} */ now) => now + 1),
+    close: () => {
+      stop();
+      setAnswer(null);
+    },
+  };
+};
+
+/** The call of a test that is in progress, and what came of the last one. */
+const usePhases = () => {
+  const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
+  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  const running = React.useRef(new AbortController());
+  React.useEffect(() => () => running.current.abort(), []);
+
+  /**
+   * Shows what a call answers, unless another one was made meanwhile.
+   * @param {"reading" | "testing"} doing
+   * @param {"preview" | "done"} after
+   * @param {(signal: AbortSignal) => Promise<any>} ask
+   * @param {(answer: any) => void} show
+   */
+  const during = async (doing, after, ask, show) => {
+    running.current.abort();
+    const { signal } = (running.current = new AbortController());
+    setPhase(doing);
+    setFailure(null);
+    try {
+      const found = await ask(signal);
+      if (!signal.aborted) show(found);
+    } catch (problem) {
+      if (!signal.aborted) setFailure(problem);
+    }
+    if (!signal.aborted) setPhase(after);
+  };
+  const stop = () => {
+    running.current.abort();
+    setPhase("none");
+    setFailure(null);
+  };
+  return { phase, failure, during, stop };
+};
+
+/**
+ * @param {{test: Test, report: string, label: (key: string) => string, onFix: (fix: Fix) => void,
+ *   onField: (key: string) => void}} props
+ *   `label`: of a field that is on the page, which shows what is wrong with its value; "" if it isn't. `report`: id of the media server whose library report is offered, or ""
+ */
+export const TestPanel = ({ test, report, label, onFix, onField }) => {
+  const [reporting, setReporting] = React.useState(false);
+  if (test.phase === "none") return null;
+  const done = test.phase === "done";
+  const steps = (test.answer?.steps ?? []).filter((/** @type {Step} */ step) => !isValue(step) || !label(step.field));
+  /** @param {string} text @param {() => void} onClick */
+  const button = (text, onClick) => h(Bootstrap.Button, { size: "sm", variant: "secondary", onClick }, text);
+  return h(
+    "div",
+    { className: "courier-test" },
+    h("div", { role: "status" }, summary(test)),
+    test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start }) : null,
+    test.phase === "preview" ? h(Preview, { test }) : null,
+    steps.length
+      ? h(
+          "ol",
+          { className: "courier-steps" },
+          steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
+            h(OneStep, { key: place, step, label, onFix, onField, onReport: report ? () => setReporting(true) : null }),
+          ),
+        )
+      : null,
+    done ? h("div", { className: "courier-actions" }, button("Close the test", test.close)) : null,
+    reporting ? h(LibraryReport, { connection: report, close: () => setReporting(false) }) : null,
+  );
+};
+
+/** Whether a step is about a value that can't be used. @param {Step} step */
+const isValue = (step) => step.step === "fields";
+
+/** @param {Test} test */
+const summary = ({ phase, answer }) => {
+  if (phase === "testing") return "Testing…";
+  if (phase === "reading") return "Preparing the preview…";
+  if (phase !== "done" || !answer) return "";
+  if (answer.steps.some(isValue)) return "Some values can't be used, so nothing was tested. Correct them first.";
+  if (!answer.ok) return "The test failed. You can save the connection anyway.";
+  const warned = answer.steps.some((/** @type {Step} */ step) => step.status === "warn");
+  return warned ? "The test passed, with warnings." : "The test passed.";
+};
+
+/**
+ * @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void,
+ *   onReport: (() => void) | null}} props
+ */
+const OneStep = ({ step, label, onFix, onField, onReport }) => {
+  const { fix, action } = step;
+  const name = step.field && label(step.field);
+  const open = name ? `Go to "${name}"` : "Open its field";
+  /** @param {string} text @param {() => void} onClick */
+  const button = (text, onClick, variant = "secondary") =>
+    h(Bootstrap.Button, { key: text, size: "sm", variant, onClick }, text);
+  const buttons = [
+    fix && button(fix.label, () => onFix(fix), "primary"),
+    step.field && step.status !== "ok" && button(open, () => onField(step.field)),
+    action?.do === "library_report" && onReport && button(action.label, onReport),
+  ].filter(Boolean);
+  return h(
+    "li",
+    { className: "courier-step" },
+    h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
+    h("div", null, step.text),
+    buttons.length ? h("div", { className: "courier-actions" }, buttons) : null,
+    step.body
+      ? h(
+          "details",
+          null,
+          h("summary", null, "What was sent"),
+          h("pre", { className: "courier-body", tabIndex: 0 }, step.body),
+        )
+      : null,
+  );
+};

@@ -1,0 +1,256 @@
+"""The form of a connection: errors, secrets, conflicts, and that nothing typed is lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from stash_courier.worker.connections.model import Entry
+from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.support.harness import SECRET, Courier, wait_until
+from tests.support.page import PATH, Visit
+from tests.support.page_forms import Answers, card, field, new, press, stored
+
+pytestmark = pytest.mark.timeout(90)
+
+JELLYFIN = Entry("living", "Living room", "jellyfin", values={"url": "http://127.0.0.1:1", "key": KEY})
+
+
+def test_an_error_is_at_its_field_and_its_fix_is_one_click(courier: Courier, tab: Visit) -> None:
+    """A bad address gets the focus and says what is wrong; the fix changes it, and then it is saved."""
+    new(tab, "webhook", "standard")
+    field(tab, "Address").fill("127.0.0.1:1/hook")
+    press(tab, "Save")
+    wrong = field(tab, "Address")
+    expect(wrong).to_be_focused()
+    expect(wrong).to_have_attribute("aria-invalid", "true")
+    expect(wrong).to_have_accessible_description(re.compile("has no http:// or https:// in front"))
+    assert stored(courier) == []
+    press(tab, "Put http:// in front")
+    expect(wrong).to_have_value("http://127.0.0.1:1/hook")
+    press(tab, "Save")
+    expect(card(tab, "Standard webhook")).to_be_visible()
+    assert stored(courier)[0]["values"]["url"] == "http://127.0.0.1:1/hook"
+
+
+def test_an_error_below_advanced_is_shown(tab: Visit) -> None:
+    """A bad value in the folded part opens it and gets the focus, with what was typed."""
+    new(tab, "jellyfin")
+    field(tab, "Address").fill("http://127.0.0.1:1")
+    field(tab, "API key").fill(KEY)
+    tab.page.get_by_text("Advanced", exact=True).click()
+    field(tab, "Attempts").fill("many")
+    tab.page.get_by_text("Advanced (1 set)").click()
+    expect(field(tab, "Attempts")).to_have_count(0)
+    press(tab, "Save")
+    expect(field(tab, "Attempts")).to_be_focused()
+    expect(field(tab, "Attempts")).to_have_value("many")
+    expect(field(tab, "Attempts")).to_have_accessible_description(
+        re.compile("must be a whole number from 1 to 100")
+    )
+
+
+def test_a_stored_secret_never_reaches_the_browser(courier: Courier, tab: Visit) -> None:
+    """The form says that a key is set; it is in no answer and not in the document, and a save keeps it."""
+    courier.connect(JELLYFIN)
+    answers = Answers(tab.page)
+    tab.open(f"{PATH}?edit=living")
+    expect(field(tab, "API key")).to_have_attribute("placeholder", "Set. Leave it empty to keep it.")
+    expect(field(tab, "API key")).to_have_value("")
+    field(tab, "Name").fill("Bedroom")
+    press(tab, "Save")
+    expect(card(tab, "Bedroom")).to_be_visible()
+    assert KEY not in tab.page.content()
+    assert not answers.contain(KEY)
+    assert stored(courier)[0]["values"]["key"] == KEY
+
+
+def test_a_typed_secret_is_neither_in_the_document_nor_kept(tab: Visit) -> None:
+    """What is typed as a key stays in the input: not in an attribute, nor in the tab's storage."""
+    new(tab, "jellyfin")
+    field(tab, "Address").fill("http://user:password1@127.0.0.1:1")
+    field(tab, "API key").fill("typed-key")
+    field(tab, "Name").fill("Kept")
+    kept = tab.page.evaluate("JSON.stringify(sessionStorage)")
+    assert "Kept" in kept
+    assert "typed-key" not in kept + tab.page.content()
+    assert "password1" not in kept
+
+
+def test_an_address_that_is_a_secret_is_not_kept(tab: Visit) -> None:
+    """Who knows the address of a Discord webhook can write to the channel."""
+    new(tab, "webhook", "discord")
+    field(tab, "Address").fill("https://127.0.0.1/api/webhooks/1/discord-token")
+    field(tab, "Name").fill("Kept")
+    kept = tab.page.evaluate("JSON.stringify(sessionStorage)")
+    assert "Kept" in kept
+    assert "discord-token" not in kept
+
+
+def test_a_secret_can_be_removed(courier: Courier, tab: Visit) -> None:
+    """Remove and Save: the signing secret is gone, the rest stays."""
+    courier.connect(Entry("w", "Hook", "webhook", values={"url": "http://127.0.0.1:1/a", "secret": SECRET}))
+    tab.open(f"{PATH}?edit=w")
+    press(tab, "Remove: Signing secret")
+    expect(field(tab, "Signing secret")).to_have_attribute("placeholder", "It is removed when you save.")
+    press(tab, "Save")
+    expect(card(tab, "Hook")).to_be_visible()
+    values = stored(courier)[0]["values"]
+    assert not values.get("secret")
+    assert values["url"] == "http://127.0.0.1:1/a"
+
+
+def test_a_conflict_keeps_what_was_typed(courier: Courier, tab: Visit) -> None:
+    """Somebody else saves the same connection: nothing is overwritten unseen, and nothing typed is lost."""
+    courier.connect(JELLYFIN)
+    tab.open(f"{PATH}?edit=living")
+    tab.page.get_by_text("Advanced", exact=True).click()
+    field(tab, "Never scenes with a tag").fill("private")
+    change(courier, name="Kitchen", values={"attempts": 3})
+    press(tab, "Save")
+    expect(tab.page.get_by_text("Somebody else changed this connection: Name, Attempts.")).to_be_visible()
+    expect(field(tab, "Name")).to_have_value("Kitchen")
+    expect(field(tab, "Attempts")).to_have_value("3")
+    expect(field(tab, "Never scenes with a tag")).to_have_value("private")
+    press(tab, "Save")
+    expect(card(tab, "Kitchen")).to_be_visible()
+    assert stored(courier)[0]["values"] == {**JELLYFIN.values, "attempts": 3, "skip_tags": ["private"]}
+
+
+def test_a_change_of_another_connection_is_no_conflict(courier: Courier, tab: Visit) -> None:
+    """If only another connection was saved meanwhile, the save goes through."""
+    courier.connect(JELLYFIN, Entry("w", "Hook", "webhook", values={"url": "http://127.0.0.1:1/a"}))
+    tab.open(f"{PATH}?edit=w")
+    field(tab, "Name").fill("Other hook")
+    change(courier, name="Kitchen")
+    press(tab, "Save")
+    expect(card(tab, "Other hook")).to_be_visible()
+    assert [one["name"] for one in stored(courier)] == ["Kitchen", "Other hook"]
+
+
+def test_typing_survives_the_end_of_the_session(courier: Courier, tab: Visit) -> None:
+    """The session ends while somebody types: the save says so, and after the login everything typed is there."""
+    new(tab, "jellyfin")
+    field(tab, "Address").fill("http://127.0.0.1:1")
+    field(tab, "API key").fill(KEY)
+    courier.stash.faults.status = 401
+    press(tab, "Save")
+    expect(tab.page.get_by_text("Your session in Stash has ended").first).to_be_visible()
+    expect(tab.page.get_by_text("What you typed is kept.")).to_be_visible()
+    expect(field(tab, "API key")).to_have_value(KEY)
+    courier.stash.faults.status = 0
+    press(tab, "Save")
+    expect(card(tab, "Jellyfin")).to_be_visible()
+    assert stored(courier)[0]["values"] == {"url": "http://127.0.0.1:1", "key": KEY}
+    tab.errors.clear()  # the browser reports each 401
+
+
+def test_a_reload_keeps_what_was_typed_but_no_secret(tab: Visit) -> None:
+    """After a reload, as by a login, the form is as it was, without the key."""
+    tab.page.on("dialog", lambda dialog: dialog.accept())
+    new(tab, "jellyfin")
+    field(tab, "Address").fill("http://127.0.0.1:1")
+    field(tab, "API key").fill(KEY)
+    tab.page.reload()
+    expect(
+        tab.page.get_by_text("What you typed before is still here, without keys and passwords.")
+    ).to_be_visible()
+    expect(field(tab, "Address")).to_have_value("http://127.0.0.1:1")
+    expect(field(tab, "API key")).to_have_value("")
+    press(tab, "Discard it")
+    expect(field(tab, "Address")).to_have_value("")
+
+
+def test_saving_needs_no_test(courier: Courier, tab: Visit) -> None:
+    """A test that fails says that the connection can be saved anyway, and it can."""
+    new(tab, "jellyfin")
+    field(tab, "Address").fill("http://127.0.0.1:1")
+    field(tab, "API key").fill(KEY)
+    press(tab, "Test")
+    expect(tab.page.get_by_text("The test failed. You can save the connection anyway.")).to_be_visible()
+    press(tab, "Save")
+    expect(card(tab, "Jellyfin")).to_be_visible()
+    assert [one["id"] for one in stored(courier)] == ["jellyfin-1"]
+
+
+def test_leaving_asks_first(tab: Visit) -> None:
+    """With unsaved changes a link asks; staying keeps the form. Without changes nothing asks."""
+    asked: list[str] = []
+
+    def stay(dialog: object) -> None:
+        asked.append(dialog.message)  # type: ignore[attr-defined]
+        dialog.dismiss()  # type: ignore[attr-defined]
+
+    tab.page.on("dialog", stay)
+    new(tab, "webhook", "ntfy")
+    field(tab, "Topic").fill("films")
+    tab.page.get_by_role("link", name="Scenes").click()
+    expect(field(tab, "Topic")).to_have_value("films")
+    assert asked == ["You have changes that aren't saved. Leave anyway?"]
+    field(tab, "Topic").fill("")
+    tab.page.get_by_role("link", name="Scenes").click()
+    expect(field(tab, "Topic")).to_have_count(0)
+    assert len(asked) == 1
+
+
+def test_a_list_has_one_entry_a_line(courier: Courier, tab: Visit) -> None:
+    """Tags with a comma stay whole; durations may also stand in one line."""
+    courier.connect(JELLYFIN)
+    tab.open(f"{PATH}?edit=living&field=skip_tags")
+    expect(field(tab, "Never scenes with a tag")).to_be_focused()
+    field(tab, "Never scenes with a tag").fill("Smith, John\n\n private ")
+    field(tab, "Waits between attempts").fill("10s 1m\n1h")
+    press(tab, "Save")
+    expect(card(tab, "Living room")).to_be_visible()
+    values = stored(courier)[0]["values"]
+    assert values["skip_tags"] == ["Smith, John", "private"]
+    assert values["schedule"] == ["10s", "1m", "1h"]
+
+
+def test_a_duplicate_keeps_the_secret_on_the_server(courier: Courier, tab: Visit) -> None:
+    """A copy has the key of the first, which the browser never gets; its name is another one."""
+    courier.connect(JELLYFIN)
+    answers = Answers(tab.page)
+    tab.open()
+    press(tab, "More: Living room")
+    press(tab, "Duplicate")
+    expect(field(tab, "Name")).to_have_value("Living room copy")
+    press(tab, "Save")
+    expect(card(tab, "Living room copy")).to_be_visible()
+    first, second = stored(courier)
+    assert second["values"] == first["values"] == dict(JELLYFIN.values)
+    assert not answers.contain(KEY)
+
+
+def test_a_copy_to_another_address_asks_for_the_secret_again(courier: Courier, tab: Visit) -> None:
+    """The key would be sent elsewhere unnoticed, so the field says that it must be entered again."""
+    courier.connect(JELLYFIN)
+    tab.open(f"{PATH}?copy=living")
+    field(tab, "Address").fill("http://127.0.0.1:2")
+    press(tab, "Save")
+    expect(field(tab, "API key")).to_be_focused()
+    expect(field(tab, "API key")).to_have_accessible_description(re.compile("Enter this again"))
+    assert len(stored(courier)) == 1
+
+
+def test_a_connection_from_the_settings_is_edited_too(courier: Courier, tab: Visit) -> None:
+    """What is set on Stash's page is saved as a connection of its own, with its key."""
+    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
+        courier.configure(jellyfin_url=server.url, jellyfin_api_key=KEY, path_map="/a => /b; /c => /d")
+        tab.open(f"{PATH}?edit=jellyfin&field=path_map")
+        expect(field(tab, "Path map")).to_have_value("/a => /b\n/c => /d")
+        field(tab, "Name").fill("Saved")
+        press(tab, "Save")
+        expect(card(tab, "Saved")).to_be_visible()
+        (one,) = wait_until(lambda: stored(courier), 5.0)
+        assert one["id"] == "jellyfin"
+        assert one["values"]["key"] == KEY
+
+
+def change(courier: Courier, **changes: object) -> None:
+    """Somebody else changes the first connection."""
+    revision = courier.stash.operation({"mode": "connections"})["revision"]
+    saved = courier.stash.operation({"mode": "save_connection", "id": "living", "revision": revision, **changes})
+    assert saved["saved"], saved
