@@ -49,6 +49,7 @@ class Context:
         self.report = Report()
         self.stash = Stash(folder)
         self.store = Store(folder)
+        self._borrowed = False  # the settings were those of a copy by hand
 
     @contextmanager
     def setup(self) -> Iterator[Setup]:
@@ -59,6 +60,7 @@ class Context:
         """
         asked_at = time.time()
         state = self.stash.plugin_state()
+        self._borrowed = state.borrowed
         settings, problems = parse(state.settings)
         stored = self.store.read()
         loaded = destinations.load(state.settings, stored, settings, asked_at=asked_at)
@@ -74,7 +76,7 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
-        self.stash.save_settings(left)
+        self.stash.save_settings(left, borrowed=self._borrowed)
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
 import shutil
 import sys
@@ -21,7 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "stash_courier"
 CODE = ("plugin", "queue", "worker")  # copied with all their sub-packages
-FILES = ("stash_plugin.yml", "README.md", "LICENSE")
+MANIFEST = "stash_plugin.yml"  # in the folder it is called NAME.yml: its name is the plugin's id
+FILES = ("README.md", "LICENSE")
+LIST = "files.json"  # read by worker/package.py
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 # Stash runs on musl and glibc, x86 and ARM, with any Python from 3.11 on. A compiled file fits only one of these.
 COMPILED = {".so", ".pyd", ".dll", ".dylib", ".pyc"}
@@ -45,10 +48,10 @@ def build(target: Path, wheels: Path, lock: Path = ROOT / "requirements" / "runt
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in FILES:
+    for name, its_name in {MANIFEST: f"{NAME}.yml", **dict(zip(FILES, FILES, strict=True))}.items():
         if not (ROOT / name).is_file():
             raise BuildError(f"{name} is missing in {ROOT}. Restore it from git.")
-        shutil.copyfile(ROOT / name, target / name)
+        shutil.copyfile(ROOT / name, target / its_name)
     for name in CODE:
         shutil.copytree(ROOT / name, target / name, ignore=NOT_SHIPPED)
     lib = target / "lib"
@@ -56,6 +59,8 @@ def build(target: Path, wheels: Path, lock: Path = ROOT / "requirements" / "runt
         unpack(wheel, lib)
     (lib / "LICENSES.md").write_text("\n".join(license_table(lib)) + "\n", encoding="utf-8")
     check(target)
+    sizes = {name: path.stat().st_size for name, path in contents(target)}
+    (target / LIST).write_text(json.dumps({"id": NAME, "files": sizes}, indent=1) + "\n", encoding="utf-8")
 
 
 def locked_wheels(lock: Path, wheels: Path) -> list[Path]:
@@ -121,17 +126,21 @@ def license_name(metadata: Message) -> str:
     return str(metadata["License-Expression"] or metadata["License"]).splitlines()[0]
 
 
+def contents(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a folder, by name, with their relative names."""
+    return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+
+
 def check(folder: Path) -> None:
     """Checks that the folder works in any Stash.
 
     Raises:
         BuildError: a compiled file, or a second file that Stash would load as a plugin.
     """
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+    for name, path in contents(folder):
         if path.suffix in COMPILED:
             raise BuildError(f"{name} is compiled, but the plugin folder must work on every system.")
-        if path.suffix == ".yml" and name != "stash_plugin.yml":
+        if path.suffix == ".yml" and name != f"{NAME}.yml":
             raise BuildError(f"Stash would load {name} as another plugin. Rename it to .yaml.")
 
 

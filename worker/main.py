@@ -14,7 +14,7 @@ from typing import Literal
 
 from stash_courier.queue import control, files, locks, repair, store
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import VERSION, heartbeat, process
+from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
@@ -186,13 +186,15 @@ def _data_folder(root: Path) -> Path | None:
     """The one that STASH_COURIER_DATA names, or that of the Stash in whose plugins folder this plugin is."""
     if named := os.environ.get("STASH_COURIER_DATA"):
         return Path(named).absolute()
-    beside = root.parent.parent / "stash_courier"  # <Stash's folder>/plugins/<this plugin>
-    return beside if (beside / files.STASH).exists() else None
+    # <Stash's folder>/plugins/<this plugin>; a source may have a folder of its own in between.
+    beside = (folder / "stash_courier" for folder in root.parents)
+    return next((folder for folder in beside if (folder / files.STASH).exists()), None)
 
 
 def main() -> int | str:
     """Runs the worker. Returns what ``sys.exit`` takes: the exit code, or why it can't run."""
-    root = Path(__file__).resolve().parent.parent
+    root = package.ROOT
+    package.import_all()
     try:
         named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)

@@ -119,7 +119,7 @@ def test_holds_what_it_needs_and_no_more(folder: Path) -> None:
     """The folder has the manifest, code, libraries and texts, but no tests, tools, scripts or bytecode."""
     here = names(folder)
     assert {name.split("/", 1)[0] for name in here} == {
-        *("LICENSE", "README.md", "stash_plugin.yml"),
+        *("LICENSE", "README.md", "files.json", "stash_courier.yml"),
         *("lib", "plugin", "queue", "worker"),
     }
     for top in ("plugin", "queue", "worker"):
@@ -138,7 +138,7 @@ def test_fits_every_system(folder: Path) -> None:
 
 def test_is_one_plugin(folder: Path) -> None:
     """The folder has one .yml file, so Stash finds one plugin in it."""
-    assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_plugin.yml"]
+    assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_courier.yml"]
 
 
 def test_licenses_are_kept(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,16 +17,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
+from stash_courier.worker import package
 from stash_courier.worker.paths import is_windows
 
+# The plugin's own settings, and those of a copy by hand, which apply while its own are empty.
+SETTINGS_OF = [*dict.fromkeys((package.ID, package.CHECKOUT))]
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
-PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
 
 # Every state includes the API key and the user name, so that a new or changed key is known without
 # another request.
-_STATE = """
-  configuration { general { apiKey username } plugins(include: ["stash_plugin"]) }
-  plugins { id enabled }
+_STATE = f"""
+  configuration {{ general {{ apiKey username }} plugins(include: {json.dumps(SETTINGS_OF)}) }}
+  plugins {{ id name enabled }}
 """
 
 # paths.stream is left out because it contains the API key.
@@ -166,6 +169,8 @@ class PluginState:
 
     settings: Mapping[str, object]  # as stored; settings without a value are absent
     enabled: bool  # also False if Stash hasn't loaded the plugin
+    borrowed: bool = False  # the settings are those of a copy by hand, because its own are empty
+    copies: tuple[str, ...] = ()  # ids of other enabled plugins with this plugin's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +192,15 @@ class Listed:
 
 def read_state(data: Mapping[str, object]) -> PluginState:
     """The plugin's state from an answer with ``_STATE``; WrongShape if it isn't complete."""
-    settings = _field(data, "configuration.plugins", _object).get(PLUGIN_ID)
+    stored = _field(data, "configuration.plugins", _object)
+    found = {one: _checked(one, stored[one], _object) for one in SETTINGS_OF if stored.get(one)}
+    used = next(iter(found), package.ID)
     # null: Stash has loaded no plugins
     plugins = _field(data, "plugins", optional(_all(_object))) or ()
-    enabled = any(plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID)
-    return PluginState({} if settings is None else _checked(PLUGIN_ID, settings, _object), enabled)
+    enabled = [plugin for plugin in plugins if plugin.get("enabled") is True]
+    copies = [str(one["id"]) for one in enabled if one.get("name") == package.NAME and one["id"] != package.ID]
+    itself = any(plugin.get("id") == package.ID for plugin in enabled)
+    return PluginState(found.get(used, {}), itself, used != package.ID, tuple(sorted(copies)))
 
 
 def read_login(data: Mapping[str, object]) -> Login:
