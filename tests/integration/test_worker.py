@@ -290,7 +290,7 @@ def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
 
 
 def test_new_code_does_not_wait_for_scenes_that_arrive_meanwhile(tmp_path: Path, receiver: Receiver) -> None:
-    """Scenes that Stash answers with after the worker was told to end are put back, and the new code sends them."""
+    """Scenes that Stash answers with after the worker was told to end are put back, and sent by the next one."""
     settings = {"webhook_url": receiver.url, "worker_sweep_off": True}
     with Courier(tmp_path, settings) as courier:
         courier.stash.edit(1, title="Before")
