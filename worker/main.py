@@ -30,7 +30,10 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is asked to stop
 STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothing to deliver ends
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
-End = Literal["stopped", "Stash is gone", "new code", "removed", "the lock file was removed"]
+End = Literal[
+    "stopped", "Stash is gone", "new code", "another copy is the package", "removed", "the lock file was removed"
+]
+OTHER_CODE: tuple[End, ...] = ("new code", "another copy is the package")  # the process goes on with other code
 
 log = logging.getLogger("stash_courier")
 
@@ -75,7 +78,7 @@ class Worker:
                 return
             with runtime as self._runtime:
                 end = self._serve(runtime)
-            if end == "new code":
+            if end in OTHER_CODE:
                 foreground = self._named is not None
                 process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
             if end != "Stash is gone":
@@ -106,7 +109,7 @@ class Worker:
                     return end  # the files may be another worker's by now
                 # Only a person waits for an end. What completes before new code starts isn't sent twice.
                 timeout = runtime.dispatcher.registry.settings.worker_timeout_seconds
-                runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
+                runtime.finish(timeout if end in OTHER_CODE else GRACE_SECONDS)
                 return end
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
@@ -134,8 +137,12 @@ class Worker:
     def _why_end(self, runtime: Runtime) -> End | None:
         if self._stop or runtime.stop_wanted():
             return "stopped"
-        if self._due("code", CODE_SECONDS) and (changed := self._code.look()) is not None:
-            return changed
+        if self._due("code", CODE_SECONDS):
+            if (changed := self._code.look()) is not None:
+                return changed
+            if (other := package.managed_elsewhere(runtime.dispatcher.copies)) is not None:
+                self._root = other
+                return "another copy is the package"
         if self._age() > LONGEST_LIFE_SECONDS and not runtime.dispatcher.busy():
             return "new code"
         gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS

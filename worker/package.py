@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,26 @@ def incomplete(root: Path) -> str:
 def other_manifests(root: Path, plugin: str) -> list[str]:
     """Manifests in a plugin's folder besides its own: Stash loads each of them as another plugin."""
     return sorted(path.name for path in root.glob("*.yml") if path.stem != plugin)
+
+
+def managed(root: Path) -> bool:
+    """Whether Stash's package manager installed a plugin's folder; it leaves a file of its own there."""
+    return (root / "manifest").is_file()
+
+
+def managed_elsewhere(ids: Collection[str]) -> Path | None:
+    """The folder of another copy that Stash's package manager installed.
+
+    Args:
+        ids: the plugins that Stash has loaded under this plugin's name.
+    """
+    if not ids or managed(ROOT):
+        return None
+    # A source may have a folder of its own below Stash's plugins folder.
+    patterns = (f"*/{LIST}", f"*/*/{LIST}")
+    lists = (found for folder in ROOT.parents[:2] for pattern in patterns for found in folder.glob(pattern))
+    folders = (found.parent for found in lists if managed(found.parent))
+    return next((one for one in folders if (other := read(one)) is not None and other.id in ids), None)
 
 
 def import_all() -> None:

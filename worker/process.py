@@ -26,8 +26,8 @@ LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker 
 NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
 
 
-# Runs main.py, and again while an update has not written all files. It is passed to Python as text, because main.py
-# may be missing too. sys.orig_argv is this whole command.
+# Runs main.py, and again while an update has not written all files. It is passed to Python as text, because
+# main.py may be missing too. sys.orig_argv is this whole command.
 STARTER = """
 import os, runpy, sys, time
 del sys.argv[0]

@@ -245,6 +245,7 @@ def test_a_worker_waits_for_the_rest_of_an_update(data: Path, tmp_path: Path) ->
     root = tmp_path / "half"
     for name in ("plugin", "queue", "worker"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "stash_plugin.yml").touch()
     program, settings = root / "plugin" / "main.py", root / "worker" / "settings.py"
     missing = {path: path.read_bytes() for path in (program, settings)}
     for path in missing:
@@ -255,7 +256,6 @@ def test_a_worker_waits_for_the_rest_of_an_update(data: Path, tmp_path: Path) ->
     program.write_bytes(missing[program])
     wait_for(lambda: b"stash_courier.worker.settings" in log.read_bytes())
     settings.write_bytes(missing[settings])
-    (root / "stash_plugin.yml").touch()
     wait_for(lambda: b"starts, pid" in log.read_bytes())
     end_workers_of(root)
 
@@ -265,6 +265,7 @@ def test_a_worker_that_dies_at_once_does_not_fill_the_disk(data: Path, tmp_path:
     root = tmp_path / "incomplete"
     for name in ("plugin", "queue", "worker"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "stash_plugin.yml").touch()
     (root / "worker" / "settings.py").unlink()
     log = data / files.WORKER_LOG
     log.write_bytes(b"x" * process.LOG_BYTES)
