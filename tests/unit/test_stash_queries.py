@@ -15,6 +15,7 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
+from stash_courier.worker import package
 from stash_courier.worker.stash import queries, scene_files
 from stash_courier.worker.stash.queries import Login, PluginState, WrongShape
 from tests import ROOT
@@ -248,7 +249,7 @@ class TestState:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An installed package uses the settings that were entered for the copy by hand, and says so."""
-        monkeypatch.setattr(queries.package, "ID", "stash_courier")
+        monkeypatch.setattr(package, "ID", "stash_courier")
         monkeypatch.setattr(queries, "SETTINGS_OF", ["stash_courier", "stash_plugin"])
         copy, own = {"webhook_url": "http://copy"}, {"webhook_url": "http://own"}
 
