@@ -5,14 +5,15 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import control, ledger
-from stash_courier.queue.jobs import Backlog
+from stash_courier.queue import backlog, control, ledger
+from stash_courier.queue.jobs import Attempt, Backlog
 from stash_courier.queue.ledger import Noted
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
@@ -39,7 +40,7 @@ class Snapshot:
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
     absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
     notes: Mapping[str, Mapping[str, Noted]] = field(default_factory=dict)  # by id: scenes with each note
-    errors: Mapping[str, str] = field(default_factory=dict)  # by id: why something that waits failed
+    failed: Mapping[str, Attempt] = field(default_factory=dict)  # by id: how something that waits failed
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 
     @property
@@ -65,6 +66,10 @@ class Snapshot:
         return may == "probe" or (may == "all" and self.backlog[name].next_due <= self.at)
 
 
+# While there is no queue.db.
+NO_QUEUE = Snapshot(0.0, 0, {}, {}, None, False, False, None, (), (), None, 0)
+
+
 def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
     """Whether a connection is set up, as far as that is known; else as the worker last knew it."""
     health = snapshot.healths.get(name)
@@ -74,19 +79,25 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
     return not loaded.empty and loaded.names(name, removed=removed)
 
 
-def read(queue: SceneQueue, at: float) -> Snapshot:
-    """Reads the queue at a wall time in unix seconds. The cost grows with the number of waiting deliveries."""
-    conn, backlog = queue.connection, queue.backlog()
+def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
+    """Reads queue.db. The cost grows with the number of waiting deliveries.
+
+    Args:
+        conn: open on it.
+        folder: the data folder.
+        at: wall time, unix seconds.
+    """
+    waits = backlog.by_destination(conn, folder)
 
     def stored(key: str) -> Any:
         return control.get(conn, key)
 
     # The repair is mentioned until the owner deletes the damaged file.
-    repaired = stored(control.REPAIRED) if any(queue.folder.glob("*.damaged-*")) else None
+    repaired = stored(control.REPAIRED) if any(folder.glob("*.damaged-*")) else None
     return Snapshot(
         at=at,
-        inbox=queue.inbox_count(),
-        backlog=backlog,
+        inbox=backlog.inbox_count(conn),
+        backlog=waits,
         healths={name: breaker.from_json(state) for name, state in control.states(conn).items()},
         paused_since=stored(control.PAUSED),
         disabled=bool(stored(control.DISABLED)),
@@ -98,7 +109,9 @@ def read(queue: SceneQueue, at: float) -> Snapshot:
         added=control.deliveries_added(conn),
         absent=ledger.count_absent(conn),
         notes=ledger.noted(conn, NOTED_SCENES),
-        errors={name: error for name, waits in backlog.items() if waits.retrying and (error := queue.error(name))},
+        failed={
+            name: last for name, one in waits.items() if one.retrying and (last := backlog.failed(conn, name))
+        },
         stash_slow=stored(control.STASH_SLOW),
     )
 

@@ -16,6 +16,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
 from stash_courier.queue import locks, store
+from stash_courier.worker import VERSION
 from stash_courier.worker.stash.client import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
@@ -29,6 +30,11 @@ class Mode:
     module: str  # below stash_courier.plugin; its function has the mode's name, unless it is given
     takes: Collection[str] = ()  # the fields of Arguments that it takes
     function: str = ""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the page asks it: its answer has the plugin's version in place of a report."""
+        return self.module.startswith("views.")
 
     def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
         """The mode's function; ``name`` is the mode's."""
@@ -61,6 +67,9 @@ MODES: Mapping[str, Mode] = {
     "resume": Mode("buttons.controls"),
     "restart_worker": Mode("buttons.controls"),
     "stop_worker": Mode("buttons.controls"),
+    "overview": Mode("views.overview"),
+    "badge": Mode("views.overview"),
+    "expedite": Mode("views.expedite", ("connection",)),
 }
 
 TELLS_OF_DEAD_LETTERS = ("status", "review_dead_letters")  # modes whose report says how many there are
@@ -99,15 +108,17 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
-    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError) as error:
-        raise BadInputError(one_line(_explained(error, context.folder))) from error
-    except BadInputError as error:
-        raise BadInputError(one_line(str(error))) from error
+    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
+        said = str(error) if isinstance(error, BadInputError) else _explained(error, context.folder)
+        if not MODES[mode].is_view:
+            raise BadInputError(one_line(said)) from error
+        result = {"problem": one_line(said)}  # Stash would log an error at each call
     finally:
         context.stash.close()
         if pressed(args):
             context.report.write()
-    return {**result, "lines": context.report.lines}
+    # A page that is older than the plugin notices it by the version.
+    return {**result, "version": VERSION} if MODES[mode].is_view else {**result, "lines": context.report.lines}
 
 
 def _explained(error: Exception, folder: Path) -> str:

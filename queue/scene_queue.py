@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import coalesce, codec, control, files, ledger, marks, schema, store, transactions
+from stash_courier.queue import backlog, coalesce, codec, control, files, ledger, schema, store, transactions
 from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.coalesce import Content, Pending
@@ -329,18 +327,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     # Counts
 
     def backlog(self) -> dict[str, Backlog]:
-        """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
-        # A thread that prepares a batch has marked all of it, for one request.
-        sent = [self.connection.execute(sql.REQUESTS, (min(slot),)).fetchone() for slot in marks.read(self.folder)]
-        requests = Counter(row[0] for row in sent if row is not None)
-        rows = self.connection.execute(sql.BACKLOG)
-        return {name: replace(Backlog(*facts), requests=requests[name]) for name, *facts in rows}
-
-    def error(self, destination: str) -> str:
-        """Why a delivery that waits there failed at its last attempt; of several the one that is due first."""
-        row = self.connection.execute(sql.FAILED, (destination,)).fetchone()
-        job = None if row is None else codec.delivery(row)
-        return job.history[-1].message if isinstance(job, Delivery) and job.history else ""
+        """What waits, per destination; see ``backlog.by_destination``."""
+        return backlog.by_destination(self.connection, self.folder)
 
     def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
         """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""
@@ -353,7 +341,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def inbox_count(self) -> int:
         """Events that are not routed yet."""
-        return int(self.connection.execute(sql.INBOX_COUNT).fetchone()[0])
+        return backlog.inbox_count(self.connection)
 
     def newest_seq(self) -> int:
         """The seq of the newest event that isn't routed yet; 0 if all are."""

@@ -19,7 +19,8 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.foreground import as_worker
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Snapshot, named, read
-from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text import banners
+from stash_courier.plugin.text.standings import NONE_SET_UP, standings
 from stash_courier.plugin.text.words import problem_line, sentence
 from stash_courier.queue import control, files
 from stash_courier.queue.scene_queue import SceneQueue
@@ -107,7 +108,7 @@ class Watcher:
         """What is in the queue now; ``coming`` is whether something else is still to come."""
         if self._newest_seq is None:
             self._newest_seq = queue.newest_seq()
-        now = read(queue, time.time())
+        now = read(queue.connection, self._context.folder, time.time())
         left = [waits.total for name, waits in now.backlog.items() if named(now, name, self._loaded)]
         deliveries, events = queue.waiting_since(self._began, self._newest_seq)
         older = [number for name, number in deliveries.items() if named(now, name, self._loaded)]
@@ -263,12 +264,12 @@ def _say_outcome(context: Context, course: _Course, done: int, dead: int) -> Non
 def _say_what_waits(context: Context, last: Snapshot, loaded: Loaded | None) -> list[dict[str, object]]:
     """Reports why something still waits; returns the facts about each destination that it waits for."""
     report = context.report
-    held = blocked(last)
+    held = banners.blocked(last)
     if held and (last.deliveries or last.inbox):
-        report.warn(held)
+        report.warn(held.line(last.at))
     found = standings(last, loaded)
-    if hidden := undecided(last, loaded):
-        report.warn(hidden)
+    if hidden := banners.undecided(last, loaded):
+        report.warn(hidden.line(last.at))
     waiting = [one for one in found if one.backlog.total]
     for one in waiting:
         (report.warn if one.troubled else report.say)(one.line(last))

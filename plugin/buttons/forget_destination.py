@@ -60,7 +60,7 @@ def _allowed(context: Context, name: str, waiting: str | None) -> int:
     with context.setup() as setup:
         loaded = setup.loaded
     with context.queue() as queue:
-        seen = read(queue, time.time())
+        seen = read(queue.connection, context.folder, time.time())
         sent = ledger.highest(queue.connection, name)
     removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, loaded))
     if named(seen, name, loaded):

@@ -14,7 +14,8 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Snapshot, named, read
-from stash_courier.plugin.text.standings import NONE_SET_UP, blocked, standings, undecided
+from stash_courier.plugin.text import banners
+from stash_courier.plugin.text.standings import NONE_SET_UP, standings
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
@@ -45,14 +46,11 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     elif snapshot is None:
         report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
     # A worker that has ended says nothing about whether Stash can be reached now.
-    elif held := blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
-        report.warn(held)
+    elif held := banners.blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
+        report.warn(held.line(snapshot.at))
     slow = snapshot.stash_slow if snapshot is not None and worker["running"] else None
     if slow is not None:
-        report.warn(
-            f"Stash: slow. It last took {slow:.1f} s for each scene, so deliveries take longer. "
-            "Check whether a task runs in Stash, and the disk of its database."
-        )
+        report.warn(banners.slow(slow).line(time.time()))
     return {
         "worker": worker,
         "stash": stash_error,
@@ -90,7 +88,7 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
         return None, f"{files.QUEUE_DB} can't be made: {reason}." if reason else ""
     try:
         with context.queue() as queue:
-            return read(queue, now), ""
+            return read(queue.connection, context.folder, now), ""
     except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
         return None, _unreadable(files.QUEUE_DB, error)
 
@@ -146,8 +144,8 @@ def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -
         (report.warn if one.troubled else report.say)(one.line(snapshot))
         for remark in one.remarks:
             report.say(f"{one.name}: {remark}")
-    if waiting := undecided(snapshot, loaded):
-        report.warn(waiting)
+    if waiting := banners.undecided(snapshot, loaded):
+        report.warn(waiting.line(snapshot.at))
     elif snapshot.inbox:
         report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")
     for notice in snapshot.notices:
@@ -158,10 +156,7 @@ def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -
 def _spool(context: Context) -> int:
     spooled = context.spooled()
     if spooled:
-        context.report.warn(
-            f"Changes outside the queue: {spooled:,}. They could not be written to the queue and are kept in "
-            f"{files.SPOOL}/. The worker adds them to the queue when it runs."
-        )
+        context.report.warn(banners.outside_the_queue(spooled).line(time.time()))
     return spooled
 
 

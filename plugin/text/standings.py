@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
-from stash_courier.plugin.text.words import DAY, ago, ahead, flat, joined, sentence, since, span, to_correct
+from stash_courier.plugin.text.words import DAY, ago, ahead, joined, sentence, since, span, to_correct
 from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.ledger import Noted
-from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.claims import REMOVED_SECONDS
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.delivery.breaker import REMOVED_SECONDS, Health
 from stash_courier.worker.destinations import Loaded, field_label, versions_advice
 from stash_courier.worker.destinations.media import notes
+from stash_courier.worker.fields import Problem
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
@@ -60,6 +61,9 @@ class Standing:
     absent: int = 0  # skipped scenes, which the server doesn't have
     notes: Mapping[str, Noted] = field(default_factory=dict)  # the scenes with each note; see media/notes.py
     remarks: tuple[str, ...] = ()  # the notes in sentences
+    entry: Entry | None = None  # the connection; None if it isn't known
+    problem: Problem | None = None  # the first one that makes it unusable
+    failure: str = ""  # the Failure that holds it, or that something which waits had at last
 
     @property
     def troubled(self) -> bool:
@@ -126,26 +130,6 @@ def counts(waits: Backlog, now: float) -> str:
     )
 
 
-def blocked(snapshot: Snapshot) -> str:
-    """Why the worker begins no delivery at all, and what to do; "" if it does."""
-    if snapshot.paused_since is not None:
-        return f'Deliveries: paused {since(snapshot.paused_since, snapshot.at)}. Press "Resume deliveries".'
-    if snapshot.disabled:
-        return "Stash Courier is disabled, so nothing is delivered. Enable it in Stash's Settings → Plugins."
-    if snapshot.stash_away is not None:
-        began, reason = float(snapshot.stash_away["since"]), flat(str(snapshot.stash_away["reason"]))
-        return f"Stash: not reached by the worker {since(began, snapshot.at)}. {sentence(reason)}"
-    return ""
-
-
-def undecided(snapshot: Snapshot, loaded: Loaded | None) -> str:
-    """Says that changes wait because settings that can't be read hide where they go; "" if none do."""
-    if loaded is None or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
-        return ""
-    waiting = f"Waiting for a destination: {snapshot.inbox:,}."
-    return f"{waiting} {to_correct(loaded.to_correct)} What waits is delivered afterwards."
-
-
 def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     """The state of each connection that is set up or has waiting deliveries, by id.
 
@@ -157,17 +141,20 @@ def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     if loaded is not None:
         hidden = {name for name in snapshot.healths if named(snapshot, name, loaded)}
         names = {*snapshot.backlog, *loaded.entries, *hidden}
-    return [_noted(standing(snapshot, name, loaded), snapshot, loaded) for name in sorted(names)]
+    return [_completed(standing(snapshot, name, loaded), snapshot, loaded) for name in sorted(names)]
 
 
-def _noted(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Standing:
-    """The same with what the ledger counts of this connection."""
+def _completed(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Standing:
+    """The same with the connection, what is wrong with it, and what the ledger counts of it."""
     name = one.destination
     entry = None if loaded is None else loaded.entries.get(name)
+    wrong = () if loaded is None or one.state != "broken" else loaded.problems
+    problem = next((problem for problem in wrong if problem.connection == name), None)
     kind, values = (entry.kind, entry.values) if entry else ("", {})
     noted = snapshot.notes.get(name, {})
     remarks = notes.sentences(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
-    return replace(one, absent=snapshot.absent.get(name, 0), notes=noted, remarks=tuple(remarks))
+    absent = snapshot.absent.get(name, 0)
+    return replace(one, absent=absent, notes=noted, remarks=tuple(remarks), entry=entry, problem=problem)
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
@@ -188,13 +175,16 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
         state: State = "gone" if health.state == "gone" else "held"
         next_try = max(health.until, health.retry_at) if state == "held" else None
         advice = _advice(health, snapshot.at)
-        return Standing(name, shown, state, waits, last, health.since or None, health.reason, advice, next_try)
+        held = Standing(name, shown, state, waits, last, health.since or None, health.reason, advice, next_try)
+        return replace(held, failure=health.failure)
     if snapshot.at < health.retry_at:
         return Standing(name, shown, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
     next_try = waits.next_due if due_later else None
-    reason = health.reason or snapshot.errors.get(name, "")
-    return Standing(name, shown, "well", waits, last, reason=reason, next_try=next_try)
+    failed = snapshot.failed.get(name)
+    reason = health.reason or (failed.message if failed else "")
+    failure = failed.failure if failed else ""
+    return Standing(name, shown, "well", waits, last, reason=reason, next_try=next_try, failure=failure)
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:

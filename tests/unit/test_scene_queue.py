@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import backlog
 from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
 from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known, next_due
@@ -213,10 +214,12 @@ def test_why_what_waits_has_failed(driver: QueueDriver, queue: SceneQueue) -> No
     driver.route(event(5), event(6))
     first, second = driver.claim(limit=2)
     driver.back(replace(second, attempts=1), START + 9, replace(FAILED, message="Later."))
-    assert queue.error(DEST) == "Later."
+    later = backlog.failed(queue.connection, DEST)
+    assert later is not None
+    assert later.message == "Later."
     driver.fail(first, START + 5)
-    assert queue.error(DEST) == FAILED.message
-    assert queue.error(OTHER) == ""
+    assert backlog.failed(queue.connection, DEST) == FAILED
+    assert backlog.failed(queue.connection, OTHER) is None
 
 
 def test_put_back_is_due_as_it_was(driver: QueueDriver) -> None:

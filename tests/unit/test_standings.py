@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stash_courier.plugin.snapshot import Snapshot
-from stash_courier.plugin.text import standings
+from stash_courier.plugin.text import banners, standings
 from stash_courier.plugin.text.words import since
-from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.jobs import Attempt, Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.delivery.breaker import Health
@@ -114,7 +114,9 @@ def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
     assert line(Health(reason="no answer"), WAITING) == (
         f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last error: no answer."
     )
-    assert line(WELL, WAITING, errors={HOOK: "It lacks scene 5"}).endswith("Last error: It lacks scene 5.")
+    assert line(WELL, WAITING, failed={HOOK: Attempt(0.0, "refused", "It lacks scene 5")}).endswith(
+        "Last error: It lacks scene 5."
+    )
     assert line(WELL) == f"{HOOK}: working. Waiting: 0."
 
 
@@ -220,11 +222,14 @@ def test_changes_for_an_unknown_destination_are_shown() -> None:
     """If the only URL is invalid, one line shows how many changes wait for a destination, and why."""
     hidden = loaded(problems=(BAD_URL,))
     moment = seen(inbox=3, healths={})
-    shown = standings.undecided(moment, hidden)
-    assert shown == f"Waiting for a destination: 3. To correct: {URL}. What waits is delivered afterwards."
-    assert standings.undecided(moment, loaded(entry(), problems=(BAD_URL,))) == ""
-    assert standings.undecided(moment, None) == standings.undecided(moment, loaded()) == ""
-    assert standings.undecided(seen(healths={}), hidden) == ""
+    shown = banners.undecided(moment, hidden)
+    assert shown is not None
+    assert (
+        shown.line(NOW) == f"Waiting for a destination: 3. To correct: {URL}. What waits is delivered afterwards."
+    )
+    assert banners.undecided(moment, loaded(entry(), problems=(BAD_URL,))) is None
+    assert banners.undecided(moment, None) is banners.undecided(moment, loaded()) is None
+    assert banners.undecided(seen(healths={}), hidden) is None
 
 
 @pytest.mark.parametrize(
@@ -249,12 +254,17 @@ def test_while_paused_each_destination_waits_for_resume(health: Health) -> None:
 
 def test_what_holds_all_deliveries_is_shown() -> None:
     """A pause, a disabled plugin and an unreachable Stash each have a line that says what to do or why."""
-    assert standings.blocked(seen()) == ""
-    paused = standings.blocked(seen(paused_since=NOW - HOUR))
-    assert paused == f'Deliveries: paused {since(NOW - HOUR, NOW)}. Press "Resume deliveries".'
-    assert "Enable it" in standings.blocked(seen(disabled=True))
-    away = seen(stash_away={"since": NOW - HOUR, "reason": "no answer"})
-    assert standings.blocked(away) == f"Stash: not reached by the worker {since(NOW - HOUR, NOW)}. no answer."
+
+    def shown(**fields: Any) -> str:
+        banner = banners.blocked(seen(**fields))
+        return "" if banner is None else banner.line(NOW)
+
+    assert shown() == ""
+    paused = f'Deliveries: paused {since(NOW - HOUR, NOW)}. Press "Resume deliveries".'
+    assert shown(paused_since=NOW - HOUR) == paused
+    assert "Enable it" in shown(disabled=True)
+    away = shown(stash_away={"since": NOW - HOUR, "reason": "no answer"})
+    assert away == f"Stash: not reached by the worker {since(NOW - HOUR, NOW)}. no answer."
 
 
 @pytest.mark.parametrize(

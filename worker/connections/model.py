@@ -124,6 +124,11 @@ class Shared:
     timeout_seconds: float | None = number(
         "Timeout in seconds", "How long one whole request may take.", (1, 300), None, unset=_COMMON
     )
+    often_off: bool = switch(
+        "Often off",
+        "The navigation bar shows no badge while this destination can't be reached.",
+        unset="off, the badge shows it",
+    )
 
 
 @dataclass(frozen=True, slots=True)

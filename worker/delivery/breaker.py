@@ -20,6 +20,7 @@ from stash_courier.worker.delivery.retry import jitter
 PROBES_OUTAGE = (5.0, 10.0, 20.0, 30.0)
 PROBES_FAULT = (30.0, 60.0, 120.0, 300.0, 900.0)
 LONGEST_HOLD = 86_400.0  # seconds: the longest Retry-After that is obeyed
+REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
 # An edit that came in since the last probe and never failed may show that only some scenes fail.
 PROBE_UNTRIED = 5.0
 # Scenes that failed before and after a success hold the destination only if so many of them fail in a row.

@@ -18,7 +18,6 @@ from stash_courier.worker.stash.pace import MOST_SCENES
 
 # Edits per destination, and as many others: one batch is delivered, one is fetched, and two are ready or recorded.
 CLAIM_AHEAD = 4 * MOST_SCENES
-REMOVED_SECONDS = 30 * 86_400.0  # how long deliveries to a removed destination are kept
 NORMAL_SECONDS = 1.0  # at least, before a delivery runs alone and between two of them
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
 SUSPECT, ALONE = 1, 2  # what the column ``suspect`` says
@@ -127,7 +126,7 @@ class Claims:
         for name, since in list(self._registry.removed.items()):
             if not self._queue.holds(name):
                 self._registry.forget(name)
-            elif now - since >= REMOVED_SECONDS:
+            elif now - since >= breaker.REMOVED_SECONDS:
                 for edits in (True, False):
                     claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER, edits=edits)
                 for suspect in (SUSPECT, ALONE):

@@ -204,7 +204,7 @@ def load(
     *,
     asked_at: float = math.inf,
 ) -> Loaded:
-    """Builds the destinations of all connections.
+    """Reads all connections and builds their destinations.
 
     Args:
         raw: the plugin's map as Stash stores it; unset keys are absent.
@@ -214,6 +214,13 @@ def load(
         clock: monotonic seconds.
         asked_at: wall time at which Stash was asked for ``raw``.
     """
+    found = read(raw, stored, settings, asked_at=asked_at)
+    usable = {name: one for name, one in found.connections.items() if one.sends}
+    return replace(found, destinations={name: make(one, cover, clock) for name, one in usable.items()})
+
+
+def read(raw: Mapping[str, object], stored: Stored, settings: Settings, *, asked_at: float = math.inf) -> Loaded:
+    """As ``load``, without the destinations: their modules take long to import."""
     implicit = quick_start.read(raw, stored, asked_at)
     problems = implicit.problems
     if stored.problem:
@@ -223,7 +230,7 @@ def load(
     if implicit.former:
         hold.insert(0, FORMER)
     entries = {entry.id: entry for entry in (*stored.entries, *implicit.entries)}
-    destinations, connections, unusable = {}, {}, {}
+    connections, unusable = {}, {}
     for name, entry in entries.items():
         connection, wrong = configured(entry, settings)
         problems += wrong
@@ -232,14 +239,10 @@ def load(
             unusable[name] = tuple(dict.fromkeys(faults))
             continue
         connections[name] = connection
-        if connection.sends:
-            destinations[name] = make(connection, cover, clock)
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
     unsure = lost or stored.unknown or bool(implicit.bad_urls)
-    return Loaded(
-        destinations, connections, entries, unusable, tuple(problems), unsure, stored.retired, _told(entries)
-    )
+    return Loaded({}, connections, entries, unusable, tuple(problems), unsure, stored.retired, _told(entries))
 
 
 def _told(entries: Mapping[str, Entry]) -> dict[str, float]:
@@ -312,10 +315,16 @@ def is_message(entry: Entry) -> bool:
     return hasattr(module, "is_message") and bool(module.is_message(entry.values))  # type: ignore[union-attr]
 
 
+def find_field(kind: str, key: str, values: Mapping[str, object]) -> Field | None:
+    """A connection's field; None if it has none of this key."""
+    known = [*fields.of(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
+    return next((one for one in known if one.key == key), None)
+
+
 def field_label(kind: str, key: str, values: Mapping[str, object]) -> str:
     """The label of a connection's field, quoted; an unknown field as it is."""
-    known = [*fields.of(Shared), *(own_fields(kind, values) if kind in kinds() else [])]
-    return next((f'"{one.label}"' for one in known if one.key == key), f'"{key}"')
+    found = find_field(kind, key, values)
+    return f'"{key}"' if found is None else f'"{found.label}"'
 
 
 def versions_advice(kind: str) -> str:

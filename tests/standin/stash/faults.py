@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.standin.stash.library import StashError
 from tests.standin.stash.plugins import Caller
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a browser gets instead of a mode's answer, such as one that was recorded in a real Stash."""
+
+    status: int
+    body: Mapping[str, object] | str  # JSON, or a text
+    delay: float = 0.0  # seconds
+
+
 @dataclass(slots=True)
 class Faults:
     """Plain attributes that can be set at any time. The first one set of hang, status, html, login_redirect and
-    graphql_error decides the answer; delays come before it."""
+    graphql_error decides the answer; delays come before it. ``operations`` comes last."""
 
     delay: float = 0.0  # seconds before every answer
     scene_delay: float = 0.0  # seconds more for each scene that is asked for by its id
@@ -24,6 +33,7 @@ class Faults:
     html: bool = False  # answers 200 with an HTML page, like a proxy in front of Stash
     login_redirect: bool = False  # answers 302 to /login
     graphql_error: str = ""  # answers 200 with this error and no data
+    operations: dict[str, Reply] = field(default_factory=dict)  # by mode: answers of runPluginOperation
     broken_ids: set[int] = field(default_factory=set)  # scenes that can't be read: null and an error
 
     def clear(self) -> None:
@@ -45,4 +55,5 @@ class Requests:
 
     total: int = 0
     by_field: Counter[str] = field(default_factory=Counter)  # by root field
+    by_mode: Counter[str] = field(default_factory=Counter)  # of runPluginOperation
     by_credential: Counter[str] = field(default_factory=Counter)  # api_key, cookie or none

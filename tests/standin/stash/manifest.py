@@ -62,6 +62,7 @@ class Manifest:
     requires: tuple[str, ...]
     javascript: tuple[str, ...]
     css: tuple[str, ...]
+    assets: Mapping[str, str]  # URL prefix → folder
 
     @property
     def folder(self) -> Path:
@@ -138,6 +139,7 @@ def _manifest(path: Path, top: Mapping[str, Any]) -> Manifest:
         requires=ui.get("requires") or (),
         javascript=ui.get("javascript") or (),
         css=ui.get("css") or (),
+        assets=ui.get("assets") or {},
     )
 
 

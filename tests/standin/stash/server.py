@@ -24,6 +24,7 @@ from tests.standin.stash.log import LogLine, ServerLog
 from tests.standin.stash.plugins import Config, Plugins, Run
 from tests.standin.stash.sessions import COOKIE, Session, Sessions
 from tests.standin.stash.site import OWNER, StashSite
+from tests.standin.stash.ui import Ui
 from tests.standin.stash.web import WebServer
 
 
@@ -45,6 +46,8 @@ class StandInStash:
         env: added to the environment of plugin processes.
         zone: the server's time zone; None for the local one.
         clock: returns wall time in unix seconds; assign ``clock`` to change the time.
+        page: the folder of the host page (``tests/support/page.py``); None for empty pages.
+        proxied: a path such as ``/stash`` below which it answers too, like behind a proxy.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class StandInStash:
         env: Mapping[str, str] | None = None,
         zone: tzinfo | None = None,
         clock: Callable[[], float] = time.time,
+        page: Path | None = None,
+        proxied: str = "",
     ) -> None:
         self.clock = clock
         username, password = credentials or ("", "")
@@ -83,7 +88,8 @@ class StandInStash:
         self.plugins = Plugins(self.config, lambda: self.sessions, self.log)
         self._to_scan: list[tuple[str, int]] = []
         self._crashes: list[BaseException] = []
-        self._site = StashSite(self, lambda: self.sessions, self.requests)
+        ui = Ui(self.plugins, page, proxied)
+        self._site = StashSite(self, lambda: self.sessions, self.requests, ui)
         self._web: WebServer | None = None
         self._jobs: JobQueue | None = None
 

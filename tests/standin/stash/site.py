@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
@@ -22,10 +23,11 @@ from graphql import (
 
 from tests.standin.stash.backend import Backend
 from tests.standin.stash.cancel import wait
-from tests.standin.stash.faults import Requests
+from tests.standin.stash.faults import Reply, Requests
 from tests.standin.stash.plugins import Caller
 from tests.standin.stash.schema import build
 from tests.standin.stash.sessions import Session, Sessions, Unauthorized, first_cookie
+from tests.standin.stash.ui import Ui, prefix
 from tests.standin.stash.web import Request, Response
 
 OWNER = "X-Stand-In-Owner"  # marks requests of the stand-in's own helpers
@@ -49,16 +51,19 @@ class StashSite:
 
     Args:
         sessions: returns the sessions of the running server.
+        ui: answers for pages.
     """
 
-    def __init__(self, backend: Backend, sessions: Callable[[], Sessions], requests: Requests) -> None:
+    def __init__(self, backend: Backend, sessions: Callable[[], Sessions], requests: Requests, ui: Ui) -> None:
         self._backend = backend
         self._sessions = sessions
         self._requests = requests
+        self._ui = ui
         self._schema: GraphQLSchema = build(backend)
 
     def __call__(self, request: Request) -> Response | None:
         """Answers a request; None for no answer."""
+        request = self._ui.forwarded(request)
         if request.path == "/healthz":
             return Response(200, b".")
         if request.path == "/graphql" and request.method == "POST":
@@ -70,6 +75,7 @@ class StashSite:
         fields = _root_fields(asked) if isinstance(asked, _Asked) else []
         if OWNER not in request.headers:
             self._count(request, fields)
+            self._requests.by_mode[_mode(asked)] += 1
             faults = self._backend.faults
             seconds = faults.delay + faults.scene_delay * fields.count("findScene")
             if seconds and wait(request.client, seconds):
@@ -80,6 +86,9 @@ class StashSite:
             wrong = self._fault(fields)
             if wrong is not None:
                 return wrong
+            reply = faults.operations.get(_mode(asked))
+            if reply is not None:
+                return _reply(reply, request)
         try:
             session, headers = self._authenticate(request)
         except Unauthorized:
@@ -87,7 +96,7 @@ class StashSite:
         caller = Caller(
             session.user,
             session.visits,
-            f"{request.headers.get('X-Forwarded-Proto', 'http')}://{request.headers.get('Host', '')}",
+            _base_url(request),
             request.client,
             OWNER in request.headers,
         )
@@ -161,11 +170,15 @@ class StashSite:
             suffix = request.path.rsplit("/", 1)[-1].partition(".")[2]
             if _api_key(request) or request.path == "/graphql" or suffix not in ("", "html"):
                 return _UNAUTHORIZED
-            return Response(302, headers=(("Location", f"/login?returnURL={quote(request.path, safe='')}"),))
+            back = quote(prefix(request) + request.path, safe="")
+            return Response(302, headers=(("Location", f"{prefix(request)}/login?returnURL={back}"),))
         if portrait := _PORTRAIT.fullmatch(request.path):
             return self._portrait(int(portrait[1]), request, headers)
         shot = _SCREENSHOT.fullmatch(request.path)
         if shot is None:
+            page = self._ui.answer(request)
+            if page is not None:
+                return replace(page, headers=(*page.headers, *headers))
             return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
         if int(shot[1]) in self._backend.faults.slow_covers:
             wait(request.client, None)
@@ -231,6 +244,25 @@ def _read(body: bytes) -> _Asked | Response:
     except (ValueError, KeyError, TypeError) as error:
         message = f"json request body could not be decoded: {error!r}"
         return _json(400, {"errors": [{"message": message}], "data": None})
+
+
+def _base_url(request: Request) -> str:
+    scheme = request.headers.get("X-Forwarded-Proto", "http")
+    return f"{scheme}://{request.headers.get('Host', '')}{prefix(request)}"
+
+
+def _mode(asked: _Asked | Response) -> str:
+    """The mode that runPluginOperation is asked to run, "" for another request."""
+    args = (asked.variables or {}).get("args") if isinstance(asked, _Asked) else None
+    return str(args.get("mode", "")) if isinstance(args, dict) else ""
+
+
+def _reply(reply: Reply, request: Request) -> Response | None:
+    if reply.delay and wait(request.client, reply.delay):
+        return None
+    if isinstance(reply.body, str):
+        return Response(reply.status, reply.body.encode())
+    return _json(reply.status, reply.body)
 
 
 def _scene_ids(asked: _Asked) -> set[int]:

@@ -1,0 +1,180 @@
+// What Stash loads with each of its pages: wakes the worker, and adds the link, the badge, the page and a line above
+// the plugin's settings. Everything else is loaded when it is shown. A throw in a part of Stash's page would blank
+// all of Stash, so each of ours has a boundary around it, and nothing here throws.
+(() => {
+  const VERSION = "0.1.0"; // also in the manifest's assets, so that a browser never mixes two versions
+  const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
+  const BADGE_EVERY = 60 * 1000; // milliseconds
+  const MARK = "__stashCourier";
+
+  // Stash inserts the scripts again when its list of plugins changes.
+  if (window[MARK]) return;
+  window[MARK] = VERSION;
+
+  const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
+  const id = decodeURIComponent(/\/plugin\/([^/?]+)\/javascript/.exec(script?.src ?? "")?.[1] ?? "");
+  const base = document.querySelector("base")?.href;
+  if (!id || !base) return;
+  const assets = `${base}plugin/${encodeURIComponent(id)}/assets/${VERSION}/`;
+  const path = `/plugins/${id}`;
+
+  // Stash starts no plugin when it starts. Reports no errors: a disabled or unreachable plugin must not disturb.
+  const wake = async () => {
+    try {
+      await fetch(`${base}graphql`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({
+          query:
+            "mutation StashCourierWake($id: ID!, $args: Map) { runPluginOperation(plugin_id: $id, args: $args) }",
+          variables: { id, args: { mode: "wake" } },
+        }),
+        keepalive: true, // the request survives leaving the page
+      });
+    } catch {
+      // The next page load tries again.
+    }
+  };
+  setTimeout(wake, WAKE_DELAY);
+
+  const api = window.PluginApi;
+  const React = api?.React;
+  const Router = api?.libraries?.ReactRouterDOM;
+  if (!React || !Router || !api.register?.route || !api.patch?.before) return; // older than 0.24
+  const h = React.createElement;
+
+  /** Shows `instead` when something inside throws. @extends {React.Component<any, {failed: boolean}>} */
+  class Boundary extends React.Component {
+    /** @param {any} props */
+    constructor(props) {
+      super(props);
+      this.state = { failed: false };
+    }
+
+    static getDerivedStateFromError() {
+      return { failed: true };
+    }
+
+    render() {
+      return this.state.failed ? (this.props.instead ?? null) : this.props.children;
+    }
+  }
+
+  // The badge. Stash shows its bar twice, wide and narrow, so the state is here.
+
+  /** @typedef {{count: number, text: string, down: string[]}} Badge */
+  /** @type {Badge} */
+  let badge = { count: 0, text: "", down: [] };
+  /** @type {Set<(badge: Badge) => void>} */
+  const shown = new Set();
+  let asked = 0; // when the badge was asked for last, in milliseconds
+  let asking = false;
+  let again = false; // something changed while it was asked for
+
+  const refreshBadge = async () => {
+    if (document.hidden) return;
+    if (asking) {
+      again = true;
+      return;
+    }
+    asking = true;
+    asked = Date.now();
+    try {
+      const { call } = await import(`${assets}api.js`);
+      badge = await call("badge").catch((/** @type {any} */ failure) => ({ count: 0, down: [], text: failure.message }));
+    } catch {
+      badge = { count: 0, down: [], text: "Stash Courier's page can't be loaded. Reload this page." };
+    }
+    asking = false;
+    shown.forEach((show) => show(badge));
+    if (again) {
+      again = false;
+      refreshBadge();
+    }
+  };
+
+  const watchBadge = () => {
+    setTimeout(refreshBadge, WAKE_DELAY / 3);
+    setInterval(refreshBadge, BADGE_EVERY);
+    document.addEventListener("visibilitychange", () => {
+      if (Date.now() - asked >= BADGE_EVERY) refreshBadge();
+    });
+    window.addEventListener("stash-courier:changed", refreshBadge);
+  };
+
+  const NavLink = () => {
+    const [now, show] = React.useState(badge);
+    React.useEffect(() => {
+      shown.add(show);
+      return () => {
+        shown.delete(show);
+      };
+    }, []);
+    const title = now.text ? `Stash Courier: ${now.text}` : "Stash Courier";
+    return h(
+      Router.NavLink,
+      { to: path, className: "btn btn-primary minimal nav-utility courier-nav", title, "aria-label": title },
+      h(
+        "svg",
+        { viewBox: "0 0 24 24", width: 18, height: 18, "aria-hidden": true, fill: "none", stroke: "currentColor" },
+        h("path", { d: "M22 2 2 10l8 4 4 8z M10 14 22 2", strokeWidth: 2, strokeLinejoin: "round" }),
+      ),
+      now.text || now.count
+        ? h("span", { className: "badge badge-danger courier-badge", "aria-hidden": true }, now.count || "!")
+        : null,
+    );
+  };
+
+  // The page and the line above the settings
+
+  const NotLoaded = () =>
+    h(
+      "main",
+      { className: "courier-page" },
+      h("h1", null, "Stash Courier"),
+      h("p", { role: "alert" }, "This page failed. Nothing in the queue is lost, and deliveries go on."),
+      h("button", { className: "btn btn-primary", onClick: () => window.location.reload() }, "Reload"),
+    );
+
+  /**
+   * A component that is loaded when it is shown for the first time.
+   * @param {string} file a module of page/ whose default export is the component
+   * @param {any} [instead] shown when it can't be loaded
+   */
+  const lazy = (file, instead) => (/** @type {any} */ props) => {
+    const [Loaded, show] = React.useState(/** @type {any} */ (null));
+    React.useEffect(() => {
+      let gone = false;
+      import(`${assets}${file}`).then(
+        (module) => gone || show(() => module.default),
+        () => gone || show(() => instead ?? (() => null)),
+      );
+      return () => {
+        gone = true;
+      };
+    }, []);
+    return Loaded && h(Loaded, props);
+  };
+
+  const Page = lazy("main.js", NotLoaded);
+  const SettingsLine = lazy("settings.js");
+
+  const extend = () => {
+    api.register.route(path, () => h(Boundary, { instead: h(NotLoaded) }, h(Page)));
+    api.patch.before("MainNavBar.UtilityItems", (/** @type {any} */ props) => [
+      { ...props, children: h(React.Fragment, null, props?.children, h(Boundary, null, h(NavLink))) },
+    ]);
+    api.patch.instead("PluginSettings", (/** @type {any} */ props, /** @type {any[]} */ ...rest) => {
+      const form = rest[rest.length - 1](props);
+      if (props?.pluginID !== id) return form;
+      return h(React.Fragment, null, h(Boundary, null, h(SettingsLine, { path })), form);
+    });
+    watchBadge();
+  };
+
+  try {
+    extend();
+  } catch (error) {
+    console.error("Stash Courier:", error);
+  }
+})();

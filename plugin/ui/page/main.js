@@ -1,0 +1,91 @@
+// The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
+import { call } from "./api.js";
+import { Connections } from "./connections.js";
+import { DeadLetters } from "./dead_letters.js";
+import { FailureNotice, Notice } from "./notice.js";
+import { usePolling } from "./poll.js";
+import { Scenes } from "./scenes.js";
+import { Bootstrap, Router, h, path, version } from "./stash.js";
+import { useTitle } from "./title.js";
+import { number } from "./words.js";
+
+/** @typedef {{part: string, label: string, View: (props: ViewProps) => any, seconds: number}} Tab */
+/** @typedef {{overview: import("./poll.js").Polled<any>}} ViewProps what every view gets */
+
+// The header needs the overview in each view. Only the cards show all of it, so elsewhere it is asked for less often.
+/** @type {Tab[]} */
+const TABS = [
+  { part: "", label: "Connections", View: Connections, seconds: 5 },
+  { part: "/dead_letters", label: "Dead letters", View: DeadLetters, seconds: 30 },
+  { part: "/scenes", label: "Scenes", View: Scenes, seconds: 30 },
+];
+
+const Main = () => {
+  useTitle("Stash Courier");
+  const { pathname } = Router.useLocation();
+  const part = pathname.slice(path.length).replace(/\/$/, "");
+  const tab = TABS.find((one) => one.part === part) ?? TABS[0];
+  const overview = usePolling((signal) => call("overview", {}, signal), tab.seconds);
+  return h(
+    "main",
+    { className: "courier-page" },
+    h(Header, { overview: overview.data }),
+    h(Tabs, { deadLetters: overview.data?.dead_letters }),
+    h(Banners, { overview }),
+    h(tab.View, { overview }),
+  );
+};
+export default Main;
+
+/** @param {{overview: any}} props */
+const Header = ({ overview }) =>
+  h(
+    "header",
+    { className: "courier-header" },
+    h("h1", null, "Stash Courier"),
+    overview?.worker ? h("span", { className: "courier-muted" }, overview.worker.text) : null,
+  );
+
+/** @param {{deadLetters: number | undefined}} props */
+const Tabs = ({ deadLetters }) =>
+  h(
+    "nav",
+    { className: "nav nav-tabs courier-tabs", "aria-label": "Stash Courier" },
+    TABS.map(({ part, label }) =>
+      h(
+        Router.NavLink,
+        { key: part, to: path + part, exact: true, className: "nav-link" },
+        label,
+        part === "/dead_letters" && deadLetters
+          ? h(Bootstrap.Badge, { variant: "danger", pill: true, className: "courier-badge" }, number(deadLetters))
+          : null,
+      ),
+    ),
+  );
+
+/** @param {ViewProps} props */
+const Banners = ({ overview: { data, failure, refresh } }) =>
+  h(
+    "div",
+    { className: "courier-banners" },
+    failure ? h(FailureNotice, { failure, retry: refresh }) : null,
+    data?.version && data.version !== version ? h(Outdated, { plugin: data.version }) : null,
+    (data?.banners ?? []).map((/** @type {any} */ banner) =>
+      h(Notice, { key: banner.text, status: banner.status }, banner.text),
+    ),
+  );
+
+/** @param {{plugin: string}} props */
+const Outdated = ({ plugin }) =>
+  h(
+    Notice,
+    {
+      status: "warn",
+      action: h(
+        Bootstrap.Button,
+        { variant: "secondary", size: "sm", onClick: () => window.location.reload() },
+        "Reload",
+      ),
+    },
+    `This page is of version ${version}, but version ${plugin} of the plugin is installed. Reload the page.`,
+  );

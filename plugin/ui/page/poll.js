@@ -1,0 +1,100 @@
+// Asks again and again while the page is shown.
+import { React } from "./stash.js";
+
+/**
+ * @template T
+ * @typedef {object} Polled
+ * @property {T | undefined} data the newest answer for the current key; undefined before the first
+ * @property {import("./failures.js").Failure | null} failure why the last call failed; the data stay
+ * @property {boolean} loading whether an answer for the current key has yet to come
+ * @property {() => Promise<void>} refresh asks at once; ends when the answer is shown, also after a failure
+ */
+
+/**
+ * Polls while the component is mounted and the tab is visible. The next call starts so many seconds after the end
+ * of the last one, so slow answers never overlap, and an older answer never replaces a newer one.
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T>} load
+ * @param {number} seconds between the end of a call and the next; 0: only when the key changes, or by refresh
+ * @param {string} [key] names what is asked for, such as the filters; when it changes, the answer is asked for at
+ *   once, and `data` is undefined until it comes
+ * @returns {Polled<T>}
+ */
+export const usePolling = (load, seconds, key = "") => {
+  /** @type {[{key: string, data?: T, failure: any}, (state: any) => void]} */
+  const [state, setState] = React.useState({ key, failure: null });
+  const latest = React.useRef(load);
+  latest.current = load;
+  /** @type {{current: () => Promise<void>}} */
+  const start = React.useRef(async () => {});
+
+  React.useEffect(() => {
+    const poller = startPolling((signal) => latest.current(signal), seconds, (answer) =>
+      setState((/** @type {any} */ old) => ({ ...(old.key === key ? old : {}), key, ...answer })),
+    );
+    start.current = poller.refresh;
+    return poller.stop;
+  }, [key, seconds]);
+
+  const refresh = React.useCallback(() => start.current(), []);
+  const current = state.key === key;
+  return {
+    data: current ? state.data : undefined,
+    failure: current ? state.failure : null,
+    loading: !current || (state.data === undefined && !state.failure),
+    refresh,
+  };
+};
+
+/**
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T>} load
+ * @param {number} seconds
+ * @param {(answer: {data?: T, failure: any}) => void} show
+ */
+const startPolling = (load, seconds, show) => {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let running = new AbortController();
+  let due = 0; // when to ask next, in milliseconds
+
+  const wait = () => {
+    clearTimeout(timer);
+    if (!seconds || document.hidden) return;
+    timer = setTimeout(ask, Math.max(0, due - Date.now()));
+  };
+
+  const ask = async () => {
+    clearTimeout(timer);
+    running.abort(); // what is asked now is newer
+    const mine = new AbortController();
+    running = mine;
+    due = Infinity; // until it has ended
+    let answer;
+    try {
+      answer = { data: await load(mine.signal), failure: null };
+    } catch (failure) {
+      answer = { failure };
+    }
+    if (mine.signal.aborted) return;
+    show(answer);
+    due = Date.now() + seconds * 1000;
+    wait();
+  };
+
+  const onVisible = () => {
+    if (due !== Infinity) wait();
+  };
+  document.addEventListener("visibilitychange", onVisible);
+  if (document.hidden) due = 0;
+  else void ask();
+
+  return {
+    refresh: ask,
+    stop: () => {
+      clearTimeout(timer);
+      running.abort();
+      document.removeEventListener("visibilitychange", onVisible);
+    },
+  };
+};

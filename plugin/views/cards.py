@@ -1,0 +1,90 @@
+"""A connection as the page shows it: the facts of its standing, in the page's words."""
+
+from __future__ import annotations
+
+from stash_courier.plugin.snapshot import Snapshot
+from stash_courier.plugin.text import actions
+from stash_courier.plugin.text.standings import Standing
+from stash_courier.plugin.text.words import sentence
+from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections.drafts import ADDRESS
+from stash_courier.worker.connections.model import Connection, Entry
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.http.addresses import read_target
+
+OWN_PAGES = "/web/index.html"  # of all media servers
+
+HEALTHS = {
+    "well": "delivering",
+    "waiting": "waiting",
+    "held": "waiting",
+    "gone": "gone",
+    "paused": "paused",
+    "off": "off",
+    "deleting": "deleting",
+    "broken": "unusable",
+    "removed": "removed",
+}
+
+
+def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -> dict[str, object]:
+    """The connection's card; ``dead_letters`` is how many it has."""
+    entry, waits = one.entry, one.backlog
+    connection = loaded.connections.get(one.destination)
+    # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.
+    kind = entry.kind if entry else one.destination.partition(":")[0]
+    module = destinations.kinds().get(kind)
+    health, since, reason = _health(one, snapshot)
+    action = actions.called_for(one, dead_letters)
+    return {
+        "id": one.destination,
+        "name": one.name,
+        "kind": kind,
+        "kind_name": kind if module is None else module.NAME,
+        "implicit": entry is None or entry.implicit,
+        "host": host(entry) if entry else "",
+        "often_off": connection is not None and connection.shared.often_off,
+        "is_message": entry is not None and destinations.is_message(entry),
+        "link": link(connection) if connection else "",
+        "state": entry.state if entry else "on",
+        "health": health,
+        "since": since,
+        "reason": sentence(reason),
+        "advice": one.advice,
+        "next_try": None if snapshot.paused_since is not None else one.next_try,
+        "waiting": waits.total - waits.requests,
+        "retrying": waits.retrying,
+        "in_flight": waits.requests,
+        "oldest": waits.oldest or None,
+        "delivered_hour": 0,
+        "delivered_day": 0,
+        "last_success": one.last_success,
+        "dead_letters": dead_letters,
+        "not_on_server": one.absent,
+        "remarks": list(one.remarks),
+        "action": None if action is None else action.facts(),
+    }
+
+
+def _health(one: Standing, snapshot: Snapshot) -> tuple[str, float | None, str]:
+    """The state in the page's words, the wall time since which it lasts, and its reason."""
+    if one.state in {"well", "waiting", "held"} and snapshot.paused_since is not None:
+        return "paused", snapshot.paused_since, "All deliveries are paused."
+    if one.state == "well" and one.last_success is None and not one.reason:
+        return "nothing_sent", None, ""
+    reason = one.problem.message if one.problem is not None else one.reason
+    return HEALTHS[one.state], one.since, reason
+
+
+def host(entry: Entry) -> str:
+    """``host[:port]`` of the connection's address; "" if that can't be read."""
+    try:
+        return read_target(str(entry.values.get(ADDRESS) or "")).host
+    except fields.BadSetting:
+        return ""
+
+
+def link(connection: Connection) -> str:
+    """The address of a media server's own pages, without its login; "" for a webhook."""
+    options = connection.options
+    return f"{options.url.url}{OWN_PAGES}" if hasattr(options, "absent") else ""

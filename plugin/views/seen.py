@@ -1,0 +1,94 @@
+"""What a view reads: the connections, queue.db and dlq.db, each as far as it can be read now."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from stash_courier.plugin.context import Context
+from stash_courier.plugin.snapshot import Snapshot, read
+from stash_courier.plugin.text.actions import RESTART
+from stash_courier.plugin.text.banners import Banner
+from stash_courier.plugin.text.words import sentence, unreadable
+from stash_courier.queue import codec, dlq_statements, files, store
+from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.worker import destinations
+from stash_courier.worker.connections.store import Stored
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.fields import Problem
+from stash_courier.worker.settings import parse
+from stash_courier.worker.stash.client import StashUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the owner set up, as far as it is known."""
+
+    stored: Stored  # connections.json
+    loaded: Loaded  # without destinations
+    problems: tuple[Problem, ...]
+    banner: Banner | None  # why Stash can't be asked
+
+
+def connections(context: Context, *, ask: bool = True) -> Known:
+    """The connections. If Stash can't be asked, those of its settings page may be missing, so it is unsure.
+
+    ``ask``: whether Stash is asked at all.
+    """
+    asked_at, raw, banner, wrong = time.time(), {}, None, ""
+    try:
+        raw = dict(context.stash.plugin_state().settings) if ask else {}
+    except StashUnavailable as error:
+        wrong = str(error)
+    settings, problems = parse(raw)
+    stored = context.store.read()
+    loaded = destinations.read(raw, stored, settings, asked_at=asked_at)
+    if wrong:
+        said = "Connections and settings are shown as the worker last knew them."
+        banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
+    if wrong or not ask:
+        loaded = replace(loaded, unsure=True)
+    return Known(stored, loaded, (*problems, *loaded.problems), banner)
+
+
+def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
+    """The queue at a wall time; None if there is none yet, or with why it can't be read."""
+    path = str(context.folder / files.QUEUE_DB)
+    if not os.path.exists(path):  # noqa: PTH110
+        reason = store.too_long(path)
+        return None, Banner(f"{files.QUEUE_DB} can't be made: {reason}.", status="fail") if reason else None
+    try:
+        conn, gate = store.open_queue(str(context.folder), BUSY_SECONDS, patient=True)
+        try:
+            conn.text_factory = codec.exact
+            return read(conn, context.folder, at), None
+        finally:
+            conn.close()
+            os.close(gate)
+    except (store.QueueUnavailable, sqlite3.Error) as error:
+        return None, _unreadable(files.QUEUE_DB, error)
+
+
+def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
+    """How many open dead letters each connection has, by id; with why they can't be read."""
+    path = str(context.folder / files.DLQ_DB)
+    if not os.path.exists(path):  # noqa: PTH110
+        return {}, None
+    try:
+        with closing(store.connect(path, BUSY_SECONDS, dlq_statements.VERSION)) as conn:
+            conn.text_factory = codec.readable
+            found: dict[str, int] = {}
+            for _, name, count in conn.execute(dlq_statements.COUNT_BY_ERROR):
+                found[name] = found.get(name, 0) + count
+            return found, None
+    except (store.QueueUnavailable, sqlite3.Error) as error:
+        return {}, _unreadable(files.DLQ_DB, error)
+
+
+def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+    if isinstance(error, sqlite3.Error):
+        return Banner(unreadable(name, error), action=RESTART, status="fail")
+    return Banner(f"{name} can't be read. {sentence(str(error))}", status="fail")
