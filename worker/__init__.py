@@ -1,3 +1,3 @@
 """The long-running process that delivers."""
 
-VERSION = "0.0.0"  # of a checkout; the build writes that of pyproject.toml
+VERSION = "0.0.0"  # the build writes that of pyproject.toml here
