@@ -39,13 +39,13 @@ class BuildError(Exception):
     """The folder can't be built; the message says why and what to do."""
 
 
-def build(target: Path, wheels: Path, lock: Path = LOCK) -> None:
+def build(target: Path, wheels: Path, number: str = "") -> None:
     """Builds the plugin folder and replaces an existing one.
 
     Args:
         target: the folder to build.
         wheels: a folder with the locked wheels, filled by ``make plugin``.
-        lock: requirements with ``==`` and ``--hash``.
+        number: its version; "": that of pyproject.toml.
 
     Raises:
         BuildError: a file or wheel is missing, or something must not be shipped.
@@ -58,9 +58,9 @@ def build(target: Path, wheels: Path, lock: Path = LOCK) -> None:
         shutil.copyfile(ROOT / name, target / its_name)
     for name in CODE:
         shutil.copytree(ROOT / name, target / name, ignore=NOT_SHIPPED)
-    stamp(target, version())
+    stamp(target, number or version())
     lib = target / "lib"
-    for wheel in locked_wheels(wheels, lock):
+    for wheel in locked_wheels(wheels):
         unpack(wheel, lib)
     (lib / "LICENSES.md").write_text("\n".join(license_table(lib)) + "\n", encoding="utf-8")
     check(target)
@@ -87,7 +87,7 @@ def stamp(folder: Path, number: str) -> None:
         (folder / name).write_text(text.replace(CHECKOUT_VERSION, number), encoding="utf-8")
 
 
-def locked_wheels(wheels: Path, lock: Path = LOCK) -> list[Path]:
+def locked_wheels(wheels: Path) -> list[Path]:
     """The wheel of each requirement, found by its hash, in the lock's order.
 
     Raises:
@@ -95,11 +95,11 @@ def locked_wheels(wheels: Path, lock: Path = LOCK) -> list[Path]:
     """
     by_hash = {hashlib.sha256(w.read_bytes()).hexdigest(): w for w in wheels.glob("*.whl")}
     found = []
-    for requirement, hashes in requirements(lock):
+    for requirement, hashes in requirements(LOCK):
         wheel = next((by_hash[h] for h in hashes if h in by_hash), None)
         if wheel is None or not wheel.name.endswith("-none-any.whl"):
             raise BuildError(
-                f"{requirement}: no pure Python wheel in {wheels} has a hash that {lock.name} allows. "
+                f"{requirement}: no pure Python wheel in {wheels} has a hash that {LOCK.name} allows. "
                 "Delete that folder and run `make plugin`, which downloads it again."
             )
         found.append(wheel)

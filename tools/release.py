@@ -13,7 +13,7 @@ import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from pathlib import Path
 
@@ -33,12 +33,14 @@ VERSION = build_plugin.version()
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip entry; a fixed time keeps the archive reproducible
 
 
-def release(dist: Path, wheels: Path) -> list[Path]:
+def release(dist: Path, wheels: Path, number: str = VERSION, later: timedelta = timedelta()) -> list[Path]:
     """Makes the files of a release of the checked-out commit.
 
     Args:
         dist: the folder for them; an index that is there is replaced.
         wheels: a folder with the locked wheels, filled by ``make plugin``.
+        number: another version than that of pyproject.toml, for a test of updates.
+        later: is added to the commit's time, likewise.
 
     Returns:
         The files.
@@ -47,28 +49,29 @@ def release(dist: Path, wheels: Path) -> list[Path]:
         BuildError: the plugin can't be built, or this is no checkout.
     """
     commit, at = _commit()
+    at += later
     folder = dist / NAME
-    build(folder, wheels)
-    archive = dist / f"{NAME}-{VERSION}.zip"
+    build(folder, wheels, number)
+    archive = dist / f"{NAME}-{number}.zip"
     pack(folder, archive)
     bill = dist / f"{archive.stem}.cdx.json"
-    bill.write_text(sbom(folder, wheels, at), encoding="utf-8")
+    bill.write_text(sbom(folder, wheels, number, at), encoding="utf-8")
     index = dist / "index.yml"
-    index.write_text(entry(folder, archive, commit, at), encoding="utf-8")
+    index.write_text(entry(folder, archive, f"{number}-{commit}", at), encoding="utf-8")
     sums = dist / "SHA256SUMS"
     made = [archive, bill, index]
     sums.write_text("".join(f"{_sha256(path)}  {path.name}\n" for path in made), encoding="utf-8")
     return [*made, sums]
 
 
-def entry(folder: Path, archive: Path, commit: str, at: datetime) -> str:
+def entry(folder: Path, archive: Path, number: str, at: datetime) -> str:
     """The index, with its one package. Stash offers an update if the date is later, whatever the version."""
     manifest = yaml.safe_load((folder / MANIFEST).read_text(encoding="utf-8"))
     package = {
         "id": NAME,
         "name": manifest["name"],
         "metadata": {"description": manifest["description"]},
-        "version": f"{VERSION}-{commit}",
+        "version": number,
         "date": at.strftime("%Y-%m-%d %H:%M:%S"),  # UTC; Stash refuses the whole index if it has another form
         "path": archive.name,
         "sha256": _sha256(archive),
@@ -91,11 +94,11 @@ def pack(folder: Path, archive: Path) -> None:
             out.writestr(info, path.read_bytes())
 
 
-def sbom(folder: Path, wheels: Path, at: datetime) -> str:
+def sbom(folder: Path, wheels: Path, number: str, at: datetime) -> str:
     """What the zip contains, as CycloneDX 1.6 in JSON."""
     plugin = Component(
         name="stash-courier",
-        version=VERSION,
+        version=number,
         type=ComponentType.APPLICATION,
         bom_ref=NAME,
         licenses=[LicenseFactory().make_from_string("MIT")],
@@ -103,7 +106,7 @@ def sbom(folder: Path, wheels: Path, at: datetime) -> str:
     bom = Bom(components=_libraries(folder / "lib", wheels))
     bom.metadata.component = plugin
     bom.metadata.timestamp = at
-    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME} {VERSION} {at.isoformat()}")
+    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, f"{NAME} {number} {at.isoformat()}")
     bom.register_dependency(plugin, bom.components)
     return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
 
