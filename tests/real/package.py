@@ -58,7 +58,7 @@ def check(stash: RealStash, dist: Path) -> None:
         stash.add_source(source)
         assert stash.offered(source) == [NAME]
         stash.package("installPackages", NAME, source)
-        assert stash.plugins() == {NAME: VERSION}, stash.plugins()
+        assert runs(stash, VERSION)
         say(f"installed from the source: {NAME} {VERSION}")
 
         values = {"url": receiver.url}
@@ -80,9 +80,10 @@ def update_under_edits(stash: RealStash, dist: Path, source: str, receiver: Rece
     edits.start()
     for number in range(1, UPDATES + 1):
         version = f"{VERSION}{number}"
+        time.sleep(1.1)  # Stash asks for the index again when its Last-Modified has changed, in whole seconds
         release(dist, WHEELS, version, timedelta(days=number))
         stash.package("updatePackages", NAME, source)
-        assert stash.plugins() == {NAME: version}
+        stash.wait(partial(runs, stash, version), f"Stash has loaded version {version}")
     edits.join()
     began, last = time.monotonic(), dict.fromkeys(scenes, f"Edit {EDITS}")
     stash.wait(lambda: arrived(receiver).items() >= last.items(), "the last title of every scene arrives")
@@ -94,6 +95,11 @@ def update_under_edits(stash: RealStash, dist: Path, source: str, receiver: Rece
         return bool(worker["running"] and worker["version"] == version)
 
     stash.wait(switched, f"the worker runs version {version}")
+
+
+def runs(stash: RealStash, version: str) -> bool:
+    """Whether Stash has loaded this version of the plugin and nothing else."""
+    return stash.plugins() == {NAME: version}
 
 
 def stream(stash: RealStash, scenes: list[str]) -> None:
