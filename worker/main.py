@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import sqlite3
 import time
@@ -14,7 +16,7 @@ from typing import Literal
 
 from stash_courier.queue import control, files, locks, repair, store
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import VERSION, heartbeat, package, process
+from stash_courier.worker import VERSION, destinations, heartbeat, package, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
@@ -189,6 +191,14 @@ class Worker:
         return due
 
 
+def import_all() -> None:
+    """Imports everything that the worker may need: later, an update may have deleted the files."""
+    for part in ("queue", "worker"):
+        for found in pkgutil.walk_packages([str(package.ROOT / part)], f"stash_courier.{part}."):
+            importlib.import_module(found.name)
+    destinations.kinds()  # kept, because they are found by their folders
+
+
 def _data_folder(root: Path) -> Path | None:
     """The one that STASH_COURIER_DATA names, or that of the Stash in whose plugins folder this plugin is."""
     if named := os.environ.get("STASH_COURIER_DATA"):
@@ -201,7 +211,7 @@ def _data_folder(root: Path) -> Path | None:
 def main() -> int | str:
     """Runs the worker. Returns what ``sys.exit`` takes: the exit code, or why it can't run."""
     root = package.ROOT
-    package.import_all()
+    import_all()
     try:
         named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)

@@ -6,10 +6,8 @@ update replaces the files, importing this module fails.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import pkgutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +66,6 @@ def managed_elsewhere(ids: Collection[str]) -> Path | None:
     lists = (found for folder in ROOT.parents[:2] for pattern in patterns for found in folder.glob(pattern))
     folders = (found.parent for found in lists if managed(found.parent))
     return next((one for one in folders if (other := read(one)) is not None and other.id in ids), None)
-
-
-def import_all() -> None:
-    """Imports everything that the worker may need: later, an update may have deleted it."""
-    for part in ("queue", "worker"):
-        for found in pkgutil.walk_packages([str(ROOT / part)], f"stash_courier.{part}."):
-            importlib.import_module(found.name)
 
 
 def _size(path: str) -> int | None:
