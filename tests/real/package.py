@@ -1,9 +1,11 @@
 """Installs the released package in a real Stash from a source, updates it under edits, and removes it.
 
-    python -m tests.real.package --stash /path/to/stash         starts that program
-    python -m tests.real.package --url http://… --folder DIR    uses one that runs, with its config.yml in DIR
+    python -m tests.real.package --stash /path/to/stash            starts that program in a new folder
+    python -m tests.real.package --prepare DIR                     makes a folder for a Stash in a container
+    python -m tests.real.package --url http://… --folder DIR       uses a Stash that runs with that folder
 
-Needs ffmpeg. The source is served on loopback, so a Stash in a container needs the network of the host.
+With --source, the package comes from a published source and is not updated. Otherwise it is built from this
+checkout and served on loopback, so a container needs the network of the host. Needs ffmpeg.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from stash_courier.worker import process
 from tests import ROOT
-from tests.real.server import RealStash
+from tests.real.server import RealStash, prepare
 from tests.standin.receivers import Receiver
 from tools.build_plugin import NAME
 from tools.release import VERSION, release
@@ -49,17 +51,23 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def check(stash: RealStash, dist: Path) -> None:
-    """All of it; an AssertionError or TimeoutError says what isn't as promised."""
-    release(dist, WHEELS)
-    with served(dist) as source, Receiver() as receiver:
+def check(stash: RealStash, dist: Path, published: str) -> None:
+    """All of it; an AssertionError or TimeoutError says what isn't as promised.
+
+    Args:
+        dist: an empty folder for what is built.
+        published: the address of a source's index; "": the package is built here.
+    """
+    if not published:
+        release(dist, WHEELS)
+    with contextlib.nullcontext(published) if published else served(dist) as source, Receiver() as receiver:
         scenes = stash.add_videos(SCENES)
         say(f"Stash has {len(scenes)} scenes")
         stash.add_source(source)
-        assert stash.offered(source) == [NAME]
+        assert NAME in stash.offered(source)
         stash.package("installPackages", NAME, source)
-        assert runs(stash, VERSION)
-        say(f"installed from the source: {NAME} {VERSION}")
+        version = stash.plugins()[NAME]
+        say(f"installed from the source: {NAME} {version}")
 
         values = {"url": receiver.url}
         saved = stash.operation(
@@ -70,7 +78,8 @@ def check(stash: RealStash, dist: Path) -> None:
         stash.wait(lambda: arrived(receiver).get(scenes[0]) == "First", "the first edit arrives")
         say("an edit arrived")
 
-        update_under_edits(stash, dist, source, receiver, scenes)
+        if not published:
+            update_under_edits(stash, dist, source, receiver, scenes)
         remove_and_install(stash, source, receiver, scenes)
 
 
@@ -145,10 +154,17 @@ def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stash", type=Path, help="Stash's program")
-    parser.add_argument("--port", type=int, default=19980, help="for the Stash that is started")
+    parser.add_argument(
+        "--prepare", type=Path, metavar="DIR", help="make config.yml and the folders that it names"
+    )
+    parser.add_argument("--port", type=int, default=19980, help="of the Stash that is started or prepared")
     parser.add_argument("--url", help="the address of a Stash that runs")
     parser.add_argument("--folder", type=Path, help="the folder of its config.yml")
+    parser.add_argument("--source", default="", help="the address of a published index.yml")
     args = parser.parse_args()
+    if args.prepare:
+        prepare(args.prepare.absolute(), args.port)
+        return 0
     scratch = Path(tempfile.mkdtemp(prefix="stash-courier-"))
     if args.stash:
         stash = RealStash.started(args.stash, scratch / "stash", args.port)
@@ -158,7 +174,7 @@ def main() -> int:
         parser.error("give --stash, or --url and --folder")
     try:
         with stash:
-            check(stash, scratch / "dist")
+            check(stash, scratch / "dist", args.source)
     except (AssertionError, TimeoutError, RuntimeError) as error:
         say(f"FAILED: {error}. What is left: {scratch}")
         return 1

@@ -30,6 +30,13 @@ nobrowser: true
 """
 
 
+def prepare(folder: Path, port: int) -> None:
+    """Makes a new folder from which a Stash can be started: config.yml, and the folders that it names."""
+    for name in ("library", "plugins", "generated", "cache", "blobs", "home"):
+        (folder / name).mkdir(parents=True)
+    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
+
+
 class RealStash:
     """A Stash server at an address.
 
@@ -52,13 +59,10 @@ class RealStash:
         Raises:
             TimeoutError: it doesn't answer.
         """
-        for name in ("library", "plugins", "generated", "cache", "blobs", "home"):
-            (folder / name).mkdir(parents=True)
-        config = folder / "config.yml"
-        config.write_text(CONFIG.format(folder=folder, port=port))
+        prepare(folder, port)
         stash = cls(f"http://127.0.0.1:{port}", folder)
         stash._process = subprocess.Popen(
-            [str(program), "--config", str(config), "--nobrowser"],
+            [str(program), "--config", str(folder / "config.yml"), "--nobrowser"],
             cwd=folder,
             env={**os.environ, "HOME": str(folder / "home")},
             stdout=subprocess.DEVNULL,
