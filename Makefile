@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
 
-.PHONY: help demo test torture bench lint format plugin zip lock clean
+.PHONY: help demo test torture bench lint format plugin release lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -19,7 +19,7 @@ help:
 	@echo "make lint     check with ruff, mypy, the import contract, and the page with tsc and eslint"
 	@echo "make format   format the code with ruff"
 	@echo "make plugin   build dist/stash_courier, the folder to copy into Stash's plugins folder"
-	@echo "make zip      build the same folder as dist/stash_courier.zip"
+	@echo "make release  build what a source for Stash serves: the zip, index.yml, checksums, an SBOM"
 	@echo "make lock     lock the newest versions that pyproject.toml allows"
 	@echo "make clean    remove all output"
 
@@ -90,10 +90,10 @@ format: .venv/.installed
 	.venv/bin/ruff format $(SOURCES)
 
 plugin: .venv/.installed .build/wheels/.fetched
-	.venv/bin/python tools/build_plugin.py
+	.venv/bin/python -m tools.build_plugin
 
-zip: .venv/.installed .build/wheels/.fetched
-	.venv/bin/python tools/build_plugin.py --zip
+release: .venv/.installed .build/wheels/.fetched
+	.venv/bin/python -m tools.release
 
 .venv/.installed: requirements/test.txt tools/set_up.sh
 	tools/set_up.sh

@@ -54,6 +54,7 @@ class Context:
         self.root = root  # the plugin's folder
         self.report = Report()
         self.store = Store(folder)
+        self._borrowed = False  # the settings were those of a copy by hand
 
     @cached_property
     def stash(self) -> Stash:
@@ -76,6 +77,7 @@ class Context:
         """
         asked_at = time.time()
         state = self.stash.plugin_state()
+        self._borrowed = state.borrowed
         settings, problems = parse(state.settings)
         stored = self.store.read()
         loaded = destinations.load(state.settings, stored, settings, asked_at=asked_at)
@@ -91,7 +93,7 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
-        self.stash.save_settings(left)
+        self.stash.save_settings(left, borrowed=self._borrowed)
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:

@@ -1,3 +1,3 @@
 """The long-running process that delivers."""
 
-VERSION = "0.1.0"  # of the plugin, as in stash_plugin.yml
+VERSION = "0.0.0"  # the build writes that of pyproject.toml here

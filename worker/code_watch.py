@@ -8,15 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from stash_courier.worker import package
+
 
 class CodeWatch:
     """Whether the files in the plugin's folder have changed since the worker started.
 
-    A change counts when two looks in a row find the same files, since an update deletes before it writes.
+    A change counts when two looks in a row find the same files, and all that belong to the package. An update
+    deletes all files, then writes the new ones.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._installed = package.read(root) is not None  # otherwise it is a checkout
         self._running = self._before = self._files()
 
     def look(self) -> Literal["new code", "removed"] | None:
@@ -25,7 +29,9 @@ class CodeWatch:
         before, self._before = self._before, now
         if now == self._running or now != before:
             return None
-        return "new code" if now else "removed"
+        if not now:
+            return "removed"
+        return None if self._installed and package.incomplete(self._root) else "new code"
 
     def _files(self) -> frozenset[tuple[str, int, int]]:
         """Path, mtime in nanoseconds and size of each file."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import sqlite3
 import time
@@ -14,7 +16,7 @@ from typing import Literal
 
 from stash_courier.queue import control, files, locks, repair, store
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import VERSION, heartbeat, process
+from stash_courier.worker import VERSION, destinations, heartbeat, package, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
@@ -30,7 +32,10 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is asked to stop
 STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothing to deliver ends
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
-End = Literal["stopped", "Stash is gone", "new code", "removed", "the lock file was removed"]
+End = Literal[
+    "stopped", "Stash is gone", "new code", "another copy is the package", "removed", "the lock file was removed"
+]
+OTHER_CODE: tuple[End, ...] = ("new code", "another copy is the package")  # the process goes on with other code
 
 log = logging.getLogger("stash_courier")
 
@@ -75,7 +80,7 @@ class Worker:
                 return
             with runtime as self._runtime:
                 end = self._serve(runtime)
-            if end == "new code":
+            if end in OTHER_CODE:
                 foreground = self._named is not None
                 process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
             if end != "Stash is gone":
@@ -106,7 +111,7 @@ class Worker:
                     return end  # the files may be another worker's by now
                 # Only a person waits for an end. What completes before new code starts isn't sent twice.
                 timeout = runtime.dispatcher.registry.settings.worker_timeout_seconds
-                runtime.finish(timeout if end == "new code" else GRACE_SECONDS)
+                runtime.finish(timeout if end in OTHER_CODE else GRACE_SECONDS)
                 return end
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
@@ -134,8 +139,12 @@ class Worker:
     def _why_end(self, runtime: Runtime) -> End | None:
         if self._stop or runtime.stop_wanted():
             return "stopped"
-        if self._due("code", CODE_SECONDS) and (changed := self._code.look()) is not None:
-            return changed
+        if self._due("code", CODE_SECONDS):
+            if (changed := self._code.look()) is not None:
+                return changed
+            if (other := package.managed_elsewhere(runtime.dispatcher.copies)) is not None:
+                self._root = other
+                return "another copy is the package"
         if self._age() > LONGEST_LIFE_SECONDS and not runtime.dispatcher.busy():
             return "new code"
         gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS
@@ -182,17 +191,27 @@ class Worker:
         return due
 
 
+def import_all() -> None:
+    """Imports everything that the worker may need: later, an update may have deleted the files."""
+    for part in ("queue", "worker"):
+        for found in pkgutil.walk_packages([str(package.ROOT / part)], f"stash_courier.{part}."):
+            importlib.import_module(found.name)
+    destinations.kinds()  # kept, because they are found by their folders
+
+
 def _data_folder(root: Path) -> Path | None:
     """The one that STASH_COURIER_DATA names, or that of the Stash in whose plugins folder this plugin is."""
     if named := os.environ.get("STASH_COURIER_DATA"):
         return Path(named).absolute()
-    beside = root.parent.parent / "stash_courier"  # <Stash's folder>/plugins/<this plugin>
-    return beside if (beside / files.STASH).exists() else None
+    # <Stash's folder>/plugins/<this plugin>; a source may have a folder of its own in between.
+    beside = (folder / "stash_courier" for folder in root.parents)
+    return next((folder for folder in beside if (folder / files.STASH).exists()), None)
 
 
 def main() -> int | str:
     """Runs the worker. Returns what ``sys.exit`` takes: the exit code, or why it can't run."""
-    root = Path(__file__).resolve().parent.parent
+    root = package.ROOT
+    import_all()
     try:
         named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)

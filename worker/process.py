@@ -26,6 +26,23 @@ LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker 
 NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
 
 
+# Runs main.py, and again while an update has not written all files. It is passed to Python as text, because
+# main.py may be missing too. sys.orig_argv is this whole command.
+STARTER = """
+import os, runpy, sys, time
+del sys.argv[0]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except (ImportError, AttributeError, NameError, SyntaxError, OSError) as error:
+    waited = time.time() - float(os.environ["STASH_COURIER_STARTED_AT"])
+    if not 0 <= waited < 120:
+        raise
+    print("The plugin's files are not complete, trying again:", error, file=sys.stderr, flush=True)
+    time.sleep(0.5 + waited / 2)
+    os.execv(sys.executable, sys.orig_argv)
+"""
+
+
 class NoWorkerHere(Exception):
     """No worker can run on this machine as it is. The message is for the owner."""
 
@@ -194,11 +211,12 @@ def _taken(folder: str) -> int | None:
 
 
 def _command(root: str) -> list[str]:
-    return [sys.executable, "-S", "-E", os.path.join(root, "plugin", "main.py"), "worker"]
+    return [sys.executable, "-S", "-E", "-c", STARTER, os.path.join(root, "plugin", "main.py"), "worker"]
 
 
 def _environment(folder: str, lock: str) -> dict[str, str]:
-    return {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: lock}
+    at = str(time.time())
+    return {**os.environ, "STASH_COURIER_DATA": folder, LOCK_FD: lock, "STASH_COURIER_STARTED_AT": at}
 
 
 def _bound_log(folder: str) -> None:

@@ -2,7 +2,7 @@
 // the plugin's settings. Everything else is loaded when it is shown. A throw in a part of Stash's page would blank
 // all of Stash, so each of ours has a boundary around it, and nothing here throws.
 (() => {
-  const VERSION = "0.1.0"; // also in the manifest's assets, so that a browser never mixes two versions
+  const VERSION = "0.0.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
   const BADGE_EVERY = 60 * 1000; // milliseconds
   const LOGGED_EVERY = 600 * 1000; // milliseconds, between calls that fail with a line in Stash's log

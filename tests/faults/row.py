@@ -77,7 +77,10 @@ class Row:
 
 def copy_checkout(target: Path) -> Path:
     """Copies the checkout so that a test can change it; programs in the copy use the copy only."""
-    return Path(shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True))
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True)
+    (target / ".build").mkdir()
+    (target / ".build" / "wheels").symlink_to(ROOT / ".build" / "wheels")  # what the build of a package needs
+    return target
 
 
 def add_destination(checkout: Path, kind: str, source: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from stash_courier.worker import requirements
 from tests import ROOT
+from tests.standin.receivers import Receiver
 
 WHEELS = ROOT / ".build" / "wheels"
 BUILD = [sys.executable, str(ROOT / "tools" / "build_plugin.py")]
@@ -176,7 +177,7 @@ def test_holds_what_it_needs_and_no_more(folder: Path) -> None:
     """The folder has the manifest, code, libraries and texts, but no tests, tools, scripts or bytecode."""
     here = names(folder)
     assert {name.split("/", 1)[0] for name in here} == {
-        *("LICENSE", "README.md", "stash_plugin.yml"),
+        *("LICENSE", "README.md", "files.json", "stash_courier.yml"),
         *("lib", "plugin", "queue", "worker"),
     }
     for top in ("plugin", "queue", "worker"):
@@ -195,7 +196,7 @@ def test_fits_every_system(folder: Path) -> None:
 
 def test_is_one_plugin(folder: Path) -> None:
     """The folder has one .yml file, so Stash finds one plugin in it."""
-    assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_plugin.yml"]
+    assert [n for n in names(folder) if n.endswith(".yml")] == ["stash_courier.yml"]
 
 
 def test_licenses_are_kept(folder: Path) -> None:
@@ -207,16 +208,6 @@ def test_licenses_are_kept(folder: Path) -> None:
         texts = [p for p in (info / "licenses").rglob("*") if p.is_file() and p.stat().st_size > 500]
         assert texts, info.name
         assert all(t.relative_to(folder / "lib").as_posix() in listed for t in texts)
-
-
-def test_the_build_is_reproducible(folder: Path, tmp_path: Path) -> None:
-    """Two builds make the same zip, byte for byte."""
-    archives = []
-    for turn in ("first", "second"):
-        target = tmp_path / turn / "stash_courier"
-        subprocess.run([*BUILD, "--zip", "--target", str(target)], check=True, stdout=subprocess.PIPE)
-        archives.append(target.with_suffix(".zip").read_bytes())
-    assert archives[0] == archives[1]
 
 
 def test_refuses_other_wheels(folder: Path, tmp_path: Path) -> None:
@@ -234,3 +225,39 @@ def test_refuses_other_wheels(folder: Path, tmp_path: Path) -> None:
     assert built.returncode == 1
     assert built.stderr.startswith("requests==")
     assert "Traceback" not in built.stderr
+
+
+# Imports what the worker imports at its start, deletes the folder, and uses every kind of destination.
+WITHOUT_FILES = """
+import shutil, sys
+folder, url = sys.argv[1:]
+package = type(sys)("stash_courier")
+package.__path__ = [folder]
+sys.modules["stash_courier"] = package
+sys.path.insert(0, folder + "/lib")
+from stash_courier.worker import main
+main.import_all()
+shutil.rmtree(folder)
+from stash_courier.worker import destinations, settings
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.http import transport
+transport._tls_context(None)
+for kind, module in destinations.kinds().items():
+    secret = {} if kind == "webhook" else {"key": "0123456789abcdef0123"}
+    connection, wrong = destinations.configured(
+        Entry(kind, kind, kind, values={"url": url, **secret}), settings.parse({})[0]
+    )
+    assert connection is not None, wrong
+    print(kind, [step.status for step in destinations.make(connection).test([])])
+"""
+
+
+def test_a_running_worker_needs_no_file_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """While an update has deleted the files, the running worker goes on: it has imported everything before."""
+    copy = shutil.copytree(folder, tmp_path / "plugin")
+    with Receiver() as receiver:
+        command = [sys.executable, "-I", "-S", "-B", "-c", WITHOUT_FILES, str(copy), receiver.url]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "webhook ['ok', 'ok']" in done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"webhook", "jellyfin", "plex", "emby"}

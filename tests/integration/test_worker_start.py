@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
@@ -230,11 +232,40 @@ def test_two_status_buttons_see_no_worker_in_each_other(data: Path) -> None:
     os.close(looking)
 
 
+def end_workers_of(root: Path) -> None:
+    """Kills the workers that run from a folder."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(root).encode() in (command := entry.read_bytes()) and b"worker" in command.split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+
+
+def test_a_worker_waits_for_the_rest_of_an_update(data: Path, tmp_path: Path) -> None:
+    """A worker that starts while files are missing, even main.py, starts again until they are there."""
+    root = tmp_path / "half"
+    for name in ("plugin", "queue", "worker"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "stash_plugin.yml").touch()
+    program, settings = root / "plugin" / "main.py", root / "worker" / "settings.py"
+    missing = {path: path.read_bytes() for path in (program, settings)}
+    for path in missing:
+        path.unlink()
+    log = data / files.WORKER_LOG
+    start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
+    wait_for(lambda: b"main.py" in log.read_bytes())
+    program.write_bytes(missing[program])
+    wait_for(lambda: b"stash_courier.worker.settings" in log.read_bytes())
+    settings.write_bytes(missing[settings])
+    wait_for(lambda: b"starts, pid" in log.read_bytes())
+    end_workers_of(root)
+
+
 def test_a_worker_that_dies_at_once_does_not_fill_the_disk(data: Path, tmp_path: Path) -> None:
     """The log of workers that die before they set up their log is rotated, and the button says what is missing."""
     root = tmp_path / "incomplete"
     for name in ("plugin", "queue", "worker"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "stash_plugin.yml").touch()
     (root / "worker" / "settings.py").unlink()
     log = data / files.WORKER_LOG
     log.write_bytes(b"x" * process.LOG_BYTES)
@@ -242,7 +273,10 @@ def test_a_worker_that_dies_at_once_does_not_fill_the_disk(data: Path, tmp_path:
     for scene_id in (1, 2):
         hook = start_hook(data, change(scene_id), command, STASH_COURIER_WORKER="")
         assert hook.communicate(timeout=60)[0] == b'{"output": "queued"}'
+        wait_for(lambda: b"are not complete" in log.read_bytes()[-1000:])
+        end_workers_of(root)
         wait_for(lambda: not process.running(str(data)))
+        log.write_bytes(log.read_bytes() + b"x" * 1000)
     assert b"No module named 'stash_courier.worker.settings'" in log.read_bytes()
     assert log.stat().st_size < process.LOG_BYTES
     assert (data / f"{files.WORKER_LOG}.1").stat().st_size > process.LOG_BYTES

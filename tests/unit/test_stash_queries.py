@@ -15,6 +15,7 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
+from stash_courier.worker import package
 from stash_courier.worker.stash import queries, scene_files, state
 from stash_courier.worker.stash.state import Login, PluginState, WrongShape
 from tests import ROOT
@@ -243,6 +244,34 @@ class TestState:
     def test_only_an_enabled_plugin_delivers(self, plugins: object, enabled: bool) -> None:
         """The plugin counts as enabled only if Stash says so; without plugins Stash answers null."""
         assert state.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
+
+    def test_settings_of_a_copy_by_hand_apply_while_there_are_no_own(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An installed package uses the settings that were entered for the copy by hand, and says so."""
+        monkeypatch.setattr(package, "ID", "stash_courier")
+        monkeypatch.setattr(state, "SETTINGS_OF", ["stash_courier", "stash_plugin"])
+        copy, own = {"webhook_url": "http://copy"}, {"webhook_url": "http://own"}
+
+        def read(**stored: object) -> PluginState:
+            general = {"apiKey": "", "username": ""}
+            return state.read_state(self.data(configuration={"general": general, "plugins": stored}))
+
+        assert read(stash_plugin=copy) == PluginState(copy, False, borrowed=True)
+        assert read(stash_plugin=copy, stash_courier={}) == PluginState(copy, False, borrowed=True)
+        assert read(stash_plugin=copy, stash_courier=own) == PluginState(own, False)
+        assert read(stash_courier=None) == PluginState({}, False)
+
+    def test_other_copies_are_named(self) -> None:
+        """Stash's other enabled plugins with our name are copies of this one."""
+        copies = [
+            {"id": "stash_plugin", "name": "Stash Courier", "enabled": True},
+            {"id": "stash_courier", "name": "Stash Courier", "enabled": True},
+            {"id": "old", "name": "Stash Courier", "enabled": False},
+            {"id": "other", "name": "Other", "enabled": True},
+        ]
+        found = state.read_state(self.data(plugins=copies))
+        assert (found.enabled, found.copies) == (True, ("stash_courier",))
 
     @pytest.mark.parametrize("data", [{}, {"configuration": None, "plugins": []}, {"configuration": {}}])
     def test_unreadable_settings_are_not_empty_ones(self, data: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ from stash_courier.worker.stash.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
 CLOCK_JUMP_SECONDS = 5.0  # difference of wall and monotonic clock: more than this is no drift
+COPY_SECONDS = 1.0  # in which another copy of the plugin has queued the same edit too
 RETRY_SECONDS = 1.0  # after a database could not be written
 # While all threads have work, outcomes are collected for this long: each transaction costs a sync.
 GATHER_SECONDS = 0.003
@@ -79,6 +80,7 @@ class Dispatcher:
         self._marks = Marks(scene_queue.folder)
         make_pool = partial(Pool, marks=self._marks, finished=self._report)
         cover = covers_of(stash)
+        self.copies: tuple[str, ...] = ()  # ids under which Stash has loaded this plugin once more
         self.registry = Registry(scene_queue, dlq, clock, cover, make_pool, monotonic=monotonic)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry, monotonic)
@@ -196,6 +198,7 @@ class Dispatcher:
         if self.poller.enabled != state.enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
+        self.copies = state.copies
         self._take_over(self.registry.configure(state.settings, self._asked_at))
         self.poller.answered(enabled=state.enabled)
 
@@ -323,7 +326,8 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            targets = self.registry.targets
+            settle = COPY_SECONDS if self.copies else 0.0
+            targets = {name: max(seconds, settle) for name, seconds in self.registry.targets.items()}
             ending = self.registry.ending
             self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **targets}, ending)
 

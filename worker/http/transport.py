@@ -35,6 +35,8 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # family and what connect() takes
 Lookup = Future[tuple[list[Address], tuple[object, ...]]]  # the addresses, or else a gaierror's arguments
 
+_CERTIFI = certifi.contents()  # read once: an update of the plugin deletes the file for a moment
+
 _lookups: dict[tuple[str, int], Lookup] = {}  # in progress
 _lookups_lock = threading.Lock()
 
@@ -285,7 +287,7 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     Both are needed: owners can add their own certificate only to the system's, which may be empty in a container.
     """
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    context.load_verify_locations(cadata=_CERTIFI)
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context

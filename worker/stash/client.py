@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from stash_courier.queue.files import STASH
 from stash_courier.queue.jobs import Scene
+from stash_courier.worker import package
 from stash_courier.worker.stash import queries, state
 from stash_courier.worker.stash.address import StashAddress, StashUnavailable
 from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
@@ -79,9 +80,14 @@ class Stash:
         self.pace.answered((), self._monotonic() - began)
         return found
 
-    def save_settings(self, settings: Mapping[str, object]) -> None:
-        """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
-        self.ask(queries.SAVE_SETTINGS, {"id": state.PLUGIN_ID, "settings": settings}, lambda data: data)
+    def save_settings(self, settings: Mapping[str, object], *, borrowed: bool = False) -> None:
+        """Replaces this plugin's settings on Stash's page. Only for programs that a person started.
+
+        With ``borrowed``, those of the copy by hand are emptied: otherwise they would apply again.
+        """
+        self.ask(queries.SAVE_SETTINGS, {"id": package.ID, "settings": settings}, lambda data: data)
+        if borrowed:
+            self.ask(queries.SAVE_SETTINGS, {"id": package.CHECKOUT, "settings": {}}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.

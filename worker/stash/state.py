@@ -6,21 +6,24 @@ queries.py has the queries about scenes.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from stash_courier.queue.checks import DAMAGE, optional, text, typed
+from stash_courier.worker import package
 
 T = TypeVar("T")
 
-PLUGIN_ID = "stash_plugin"  # the manifest's file name without its extension
+# The plugin's own settings, and those of a copy by hand, which apply while its own are empty.
+SETTINGS_OF = [*dict.fromkeys((package.ID, package.CHECKOUT))]
 
 # Every state includes the API key and the user name, so that a new or changed key is known without
 # another request.
-STATE = """
-  configuration { general { apiKey username } plugins(include: ["stash_plugin"]) }
-  plugins { id enabled }
+STATE = f"""
+  configuration {{ general {{ apiKey username }} plugins(include: {json.dumps(SETTINGS_OF)}) }}
+  plugins {{ id name enabled }}
 """
 
 PLUGIN_STATE = f"query PluginState {{{STATE}}}"
@@ -36,6 +39,8 @@ class PluginState:
 
     settings: Mapping[str, object]  # as stored; settings without a value are absent
     enabled: bool  # also False if Stash hasn't loaded the plugin
+    borrowed: bool = False  # the settings are those of a copy by hand, because its own are empty
+    copies: tuple[str, ...] = ()  # ids of other enabled plugins with this plugin's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,15 @@ class Login:
 
 def read_state(data: Mapping[str, object]) -> PluginState:
     """The plugin's state from an answer with ``STATE``; WrongShape if it isn't complete."""
-    settings = field_at(data, "configuration.plugins", an_object).get(PLUGIN_ID)
+    stored = field_at(data, "configuration.plugins", an_object)
+    found = {one: checked(one, stored[one], an_object) for one in SETTINGS_OF if stored.get(one)}
+    used = next(iter(found), package.ID)
     # null: Stash has loaded no plugins
     plugins = field_at(data, "plugins", optional(list_of(an_object))) or ()
-    enabled = any(plugin.get("enabled") is True for plugin in plugins if plugin.get("id") == PLUGIN_ID)
-    return PluginState({} if settings is None else checked(PLUGIN_ID, settings, an_object), enabled)
+    enabled = [plugin for plugin in plugins if plugin.get("enabled") is True]
+    copies = [str(one["id"]) for one in enabled if one.get("name") == package.NAME and one["id"] != package.ID]
+    itself = any(plugin.get("id") == package.ID for plugin in enabled)
+    return PluginState(found.get(used, {}), itself, used != package.ID, tuple(sorted(copies)))
 
 
 def read_login(data: Mapping[str, object]) -> Login:

@@ -1,0 +1,91 @@
+"""The plugin's id, its own files, and other copies of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stash_courier.worker import package
+from stash_courier.worker.code_watch import CodeWatch
+
+ID = "stash_courier"
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stash's plugins folder, with a copy by hand, from which the code runs."""
+    monkeypatch.setattr(package, "ROOT", install(tmp_path / "plugins" / "by hand", package.CHECKOUT))
+    return tmp_path / "plugins"
+
+
+def install(folder: Path, plugin: str, *, managed: bool = False) -> Path:
+    """A small plugin folder as the build makes it; ``managed``: as Stash's package manager installs it."""
+    (folder / "worker").mkdir(parents=True)
+    (folder / "worker" / "main.py").write_text("pass")
+    (folder / f"{plugin}.yml").write_text("name: Stash Courier")
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.*")}
+    (folder / package.LIST).write_text(json.dumps({"id": plugin, "files": files}))
+    if managed:
+        (folder / "manifest").write_text("id: stash_courier")
+    return folder
+
+
+def test_a_checkout_is_stash_plugin() -> None:
+    """A checkout in the plugins folder works as the plugin stash_plugin."""
+    assert (package.ID, package.INSTALLED) == ("stash_plugin", False)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "no list", "bad list"])
+def test_an_incomplete_folder_is_noticed(tmp_path: Path, damage: str) -> None:
+    """A file that is missing or only partly written is named."""
+    folder = install(tmp_path / "plugin", ID)
+    assert package.incomplete(folder) == ""
+    code, listed = folder / "worker" / "main.py", folder / package.LIST
+    match damage:
+        case "missing":
+            code.unlink()
+        case "cut":
+            code.write_text("pa")
+        case "no list":
+            listed.unlink()
+        case "bad list":
+            listed.write_text('{"id": "stash_courier", "fil')
+    assert package.incomplete(folder) == (package.LIST if "list" in damage else "worker/main.py")
+
+
+def test_new_code_counts_when_all_of_it_is_there(tmp_path: Path) -> None:
+    """A running worker doesn't switch to a folder in which an update has yet to write a file."""
+    folder = install(tmp_path / "plugin", ID)
+    watch = CodeWatch(folder)
+    code = folder / "worker" / "main.py"
+    code.write_text("pass  # new")
+    listed = folder / package.LIST
+    listed.unlink()
+    assert [watch.look(), watch.look(), watch.look()] == [None, None, None]
+    listed.write_text(json.dumps({"id": ID, "files": {"worker/main.py": code.stat().st_size}}))
+    assert watch.look() == "new code"
+
+
+def test_the_package_delivers_and_no_copy(plugins: Path) -> None:
+    """Of two copies the one that Stash's package manager installed delivers, also below a source's folder."""
+    assert package.managed_elsewhere([ID]) is None
+    found = install(plugins / "a source" / ID, ID, managed=True)
+    assert package.managed_elsewhere([ID]) == found
+    assert package.managed_elsewhere([]) is None  # Stash hasn't loaded it
+    assert package.managed_elsewhere(["other"]) is None
+
+
+def test_a_package_takes_over_from_nobody(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package itself stays, whatever else there is."""
+    monkeypatch.setattr(package, "ROOT", install(plugins / ID, ID, managed=True))
+    assert package.managed_elsewhere([package.CHECKOUT]) is None
+
+
+def test_a_manifest_that_an_earlier_version_left_is_named(tmp_path: Path) -> None:
+    """Stash loads each manifest in the folder as another plugin."""
+    folder = install(tmp_path / "plugin", ID)
+    assert package.other_manifests(folder, ID) == []
+    (folder / "stash_plugin.yml").touch()
+    assert package.other_manifests(folder, ID) == ["stash_plugin.yml"]
