@@ -230,7 +230,8 @@ class Soak(FastForward):
         self._next = {"tidy": 0.0, "purge": 0.0}  # in simulated time
         self._saved: Mapping[str, object] = {}  # of CHANGES
         fake = SimpleNamespace(NAME="Fake", HELP="", Options=Options)
-        cast(Any, destinations).kinds = lambda: {"fake": fake}
+        cast(Any, destinations)._folders = lambda: ["fake"]
+        cast(Any, destinations)._settings = lambda _: fake
         cast(Any, destinations).make = self._make
 
     def _make(self, connection: Connection, _cover: object, _clock: object) -> FakeDestination:
@@ -502,8 +503,8 @@ ROWS = [
             [
                 Mutation(
                     "queue/dlq.py",
-                    "        if deleted:\n            self._shrink()\n        log.info",
-                    "        log.info",
+                    "        if deleted:\n            self._shrink()\n        return deleted",
+                    "        return deleted",
                 )
             ],
             [
