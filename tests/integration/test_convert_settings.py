@@ -247,7 +247,7 @@ def test_a_filter_that_comes_too_late_is_named(tmp_path: Path) -> None:
         courier.connect(Entry("webhook-1", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
         found = courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == {}
-    assert "These belong to no destination and apply to none: filter_skip_tags." in found["lines"]
+    assert "These belong to no connection and apply to none: filter_skip_tags." in found["lines"]
 
 
 @pytest.mark.parametrize(
