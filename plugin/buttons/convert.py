@@ -26,7 +26,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
     if left == raw:
         why = (
-            "Enter the address of a receiver there first; the filters are for it."
+            "Enter the address of a receiver first; the filters are for it."
             if implicit.former
             else "There is nothing to convert."
         )
