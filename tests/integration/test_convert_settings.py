@@ -233,7 +233,9 @@ def test_filters_without_a_destination_wait_for_the_first(tmp_path: Path) -> Non
     with Courier(tmp_path, settings, scenes=1) as courier:
         found = courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == settings
-        assert found["lines"] == ["Settings converted: 0. Enter the address of a receiver first; the filters are for it."]
+        assert found["lines"] == [
+            "Settings converted: 0. Enter the address of a receiver first; the filters are for it."
+        ]
         courier.stash.config.plugins[PLUGIN]["jellyfin_url"] = "http://127.0.0.1:9"
         courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == {}

@@ -96,7 +96,7 @@ def test_a_receipt_says_what_changed_and_what_was_left_alone(
     expect(dialog.get_by_role("row", name="details Old New")).to_be_visible()
     expect(dialog.get_by_role("listitem").filter(has_text="locked in Jellyfin: title")).to_be_visible()
     expect(dialog).to_contain_text(re.compile(r"Delivered \d+(\.\d)? s after the edit\."))
-    link = dialog.get_by_role("link", name="Open it in Jellyfin")
+    link = dialog.get_by_role("link", name="Open it at Jellyfin")
     expect(link).to_have_attribute("href", re.compile(re.escape(f"{jellyfin.url}/web/#/details?id=")))
     expect(link).to_have_attribute("rel", re.compile("noopener"))
     tab.page.reload()

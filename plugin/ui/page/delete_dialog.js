@@ -4,7 +4,7 @@ import { plural } from "./words.js";
 
 const CHOICES = [
   ["send", "Send it first. The connection is deleted when all of it is sent."],
-  ["dead_letter", "Turn it into dead letters."],
+  ["dead_letter", "Make dead letters of it."],
   ["discard", "Discard it."],
 ];
 
@@ -31,7 +31,7 @@ export const DeleteDialog = ({ card, close, remove }) => {
             h(
               "legend",
               { className: "courier-legend" },
-              `What should happen to what waits (${plural(count, "delivery", "deliveries")})?`,
+              `What becomes of what waits (${plural(count, "delivery", "deliveries")})?`,
             ),
             CHOICES.map(([value, label]) =>
               h(Bootstrap.Form.Check, {

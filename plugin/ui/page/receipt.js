@@ -104,7 +104,7 @@ const Facts = ({ receipt }) => {
     h("p", null, when.filter(Boolean).join(" ")),
     changed.length > 0 && h("p", null, `Edited in Stash: ${changed.join(", ")}.`),
     link &&
-      h("p", null, h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `Open it in ${receipt.name}`)),
+      h("p", null, h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `Open it at ${receipt.name}`)),
     letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
   );
 };

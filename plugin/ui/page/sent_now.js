@@ -18,6 +18,6 @@ export const SentNow = ({ destination, scene }) => {
     h("h3", null, TITLE),
     failure && h(FailureNotice, { failure, retry: refresh }),
     data && h("pre", { className: "courier-answer", tabIndex: 0 }, data.text),
-    !data && !failure && h("p", { className: "courier-muted" }, "Asking Stash for the scene…"),
+    !data && !failure && h("p", { className: "courier-muted" }, "Stash is asked for the scene."),
   );
 };
