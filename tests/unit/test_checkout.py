@@ -57,13 +57,6 @@ def test_nothing_built_is_tracked() -> None:
     assert files("--cached", "--ignored", "--exclude-standard") == []
 
 
-def test_one_version() -> None:
-    """The manifest and the package have the same version."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    manifest = (ROOT / "stash_plugin.yml").read_text(encoding="utf-8")
-    assert re.search(rf"""^version: ["']?{re.escape(project["version"])}["']?$""", manifest, re.MULTILINE)
-
-
 @pytest.mark.parametrize("lock", LOCKS)
 def test_locks_pin(lock: str) -> None:
     """Each requirement is locked to one version and to the hashes of its files, without naming a host."""
