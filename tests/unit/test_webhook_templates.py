@@ -86,6 +86,17 @@ def test_values_are_not_filled_in_again() -> None:
     assert filled({"a": "{title}!"}, item(dataclasses.replace(SCENE, title=title))) == {"a": f"{title}!"}
 
 
+def test_a_long_list_of_fields_is_told_to_nobody() -> None:
+    """Stash's edit form names each of its fields, whatever was changed, so people don't read of twelve changes."""
+    of = item(SCENE)
+    fields = ("code", "date", "details", "director", "performer_ids", "studio_id", "tag_ids", "title", "urls")
+    form = dataclasses.replace(of, data={**of.data, "changed": fields})
+    got = filled({name: f"{{{name}}}" for name in ("summary", "text", "changed")}, form)
+    assert got["summary"] == "Scene changed: First light"
+    assert got["text"].startswith("Changed\nAnna")
+    assert got["changed"] == list(fields)  # programs get all of them
+
+
 def test_each_name_can_be_used_for_each_event() -> None:
     """Every name of the list has a value for every type of event, so a template never fails when it is filled."""
     template = {name: f"{{{name}}}" for name in NAMES}

@@ -17,6 +17,7 @@ Value: TypeAlias = "str | int | bool | list[str] | None"
 TITLE = 300  # characters of a title
 LONGEST = 256 * 1024  # characters of any other text; no body is longer
 SUMMARY = 400  # characters
+MOST_CHANGES = 5  # fields that are named to people: Stash's edit form names all that it has, whatever was changed
 TEST_TYPE = "stash_courier.test"  # not a scene type, so receivers can ignore it
 
 NAMES: Mapping[str, str] = {
@@ -189,4 +190,4 @@ def _text(event_type: str, data: Mapping[str, Any]) -> str:
 
 def _what_changed(data: Mapping[str, Any], form: str) -> str:
     names = [name.removesuffix("_ids").removesuffix("_id").replace("_", " ") for name in data.get("changed") or ()]
-    return form.format(", ".join(names)) if names else ""
+    return form.format(", ".join(names)) if 0 < len(names) <= MOST_CHANGES else ""
