@@ -53,7 +53,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         said = "Connections and settings are shown as the worker last knew them."
         banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
     if wrong or not ask:
-        loaded = replace(loaded, unsure=True)
+        loaded = replace(loaded, unsure=True, asked=False)
     return Known(stored, loaded, (*problems, *loaded.problems), banner)
 
 
