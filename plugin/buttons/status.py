@@ -102,7 +102,7 @@ def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
     """The worker; ``waits`` is whether something waits for it, or None if the queue can't be read."""
     running = process.running(str(context.folder))
-    last = heartbeat.read(context.folder)
+    last = heartbeat.current(context.folder)
     if running:
         _say_running(context, last)
     else:
