@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
-from stash_courier.plugin.text.words import problem_line
+from stash_courier.plugin.text.words import problem_line, sentence
 from stash_courier.queue import files
-from stash_courier.queue.store import QueueUnavailable
+from stash_courier.queue.store import BeingReplaced, NotUpgraded, QueueUnavailable
 from stash_courier.worker import destinations, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
@@ -147,6 +147,19 @@ class Context:
         """Wakes the worker or starts one; False if none runs and this plugin may not start one."""
         folder = str(self.folder)
         return process.wake(folder) or process.start(folder, self.root)
+
+    def wait_for_queue(self, error: QueueUnavailable) -> str:
+        """What the worker is doing to the queue, which it is woken for; "" if it isn't what keeps from reading it."""
+        if isinstance(error, BeingReplaced):
+            return "The queue is being upgraded or repaired."
+        if not isinstance(error, NotUpgraded):
+            return ""
+        try:
+            if not self.wake_worker():
+                return f"The queue waits for its upgrade. {self.start_by_hand}"
+        except (process.NoWorkerHere, OSError) as wrong:
+            return f"The queue waits for its upgrade. {sentence(str(wrong))}"
+        return "The queue is being upgraded."
 
     def start_work(self) -> None:
         """Wakes or starts the worker, with a warning if neither is possible."""

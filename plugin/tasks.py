@@ -121,7 +121,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     try:
         result = press(context, arguments)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
-        said = str(error) if isinstance(error, BadInputError) else _explained(error, context.folder)
+        said = str(error) if isinstance(error, BadInputError) else _explained(error, context)
         if not MODES[mode].is_view:
             raise BadInputError(one_line(said)) from error
         result = {"problem": one_line(said)}  # Stash would log an error at each call
@@ -133,13 +133,15 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     return {**result, "version": VERSION} if MODES[mode].is_view else {**result, "lines": context.report.lines}
 
 
-def _explained(error: Exception, folder: Path) -> str:
+def _explained(error: Exception, context: Context) -> str:
     """What is wrong and what to do, for an error that stops a button."""
+    if isinstance(error, store.QueueUnavailable) and (said := context.wait_for_queue(error)):
+        return f"{said} Try again in a moment."
     if isinstance(error, sqlite3.Error):
-        return unreadable(f"A database in {folder}", error)
+        return unreadable(f"A database in {context.folder}", error)
     if isinstance(error, locks.LocksUnavailable):
         return str(error)
     if isinstance(error, OSError):
-        where, reason = error.filename or folder, error.strerror or error
+        where, reason = error.filename or context.folder, error.strerror or error
         return f"{where} can't be used ({reason}). Check its owner and the free disk space."
     return sentence(str(error), LONGEST)

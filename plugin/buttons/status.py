@@ -90,12 +90,14 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
         with context.queue() as queue:
             return read(queue.connection, context.folder, now), ""
     except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
-        return None, _unreadable(files.QUEUE_DB, error)
+        return None, _unreadable(context, files.QUEUE_DB, error)
 
 
-def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
+def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
     if isinstance(error, sqlite3.Error):
         return unreadable(name, error)
+    if said := context.wait_for_queue(error):
+        return said
     return f"{name} can't be read. {sentence(str(error))}"
 
 
@@ -166,7 +168,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        report.warn(_unreadable(files.DLQ_DB, error))
+        report.warn(_unreadable(context, files.DLQ_DB, error))
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]

@@ -48,7 +48,8 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         "at": now,
         "revision": known.stored.revision,
         "worker": worker,
-        "banners": [one.facts() for one in concerns if one is not None],
+        # Both databases may wait for the same.
+        "banners": [one.facts() for one in dict.fromkeys(concerns) if one is not None],
         "paused_since": moment.paused_since,
         "inbox": moment.inbox,
         "dead_letters": sum(letters.values()),
@@ -64,13 +65,15 @@ def badge(context: Context, _: Arguments) -> dict[str, object]:
     total = sum(letters.values())
     found = [] if snapshot is None else standings(snapshot, known.loaded)
     down = [one.name for one in found if _is_down(one, known.loaded.connections.get(one.destination))]
-    wrong = [one for one in (queue_banner, letters_banner) if one is not None]
+    unread = [one for one in dict.fromkeys((queue_banner, letters_banner)) if one is not None]
+    wrong = [one for one in unread if one.status == "fail"]
     text = joined(
         f"Dead letters: {total:,}." if total else "",
         f"Held up: {', '.join(down)}." if down else "",
-        *(one.text for one in wrong),
+        *(one.text for one in unread),
     )
-    return {"count": total + len(down) + len(wrong), "dead_letters": total, "down": down, "text": text}
+    count, passes = total + len(down) + len(wrong), len(unread) > len(wrong)
+    return {"count": count, "dead_letters": total, "down": down, "text": text, "passes": passes}
 
 
 def _is_down(one: Standing, connection: Connection | None) -> bool:

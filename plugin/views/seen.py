@@ -78,7 +78,7 @@ def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
             conn.close()
             os.close(gate)
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return None, _unreadable(files.QUEUE_DB, error)
+        return None, _unreadable(context, files.QUEUE_DB, error)
 
 
 def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
@@ -94,10 +94,12 @@ def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
                 found[name] = found.get(name, 0) + count
             return found, None
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return {}, _unreadable(files.DLQ_DB, error)
+        return {}, _unreadable(context, files.DLQ_DB, error)
 
 
-def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
     if isinstance(error, sqlite3.Error):
         return Banner(unreadable(name, error), action=RESTART, status="fail")
+    if said := context.wait_for_queue(error):
+        return Banner(said)
     return Banner(f"{name} can't be read. {sentence(str(error))}", status="fail")
