@@ -31,6 +31,9 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     """Reports the state of everything. The order of the answer is the order of the lines."""
     report = context.report
     loaded, problems, stash_error = _settings(context)
+    context.warn_of_copies()
+    if context.state is not None and context.state.borrowed:
+        report.say(banners.borrowed())
     snapshot, queue_error = _snapshot(context, time.time())
     if loaded is None and snapshot is not None:
         problems = snapshot.problems

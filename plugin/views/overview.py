@@ -14,7 +14,7 @@ from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import joined, problem_line
 from stash_courier.plugin.views import cards, seen
-from stash_courier.worker import VERSION, heartbeat, process
+from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
 
 LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a banner
@@ -33,6 +33,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     worker, worker_banner = _worker(context, now, waits=waits)
     concerns = [
         known.banner,
+        *banners.copies(package.copies(known.copies)),
         queue_banner,
         letters_banner,
         *_of_settings(known),

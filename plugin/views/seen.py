@@ -34,6 +34,7 @@ class Known:
     loaded: Loaded  # without destinations
     problems: tuple[Problem, ...]
     banner: Banner | None  # why Stash can't be asked
+    copies: tuple[str, ...] = ()  # ids of other enabled plugins that are this one
 
 
 def connections(context: Context, *, ask: bool = True) -> Known:
@@ -41,9 +42,12 @@ def connections(context: Context, *, ask: bool = True) -> Known:
 
     ``ask``: whether Stash is asked at all.
     """
-    asked_at, raw, banner, wrong = time.time(), {}, None, ""
+    asked_at, banner, wrong = time.time(), None, ""
+    raw: Mapping[str, object] = {}
+    copies: tuple[str, ...] = ()
     try:
-        raw = dict(_settings(context)) if ask else {}
+        if ask:
+            raw, copies = _asked(context)
     except StashUnavailable as error:
         wrong = str(error)
     settings, problems = parse(raw)
@@ -54,13 +58,15 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
     if wrong or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
-    return Known(stored, loaded, (*problems, *loaded.problems), banner)
+    return Known(stored, loaded, (*problems, *loaded.problems), banner, copies)
 
 
-def _settings(context: Context) -> Mapping[str, object]:
+def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    """The plugin's map and the ids of its copies, from Stash."""
     from stash_courier.worker.stash import quick
 
-    return quick.plugin_state(context.folder, STASH_SECONDS).settings
+    state = quick.plugin_state(context.folder, STASH_SECONDS)
+    return state.settings, state.copies
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:

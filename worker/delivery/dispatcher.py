@@ -323,10 +323,8 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            settle = COPY_SECONDS if self.copies else 0.0
-            targets = {name: max(seconds, settle) for name, seconds in self.registry.targets.items()}
-            ending = self.registry.ending
-            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **targets}, ending)
+            ending, least = self.registry.ending, COPY_SECONDS if self.copies else 0.0
+            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **self.registry.targets}, ending, least)
 
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():

@@ -263,7 +263,8 @@ def read(raw: Mapping[str, object], stored: Stored, settings: Settings, *, asked
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
     unsure = lost or stored.unknown or bool(implicit.bad_urls)
-    return Loaded({}, connections, entries, unusable, tuple(problems), unsure, retired=stored.retired, told=_told(entries))
+    known = Loaded({}, connections, entries, unusable, tuple(problems), unsure)
+    return replace(known, retired=stored.retired, told=_told(entries))
 
 
 def _told(entries: Mapping[str, Entry]) -> dict[str, float]:
