@@ -75,9 +75,9 @@ class Two(Courier):
         self.stash.plugins.reload()
 
     def worker_of(self) -> Path:
-        """The plugin's folder from which the worker runs."""
+        """The plugin's folder from which the worker runs; none at the moment at which it becomes other code."""
         command = Path(f"/proc/{self.worker_pid()}/cmdline").read_bytes().split(b"\0")
-        return Path(next(part.decode() for part in command if part.endswith(b"main.py"))).parent.parent
+        return Path(next((part.decode() for part in command if part.endswith(b"main.py")), "")).parent.parent
 
     def titles(self) -> Counter[tuple[int, str]]:
         """How often each title of a scene arrived, and a deletion as an empty one."""
