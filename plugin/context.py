@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
-from stash_courier.plugin.text.words import problem_line
+from stash_courier.plugin.text.words import problem_line, sentence
 from stash_courier.queue import files
-from stash_courier.queue.store import QueueUnavailable
-from stash_courier.worker import destinations, process
+from stash_courier.queue.store import BeingReplaced, NotUpgraded, QueueUnavailable
+from stash_courier.worker import destinations, package, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stash_courier.queue.ledger import Sent
     from stash_courier.queue.scene_queue import SceneQueue
     from stash_courier.worker.stash.client import Stash
+    from stash_courier.worker.stash.state import PluginState
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Context:
         self.root = root  # the plugin's folder
         self.report = Report()
         self.store = Store(folder)
-        self._borrowed = False  # the settings were those of a copy by hand
+        self.state: PluginState | None = None  # as Stash last gave it
 
     @cached_property
     def stash(self) -> Stash:
@@ -68,6 +69,15 @@ class Context:
         if "stash" in self.__dict__:
             self.stash.close()
 
+    def plugin_state(self) -> PluginState:
+        """What Stash knows about this plugin.
+
+        Raises:
+            StashUnavailable: Stash can't be asked.
+        """
+        self.state = self.stash.plugin_state()
+        return self.state
+
     @contextmanager
     def setup(self) -> Iterator[Setup]:
         """Asks Stash for the current settings; the destinations can be used within the block.
@@ -76,8 +86,7 @@ class Context:
             StashUnavailable: Stash can't be asked.
         """
         asked_at = time.time()
-        state = self.stash.plugin_state()
-        self._borrowed = state.borrowed
+        state = self.plugin_state()
         settings, problems = parse(state.settings)
         stored = self.store.read()
         loaded = destinations.load(state.settings, stored, settings, asked_at=asked_at)
@@ -93,7 +102,7 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
-        self.stash.save_settings(left, borrowed=self._borrowed)
+        self.stash.save_settings(left, borrowed=self.state is not None and self.state.borrowed)
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:
@@ -148,6 +157,19 @@ class Context:
         folder = str(self.folder)
         return process.wake(folder) or process.start(folder, self.root)
 
+    def wait_for_queue(self, error: QueueUnavailable) -> str:
+        """What the worker does to the queue before it can be read, and wakes it for that; "" for another error."""
+        if isinstance(error, BeingReplaced):
+            return "The queue is being upgraded or repaired."
+        if not isinstance(error, NotUpgraded):
+            return ""
+        try:
+            if not self.wake_worker():
+                return f"The queue waits for its upgrade. {self.start_by_hand}"
+        except (process.NoWorkerHere, OSError) as wrong:
+            return f"The queue waits for its upgrade. {sentence(str(wrong))}"
+        return "The queue is being upgraded."
+
     def start_work(self) -> None:
         """Wakes or starts the worker, with a warning if neither is possible."""
         if not self.wake_worker():
@@ -166,6 +188,13 @@ class Context:
 
             self.report.say(f"A new random secret, to enter here and at the receiver: {fresh_secret()}")
         return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
+
+    def warn_of_copies(self) -> None:
+        """Reports that the plugin is installed more than once, as far as Stash has told."""
+        from stash_courier.plugin.text import banners
+
+        for one in banners.copies(package.copies(() if self.state is None else self.state.copies)):
+            self.report.warn(one.line(time.time()))
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
         """Scenes' titles from Stash, by id; none if Stash can't be asked."""

@@ -6,6 +6,7 @@ import importlib
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
+STASH_SECONDS = 2.0  # how long a button that needs nothing else of Stash waits for it
 LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 
 
@@ -120,8 +122,10 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
+        if pressed(args) and mode != "status":  # which tells it itself
+            _tell_of_copies(context)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
-        said = str(error) if isinstance(error, BadInputError) else _explained(error, context.folder)
+        said = str(error) if isinstance(error, BadInputError) else _explained(error, context)
         if not MODES[mode].is_view:
             raise BadInputError(one_line(said)) from error
         result = {"problem": one_line(said)}  # Stash would log an error at each call
@@ -133,13 +137,25 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     return {**result, "version": VERSION} if MODES[mode].is_view else {**result, "lines": context.report.lines}
 
 
-def _explained(error: Exception, folder: Path) -> str:
+def _tell_of_copies(context: Context) -> None:
+    """Any button says that the plugin is installed more than once: each change would be sent twice otherwise."""
+    from stash_courier.worker.stash import quick
+
+    if context.state is None:
+        with suppress(StashUnavailable):
+            context.state = quick.plugin_state(context.folder, STASH_SECONDS)
+    context.warn_of_copies()
+
+
+def _explained(error: Exception, context: Context) -> str:
     """What is wrong and what to do, for an error that stops a button."""
+    if isinstance(error, store.QueueUnavailable) and (said := context.wait_for_queue(error)):
+        return f"{said} Try again in a moment."
     if isinstance(error, sqlite3.Error):
-        return unreadable(f"A database in {folder}", error)
+        return unreadable(f"A database in {context.folder}", error)
     if isinstance(error, locks.LocksUnavailable):
         return str(error)
     if isinstance(error, OSError):
-        where, reason = error.filename or folder, error.strerror or error
+        where, reason = error.filename or context.folder, error.strerror or error
         return f"{where} can't be used ({reason}). Check its owner and the free disk space."
     return sentence(str(error), LONGEST)

@@ -59,19 +59,28 @@ def joined(older: Content, newer: Content) -> Content:
 
 
 def delivery_columns(
-    event: SceneEvent, pending: Pending | None, now: float, settle_seconds: float, generation: int
+    event: SceneEvent,
+    pending: Pending | None,
+    now: float,
+    *,
+    settle_seconds: float,
+    least_seconds: float,
+    generation: int,
 ) -> dict[str, object]:
     """The columns of the delivery that covers a new event and what waits already.
 
-    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others. The
-    ``generation`` is above 0 for a dead letter's event, which is older than anything that waits.
+    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others, and
+    ``least_seconds`` how long even a destroy does. The ``generation`` is above 0 for a dead letter's event, which
+    is older than anything that waits.
     """
     content = content_of(event)
     if pending is not None and pending.event is not None:
         waiting = Content(pending.event, pending.changed, pending.data)
         content = joined(content, waiting) if generation else joined(waiting, content)
-    # If the clock was set back, an older event may lie in the future. A destroy doesn't wait for others.
-    due = min(event.at, now) + (0.0 if content.event == "destroy" else settle_seconds)
+    # If the clock was set back, an older event may lie in the future.
+    due = min(event.at, now) + (
+        least_seconds if content.event == "destroy" else max(settle_seconds, least_seconds)
+    )
     if pending is not None:
         due = min(due, or_default(number, pending.due, due))
         generation = max(generation, or_default(whole, pending.generation, 0))

@@ -48,7 +48,7 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int, now: float) 
 
 
 def some(conn: sqlite3.Connection, destinations: Collection[str], now: float, limit: int) -> list[Live]:
-    """At most ``limit`` deliveries that are in flight or wait for a due time, the latest first.
+    """At most ``limit`` deliveries: those in flight, then those that wait, the latest first.
 
     The cost doesn't grow with the number of deliveries.
     """
@@ -57,10 +57,11 @@ def some(conn: sqlite3.Connection, destinations: Collection[str], now: float, li
         for priority in PRIORITIES:
             values = {"destination": name, "priority": priority, "now": now, "limit": limit}
             rows += conn.execute(sql.LIVE_LATER, values).fetchall()
+            rows += conn.execute(sql.LIVE_DUE, values).fetchall()
     found = [
         one for row in rows if (one := _live(row, now)) is not None and one.delivery.destination in destinations
     ]
-    return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
+    return sorted(found, key=lambda one: (one.state == "sending", one.at), reverse=True)[:limit]
 
 
 def edited_since(conn: sqlite3.Connection, destination: str, since: float, now: float) -> Live | None:

@@ -281,7 +281,11 @@ DELIVERED_FORGET = "DELETE FROM delivered WHERE destination = ?"
 _LIVE = f"SELECT {_COLUMNS}, status FROM"
 LIVE_FIND = f"{_LIVE} {DELIVERIES} WHERE destination = ? AND scene_id = ?"
 LIVE_IN_FLIGHT = f"{_LIVE} {DELIVERIES} WHERE status = 2 AND scene_id > 0 LIMIT ?"
-LIVE_LATER = f"{_LIVE} {_WAITING} = :priority AND due > :now AND scene_id > 0 ORDER BY due LIMIT :limit"
+_LIVE_WAITING = f"""
+{_LIVE} {DELIVERIES} INDEXED BY deliveries_due
+WHERE status < 2 AND destination = :destination AND priority = :priority AND scene_id > 0"""
+LIVE_LATER = f"{_LIVE_WAITING} AND due > :now ORDER BY due LIMIT :limit"
+LIVE_DUE = f"{_LIVE_WAITING} AND due <= :now ORDER BY due DESC LIMIT :limit"
 # Edits since a moment. None is due before it came.
 _EDITED = "destination = :destination AND priority = 0 AND timestamp >= :since"
 LIVE_EDITED = f"""

@@ -29,6 +29,14 @@ class QueueUnavailable(Exception):
     """The queue can't take an event now; it goes to the spool folder instead."""
 
 
+class NotUpgraded(QueueUnavailable):
+    """It has an earlier schema version, and the worker upgrades it when it starts."""
+
+
+class BeingReplaced(QueueUnavailable):
+    """It is being made, repaired, replaced or upgraded at this moment."""
+
+
 def encode(event: dict[str, object]) -> bytes:
     """An event as persist-queue's JSON serializer writes it: ASCII, surrogates escaped."""
     return lean_json.dumps(event).encode("ascii")
@@ -226,7 +234,7 @@ def _check(conn: sqlite3.Connection, path: str, version: int) -> None:
         raise sqlite3.DatabaseError(f"{path} is no database of Stash Courier")
     if found != version:
         close_untouched(conn, path)
-        raise QueueUnavailable(other_version(path, found, version))
+        raise (NotUpgraded if found < version else QueueUnavailable)(other_version(path, found, version))
 
 
 def other_version(path: str, found: int, known: int) -> str:
@@ -280,5 +288,5 @@ def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) ->
                 continue  # the gate was exclusive and must be shared, or the file was set aside in between
             refused = REPLACED
         if not patient or time.monotonic() > give_up:
-            raise QueueUnavailable(refused)
+            raise BeingReplaced(refused)
         time.sleep(0.002)

@@ -1,4 +1,8 @@
-"""worker.json: which worker runs, and when it was last known to be alive. For the status button."""
+"""worker.json: which worker runs, and when it was last known to be alive. For people.
+
+The worker also writes into the lock file which worker.json is its own: until its first beat that of the worker
+before it is there.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +49,40 @@ def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:
             "no heartbeat for a week: dead letters are deleted after a day of running, in case a clock is wrong"
         )
         purge_in = CAUTION_SECONDS
-    _write(folder, Heartbeat(os.getpid(), VERSION, started_at, now, purge_in))
+    this = Heartbeat(os.getpid(), VERSION, started_at, now, purge_in)
+    _write(folder, this)
+    _sign(folder / files.WORKER_LOCK, _signature(this))
     return purge_in
+
+
+def current(folder: Path) -> Heartbeat | None:
+    """The last heartbeat of the worker that holds the lock; None if it hasn't written a valid one.
+
+    If none holds it, that of the last one may be returned.
+    """
+    last = read(folder)
+    if os.name == "nt":
+        return last  # nobody else can read a locked file there
+    try:
+        signed = (folder / files.WORKER_LOCK).read_bytes()
+    except OSError:
+        return last
+    return last if last is not None and signed == _signature(last) else None
+
+
+def _signature(of: Heartbeat) -> bytes:
+    return f"{of.pid} {of.started_at!r}".encode("ascii")
+
+
+def _sign(lock: Path, signature: bytes) -> None:
+    """Writes into the lock file, which process.py empties for each new holder."""
+    try:
+        if os.name != "nt" and lock.read_bytes() != signature:
+            with lock.open("r+b") as file:  # a file that is missing isn't made: then the lock is lost
+                file.truncate()
+                file.write(signature)
+    except OSError as error:
+        log.warning("%s can't be written: %s", lock.name, error.strerror)
 
 
 def _write(folder: Path, now: Heartbeat) -> None:

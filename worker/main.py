@@ -33,9 +33,9 @@ STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothi
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
 End = Literal[
-    "stopped", "Stash is gone", "new code", "another copy is the package", "removed", "the lock file was removed"
+    "stopped", "Stash is gone", "new code", "another copy delivers", "removed", "the lock file was removed"
 ]
-OTHER_CODE: tuple[End, ...] = ("new code", "another copy is the package")  # the process goes on with other code
+OTHER_CODE: tuple[End, ...] = ("new code", "another copy delivers")  # the process goes on with other code
 
 log = logging.getLogger("stash_courier")
 
@@ -142,9 +142,10 @@ class Worker:
         if self._due("code", CODE_SECONDS):
             if (changed := self._code.look()) is not None:
                 return changed
-            if (other := package.managed_elsewhere(runtime.dispatcher.copies)) is not None:
+            enabled = runtime.dispatcher.poller.enabled is not False
+            if (other := package.delivering(runtime.dispatcher.copies, enabled=enabled)) is not None:
                 self._root = other
-                return "another copy is the package"
+                return "another copy delivers"
         if self._age() > LONGEST_LIFE_SECONDS and not runtime.dispatcher.busy():
             return "new code"
         gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS

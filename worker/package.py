@@ -6,6 +6,7 @@ update replaces the files, importing this module fails.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -53,19 +54,54 @@ def managed(root: Path) -> bool:
     return (root / "manifest").is_file()
 
 
-def managed_elsewhere(ids: Collection[str]) -> Path | None:
-    """The folder of another copy that Stash's package manager installed.
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """How this plugin is installed more than once."""
+
+    others: tuple[str, ...] = ()  # ids of other copies that Stash has loaded and not disabled
+    delivers: str = ""  # the id of the copy that Stash's package manager installed; "" if there is none
+    remove: tuple[Path, ...] = ()  # the folders of the others, as far as they are found
+    manifests: tuple[Path, ...] = ()  # of other plugins, in this plugin's folder
+
+
+def copies(ids: Collection[str]) -> Copies:
+    """What is wrong with how this plugin is installed.
 
     Args:
-        ids: the plugins that Stash has loaded under this plugin's name.
+        ids: other enabled plugins that Stash has loaded under this plugin's name.
     """
-    if not ids or managed(ROOT):
+    manifests = other_manifests(ROOT, ID) if INSTALLED else []
+    others = sorted(one for one in ids if f"{one}.yml" not in manifests)
+    found = {ID: ROOT, **{one: folder for one in others if (folder := _folder(one)) is not None}}
+    delivers = next((one for one, folder in found.items() if managed(folder)), "") if others else ""
+    remove = [folder for one, folder in found.items() if delivers and one != delivers]
+    return Copies(tuple(others), delivers, tuple(remove), tuple(ROOT / name for name in manifests))
+
+
+def delivering(ids: Collection[str], *, enabled: bool) -> Path | None:
+    """The folder of the copy that delivers in place of this one; None if this one does.
+
+    Args:
+        ids: as in ``copies``.
+        enabled: whether this one is enabled in Stash.
+    """
+    if not ids or (enabled and managed(ROOT)):
         return None
-    # A source may have a folder of its own below Stash's plugins folder.
-    patterns = (f"*/{LIST}", f"*/*/{LIST}")
-    lists = (found for folder in ROOT.parents[:2] for pattern in patterns for found in folder.glob(pattern))
-    folders = (found.parent for found in lists if managed(found.parent))
-    return next((one for one in folders if (other := read(one)) is not None and other.id in ids), None)
+    found = [folder for one in sorted(ids) if (folder := _folder(one)) is not None]
+    found.sort(key=managed, reverse=True)
+    other = next(iter(found), None)
+    if other is None or (enabled and not managed(other)) or (read(other) is not None and incomplete(other)):
+        return None  # during an update too
+    return other
+
+
+def _folder(plugin: str) -> Path | None:
+    """The folder of another plugin, by its manifest; None if it isn't found."""
+    name = glob.escape(f"{plugin}.yml")
+    # A source may have a folder of its own below Stash's plugins folder. In Stash's folder there is too much else.
+    roots = [folder for folder in ROOT.parents[:2] if not (folder / "config.yml").exists()]
+    found = (path.parent for root in roots for some in ("*", "*/*") for path in root.glob(f"{some}/{name}"))
+    return next((folder for folder in found if folder != ROOT), None)
 
 
 def _size(path: str) -> int | None:

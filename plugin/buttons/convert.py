@@ -11,20 +11,22 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import joined
 from stash_courier.queue import files
+from stash_courier.worker import package
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.store import Conflict
 
 
 def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     """Makes a connection of each set of quick start settings, with the filters of earlier versions."""
-    raw = context.stash.plugin_state().settings
+    state = context.plugin_state()
+    raw = state.settings
     stored = context.store.read()
     implicit = quick_start.read(raw, stored)
     if problems := implicit.bad_urls:
         raise BadInputError(f"{problems[0].message} Nothing was converted.")
     wanted, left = quick_start.converted(raw, stored)
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
-    if left == raw:
+    if left == raw and not state.borrowed:
         why = (
             "Enter the address of a receiver first; the filters are for it."
             if implicit.former
@@ -36,7 +38,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
         context.store.change(stored.revision, lambda _: wanted)
     except Conflict as error:
         raise BadInputError("The connections were changed at the same time. Press this button again.") from error
-    emptied = sorted(raw.keys() - left.keys())
+    emptied, moved = sorted(raw.keys() - left.keys()), bool(left) and state.borrowed
     context.empty_settings(left)
     context.start_work()
     if unclaimed := quick_start.unclaimed(implicit, stored):
@@ -44,8 +46,10 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     context.report.say(
         joined(
             f"Connections made: {len(made)}{': ' if made else ''}{', '.join(made)}.",
-            f"Settings emptied on Stash's page: {', '.join(emptied)}.",
-            f"The values are in {files.CONNECTIONS} in the data folder now. Reload Stash's pages.",
+            f"Settings emptied on Stash's page: {', '.join(emptied)}." if emptied else "",
+            f"Settings moved from {package.CHECKOUT} to this plugin: {', '.join(sorted(left))}." if moved else "",
+            f"The values are in {files.CONNECTIONS} in the data folder now." if made else "",
+            "Reload Stash's pages.",
         )
     )
     return {"connections": made, "emptied": emptied}

@@ -31,6 +31,9 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     """Reports the state of everything. The order of the answer is the order of the lines."""
     report = context.report
     loaded, problems, stash_error = _settings(context)
+    context.warn_of_copies()
+    if context.state is not None and context.state.borrowed:
+        report.say(banners.borrowed())
     snapshot, queue_error = _snapshot(context, time.time())
     if loaded is None and snapshot is not None:
         problems = snapshot.problems
@@ -90,19 +93,21 @@ def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
         with context.queue() as queue:
             return read(queue.connection, context.folder, now), ""
     except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
-        return None, _unreadable(files.QUEUE_DB, error)
+        return None, _unreadable(context, files.QUEUE_DB, error)
 
 
-def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
+def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
     if isinstance(error, sqlite3.Error):
         return unreadable(name, error)
+    if said := context.wait_for_queue(error):
+        return said
     return f"{name} can't be read. {sentence(str(error))}"
 
 
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
     """The worker; ``waits`` is whether something waits for it, or None if the queue can't be read."""
     running = process.running(str(context.folder))
-    last = heartbeat.read(context.folder)
+    last = heartbeat.current(context.folder)
     if running:
         _say_running(context, last)
     else:
@@ -166,7 +171,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        report.warn(_unreadable(files.DLQ_DB, error))
+        report.warn(_unreadable(context, files.DLQ_DB, error))
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]

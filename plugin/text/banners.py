@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,11 @@ from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text.actions import RESUME, Action
 from stash_courier.plugin.text.words import flat, joined, sentence, since, to_correct
 from stash_courier.queue import files
+from stash_courier.worker import package
 from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.package import Copies
+
+PLUGINS = "Settings → Plugins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,38 @@ def blocked(snapshot: Snapshot) -> Banner | None:
         press = 'Press "Resume deliveries".'
         return Banner("Deliveries: paused.", since=snapshot.paused_since, press=press, action=RESUME)
     if snapshot.disabled:
-        what = "Enable it in Stash's Settings → Plugins."
+        what = f"Enable it in Stash's {PLUGINS}."
         return Banner("Stash Courier is disabled, so nothing is delivered.", what, status="fail")
     if snapshot.stash_away is not None:
         began, reason = float(snapshot.stash_away["since"]), flat(str(snapshot.stash_away["reason"]))
         return Banner("Stash: not reached by the worker.", sentence(reason), began, status="fail")
     return None
+
+
+def copies(found: Copies) -> Iterator[Banner]:
+    """That the plugin is installed more than once, and what to do."""
+    then = f'Then press "Reload plugins" in Stash\'s {PLUGINS}.'
+    if found.others:
+        where = f" ({', '.join(map(str, found.remove))})" if found.remove else ""
+        if found.delivers:
+            who = f"Only the package {found.delivers} delivers. Remove the folder of the copy{where}."
+        else:
+            who = "Only one of them delivers. Remove the folders of all but one."
+        ids = " and ".join(sorted({package.ID, *found.others}))
+        yield Banner(f"Stash Courier is installed more than once: {ids}.", f"{who} {then}")
+    if found.manifests:
+        names = ", ".join(path.name for path in found.manifests)
+        where = ", ".join(map(str, found.manifests))
+        what = f"Stash loads each as another plugin, so changes arrive twice. Delete {where}. {then}"
+        yield Banner(f"The plugin's folder has manifests of an earlier version: {names}.", what)
+
+
+def borrowed() -> str:
+    """That the settings of a copy by hand apply, and how to take them over."""
+    return (
+        f"Settings: those of {package.CHECKOUT} are used, because this plugin has none of its own. Press "
+        '"Convert settings" to take them over.'
+    )
 
 
 def undecided(snapshot: Snapshot, loaded: Loaded | None) -> Banner | None:

@@ -5,6 +5,7 @@
   const VERSION = "0.0.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
   const BADGE_EVERY = 60 * 1000; // milliseconds
+  const PASSES_AFTER = 3 * 1000; // milliseconds, until what passes by itself is looked at again
   const LOGGED_EVERY = 600 * 1000; // milliseconds, between calls that fail with a line in Stash's log
   const LATE = [50, 500, 2000]; // milliseconds after the start
   const MARK = "__stashCourier";
@@ -64,7 +65,7 @@
 
   // The badge. Stash shows its bar twice, wide and narrow, so the state is here.
 
-  /** @typedef {{count: number, text: string, down: string[], version?: string}} Badge */
+  /** @typedef {{count: number, text: string, down: string[], passes?: boolean, version?: string}} Badge */
   /** @type {Badge} */
   let badge = { count: 0, text: "", down: [] };
   /** @type {Set<(badge: Badge) => void>} */
@@ -100,6 +101,7 @@
     }
     asking = false;
     showBadge(badge);
+    if (badge.passes) setTimeout(refreshBadge, PASSES_AFTER);
     if (again) {
       again = false;
       refreshBadge();

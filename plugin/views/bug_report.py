@@ -133,7 +133,7 @@ def _know_values(names: Pseudonyms, key: str, value: object) -> None:
 
 
 def _versions(context: Context, now: float) -> Iterator[str]:
-    last = heartbeat.read(context.folder)
+    last = heartbeat.current(context.folder)
     running = process.running(str(context.folder))
     worker = "not running"
     if running and last is not None:

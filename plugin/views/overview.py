@@ -14,7 +14,7 @@ from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import joined, problem_line
 from stash_courier.plugin.views import cards, seen
-from stash_courier.worker import VERSION, heartbeat, process
+from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
 
 LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a banner
@@ -33,6 +33,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     worker, worker_banner = _worker(context, now, waits=waits)
     concerns = [
         known.banner,
+        *banners.copies(package.copies(known.copies)),
         queue_banner,
         letters_banner,
         *_of_settings(known),
@@ -48,7 +49,8 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         "at": now,
         "revision": known.stored.revision,
         "worker": worker,
-        "banners": [one.facts() for one in concerns if one is not None],
+        # Both databases may wait for the same.
+        "banners": [one.facts() for one in dict.fromkeys(concerns) if one is not None],
         "paused_since": moment.paused_since,
         "inbox": moment.inbox,
         "dead_letters": sum(letters.values()),
@@ -64,13 +66,15 @@ def badge(context: Context, _: Arguments) -> dict[str, object]:
     total = sum(letters.values())
     found = [] if snapshot is None else standings(snapshot, known.loaded)
     down = [one.name for one in found if _is_down(one, known.loaded.connections.get(one.destination))]
-    wrong = [one for one in (queue_banner, letters_banner) if one is not None]
+    unread = [one for one in dict.fromkeys((queue_banner, letters_banner)) if one is not None]
+    wrong = [one for one in unread if one.status == "fail"]
     text = joined(
         f"Dead letters: {total:,}." if total else "",
         f"Held up: {', '.join(down)}." if down else "",
-        *(one.text for one in wrong),
+        *(one.text for one in unread),
     )
-    return {"count": total + len(down) + len(wrong), "dead_letters": total, "down": down, "text": text}
+    count, passes = total + len(down) + len(wrong), len(unread) > len(wrong)
+    return {"count": count, "dead_letters": total, "down": down, "text": text, "passes": passes}
 
 
 def _is_down(one: Standing, connection: Connection | None) -> bool:
@@ -82,7 +86,7 @@ def _is_down(one: Standing, connection: Connection | None) -> bool:
 
 def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, object], Banner | None]:
     """The worker, and a banner if it should run and doesn't, or hangs. ``waits``: something waits for it."""
-    running, last = process.running(str(context.folder)), heartbeat.read(context.folder)
+    running, last = process.running(str(context.folder)), heartbeat.current(context.folder)
     late = running and last is not None and now - last.heartbeat_at > LATE_SECONDS
     text, banner = "Worker: running.", None
     if not running:

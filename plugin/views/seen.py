@@ -34,6 +34,7 @@ class Known:
     loaded: Loaded  # without destinations
     problems: tuple[Problem, ...]
     banner: Banner | None  # why Stash can't be asked
+    copies: tuple[str, ...] = ()  # ids of other enabled plugins that are this one
 
 
 def connections(context: Context, *, ask: bool = True) -> Known:
@@ -41,9 +42,12 @@ def connections(context: Context, *, ask: bool = True) -> Known:
 
     ``ask``: whether Stash is asked at all.
     """
-    asked_at, raw, banner, wrong = time.time(), {}, None, ""
+    asked_at, banner, wrong = time.time(), None, ""
+    raw: Mapping[str, object] = {}
+    copies: tuple[str, ...] = ()
     try:
-        raw = dict(_settings(context)) if ask else {}
+        if ask:
+            raw, copies = _asked(context)
     except StashUnavailable as error:
         wrong = str(error)
     settings, problems = parse(raw)
@@ -53,14 +57,16 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         said = "Connections and settings are shown as the worker last knew them."
         banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
     if wrong or not ask:
-        loaded = replace(loaded, unsure=True)
-    return Known(stored, loaded, (*problems, *loaded.problems), banner)
+        loaded = replace(loaded, unsure=True, asked=False)
+    return Known(stored, loaded, (*problems, *loaded.problems), banner, copies)
 
 
-def _settings(context: Context) -> Mapping[str, object]:
+def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    """The plugin's map and the ids of its copies, from Stash."""
     from stash_courier.worker.stash import quick
 
-    return quick.plugin_state(context.folder, STASH_SECONDS).settings
+    state = quick.plugin_state(context.folder, STASH_SECONDS)
+    return state.settings, state.copies
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
@@ -78,7 +84,7 @@ def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
             conn.close()
             os.close(gate)
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return None, _unreadable(files.QUEUE_DB, error)
+        return None, _unreadable(context, files.QUEUE_DB, error)
 
 
 def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
@@ -94,10 +100,12 @@ def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
                 found[name] = found.get(name, 0) + count
             return found, None
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return {}, _unreadable(files.DLQ_DB, error)
+        return {}, _unreadable(context, files.DLQ_DB, error)
 
 
-def _unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
     if isinstance(error, sqlite3.Error):
         return Banner(unreadable(name, error), action=RESTART, status="fail")
+    if said := context.wait_for_queue(error):
+        return Banner(said)
     return Banner(f"{name} can't be read. {sentence(str(error))}", status="fail")

@@ -322,8 +322,8 @@ def _upgraded(testbed: Testbed, old: Old, report: Report, hooked: range) -> None
             for scene in old.scenes(kind):
                 testbed.promise(scene, testbed.edit(scene))
     testbed.hook(hooked[0], STASH_COURIER_WORKER="off").must_promise()
-    said = str(press(testbed, "status").get("queue"))
-    report.expect("of an earlier plugin: the worker upgrades it" in said, f"status says of the old file: {said}")
+    said = str(press(testbed, "status", worker="off").get("queue"))
+    report.expect("The queue waits for its upgrade." in said, f"status says of the old file: {said}")
     private = hooked[-1]
     testbed.courier.stash.change_without_hook(private, tags=["Private"])
     testbed.hooks(hooked[1:], at_once=6)  # one of them starts the worker
@@ -375,13 +375,13 @@ def _converted(testbed: Testbed, old: Old, report: Report) -> None:
     report.expect(left == CONVERTED, f"Stash's page has {sorted(left)}")
 
 
-def press(testbed: Testbed, mode: str) -> dict[str, Any]:
-    """Presses a button; its output, or its error."""
+def press(testbed: Testbed, mode: str, worker: str = "on") -> dict[str, Any]:
+    """Presses a button; its output, or its error. ``worker``: whether it may start one."""
     started = durable.start_hook(
         testbed.data,
         json.dumps(testbed.request(None, mode=mode)).encode(),
         testbed._command,
-        STASH_COURIER_WORKER="on",
+        STASH_COURIER_WORKER=worker,
     )
     answer = json.loads(started.communicate(timeout=60)[0])
     return dict(answer.get("output") or answer)

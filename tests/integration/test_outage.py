@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import sqlite3
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, scene_queue
+from stash_courier.queue import control, files, scene_queue
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
+from tests.standin.stash.sessions import Session
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
 
@@ -78,6 +80,28 @@ def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandI
         stash.start()
         assert courier.run(courier.queue.empty) <= 60.0
         assert len(receiver.received) == 101
+
+
+def test_a_new_session_is_used_at_once(tmp_path: Path) -> None:
+    """After a session has ended, a call of the page brings the next one: the worker doesn't wait for its turn."""
+    with StandInStash(1, config_dir=tmp_path, credentials=("owner", "secret")) as stash:
+        stash.install_plugin(ROOT)
+        with FastForward(tmp_path / "data", stash) as courier:
+            courier.run(seconds=600.0)
+            away = control.get(courier.queue.connection, control.STASH)
+            assert "401" in away["reason"]
+            file = courier.folder / files.STASH
+            known = json.loads(file.read_text())
+            file.write_text(json.dumps({**known, "cookie": stash.sessions.make(Session("owner"))}))
+            seconds = 0
+            while control.get(courier.queue.connection, control.STASH) is not None:
+                assert seconds < 5
+                courier.jump(1.0)  # the worker looks at least this often
+                seconds += 1
+                courier.step()
+                while courier.dispatcher.poller.awaiting:
+                    courier.wakeup.wait(0.01)
+                    courier.step()
 
 
 def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Path, stash: StandInStash) -> None:

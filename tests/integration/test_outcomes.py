@@ -320,6 +320,30 @@ def test_what_settles_and_what_waits(courier: FastForward) -> None:
     assert (row["outcome"], row["text"]) == ("waiting", "Not sent yet. This connection is paused.")
 
 
+def test_what_is_due_and_waits_is_listed(courier: FastForward, there: Answering) -> None:
+    """What waits for a held or paused connection comes first although nothing is searched, at most 20 of it."""
+
+    def put(scene_ids: range) -> None:
+        for scene_id in scene_ids:
+            at = courier.wall - 60.0 + scene_id
+            courier.queue.put({"scene": scene_id, "event": "update", "changed": [], "at": at})
+        courier.run(courier.queue.inbox_empty)
+
+    there.answer = fails(Failure.UNREACHABLE, "It refuses connections.")
+    put(range(1, 5))
+    courier.run(lambda: failed(courier))
+    courier.queue.make_due(courier.wall)
+    rows = ask(courier)["rows"]
+    assert {row["scene_id"] for row in rows} == {1, 2, 3, 4}
+    assert all(row["live"] and "It refuses connections." in row["text"] for row in rows)
+    connections.store(courier.folder, Entry(NAME, "My hook", "webhook", "paused", values={"url": URL}))
+    courier.step()
+    put(range(5, 30))
+    tried, *others = [row["scene_id"] for row in ask(courier)["rows"]]
+    assert tried < 5
+    assert others == [*range(29, 10, -1)]
+
+
 def test_a_delivery_that_is_being_sent(courier: FastForward, there: Answering) -> None:
     """While the request runs, the page says so."""
     started, end = threading.Event(), threading.Event()

@@ -92,6 +92,15 @@ def test_a_phone_shows_badge_and_page(browser: Browser, courier: Courier) -> Non
         assert tab.page.evaluate("document.documentElement.scrollWidth") == 375
 
 
+def test_what_passes_by_itself_is_looked_at_again_soon(courier: Courier, tab: Visit) -> None:
+    """A badge that tells of an upgrade goes within seconds, not after the minute until the next look."""
+    courier.stash.faults.operations["badge"] = answered(**WELL | {"text": "It is upgraded.", "passes": True})
+    tab.open("/scenes/1")
+    expect(link(tab)).to_have_text("!")
+    courier.stash.faults.operations["badge"] = answered(**WELL)
+    expect(link(tab)).to_have_text("", timeout=8_000)
+
+
 def test_a_part_that_throws_takes_only_itself_away(courier: Courier, tab: Visit) -> None:
     """An answer that breaks the link, then the page, leaves Stash's own page and says what to do."""
     broken = {"no": "text"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,19 @@ def test_the_badge_counts_dead_letters_and_what_is_down(tmp_path: Path) -> None:
     found = press(tmp_path, "badge")
     assert (found["count"], found["dead_letters"], found["down"]) == (2, 1, ["Living room"])
     assert found["text"] == "Dead letters: 1. Held up: Living room."
+
+
+def test_a_connection_of_stashs_page_that_is_down(tmp_path: Path) -> None:
+    """It is shown as the worker last knew it, since the badge doesn't ask Stash; not after it was removed."""
+    name = "webhook:nas:5678"
+    state = {"state": "ill", "failure": "unreachable", "reason": "no", "since": time.time() - 1800}
+    for removed_at, counted in ((0.0, 1), (time.time(), 0)):
+        with closing(SceneQueue(tmp_path)) as queue:
+            control.put_state(queue.connection, name, {**state, "removed_at": removed_at})
+        badge = press(tmp_path, "badge")
+        assert (badge["count"], badge["down"]) == (counted, [name][:counted])
+        cards = press(tmp_path, "overview")["connections"]  # this Stash can't be asked
+        assert [card["health"] for card in cards] == ["waiting"][:counted]
 
 
 @pytest.mark.parametrize(("state", "counted"), [("ill", 0), ("gone", 1)])

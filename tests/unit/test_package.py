@@ -70,22 +70,46 @@ def test_new_code_counts_when_all_of_it_is_there(tmp_path: Path) -> None:
 
 def test_the_package_delivers_and_no_copy(plugins: Path) -> None:
     """Of two copies the one that Stash's package manager installed delivers, also below a source's folder."""
-    assert package.managed_elsewhere([ID]) is None
+    assert package.delivering([ID], enabled=True) is None
     found = install(plugins / "a source" / ID, ID, managed=True)
-    assert package.managed_elsewhere([ID]) == found
-    assert package.managed_elsewhere([]) is None  # Stash hasn't loaded it
-    assert package.managed_elsewhere(["other"]) is None
+    assert package.delivering([ID], enabled=True) == found
+    assert package.delivering([], enabled=True) is None  # Stash hasn't loaded it
+    assert package.delivering(["other"], enabled=True) is None
+    assert package.copies([ID]) == package.Copies((ID,), ID, (package.ROOT,))
+
+
+def test_a_package_that_is_being_updated_takes_over_later(plugins: Path) -> None:
+    """The worker goes on with its own code until all files are there."""
+    found = install(plugins / ID, ID, managed=True)
+    (found / "worker" / "main.py").unlink()
+    assert package.delivering([ID], enabled=True) is None
 
 
 def test_a_package_takes_over_from_nobody(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package itself stays, whatever else there is."""
+    """The package itself stays while it is enabled; when it is disabled, the copy delivers."""
+    copy = package.ROOT
     monkeypatch.setattr(package, "ROOT", install(plugins / ID, ID, managed=True))
-    assert package.managed_elsewhere([package.CHECKOUT]) is None
+    monkeypatch.setattr(package, "ID", ID)
+    assert package.delivering([package.CHECKOUT], enabled=True) is None
+    assert package.delivering([package.CHECKOUT], enabled=False) == copy
+    assert package.copies([package.CHECKOUT]) == package.Copies((package.CHECKOUT,), ID, (copy,))
 
 
-def test_a_manifest_that_an_earlier_version_left_is_named(tmp_path: Path) -> None:
+def test_of_two_copies_by_hand_none_is_to_be_removed_first(plugins: Path) -> None:
+    """Nothing says which one the owner wants."""
+    install(plugins / "other", "other")
+    assert package.delivering(["other"], enabled=True) is None
+    assert package.copies(["other"]) == package.Copies(("other",))
+
+
+def test_a_manifest_that_an_earlier_version_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stash loads each manifest in the folder as another plugin."""
     folder = install(tmp_path / "plugin", ID)
     assert package.other_manifests(folder, ID) == []
     (folder / "stash_plugin.yml").touch()
     assert package.other_manifests(folder, ID) == ["stash_plugin.yml"]
+    monkeypatch.setattr(package, "ROOT", folder)
+    monkeypatch.setattr(package, "ID", ID)
+    monkeypatch.setattr(package, "INSTALLED", True)
+    # Stash has loaded it, but there is no other copy whose folder could be removed.
+    assert package.copies(["stash_plugin"]) == package.Copies(manifests=(folder / "stash_plugin.yml",))

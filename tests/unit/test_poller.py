@@ -181,6 +181,14 @@ def test_an_event_shows_that_stash_is_back(asking: Asking) -> None:
     assert asking.wait() == RETRY_SECONDS[-1]  # that event has been used up
 
 
+def test_a_call_of_the_page_shows_that_stash_is_back(asking: Asking) -> None:
+    """It brings a fresh session, so the next attempt comes at once, but not more often than every second."""
+    for _ in range(5):
+        asking.fail()
+    assert asking.wait() == RETRY_SECONDS[-1]
+    assert asking.wait(replace(IDLE, new_address=True)) == RETRY_SECONDS[0]
+
+
 def test_known_settings_survive_an_outage_but_are_not_current(asking: Asking) -> None:
     """While Stash is away nothing is deleted or delivered by settings that may have changed."""
     asking.fail()

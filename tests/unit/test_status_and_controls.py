@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from stash_courier.queue import control, files, ledger, schema, spool
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from tests.support.press import HOOK, bury, press, refusal
 
 MUST = '"Sweep, minutes between two" must be a number.'
@@ -101,6 +102,34 @@ def test_a_damaged_worker_json_counts_as_missing(tmp_path: Path, note: str) -> N
         "started_at": None,
         "heartbeat_at": None,
     }
+
+
+def test_the_heartbeat_of_the_worker_before_says_nothing(tmp_path: Path) -> None:
+    """A worker that has just started isn't late, even if it got the same pid. One that hangs is."""
+    status = tmp_path / files.WORKER_STATUS
+
+    def age() -> None:
+        status.write_text(json.dumps({**json.loads(status.read_text()), "heartbeat_at": time.time() - 3600.0}))
+
+    def seen() -> tuple[bool, bool]:
+        """Whether a worker runs, and whether page and status both call it late."""
+        found, said = press(tmp_path, "overview"), press(tmp_path, "status")["lines"]
+        late = [any("heartbeat is late" in text for text in texts) for texts in (said, map(str, found["banners"]))]
+        assert late[0] == late[1]
+        return found["worker"]["running"], late[0]
+
+    heartbeat.beat(tmp_path, time.time() - 7200.0)
+    age()
+    lock = process.hold(str(tmp_path))
+    assert lock is not None
+    try:
+        assert seen() == (True, False)
+        heartbeat.beat(tmp_path, time.time())
+        assert seen() == (True, False)
+        age()
+        assert seen() == (True, True)
+    finally:
+        os.close(lock)
 
 
 def test_status_counts_what_was_left_alone(tmp_path: Path) -> None:

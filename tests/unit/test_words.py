@@ -14,8 +14,13 @@ from stash_courier.plugin.report import Report
 from stash_courier.plugin.text import words
 from stash_courier.queue import failures
 from stash_courier.queue.failures import Failure
+from stash_courier.worker import destinations, fields
+from stash_courier.worker.connections.model import Shared
+from stash_courier.worker.settings import MANIFEST
 from tests import ROOT
 
+BUTTONS_OF_STASH = {"Reload plugins"}  # Settings → Plugins
+SETTINGS_OF_STASH = {"Python Executable Path"}  # Settings → System
 HOUR, DAY = 3600.0, 86_400.0
 NOON = time.mktime((2026, 5, 4, 12, 0, 0, 0, 0, -1))
 
@@ -65,13 +70,22 @@ def test_the_answer_holds_exactly_what_the_log_got(text: str, capfd: pytest.Capt
     assert all(line == line.strip() for line in said.lines)
 
 
+def labels() -> set[str]:
+    """The labels of all fields of connections, and of the settings on Stash's page."""
+    groups = (Shared, *(kind.Options for kind in destinations.kinds().values()))
+    return {field.label for group in groups for field in fields.of(group)} | {field.label for field in MANIFEST}
+
+
 def test_sentences_name_buttons_that_exist() -> None:
-    """Every button that a text names in quotes exists under this name."""
+    """What a text tells to press is a button. All else in quotes is a button, a field, or a setting of Stash."""
     manifest = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
-    names = {task["name"] for task in manifest["tasks"]}
+    buttons = {task["name"] for task in manifest["tasks"]}
+    everything = " ".join(text for found in texts().values() for text in found)
+    pressed = set(re.findall(r'\b[Pp]ress(?:ed)? "([^"]*)"', everything))
     quoted = {name for found in texts().values() for text in found for name in re.findall(r'"([A-Z][^"]*)"', text)}
-    assert len(quoted) > 5
-    assert quoted - {"Film", "Address"} <= names
+    assert len(pressed) > 5
+    assert pressed <= buttons | BUTTONS_OF_STASH
+    assert quoted - {"Film"} <= buttons | labels() | BUTTONS_OF_STASH | SETTINGS_OF_STASH
 
 
 def test_every_failure_has_words() -> None:

@@ -117,7 +117,7 @@ class Dispatcher:
             self._collect_reports()
             self._record()
             self._reconcile()
-            self._follow_connections()
+            self._take_over(self.registry.follow_store())
             if beginning:
                 self._expedite()
                 self._route()
@@ -201,9 +201,6 @@ class Dispatcher:
         self.copies = state.copies
         self._take_over(self.registry.configure(state.settings, self._asked_at))
         self.poller.answered(enabled=state.enabled)
-
-    def _follow_connections(self) -> None:
-        self._take_over(self.registry.follow_store())
 
     def _take_over(self, retired: Iterable[Pool]) -> None:
         """Puts back what the pools of former settings had claimed, and tells the sweep who is there now."""
@@ -326,10 +323,8 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            settle = COPY_SECONDS if self.copies else 0.0
-            targets = {name: max(seconds, settle) for name, seconds in self.registry.targets.items()}
-            ending = self.registry.ending
-            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **targets}, ending)
+            ending, least = self.registry.ending, COPY_SECONDS if self.copies else 0.0
+            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **self.registry.targets}, ending, least)
 
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():
@@ -365,6 +360,7 @@ class Dispatcher:
             troubled=self.registry.unusable or any(pool.health.state != "well" for pool in pools),
             sweep_in=self._sweep.due_in(self.registry.settings),
             renewal_in=self._stash.keep_alive_in(),
+            new_address=not self.poller.available and self._stash.has_new_address(),
         )
         return self.poller.pending(facts)
 

@@ -173,13 +173,14 @@ class Loaded:
     unusable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # id → labels of what to correct
     problems: tuple[Problem, ...] = ()
     unsure: bool = False  # there may be more connections than these: some settings can't be read
+    asked: bool = True  # False: what Stash's page has is not known
     retired: frozenset[str] = frozenset()  # ids of deleted connections
     told: Mapping[str, float] = field(default_factory=dict)  # ids of those that are told of trouble; see _told
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is set up at all."""
-        return not self.entries and not self.problems
+        """Whether it is known that nothing is set up at all."""
+        return self.asked and not self.entries and not self.problems
 
     @property
     def to_correct(self) -> list[str]:
@@ -262,7 +263,8 @@ def read(raw: Mapping[str, object], stored: Stored, settings: Settings, *, asked
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
     unsure = lost or stored.unknown or bool(implicit.bad_urls)
-    return Loaded({}, connections, entries, unusable, tuple(problems), unsure, stored.retired, _told(entries))
+    known = Loaded({}, connections, entries, unusable, tuple(problems), unsure)
+    return replace(known, retired=stored.retired, told=_told(entries))
 
 
 def _told(entries: Mapping[str, Entry]) -> dict[str, float]:

@@ -72,6 +72,7 @@ class Stash:
         self._cover_wires = CoverWires(timeout)
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
+        self._written_at = 0  # of stash.json at the last request: mtime in nanoseconds
 
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
@@ -211,6 +212,10 @@ class Stash:
         waited = self._clock() - self._asked_at
         return max(0.0, wire.max_age / 3 - waited) if waited >= 0 else 0.0
 
+    def has_new_address(self) -> bool:
+        """Whether stash.json was written since the last request, so that there may be a fresh session."""
+        return self._written() != self._written_at
+
     def close(self) -> None:
         """Closes the connections. A request in progress ends at once; a later one connects again."""
         wire, self._wire = self._wire, None  # without the lock, which that request holds
@@ -311,6 +316,7 @@ class Stash:
                 raise wire.wrong_shape(str(error)) from None
 
         with self._lock:
+            self._written_at = self._written()
             address, wire = self._read_address(), self._wire
             if wire is None or wire.base_url != address.url:
                 if wire is not None:
@@ -318,6 +324,12 @@ class Stash:
                 self._wire = wire = Wire(address, self._timeout)
             self._asked_at = self._clock()
             return _with_login(wire, address, ask)
+
+    def _written(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def _read_address(self) -> StashAddress:
         """The address and cookie that stash.json names now; the last ones while it can't be read."""

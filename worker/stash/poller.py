@@ -35,6 +35,7 @@ class Facts:
     troubled: bool  # the owner may be correcting a setting
     sweep_in: float  # seconds until the sweep has a question
     renewal_in: float | None  # seconds until a question must renew the session; None: there is no session
+    new_address: bool = False  # stash.json was written since the last question
 
 
 class Poller:
@@ -80,8 +81,8 @@ class Poller:
             return []
         now = self._monotonic()
         pause = self._retry_at - now  # before which nothing is asked
-        if facts.newest_seq > self._asked_seq:
-            # An event since then shows that Stash is running, and its hook brought a fresh session.
+        if facts.newest_seq > self._asked_seq or facts.new_address:
+            # An event or a call of the page shows that Stash is running, and brought a fresh session.
             pause = self._failed_at + RETRY_SECONDS[0] - now
         waits: list[tuple[Topic, float]] = [("state", self._state_wait(facts, now))]
         if self.ready and facts.newest_seq <= self.known_seq:
