@@ -19,7 +19,7 @@ export const AfterSave = ({ card, at, offer, close }) => {
       "div",
       { className: "card-body" },
       h("h3", { id: "courier-after", tabIndex: -1, ref: heading }, `${card.name} is saved`),
-      at ? h(FirstDelivery, { connection: card.id, since: Number(at), on: card.state === "on" }) : null,
+      at ? h(FirstDelivery, { connection: card.id, name: card.name, since: Number(at), on: card.state === "on" }) : null,
       h(
         "div",
         { className: "courier-actions" },

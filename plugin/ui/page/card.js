@@ -4,6 +4,7 @@ import { FailureNotice } from "./notice.js";
 import { React, Router, h, path } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
 import { LibraryReport } from "./library_report.js";
+import { WebLink } from "./web_link.js";
 import { ago, ahead, clock, number } from "./words.js";
 
 /** @type {Record<string, [string, string]>} each health with its words and its color */
@@ -30,6 +31,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
   const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
+  const report = webhook ? null : () => setReporting(true);
   const title = `courier-card-${card.id}`;
   return h(
     "article",
@@ -42,9 +44,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
         { className: "courier-card-head" },
         h("h3", { id: title }, card.name),
         h("span", { className: "courier-muted" }, [card.kind_name, card.host].filter(Boolean).join(" · ")),
-        card.link && /^https?:/.test(card.link)
-          ? h("a", { href: card.link, target: "_blank", rel: "noopener noreferrer" }, `Open ${card.name}`)
-          : null,
+        h(WebLink, { href: card.link }, `Open ${card.name}`),
       ),
       h(State, { card, now }),
       h(Counts, { card, now }),
@@ -57,13 +57,14 @@ export const Card = ({ card, revision, now, refresh, go }) => {
         say,
         fail,
         test,
-        report: webhook ? null : () => setReporting(true),
+        report,
       }),
       h("div", { role: "status", className: "courier-said" }, said),
       failure ? h(FailureNotice, { failure }) : null,
       h(TestPanel, {
         test,
-        report: webhook ? "" : card.id,
+        report,
+        draft: false,
         label: () => "",
         onField: (key) => go({ edit: card.id, field: key }),
         onFix: (fix) => go({ edit: card.id }, { fix: fix.values }),

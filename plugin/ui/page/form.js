@@ -2,6 +2,7 @@
 import { argumentsOf } from "./draft.js";
 import { FormFields, NAME, STATE, inputId } from "./fields.js";
 import { useConnectionForm } from "./form_state.js";
+import { LibraryReport } from "./library_report.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { Bootstrap, React, Router, h } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
@@ -129,7 +130,7 @@ const Notices = ({ form, what, fixed, onCancel }) => {
         )
       : null,
     fixed && form.changed ? h(Notice, null, "The change is in the form. Save it to apply it.") : null,
-    others.map((problem) => h(Notice, { key: problem.field, status: "fail" }, problem.message)),
+    others.map((problem) => h(Notice, { key: problem.message, status: "fail" }, problem.message)),
   );
 };
 
@@ -142,6 +143,7 @@ const Notices = ({ form, what, fixed, onCancel }) => {
 const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, cancel }) => {
   const { kind, base } = loaded;
   const webhook = kind.kind === "webhook";
+  const [reporting, setReporting] = React.useState(false);
   const test = useTest(
     () => argumentsOf(kind, base, form.draft),
     { webhook, message: Boolean(form.variant?.is_message) },
@@ -168,7 +170,8 @@ const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, canc
     ),
     h(TestPanel, {
       test,
-      report: what.mode === "edit" && !webhook ? (base.id ?? "") : "",
+      draft: true,
+      report: what.mode === "edit" && !webhook ? () => setReporting(true) : null,
       label: (/** @type {string} */ key) => form.fields.find((field) => field.key === key)?.label ?? "",
       onField: goTo,
       onFix: (/** @type {import("./form_state.js").Fix} */ fix) => {
@@ -176,6 +179,7 @@ const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, canc
         if (!webhook) test.again();
       },
     }),
+    reporting && base.id ? h(LibraryReport, { connection: base.id, close: () => setReporting(false) }) : null,
   );
 };
 

@@ -15,7 +15,7 @@ export const LibraryReport = ({ connection, close }) => {
   const report = data?.connections[0];
   return h(
     "section",
-    { className: "courier-report", "aria-label": "Library report" },
+    { className: "courier-library-report", "aria-label": "Library report" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     report?.error ? h(Notice, { status: "fail" }, report.error) : null,
     !failure && !report

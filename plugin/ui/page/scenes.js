@@ -82,7 +82,13 @@ export const Scenes = ({ overview }) => {
         open: (/** @type {Outcome} */ row) => address.change({ open: `${row.scene_id},${row.destination}` }),
         turn: (/** @type {number} */ wanted) => address.change({ page: wanted === 1 ? null : wanted }),
       }),
-    h(ReceiptDialog, { opened, close: () => address.change({ open: null }), sent: refresh }),
+    opened &&
+      h(ReceiptDialog, {
+        key: address.get("open"),
+        opened,
+        close: () => address.change({ open: null }),
+        sent: refresh,
+      }),
   );
 };
 
