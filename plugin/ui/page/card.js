@@ -1,24 +1,13 @@
 // The card of one connection: its state in words, counts, and what can be done.
 import { CardActions } from "./card_actions.js";
+import { HEALTH } from "./health.js";
+import { LibraryReport } from "./library_report.js";
 import { FailureNotice } from "./notice.js";
 import { React, Router, h, path } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
-import { LibraryReport } from "./library_report.js";
 import { WebLink } from "./web_link.js";
 import { ago, ahead, clock, number } from "./words.js";
 
-/** @type {Record<string, [string, string]>} each health with its words and its color */
-const HEALTH = {
-  delivering: ["Delivering", "ok"],
-  nothing_sent: ["Nothing sent yet", "info"],
-  waiting: ["Waiting", "warn"],
-  paused: ["Paused", "info"],
-  off: ["Off", "muted"],
-  deleting: ["Being deleted", "muted"],
-  gone: ["Stopped", "fail"],
-  unusable: ["Unusable", "fail"],
-  removed: ["Removed from Stash's settings", "warn"],
-};
 const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matters since when
 
 /**

@@ -97,7 +97,7 @@ const More = ({ card, go, open, report, sendSkipped }) => {
   const items = [
     ["Duplicate", () => go({ copy: card.id })],
     ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
-    ["Look again for what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
+    ["Send again what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
     ["Library report", report],
     ["Delete", ending || card.implicit ? null : () => open("delete")],
   ];

@@ -78,7 +78,7 @@ const Content = ({ letter }) =>
         "details",
         null,
         h("summary", null, "Stack trace"),
-        h("pre", { className: "courier-answer", tabIndex: 0, "aria-label": "Stack trace" }, letter.stack_trace),
+        h("pre", { className: "courier-text", tabIndex: 0, "aria-label": "Stack trace" }, letter.stack_trace),
       ),
   );
 

@@ -11,10 +11,10 @@ const UNSAVED = "You have changes that aren't saved. Leave anyway?";
 
 /**
  * @param {{what: import("./form_state.js").What, fix: Record<string, unknown> | null, focus: string,
- *   onSaved: (answer: any, isNew: boolean) => void, onCancel: () => void}} props
- *   `focus`: the field to begin with, or ""
+ *   forgetFix: () => void, onSaved: (answer: any, isNew: boolean) => void, onCancel: () => void}} props
+ *   `fix`: values that a card's button puts into the draft. `focus`: the field to begin with, or ""
  */
-export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
+export const ConnectionForm = ({ what, fix, focus, forgetFix, onSaved, onCancel }) => {
   const leaving = React.useRef(false); // it is left on purpose
   const form = useConnectionForm(what, fix, (answer) => {
     leaving.current = true;
@@ -43,6 +43,8 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     setWanted([...form.fields, NAME, STATE].find((field) => wrong.has(field.key))?.key ?? "");
   };
   useWarning(form.changed, leaving);
+  const forget = React.useRef(fix ? forgetFix : null);
+  React.useEffect(() => forget.current?.(), []);
 
   const cancel = () => {
     form.forget();
@@ -54,7 +56,7 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     { className: "courier-view courier-form", "aria-labelledby": "courier-form-title" },
     h(Router.Prompt, { message: () => leaving.current || !form.changed || UNSAVED }),
     h("h2", { id: "courier-form-title", tabIndex: -1, ref: heading }, titleOf(what, form)),
-    h(Notices, { form, what, fixed: fix !== null, onCancel }),
+    h(Notices, { form, what, onCancel }),
     form.loaded
       ? h(Body, { form, loaded: form.loaded, what, advanced, setAdvanced, goTo: setWanted, goToFirst, cancel })
       : null,
@@ -90,10 +92,9 @@ const titleOf = (what, { loaded, variant }) => {
 
 /**
  * What a person must know before the fields.
- * @param {{form: import("./form_state.js").Form, what: import("./form_state.js").What, fixed: boolean,
- *   onCancel: () => void}} props `fixed`: a card's button put values into the draft
+ * @param {{form: import("./form_state.js").Form, what: import("./form_state.js").What, onCancel: () => void}} props
  */
-const Notices = ({ form, what, fixed, onCancel }) => {
+const Notices = ({ form, what, onCancel }) => {
   const { loaded, failure, elsewhere } = form;
   const known = new Set([NAME, STATE, ...form.fields].map((field) => field.key));
   const others = form.problems.filter((problem) => !known.has(problem.field));
@@ -129,7 +130,7 @@ const Notices = ({ form, what, fixed, onCancel }) => {
           "What you typed before is still here, without keys and passwords.",
         )
       : null,
-    fixed && form.changed ? h(Notice, null, "The change is in the form. Save it to apply it.") : null,
+    form.fixed && form.changed ? h(Notice, null, "The change is in the form. Save it to apply it.") : null,
     others.map((problem) => h(Notice, { key: problem.message, status: "fail" }, problem.message)),
   );
 };

@@ -37,10 +37,11 @@ export const Groups = ({ answer, filters, change }) => {
           {
             type: "button",
             "aria-pressed": chosen,
-            className: "courier-group",
+            className: "courier-choice",
             onClick: () => change({ ...NO_FILTERS, text: filters.text, group: chosen ? "" : group.group }),
           },
           h("strong", null, number(group.count)),
+          " ",
           h("span", null, `${group.name}: ${group.label}`),
           h("small", null, group.text),
         ),

@@ -170,7 +170,7 @@ const OneStep = ({ step, label, onFix, onField, onReport }) => {
           "details",
           null,
           h("summary", null, "What was sent"),
-          h("pre", { className: "courier-body", tabIndex: 0 }, step.body),
+          h("pre", { className: "courier-text", tabIndex: 0 }, step.body),
         )
       : null,
   );
