@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from stash_courier.worker.connections.model import Entry
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
-from tests.support.harness import Courier
+from tests.support.harness import Courier, wait_until
 from tests.support.jellyfin import connected
 from tests.support.page import PATH, Visit, visit
 from tests.support.page_forms import card, field, new, press, stored
@@ -130,7 +130,8 @@ def test_deleting_asks_what_becomes_of_what_waits(
             receiver.wait_for(refused + sent, 45.0)
         expect(card(tab, "Hook")).to_have_count(0)
         courier.drained()
-        assert (courier.dead(), stored(courier)) == (dead, [])
+        wait_until(lambda: courier.dead() == dead, 20.0)
+        assert stored(courier) == []
 
 
 def test_people_get_one_message_of_existing_scenes(courier: Courier, tab: Visit) -> None:

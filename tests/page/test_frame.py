@@ -150,7 +150,7 @@ def test_a_hidden_tab_asks_nothing(tab: Visit) -> None:
 
 
 def test_a_slow_answer_is_waited_for_but_not_forever(courier: Courier, tab: Visit) -> None:
-    """While an answer is on its way the page asks for no other one; after 30 s it says so, and asks again later."""
+    """While an answer is on its way the page asks for no other one; after 30 s it says so and tries later."""
     courier.stash.faults.operations["overview"] = Reply(200, "{}", delay=60.0)
     open_and_stop_the_clock(tab)
     tab.page.clock.run_for(25_000)

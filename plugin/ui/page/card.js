@@ -3,6 +3,7 @@ import { CardActions } from "./card_actions.js";
 import { HEALTH } from "./health.js";
 import { LibraryReport } from "./library_report.js";
 import { FailureNotice } from "./notice.js";
+import { useRunning } from "./running.js";
 import { React, Router, h, path } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
 import { WebLink } from "./web_link.js";
@@ -15,8 +16,7 @@ const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matt
  *   go: import("./connections.js").Go}} props `card` as in the mode overview
  */
 export const Card = ({ card, revision, now, refresh, go }) => {
-  const [said, say] = React.useState("");
-  const [failure, fail] = React.useState(/** @type {any} */ (null));
+  const running = useRunning(refresh);
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
   const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
@@ -41,15 +41,13 @@ export const Card = ({ card, revision, now, refresh, go }) => {
       h(CardActions, {
         card,
         revision,
-        refresh,
         go,
-        say,
-        fail,
+        running,
         test,
         report,
       }),
-      h("div", { role: "status", className: "courier-said" }, said),
-      failure ? h(FailureNotice, { failure }) : null,
+      h("div", { role: "status", className: "courier-said" }, running.said),
+      running.failure ? h(FailureNotice, { failure: running.failure }) : null,
       h(TestPanel, {
         test,
         report,

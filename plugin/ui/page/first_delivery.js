@@ -23,7 +23,7 @@ export const FirstDelivery = ({ connection, name, since, on }) => {
     },
     on ? EVERY : 0,
   );
-  if (!on) return h("p", null, "It is not switched on, so nothing is sent yet.");
+  if (!on) return h("p", null, "It is paused or off, so nothing is sent yet.");
   return h(
     "div",
     { className: "courier-first" },
