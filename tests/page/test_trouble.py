@@ -151,7 +151,7 @@ def test_nothing_is_done_with_rows_that_are_about_to_change(courier: Courier, ta
     tab.errors.clear()  # the browser reports the 503
 
 
-@pytest.mark.parametrize("route", ["", "/dead_letters", "/scenes", "?edit=hook", "?copy=chat"])
+@pytest.mark.parametrize("route", ["", "/dead_letters", "/scenes?text=2", "?edit=hook", "?copy=chat"])
 def test_no_view_gets_a_secret(courier: Courier, tab: Visit, route: str) -> None:
     """The token in address and header and the signing secret: in no answer, not on the page, not in storage."""
     courier.connect(CHANNEL, HOOK)
