@@ -4,6 +4,7 @@
 (() => {
   const VERSION = "0.0.0"; // also in the manifest's assets, so that a browser never mixes two versions
   const WAKE_DELAY = 3000; // milliseconds, so that the page's own requests go first
+  const WAKE_LIMIT = 60 * 1000; // milliseconds, because a browser has few connections to Stash
   const BADGE_EVERY = 60 * 1000; // milliseconds
   const PASSES_AFTER = 3 * 1000; // milliseconds, until what passes by itself is looked at again
   const LOGGED_EVERY = 600 * 1000; // milliseconds, between calls that fail with a line in Stash's log
@@ -23,6 +24,8 @@
 
   // Stash starts no plugin when it starts. Reports no errors: a disabled or unreachable plugin must not disturb.
   const wake = async () => {
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(), WAKE_LIMIT);
     try {
       await fetch(`${base}graphql`, {
         method: "POST",
@@ -33,10 +36,12 @@
           variables: { id, args: { mode: "wake" } },
         }),
         keepalive: true, // the request survives leaving the page
+        signal: ending.signal,
       });
     } catch {
       // The next page load tries again.
     }
+    clearTimeout(timer);
   };
   setTimeout(wake, WAKE_DELAY);
 

@@ -9,8 +9,6 @@ from tests.support.harness import Courier
 from tests.support.letters import bury
 from tests.support.page import PATH, Visit
 
-expect.set_options(timeout=20_000)  # a call of a mode starts a process; several at once take a while
-
 
 def test_the_report_is_shown_copied_and_names_nothing_private(courier: Courier, tab: Visit) -> None:
     """One click from any view: the text is in a dialog and on the clipboard, without titles, paths and names."""

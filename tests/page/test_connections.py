@@ -101,8 +101,18 @@ def test_existing_scenes_are_counted_before_they_are_sent(courier: Courier, tab:
         assert other.received == ()
 
 
-def test_deleting_asks_what_becomes_of_what_waits(courier: Courier, tab: Visit) -> None:
-    """Two deliveries wait; the choice makes dead letters of them, and the card goes away."""
+@pytest.mark.parametrize(
+    ("choice", "dead", "sent"),
+    [
+        ("Send them first. The connection is deleted when all are sent.", 0, 2),
+        ("Make them dead letters.", 2, 0),
+        ("Discard them. They are not sent.", 0, 0),
+    ],
+)
+def test_deleting_asks_what_becomes_of_what_waits(
+    courier: Courier, tab: Visit, choice: str, dead: int, sent: int
+) -> None:
+    """Two deliveries wait; they are sent, become dead letters or are discarded, and the card goes away."""
     with Receiver(Reply(503)) as receiver:
         courier.connect(hook(receiver.url))
         for number in (1, 2):
@@ -111,11 +121,16 @@ def test_deleting_asks_what_becomes_of_what_waits(courier: Courier, tab: Visit) 
         expect(card(tab, "Hook").get_by_text("Waiting2")).to_be_visible()
         press(tab, "More: Hook")
         press(tab, "Delete")
-        expect(tab.page.get_by_text("What becomes of what waits (2 deliveries)?")).to_be_visible()
-        tab.page.get_by_label("Make dead letters of it.").check()
+        expect(tab.page.get_by_text("What should happen to what waits (2 deliveries)?")).to_be_visible()
+        tab.page.get_by_label(choice).check()
+        refused = len(receiver.received)
+        receiver.answer = Reply()
         tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        if sent:
+            receiver.wait_for(refused + sent, 45.0)
         expect(card(tab, "Hook")).to_have_count(0)
-        wait_until(lambda: courier.dead() == 2, 20.0)
+        courier.drained()
+        wait_until(lambda: courier.dead() == dead, 20.0)
         assert stored(courier) == []
 
 
@@ -140,6 +155,11 @@ def test_existing_scenes_are_offered_once_after_the_first_save(courier: Courier,
     expect(tab.page.get_by_role("button", name="Send 20 scenes")).to_be_enabled()
     tab.page.keyboard.press("Escape")
     expect(panel.get_by_role("button", name="Send existing scenes")).to_have_count(0)
+    tab.page.reload()
+    expect(panel).to_be_visible()
+    expect(panel.get_by_role("button", name="Send existing scenes")).to_have_count(0)
+    press(tab, "Done")
+    expect(tab.page.get_by_role("heading", name="Connections")).to_be_focused()
     press(tab, "Edit: Standard webhook")
     field(tab, "Name").fill("Renamed")
     press(tab, "Save")
@@ -202,6 +222,13 @@ def test_a_fix_of_a_stored_connection_is_put_into_the_form(courier: Courier, tab
         press(tab, "Test: Jellyfin")
         press(tab, "Add the rule", exact=False)
         expect(tab.page.get_by_text("The change is in the form. Save it to apply it.")).to_be_visible()
+        tab.page.locator("summary").click()
+        field(tab, "Path map").fill("/media => /else")
+        tab.page.on("dialog", lambda dialog: dialog.accept())
+        tab.page.reload()
+        tab.page.locator("summary").click()
+        expect(field(tab, "Path map")).to_have_value("/media => /else")  # the fix isn't put in again
+        field(tab, "Path map").fill("/media => /")
         press(tab, "Save")
         expect(card(tab, "Jellyfin")).to_be_visible()
         assert stored(courier)[0]["values"]["path_map"] == ["/media => /"]

@@ -61,7 +61,7 @@ def test_from_nothing_to_the_new_title_in_jellyfin(courier: Courier, server: Sta
         re.compile(r"^Delivered \d+(\.\d)? s after your edit\.$")
     )
     expect(tab.page.get_by_role("link", name="A new title")).to_have_attribute("href", "/scenes/2")
-    link = tab.page.get_by_role("link", name="Look at it there")
+    link = tab.page.get_by_role("link", name="Open it at Jellyfin")
     assert (link.get_attribute("href") or "").startswith(f"{server.url}/web/#/details?id=")
     assert "A new title" in titles(server)
     expect(card(tab, "Jellyfin").get_by_text("Delivering.")).to_be_visible()

@@ -55,6 +55,21 @@ def test_data_stay_when_a_later_call_fails(shown: Page) -> None:
     expect(output).to_have_text('["two",null,false]')
 
 
+def test_what_is_asked_once_is_asked_when_the_tab_is_first_seen(tab: Visit) -> None:
+    """A tab that was opened in the background asks nothing; in front it asks, once."""
+    tab.open("/scenes/1")
+    tab.hide()
+    tab.page.evaluate(SHOW, f"/plugin/{PLUGIN}/assets/{VERSION}/poll.js")
+    assert tab.page.evaluate("window.pending.length") == 0
+    tab.hide(hidden=False)
+    end(tab.page, 0, "resolve('one')")
+    expect(tab.page.locator("output")).to_have_text('["one",null,false]')
+    tab.hide()
+    tab.hide(hidden=False)
+    tab.page.wait_for_timeout(200)
+    assert tab.page.evaluate("window.pending.length") == 1
+
+
 def test_an_older_answer_never_replaces_a_newer_one(shown: Page) -> None:
     """What was asked for before a refresh is ignored, however late it comes."""
     output = shown.locator("output")

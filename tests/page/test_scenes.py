@@ -16,7 +16,6 @@ from tests.support.harness import Courier, wait_until
 from tests.support.jellyfin import connected
 from tests.support.page import PATH, Visit, visit
 
-expect.set_options(timeout=20_000)  # a call of a mode starts a process; several at once take a while
 SCENES = f"{PATH}/scenes"
 MARKUP = '<img src=x onerror="window.hacked=1">'
 

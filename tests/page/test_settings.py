@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
+from stash_courier.worker.connections.model import Entry
 from tests.support.harness import PLUGIN, Courier, wait_until
 from tests.support.page import Visit
 
@@ -46,7 +47,11 @@ def stored(courier: Courier, plugin: str = PLUGIN) -> dict[str, Any]:
 def test_the_state_is_told_in_words(courier: Courier, tab: Visit) -> None:
     """The line above the settings says what the page would show, with a link to it."""
     tab.open(SETTINGS)
-    expect(tab.page.locator(".courier-settings-line")).to_contain_text("No connection yet, so nothing is sent.")
+    line = tab.page.locator(".courier-settings-line")
+    expect(line).to_contain_text("No connection yet, so nothing is sent.")
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
+    tab.page.reload()
+    expect(line).to_contain_text("Nothing sent yet: 1.")
     tab.page.get_by_role("link", name="Open Stash Courier").click()
     expect(tab.page.get_by_role("heading", name="Stash Courier")).to_be_visible()
 

@@ -4,26 +4,25 @@ import { SendExisting } from "./send_existing.js";
 import { Bootstrap, React, h } from "./stash.js";
 
 /**
- * @param {{card: any, at: string | null, offer: string | null, close: () => void}} props
+ * @param {{card: any, at: string | null, offer: string | null, forgetOffer: () => void, close: () => void}} props
  *   `at`: when a new connection was saved, unix seconds; null if it isn't new. `offer`: "all", or since when, or null
  */
-export const AfterSave = ({ card, at, offer, close }) => {
+export const AfterSave = ({ card, at, offer, forgetOffer, close }) => {
   const [sending, setSending] = React.useState(false);
-  const [offered, setOffered] = React.useState(Boolean(offer));
   const heading = React.useRef(/** @type {HTMLElement | null} */ (null));
   React.useEffect(() => heading.current?.focus(), []);
   return h(
     "section",
-    { className: "card courier-card courier-after", "aria-labelledby": "courier-after" },
+    { className: "card courier-card", "aria-labelledby": "courier-after" },
     h(
       "div",
       { className: "card-body" },
       h("h3", { id: "courier-after", tabIndex: -1, ref: heading }, `${card.name} is saved`),
-      at ? h(FirstDelivery, { connection: card.id, since: Number(at), on: card.state === "on" }) : null,
+      at ? h(FirstDelivery, { connection: card.id, name: card.name, since: Number(at), on: card.state === "on" }) : null,
       h(
         "div",
         { className: "courier-actions" },
-        offered
+        offer
           ? h(Bootstrap.Button, { variant: "secondary", onClick: () => setSending(true) }, "Send existing scenes")
           : null,
         h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Done"),
@@ -34,7 +33,7 @@ export const AfterSave = ({ card, at, offer, close }) => {
             since: offer && offer !== "all" ? Number(offer) : undefined,
             close: () => {
               setSending(false);
-              setOffered(false);
+              forgetOffer();
             },
           })
         : null,

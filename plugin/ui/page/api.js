@@ -5,6 +5,22 @@ import { base, pluginId } from "./stash.js";
 
 const QUERY = "mutation StashCourier($id: ID!, $args: Map) { runPluginOperation(plugin_id: $id, args: $args) }";
 
+// After so many seconds without an answer a call ends, which ends its process. What is asked again and again has the
+// shortest limit.
+const SECONDS = 120;
+/** @type {Readonly<Record<string, number>>} */
+const LIMITS = {
+  badge: 30,
+  overview: 30,
+  dead_letters: 30,
+  outcomes: 30,
+  receipt: 30,
+  first_delivery: 30,
+  test_connection: 300, // several requests, each with a limit of its own
+  library_report: 3600, // compares all scenes
+  send_existing: 3600, // reads all scenes
+};
+
 /**
  * Runs a mode of the plugin.
  * @param {string} mode
@@ -14,14 +30,15 @@ const QUERY = "mutation StashCourier($id: ID!, $args: Map) { runPluginOperation(
  *   mode answered with one, or with the signal's AbortError
  */
 export const call = async (mode, args = {}, signal = undefined) => {
-  const answer = await send(QUERY, { id: pluginId, args: { ...args, mode } }, signal);
+  const answer = await send(QUERY, { id: pluginId, args: { ...args, mode } }, signal, LIMITS[mode]);
   const error = answer.body?.errors?.[0]?.message;
   const output = answer.body?.data?.runPluginOperation;
   if (answer.status === 200 && error === undefined && typeof output === "object" && output) {
     if (output.problem) throw { kind: "problem", message: output.problem };
     return output;
   }
-  const seen = { status: answer.status, json: answer.body !== undefined, error, id: pluginId };
+  const { status, late } = answer;
+  const seen = { status, late, json: answer.body !== undefined, error, id: pluginId };
   throw classify(isUnclear(seen) ? { ...seen, facts: (await send(FACTS, {}, signal)).body?.data } : seen);
 };
 
@@ -30,22 +47,31 @@ export const call = async (mode, args = {}, signal = undefined) => {
  * @param {string} query
  * @param {Record<string, unknown>} [variables]
  * @param {AbortSignal} [signal]
- * @returns {Promise<{status?: number, body?: any}>} without a status when nobody answered, without a body when it
- *   isn't JSON; rejects only with the signal's AbortError
+ * @param {number} [seconds] after which it gives up
+ * @returns {Promise<{status?: number, body?: any, late?: number}>} without a status when nobody answered, and with the
+ *   seconds as `late` when it gave up; without a body when it isn't JSON; rejects only with the signal's AbortError
  */
-export const send = async (query, variables = {}, signal = undefined) => {
+export const send = async (query, variables = {}, signal = undefined, seconds = SECONDS) => {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  if (signal?.aborted) end();
+  signal?.addEventListener("abort", end);
+  const timer = setTimeout(end, seconds * 1000);
   try {
     const response = await fetch(`${base}graphql`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ query, variables }),
-      signal,
+      signal: ending.signal,
     });
     const text = await response.text();
     return { status: response.status, body: parsed(text) };
   } catch (error) {
     if (signal?.aborted) throw error;
-    return {};
+    return ending.signal.aborted ? { late: seconds } : {};
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
   }
 };
 

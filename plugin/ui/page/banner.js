@@ -1,6 +1,7 @@
 // A sentence about all connections, such as that the worker doesn't run, with the click that helps.
-import { call, changed } from "./api.js";
+import { call } from "./api.js";
 import { FailureNotice, Notice } from "./notice.js";
+import { useRunning } from "./running.js";
 import { Bootstrap, React, h } from "./stash.js";
 import { clock } from "./words.js";
 
@@ -11,20 +12,8 @@ const MODES = new Set(["resume", "restart_worker"]); // actions that are modes o
  *   refresh: () => Promise<void>}} props
  */
 export const Banner = ({ banner: { status, text, since, action }, now, refresh }) => {
-  const [busy, setBusy] = React.useState(false);
-  const [failure, fail] = React.useState(/** @type {any} */ (null));
-  const act = async () => {
-    setBusy(true);
-    fail(null);
-    try {
-      await call(action.do);
-      changed();
-      await refresh();
-    } catch (problem) {
-      fail(problem);
-    }
-    setBusy(false);
-  };
+  const { busy, failure, run } = useRunning(refresh);
+  const act = () => run(async () => (await call(action.do), ""));
   const button =
     action && MODES.has(action.do)
       ? h(Bootstrap.Button, { variant: "secondary", size: "sm", disabled: busy, onClick: act }, action.label)

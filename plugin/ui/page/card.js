@@ -1,23 +1,14 @@
 // The card of one connection: its state in words, counts, and what can be done.
 import { CardActions } from "./card_actions.js";
+import { HEALTH } from "./health.js";
+import { LibraryReport } from "./library_report.js";
 import { FailureNotice } from "./notice.js";
+import { useRunning } from "./running.js";
 import { React, Router, h, path } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
-import { LibraryReport } from "./library_report.js";
+import { WebLink } from "./web_link.js";
 import { ago, ahead, clock, number } from "./words.js";
 
-/** @type {Record<string, [string, string]>} each health with its words and its color */
-const HEALTH = {
-  delivering: ["Delivering", "ok"],
-  nothing_sent: ["Nothing sent yet", "info"],
-  waiting: ["Waiting", "warn"],
-  paused: ["Paused", "info"],
-  off: ["Off", "muted"],
-  deleting: ["Being deleted", "muted"],
-  gone: ["Stopped", "fail"],
-  unusable: ["Unusable", "fail"],
-  removed: ["Removed from Stash's settings", "warn"],
-};
 const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matters since when
 
 /**
@@ -25,11 +16,11 @@ const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matt
  *   go: import("./connections.js").Go}} props `card` as in the mode overview
  */
 export const Card = ({ card, revision, now, refresh, go }) => {
-  const [said, say] = React.useState("");
-  const [failure, fail] = React.useState(/** @type {any} */ (null));
+  const running = useRunning(refresh);
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
   const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
+  const report = webhook ? null : () => setReporting(true);
   const title = `courier-card-${card.id}`;
   return h(
     "article",
@@ -42,9 +33,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
         { className: "courier-card-head" },
         h("h3", { id: title }, card.name),
         h("span", { className: "courier-muted" }, [card.kind_name, card.host].filter(Boolean).join(" · ")),
-        card.link && /^https?:/.test(card.link)
-          ? h("a", { href: card.link, target: "_blank", rel: "noopener noreferrer" }, `Open ${card.name}`)
-          : null,
+        h(WebLink, { href: card.link }, `Open ${card.name}`),
       ),
       h(State, { card, now }),
       h(Counts, { card, now }),
@@ -52,18 +41,17 @@ export const Card = ({ card, revision, now, refresh, go }) => {
       h(CardActions, {
         card,
         revision,
-        refresh,
         go,
-        say,
-        fail,
+        running,
         test,
-        report: webhook ? null : () => setReporting(true),
+        report,
       }),
-      h("div", { role: "status", className: "courier-said" }, said),
-      failure ? h(FailureNotice, { failure }) : null,
+      h("div", { role: "status", className: "courier-said" }, running.said),
+      running.failure ? h(FailureNotice, { failure: running.failure }) : null,
       h(TestPanel, {
         test,
-        report: webhook ? "" : card.id,
+        report,
+        draft: false,
         label: () => "",
         onField: (key) => go({ edit: card.id, field: key }),
         onFix: (fix) => go({ edit: card.id }, { fix: fix.values }),

@@ -1,5 +1,5 @@
 // The buttons of a card. The action that the state calls for comes first.
-import { call, changed } from "./api.js";
+import { call } from "./api.js";
 import { DeleteDialog } from "./delete_dialog.js";
 import { SendExisting } from "./send_existing.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
@@ -8,13 +8,12 @@ import { plural } from "./words.js";
 const ENDING = new Set(["leaving", "burying"]); // states of a connection that is being deleted
 
 /**
- * @param {{card: any, revision: number, refresh: () => Promise<void>, go: import("./connections.js").Go,
- *   say: (text: string) => void, fail: (failure: any) => void, test: import("./test_steps.js").Test,
- *   report: (() => void) | null}} props `report` shows the library report of a media server
+ * @param {{card: any, revision: number, go: import("./connections.js").Go, running: import("./running.js").Running,
+ *   test: import("./test_steps.js").Test, report: (() => void) | null}} props
+ *   `report` shows the library report of a media server
  */
-export const CardActions = ({ card, revision, refresh, go, say, fail, test, report }) => {
+export const CardActions = ({ card, revision, go, running: { busy, run }, test, report }) => {
   const [dialog, setDialog] = React.useState("");
-  const { busy, run } = useRunning(refresh, say, fail);
   const history = Router.useHistory();
   const deliver = () => run(() => deliverNow(card));
   const resume = () => run(() => (card.state === "on" ? resumeAll() : setState(card, revision, "on")));
@@ -37,7 +36,7 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
     [card.state === "off" ? "Switch on" : "Resume", "resume", resume, card.state !== "on" && !ending],
     ["Edit", "", () => go({ edit: card.id }), !ending],
   ];
-  const look = { variant: "secondary", disabled: busy };
+  const look = { variant: "secondary", disabled: busy, "aria-describedby": `courier-card-${card.id}` };
   return h(
     "div",
     { className: "courier-actions" },
@@ -62,31 +61,6 @@ export const CardActions = ({ card, revision, refresh, go, say, fail, test, repo
 };
 
 /**
- * Runs what a button does, and says how it went.
- * @param {() => Promise<void>} refresh
- * @param {(text: string) => void} say
- * @param {(failure: any) => void} fail
- */
-const useRunning = (refresh, say, fail) => {
-  const [busy, setBusy] = React.useState(false);
-  /** @param {() => Promise<string>} work returns what to say when it is done */
-  const run = async (work) => {
-    setBusy(true);
-    fail(null);
-    say("");
-    try {
-      say(await work());
-      changed();
-      await refresh();
-    } catch (failure) {
-      fail(failure);
-    }
-    setBusy(false);
-  };
-  return { busy, run };
-};
-
-/**
  * The actions that are needed less often.
  * @param {{card: any, go: import("./connections.js").Go, open: (dialog: string) => void,
  *   report: (() => void) | null, sendSkipped: () => void}} props
@@ -97,7 +71,7 @@ const More = ({ card, go, open, report, sendSkipped }) => {
   const items = [
     ["Duplicate", () => go({ copy: card.id })],
     ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
-    ["Look again for what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
+    ["Send again what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
     ["Library report", report],
     ["Delete", ending || card.implicit ? null : () => open("delete")],
   ];

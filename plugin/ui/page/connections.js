@@ -13,9 +13,18 @@ export const Connections = ({ overview }) => {
   const location = /** @type {any} */ (Router.useLocation());
   const history = Router.useHistory();
   const query = new URLSearchParams(location.search);
+  const moved = React.useRef(false); // within this view, so that what is shown next gets the focus
   /** @type {Go} */
-  const go = (next = {}, state = undefined) =>
+  const go = (next = {}, state = undefined) => {
+    moved.current = true;
     history.push({ pathname: path, search: new URLSearchParams(next).toString(), state });
+  };
+  /** A card's fix is put into the draft once: after a reload it would undo what was typed since. */
+  const forgetFix = () => history.replace({ ...history.location, state: undefined });
+  const forgetOffer = () => {
+    query.delete("offer");
+    history.replace({ pathname: path, search: query.toString() });
+  };
   const what = whatOf(query);
   const { data } = overview;
 
@@ -33,21 +42,27 @@ export const Connections = ({ overview }) => {
 
   if (what) {
     const focus = query.get("field") ?? "";
-    const key = JSON.stringify(what);
-    return h(ConnectionForm, { key, what, fix: location.state?.fix ?? null, focus, onSaved, onCancel: () => go() });
+    const fix = location.state?.fix ?? null;
+    return h(ConnectionForm, { key: JSON.stringify(what), what, fix, forgetFix, focus, onSaved, onCancel: () => go() });
   }
   if (query.has("new")) return h(Kinds, { go, first: data?.connections.length === 0 });
-  if (!data) return overview.failure ? null : h("p", { role: "status" }, "Loading the connections…");
+  if (!data) return overview.failure ? null : h("p", { role: "status" }, "Loading…");
   if (!data.connections.length && !query.has("saved")) return h(Kinds, { go, first: true });
-  return h(List, { overview, go, query });
+  return h(List, { overview, go, forgetOffer, query, focused: moved.current });
 };
 
-/** @param {{overview: import("./poll.js").Polled<any>, go: Go, query: URLSearchParams}} props */
-const List = ({ overview, go, query }) => {
+/**
+ * @param {{overview: import("./poll.js").Polled<any>, go: Go, forgetOffer: () => void, query: URLSearchParams,
+ *   focused: boolean}} props
+ */
+const List = ({ overview, go, forgetOffer, query, focused }) => {
   const { data, refresh } = overview;
-  const saved = query.get("saved");
+  const saved = query.get("saved"); // then its own heading gets the focus
   const card = saved ? data.connections.find((/** @type {any} */ one) => one.id === saved) : undefined;
   const heading = React.useRef(/** @type {HTMLElement | null} */ (null));
+  React.useEffect(() => {
+    if (focused && !saved) heading.current?.focus();
+  }, [focused, saved]);
   return h(
     "section",
     { className: "courier-view" },
@@ -57,9 +72,9 @@ const List = ({ overview, go, query }) => {
       h("h2", { tabIndex: -1, ref: heading }, "Connections"),
       h(Bootstrap.Button, { variant: "primary", onClick: () => go({ new: "" }) }, "Add connection"),
     ),
-    saved && !card ? h("p", { role: "status" }, "Saved. Loading the connection…") : null,
+    saved && !card ? h("p", { role: "status" }, "Saved. Loading…") : null,
     card
-      ? h(AfterSave, { key: card.id, card, at: query.get("at"), offer: query.get("offer"), close: () => go() })
+      ? h(AfterSave, { key: card.id, card, at: query.get("at"), offer: query.get("offer"), forgetOffer, close: () => go() })
       : null,
     data.connections.map((/** @type {any} */ one) =>
       h(Card, { key: one.id, card: one, revision: data.revision, now: data.at, refresh, go }),

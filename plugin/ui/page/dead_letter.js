@@ -1,6 +1,7 @@
 // One dead letter, opened: the scene, every attempt, what would be sent now, and what can be done.
 import { call } from "./api.js";
 import { CopyButton } from "./copy_button.js";
+import { Dialog } from "./dialog.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { STATES } from "./letter_rows.js";
@@ -20,55 +21,37 @@ import { ago, clock, number } from "./words.js";
 
 /**
  * @param {object} props
- * @param {number | null} props.id null: the dialog is closed
+ * @param {number} props.id
  * @param {Group[]} props.groups
  * @param {number} props.asOf the moment of the groups' counts
  * @param {boolean} props.busy
  * @param {Act} props.act
  * @param {() => void} props.close
  */
-export const DeadLetterDialog = ({ id, ...rest }) =>
-  h(
-    Bootstrap.Modal,
-    {
-      show: id !== null,
-      onHide: rest.close,
-      size: "lg",
-      scrollable: true,
-      className: "courier-modal",
-      "aria-labelledby": "courier-letter",
-    },
-    id !== null && h(Opened, { key: id, id, ...rest }),
-  );
-
-/** @param {{id: number, groups: Group[], asOf: number, busy: boolean, act: Act, close: () => void}} props */
-const Opened = ({ id, groups, asOf, busy, act, close }) => {
+export const DeadLetterDialog = ({ id, groups, asOf, busy, act, close }) => {
   const {
     data: letter,
     failure,
     refresh,
   } = usePolling((signal) => call("dead_letter", { ids: [id] }, signal), 0, String(id));
-  const title = letter ? h(SceneLink, { sceneId: letter.scene_id, title: letter.title }) : "Dead letter";
+  const group = letter && groups.find((one) => one.group === letter.group);
   return h(
-    React.Fragment,
-    null,
-    h(
-      Bootstrap.Modal.Header,
-      { closeButton: true },
-      h(Bootstrap.Modal.Title, { id: "courier-letter", as: "h2" }, title),
-    ),
-    h(
-      Bootstrap.Modal.Body,
-      null,
-      failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
-      letter ? h(Content, { letter }) : !failure && h("p", { className: "courier-muted" }, "Loading."),
-    ),
-    h(
-      Bootstrap.Modal.Footer,
-      null,
-      letter && h(Actions, { letter, group: groups.find((one) => one.group === letter.group), asOf, busy, act }),
-      h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
-    ),
+    Dialog,
+    {
+      id: "courier-letter",
+      title: letter ? h(SceneLink, { sceneId: letter.scene_id, title: letter.title }) : "Dead letter",
+      large: true,
+      close,
+      footer: h(
+        React.Fragment,
+        null,
+        letter && h(Actions, { letter, group, asOf, busy, act }),
+        h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
+      ),
+    },
+    failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
+    letter && h(Content, { letter }),
+    !letter && !failure && h("p", { className: "courier-muted" }, "Loading…"),
   );
 };
 
@@ -95,7 +78,7 @@ const Content = ({ letter }) =>
         "details",
         null,
         h("summary", null, "Stack trace"),
-        h("pre", { className: "courier-answer", tabIndex: 0, "aria-label": "Stack trace" }, letter.stack_trace),
+        h("pre", { className: "courier-text", tabIndex: 0, "aria-label": "Stack trace" }, letter.stack_trace),
       ),
   );
 

@@ -33,7 +33,7 @@ export const DeadLetters = ({ overview }) => {
   };
   const page = pageNumber(address.get("page"));
   const [selection, setSelection] = React.useState(NOTHING);
-  const { shown, failure, loading, reload } = useLetters(filters, page, countOf(selection) > 0);
+  const { shown, failure, loading, stale, reload } = useLetters(filters, page, countOf(selection) > 0);
   const doing = useDoing(async () => {
     setSelection(NOTHING);
     await Promise.all([reload(), overview.refresh()]);
@@ -43,8 +43,11 @@ export const DeadLetters = ({ overview }) => {
   React.useEffect(() => setSelection(NOTHING), [view]);
   React.useEffect(() => setSelection((/** @type {Selection} */ now) => kept(now, idsOf(shown.answer))), [shown.answer]);
 
+  // Nothing is done with rows that are about to be replaced: "all that match" would be others than those counted.
+  const busy = doing.busy || stale;
   const open = Number(address.get("open")) || null;
-  const dialog = h(DeadLetterDialog, {
+  const dialog = open !== null && h(DeadLetterDialog, {
+    key: open,
     id: open,
     groups: shown.answer?.groups ?? [],
     asOf: shown.answer?.as_of ?? 0,
@@ -59,9 +62,10 @@ export const DeadLetters = ({ overview }) => {
     "section",
     { className: "courier-view", "aria-label": "Dead letters", "aria-busy": loading },
     failure && h(FailureNotice, { failure, retry: reload }),
-    doing.said?.text && h(Notice, { status: doing.said.wrong ? "fail" : "ok" }, doing.said.text),
+    doing.failure && h(FailureNotice, { failure: doing.failure }),
+    doing.said && h(Notice, { status: "ok" }, doing.said),
     h(UndoBar, { discarded: shown.discarded, undo: doing.undo, busy: doing.busy }),
-    shown.answer && h(List, { shown, filters, address, selection, setSelection, doing, reload }),
+    shown.answer && h(List, { shown, filters, address, selection, setSelection, act: doing.act, reload, busy }),
     dialog,
   );
 };
@@ -73,72 +77,80 @@ export const DeadLetters = ({ overview }) => {
  * @param {ReturnType<typeof useAddress>} props.address
  * @param {Selection} props.selection
  * @param {(selection: Selection) => void} props.setSelection
- * @param {ReturnType<typeof useDoing>} props.doing
+ * @param {ReturnType<typeof useDoing>["act"]} props.act
  * @param {() => Promise<void>} props.reload
+ * @param {boolean} props.busy
  */
-const List = ({ shown, filters, address, selection, setSelection, doing, reload }) => {
+const List = ({ shown, filters, address, selection, setSelection, act, reload, busy }) => {
   const answer = /** @type {Answer} */ (shown.answer);
-  const [question, setQuestion] = React.useState(/** @type {{action: Action, chosen: number} | null} */ (null));
-  const anchor = React.useRef(/** @type {number | null} */ (null));
+  const [question, ask] = React.useState(/** @type {import("./letter_actions.js").Question | null} */ (null));
   if (!answer.total) return h("p", { className: "courier-empty" }, "No dead letters.");
 
-  const ids = idsOf(answer);
-  const changeFilters = (/** @type {Partial<typeof NO_FILTERS>} */ changes, how = {}) =>
+  const change = (/** @type {Partial<typeof NO_FILTERS>} */ changes, how = {}) =>
     address.change({ ...changes, page: null }, how);
-  const perform = (/** @type {Action} */ action) => doing.act(action, argumentsFor(selection, asArguments(filters)));
-  const act = (/** @type {Action} */ action) => {
-    if (selection.all) setQuestion({ action, chosen: countOf(selection) });
-    else perform(action);
+  const press = (/** @type {Action} */ action) => {
+    const args = argumentsFor(selection, asArguments(filters));
+    if (selection.all) ask({ action, chosen: countOf(selection), args });
+    else act(action, args);
   };
+  const bar = h(ActionBar, {
+    selection,
+    page: idsOf(answer),
+    matching: answer.matching,
+    busy,
+    newer: shown.newer,
+    togglePage: () => setSelection(pageToggled(selection, idsOf(answer))),
+    selectAll: () => setSelection(everything(answer.as_of, answer.matching)),
+    showNewer: () => {
+      address.change({ page: null }, { replace: true });
+      reload();
+    },
+    act: press,
+  });
   return h(
     React.Fragment,
     null,
-    h(Groups, { answer, filters, change: changeFilters }),
-    h(FilterForm, { answer, filters, change: changeFilters }),
-    h(Found, { answer, filters, clear: () => changeFilters({ ...NO_FILTERS }) }),
-    answer.rows.length > 0 &&
-      h(
-        React.Fragment,
-        null,
-        h(ActionBar, {
-          selection,
-          page: ids,
-          matching: answer.matching,
-          busy: doing.busy,
-          newer: shown.newer,
-          togglePage: () => setSelection(pageToggled(selection, ids)),
-          selectAll: () => setSelection(everything(answer.as_of, answer.matching)),
-          showNewer: () => {
-            address.change({ page: null }, { replace: true });
-            reload();
-          },
-          act,
-        }),
-        h(LetterRows, {
-          rows: answer.rows,
-          now: answer.as_of,
-          selection,
-          pick: (id, stretch) => {
-            const from = anchor.current;
-            setSelection(stretch && from !== null ? stretched(selection, from, id, ids) : toggled(selection, id, ids));
-            anchor.current = id;
-          },
-          open: (id) => address.change({ open: id }),
-        }),
-        h(Pager, {
-          page: answer.page,
-          pages: answer.pages,
-          more: answer.page < answer.pages,
-          turn: (page) => address.change({ page: page === 1 ? null : page }),
-        }),
-      ),
+    h(Groups, { answer, filters, change }),
+    h(FilterForm, { answer, filters, change }),
+    h(Found, { answer, filters, clear: () => change({ ...NO_FILTERS }) }),
+    answer.rows.length > 0 && h(React.Fragment, null, bar, h(Rows, { answer, address, selection, setSelection })),
     h(ConfirmDialog, {
       question,
-      close: () => setQuestion(null),
+      close: () => ask(null),
       confirm: () => {
-        setQuestion(null);
-        if (question) perform(question.action);
+        ask(null);
+        if (question) act(question.action, question.args);
       },
+    }),
+  );
+};
+
+/**
+ * @param {{answer: Answer, address: ReturnType<typeof useAddress>, selection: Selection,
+ *   setSelection: (selection: Selection) => void}} props
+ */
+const Rows = ({ answer, address, selection, setSelection }) => {
+  const anchor = React.useRef(/** @type {number | null} */ (null));
+  const ids = idsOf(answer);
+  return h(
+    React.Fragment,
+    null,
+    h(LetterRows, {
+      rows: answer.rows,
+      now: answer.as_of,
+      selection,
+      pick: (id, stretch) => {
+        const from = anchor.current;
+        setSelection(stretch && from !== null ? stretched(selection, from, id, ids) : toggled(selection, id, ids));
+        anchor.current = id;
+      },
+      open: (id) => address.change({ open: id }),
+    }),
+    h(Pager, {
+      page: answer.page,
+      pages: answer.pages,
+      more: answer.page < answer.pages,
+      turn: (page) => address.change({ page: page === 1 ? null : page }),
     }),
   );
 };

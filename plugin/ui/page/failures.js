@@ -1,5 +1,6 @@
 // Why a call failed, in one sentence, with what to do next. Pure, so that tests can replay what was seen in real
 // versions of Stash: tests/samples/stash_failures.
+import { duration } from "./words.js";
 
 /**
  * @typedef {object} Failure
@@ -12,6 +13,7 @@
 /**
  * @typedef {object} Answer what came back; nothing of it when nobody answered
  * @property {number} [status] of HTTP
+ * @property {number} [late] seconds after which the call was ended without an answer
  * @property {boolean} [json] whether the body was JSON
  * @property {string} [error] the message of the first GraphQL error
  * @property {Facts | null} [facts] what Stash says about the plugin, if it was asked
@@ -53,6 +55,10 @@ const Kind = {
   /** @param {Answer} answer */
   away: ({ status }) => ({
     message: `Stash doesn't answer${status ? ` (the server in front of it says ${status})` : ""}. This page continues by itself when Stash is back.`,
+  }),
+  /** @param {Answer} answer */
+  late: ({ late = 0 }) => ({
+    message: `There was no answer within ${duration(late)}. Stash or its disk may be busy. Nothing in the queue is lost. Try again.`,
   }),
   session: () => ({
     message: "Your session in Stash has ended. Log in again in another tab; what you typed here stays.",
@@ -133,7 +139,7 @@ export const isUnclear = (answer) => UNCLEAR.includes(kindOf(answer));
  */
 export const classify = (answer) => {
   const kind = kindOf(answer);
-  const logged = answer.status === 200 && kind !== "not_stash";
+  const logged = kind === "late" || (answer.status === 200 && kind !== "not_stash");
   return { kind, logged, ...Kind[kind](answer) };
 };
 
@@ -156,7 +162,8 @@ export const outdated = (page, plugin) =>
  * @param {Answer} answer
  * @returns {keyof typeof Kind}
  */
-const kindOf = ({ status, json, error, facts, id }) => {
+const kindOf = ({ status, late, json, error, facts, id }) => {
+  if (late) return "late";
   if (status === undefined || (status >= 502 && status <= 504)) return "away";
   if (status === 401) return "session";
   if (!json) return "not_stash";

@@ -3,16 +3,17 @@ import { call } from "./api.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { React, Router, h } from "./stash.js";
+import { WebLink } from "./web_link.js";
 import { duration } from "./words.js";
 
 const EVERY = 2; // seconds
 const DELIVERED = new Set(["delivered", "deleted", "digest"]); // outcomes with which something was sent
 
 /**
- * @param {{connection: string, since: number, on: boolean}} props
+ * @param {{connection: string, name: string, since: number, on: boolean}} props
  *   `since`: when it was saved, unix seconds of the server; `on`: whether it sends anything
  */
-export const FirstDelivery = ({ connection, since, on }) => {
+export const FirstDelivery = ({ connection, name, since, on }) => {
   const done = React.useRef(/** @type {any} */ (null)); // the answer that it was delivered, after which nothing is asked
   const { data, failure, refresh } = usePolling(
     async (signal) => {
@@ -22,11 +23,11 @@ export const FirstDelivery = ({ connection, since, on }) => {
     },
     on ? EVERY : 0,
   );
-  if (!on) return h("p", null, "It is not switched on, so nothing is sent yet.");
+  if (!on) return h("p", null, "It is paused or off, so nothing is sent yet.");
   return h(
     "div",
     { className: "courier-first" },
-    h("p", { role: "status" }, h(Progress, { data })),
+    h("p", { role: "status" }, h(Progress, { data, name })),
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
   );
 };
@@ -34,8 +35,8 @@ export const FirstDelivery = ({ connection, since, on }) => {
 /** @param {any} answer */
 const isDelivered = (answer) => answer.state === "done" && DELIVERED.has(answer.outcome);
 
-/** @param {{data: any}} props */
-const Progress = ({ data }) => {
+/** @param {{data: any, name: string}} props */
+const Progress = ({ data, name }) => {
   if (!data || data.state === "nothing") {
     return h(
       "span",
@@ -61,11 +62,7 @@ const Progress = ({ data }) => {
       : h("strong", { className: "courier-warn" }, data.text),
     " ",
     scene,
-    data.link && /^https?:/.test(data.link)
-      ? [
-          " · ",
-          h("a", { key: "link", href: data.link, target: "_blank", rel: "noopener noreferrer" }, "Look at it there"),
-        ]
-      : null,
+    " ",
+    h(WebLink, { href: data.link }, `Open it at ${name}`),
   );
 };

@@ -2,6 +2,7 @@
 import { argumentsOf } from "./draft.js";
 import { FormFields, NAME, STATE, inputId } from "./fields.js";
 import { useConnectionForm } from "./form_state.js";
+import { LibraryReport } from "./library_report.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { Bootstrap, React, Router, h } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
@@ -10,10 +11,10 @@ const UNSAVED = "You have changes that aren't saved. Leave anyway?";
 
 /**
  * @param {{what: import("./form_state.js").What, fix: Record<string, unknown> | null, focus: string,
- *   onSaved: (answer: any, isNew: boolean) => void, onCancel: () => void}} props
- *   `focus`: the field to begin with, or ""
+ *   forgetFix: () => void, onSaved: (answer: any, isNew: boolean) => void, onCancel: () => void}} props
+ *   `fix`: values that a card's button puts into the draft. `focus`: the field to begin with, or ""
  */
-export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
+export const ConnectionForm = ({ what, fix, focus, forgetFix, onSaved, onCancel }) => {
   const leaving = React.useRef(false); // it is left on purpose
   const form = useConnectionForm(what, fix, (answer) => {
     leaving.current = true;
@@ -42,6 +43,8 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     setWanted([...form.fields, NAME, STATE].find((field) => wrong.has(field.key))?.key ?? "");
   };
   useWarning(form.changed, leaving);
+  const forget = React.useRef(fix ? forgetFix : null);
+  React.useEffect(() => forget.current?.(), []);
 
   const cancel = () => {
     form.forget();
@@ -53,7 +56,7 @@ export const ConnectionForm = ({ what, fix, focus, onSaved, onCancel }) => {
     { className: "courier-view courier-form", "aria-labelledby": "courier-form-title" },
     h(Router.Prompt, { message: () => leaving.current || !form.changed || UNSAVED }),
     h("h2", { id: "courier-form-title", tabIndex: -1, ref: heading }, titleOf(what, form)),
-    h(Notices, { form, what, fixed: fix !== null, onCancel }),
+    h(Notices, { form, what, onCancel }),
     form.loaded
       ? h(Body, { form, loaded: form.loaded, what, advanced, setAdvanced, goTo: setWanted, goToFirst, cancel })
       : null,
@@ -89,10 +92,9 @@ const titleOf = (what, { loaded, variant }) => {
 
 /**
  * What a person must know before the fields.
- * @param {{form: import("./form_state.js").Form, what: import("./form_state.js").What, fixed: boolean,
- *   onCancel: () => void}} props `fixed`: a card's button put values into the draft
+ * @param {{form: import("./form_state.js").Form, what: import("./form_state.js").What, onCancel: () => void}} props
  */
-const Notices = ({ form, what, fixed, onCancel }) => {
+const Notices = ({ form, what, onCancel }) => {
   const { loaded, failure, elsewhere } = form;
   const known = new Set([NAME, STATE, ...form.fields].map((field) => field.key));
   const others = form.problems.filter((problem) => !known.has(problem.field));
@@ -128,8 +130,8 @@ const Notices = ({ form, what, fixed, onCancel }) => {
           "What you typed before is still here, without keys and passwords.",
         )
       : null,
-    fixed && form.changed ? h(Notice, null, "The change is in the form. Save it to apply it.") : null,
-    others.map((problem) => h(Notice, { key: problem.field, status: "fail" }, problem.message)),
+    form.fixed && form.changed ? h(Notice, null, "The change is in the form. Save it to apply it.") : null,
+    others.map((problem) => h(Notice, { key: problem.message, status: "fail" }, problem.message)),
   );
 };
 
@@ -142,6 +144,7 @@ const Notices = ({ form, what, fixed, onCancel }) => {
 const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, cancel }) => {
   const { kind, base } = loaded;
   const webhook = kind.kind === "webhook";
+  const [reporting, setReporting] = React.useState(false);
   const test = useTest(
     () => argumentsOf(kind, base, form.draft),
     { webhook, message: Boolean(form.variant?.is_message) },
@@ -168,7 +171,8 @@ const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, canc
     ),
     h(TestPanel, {
       test,
-      report: what.mode === "edit" && !webhook ? (base.id ?? "") : "",
+      draft: true,
+      report: what.mode === "edit" && !webhook ? () => setReporting(true) : null,
       label: (/** @type {string} */ key) => form.fields.find((field) => field.key === key)?.label ?? "",
       onField: goTo,
       onFix: (/** @type {import("./form_state.js").Fix} */ fix) => {
@@ -176,6 +180,7 @@ const Body = ({ form, loaded, what, advanced, setAdvanced, goTo, goToFirst, canc
         if (!webhook) test.again();
       },
     }),
+    reporting && base.id ? h(LibraryReport, { connection: base.id, close: () => setReporting(false) }) : null,
   );
 };
 

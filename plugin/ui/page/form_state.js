@@ -41,6 +41,8 @@ export const useConnectionForm = (given, offered, onSaved) => {
     ...saving,
     fields,
     variant,
+    /** Whether a card's button put values into the draft. */
+    fixed: fix !== null,
     /** Puts values into the draft. @param {Record<string, unknown>} values */
     apply: (values) => {
       setDraft((/** @type {Draft} */ now) => withValues(now, fields, values));

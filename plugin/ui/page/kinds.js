@@ -61,8 +61,9 @@ const Choice = ({ label, help, query, go }) =>
     null,
     h(
       "button",
-      { type: "button", className: "courier-kind", onClick: () => go(query) },
+      { type: "button", className: "courier-choice", onClick: () => go(query) },
       h("strong", null, label),
-      h("span", { className: "courier-muted" }, help),
+      " ",
+      h("small", null, help),
     ),
   );

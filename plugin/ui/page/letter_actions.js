@@ -1,4 +1,5 @@
 // The bar above the rows: what is selected, and what can be done with it.
+import { Dialog } from "./dialog.js";
 import { PageBox } from "./letter_rows.js";
 import { countOf, pageState } from "./selection.js";
 import { Bootstrap, React, h } from "./stash.js";
@@ -7,6 +8,7 @@ import { number } from "./words.js";
 /**
  * @typedef {import("./selection.js").Selection} Selection
  * @typedef {"retry" | "careful" | "discard"} Action
+ * @typedef {{action: Action, chosen: number, args: Record<string, unknown>}} Question what is to be done with which
  */
 
 // What each action says: on its button, and in the dialog that asks first.
@@ -79,30 +81,18 @@ export const ActionBar = ({ selection, page, matching, newer, busy, showNewer, t
 /**
  * Asks before all that match are retried or discarded.
  * @param {object} props
- * @param {{action: Action, chosen: number} | null} props.question null: the dialog is closed
+ * @param {Question | null} props.question null: the dialog is closed
  * @param {() => void} props.confirm
  * @param {() => void} props.close
  */
 export const ConfirmDialog = ({ question, confirm, close }) => {
-  const last = React.useRef(question);
-  if (question !== null) last.current = question; // what it says stays while it fades out
-  if (last.current === null) return null;
-  const { action, chosen } = last.current;
-  const { label, variant, text } = ACTIONS[action];
-  return h(
-    Bootstrap.Modal,
-    { show: question !== null, onHide: close, className: "courier-modal", "aria-labelledby": "courier-confirm" },
-    h(
-      Bootstrap.Modal.Header,
-      null,
-      h(Bootstrap.Modal.Title, { id: "courier-confirm" }, `All ${number(chosen)} that match`),
-    ),
-    h(Bootstrap.Modal.Body, null, text),
-    h(
-      Bootstrap.Modal.Footer,
-      null,
-      h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Cancel"),
-      h(Bootstrap.Button, { variant, onClick: confirm }, label(chosen)),
-    ),
+  if (question === null) return null;
+  const { label, variant, text } = ACTIONS[question.action];
+  const footer = h(
+    React.Fragment,
+    null,
+    h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, "Cancel"),
+    h(Bootstrap.Button, { variant, onClick: confirm }, label(question.chosen)),
   );
+  return h(Dialog, { id: "courier-confirm", title: `All ${number(question.chosen)} that match`, close, footer }, text);
 };

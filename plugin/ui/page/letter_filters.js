@@ -1,4 +1,5 @@
 // The groups of dead letters, by connection and error, and the filters above the list.
+import { FilterChoice } from "./filter_choice.js";
 import { SearchText } from "./search_text.js";
 import { h } from "./stash.js";
 import { number } from "./words.js";
@@ -37,10 +38,11 @@ export const Groups = ({ answer, filters, change }) => {
           {
             type: "button",
             "aria-pressed": chosen,
-            className: "courier-group",
+            className: "courier-choice",
             onClick: () => change({ ...NO_FILTERS, text: filters.text, group: chosen ? "" : group.group }),
           },
           h("strong", null, number(group.count)),
+          " ",
           h("span", null, `${group.name}: ${group.label}`),
           h("small", null, group.text),
         ),
@@ -56,13 +58,13 @@ export const FilterForm = ({ answer, filters, change }) => {
   return h(
     "form",
     { className: "courier-filters", role: "search", onSubmit: (event) => event.preventDefault() },
-    h(Choice, {
+    h(FilterChoice, {
       label: "Connection",
       value: filters.connection,
       choices: answer.connections.map(({ id, name, count }) => ({ value: id, text: `${name} (${number(count)})` })),
       choose: (connection) => change({ connection, group: "" }),
     }),
-    h(Choice, {
+    h(FilterChoice, {
       label: "Error",
       value: filters.error,
       choices: answer.errors.map((one) => ({ value: one.error_type, text: `${one.label} (${number(one.count)})` })),
@@ -73,25 +75,5 @@ export const FilterForm = ({ answer, filters, change }) => {
       value: filters.text,
       search: (text) => change({ text }, { replace: true }),
     }),
-  );
-};
-
-/**
- * @param {{label: string, value: string, choices: {value: string, text: string}[], choose: (value: string) => void}} props
- */
-const Choice = ({ label, value, choices, choose }) => {
-  // What the address names may have no dead letters any more. It stays the choice, so that the form tells the truth.
-  const known = value === "" || choices.some((choice) => choice.value === value);
-  return h(
-    "label",
-    { className: "courier-filter" },
-    label,
-    h(
-      "select",
-      { className: "form-control", value, onChange: (/** @type {any} */ event) => choose(event.target.value) },
-      h("option", { value: "" }, "All"),
-      !known && h("option", { value }, `${value} (0)`),
-      choices.map((choice) => h("option", { key: choice.value, value: choice.value }, choice.text)),
-    ),
   );
 };

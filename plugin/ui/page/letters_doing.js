@@ -1,12 +1,9 @@
 // Retries, discards and restores dead letters, and says what came of it.
-import { call, changed } from "./api.js";
-import { React } from "./stash.js";
+import { call } from "./api.js";
+import { useRunning } from "./running.js";
 import { number } from "./words.js";
 
-/**
- * @typedef {import("./letter_actions.js").Action} Action
- * @typedef {{text: string, wrong: boolean}} Said
- */
+/** @typedef {import("./letter_actions.js").Action} Action */
 
 /** @type {Record<Action, (args: Record<string, unknown>) => Promise<string>>} each returns what to say */
 const DO = {
@@ -34,36 +31,15 @@ const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
  * @param {() => Promise<void>} reload called after each action
  */
 export const useDoing = (reload) => {
-  const [busy, setBusy] = React.useState(false);
-  const [said, setSaid] = React.useState(/** @type {Said | null} */ (null));
-
-  /** @param {() => Promise<string>} work */
-  const perform = async (work) => {
-    setBusy(true);
-    setSaid(null);
-    /** @type {Said} */
-    let result;
-    try {
-      result = { text: await work(), wrong: false };
-      changed();
-    } catch (failure) {
-      result = { text: /** @type {import("./failures.js").Failure} */ (failure).message, wrong: true };
-    }
-    await reload(); // also after a failure: it may have been done before the answer was lost
-    setSaid(result);
-    setBusy(false);
-  };
-
+  const { run, ...running } = useRunning(reload);
   return {
-    busy,
-    said,
+    ...running,
     /**
      * @param {Action} action
      * @param {Record<string, unknown>} args
      */
-    act: (action, args) => perform(() => DO[action](args)),
+    act: (action, args) => run(() => DO[action](args)),
     /** @param {number} batch */
-    undo: (batch) =>
-      perform(async () => `Restored: ${number((await call("restore_dead_letters", { batch })).restored)}.`),
+    undo: (batch) => run(async () => `Restored: ${number((await call("restore_dead_letters", { batch })).restored)}.`),
   };
 };

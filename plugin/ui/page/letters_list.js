@@ -1,7 +1,7 @@
 // Loads the list of dead letters: at first, when filters or page change, on each poll, and after an action.
 import { call } from "./api.js";
 import { asArguments } from "./letter_filters.js";
-import { EMPTY, momentFor, received } from "./letters_state.js";
+import { EMPTY, momentFor, received, sameView } from "./letters_state.js";
 import { usePolling } from "./poll.js";
 import { React } from "./stash.js";
 
@@ -37,6 +37,8 @@ export const useLetters = (filters, page, held) => {
     shown: shown.current,
     failure,
     loading,
+    /** Whether the rows are those of other filters or another page than the address names. */
+    stale: !sameView(shown.current.view, view),
     /** Loads the rows as they are now, also while some are selected. */
     reload: () => {
       fresh.current = true;

@@ -87,7 +87,8 @@ export const received = (shown, answer, asked, now) => {
 };
 
 /**
+ * Whether two views are of the same rows.
  * @param {View} one
  * @param {View} other
  */
-const sameView = (one, other) => one.filters === other.filters && one.page === other.page;
+export const sameView = (one, other) => one.filters === other.filters && one.page === other.page;

@@ -3,6 +3,7 @@ import { call } from "./api.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Bootstrap, h } from "./stash.js";
+import { CardTable, Cell, Row } from "./table.js";
 import { number, plural } from "./words.js";
 
 /** @param {{connection: string, close: () => void}} props */
@@ -15,7 +16,7 @@ export const LibraryReport = ({ connection, close }) => {
   const report = data?.connections[0];
   return h(
     "section",
-    { className: "courier-report", "aria-label": "Library report" },
+    { "aria-label": "Library report" },
     failure ? h(FailureNotice, { failure, retry: refresh }) : null,
     report?.error ? h(Notice, { status: "fail" }, report.error) : null,
     !failure && !report
@@ -38,28 +39,19 @@ const Groups = ({ report }) =>
       report.left_out ? ` Left out by filters: ${number(report.left_out)}.` : "",
     ),
     h(
-      Bootstrap.Table,
-      { size: "sm" },
-      h(
-        "thead",
-        null,
-        h("tr", null, h("th", { scope: "col" }, "Scenes"), h("th", { scope: "col" }, "What the server has of them")),
-      ),
-      h(
-        "tbody",
-        null,
-        report.groups.map((/** @type {any} */ group) =>
+      CardTable,
+      { caption: "Library report", head: ["Scenes", "What the server has of them"] },
+      report.groups.map((/** @type {any} */ group) =>
+        h(
+          Row,
+          { key: group.group },
+          h(Cell, { label: "Scenes" }, number(group.scenes)),
           h(
-            "tr",
-            { key: group.group },
-            h("td", null, number(group.scenes)),
-            h(
-              "td",
-              null,
-              group.text,
-              group.advice ? h("div", { className: "courier-help" }, group.advice) : null,
-              group.examples.length ? h(Examples, { examples: group.examples }) : null,
-            ),
+            Cell,
+            null,
+            group.text,
+            group.advice ? h("div", { className: "courier-help" }, group.advice) : null,
+            group.examples.length ? h(Examples, { examples: group.examples }) : null,
           ),
         ),
       ),

@@ -28,7 +28,10 @@ const Main = () => {
   const { pathname } = Router.useLocation();
   const part = pathname.slice(path.length).replace(/\/$/, "");
   const tab = TABS.find((one) => one.part === part) ?? TABS[0];
-  const overview = usePolling((signal) => call("overview", {}, signal), tab.seconds);
+  const polled = usePolling((signal) => call("overview", {}, signal), tab.seconds);
+  // An answer of another version may lack what this one draws.
+  const old = outdated(version, polled.data?.version);
+  const overview = old ? { ...polled, data: undefined, failure: old } : polled;
   const failed = overview.failure?.message;
   React.useEffect(() => {
     if (!failed) return undefined;
@@ -74,15 +77,14 @@ const Tabs = ({ deadLetters }) =>
   );
 
 /** @param {ViewProps} props */
-const Banners = ({ overview: { data, failure, refresh } }) => {
-  const old = outdated(version, data?.version);
-  return h(
+const Banners = ({ overview: { data, failure, refresh } }) =>
+  h(
     "div",
-    { className: "courier-banners" },
-    failure ? h(FailureNotice, { failure, retry: refresh }) : null,
-    old ? h(FailureNotice, { failure: old, status: "warn" }) : null,
+    null,
+    failure
+      ? h(FailureNotice, { failure, retry: refresh, status: failure.kind === "outdated" ? "warn" : "fail" })
+      : null,
     (data?.banners ?? []).map((/** @type {any} */ banner) =>
       h(Banner, { key: banner.text, banner, now: data.at, refresh }),
     ),
   );
-};

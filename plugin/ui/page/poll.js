@@ -58,15 +58,17 @@ const startPolling = (load, seconds, show) => {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let running = new AbortController();
-  let due = 0; // when to ask next, in milliseconds
+  let stopped = false;
+  let due = 0; // when to ask next, in milliseconds; Infinity: not by itself
 
   const wait = () => {
     clearTimeout(timer);
-    if (!seconds || document.hidden) return;
+    if (stopped || document.hidden || due === Infinity) return;
     timer = setTimeout(ask, Math.max(0, due - Date.now()));
   };
 
   const ask = async () => {
+    if (stopped) return; // an action that has just ended, on a page that was left
     clearTimeout(timer);
     running.abort(); // what is asked now is newer
     const mine = new AbortController();
@@ -82,23 +84,21 @@ const startPolling = (load, seconds, show) => {
     if (mine.signal.aborted) return;
     show(answer);
     // A call that leaves a line in Stash's log would fill it within minutes.
-    due = Date.now() + (answer.failure?.logged ? Math.max(seconds, LOGGED_SECONDS) : seconds) * 1000;
+    const pause = answer.failure?.logged ? Math.max(seconds, LOGGED_SECONDS) : seconds;
+    due = seconds ? Date.now() + pause * 1000 : Infinity;
     wait();
   };
 
-  const onVisible = () => {
-    if (due !== Infinity) wait();
-  };
-  document.addEventListener("visibilitychange", onVisible);
-  if (document.hidden) due = 0;
-  else void ask();
+  document.addEventListener("visibilitychange", wait);
+  if (!document.hidden) void ask();
 
   return {
     refresh: ask,
     stop: () => {
+      stopped = true;
       clearTimeout(timer);
       running.abort();
-      document.removeEventListener("visibilitychange", onVisible);
+      document.removeEventListener("visibilitychange", wait);
     },
   };
 };

@@ -1,10 +1,12 @@
 // The receipt of a scene at a connection: what was changed there, what was left alone and why.
 import { call } from "./api.js";
+import { Dialog } from "./dialog.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { SceneLink } from "./scene_name.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
 import { CardTable, Cell, Row } from "./table.js";
+import { WebLink } from "./web_link.js";
 import { clock, duration } from "./words.js";
 
 const SECONDS = 5; // between two polls, for what is still on its way
@@ -17,64 +19,41 @@ const SECONDS = 5; // between two polls, for what is still on its way
  * @typedef {{scene: number, connection: string}} Opened
  */
 
-/** @param {{opened: Opened | null, close: () => void, sent: () => void}} props */
-export const ReceiptDialog = ({ opened, close, sent }) =>
-  h(
-    Bootstrap.Modal,
-    {
-      show: opened !== null,
-      onHide: close,
-      size: "lg",
-      scrollable: true,
-      className: "courier-modal",
-      "aria-labelledby": "courier-receipt",
-    },
-    opened && h(OpenedReceipt, { key: `${opened.scene},${opened.connection}`, opened, close, sent }),
-  );
-
 /** @param {{opened: Opened, close: () => void, sent: () => void}} props */
-const OpenedReceipt = ({ opened, close, sent }) => {
+export const ReceiptDialog = ({ opened, close, sent }) => {
   const { data, failure, refresh } = usePolling((signal) => call("receipt", { ...opened }, signal), SECONDS);
-  const [again, setAgain] = React.useState({ busy: false, queued: false, wrong: "" });
+  const [again, setAgain] = React.useState({ busy: false, queued: false, wrong: /** @type {any} */ (null) });
   const sendAgain = async () => {
-    setAgain({ busy: true, queued: false, wrong: "" });
+    setAgain({ busy: true, queued: false, wrong: null });
     try {
       await call("send_scene", { ...opened });
-      setAgain({ busy: false, queued: true, wrong: "" });
+      setAgain({ busy: false, queued: true, wrong: null });
       sent();
     } catch (error) {
-      setAgain({ busy: false, queued: false, wrong: /** @type {any} */ (error).message });
+      setAgain({ busy: false, queued: false, wrong: error });
     }
     refresh();
   };
+  const title = [h(SceneLink, { key: "scene", sceneId: opened.scene, title: data?.title ?? "" }), data && ` → ${data.name}`];
   return h(
-    React.Fragment,
-    null,
-    h(
-      Bootstrap.Modal.Header,
-      { closeButton: true },
-      h(
-        Bootstrap.Modal.Title,
-        { id: "courier-receipt", as: "h2" },
-        h(SceneLink, { sceneId: opened.scene, title: data?.title ?? "" }),
-        data && ` → ${data.name}`,
+    Dialog,
+    {
+      id: "courier-receipt",
+      title,
+      large: true,
+      close,
+      footer: h(
+        React.Fragment,
+        null,
+        h(Bootstrap.Button, { variant: "primary", disabled: again.busy || !data, onClick: sendAgain }, "Send again"),
+        h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
       ),
-    ),
-    h(
-      Bootstrap.Modal.Body,
-      null,
-      failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
-      again.wrong && h(Notice, { status: "fail" }, again.wrong),
-      again.queued && h(Notice, { status: "ok" }, "Queued. It is sent like an edit."),
-      data && h(Content, { receipt: data }),
-      !data && !failure && h("p", { className: "courier-muted" }, "Loading."),
-    ),
-    h(
-      Bootstrap.Modal.Footer,
-      null,
-      h(Bootstrap.Button, { variant: "primary", disabled: again.busy || !data, onClick: sendAgain }, "Send again"),
-      h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
-    ),
+    },
+    failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
+    again.wrong && h(FailureNotice, { failure: again.wrong }),
+    again.queued && h(Notice, { status: "ok" }, "Queued. It is sent like an edit."),
+    data && h(Content, { receipt: data }),
+    !data && !failure && h("p", { className: "courier-muted" }, "Loading…"),
   );
 };
 
@@ -92,7 +71,6 @@ const Content = ({ receipt }) =>
 /** @param {{receipt: Receipt}} props */
 const Facts = ({ receipt }) => {
   const { at, event_at: edited, seconds, changed, dead_letter: letter } = receipt;
-  const link = isWebAddress(receipt.link) ? receipt.link : "";
   const when = [
     edited ? `Edited: ${clock(edited)}.` : "",
     at && !receipt.live ? `Ended: ${clock(at)}.` : "",
@@ -103,8 +81,7 @@ const Facts = ({ receipt }) => {
     null,
     h("p", null, when.filter(Boolean).join(" ")),
     changed.length > 0 && h("p", null, `Edited in Stash: ${changed.join(", ")}.`),
-    link &&
-      h("p", null, h("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, `Open it at ${receipt.name}`)),
+    receipt.link && h("p", null, h(WebLink, { href: receipt.link }, `Open it at ${receipt.name}`)),
     letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
   );
 };
@@ -142,12 +119,6 @@ const Left = ({ left }) =>
       left.map((sentence) => h("li", { key: sentence }, sentence)),
     ),
   );
-
-/**
- * Whether a link leads to a server: whatever else an answer holds, such as javascript:, is no link.
- * @param {string} link
- */
-const isWebAddress = (link) => /^https?:\/\//i.test(link);
 
 /**
  * A value as text; "nothing" for an empty one.

@@ -1,6 +1,7 @@
 // The view "Scenes": what happened to each scene at each connection.
 import { call } from "./api.js";
 import { pageNumber, useAddress } from "./address.js";
+import { FilterChoice } from "./filter_choice.js";
 import { FailureNotice } from "./notice.js";
 import { Pager } from "./pager.js";
 import { usePolling } from "./poll.js";
@@ -51,6 +52,7 @@ export const Scenes = ({ overview }) => {
   // What was shown stays while another page is asked for, so that the list doesn't blink.
   const shown = React.useRef(/** @type {Answer | null} */ (null));
   if (data) shown.current = data;
+  const connections = overview.data?.connections ?? [];
   const opened = openedIn(address.get("open"));
   return h(
     "section",
@@ -68,11 +70,13 @@ export const Scenes = ({ overview }) => {
         value: text,
         search: (/** @type {string} */ wanted) => address.change({ text: wanted, page: null }, { replace: true }),
       }),
-      h(ConnectionChoice, {
-        connections: overview.data?.connections ?? [],
-        value: connection,
-        choose: (/** @type {string} */ wanted) => address.change({ connection: wanted, page: null }),
-      }),
+      (connection || connections.length > 1) &&
+        h(FilterChoice, {
+          label: "Connection",
+          value: connection,
+          choices: connections.map((/** @type {any} */ one) => ({ value: one.id, text: one.name })),
+          choose: (/** @type {string} */ wanted) => address.change({ connection: wanted, page: null }),
+        }),
     ),
     failure && h(FailureNotice, { failure, retry: refresh }),
     shown.current &&
@@ -82,7 +86,13 @@ export const Scenes = ({ overview }) => {
         open: (/** @type {Outcome} */ row) => address.change({ open: `${row.scene_id},${row.destination}` }),
         turn: (/** @type {number} */ wanted) => address.change({ page: wanted === 1 ? null : wanted }),
       }),
-    h(ReceiptDialog, { opened, close: () => address.change({ open: null }), sent: refresh }),
+    opened &&
+      h(ReceiptDialog, {
+        key: address.get("open"),
+        opened,
+        close: () => address.change({ open: null }),
+        sent: refresh,
+      }),
   );
 };
 
@@ -94,28 +104,6 @@ export const Scenes = ({ overview }) => {
 const openedIn = (value) => {
   const found = /^(\d{1,18}),(.+)$/.exec(value);
   return found && { scene: Number(found[1]), connection: found[2] };
-};
-
-/** @param {{connections: {id: string, name: string}[], value: string, choose: (value: string) => void}} props */
-const ConnectionChoice = ({ connections, value, choose }) => {
-  if (connections.length < 2 && value === "") return null;
-  const known = value === "" || connections.some(({ id }) => id === value);
-  return h(
-    "label",
-    { className: "courier-filter" },
-    "Connection",
-    h(
-      "select",
-      {
-        className: "form-control",
-        value,
-        onChange: (/** @type {any} */ event) => choose(event.target.value),
-      },
-      h("option", { value: "" }, "All"),
-      !known && h("option", { value }, value),
-      connections.map(({ id, name }) => h("option", { key: id, value: id }, name)),
-    ),
-  );
 };
 
 /**

@@ -1,5 +1,6 @@
 // Sends scenes that Stash has already to one connection. How many, and how long it takes, is said first.
 import { call } from "./api.js";
+import { Dialog } from "./dialog.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Bootstrap, React, h } from "./stash.js";
@@ -25,55 +26,50 @@ export const SendExisting = ({ card, since, close }) => {
   const scenes = counted.data?.scenes;
   const done = sent === null ? "" : `Queued: ${plural(sent, "scene")}. Edits are sent before them.`;
   const ready = !sending && Boolean(scenes);
+  const button = sending ? "Queuing…" : scenes ? `Send ${plural(scenes, "scene")}` : "Send";
+  const waiting = sending ? "Keep this open. Closing it ends the queuing; what is queued by then is sent." : "";
   return h(
-    Bootstrap.Modal,
-    { show: true, onHide: close, className: "courier-modal", "aria-labelledby": "courier-existing" },
-    h(
-      Bootstrap.Modal.Header,
-      null,
-      h(Bootstrap.Modal.Title, { id: "courier-existing" }, `Send existing scenes to ${card.name}`),
-    ),
-    h(
-      Bootstrap.Modal.Body,
-      null,
-      h(Choice, { disabled: sending || Boolean(done), which, setWhich, date, setDate }),
-      h("p", { role: "status" }, done || expected(counted, Boolean(chosen))),
-      counted.failure ? h(FailureNotice, { failure: counted.failure, retry: counted.refresh }) : null,
-      failure ? h(FailureNotice, { failure }) : null,
-    ),
-    h(
-      Bootstrap.Modal.Footer,
-      null,
-      h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, done ? "Close" : "Cancel"),
-      done
-        ? null
-        : h(
-            Bootstrap.Button,
-            { variant: "primary", disabled: !ready, onClick: () => send(chosen) },
-            sending ? "Queuing. Keep this page open…" : buttonText(scenes),
-          ),
-    ),
+    Dialog,
+    {
+      id: "courier-existing",
+      title: `Send existing scenes to ${card.name}`,
+      close,
+      footer: h(
+        React.Fragment,
+        null,
+        h(Bootstrap.Button, { variant: "secondary", autoFocus: true, onClick: close }, done ? "Close" : "Cancel"),
+        done ? null : h(Bootstrap.Button, { variant: "primary", disabled: !ready, onClick: () => send(chosen) }, button),
+      ),
+    },
+    h(Choice, { disabled: sending || Boolean(done), which, setWhich, date, setDate }),
+    h("p", { role: "status" }, done || waiting || expected(counted, Boolean(chosen))),
+    counted.failure ? h(FailureNotice, { failure: counted.failure, retry: counted.refresh }) : null,
+    failure ? h(FailureNotice, { failure }) : null,
   );
 };
 
 /**
- * Queues scenes for a connection. Leaving the page ends it; what is queued by then is sent.
+ * Queues scenes for a connection. Closing the dialog ends it; what is queued by then is sent.
  * @param {string} connection
  */
 const useSending = (connection) => {
   const [sent, setSent] = React.useState(/** @type {number | null} */ (null));
   const [sending, setSending] = React.useState(false);
   const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  const running = React.useRef(new AbortController());
+  React.useEffect(() => () => running.current.abort(), []);
   /** @param {object | null} chosen which scenes */
   const send = async (chosen) => {
+    const { signal } = running.current;
     setSending(true);
     setFailure(null);
     try {
-      setSent((await call("send_existing", { connection, ...chosen })).queued);
+      const { queued } = await call("send_existing", { connection, ...chosen }, signal);
+      setSent(queued);
     } catch (problem) {
-      setFailure(problem);
+      if (!signal.aborted) setFailure(problem);
     }
-    setSending(false);
+    if (!signal.aborted) setSending(false);
   };
   return { sent, sending, failure, send };
 };
@@ -108,9 +104,6 @@ const Choice = ({ disabled, which, setWhich, date, setDate }) =>
         })
       : null,
   );
-
-/** @param {number | undefined} scenes */
-const buttonText = (scenes) => (scenes ? `Send ${plural(scenes, "scene")}` : "Send");
 
 /**
  * What sending would mean.

@@ -17,7 +17,7 @@ export const SentNow = ({ destination, scene }) => {
     { "aria-label": TITLE, "aria-busy": !data && !failure },
     h("h3", null, TITLE),
     failure && h(FailureNotice, { failure, retry: refresh }),
-    data && h("pre", { className: "courier-answer", tabIndex: 0 }, data.text),
-    !data && !failure && h("p", { className: "courier-muted" }, "Stash is asked for the scene."),
+    data && h("pre", { className: "courier-text", tabIndex: 0 }, data.text),
+    !data && !failure && h("p", { className: "courier-muted" }, "Loading…"),
   );
 };

@@ -1,10 +1,11 @@
 // The plugin's part of Settings → Plugins: one line with the state in words, and the short list of common settings.
 import { call } from "./api.js";
+import { HEALTH } from "./health.js";
 import { FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { useValues } from "./settings_values.js";
 import { Bootstrap, React, Router, h, parts, path } from "./stash.js";
-import { number, plural } from "./words.js";
+import { number } from "./words.js";
 
 /**
  * @typedef {object} Setting as Stash describes it
@@ -16,15 +17,6 @@ import { number, plural } from "./words.js";
 
 /** "1 to 100. Not set (0): 10." at the end of a number's description */
 const RANGE = /(\d+) to (\d+)\. Not set \(0\): (.+)\.$/;
-
-/** The health of connections, in the words of this line. @type {[string[], string, string][]} */
-const HEALTHS = [
-  [["unusable", "gone", "removed"], "unusable", "fail"],
-  [["waiting"], "waiting", "warn"],
-  [["paused", "off", "deleting"], "not sending", "muted"],
-  [["nothing_sent"], "ready", "ok"],
-  [["delivering"], "delivering", "ok"],
-];
 
 /** @param {{settings: Setting[], original: any}} props `original` is Stash's own form, for what can't be drawn here */
 const PluginSettings = ({ settings, original }) => {
@@ -45,7 +37,7 @@ const StateLine = () => {
 };
 
 /**
- * The state in one sentence, and how good it is.
+ * The state in words, and how good it is.
  * @param {any} overview
  * @returns {[string, string]}
  */
@@ -54,20 +46,20 @@ export const inWords = (overview) => {
   const { banners, connections, dead_letters: dead } = overview;
   if (banners.length) return [banners[0].text, banners[0].status];
   if (!connections.length) return ["No connection yet, so nothing is sent.", "muted"];
-  const found = HEALTHS.map(([healths, word, level]) => ({
-    count: connections.filter((/** @type {any} */ { health }) => healths.includes(health)).length,
-    word,
+  /** @type {[string, number, string][]} */
+  const found = Object.entries(HEALTH).map(([health, [words, level]]) => [
+    words,
+    connections.filter((/** @type {any} */ one) => one.health === health).length,
     level,
-  })).filter(({ count }) => count);
-  const states = found.map(({ count, word }) => `${number(count)} ${word}`).join(", ");
+  ]);
   const waiting = connections.reduce(
     (/** @type {number} */ sum, /** @type {any} */ one) => sum + one.waiting + one.in_flight,
     overview.inbox,
   );
-  const waits = waiting === 1 ? "1 delivery waits" : `${number(waiting)} deliveries wait`;
-  const rest = [waiting ? waits : "nothing waits", dead ? plural(dead, "dead letter") : ""];
-  const level = dead ? "fail" : (found[0]?.level ?? "muted");
-  return [`${plural(connections.length, "connection")}: ${states}; ${rest.filter(Boolean).join(", ")}.`, level];
+  /** @type {[string, number, string][]} */
+  const counts = [["Dead letters", dead, "fail"], ...found, ["Deliveries that wait", waiting, "muted"]];
+  const shown = counts.filter(([, count]) => count);
+  return [shown.map(([words, count]) => `${words}: ${number(count)}.`).join(" "), shown[0]?.[2] ?? "muted"];
 };
 
 /** @param {{settings: Setting[]}} props */

@@ -10,7 +10,7 @@ export const Preview = ({ test }) => {
     { className: "courier-preview" },
     preview ? h("p", null, introduction(preview)) : null,
     preview?.scene
-      ? h("pre", { className: "courier-body", tabIndex: 0, role: "region", "aria-label": "Preview" }, preview.text)
+      ? h("pre", { className: "courier-text", tabIndex: 0, role: "region", "aria-label": "Preview" }, preview.text)
       : null,
     test.message
       ? h(

@@ -1,6 +1,5 @@
 // The test of a connection, stored or as a draft: its steps, what would fix them, and for a webhook a preview first.
 import { call } from "./api.js";
-import { LibraryReport } from "./library_report.js";
 import { FailureNotice } from "./notice.js";
 import { Bootstrap, React, h } from "./stash.js";
 import { Preview } from "./test_preview.js";
@@ -100,12 +99,12 @@ const usePhases = () => {
 };
 
 /**
- * @param {{test: Test, report: string, label: (key: string) => string, onFix: (fix: Fix) => void,
- *   onField: (key: string) => void}} props
- *   `label`: of a field that is on the page, which shows what is wrong with its value; "" if it isn't. `report`: id of the media server whose library report is offered, or ""
+ * @param {{test: Test, draft: boolean, report: (() => void) | null, label: (key: string) => string,
+ *   onFix: (fix: Fix) => void, onField: (key: string) => void}} props
+ *   `draft`: it isn't saved yet. `report`: shows the library report. `label`: of a field that is on the page, which
+ *   shows what is wrong with its value; "" if it isn't
  */
-export const TestPanel = ({ test, report, label, onFix, onField }) => {
-  const [reporting, setReporting] = React.useState(false);
+export const TestPanel = ({ test, draft, report, label, onFix, onField }) => {
   if (test.phase === "none") return null;
   const done = test.phase === "done";
   const steps = (test.answer?.steps ?? []).filter((/** @type {Step} */ step) => !isValue(step) || !label(step.field));
@@ -114,7 +113,7 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
   return h(
     "div",
     { className: "courier-test" },
-    h("div", { role: "status" }, summary(test)),
+    h("div", { role: "status" }, summary(test, draft)),
     test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start }) : null,
     test.phase === "preview" ? h(Preview, { test }) : null,
     steps.length
@@ -122,25 +121,24 @@ export const TestPanel = ({ test, report, label, onFix, onField }) => {
           "ol",
           { className: "courier-steps" },
           steps.map((/** @type {Step} */ step, /** @type {number} */ place) =>
-            h(OneStep, { key: place, step, label, onFix, onField, onReport: report ? () => setReporting(true) : null }),
+            h(OneStep, { key: place, step, label, onFix, onField, onReport: report }),
           ),
         )
       : null,
     done ? h("div", { className: "courier-actions" }, button("Close the test", test.close)) : null,
-    reporting ? h(LibraryReport, { connection: report, close: () => setReporting(false) }) : null,
   );
 };
 
 /** Whether a step is about a value that can't be used. @param {Step} step */
 const isValue = (step) => step.step === "fields";
 
-/** @param {Test} test */
-const summary = ({ phase, answer }) => {
+/** @param {Test} test @param {boolean} draft */
+const summary = ({ phase, answer }, draft) => {
   if (phase === "testing") return "Testing…";
   if (phase === "reading") return "Preparing the preview…";
   if (phase !== "done" || !answer) return "";
   if (answer.steps.some(isValue)) return "Some values can't be used, so nothing was tested. Correct them first.";
-  if (!answer.ok) return "The test failed. You can save the connection anyway.";
+  if (!answer.ok) return `The test failed.${draft ? " You can save the connection anyway." : ""}`;
   const warned = answer.steps.some((/** @type {Step} */ step) => step.status === "warn");
   return warned ? "The test passed, with warnings." : "The test passed.";
 };
@@ -172,7 +170,7 @@ const OneStep = ({ step, label, onFix, onField, onReport }) => {
           "details",
           null,
           h("summary", null, "What was sent"),
-          h("pre", { className: "courier-body", tabIndex: 0 }, step.body),
+          h("pre", { className: "courier-text", tabIndex: 0 }, step.body),
         )
       : null,
   );

@@ -25,5 +25,5 @@ const AttemptText = ({ attempt: { at, label, message, status, answer } }) =>
     " ",
     h("strong", null, status ? `${label} (HTTP ${status})` : label),
     h("div", null, message),
-    answer && h("pre", { className: "courier-answer", tabIndex: 0, "aria-label": "The answer" }, answer),
+    answer && h("pre", { className: "courier-text", tabIndex: 0, "aria-label": "The answer" }, answer),
   );

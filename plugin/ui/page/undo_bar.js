@@ -1,4 +1,5 @@
 // "10 discarded. Undo", for as long as that is possible: the server says until when, its clock counts.
+import { Notice } from "./notice.js";
 import { Bootstrap, h } from "./stash.js";
 import { number } from "./words.js";
 
@@ -7,10 +8,6 @@ import { number } from "./words.js";
  */
 export const UndoBar = ({ discarded, undo, busy }) => {
   if (discarded === null) return null;
-  return h(
-    "div",
-    { className: "courier-undo", role: "status" },
-    h("span", null, `${number(discarded.count)} discarded.`),
-    h(Bootstrap.Button, { variant: "secondary", disabled: busy, onClick: () => undo(discarded.batch) }, "Undo"),
-  );
+  const action = h(Bootstrap.Button, { variant: "secondary", disabled: busy, onClick: () => undo(discarded.batch) }, "Undo");
+  return h(Notice, { action }, `${number(discarded.count)} discarded.`);
 };

@@ -1,0 +1,180 @@
+"""When something is wrong: what badge and page show, that calls end, and that nothing goes on after leaving."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from stash_courier.worker.connections.model import Entry
+from tests.standin.receivers import Receiver
+from tests.standin.stash.faults import Reply
+from tests.support.harness import PLUGIN, SECRET, Courier, wait_until
+from tests.support.letters import bury
+from tests.support.page import PATH, Visit
+from tests.support.page_forms import Answers, card, field, press, stored
+
+TOKEN = "token-of-the-channel-0123456789"
+NOWHERE = "http://127.0.0.1:9/hook"
+CHANNEL = Entry(
+    "chat",
+    "Chat",
+    "webhook",
+    values={
+        "url": f"http://127.0.0.1:9/api/webhooks/1/{TOKEN}",
+        "preset": "discord",
+        "headers": f"Authorization: Bearer {TOKEN}",
+        "secret": SECRET,
+    },
+)
+
+HOOK = Entry(
+    "hook",
+    "Hook",
+    "webhook",
+    values={"url": f"{NOWHERE}?key={TOKEN}", "headers": f"Authorization: Bearer {TOKEN}", "secret": SECRET},
+)
+
+
+def link(tab: Visit) -> Any:
+    """The link in the navigation bar that is shown."""
+    return tab.page.locator(".courier-nav:visible")
+
+
+def overview(courier: Courier) -> Any:
+    """What the page shows of each connection."""
+    time.sleep(0.2)  # each call is a process
+    return courier.stash.operation({"mode": "overview"})["connections"]
+
+
+def test_a_connection_that_is_often_off_has_no_badge(courier: Courier, tab: Visit) -> None:
+    """Neither connection can be reached: the badge counts only the one that should always be there."""
+    phone = Entry("phone", "Phone", "webhook", values={"url": NOWHERE, "often_off": True})
+    courier.connect(phone)
+    courier.stash.edit(1, title="One")
+    wait_until(lambda: [one["health"] for one in overview(courier)] == ["waiting"], 20.0)
+    with tab.page.expect_response(lambda one: '"badge"' in (one.request.post_data or "")):
+        tab.open("/scenes/1")
+    expect(link(tab)).to_have_text("")
+    courier.connect(phone, Entry("archive", "Archive", "webhook", values={"url": NOWHERE}))
+    courier.stash.edit(1, title="Two")
+    wait_until(lambda: [one["health"] for one in overview(courier)] == ["waiting", "waiting"], 20.0)
+    tab.open("/scenes/1")
+    expect(link(tab)).to_have_text("1")
+    expect(link(tab)).to_have_attribute("title", "Stash Courier: Held up: Archive.")
+
+
+def test_the_badge_says_why_the_plugin_does_not_answer(courier: Courier, tab: Visit) -> None:
+    """A disabled plugin: on any page of Stash the badge shows that something is wrong, and its tooltip what."""
+    courier.stash.faults.operations["badge"] = Reply(
+        200, {"errors": [{"message": f"plugin {PLUGIN} is disabled"}], "data": None}
+    )
+    tab.open("/scenes/1")
+    expect(link(tab)).to_have_text("!")
+    expect(link(tab)).to_have_attribute(
+        "title", "Stash Courier: The plugin is disabled. Enable it in Settings → Plugins."
+    )
+
+
+def test_while_stash_is_down_the_page_keeps_what_it_shows(courier: Courier, tab: Visit) -> None:
+    """It says that Stash doesn't answer, the badge too, and goes on by itself when Stash is back."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    tab.open()
+    expect(card(tab, "Hook")).to_be_visible()
+    port = int(courier.stash.url.rpartition(":")[2])
+    courier.stash.stop()
+    alert = tab.page.get_by_role("alert").filter(has_text="Stash doesn't answer.")
+    expect(alert).to_be_visible()
+    expect(link(tab)).to_have_text("!")
+    expect(card(tab, "Hook")).to_be_visible()
+    courier.stash.start(port)
+    expect(alert).to_have_count(0)
+    expect(link(tab)).to_have_text("")
+    tab.errors.clear()  # the browser reports each call
+
+
+def test_a_worker_that_is_down_is_started_by_one_click(courier: Courier, tab: Visit) -> None:
+    """Something waits and no worker runs: the page says so, and its button starts one."""
+    with Receiver() as receiver:
+        receiver.down()
+        courier.connect(Entry("hook", "Hook", "webhook", values={"url": receiver.url}))
+        courier.stash.edit(1, title="Waits")
+        wait_until(lambda: courier.waiting() == 1, 20.0)
+        courier.kill_worker()
+        receiver.up()
+        courier.stash.faults.operations["wake"] = Reply(200, {"data": {"runPluginOperation": {}}})
+        tab.open()
+        expect(tab.page.get_by_text("Worker: not running, but deliveries wait.").first).to_be_visible()
+        press(tab, "Start the worker")
+        receiver.wait_for(1, 30.0)
+        expect(tab.page.get_by_text("Worker: running.")).to_be_visible()
+
+
+def test_an_action_that_ends_after_the_page_was_left_asks_no_more(courier: Courier, tab: Visit) -> None:
+    """A retry is still on its way when somebody leaves: the list isn't polled from then on."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    bury(courier, [1, 2], "hook")
+    done = {"retried": 1, "after_one": 0, "unsendable": 0}
+    courier.stash.faults.operations["retry_dead_letters"] = Reply(200, {"data": {"runPluginOperation": done}}, 1.0)
+    tab.open(f"{PATH}/dead_letters")
+    tab.page.get_by_role("checkbox", name="Select Film 1").check()
+    press(tab, "Retry 1")
+    tab.page.get_by_role("link", name="Stash", exact=True).click()
+    expect(tab.page.get_by_role("heading", name="Start")).to_be_visible()
+    asked = tab.modes.count("dead_letters")
+    tab.page.wait_for_timeout(2_000)
+    assert "retry_dead_letters" in tab.ended
+    assert tab.modes.count("dead_letters") == asked
+
+
+def test_nothing_is_done_with_rows_that_are_about_to_change(courier: Courier, tab: Visit) -> None:
+    """Another filter was chosen and its rows haven't come yet: "all that match" would be others than shown."""
+    courier.connect(
+        Entry("a", "First", "webhook", values={"url": NOWHERE}),
+        Entry("b", "Second", "webhook", values={"url": NOWHERE}),
+    )
+    bury(courier, range(1, 61), "a")
+    bury(courier, range(61, 63), "b")
+    tab.open(f"{PATH}/dead_letters?connection=a")
+    every = tab.page.get_by_role("button", name="Select all 60 that match")
+    expect(every).to_be_enabled()
+    courier.stash.faults.operations["dead_letters"] = Reply(503, "")
+    tab.page.get_by_label("Connection").select_option("b")
+    expect(every).to_be_disabled()
+    expect(tab.page.get_by_role("alert")).to_contain_text("Stash doesn't answer")
+    expect(every).to_be_disabled()
+    courier.stash.faults.clear()
+    press(tab, "Try again")
+    expect(tab.page.get_by_label("Select the page (2)")).to_be_enabled()
+    tab.errors.clear()  # the browser reports the 503
+
+
+@pytest.mark.parametrize("route", ["", "/dead_letters", "/scenes?text=2", "?edit=hook", "?copy=chat"])
+def test_no_view_gets_a_secret(courier: Courier, tab: Visit, route: str) -> None:
+    """The token in address and header and the signing secret: in no answer, not on the page, not in storage."""
+    courier.connect(CHANNEL, HOOK)
+    bury(courier, [1], "hook")
+    courier.stash.edit(2, title="Two")
+    answers = Answers(tab.page)
+    tab.open(PATH + route)
+    expect(tab.page.locator(".courier-counts, tbody tr, #courier-field-url").first).to_be_visible()
+    kept = tab.page.evaluate("JSON.stringify([sessionStorage, localStorage, location.href, history.state])")
+    for secret in (TOKEN, SECRET):
+        assert secret not in tab.page.content() + kept
+        assert not answers.contain(secret)
+
+
+def test_a_duplicate_keeps_an_address_that_is_a_secret(courier: Courier, tab: Visit) -> None:
+    """The copy of a chat's webhook writes to the same channel; its address is masked and stays on the server."""
+    courier.connect(CHANNEL)
+    answers = Answers(tab.page)
+    tab.open(f"{PATH}?copy=chat")
+    expect(field(tab, "Address")).to_have_attribute("type", "password")
+    expect(field(tab, "Address")).to_have_attribute("placeholder", "Set. Leave it empty to keep it.")
+    press(tab, "Save")
+    expect(card(tab, "Chat copy")).to_be_visible()
+    first, second = stored(courier)
+    assert second["values"] == first["values"] == dict(CHANNEL.values)
+    assert not answers.contain(TOKEN)
