@@ -54,7 +54,7 @@ def managed(root: Path) -> bool:
 
 
 def managed_elsewhere(ids: Collection[str]) -> Path | None:
-    """The folder of another copy that Stash's package manager installed.
+    """The folder of another copy that Stash's package manager installed, if all of its files are there.
 
     Args:
         ids: the plugins that Stash has loaded under this plugin's name.
@@ -65,7 +65,8 @@ def managed_elsewhere(ids: Collection[str]) -> Path | None:
     patterns = (f"*/{LIST}", f"*/*/{LIST}")
     lists = (found for folder in ROOT.parents[:2] for pattern in patterns for found in folder.glob(pattern))
     folders = (found.parent for found in lists if managed(found.parent))
-    return next((one for one in folders if (other := read(one)) is not None and other.id in ids), None)
+    others = (one for one in folders if (other := read(one)) is not None and other.id in ids)
+    return next((one for one in others if not incomplete(one)), None)
 
 
 def _size(path: str) -> int | None:
@@ -76,7 +77,8 @@ def _size(path: str) -> int | None:
 
 
 _installed = read(ROOT)
-if _installed is None and not (ROOT / f"{CHECKOUT}.yml").exists():
+# A package over a copy by hand leaves the manifest of that one, so an update without a list looks like a checkout.
+if _installed is None and ((ROOT / "lib").exists() or not (ROOT / f"{CHECKOUT}.yml").exists()):
     raise ImportError(f"{LIST} is missing in {ROOT}")
 INSTALLED = _installed is not None  # False: a checkout
 ID = CHECKOUT if _installed is None else _installed.id

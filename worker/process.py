@@ -39,7 +39,12 @@ except (ImportError, AttributeError, NameError, SyntaxError, OSError) as error:
         raise
     print("The plugin's files are not complete, trying again:", error, file=sys.stderr, flush=True)
     time.sleep(0.5 + waited / 2)
-    os.execv(sys.executable, sys.orig_argv)
+    command = [sys.executable, *sys.orig_argv[1:]]
+    if os.name == "nt":  # execv quotes nothing there
+        import subprocess
+        subprocess.Popen(command, stdin=-3, stdout=-3, stderr=sys.stderr, creationflags=subprocess.DETACHED_PROCESS)
+    else:
+        os.execv(command[0], command)
 """
 
 
