@@ -241,6 +241,8 @@ class DeadLetterQueue:
 
     def asked(self) -> list[DeadLetter]:
         """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""
+        if self._number(sql.RELEASED):  # by the delivery that they waited for
+            self._write(sql.ASK_RELEASED, (ASKED_ROWS,))
         return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
@@ -274,7 +276,7 @@ class DeadLetterQueue:
         """Resolves a dead letter by its id; see ``resolve``."""
         with transaction(self.opened()):
             if delivered:
-                self._write(sql.ASK_REST, (dead_letter_id,))
+                self._write(sql.RELEASE, (dead_letter_id,))
             self._write(sql.SET_STATE, ("resolved", dead_letter_id))
 
     def end_waiting(self, destination: str | None = None) -> None:

@@ -11,7 +11,7 @@ from stash_courier.queue.dlq_selection import folded
 
 # Gives those a path and a text to search that have none, with the functions of register().
 FILL = """
-UPDATE dead_letters SET path = stored_path(job_data, scene_id) WHERE path = '';
+UPDATE dead_letters SET path = stored_path(CAST(job_data AS BLOB), CAST(scene_id AS INTEGER)) WHERE path = '';
 UPDATE dead_letters SET search = search_text(CAST(title AS BLOB), CAST(path AS BLOB)) WHERE search = '';"""
 
 

@@ -41,8 +41,8 @@ except (ImportError, AttributeError, NameError, SyntaxError, OSError) as error:
     time.sleep(0.5 + waited / 2)
     command = [sys.executable, *sys.orig_argv[1:]]
     if os.name == "nt":  # execv quotes nothing there
-        import subprocess
-        subprocess.Popen(command, stdin=-3, stdout=-3, stderr=sys.stderr, creationflags=subprocess.DETACHED_PROCESS)
+        from subprocess import DETACHED_PROCESS, DEVNULL, Popen
+        Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=sys.stderr, creationflags=DETACHED_PROCESS)
     else:
         os.execv(command[0], command)
 """

@@ -502,8 +502,8 @@ ROWS = [
             [
                 Mutation(
                     "queue/dlq.py",
-                    "        if deleted:\n            self._shrink()\n        log.info",
-                    "        log.info",
+                    "        if deleted:\n            self._shrink()\n        return deleted",
+                    "        return deleted",
                 )
             ],
             [
