@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, store
+from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, search, store
 from stash_courier.queue.live import Live
 from stash_courier.queue.receipts import Receipt
 from stash_courier.worker.delivery import breaker
@@ -58,7 +58,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
     With a scene's id, that scene's come first, also from connections that have no receipt of it.
     """
     text, page = (arguments.text or "").strip(), arguments.page or 1
-    scene_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    scene_id = search.scene_id(text)
     with _opened(context) as shown:
         if shown is None:
             return {"page": page, "more": False, "rows": []}
