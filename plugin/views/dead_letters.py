@@ -17,7 +17,7 @@ from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_list import Group, Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
-from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
@@ -111,7 +111,7 @@ def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
         text=arguments.text,
         as_of=arguments.as_of,
     )
-    with closing(store.connect(str(path), BUSY_SECONDS, dlq_statements.VERSION)) as conn:
+    with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
         conn.text_factory = codec.readable
         page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
         discarded = dlq_actions.discarded(conn, now)
