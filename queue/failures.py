@@ -46,7 +46,9 @@ class FailureClass:
 
 
 _RETRIED = "It is tried again automatically. What waits is sent as soon as it answers."
-_FIX = 'Fix this, then press "Test destinations": if the test succeeds, deliveries resume at once.'
+# These sentences are shown on the page, in buttons' reports, in Stash's log and in messages, where buttons have
+# different names.
+_FIX = "Fix this, then test the connection: if the test succeeds, deliveries resume at once."
 
 CLASSES: Mapping[Failure, FailureClass] = {
     Failure.UNREACHABLE: FailureClass(label="not reached", delivery="wait", hold_after=1, advice=_RETRIED),
@@ -68,7 +70,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_RETRIED,
     ),
     Failure.DESTINATION: FailureClass(
-        label="destination misconfigured",
+        label="wrong address or key",
         delivery="wait",
         hold_after=1,
         needs_owner=True,
@@ -86,7 +88,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         advice=_FIX,
     ),
     Failure.GONE: FailureClass(
-        label="destination gone",
+        label="receiver gone",
         delivery="wait",
         hold_after=1,
         statuses=(410,),
@@ -120,8 +122,8 @@ NEVER_FATAL = frozenset(failure for failure, row in CLASSES.items() if row.deliv
 # Labels of dead letters whose error is no failed attempt.
 OTHER_LABELS: Mapping[str, str] = {
     "DeadlyDeliveryError": "killed the worker",
-    "RemovedDestinationError": "destination removed",
-    "ForgottenDestinationError": "destination forgotten",
+    "RemovedDestinationError": "connection removed",
+    "ForgottenDestinationError": "connection forgotten",
     "ValueError": "unreadable",
 }
 

@@ -23,7 +23,7 @@ DOWN = "courier.connection_down"
 UP = "courier.connection_up"
 MOST_GROUPS = 10  # of dead letters in one message
 LONGEST_REASON = 400  # characters
-_REVIEW = 'Press "Review dead letters". After fixing the cause, press "Retry dead letters".'
+_REVIEW = "Open Stash Courier in Stash to see what failed. After fixing the cause, retry the dead letters."
 
 _ABOUT = {"connection": optional(text), "connection_name": optional(text), "kind": optional(text)}
 _CAUSE = ("group", "error_type", "cause", "count")

@@ -140,7 +140,7 @@ class Notices:
         if dead := self._dlq.get_count():
             found[DEAD_LETTERS] = (
                 now,
-                f'Dead letters: {dead:,}. Press "Review dead letters" to see what failed and why.',
+                f"Dead letters: {dead:,}. Open Stash Courier in the top bar to see what failed and why.",
             )
         return found
 

@@ -15,7 +15,7 @@ from stash_courier.worker.fields import Field, Problem, number, secret, switch, 
 
 SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)  # seconds
 
-_PLAIN = "Stash shows it in plain text; a connection hides it."
+_PLAIN = "Stash shows it in plain text; the page Stash Courier hides it."
 
 
 def _common(default: int, limits: tuple[int, int], name: str, about: str, meanwhile: str = "") -> Any:
@@ -32,10 +32,10 @@ class Settings:
         (1, 100),
         "Delivery, attempts",
         "After this many failed attempts a delivery becomes a dead letter. Attempts don't count while a "
-        "destination or Stash is down.",
+        "receiver or Stash is down.",
     )
     worker_concurrency: int = _common(
-        4, (1, 32), "Delivery, requests at once", "How many requests may be in progress at one destination."
+        4, (1, 32), "Delivery, requests at once", "How many requests of one connection may be in progress."
     )
     worker_dead_letter_days: int = _common(
         30,
@@ -92,7 +92,7 @@ class QuickStart:
     )
     path_map: str = text(
         "Path map",
-        "What the destinations above and below call the folders that Stash sees. Enter rules of the form from => "
+        "What the receivers in these settings call the folders that Stash sees. Enter rules of the form from => "
         "to, separated by semicolons. The rule with the longest matching path is used.",
         unset="paths are sent as they are in Stash",
         example=r"/data => /mnt/media; D:\clips => /mnt/clips",
@@ -115,7 +115,7 @@ class QuickStart:
     webhook_url: str = text(
         "Webhook, URL",
         "Where each change is sent, by http or https. Several URLs are separated by spaces, and each is a "
-        "destination of its own.",
+        "connection of its own.",
         unset="no webhook",
         example="http://192.168.1.5:5678/webhook/stash",
     )

@@ -1,4 +1,4 @@
-"""The button "Test destinations": tests each destination with real scenes, and reports a line for each step.
+"""The button "Test connections": tests each connection with real scenes, and reports a line for each step.
 
 What a test does and reports is the destination's own.
 """
@@ -41,10 +41,10 @@ def run(context: Context, arguments: Arguments) -> dict[str, object]:
 
 
 def _result(tested: int, passed: int, faulty: list[str]) -> str:
-    """``Destinations tested: 3. Failed: 2 of 3.``, and which settings keep others from being tested."""
+    """``Connections tested: 3. Failed: 2 of 3.``, and which settings keep others from being tested."""
     outcome = f"Failed: {tested - passed:,} of {tested:,}." if passed < tested else f"Passed: {passed:,}."
     return joined(
-        f"Destinations tested: {tested:,}.", outcome if tested else "", to_correct(faulty) if faulty else ""
+        f"Connections tested: {tested:,}.", outcome if tested else "", to_correct(faulty) if faulty else ""
     )
 
 
@@ -54,7 +54,7 @@ def _names(setup: Setup, wanted: str | None) -> list[str]:
         return names
     if wanted not in names:
         known = ", ".join(names) or "none"
-        raise BadInputError(f"There is no destination {flat(wanted)!r}. Destinations: {known}.")
+        raise BadInputError(f"There is no connection {flat(wanted)!r}. Connections: {known}.")
     return [wanted]
 
 

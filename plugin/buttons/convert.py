@@ -26,7 +26,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
     if left == raw:
         why = (
-            "Enter a destination first; the filters are for it."
+            "Enter the address of a receiver first; the filters are for it."
             if implicit.former
             else "There is nothing to convert."
         )
@@ -40,7 +40,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
     context.empty_settings(left)
     context.start_work()
     if unclaimed := quick_start.unclaimed(implicit, stored):
-        context.report.warn(f"These belong to no destination and apply to none: {', '.join(unclaimed)}.")
+        context.report.warn(f"These belong to no connection and apply to none: {', '.join(unclaimed)}.")
     context.report.say(
         joined(
             f"Connections made: {len(made)}{': ' if made else ''}{', '.join(made)}.",

@@ -211,7 +211,7 @@ def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) ->
 
 
 def _where(destination: str, names: Mapping[str, str]) -> str:
-    return names.get(destination, destination) or "no destination"
+    return names.get(destination, destination) or "no connection"
 
 
 def _line(one: Summary, titles: dict[int, str], names: Mapping[str, str], now: float, answer: str = "") -> str:

@@ -105,7 +105,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
         ) from error
     names = context.names()
     to = ", ".join(names.get(one, one) for one in chosen.ids)
-    where = f"Destinations: {to}. Time taken: {span(time.monotonic() - began)}."
+    where = f"Connections: {to}. Time taken: {span(time.monotonic() - began)}."
     order = "Edits are delivered before them." if queued else ""
     left_out = ", ".join(names.get(one, one) for one in chosen.people if one not in chosen.ids)
     without = f"Left out, because people get its messages: {left_out}." if left_out else ""
@@ -155,7 +155,7 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
         why = (
             to_correct(loaded.to_correct) if loaded.to_correct else "Name a connection to send to chats or phones."
         )
-        raise BadInputError(f"No destination can be used. {why} Nothing was queued.")
+        raise BadInputError(f"No connection can be used. {why} Nothing was queued.")
     return _Chosen(ids, ids if people else [], people)
 
 

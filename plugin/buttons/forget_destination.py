@@ -67,7 +67,7 @@ def _allowed(context: Context, name: str, waiting: str | None) -> int:
         raise BadInputError(f"{flat(name)} is set up. Delete it first. {NOTHING}")
     if name not in removed and not sent:
         known = ", ".join(removed) or "none"
-        raise BadInputError(f"There is no removed destination {flat(name)!r}. Removed: {known}. {NOTHING}")
+        raise BadInputError(f"There is no removed connection {flat(name)!r}. Removed: {known}. {NOTHING}")
     total = seen.backlog[name].total if name in seen.backlog else 0
     if total and waiting is None:
         raise BadInputError(

@@ -39,7 +39,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, loaded))
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
-        known = "Destinations and settings are shown as the worker last knew them."
+        known = "Connections and settings are shown as the worker last knew them."
         report.warn(f"Stash: not available. {sentence(stash_error)} {known}")
     if queue_error:
         report.warn(queue_error)
@@ -147,7 +147,7 @@ def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -
     if waiting := banners.undecided(snapshot, loaded):
         report.warn(waiting.line(snapshot.at))
     elif snapshot.inbox:
-        report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the destinations next.")
+        report.say(f"New changes: {snapshot.inbox:,}. The worker assigns them to the connections next.")
     for notice in snapshot.notices:
         report.warn(notice)
     return [one.facts() for one in found]
@@ -170,7 +170,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]
-        names = {"": "no destination", **context.names()}
+        names = {"": "no connection", **context.names()}
         listed = [f"{names.get(where, where)}, {failures.label(kind)}: {n:,}" for kind, where, n in shown]
         more = "; …" if len(groups) > GROUPS else ""
         report.warn(f'Dead letters: {total:,} ({"; ".join(listed)}{more}). Press "Review dead letters".')

@@ -57,7 +57,7 @@ def undecided(snapshot: Snapshot, loaded: Loaded | None) -> Banner | None:
     if loaded is None or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
         return None
     what = f"{to_correct(loaded.to_correct)} What waits is delivered afterwards."
-    return Banner(f"Waiting for a destination: {snapshot.inbox:,}.", what)
+    return Banner(f"Waiting for a connection: {snapshot.inbox:,}.", what)
 
 
 def slow(seconds: float) -> Banner:

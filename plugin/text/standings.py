@@ -19,8 +19,8 @@ from stash_courier.worker.fields import Problem
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
 NONE_SET_UP = (
-    "No destination is set up, so nothing is sent. Fill in a URL in Stash's Settings → Plugins → "
-    'Stash Courier, then press "Test destinations".'
+    "There is no connection, so nothing is sent. Open Stash Courier in Stash's top bar and add one, or fill in an "
+    "address in Settings → Plugins → Stash Courier."
 )
 ALWAYS_503 = (
     "This has lasted more than a day. A media server whose IP filter rejects this machine answers 503 "

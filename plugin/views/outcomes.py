@@ -275,7 +275,7 @@ class _Shown:
         if health.state != "well":
             return sentence(health.reason)
         if health.retry_at > self.now:
-            return "The destination asked to get nothing for a while."
+            return "The receiver asked to get nothing for a while."
         away = control.get(self.conn, control.STASH)
         return f"Stash can't be asked for the scene. {sentence(away['reason'])}" if away else ""
 

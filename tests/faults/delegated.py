@@ -82,8 +82,8 @@ ROWS = [
             [  # the delivery is removed before its dead letter exists
                 Mutation(
                     "queue/transfer.py",
-                    "    dead_letter = dlq.add("
-                    "job, error, _retries(job), title=title, path=path or _known_path(queue, job))\n",
+                    "    dead_letter = dlq.add(job, error, _retries(job), title=title, "
+                    "path=path or _known_path(queue, job))\n",
                     "",
                 ),
                 Mutation(

@@ -24,9 +24,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from stash_courier.queue import files, schema, store
+from stash_courier.queue import files, receipts, schema, store
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
+from stash_courier.queue.scene_queue import LOG_BYTES
 from stash_courier.worker import destinations, fields, main
 from stash_courier.worker.connections.model import Connection, Entry
 from stash_courier.worker.connections.store import Store
@@ -42,7 +43,7 @@ from tests.support.fast_forward import FastForward
 
 DAY = 86_400.0
 HOUR = 3600.0
-NIGHT = 12 * HOUR
+RECEIPTS_GONE = 7.5 * DAY  # seconds after which no receipt is left, so that the files are small again
 BULK_EDITS, SINGLE_EDITS = 3, 12  # per hour
 EDITS_BEFORE_CHANGE = 150  # just before a change of settings; more than one request fetches
 DESTROYED = 0.005  # share of the events
@@ -230,7 +231,8 @@ class Soak(FastForward):
         self._next = {"tidy": 0.0, "purge": 0.0}  # in simulated time
         self._saved: Mapping[str, object] = {}  # of CHANGES
         fake = SimpleNamespace(NAME="Fake", HELP="", Options=Options)
-        cast(Any, destinations).kinds = lambda: {"fake": fake}
+        cast(Any, destinations)._folders = lambda: ["fake"]
+        cast(Any, destinations)._settings = lambda _: fake
         cast(Any, destinations).make = self._make
 
     def _make(self, connection: Connection, _cover: object, _clock: object) -> FakeDestination:
@@ -261,6 +263,9 @@ class Soak(FastForward):
             for name in self.highest:
                 if (file := self.folder / name).exists():
                     self.highest[name] = max(self.highest[name], file.stat().st_size)
+            while rows := receipts.surplus(self.queue.connection, self.wall):
+                with self.queue.transaction():
+                    receipts.delete(self.queue.connection, rows)
             self.queue.tidy()
         if self.dispatcher.poller.knows_settings and self.ran >= self._next["purge"]:
             self._next["purge"] = self.ran + main.PURGE_SECONDS
@@ -307,7 +312,7 @@ class Soak(FastForward):
             schedule.pop(0)[1]()
         self.run(lambda: self.queue.empty() and not self.dispatcher.busy(), seconds=DAY)
         self.stranded = self.queue.size
-        self.restart(crash=False, off=NIGHT)
+        self.restart(crash=False, off=RECEIPTS_GONE)
         self.run(seconds=HOUR)
         self.memory.append(_memory_mib())
 
@@ -429,9 +434,9 @@ class Soak(FastForward):
 
 
 def _size(path: Path) -> int:
-    """Size of a database including its WAL, in bytes."""
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+    """Size of a database in bytes, and of what its log has beyond the size that it may keep."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + max(0, (log.stat().st_size if log.exists() else 0) - LOG_BYTES)
 
 
 def _used(path: Path) -> int:

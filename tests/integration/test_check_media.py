@@ -1,4 +1,4 @@
-"""The button "Test destinations" with three media servers: the real process, a Stash, and sockets."""
+"""The button "Test connections" with three media servers: the real process, a Stash, and sockets."""
 
 from __future__ import annotations
 

@@ -233,7 +233,9 @@ def test_filters_without_a_destination_wait_for_the_first(tmp_path: Path) -> Non
     with Courier(tmp_path, settings, scenes=1) as courier:
         found = courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == settings
-        assert found["lines"] == ["Settings converted: 0. Enter a destination first; the filters are for it."]
+        assert found["lines"] == [
+            "Settings converted: 0. Enter the address of a receiver first; the filters are for it."
+        ]
         courier.stash.config.plugins[PLUGIN]["jellyfin_url"] = "http://127.0.0.1:9"
         courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == {}
@@ -247,7 +249,7 @@ def test_a_filter_that_comes_too_late_is_named(tmp_path: Path) -> None:
         courier.connect(Entry("webhook-1", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
         found = courier.stash.operation({"mode": "convert_settings"})
         assert courier.stash.config.plugins[PLUGIN] == {}
-    assert "These belong to no destination and apply to none: filter_skip_tags." in found["lines"]
+    assert "These belong to no connection and apply to none: filter_skip_tags." in found["lines"]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_fifty_dead_letters_are_one_message(courier: Courier, alerts: Receiver, 
     first = about["groups"][0]
     assert (first["connection"], first["error_type"], first["count"]) == ("Broken", "item_refused", 4)
     assert about["reason"] == first["cause"]
-    assert "Retry dead letters" in about["advice"]
+    assert "retry the dead letters" in about["advice"]
     assert about["summary"] == f"New dead letters: 50. Most frequent cause (Broken): {first['cause']}"
     courier.drained()
     courier.kill_worker()

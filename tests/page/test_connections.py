@@ -231,7 +231,7 @@ def test_markup_in_names_is_text(courier: Courier, tab: Visit) -> None:
     tab.open()
     expect(tab.page.get_by_role("heading", name=MARKUP)).to_be_visible()
     press(tab, f"Test: {MARKUP}")
-    expect(tab.page.get_by_text(f'This would be sent now of the scene "{MARKUP}":')).to_be_visible()
+    expect(tab.page.get_by_text(f'What the scene "{MARKUP}" would send now:')).to_be_visible()
     press(tab, f"Edit: {MARKUP}")
     expect(field(tab, "Name")).to_have_value(MARKUP)
     assert tab.page.locator("img").count() == 0

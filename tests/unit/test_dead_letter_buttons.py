@@ -140,7 +140,7 @@ def test_an_undecodable_row_is_listed_with_its_bytes(tmp_path: Path) -> None:
     dlq.close()
     answer = press(tmp_path, "review_dead_letters")
     assert any(
-        line.startswith(f"Dead letter #{dead_letter}: an unreadable event to no destination")
+        line.startswith(f"Dead letter #{dead_letter}: an unreadable event to no connection")
         for line in answer["lines"]
     )
     (found,) = press(tmp_path, "review_dead_letters", ids=[dead_letter])["dead_letters"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stash_courier.worker import fields
 from stash_courier.worker.destinations import kinds
@@ -47,6 +49,23 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_is_short() -> None:
     """Somebody who looks for a plugin reads it in five minutes."""
     assert len((ROOT / "README.md").read_text("utf-8").split()) <= 900
+
+
+def test_the_source_is_the_same_everywhere() -> None:
+    """Whoever follows the README adds the source that the release workflow publishes for this repository."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    owner, repository = urls["Homepage"].split("/")[-2:]
+    assert urls["Source for Stash"] == f"https://{owner}.github.io/{repository}/index.yml"
+    assert yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))["url"] == urls["Homepage"]
+    for name in ("README.md", "docs/installing.md"):
+        assert set(re.findall(r"https://\S+/index\.yml", read(name))) == {urls["Source for Stash"]}
+
+
+def test_the_readme_has_few_pictures() -> None:
+    """Pictures are there, with a text for those who don't see them, and not more than three."""
+    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", read("README.md"))
+    assert 0 < len(pictures) <= 3
+    assert all(text and path.startswith("docs/img/") for text, path in pictures)
 
 
 @pytest.mark.parametrize("kind", ["jellyfin", "plex"])

@@ -70,10 +70,10 @@ def test_each_trouble_and_its_end_is_shown_once(tmp_path: Path, capfd: pytest.Ca
         lines = shown(tmp_path, capfd)
         assert len(lines) == 3
         assert lines[0].startswith(f"{NAME}: deliveries wait since ")
-        assert "It refuses the API key (401). Fix this, then press" in lines[0]
+        assert "It refuses the API key (401). Fix this, then test" in lines[0]
         settings = 'Settings that can\'t be used: 1. plex: "Address" is wrong.'
         assert settings in lines
-        assert 'Dead letters: 1. Press "Review dead letters" to see what failed and why.' in lines
+        assert "Dead letters: 1. Open Stash Courier in the top bar to see what failed and why." in lines
         for _ in range(3):
             worker.notices.update()
             worker.start()
@@ -131,7 +131,7 @@ def test_another_button_still_tells_of_dead_letters(tmp_path: Path, capfd: pytes
         bury(worker.folder, 1, Failure.ITEM_REFUSED)
         worker.notices.update()
         press(worker.folder, "purge_dead_letters", log="yes", days="9")
-        assert 'Dead letters: 1. Press "Review dead letters" to see' in capfd.readouterr().err
+        assert "Dead letters: 1. Open Stash Courier in the top bar to see" in capfd.readouterr().err
 
 
 def test_trouble_that_nobody_was_told_of_ends_silently(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The webhook destination: deliveries that fail, and what "Test destinations" reports."""
+"""The webhook destination: deliveries that fail, and what "Test connections" reports."""
 
 from __future__ import annotations
 

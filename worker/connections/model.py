@@ -49,8 +49,8 @@ class Shared:
 
     path_map: PathMap = several(
         "Path map",
-        "What this destination calls the folders that Stash sees, as rules of the form from => to. The rule with "
-        "the longest matching path is used.",
+        "What the receiver calls the folders that Stash sees, as rules of the form from => to. The rule with the "
+        "longest matching path is used.",
         fields.read_path_map,
         PathMap(),
         unset="paths are sent as they are in Stash",
@@ -126,8 +126,8 @@ class Shared:
     )
     often_off: bool = switch(
         "Often off",
-        "The navigation bar shows no badge while this destination can't be reached.",
-        unset="off, the badge shows it",
+        "The badge in the top bar doesn't count this connection while it can't be reached.",
+        unset="off, the badge counts it",
     )
 
 

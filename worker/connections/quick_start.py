@@ -78,7 +78,7 @@ class Implicit:
         """What the owner should know."""
         found = list(self.bad_urls)
         if self.former:
-            first = "" if self.entries else "Enter a destination first if there is none yet. "
+            first = "" if self.entries else "Enter the address of a receiver first if there is none. "
             wrong = (
                 f"These settings are of an earlier version: {', '.join(self.former)}. Nothing is sent until they "
                 f'are converted. {first}Press "Convert settings".'

@@ -52,7 +52,7 @@ const UNCLEAR = ["removed", "ended", "python_wrong", "failed"];
 const Kind = {
   /** @param {Answer} answer */
   away: ({ status }) => ({
-    message: `Stash doesn't answer${status ? ` (the server in front of it says ${status})` : ""}. This page goes on by itself when Stash is back.`,
+    message: `Stash doesn't answer${status ? ` (the server in front of it says ${status})` : ""}. This page continues by itself when Stash is back.`,
   }),
   session: () => ({
     message: "Your session in Stash has ended. Log in again in another tab; what you typed here stays.",
@@ -100,7 +100,7 @@ const Kind = {
   }),
   /** @param {Answer} answer */
   removed: ({ id }) => ({
-    message: `Stash knows no plugin "${id}": it was removed, or its folder can't be read. Install it again, then press "Reload plugins".`,
+    message: `Stash knows no plugin "${id}": it was removed, or its folder can't be read. Install it again, or press "Reload plugins".`,
     action: PLUGINS,
   }),
   other_version: () => ({

@@ -14,7 +14,7 @@ export const NAME = {
   key: "name",
   type: "text",
   label: "Name",
-  help: "How this page and messages call the connection.",
+  help: "What this page and messages call the connection.",
   unset: "",
   example: "",
   choices: [],

@@ -110,7 +110,7 @@ const Notices = ({ form, what, fixed, onCancel }) => {
       ? h(
           "p",
           { className: "courier-help" },
-          "Keys and passwords are taken over. For another address enter them again.",
+          "Keys and passwords are copied. If you change the address, enter them again.",
         )
       : null,
     elsewhere

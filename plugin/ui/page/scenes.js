@@ -128,7 +128,7 @@ const ConnectionChoice = ({ connections, value, choose }) => {
 const Outcomes = ({ answer, filtered, open, turn }) => {
   if (!answer.rows.length) {
     const text =
-      filtered || answer.page > 1 ? "Nothing is known about such a scene. Seven days are kept." : "Nothing sent yet.";
+      filtered || answer.page > 1 ? "Nothing is known about such a scene. Outcomes are kept for seven days." : "Nothing sent yet.";
     return h("p", { className: "courier-empty", role: "status" }, text);
   }
   return h(

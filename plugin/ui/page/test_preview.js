@@ -36,4 +36,4 @@ export const Preview = ({ test }) => {
 };
 
 /** @param {{scene: {title: string} | null, text: string}} preview */
-const introduction = ({ scene, text }) => (scene ? `This would be sent now of the scene "${scene.title}":` : text);
+const introduction = ({ scene, text }) => (scene ? `What the scene "${scene.title}" would send now:` : text);

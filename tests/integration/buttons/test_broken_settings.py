@@ -30,7 +30,7 @@ def test_an_invalid_secret_stops_the_webhook_and_is_reported(
         offered = [re.findall(r"whsec_[A-Za-z0-9+/]+=*", text) for _, text in found.logged]
         assert [len(secrets) for secrets in offered if secrets] == [1]  # a new one, offered once
     invalid = 'To correct: "Signing secret".'
-    assert f"Destinations tested: 0. {invalid}" in found.output["lines"]
+    assert f"Connections tested: 0. {invalid}" in found.output["lines"]
     buttons.press("deliver_now")
     queued = buttons.press("enqueue_all").output
     assert (queued["queued"], queued["destinations"]) == (50, [webhook(receiver)])
@@ -47,11 +47,11 @@ def test_an_invalid_secret_stops_the_webhook_and_is_reported(
         ),
         (
             {"webhook_url": "127.0.0.1/hook"},
-            'Waiting for a destination: 1. To correct: "Webhook, URL".',
+            'Waiting for a connection: 1. To correct: "Webhook, URL".',
         ),
         (
             {"webhook_url": "127.0.0.1/hook", "webhook_secret": "rubbish"},
-            'Waiting for a destination: 1. To correct: "Webhook, URL".',
+            'Waiting for a connection: 1. To correct: "Webhook, URL".',
         ),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_destination_whose_url_was_deleted_is_not_shown(
     buttons.press("deliver_now")
     stash.configure("stash_plugin", {})
     status = buttons.press("status").output
-    assert status["lines"][0].startswith("No destination is set up")
+    assert status["lines"][0].startswith("There is no connection")
     assert status["destinations"] == []
     assert not any(": working." in line for line in status["lines"])
 

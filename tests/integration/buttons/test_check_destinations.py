@@ -1,4 +1,4 @@
-"""The button "Test destinations" with webhooks."""
+"""The button "Test connections" with webhooks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_destinations_are_tested_with_a_real_scene(
     assert [level for level, _ in path] == ["info"]  # a fact, though the test failed
     assert by_id[webhook(receiver)]["scene"] == {"id": newest, "title": "Last\nof \x1b[31mall"}
     assert any(f'Tested with scene {newest} "Last of \\x1b[31mall".' in text for _, text in pressed.logged)
-    assert pressed.logged[0] == ("error", "Destinations tested: 2. Failed: 1 of 2.")
+    assert pressed.logged[0] == ("error", "Connections tested: 2. Failed: 1 of 2.")
     assert [level for level, _ in pressed.logged].count("error") == 1
     assert pressed.output["ok"] is False
     (event,) = receiver.received

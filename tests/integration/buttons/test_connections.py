@@ -136,7 +136,7 @@ def test_people_read_names(live: Live, receiver: Receiver) -> None:
     said = "\n".join(lines).replace(f"Group: {name}", "")
     assert "Living room: test failed." in said
     assert "to Living room (update)" in said
-    assert "Destinations: Living room." in said
+    assert "Connections: Living room." in said
     assert name not in said
     notices = live.folder / "notices"
     wait_until(lambda: notices.exists() and "Living room: " in notices.read_text(), 10.0)

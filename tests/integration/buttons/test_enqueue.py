@@ -34,7 +34,7 @@ def test_recent_scenes_are_queued_and_older_ones_not(tmp_path: Path, receiver: R
         pressed = buttons.press("enqueue_recent")
         assert (pressed.output["queued"], pressed.output["days"]) == (1, 7)
         assert pressed.logged[0][1].startswith(
-            "Scenes queued: 1. Changed in the last days: 7. Destinations: webhook:"
+            "Scenes queued: 1. Changed in the last days: 7. Connections: webhook:"
         )
         assert buttons.press("enqueue_recent", days="20").output["queued"] == 2
         assert buttons.press("enqueue_recent", days=1).output["queued"] == 1

@@ -106,10 +106,10 @@ def test_buttons_say_that_stash_is_not_available(stash: StandInStash, buttons: B
 
 
 def test_a_new_user_first_reads_what_to_fill_in(stash: StandInStash, buttons: Buttons) -> None:
-    """Without a destination the first line says where to enter one, and nothing is queued."""
+    """Without a destination the first line says where to add one, and nothing is queued."""
     stash.configure("stash_plugin", {})
     first = buttons.press("status").output["lines"][0]
-    assert "Fill in a URL in Stash's Settings → Plugins" in first
+    assert "Open Stash Courier in Stash's top bar and add one" in first
     assert buttons.press("test_destinations").output["lines"] == [first]
     assert first in buttons.press("enqueue_all").error
     assert not (buttons.folder / files.QUEUE_DB).exists()

@@ -36,7 +36,7 @@ TEXTS: Mapping[Group, tuple[str, str]] = {
     "not_scanned": (
         "Not scanned yet",
         "Scan their library in {server}. If that changes nothing, it may ignore their name or folder, or know "
-        'another path: "Test destinations" compares the paths.',
+        "another path: a test of the connection compares the paths.",
     ),
     "not_searched": (
         "In a library that is not searched",

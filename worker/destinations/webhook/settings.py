@@ -89,8 +89,7 @@ def _signing(value: Value) -> tuple[Secret, ...]:
             key = b""
         if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
             raise BadSetting(
-                'is not whsec_ followed by 24 to 64 bytes in base64; press "Show status" or "Test destinations" '
-                "to get a new one"
+                'is not whsec_ followed by 24 to 64 bytes in base64, such as "openssl rand -base64 32" makes'
             )
         found.append(Secret(secret, key))
     return tuple(found)
