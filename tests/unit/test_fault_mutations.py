@@ -12,7 +12,9 @@ from tests.faults.row import Mutation
 from tests.faults.rows import ROWS
 
 MISTAKES = [
-    pytest.param(mutations, id=f"{row.name} {n}") for row in ROWS for n, mutations in enumerate(row.mutations)
+    pytest.param(mutations, id=f"{row.name} {n}")
+    for row in ROWS.values()
+    for n, mutations in enumerate(row.mutations)
 ]
 
 
