@@ -110,7 +110,7 @@ def _line(name: str, value: object) -> str:
     """A text that a form checks later."""
     if not isinstance(value, str) or len(value) > LONGEST_TEXT[name]:
         raise BadInputError(f"{name} must be text of at most {LONGEST_TEXT[name]} characters. Nothing was done.")
-    return value
+    return value.encode("utf-8", "replace").decode()  # without lone surrogates, which SQLite doesn't take
 
 
 def _text(name: str, value: object) -> str:

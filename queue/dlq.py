@@ -20,9 +20,9 @@ from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, text, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
 from stash_courier.queue.dlq_list import Group
-from stash_courier.queue.dlq_search import search_text
 from stash_courier.queue.dlq_selection import ALL, Selection
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
+from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
@@ -241,6 +241,8 @@ class DeadLetterQueue:
 
     def asked(self) -> list[DeadLetter]:
         """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""
+        if self._number(sql.RELEASED):  # by the delivery that they waited for
+            self._write(sql.ASK_RELEASED, (ASKED_ROWS,))
         return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
@@ -274,7 +276,7 @@ class DeadLetterQueue:
         """Resolves a dead letter by its id; see ``resolve``."""
         with transaction(self.opened()):
             if delivered:
-                self._write(sql.ASK_REST, (dead_letter_id,))
+                self._write(sql.RELEASE, (dead_letter_id,))
             self._write(sql.SET_STATE, ("resolved", dead_letter_id))
 
     def end_waiting(self, destination: str | None = None) -> None:

@@ -1,13 +1,14 @@
 """What a person does with dead letters: send them again, all at once or one first, discard them, undo that.
 
-A retry is one transaction: a caller that is killed has asked for all of it or for nothing. Many are discarded in
-parts, which can all be undone.
+Many are changed in parts, between which the worker can write. A careful retry is one transaction, which is short.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from stash_courier.queue import dlq_statements as sql
@@ -16,7 +17,7 @@ from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.transactions import transaction
 
 UNDO_SECONDS = 600.0  # for which a discard can be undone
-ROWS = 1000  # discarded or brought back in one transaction
+ROWS = 500  # changed in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,23 @@ class Batch:
 
 
 def mark_reviewed(conn: sqlite3.Connection, ids: Collection[int], now: float) -> None:
-    """Remembers that a person was shown these; ``now`` is wall time."""
+    """Remembers that a person was shown these, unless another program writes just now. ``now`` is wall time.
+
+    The page looks every few seconds, and should not wait for that.
+    """
     new = [(now, one) for one in ids if conn.execute(sql.UNREVIEWED, (one,)).fetchone()]
-    if new:  # the page looks every few seconds, and nobody should wait for that
-        with transaction(conn):
-            conn.executemany(sql.REVIEWED, new)
+    if not new:
+        return
+    before = conn.execute("PRAGMA busy_timeout").fetchone()[0]
+    conn.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.OperationalError), transaction(conn):
+        conn.executemany(sql.REVIEWED, new)
+    conn.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def ask(conn: sqlite3.Connection, selection: Selection) -> int:
     """Asks for a selection, as far as it can be sent again. Returns how many dead letters."""
-    with transaction(conn):
-        return _change(conn, sql.ASK, sql.ASK_ONE, selection)
+    return _each(conn, sql.ASK, _meant(conn, sql.ASKABLE, selection), selection.parameters)
 
 
 def ask_carefully(conn: sqlite3.Connection, selection: Selection) -> tuple[int, int]:
@@ -52,38 +59,40 @@ def ask_carefully(conn: sqlite3.Connection, selection: Selection) -> tuple[int, 
         first = _first(conn, selection)
         if first is None:
             return 0, 0
-        waiting = _change(conn, sql.WAIT_FOR, sql.WAIT_FOR_ONE, selection, first=first)
-        conn.execute(sql.ASK_ONE, {**Selection(deleted=selection.deleted).parameters, "id": first})
+        parameters = {**selection.parameters, "first": first}
+        if selection.ids is None:
+            waiting = conn.execute(sql.WAIT_FOR, parameters).rowcount
+        else:
+            waiting = conn.executemany(sql.WAIT_FOR_ONE, ({**parameters, "id": i} for i in selection.ids)).rowcount
+        conn.execute(sql.ASK, {**parameters, "id": first})
     return 1, waiting
 
 
 def _first(conn: sqlite3.Connection, selection: Selection) -> int | None:
     """The one to send first: the first of the ids that can be sent again, or the newest of the selection."""
     if selection.ids is None:
-        found = conn.execute(sql.SENDABLE_FIRST, selection.parameters).fetchone()
+        found = conn.execute(sql.ASKABLE_FIRST, selection.parameters).fetchone()
         return None if found is None else int(found[0])
     for dead_letter_id in selection.ids:
-        if conn.execute(sql.SENDABLE_ONE, {**selection.parameters, "id": dead_letter_id}).fetchone():
+        if conn.execute(sql.ASKABLE_ONE, {**selection.parameters, "id": dead_letter_id}).fetchone():
             return dead_letter_id
     return None
 
 
 def discard(conn: sqlite3.Connection, selection: Selection, now: float) -> Batch:
     """Discards a selection at a wall time, which becomes its batch's, a little later if another has it."""
-    with transaction(conn):
-        batch = round(now, 3)
-        while conn.execute(sql.BATCH, (batch,)).fetchone()[0]:
-            batch = round(batch + 0.001, 3)
-        count = _change(conn, sql.DISCARD, sql.DISCARD_ONE, selection, batch=batch, limit=ROWS)
-    parameters = {**selection.parameters, "batch": batch}
-    if selection.ids is None and count == ROWS:
-        count += _in_parts(conn, sql.DISCARD, parameters)
-    return Batch(batch, count)
+    batch = round(now, 3)
+    while conn.execute(sql.BATCH_COUNT, {"batch": batch}).fetchone()[0]:
+        batch = round(batch + 0.001, 3)
+    ids = _meant(conn, sql.SELECTED, selection)
+    return Batch(batch, _each(conn, sql.DISCARD, ids, {**selection.parameters, "batch": batch}))
 
 
 def restore(conn: sqlite3.Connection, batch: float) -> int:
     """Undoes a discard. Returns how many dead letters it brought back."""
-    return _in_parts(conn, sql.RESTORE, {"batch": batch})
+    parameters = {"batch": batch}
+    ids = [found for (found,) in conn.execute(sql.BATCH, parameters)]
+    return _each(conn, sql.RESTORE, ids, parameters)
 
 
 def discarded(conn: sqlite3.Connection, now: float) -> Batch | None:
@@ -91,22 +100,28 @@ def discarded(conn: sqlite3.Connection, now: float) -> Batch | None:
     last = or_default(number, conn.execute(sql.LAST_BATCH).fetchone()[0], None)
     if last is None or not now - UNDO_SECONDS < last <= now + UNDO_SECONDS:
         return None
-    return Batch(last, conn.execute(sql.BATCH, (last,)).fetchone()[0])
+    return Batch(last, conn.execute(sql.BATCH_COUNT, {"batch": last}).fetchone()[0])
 
 
-def _in_parts(conn: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> int:
-    """Executes a statement until there is nothing left to change, so that others can write in between."""
-    changed, count = 0, ROWS
-    while count == ROWS:
-        count = conn.execute(statement, {**parameters, "limit": ROWS}).rowcount
-        changed += count
-    return changed
+def _meant(conn: sqlite3.Connection, statement: str, selection: Selection) -> Sequence[int]:
+    """The ids of a selection; those that a statement finds if it names none."""
+    if selection.ids is not None:
+        return [*selection.ids]
+    return [found for (found,) in conn.execute(statement, selection.parameters)]
 
 
-def _change(
-    conn: sqlite3.Connection, statement: str, statement_for_one: str, selection: Selection, **more: float
+def _each(
+    conn: sqlite3.Connection, statement: str, ids: Sequence[int], parameters: Mapping[str, str | float | None]
 ) -> int:
-    parameters = {**selection.parameters, **more}
-    if selection.ids is None:
-        return conn.execute(statement, parameters).rowcount
-    return sum(conn.execute(statement_for_one, {**parameters, "id": i}).rowcount for i in selection.ids)
+    """Executes a statement with each id, in parts. Returns how many rows it changed."""
+    changed = 0
+    for start in range(0, len(ids), ROWS):
+        began = time.monotonic()
+        with transaction(conn):
+            changed += conn.executemany(
+                statement, ({**parameters, "id": one} for one in ids[start : start + ROWS])
+            ).rowcount
+        if start + ROWS < len(ids):
+            # Another that waits looks now and then: without a pause it would hardly ever find the lock free.
+            time.sleep((time.monotonic() - began) / 2)
+    return changed

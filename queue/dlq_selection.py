@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-LONGEST_ID = 18  # digits of a scene's id that SQLite can store
-
-
-def folded(given: str) -> str:
-    """The text without the difference of case, and composed: the same for what a person reads as the same."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", given).casefold())
+from stash_courier.queue.search import folded, scene_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +24,13 @@ class Selection:
     def parameters(self) -> Mapping[str, str | float | None]:
         """Parameters of the statements that take a selection, without the ids."""
         wanted = (self.text or "").strip()
-        is_id = wanted.isascii() and wanted.isdigit() and len(wanted) <= LONGEST_ID
         return {
             "error_type": self.error_type,
             "destination": self.destination,
             "group_key": self.group,
             "deleted": "\n".join(("", *self.deleted, "")),
             "text": folded(wanted) or None,
-            "scene": int(wanted) if is_id else None,
+            "scene": scene_id(wanted),
             "as_of": self.as_of,
         }
 

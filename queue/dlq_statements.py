@@ -6,8 +6,9 @@ VERSION = 5  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
 # resolved (delivered, or superseded by something newer), discarded (by a person, who can still undo it). Open are
-# dead and asked. A dead one that waits for another (waits_for) is asked when that one is delivered. If that one
-# ends in any other way, it is just dead: the triggers see to that, in the transaction that ends it.
+# dead and asked. A dead one may wait for another, and is asked when that one is delivered. If that one ends in any
+# other way, it is just dead: the triggers see to that, in the transaction that ends it. Who waits is in a table of
+# its own, because a change of 100,000 dead letters takes seconds, in which the worker could write nothing.
 CREATE = f"""
 CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,8 +34,7 @@ CREATE TABLE dead_letters (
     unreported INTEGER NOT NULL DEFAULT 0,  -- 1: the owner wasn't sent a message about it yet
     path TEXT NOT NULL DEFAULT '',          -- the scene's, as Stash sees it
     search TEXT NOT NULL DEFAULT '',        -- title and path, folded; see dlq_search.py
-    discarded_at REAL,                      -- wall time; those discarded together have the same, their batch
-    waits_for INTEGER);                     -- id of the one that must be delivered before this is asked
+    discarded_at REAL);                     -- wall time; those discarded together have the same, their batch
 -- The state is in the index so that resolved dead letters are skipped without reading them.
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
 CREATE INDEX dead_letters_scene_id ON dead_letters (scene_id, destination);
@@ -47,12 +47,19 @@ CREATE INDEX dead_letters_open ON dead_letters
     (failed_at, id, state, destination, error_type, group_key, scene_id, event, search)
     WHERE state IN ('dead', 'asked');
 CREATE INDEX dead_letters_discarded ON dead_letters (discarded_at) WHERE state = 'discarded';
-CREATE INDEX dead_letters_waiting ON dead_letters (waits_for) WHERE waits_for IS NOT NULL;
+-- Dead ones that are asked for when another, whose id is in first, is delivered. 0: it was.
+CREATE TABLE waiting (
+    id INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL);
+CREATE INDEX waiting_first ON waiting (first);
 CREATE TRIGGER first_ended AFTER UPDATE OF state ON dead_letters WHEN new.state NOT IN ('asked', 'back') BEGIN
-    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = new.id;
+    DELETE FROM waiting WHERE first = new.id;
 END;
-CREATE TRIGGER first_gone AFTER DELETE ON dead_letters BEGIN
-    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = old.id;
+CREATE TRIGGER waiting_ended AFTER UPDATE OF state ON dead_letters WHEN new.state != 'dead' BEGIN
+    DELETE FROM waiting WHERE id = new.id;
+END;
+CREATE TRIGGER one_gone AFTER DELETE ON dead_letters BEGIN
+    DELETE FROM waiting WHERE id = old.id OR first = old.id;
 END;
 
 -- How many are open, kept by triggers: counting a million rows takes as long as reading them.
@@ -119,18 +126,24 @@ SUMMARY_COLUMNS = (
     *("id", "job_id", "scene_id", "title", "destination", "event", "error_type", "error_message"),
     *("retry_count", "failed_at", "state", "group_key", "path", "waits_for"),
 )
+_WAITS_FOR = "(SELECT first FROM waiting WHERE waiting.id = dead_letters.id) AS waits_for"
 LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(_WAITS_FOR if name == "waits_for" else name for name in names)
+
 
 # The rows are looked up by the ids that the index gives.
 RECENT = f"""
-SELECT {", ".join(SUMMARY_COLUMNS)} FROM dead_letters
+SELECT {_listed(SUMMARY_COLUMNS)} FROM dead_letters
 WHERE id IN (
     SELECT id {_FROM_OPEN} AND {_SELECTED} ORDER BY failed_at DESC, id DESC LIMIT :limit OFFSET :offset)
 ORDER BY failed_at DESC, id DESC"""
 MATCHING = f"SELECT count(*) {_FROM_OPEN} AND {_SELECTED}"
 NEWER = f"SELECT count(*) {_FROM_OPEN} AND failed_at > :as_of AND {_FITS}"
 LATEST = f"SELECT max(failed_at) {_FROM_OPEN}"
-BY_ID = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
+BY_ID = f"SELECT {_listed(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
 BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
 COUNT_BY_ERROR = """
@@ -150,24 +163,23 @@ UNSENDABLE = f"SELECT id {_FROM_OPEN} AND state = 'dead' AND NOT ({_SENDABLE}) A
 UNREVIEWED = "SELECT 1 FROM dead_letters WHERE id = ? AND reviewed_at IS NULL"
 REVIEWED = "UPDATE dead_letters SET reviewed_at = ? WHERE id = ?"
 _ASKABLE = f"state = 'dead' AND {_SENDABLE} AND {_SELECTED}"
-_ASKED = "UPDATE dead_letters SET state = 'asked', waits_for = NULL WHERE"
-ASK = f"{_ASKED} id IN (SELECT id {_FROM_OPEN} AND {_ASKABLE})"
-ASK_ONE = f"{_ASKED} id = :id AND {_ASKABLE}"
-# A careful retry: the newest one is asked first, the others wait for it.
-SENDABLE_FIRST = f"SELECT id {_FROM_OPEN} AND {_ASKABLE} ORDER BY failed_at DESC, id DESC LIMIT 1"
-SENDABLE_ONE = f"SELECT id FROM dead_letters WHERE id = :id AND {_ASKABLE}"
-_WAITS = "UPDATE dead_letters SET waits_for = :first WHERE id != :first"
-WAIT_FOR = f"{_WAITS} AND id IN (SELECT id {_FROM_OPEN} AND {_ASKABLE})"
-WAIT_FOR_ONE = f"{_WAITS} AND id = :id AND {_ASKABLE}"
-_DISCARD = "UPDATE dead_letters SET state = 'discarded', discarded_at = :batch WHERE"
-DISCARD = f"{_DISCARD} id IN (SELECT id {_FROM_OPEN} AND {_SELECTED} LIMIT :limit)"
-DISCARD_ONE = f"{_DISCARD} id = :id AND {_OPEN} AND {_SELECTED}"
+ASKABLE = f"SELECT id {_FROM_OPEN} AND {_ASKABLE}"
+ASK = f"UPDATE dead_letters SET state = 'asked' WHERE id = :id AND {_ASKABLE}"
+# A careful retry: one is asked first, the others wait for it. Only those count that can be asked.
+ASKABLE_FIRST = f"{ASKABLE} ORDER BY failed_at DESC, id DESC LIMIT 1"
+ASKABLE_ONE = f"SELECT id FROM dead_letters WHERE id = :id AND {_ASKABLE}"
+WAIT_FOR = f"INSERT OR REPLACE INTO waiting SELECT id, :first {_FROM_OPEN} AND {_ASKABLE} AND id != :first"
+WAIT_FOR_ONE = f"INSERT OR REPLACE INTO waiting SELECT id, :first FROM ({ASKABLE_ONE}) WHERE id != :first"
+SELECTED = f"SELECT id {_FROM_OPEN} AND {_SELECTED}"
+DISCARD = f"""
+UPDATE dead_letters SET state = 'discarded', discarded_at = :batch WHERE id = :id AND {_OPEN} AND {_SELECTED}"""
 _DISCARDED = "INDEXED BY dead_letters_discarded WHERE state = 'discarded'"
 LAST_BATCH = f"SELECT max(discarded_at) FROM dead_letters {_DISCARDED}"
-BATCH = f"SELECT count(*) FROM dead_letters {_DISCARDED} AND discarded_at = ?"
-RESTORE = f"""
+BATCH = f"SELECT id FROM dead_letters {_DISCARDED} AND discarded_at = :batch"
+BATCH_COUNT = f"SELECT count(*) FROM ({BATCH})"
+RESTORE = """
 UPDATE dead_letters SET state = 'dead', discarded_at = NULL
-WHERE id IN (SELECT id FROM dead_letters {_DISCARDED} AND discarded_at = :batch LIMIT :limit)"""
+WHERE id = :id AND state = 'discarded' AND discarded_at = :batch"""
 # A time in the future was stored while the clock was wrong.
 _OVER = f"FROM dead_letters {_DISCARDED} AND (discarded_at <= :before OR discarded_at > :after)"
 OVER = f"SELECT EXISTS (SELECT 1 {_OVER})"
@@ -191,7 +203,7 @@ REPORTED = f"UPDATE dead_letters {_NEW} SET unreported = 0 {_UNREPORTED}"
 
 # What the holder of the worker lock does
 
-ASKED = f"SELECT {', '.join(LETTER_COLUMNS)} FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
+ASKED = f"SELECT {_listed(LETTER_COLUMNS)} FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
 # Those in a state, in pages. The state is no parameter, so that the index of just this state is used.
 IN_TRANSIT = {
     state: f"SELECT id, destination, scene_id, generation, seq FROM dead_letters "
@@ -203,15 +215,21 @@ UPDATE dead_letters SET state = 'asked'
 WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
 RESOLVABLE = "SELECT id FROM dead_letters WHERE scene_id = ? AND destination = ? AND state != 'resolved'"
-# Asks for those that wait for one that is delivered, unless they were discarded meanwhile.
-ASK_REST = """
-UPDATE dead_letters SET state = iif(state = 'dead', 'asked', state), waits_for = NULL WHERE waits_for = ?"""
+# Those that wait for one that is delivered, and what the worker then does with some of them at a time.
+RELEASE = "UPDATE waiting SET first = 0 WHERE first = ?"
+RELEASED = "SELECT EXISTS (SELECT 1 FROM waiting WHERE first = 0)"
+ASK_RELEASED = """
+UPDATE dead_letters SET state = 'asked'
+WHERE state = 'dead' AND id IN (SELECT id FROM waiting WHERE first = 0 LIMIT ?)"""
 # Those that wait for nothing that is on its way, and those of a connection that is deleted, or that wait for one.
-_WAITING = "UPDATE dead_letters INDEXED BY dead_letters_waiting SET waits_for = NULL WHERE waits_for IS NOT NULL"
-_FIRST = "SELECT 1 FROM dead_letters AS f WHERE f.id = dead_letters.waits_for"
-END_WAITING = f"{_WAITING} AND NOT EXISTS ({_FIRST} AND f.state IN ('asked', 'back'))"
-END_WAITING_OF = f"""
-{_WAITING} AND (destination = :destination OR EXISTS ({_FIRST} AND f.destination = :destination))"""
+END_WAITING = """
+DELETE FROM waiting
+WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE id = waiting.id AND state = 'dead')
+    OR first != 0
+    AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE id = waiting.first AND state IN ('asked', 'back'))"""
+END_WAITING_OF = """
+DELETE FROM waiting WHERE EXISTS (
+    SELECT 1 FROM dead_letters WHERE id IN (waiting.id, waiting.first) AND destination = :destination)"""
 # A key begins with the destination.
 RENAME = """
 UPDATE dead_letters SET destination = :new, group_key = CASE

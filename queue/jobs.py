@@ -118,7 +118,7 @@ class Summary:
     state: str
     group_key: str  # the same for dead letters with the same cause
     path: str  # the scene's path as Stash sees it; "" if unknown
-    waits_for: int | None  # the dead letter that must be delivered before this is sent again
+    waits_for: int | None  # the dead letter that must be delivered before this is sent again; 0: it was
 
 
 @dataclass(frozen=True, slots=True)

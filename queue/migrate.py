@@ -153,19 +153,24 @@ DLQ_5_SEARCH = """
 ALTER TABLE dead_letters ADD COLUMN path TEXT NOT NULL DEFAULT '';
 ALTER TABLE dead_letters ADD COLUMN search TEXT NOT NULL DEFAULT '';
 ALTER TABLE dead_letters ADD COLUMN discarded_at REAL;
-ALTER TABLE dead_letters ADD COLUMN waits_for INTEGER;
-UPDATE dead_letters SET path = stored_path(job_data, scene_id);
+UPDATE dead_letters SET path = stored_path(CAST(job_data AS BLOB), CAST(scene_id AS INTEGER));
 UPDATE dead_letters SET search = search_text(CAST(title AS BLOB), CAST(path AS BLOB));
 CREATE INDEX dead_letters_open ON dead_letters
     (failed_at, id, state, destination, error_type, group_key, scene_id, event, search)
     WHERE state IN ('dead', 'asked');
 CREATE INDEX dead_letters_discarded ON dead_letters (discarded_at) WHERE state = 'discarded';
-CREATE INDEX dead_letters_waiting ON dead_letters (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TABLE waiting (
+    id INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL);
+CREATE INDEX waiting_first ON waiting (first);
 CREATE TRIGGER first_ended AFTER UPDATE OF state ON dead_letters WHEN new.state NOT IN ('asked', 'back') BEGIN
-    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = new.id;
+    DELETE FROM waiting WHERE first = new.id;
 END;
-CREATE TRIGGER first_gone AFTER DELETE ON dead_letters BEGIN
-    UPDATE dead_letters SET waits_for = NULL WHERE waits_for = old.id;
+CREATE TRIGGER waiting_ended AFTER UPDATE OF state ON dead_letters WHEN new.state != 'dead' BEGIN
+    DELETE FROM waiting WHERE id = new.id;
+END;
+CREATE TRIGGER one_gone AFTER DELETE ON dead_letters BEGIN
+    DELETE FROM waiting WHERE id = old.id OR first = old.id;
 END;
 """
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, text, time, whole
 from stash_courier.queue.jobs import BULK, EDIT, CorruptRow, Delivery, stem
+from stash_courier.queue.search import as_text, folded, search_text
 
 KEPT_SECONDS = 7 * 86_400.0
 MOST = 20_000
@@ -111,8 +111,8 @@ def write(conn: sqlite3.Connection, receipt: Receipt) -> None:
     title, path = receipt.title, receipt.path
     if not title or not path:
         known = conn.execute(sql.RECEIPT_NAMED, (receipt.destination, receipt.scene_id)).fetchone()
-        path = path or _shown(known[1])
-        title = title or _shown(known[0]) or stem(path)
+        path = path or as_text(known[1])
+        title = title or as_text(known[0]) or stem(path)
     title, path = clipped(title, LONGEST_TITLE), clipped(path, LONGEST_PATH)
     conn.execute(
         sql.RECEIPT_WRITE,
@@ -120,7 +120,7 @@ def write(conn: sqlite3.Connection, receipt: Receipt) -> None:
             *(receipt.destination, receipt.scene_id, receipt.at, receipt.event, receipt.event_at, receipt.seq),
             *(title, path, receipt.outcome, clipped(receipt.reason, LONGEST_SENTENCE)),
             *(" ".join(receipt.changed)[:LONGEST_CHANGED], receipt.seconds, encoded(receipt.detail)),
-            folded(f"{title}\n{path}"),
+            search_text(title, path),
         ),
     )
 
@@ -158,13 +158,6 @@ def clipped(given: str, length: int) -> str:
     """A text as SQLite accepts it, of at most this many characters."""
     given = codec.storable(given)
     return given if len(given) <= length else given[: length - 1] + "…"
-
-
-def folded(given: str) -> str:
-    """A text as it is searched: without the differences between upper and lower case, and of composition."""
-    if given.isascii():
-        return given.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", given).casefold())
 
 
 # Reading. A damaged row is left out.
@@ -209,17 +202,17 @@ def _read(row: Sequence[Any]) -> Receipt | None:
     destination, scene_id, at, event, event_at, seq, title, path, outcome, reason, changed, seconds, detail = row
     try:
         return Receipt(
-            destination=_shown(destination),
+            destination=as_text(destination),
             scene_id=whole(scene_id),
             at=time(at),
-            event=_shown(event),
+            event=as_text(event),
             event_at=time(event_at),
             seq=whole(seq),
-            title=_shown(title),
-            path=_shown(path),
-            outcome=_shown(outcome),
-            reason=_shown(reason),
-            changed=tuple(_shown(changed).split()),
+            title=as_text(title),
+            path=as_text(path),
+            outcome=as_text(outcome),
+            reason=as_text(reason),
+            changed=tuple(as_text(changed).split()),
             seconds=optional(time)(seconds),
             detail=Detail() if detail is None else or_default(_detail, detail, Detail()),
         )
@@ -234,10 +227,6 @@ def _detail(stored: object) -> Detail:
         for field, before, after in found["changes"]
     )
     return Detail(changes, tuple(items(text)(found["left"])), text(found["link"]))
-
-
-def _shown(stored: object) -> str:
-    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
 
 
 # Housekeeping
@@ -285,7 +274,7 @@ def delivered(conn: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]
     """How many scenes each destination took in the last hour and in the last day, to five minutes."""
     bucket = int(now // BUCKET_SECONDS)
     values = {"hour": bucket - HOUR_BUCKETS, "day": bucket - DAY_BUCKETS, "now": bucket}
-    return {_shown(name): (hour, day) for name, hour, day in conn.execute(sql.DELIVERED, values)}
+    return {as_text(name): (hour, day) for name, hour, day in conn.execute(sql.DELIVERED, values)}
 
 
 def rate(conn: sqlite3.Connection, destination: str, now: float) -> float:

@@ -136,6 +136,5 @@ def _take_dead_letters(source: sqlite3.Connection, target: sqlite3.Connection) -
             target.execute("DELETE FROM dead_letters WHERE id = ?", (known,))
         if target.execute("SELECT 1 FROM dead_letters WHERE id = ?", (letter["id"],)).fetchone():
             letter["id"] = None  # another one has it by now, so this one gets a new id
-        letter["waits_for"] = None  # the one it waited for may have a new id too
         taken += target.execute(insert, list(letter.values())).rowcount
     return taken

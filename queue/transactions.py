@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BUSY_SECONDS = 10.0  # how long the worker and the buttons wait for another's lock
+VIEW_SECONDS = 2.0  # the same for the page's views, which people look at
 
 
 @contextmanager

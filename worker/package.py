@@ -112,7 +112,8 @@ def _size(path: str) -> int | None:
 
 
 _installed = read(ROOT)
-if _installed is None and not (ROOT / f"{CHECKOUT}.yml").exists():
+# A package over a copy by hand leaves the manifest of that one, so an update without a list looks like a checkout.
+if _installed is None and ((ROOT / "lib").exists() or not (ROOT / f"{CHECKOUT}.yml").exists()):
     raise ImportError(f"{LIST} is missing in {ROOT}")
 INSTALLED = _installed is not None  # False: a checkout
 ID = CHECKOUT if _installed is None else _installed.id

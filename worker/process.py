@@ -39,7 +39,12 @@ except (ImportError, AttributeError, NameError, SyntaxError, OSError) as error:
         raise
     print("The plugin's files are not complete, trying again:", error, file=sys.stderr, flush=True)
     time.sleep(0.5 + waited / 2)
-    os.execv(sys.executable, sys.orig_argv)
+    command = [sys.executable, *sys.orig_argv[1:]]
+    if os.name == "nt":  # execv quotes nothing there
+        from subprocess import DETACHED_PROCESS, DEVNULL, Popen
+        Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=sys.stderr, creationflags=DETACHED_PROCESS)
+    else:
+        os.execv(command[0], command)
 """
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
@@ -18,7 +17,7 @@ from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_list import Group, Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
-from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
@@ -58,8 +57,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
         found = dlq.get_by_id(arguments.ids[0])
         if found is None:
             return {"problem": GONE.format(id=arguments.ids[0])}
-        with suppress(sqlite3.OperationalError):  # the file is being written
-            dlq.mark_reviewed([found.id])
+        dlq.mark_reviewed([found.id])
     job = plain(found.job)
     return {
         **{name: plain(value) for name, value in _row(found, names, retired).items()},
@@ -113,12 +111,11 @@ def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
         text=arguments.text,
         as_of=arguments.as_of,
     )
-    with closing(store.connect(str(path), BUSY_SECONDS, dlq_statements.VERSION)) as conn:
+    with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
         conn.text_factory = codec.readable
         page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
         discarded = dlq_actions.discarded(conn, now)
-        with suppress(sqlite3.OperationalError):  # the file is being written
-            dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
+        dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
     return page, discarded
 
 
@@ -166,6 +163,9 @@ def _batch(batch: Batch | None) -> dict[str, object] | None:
 
 
 def _row(one: Summary, names: Mapping[str, str], retired: Collection[str]) -> dict[str, object]:
+    state = (
+        one.state if one.state != "dead" or one.waits_for is None else "after_one" if one.waits_for else "asked"
+    )
     known = bool(one.destination) and (or_default(whole, one.scene_id, 0) > 0 or one.event == "notice")
     return {
         "id": one.id,
@@ -181,7 +181,7 @@ def _row(one: Summary, names: Mapping[str, str], retired: Collection[str]) -> di
         "error_message": one.error_message,
         "attempts": one.retry_count,
         "failed_at": one.failed_at,
-        "state": "after_one" if one.state == "dead" and one.waits_for is not None else one.state,
+        "state": state,
         "sendable": known and one.state == "dead" and one.destination not in retired,
     }
 

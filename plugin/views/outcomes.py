@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, store
+from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, search, store
 from stash_courier.queue.live import Live
 from stash_courier.queue.receipts import Receipt
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.address import StashUnavailable
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 50
 LIVE_ROWS = 20  # deliveries on their way that come first where nothing is searched
-BUSY_SECONDS = 2.0
 NO_CONNECTION = "There is no connection {name!r}. Reload the page."
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
     With a scene's id, that scene's come first, also from connections that have no receipt of it.
     """
     text, page = (arguments.text or "").strip(), arguments.page or 1
-    scene_id = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    scene_id = search.scene_id(text)
     with _opened(context) as shown:
         if shown is None:
             return {"page": page, "more": False, "rows": []}
@@ -187,7 +187,7 @@ class _Shown:
     """Rows of queue.db as the page shows them."""
 
     def __init__(self, context: Context, opened: ExitStack) -> None:
-        conn, gate = store.open_queue(str(context.folder), BUSY_SECONDS, patient=True)
+        conn, gate = store.open_queue(str(context.folder), VIEW_SECONDS, patient=True)
         opened.callback(os.close, gate)
         opened.callback(conn.close)
         conn.text_factory = codec.readable
@@ -286,7 +286,7 @@ class _Shown:
             return None
         try:
             if self._dead_letters is None:
-                conn = store.connect(str(path), BUSY_SECONDS, dlq_statements.VERSION)
+                conn = store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)
                 self._dead_letters = self._opened.enter_context(closing(conn))
             values = found.scene_id, found.destination
             known = self._dead_letters.execute(dlq_statements.BY_SCENE, values).fetchone()

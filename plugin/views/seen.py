@@ -15,7 +15,7 @@ from stash_courier.plugin.text.actions import RESTART
 from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.words import sentence, unreadable
 from stash_courier.queue import codec, dlq_statements, files, store
-from stash_courier.queue.transactions import BUSY_SECONDS
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import Loaded
@@ -76,7 +76,7 @@ def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
         reason = store.too_long(path)
         return None, Banner(f"{files.QUEUE_DB} can't be made: {reason}.", status="fail") if reason else None
     try:
-        conn, gate = store.open_queue(str(context.folder), BUSY_SECONDS, patient=True)
+        conn, gate = store.open_queue(str(context.folder), VIEW_SECONDS, patient=True)
         try:
             conn.text_factory = codec.exact
             return read(conn, context.folder, at), None
@@ -93,7 +93,7 @@ def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
     if not os.path.exists(path):  # noqa: PTH110
         return {}, None
     try:
-        with closing(store.connect(path, BUSY_SECONDS, dlq_statements.VERSION)) as conn:
+        with closing(store.connect(path, VIEW_SECONDS, dlq_statements.VERSION)) as conn:
             conn.text_factory = codec.readable
             found: dict[str, int] = {}
             for _, name, count in conn.execute(dlq_statements.COUNT_BY_ERROR):

@@ -12,9 +12,9 @@ from pathlib import Path
 from stash_courier.queue import codec, control, dlq_codec, store
 from stash_courier.queue import statements as sql
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_search import search_text
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
+from stash_courier.queue.search import search_text
 
 FAR = 1_000_000_000  # lowest scene id of rows that are never delivered; no Stash here has such scenes
 DAY = 86_400.0

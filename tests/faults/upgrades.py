@@ -599,7 +599,7 @@ ROWS = [
                 )
             ],
             [Mutation("queue/store.py", "    if found != version:\n", "    if found < version:\n")],
-            [Mutation("queue/store.py", "        close_untouched(conn, path)\n", "            conn.close()\n")],
+            [Mutation("queue/store.py", "        close_untouched(conn, path)\n", "        conn.close()\n")],
         ],
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,13 @@ def test_an_unknown_mode_is_answered_with_the_known_ones(tmp_path: Path, mode: o
     with pytest.raises(BadInputError) as caught:
         tasks.run(mode, {"mode": mode}, str(tmp_path), str(ROOT))
     assert all(name in str(caught.value) for name in (*tasks.MODES, "wake"))
+
+
+@pytest.mark.parametrize("mode", ["dead_letters", "discard_dead_letters"])
+@pytest.mark.parametrize("name", ["text", "group", "destination"])
+def test_half_a_character_is_no_bug(tmp_path: Path, mode: str, name: str) -> None:
+    """A lone surrogate, which a cut emoji leaves in JSON, finds nothing."""
+    bury(tmp_path, 1, Failure.ITEM_REFUSED)
+    with suppress(BadInputError):  # there is no such group
+        tasks.run(mode, {"mode": mode, name: "\ud83d"}, str(tmp_path), str(ROOT))
+    assert states(tmp_path) == {1: "dead"}

@@ -58,6 +58,7 @@ def test_the_list_has_what_the_page_shows(tmp_path: Path) -> None:
         "destination": "plex-1",
         "name": "Living room",
         "event": "update",
+        "group": answer["groups"][1]["group"],
         "error_type": "item_refused",
         "label": "refused",
         "error_message": "item_refused it was",

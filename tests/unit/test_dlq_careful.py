@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue import dlq_statements, files, ledger, replaced, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_selection import ALL, Selection
@@ -39,9 +40,16 @@ def bury(dlq: DeadLetterQueue, scene: int, destination: str = DEST) -> int:
 
 
 def shown(dlq: DeadLetterQueue) -> str:
-    """The states of scenes 1 to 4: d(ead), a(sked), b(ack), r(esolved), x discarded; w: dead and waits."""
+    """The states of scenes 1 to 4: d(ead), a(sked), b(ack), r(esolved), x discarded; w: dead and waits.
+
+    As the worker's next step leaves them.
+    """
+    dlq.asked()
     with closing(sqlite3.connect(dlq.path)) as conn:
-        rows = conn.execute("SELECT state, waits_for FROM dead_letters WHERE scene_id < 5 ORDER BY scene_id")
+        rows = conn.execute(
+            "SELECT state, waiting.id FROM dead_letters LEFT JOIN waiting USING (id) "
+            "WHERE scene_id < 5 ORDER BY scene_id"
+        )
         letters = {"discarded": "x"}
         return "".join(
             "w" if state == "dead" and waits_for else letters.get(state, state[0]) for state, waits_for in rows
@@ -174,7 +182,7 @@ def test_a_kill_between_the_two_changes_of_a_careful_retry(
     dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one and the rest change in one transaction, and so do its end and the rest."""
-    monkeypatch.setattr(dlq_statements, "ASK_ONE", "SELECT no_such_column FROM dead_letters")
+    monkeypatch.setattr(dlq_statements, "ASK", "SELECT no_such_column FROM dead_letters")
     with pytest.raises(sqlite3.OperationalError):
         dlq.ask_carefully(ALL)
     assert shown(dlq) == "dddd"
@@ -198,3 +206,33 @@ def test_a_file_that_was_replaced_waits_for_nothing(dlq: DeadLetterQueue, tmp_pa
         bury(new, 9)
         replaced.take_over(queue, new)
         assert shown(new) == "ddda"
+
+
+def test_many_are_asked_for_in_many_steps(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker asks for some of the rest at a time; until then a person can still discard them."""
+    monkeypatch.setattr(dlq_module, "ASKED_ROWS", 1)
+    dlq.ask_carefully(ALL)
+    dlq.resolve(DEST, 4, delivered=True)
+    listed = {one.scene_id: (one.state, one.waits_for) for one in dlq.get_recent(9)}
+    assert listed == {1: ("dead", 0), 2: ("dead", 0), 3: ("dead", 0), 5: ("dead", None)}
+    dlq.end_waiting()
+    dlq.asked()
+    second = dlq.find(DEST, 2)
+    assert second is not None
+    dlq.discard(Selection([second[0]]))
+    assert shown(dlq) == "axar"
+
+
+@pytest.mark.parametrize("doing", ["ask_carefully", "end"])
+def test_many_hold_nobody_up(dlq: DeadLetterQueue, doing: str) -> None:
+    """A careful retry of many rewrites none of them, and neither does the delivery of the first one."""
+    with closing(sqlite3.connect(dlq.path)) as conn, conn:
+        conn.execute("UPDATE dead_letters SET stack_trace = ?", ("x" * 500_000,))
+    if doing == "end":
+        dlq.ask_carefully(ALL)
+    dlq.opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if doing == "end":
+        dlq.end(first(dlq), delivered=True)
+    else:
+        dlq.ask_carefully(ALL)
+    assert dlq.path.with_name(f"{files.DLQ_DB}-wal").stat().st_size < 1_500_000  # one of them is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -129,6 +131,43 @@ def test_many_are_one_batch(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatc
     assert dlq.discarded() == batch
     assert dlq.restore(batch.at) == 14
     assert dlq.get_count() == 14
+
+
+@pytest.mark.parametrize("doing", ["ask", "discard", "restore"])
+def test_others_can_write_between_the_parts(
+    dlq: DeadLetterQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doing: str
+) -> None:
+    """A worker that waits for the lock gets it before all of many are changed."""
+    monkeypatch.setattr(dlq_actions, "ROWS", 1)
+    for scene in range(4, 300):
+        bury(dlq, scene)
+    batch = dlq.discard() if doing == "restore" else None
+    states = []
+
+    def write() -> None:
+        with closing(DeadLetterQueue(tmp_path)) as worker:
+            while not changed(worker):
+                time.sleep(0.001)
+            worker.set_state(1, "resolved")
+            states.append(changed(worker))
+
+    def changed(worker: DeadLetterQueue) -> int:
+        now = {"ask": "asked", "discard": "discarded", "restore": "dead"}[doing]
+        found = worker.opened().execute("SELECT count(*) FROM dead_letters WHERE state = ?", (now,))
+        return int(found.fetchone()[0])
+
+    other = threading.Thread(target=write)
+    other.start()
+    match doing:
+        case "ask":
+            dlq.ask()
+        case "discard":
+            dlq.discard()
+        case "restore":
+            assert batch is not None
+            dlq.restore(batch.at)
+    other.join()
+    assert states[0] < 250
 
 
 def test_a_new_failure_makes_it_dead_again(dlq: DeadLetterQueue, clock: Clock) -> None:

@@ -195,12 +195,14 @@ def old_file(folder: Path) -> None:
             (2, "Zwei", pickle.dumps({"path": ""}, protocol=4)),
             (3, b"dr\xffei", b"cos\nsystem\n"),
             (4, "", pickle.dumps({"path": 5}, protocol=4)),
+            (5, "", "text"),
         ):
             conn.execute(
                 f"INSERT INTO dead_letters ({COLUMNS}) VALUES ('j', ?, ?, 'update', CAST(? AS TEXT), ?, '[]', "
                 "'item_refused', 'm', '', 1, 5.0, 'dead', 1, 1, '0.1.0', 'k', 't')",
                 (scene, DEST, title, job),
             )
+        conn.execute("UPDATE dead_letters SET job_data = CAST(x'ff' AS TEXT) WHERE scene_id = 5")
     store.create(str(folder / files.QUEUE_DB))
     with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn, conn:
         for scene, path in ((1, "/media/other.mp4"), (2, "/media/Größe.mp4")):
@@ -224,6 +226,7 @@ def test_old_dead_letters_are_found(tmp_path: Path) -> None:
             2: "/media/Größe.mp4",
             3: "",
             4: "",
+            5: "",
         }
         with closing(sqlite3.connect(dlq.path)) as conn:
             made = conn.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()

@@ -81,8 +81,9 @@ class Totals(RuleBasedStateMachine):
         if self.dlq.path.exists():
             with closing(sqlite3.connect(self.dlq.path)) as conn:
                 assert not conn.execute(
-                    "SELECT 1 FROM dead_letters w LEFT JOIN dead_letters f ON f.id = w.waits_for "
-                    "WHERE w.waits_for IS NOT NULL AND coalesce(f.state, '') NOT IN ('asked', 'back')"
+                    "SELECT 1 FROM waiting w LEFT JOIN dead_letters f ON f.id = w.first "
+                    "LEFT JOIN dead_letters d ON d.id = w.id WHERE coalesce(d.state, '') != 'dead' "
+                    "OR w.first != 0 AND coalesce(f.state, '') NOT IN ('asked', 'back')"
                 ).fetchall()
 
     @invariant()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,49 @@ def test_a_manifest_that_an_earlier_version_left_is_named(tmp_path: Path, monkey
     monkeypatch.setattr(package, "INSTALLED", True)
     # Stash has loaded it, but there is no other copy whose folder could be removed.
     assert package.copies(["stash_plugin"]) == package.Copies(manifests=(folder / "stash_plugin.yml",))
+
+
+def test_an_update_on_a_slow_disk_is_no_removal(tmp_path: Path) -> None:
+    """While only the list of files or the libraries are written, the worker stays."""
+    folder = install(tmp_path / "plugin", ID)
+    watch = CodeWatch(folder)
+    code, listed = folder / "worker" / "main.py", folder / package.LIST
+    content = listed.read_bytes()
+    code.unlink()
+    listed.unlink()
+    assert [watch.look() for _ in range(5)] == [None] * 5
+    listed.write_bytes(content)
+    assert [watch.look() for _ in range(50)] == [None] * 50
+    code.write_text("pass")
+    assert [watch.look(), watch.look()] == [None, "new code"]
+
+
+def test_a_removed_plugin_is_noticed_within_a_minute(tmp_path: Path) -> None:
+    """The worker looks every two seconds."""
+    folder = install(tmp_path / "plugin", ID)
+    watch = CodeWatch(folder)
+    shutil.rmtree(folder)
+    assert "removed" in [watch.look() for _ in range(12)]
+
+
+def test_a_package_that_is_being_written_does_not_take_over(plugins: Path) -> None:
+    """The worker of a copy by hand goes on until all files of the package are there."""
+    found = install(plugins / ID, ID, managed=True)
+    code = found / "worker" / "main.py"
+    code.write_text("pa")
+    assert package.delivering([ID], enabled=True) is None
+    code.write_text("pass")
+    assert package.delivering([ID], enabled=True) == found
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_package_without_its_list_is_no_checkout(tmp_path: Path, by_hand: bool) -> None:
+    """A worker that starts while an update has deleted the list doesn't take the id of a copy by hand."""
+    folder = tmp_path / "plugin"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "worker").mkdir()
+    if by_hand:
+        (folder / "stash_plugin.yml").touch()
+    code = shutil.copy(Path(package.__file__), folder / "worker")
+    with pytest.raises(ImportError, match=r"files\.json is missing"):
+        runpy.run_path(str(code))

@@ -1,0 +1,29 @@
+"""Searches for a scene by a part of its title or path, or by its id."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST_ID = 18  # digits of an id that SQLite can store
+
+
+def folded(given: str) -> str:
+    """The text without the difference of case, and composed: the same for what a person reads as the same."""
+    if given.isascii():
+        return given.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", given).casefold())
+
+
+def search_text(title: str, path: str) -> str:
+    """The column that a search looks at."""
+    return folded(f"{title}\n{path}")
+
+
+def scene_id(given: str) -> int | None:
+    """The scene's id that a text is; None if it is none."""
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= LONGEST_ID else None
+
+
+def as_text(stored: object) -> str:
+    """A value from a database as text, also if its bytes aren't UTF-8."""
+    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
