@@ -46,7 +46,9 @@ class FailureClass:
 
 
 _RETRIED = "It is tried again automatically. What waits is sent as soon as it answers."
-_FIX = 'Fix this, then press "Test destinations": if the test succeeds, deliveries resume at once.'
+# These sentences are shown on the page, in buttons' reports, in Stash's log and in messages, where buttons have
+# different names.
+_FIX = "Fix this, then test the connection: if the test succeeds, deliveries resume at once."
 
 CLASSES: Mapping[Failure, FailureClass] = {
     Failure.UNREACHABLE: FailureClass(label="not reached", delivery="wait", hold_after=1, advice=_RETRIED),

@@ -72,9 +72,9 @@ def unreadable(name: str, error: sqlite3.Error) -> str:
     if repair.is_damage(error):
         return (
             f'{name} is damaged ({error}). Press "Restart the worker": it sets the file aside and saves what can '
-            "be read. Then press this button again."
+            "be read. Then try again."
         )
-    return f"{name} can't be read now ({error}). Nothing is lost. Press this button again."
+    return f"{name} can't be read now ({error}). Nothing is lost. Try again."
 
 
 def to_correct(labels: Iterable[str]) -> str:

@@ -90,7 +90,7 @@ def restore_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
     if not restored:
         return {
             "problem": "Nothing can be brought back: a discard can be undone for 10 minutes, and only once. "
-            'Press "Send all scenes" to send what those dead letters would have sent.'
+            "Send existing scenes to send what those dead letters would have sent."
         }
     return {"restored": restored}
 
