@@ -200,7 +200,7 @@ def test_a_fix_of_a_stored_connection_is_put_into_the_form(courier: Courier, tab
         courier.connect(connected(server.url, path_map=""))
         tab.open()
         press(tab, "Test: Jellyfin")
-        press(tab, "Add the rule", exact=False)
+        press(tab, "Use this path", exact=False)
         expect(tab.page.get_by_text("The change is in the form. Save it to apply it.")).to_be_visible()
         press(tab, "Save")
         expect(card(tab, "Jellyfin")).to_be_visible()

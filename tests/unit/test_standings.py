@@ -127,7 +127,7 @@ def test_a_held_destination_shows_since_when_why_what_to_do_and_the_next_try() -
     shown = line(health, WAITING)
     assert shown.startswith(f"{HOOK}: waiting {since(NOW - 2 * HOUR, NOW)}. {reason} ")
     assert shown.endswith(f" {COUNTS} Next try: in 40 s.")
-    assert "Test destinations" in shown
+    assert "Fix this, then test the connection" in shown
 
 
 def test_a_day_of_503_points_to_the_ip_filter() -> None:

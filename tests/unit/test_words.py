@@ -14,6 +14,8 @@ from stash_courier.plugin.report import Report
 from stash_courier.plugin.text import words
 from stash_courier.queue import failures
 from stash_courier.queue.failures import Failure
+from stash_courier.worker import fields
+from stash_courier.worker.connections.model import Shared
 from tests import ROOT
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -71,7 +73,14 @@ def test_sentences_name_buttons_that_exist() -> None:
     names = {task["name"] for task in manifest["tasks"]}
     quoted = {name for found in texts().values() for text in found for name in re.findall(r'"([A-Z][^"]*)"', text)}
     assert len(quoted) > 5
-    assert quoted - {"Film", "Address"} <= names
+    labels = {one.label for one in fields.of(Shared)}
+    assert quoted - labels - {"Film", "Address", "Python Executable Path"} <= names
+
+
+def test_advice_names_no_button_of_one_place() -> None:
+    """Advice is shown on the page, in Stash's log and in messages: it names only a button that all have."""
+    said = " ".join(row.advice for row in failures.CLASSES.values())
+    assert set(re.findall(r'"([^"]*)"', said)) == {"Deliver now"}
 
 
 def test_every_failure_has_words() -> None:

@@ -1,4 +1,4 @@
-"""A connection whose scenes aren't found: the worker finds the rule, the card offers it, and one click sends all."""
+"""A connection whose scenes aren't found: the worker finds the rule, the card offers it, one click sends all."""
 
 from __future__ import annotations
 

@@ -143,6 +143,8 @@ def scenes_step(
     if findings.examples.keys() & {"path", "outside"}:
         more.insert(0, f'Correct "Path map", or add their folder to a library of {name}.')
         step = replace(step, field="path_map")
+    elif "scan" in findings.examples:
+        more.insert(0, f"Have {name} scan its libraries.")
     if found and findings.counts.keys() & LACKING:
         step = replace(step, fix=Fix(f"Skip scenes that {name} doesn't have", {"absent": "skip"}))
     return replace(step, text=" ".join([text, *more]))
@@ -191,7 +193,7 @@ def _reason(one: Missing, libraries: Sequence[Library]) -> tuple[str, str]:
     library = holder([place.server for place in one.where], libraries)
     if library is None:
         return "unknown", f"not known as {one.looked_for}"
-    return "scan", f"{one.where[0].server} is in the library {library.name}, which has not scanned it yet"
+    return "scan", f"{one.looked_for} is in the library {library.name}, which has not scanned it yet"
 
 
 def _of_files(one: Missing) -> list[tuple[str, Change]]:
