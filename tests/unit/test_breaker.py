@@ -360,7 +360,7 @@ def test_a_missing_scene_is_looked_up_once_an_hour_and_only_until_one_was_found(
 
 
 def test_the_rules_that_would_help_are_stored_and_forgotten() -> None:
-    """They outlive a restart, failures and a deletion that was sent, and end with other settings or a found scene."""
+    """They outlive a restart, failures and a sent deletion, and end with other settings or a found scene."""
     health = replace(breaker.looking(Health(fingerprint="x"), "a", NOW), path_map=("/data => /media",))
     stored = breaker.from_json(json.loads(json.dumps(asdict(health))))
     assert stored == health

@@ -135,7 +135,7 @@ def test_the_path_that_would_help_comes_first() -> None:
     found = shown(health=Health(looked_with=asks(), looked_at=NOW, path_map=RULE), dead_letters=3, **LOST)
     assert found["action"] == {"do": "fix", "label": "Use this path", "values": {"path_map": [*RULE]}}
     assert found["health"] == "nothing_sent"
-    assert found["reason"] == "1 scene is tried again: it has none of them under their paths."
+    assert found["reason"] == "1 scene is tried again: the server has no file with that path."
     assert 'the rule /data => /media in "Path map"' in found["advice"]
 
 

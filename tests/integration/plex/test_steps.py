@@ -64,7 +64,8 @@ def test_a_file_that_is_not_scanned(server: Server, plex: Make) -> None:
     assert (step.status, step.fix) == ("fail", None)
     assert step.text == "0 of 1 scenes found. Not scanned yet: 1. Have Plex scan its libraries."
     assert step.examples == (
-        "Scene 17: /media/a/one.mkv (in Stash /data/a/one.mkv) is in the library Films, which has not scanned it yet.",
+        "Scene 17: /media/a/one.mkv (in Stash /data/a/one.mkv) is in the library Films, which has not scanned "
+        "it yet.",
     )
     assert server.scans == []
 

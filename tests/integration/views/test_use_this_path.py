@@ -86,7 +86,7 @@ def test_one_click_and_everything_arrives(courier: Courier, server: StandInJelly
         courier.stash.edit(scene_id, title=f"New {scene_id}")
     shown = offered(courier)
     assert shown["health"] == "nothing_sent"
-    assert "tried again: it has none of them under their paths." in shown["reason"]
+    assert "tried again: the server has no file with that path." in shown["reason"]
     assert 'the rule /data => /media in "Path map"' in shown["advice"]
     wait_until(lambda: card(courier)["retrying"] == 3, 20.0)
     assert save(courier, shown["action"]["values"]["path_map"])["saved"]
