@@ -123,7 +123,7 @@ def asks(entry: Entry = JELLYFIN) -> str:
     return destinations.read({}, Stored((entry,), revision=1), Settings()).connections[entry.id].asks
 
 
-LOST = {
+LOST: dict[str, Any] = {
     "backlog": {JELLYFIN.id: RETRYING},
     "failed": {JELLYFIN.id: Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5.")},
 }

@@ -84,7 +84,7 @@ def test_advice_names_no_button_of_one_place() -> None:
 
 
 def test_a_receipt_names_fields_in_words() -> None:
-    """Whatever field Stash's hook names, the receipt has a word for it, and none for what is no field of a scene."""
+    """Whatever field Stash's hook names, the receipt has a word for it."""
     schema = (ROOT / "tests/standin/stash/schema.graphql").read_text("utf-8")
     names = re.findall(
         r"^  (\w+):", schema.partition("input SceneUpdateInput {")[2].partition("}")[0], re.MULTILINE
