@@ -67,7 +67,7 @@ def _test(context: Context, setup: Setup, name: str, samples: Samples, progress:
     begin = len(report.lines)
     (report.say if ok else report.warn)(f"{shown}: test {'passed' if ok else 'failed'}. Tested {_with(scenes)}.")
     for step in steps:
-        for part in lines(step.text, LONGEST - len(shown)):
+        for part in lines(" ".join([step.text, *step.examples]), LONGEST - len(shown)):
             (report.say if step.status == "ok" else report.warn)(f"{shown}: {part}")
     if ok:
         resume(context, name, shown)
@@ -90,7 +90,8 @@ def _with(scenes: Sequence[Scene]) -> str:
 
 def _facts(step: Step) -> dict[str, object]:
     """A step in the button's answer, without the values of a fix, which may be secret."""
-    return {"name": step.name, "status": step.status, "text": step.text, "field": step.field}
+    told = {"name": step.name, "status": step.status, "text": step.text, "field": step.field}
+    return {**told, "examples": list(step.examples)}
 
 
 def resume(context: Context, name: str, shown: str) -> None:

@@ -233,6 +233,7 @@ def _step(step: Step, arguments: Arguments) -> dict[str, object]:
         "step": step.name,
         "status": step.status,
         "text": step.text,
+        "examples": list(step.examples),
         "field": step.field,
         "fix": _fix(step.fix, arguments),
         "action": {"do": "library_report", "label": "Library report"} if step.report else None,

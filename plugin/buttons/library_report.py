@@ -132,7 +132,7 @@ def _group(context: Context, found: LibraryReport, group: Group, connection: Con
     advice = how.replace("{server}", kind.NAME.partition(" (")[0])
     advice = advice.replace("{versions}", destinations.versions_advice(connection.entry.kind))
     if group in OUTSIDE and found.fix is not None:
-        advice = f"{advice} Suggestion: {found.fix.label}."
+        advice = f"{advice} {found.fix.label}."
     line = f"{connection.entry.name}: {what[0].lower()}{what[1:]}: {found.counts[group]:,}. {advice}".rstrip()
     act = group != "own" and connection.policy.absent != "skip"
     say = context.report.warn if act else context.report.say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import field_label, find_field, own_fields, secret_fields
 
-NEW_KEY, NEW_ADDRESS = "Enter a new key", "Enter a new address"
+NEW_KEY, NEW_ADDRESS, USE_PATH = "Enter a new key", "Enter a new address", "Use this path"
 _DENIED = re.compile(r"\b(401|403|407)\b")  # in a failure's message: the credentials were refused
 
 
@@ -20,13 +21,15 @@ _DENIED = re.compile(r"\b(401|403|407)\b")  # in a failure's message: the creden
 class Action:
     """What a click does; docs/api.md lists the kinds."""
 
-    do: Literal["edit", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker"]
+    do: Literal["edit", "fix", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker"]
     label: str
     field: str = ""  # edit: the connection's field to begin with
+    values: Mapping[str, object] | None = None  # fix: the connection's fields to change; no secret
 
     def facts(self) -> dict[str, object]:
         """This action in an answer."""
-        return {"do": self.do, "label": self.label, **({"field": self.field} if self.field else {})}
+        more = {"field": self.field, "values": self.values}
+        return {"do": self.do, "label": self.label, **{key: value for key, value in more.items() if value}}
 
 
 RESUME = Action("resume", "Resume deliveries")
@@ -49,6 +52,8 @@ def called_for(one: Standing, dead_letters: int) -> Action | None:
         return _edit(entry, one.problem.field)
     if entry is not None and (action := _of_hold(one, entry)) is not None:
         return action
+    if one.path_map:  # before dead letters, which may have come of it
+        return Action("fix", USE_PATH, values={"path_map": list(one.path_map)})
     if dead_letters:
         return DEAD_LETTERS
     if one.state in {"paused", "off"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stash_courier.plugin.text.words import sentence
 from stash_courier.queue.ledger import Outcome, Sent
@@ -38,6 +38,32 @@ LEDGER: Mapping[Outcome, tuple[Code, str]] = {
     "filtered": ("filtered", "Not sent{when}, because it was excluded. By what is no longer recorded."),
     "absent": ("absent", "Not sent{when}, because the server didn't have it."),
 }
+
+
+# Stash's name of a field in a hook → in words, where they differ. "": no field of a scene.
+EDITED: Mapping[str, str] = {
+    "clientMutationId": "",
+    "id": "",
+    "ids": "",
+    "code": "studio code",
+    "cover_image": "cover",
+    "gallery_ids": "galleries",
+    "movies": "groups",
+    "o_counter": "o count",
+    "performer_ids": "performers",
+    "primary_file_id": "primary file",
+    "rating100": "rating",
+    "stash_ids": "stash IDs",
+    "studio_id": "studio",
+    "tag_ids": "tags",
+    "url": "URLs",
+    "urls": "URLs",
+}
+
+
+def edited(fields: Iterable[str]) -> list[str]:
+    """The fields that a hook named, in words."""
+    return list(dict.fromkeys(filter(None, (EDITED.get(one, one.replace("_", " ")) for one in fields))))
 
 
 def recorded(receipt: Receipt, *, dead_letter: int | None) -> str:

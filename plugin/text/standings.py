@@ -12,6 +12,7 @@ from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import REMOVED_SECONDS, Health
 from stash_courier.worker.destinations import Loaded, field_label, versions_advice
 from stash_courier.worker.destinations.media import notes
@@ -64,6 +65,7 @@ class Standing:
     entry: Entry | None = None  # the connection; None if it isn't known
     problem: Problem | None = None  # the first one that makes it unusable
     failure: str = ""  # the Failure that holds it, or that something which waits had at last
+    path_map: tuple[str, ...] = ()  # rules with which a server that never had a scene has some
 
     @property
     def troubled(self) -> bool:
@@ -154,7 +156,17 @@ def _completed(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Stan
     noted = snapshot.notes.get(name, {})
     remarks = notes.sentences(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
     absent = snapshot.absent.get(name, 0)
-    return replace(one, absent=absent, notes=noted, remarks=tuple(remarks), entry=entry, problem=problem)
+    one = replace(one, absent=absent, notes=noted, remarks=tuple(remarks), entry=entry, problem=problem)
+    connection = None if loaded is None else loaded.connections.get(name)
+    if connection is None or one.state not in {"well", "waiting"}:
+        return one
+    path_map = breaker.better_path_map(snapshot.healths.get(name, Health()), connection.asks)
+    new = [rule for rule in path_map if rule not in connection.path_map.lines()]
+    if not new:
+        return one
+    field = field_label(kind, "path_map", values)
+    advice = f"It has files with the same names elsewhere: the rule {' and '.join(new)} in {field} leads there."
+    return replace(one, path_map=path_map, advice=advice)
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:

@@ -9,6 +9,7 @@ from stash_courier.plugin.text.words import sentence
 from stash_courier.worker import destinations
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
 
 OWN_PAGES = "/web/index.html"  # of all media servers
@@ -70,10 +71,24 @@ def _health(one: Standing, snapshot: Snapshot) -> tuple[str, float | None, str]:
     """The state in the page's words, the wall time since which it lasts, and its reason."""
     if one.state in {"well", "waiting", "held"} and snapshot.paused_since is not None:
         return "paused", snapshot.paused_since, "All deliveries are paused."
-    if one.state == "well" and one.last_success is None and not one.reason:
-        return "nothing_sent", None, ""
+    if one.state == "well":
+        return "delivering" if one.last_success is not None else "nothing_sent", None, _of_scenes(one, snapshot)
     reason = one.problem.message if one.problem is not None else one.reason
     return HEALTHS[one.state], one.since, reason
+
+
+def _of_scenes(one: Standing, snapshot: Snapshot) -> str:
+    """What is wrong with single scenes, while others are delivered; "" if nothing is."""
+    retrying, failed = one.backlog.retrying, snapshot.failed.get(one.destination)
+    if retrying and failed is not None:
+        known = "the server has no file with that path." if one.path_map else failed.message
+        return f"{_scenes(retrying)} tried again: {known}"
+    refused = {scene for _, scene in snapshot.healths.get(one.destination, Health()).streak if scene >= 0}
+    return f"{_scenes(len(refused))} not accepted: {one.reason}" if refused and one.reason else ""
+
+
+def _scenes(count: int) -> str:
+    return "1 scene is" if count == 1 else f"{count:,} scenes are"
 
 
 def link(connection: Connection) -> str:

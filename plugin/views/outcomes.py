@@ -170,7 +170,7 @@ def _detail(found: Receipt | None) -> Row:
     detail = found.detail
     changes = [{"field": field, "before": before, "after": after} for field, before, after in detail.changes]
     left = {"left": [*detail.left], "link": detail.link}
-    return {"changes": changes, **left, "changed": [*found.changed], "seconds": found.seconds}
+    return {"changes": changes, **left, "changed": sentences.edited(found.changed), "seconds": found.seconds}
 
 
 @contextmanager

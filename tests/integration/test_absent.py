@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -297,6 +297,15 @@ def test_what_send_skipped_refuses(tmp_path: Path, server: StandInJellyfin) -> N
                 courier.stash.operation({"mode": "send_skipped", **given})
 
 
+def asked_once_each(forward: FastForward, asked: Callable[[], int]) -> None:
+    """The first skipped scene is looked up, then a file of its name; the next one is only looked up."""
+    wait_until(lambda: asked() == 2, 10.0)
+    forward.put(5)
+    forward.run(forward.queue.empty)
+    assert outcomes(forward.folder) == {"absent": 2}
+    assert asked() == 3
+
+
 def test_plex_announces_no_skipped_scene(forward: FastForward) -> None:
     """Plex is asked once for a skipped scene, and to scan nothing."""
     with plex.Plex(plex.Library("3", "Films", ("/films",))) as running:
@@ -306,7 +315,8 @@ def test_plex_announces_no_skipped_scene(forward: FastForward) -> None:
         forward.run(forward.queue.empty)
         assert outcomes(forward.folder) == {"absent": 1}
         assert running.scans == []
-        assert sum("/all" in request.path for request in running.requests()) == 1
+        asked_once_each(forward, lambda: sum("/all" in request.path for request in running.requests()))
+        assert running.scans == []
 
 
 def test_emby_announces_no_skipped_scene(forward: FastForward) -> None:
@@ -318,7 +328,7 @@ def test_emby_announces_no_skipped_scene(forward: FastForward) -> None:
         forward.run(forward.queue.empty)
         assert outcomes(forward.folder) == {"absent": 1}
         assert {request.method for request in running.receiver.received} == {"GET"}
-        assert len(running.requests("GET", "/Items")) == 1
+        asked_once_each(forward, lambda: len(running.requests("GET", "/Items")))
 
 
 def test_counting_reads_an_index_only(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Serv
         text = said_of(found, destination)
         assert version in text
         assert "Films (/films)" in text
-        assert "17 of 20 scenes found. In none of the searched libraries: 3. Scene " in text
+        assert "17 of 20 scenes found. In none of the searched libraries: 3. Correct " in text
         assert '"Library report" compares all scenes.' in text
         assert "/media/more films/more " in text
         assert steps_of(found, destination)["scenes"]["status"] == "warn"
@@ -145,7 +145,7 @@ def test_the_scenes_are_of_all_library_folders(courier: Courier, servers: Server
             courier.stash.add_scene(f"{folder}/{folder[7]} {number}.mkv")
         servers.scan(f"/films/f {number}.mkv")
     text = steps_of(press(courier), "jellyfin")["scenes"]["text"]
-    assert text.startswith("7 of 20 scenes found. In none of the searched libraries: 13. Scene ")
+    assert text.startswith("7 of 20 scenes found. In none of the searched libraries: 13. Correct ")
 
 
 def test_a_scene_without_a_file_is_left_out(courier: Courier, servers: Servers) -> None:
@@ -246,7 +246,7 @@ def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers)
     assert outcome(found) == dict.fromkeys(ALL, False)
     for destination in ALL:
         text = said_of(found, destination)
-        assert f'{FOLDER}/last.mkv; no rule of "Path map" fits it' in text
-        assert 'a file of that name at /films/last.mkv: the rule /media => / in "Path map" would' in text
+        assert f"not at {FOLDER}/last.mkv, but a file of that name is at /films/last.mkv." in text
+        assert 'The rule /media => / in "Path map" would lead there.' in text
         assert steps_of(found, destination)["scenes"]["field"] == "path_map"
     assert servers.untouched

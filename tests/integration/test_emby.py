@@ -319,16 +319,12 @@ def test_each_step_passes(server: Server, emby: Make) -> None:
 
 
 def test_a_missing_rule_is_one_fix_away(server: Server, emby: Make) -> None:
-    """If the path isn't found, Emby's folders and file are shown, and the missing rule, which then finds it."""
+    """If the path isn't found, Emby's path of the file is shown, and the missing rule, which then finds it."""
     server.items.append(Item("1", PATH))
     step = tried(emby(path_map=""), SCENE)["scenes"]
     assert (step.status, step.field) == ("fail", "path_map")
-    assert (
-        'Scene 17 is not known under /data/a/one.mkv (in Stash /data/a/one.mkv; no rule of "Path map" fits it)'
-        in step.text
-    )
-    assert "None of the searched libraries contains that folder: Films (/media)." in step.text
-    assert f'It has a file of that name at {PATH}: the rule /data => /media in "Path map" would map' in step.text
+    assert step.text.endswith('The rule /data => /media in "Path map" would lead there.')
+    assert step.examples == (f"Scene 17: not at /data/a/one.mkv, but a file of that name is at {PATH}.",)
     assert {r.method for r in server.requests()} == {"GET"}
     assert step.fix is not None
     assert tried(emby(**step.fix.values), SCENE).ok
@@ -338,8 +334,9 @@ def test_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
     """An unknown file in a library's folder is a pending scan, for which there is no fix."""
     step = tried(emby(), SCENE)["scenes"]
     assert (step.status, step.field, step.fix) == ("fail", "", None)
-    assert "by the rule /data => /media of" in step.text
-    assert step.text.endswith("That folder is in the library Films (/media), which has not scanned it yet.")
+    assert step.examples == (
+        f"Scene 17: {PATH} (in Stash /data/a/one.mkv) is in the library Films, which has not scanned it yet.",
+    )
 
 
 def test_a_wrong_rule_shows_among_many_files(server: Server, emby: Make) -> None:
@@ -348,9 +345,9 @@ def test_a_wrong_rule_shows_among_many_files(server: Server, emby: Make) -> None
     server.items.append(Item("x", "/media/films/a/one.mkv"))
     step = tried(emby(), SCENE)["scenes"]
     assert step.text.endswith(
-        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
-        "place of /data => /media, would map one to the other."
+        'The rule /data => /media/films in "Path map" in place of /data => /media would lead there.'
     )
+    assert "/media/films/a/one.mkv" in step.examples[0]
     assert len(server.requests("GET", "/Items")) == 1 + 3
 
 
@@ -359,16 +356,18 @@ def test_a_listing_that_fails(server: Server, emby: Make) -> None:
     intercept(server.receiver, Reply(500), "StartIndex")
     found = tried(emby(), SCENE)
     assert not found.ok
-    assert PATH in found["scenes"].text
-    assert "500" in found["scenes"].text
+    missing, listing = found["scenes"].examples
+    assert PATH in missing
+    assert "500" in listing
 
 
 def test_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
     """If Emby has no such file, a library's folder with the same name shows the missing rule."""
     server.libraries = {"Clips": ("/volume1/a",)}
-    assert tried(emby(path_map=""), SCENE)["scenes"].text.endswith(
-        'Its library Clips has a folder of that name at /volume1/a: the rule /data => /volume1 in "Path map" '
-        "would map one to the other."
+    step = tried(emby(path_map=""), SCENE)["scenes"]
+    assert step.text.endswith('The rule /data => /volume1 in "Path map" would lead there.')
+    assert step.examples == (
+        "Scene 17: /data/a/one.mkv is in no library; Clips has a folder of that name at /volume1/a.",
     )
 
 
@@ -377,7 +376,7 @@ def test_a_wrong_key(server: Server, emby: Make) -> None:
     assert tried(emby()).ok
     bare = tried(emby(), replace(SCENE, files=()))
     assert not bare.ok
-    assert "has no file" in bare["scenes"].text
+    assert "has no file" in bare["scenes"].examples[0]
     server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
     step = tried(emby(), SCENE)["key"]
     assert (step.status, step.field) == ("fail", "key")

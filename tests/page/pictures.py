@@ -152,7 +152,7 @@ def take(stash: Stash, browser: Browser, jellyfin: StandInJellyfin) -> None:
     page.get_by_label("Address").fill(jellyfin.url)
     page.get_by_label("API key").fill(KEY)
     page.get_by_role("button", name="Test", exact=True).click()
-    page.get_by_role("button", name="Add the rule").first.wait_for()
+    page.get_by_role("button", name="Use this path").first.wait_for()
     save(page, "form")
 
 

@@ -119,6 +119,55 @@ def test_the_click_that_a_state_calls_for(fields: dict[str, Any], expected: tupl
     assert action(**fields) == expected
 
 
+def asks(entry: Entry = JELLYFIN) -> str:
+    """What the connection's health calls its settings."""
+    return destinations.read({}, Stored((entry,), revision=1), Settings()).connections[entry.id].asks
+
+
+LOST: dict[str, Any] = {
+    "backlog": {JELLYFIN.id: RETRYING},
+    "failed": {JELLYFIN.id: Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5.")},
+}
+RULE = ("/data => /media",)
+
+
+def test_the_path_that_would_help_comes_first() -> None:
+    """Before dead letters, which may have come of it. Card and advice say which rule."""
+    found = shown(health=Health(looked_with=asks(), looked_at=NOW, path_map=RULE), dead_letters=3, **LOST)
+    assert found["action"] == {"do": "fix", "label": "Use this path", "values": {"path_map": [*RULE]}}
+    assert found["health"] == "nothing_sent"
+    assert found["reason"] == "1 scene is tried again: the server has no file with that path."
+    assert 'the rule /data => /media in "Path map"' in found["advice"]
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        Health(looked_with="other settings", looked_at=NOW, path_map=RULE),
+        Health(looked_with=asks(), looked_at=NOW, path_map=RULE, found_with=asks()),
+        Health(looked_with=asks(), looked_at=NOW),
+    ],
+    ids=["the settings have changed", "a scene was found", "nothing is known"],
+)
+def test_a_path_that_may_not_fit_is_not_offered(health: Health) -> None:
+    """With other settings, or after a scene was found, the rule could lead elsewhere."""
+    assert action(health=health, **LOST) == ("test", "Test", "")
+    assert shown(health=health, **LOST)["advice"] == ""
+
+
+def test_what_is_wrong_with_single_scenes_is_said_of_them() -> None:
+    """A connection that delivers stays so in words; a reason names how many scenes it is about."""
+    found = shown(health=Health(last_success=NOW), **LOST)
+    assert (found["health"], found["reason"]) == (
+        "delivering",
+        "1 scene is tried again: Jellyfin does not know scene 5.",
+    )
+    refused = Health(last_success=NOW, reason="nas answered 422", streak=(("rejected", 7), ("rejected", 8)))
+    found = shown(health=refused, dead_letters=2)
+    assert (found["health"], found["reason"]) == ("delivering", "2 scenes are not accepted: nas answered 422.")
+    assert shown(health=Health(), **LOST)["health"] == "nothing_sent"
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

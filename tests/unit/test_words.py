@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stash_courier.plugin.report import Report
-from stash_courier.plugin.text import words
+from stash_courier.plugin.text import outcomes, words
 from stash_courier.queue import failures
 from stash_courier.queue.failures import Failure
 from stash_courier.worker import destinations, fields
@@ -86,6 +86,26 @@ def test_sentences_name_buttons_that_exist() -> None:
     assert len(pressed) > 5
     assert pressed <= buttons | BUTTONS_OF_STASH
     assert quoted - {"Film"} <= buttons | labels() | BUTTONS_OF_STASH | SETTINGS_OF_STASH
+
+
+def test_advice_names_no_button_of_one_place() -> None:
+    """Advice is shown on the page, in Stash's log and in messages: it names only a button that all have."""
+    said = " ".join(row.advice for row in failures.CLASSES.values())
+    assert set(re.findall(r'"([^"]*)"', said)) == {"Deliver now"}
+
+
+def test_a_receipt_names_fields_in_words() -> None:
+    """Whatever field Stash's hook names, the receipt has a word for it."""
+    schema = (ROOT / "tests/standin/stash/schema.graphql").read_text("utf-8")
+    names = re.findall(
+        r"^  (\w+):", schema.partition("input SceneUpdateInput {")[2].partition("}")[0], re.MULTILINE
+    )
+    said = outcomes.edited(names)
+    assert len(said) > 15
+    assert [one for one in said if not re.fullmatch(r"[A-Za-z ]+", one) or one.endswith((" id", " ids"))] == []
+    assert outcomes.edited(["id", "rating100", "tag_ids", "title", "a_new_field"]) == [
+        *("rating", "tags", "title", "a new field"),
+    ]
 
 
 def test_every_failure_has_words() -> None:

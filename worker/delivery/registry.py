@@ -44,7 +44,9 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
     for name in loaded.entries:
         health = replace(stored.get(name, Health()), removed_at=0.0)
         connection = loaded.connections.get(name)
-        known[name] = breaker.configured(health, connection.fingerprint) if connection else health
+        if connection:
+            health = breaker.configured(health, connection.fingerprint, connection.asks)
+        known[name] = health
     for name, health in stored.items():
         if name not in known:
             kept = loaded.names(name, removed=bool(health.removed_at))
@@ -117,7 +119,12 @@ class Registry:
         loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, asked_at=self._asked_at)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
+        asks = {name: one.asks for name, one in loaded.connections.items()}
+        corrected = [name for name in asks if known[name].looked_with not in {"", asks[name]}]
+        known |= {name: breaker.forgotten(known[name]) for name in corrected}
         with self._queue.transaction():
+            for name in corrected:  # perhaps scenes that were missing are found now
+                self._queue.make_due(self._clock(), name)
             for name, health in known.items():
                 control.put_state(self._queue.connection, name, asdict(health))
             said = [(problem.connection, problem.field, problem.message) for problem in problems]

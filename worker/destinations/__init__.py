@@ -52,6 +52,7 @@ class Step:
     field: str = ""  # the connection's field to change; "" if there is none
     fix: Fix | None = None  # a change that is likely to help
     body: str = ""  # what was sent to a webhook
+    examples: tuple[str, ...] = ()  # sentences about single scenes, two at most
     report: bool = False  # the library report says more
 
 
@@ -145,6 +146,21 @@ class Prepares(Protocol):
 
         Called in one of the destination's threads while those deliveries wait. If a lookup fails, nothing is
         raised: each delivery then makes its own.
+        """
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A destination that can find out under which paths it has scenes."""
+
+    def better_path_map(self, scenes: Sequence[Scene]) -> tuple[str, ...]:
+        """The rules of a path map with which these scenes would be found; () if no such rules are known.
+
+        Args:
+            scenes: the destination doesn't know them under their paths.
+
+        Raises:
+            DeliveryFailed: it can't be asked.
         """
 
 

@@ -9,8 +9,8 @@ const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
 
 /**
  * @typedef {import("./form_state.js").Fix} Fix
- * @typedef {{step: string, status: "ok" | "warn" | "fail", text: string, field: string, fix: Fix | null,
- *   body?: string, action?: {do: string, label: string} | null}} Step
+ * @typedef {{step: string, status: "ok" | "warn" | "fail", text: string, examples?: string[], field: string,
+ *   fix: Fix | null, body?: string, action?: {do: string, label: string} | null}} Step
  * @typedef {{ok: boolean, steps: Step[]}} Answer
  * @typedef {ReturnType<typeof useTest>} Test
  */
@@ -164,6 +164,13 @@ const OneStep = ({ step, label, onFix, onField, onReport }) => {
     { className: "courier-step" },
     h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
     h("div", null, step.text),
+    step.examples?.length
+      ? h(
+          "ul",
+          { className: "courier-examples" },
+          step.examples.map((example) => h("li", { key: example }, example)),
+        )
+      : null,
     buttons.length ? h("div", { className: "courier-actions" }, buttons) : null,
     step.body
       ? h(

@@ -52,8 +52,10 @@ def test_two_fixes_lead_from_a_pasted_link_to_twenty_scenes(courier: Courier) ->
         ok, steps = outcome(courier, "plex", values)
         assert not ok
         assert steps["key"]["status"] == "ok"
-        assert steps["scenes"]["text"].startswith("0 of 20 scenes found. At another path there: 20. Scene ")
-        assert steps["scenes"]["fix"]["label"] == "Add the rule /media => /"
+        assert steps["scenes"]["text"].startswith("0 of 20 scenes found. At another path there: 20. The rule ")
+        (example,) = steps["scenes"]["examples"]
+        assert "but a file of that name is at /films/" in example
+        assert steps["scenes"]["fix"]["label"] == "Use this path: /media => /"
         values |= steps["scenes"]["fix"]["values"]
         ok, steps = outcome(courier, "plex", values)
         assert ok

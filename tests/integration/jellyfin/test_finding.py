@@ -172,7 +172,7 @@ def test_a_name_that_is_never_an_item(server: StandInJellyfin, version: str, inn
     assert server.notified == []
     assert server.counts["GET /Items?ids"]
     assert (found["scenes"].status, found["scenes"].fix) == ("fail", None)
-    assert word in found["scenes"].text
+    assert word in found["scenes"].examples[0]
 
 
 def test_a_scene_with_one_possible_file_is_waited_for(server: StandInJellyfin) -> None:

@@ -71,11 +71,13 @@ def test_twenty_scenes_cost_few_requests(server: StandInJellyfin) -> None:
     step = steps["scenes"]
     assert (step.status, step.field, step.fix) == ("warn", "", None)
     assert step.text == (
-        "18 of 20 scenes found. Without a file in Stash: 1. Not scanned yet: 1. Scene 19 is not known "
-        "under /media/movies/Film 19.mkv (in Stash "
-        '/data/movies/Film 19.mkv; by the rule /data => /media of "Path map"). That folder is in the library '
-        "Movies (/media/movies), which has not scanned it yet. Scene 99 has no file in Stash, so it can't be "
-        'found in Jellyfin. Assign a file, or delete the scene. "Library report" compares all scenes.'
+        "18 of 20 scenes found. Not scanned yet: 1. Without a file in Stash: 1. Have Jellyfin scan its libraries. "
+        '"Library report" compares all scenes.'
+    )
+    assert step.examples == (
+        "Scene 19: /media/movies/Film 19.mkv (in Stash /data/movies/Film 19.mkv) is in the library Movies, which "
+        "has not scanned it yet.",
+        "Scene 99 has no file in Stash, so it can't be found in Jellyfin. Assign a file, or delete the scene.",
     )
     assert server.counts["GET /Items?ids"] <= 4
     assert server.counts["GET /Items"] == 1
@@ -89,12 +91,18 @@ def test_each_kind_of_missing_scene_is_counted(server: StandInJellyfin) -> None:
     ]
     scenes = [scene(f"/data/{path}", id=n) for n, path in enumerate(paths, 1)]
     server.add("/media/movies/here.mkv")
-    text = steps_of(server, [*scenes, scene(id=98, files=()), scene(id=99, files=())])["scenes"].text
-    assert text.startswith(
-        "1 of 9 scenes found. Without a file in Stash: 2. In none of the searched libraries: 1. "
-        "Not scanned yet: 3. Never shown because of their name: 2. Scene 2 is not known under "
+    step = steps_of(server, [*scenes, scene(id=98, files=()), scene(id=99, files=())])["scenes"]
+    assert step.text == (
+        "1 of 9 scenes found. In none of the searched libraries: 1. Not scanned yet: 3. "
+        "Never shown because of their name: 2. Without a file in Stash: 2. "
+        'Correct "Path map", or add their folder to a library of Jellyfin. "Library report" compares all scenes.'
     )
-    assert text.endswith('"Library report" compares all scenes.')
+    outside, scan = step.examples
+    assert outside == (
+        "Scene 7: /media/elsewhere/z.mkv (in Stash /data/elsewhere/z.mkv) is in no library; these are Movies "
+        "(/media/movies)."
+    )
+    assert scan.startswith("Scene 2: /media/movies/new 1.mkv ")
 
 
 def test_a_server_with_a_part_of_the_scenes(server: StandInJellyfin) -> None:
@@ -120,26 +128,29 @@ def test_scenes_that_are_skipped_are_no_fault(server: StandInJellyfin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "label"),
+    ("rules", "instead"),
     [
-        ("", "Add the rule /data => /media"),
-        ("/films => /other", "Add the rule /data => /media"),
-        ("/data => /mnt", "Replace the rule /data => /mnt by /data => /media"),
-        ("/data/movies => /mnt", "Replace the rule /data/movies => /mnt by /data => /media"),
+        ("", ""),
+        ("/films => /other", ""),
+        ("/data => /mnt", " in place of /data => /mnt"),
+        ("/data/movies => /mnt", " in place of /data/movies => /mnt"),
     ],
 )
-def test_a_missing_rule_is_one_fix_away(server: StandInJellyfin, rules: str, label: str) -> None:
+def test_a_missing_rule_is_one_fix_away(server: StandInJellyfin, rules: str, instead: str) -> None:
     """If the path map is wrong, the fix is one rule, and with it the next test finds every scene."""
     scenes = films(20)
     for one in scenes:
         server.add(one.files[0].path.replace("/data", "/media"))
     step = steps_of(server, scenes, path_map=rules)["scenes"]
     assert (step.status, step.field) == ("fail", "path_map")
-    assert step.text.startswith("0 of 20 scenes found. At another path there: 20. Scene 1 is not known under ")
-    assert "It has a file of that name at /media/movies/Film 1.mkv: the rule /data => /media in " in step.text
-    assert step.text.count("is not known under") == 1
+    assert step.text == (
+        "0 of 20 scenes found. At another path there: 20. "
+        f'The rule /data => /media in "Path map"{instead} would lead there.'
+    )
+    (example,) = step.examples
+    assert example.endswith(", but a file of that name is at /media/movies/Film 1.mkv.")
     assert step.fix is not None
-    assert step.fix.label == label
+    assert step.fix.label == "Use this path: /data => /media"
     if rules.startswith("/films"):
         assert step.fix.values == {"path_map": ["/films => /other", "/data => /media"]}
     again = steps_of(server, scenes, **step.fix.values)["scenes"]
@@ -158,7 +169,7 @@ def test_the_rule_for_one_folder_leaves_the_others(server: StandInJellyfin) -> N
     step = steps_of(server, [*here, *there])["scenes"]
     assert step.status == "warn"
     assert step.fix is not None
-    assert step.fix.label == "Add the rule /data/there => /nas/there"
+    assert step.fix.label == "Use this path: /data/there => /nas/there"
     text = steps_of(server, [*here, *there], **step.fix.values)["scenes"].text
     assert text.startswith("10 of 10 scenes found.")
 
@@ -172,7 +183,7 @@ def test_a_file_of_the_same_name_elsewhere_doesnt_mislead(server: StandInJellyfi
         server.add(one.files[0].path.replace("/data", "/media/videos"))
     step = steps_of(server, scenes)["scenes"]
     assert step.fix is not None
-    assert step.fix.label == "Replace the rule /data => /media by /data => /media/videos"
+    assert step.fix.label == "Use this path: /data => /media/videos"
     assert steps_of(server, scenes, **step.fix.values)["scenes"].status == "ok"
 
 
@@ -180,8 +191,8 @@ def test_a_folder_of_the_same_name(server: StandInJellyfin) -> None:
     """Before the first scan a library's folder shows the missing rule."""
     step = steps_of(server, films(2), path_map="")["scenes"]
     assert step.status == "fail"
-    assert "None of the searched libraries contains that folder: Movies (/media/movies). Its library " in step.text
-    assert "Movies has a folder of that name at /media/movies: the rule /data => /media in " in step.text
+    assert 'The rule /data => /media in "Path map" would lead there.' in step.text
+    assert "is in no library; Movies has a folder of that name at /media/movies." in step.examples[0]
     assert step.fix is not None
     assert step.fix.values == {"path_map": ["/data => /media"]}
 
@@ -190,7 +201,8 @@ def test_windows_paths(server: StandInJellyfin) -> None:
     """The server's path is shown with its own spelling, and the rule that maps ours to it finds the file."""
     server.add("D:\\Movies\\One.mkv")
     step = steps_of(server, [scene()], path_map="")["scenes"]
-    assert 'at D:\\Movies\\One.mkv: the rule /data => D: in "Path map" would map' in step.text
+    assert "a file of that name is at D:\\Movies\\One.mkv." in step.examples[0]
+    assert 'The rule /data => D: in "Path map" would lead there.' in step.text
     assert step.fix is not None
     assert steps_of(server, [scene()], **step.fix.values)["scenes"].status == "ok"
 

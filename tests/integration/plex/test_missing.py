@@ -106,7 +106,7 @@ def test_a_name_that_is_never_an_item(server: Server, films: Library, plex: Make
     assert failed.notes == {"never_by_name"}
     assert f"/media/a/{name}: Plex " in failed.message
     assert server.scans == []
-    assert "It never will be: Plex " in tried(plex(), one)["scenes"].text
+    assert " is never shown: Plex " in tried(plex(), one)["scenes"].examples[0]
     item = server.add(films, f"/media/a/{name}")
     plex().deliver(UPDATE, one)
     assert item.values["title"] == "A day"

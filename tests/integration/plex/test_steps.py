@@ -44,14 +44,14 @@ def test_each_step_passes(server: Server, films: Library, plex: Make) -> None:
 
 
 def test_a_missing_rule_is_one_fix_away(server: Server, films: Library, plex: Make) -> None:
-    """If the path isn't found, Plex's folders and file are shown, and the missing rule, which then finds it."""
+    """If the path isn't found, Plex's path of the file is shown, and the missing rule, which then finds it."""
     server.add(films, PATH)
     step = tried(plex(path_map=""), SCENE)["scenes"]
     assert (step.status, step.field) == ("fail", "path_map")
-    assert "Scene 17 is not known under /data/a/one.mkv" in step.text
-    assert 'no rule of "Path map" fits it' in step.text
-    assert "None of the searched libraries contains that folder: Films (/media)." in step.text
-    assert f'a file of that name at {PATH}: the rule /data => /media in "Path map"' in step.text
+    assert step.text == (
+        '0 of 1 scenes found. At another path there: 1. The rule /data => /media in "Path map" would lead there.'
+    )
+    assert step.examples == (f"Scene 17: not at /data/a/one.mkv, but a file of that name is at {PATH}.",)
     assert step.fix is not None
     assert tried(plex(**step.fix.values), SCENE).ok
     assert {r.method for r in server.requests()} == {"GET"}
@@ -62,8 +62,11 @@ def test_a_file_that_is_not_scanned(server: Server, plex: Make) -> None:
     """An unknown file in a library's folder is a pending scan, and the test starts none."""
     step = tried(plex(), SCENE)["scenes"]
     assert (step.status, step.fix) == ("fail", None)
-    assert "by the rule /data => /media of" in step.text
-    assert step.text.endswith("That folder is in the library Films (/media), which has not scanned it yet.")
+    assert step.text == "0 of 1 scenes found. Not scanned yet: 1. Have Plex scan its libraries."
+    assert step.examples == (
+        "Scene 17: /media/a/one.mkv (in Stash /data/a/one.mkv) is in the library Films, which has not scanned "
+        "it yet.",
+    )
     assert server.scans == []
 
 
@@ -72,11 +75,10 @@ def test_a_wrong_rule(server: Server, films: Library, plex: Make) -> None:
     server.add(films, "/media/films/a/one.mkv")
     step = tried(plex(), SCENE)["scenes"]
     assert step.text.endswith(
-        'It has a file of that name at /media/films/a/one.mkv: the rule /data => /media/films in "Path map", in '
-        "place of /data => /media, would map one to the other."
+        'The rule /data => /media/films in "Path map" in place of /data => /media would lead there.'
     )
     assert step.fix is not None
-    assert step.fix.label == "Replace the rule /data => /media by /data => /media/films"
+    assert step.fix.label == "Use this path: /data => /media/films"
 
 
 def test_a_library_with_unknown_folders(server: Server, films: Library, plex: Make) -> None:
@@ -85,7 +87,8 @@ def test_a_library_with_unknown_folders(server: Server, films: Library, plex: Ma
     found = tried(plex(), SCENE)
     assert not found.ok
     assert found["libraries"].text.startswith("Libraries: Films (folders unknown).")
-    assert found["scenes"].text.endswith('by the rule /data => /media of "Path map").')
+    assert found["scenes"].text == "0 of 1 scenes found. Not known under their path: 1."
+    assert found["scenes"].examples == ("Scene 17: not known as /media/a/one.mkv (in Stash /data/a/one.mkv).",)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_without_a_scene_or_file(server: Server, plex: Make) -> None:
     assert "no path was looked up" in empty["scenes"].text
     bare = tried(plex(), replace(SCENE, files=()))
     assert not bare.ok
-    assert "has no file" in bare["scenes"].text
+    assert "has no file" in bare["scenes"].examples[0]
 
 
 def test_an_unknown_library(server: Server, plex: Make) -> None:

@@ -24,16 +24,20 @@ from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import FieldChange
-from stash_courier.worker.destinations.media.trial import Missing, counted, find_out, with_namesakes
+from stash_courier.worker.destinations.media.trial import (
+    Findings,
+    Missing,
+    find_out,
+    scenes_step,
+    with_namesakes,
+)
 from stash_courier.worker.fields import Fix
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
 
 DENIED = (401, 403)
 ABSENT = (Failure.NOT_THERE_YET, Failure.NEVER_THERE)
-LACKING = {"name", "outside", "unknown"}  # reasons that time doesn't change; see trial.py
 PROGRESS_FILES = 500
-ALL_SCENES = '"Library report" compares all scenes.'
 
 
 class Pictured(NamedTuple):
@@ -151,6 +155,12 @@ class MediaDestination(abc.ABC):
         if scene is None:
             return f"{self._name} is told that {files} is gone."
         return "\n".join([f"file: {files}", *self._values(scene)])
+
+    def better_path_map(self, scenes: Sequence[Scene]) -> tuple[str, ...]:
+        """As ``Explains``: found out as in the test."""
+        looked_up = [(scene, places(None, scene, self._path_map)) for scene in scenes]
+        missing = [Missing(scene, where, never=self._never(where)) for scene, where in looked_up if where]
+        return self._found_out(missing, ()).path_map
 
     def library_report(self, scenes: Iterable[Scene], progress: Callable[[int], None]) -> LibraryReport:
         """What the server has of these scenes. Changes nothing.
@@ -360,26 +370,18 @@ class MediaDestination(abc.ABC):
         found: int,
     ) -> Step:
         """The step that says how many scenes the server has, and why others are missing."""
-        total = found + len(missing) + others.total()
-        text = f"{found} of {total} scenes found."
-        more = [ALL_SCENES] if total > 1 else []
-        if found == total:
-            return Step("scenes", "ok", " ".join([text, *more]), report=total > 1)
-        try:
-            names = {file_name(place.server) for one in missing if not one.never for place in one.where}
-            missing = with_namesakes(missing, self._files_named(names) if names else ())
-        except DeliveryFailed as failed:
-            refusals["no listing"] = failed.message
-        findings = find_out(missing, kept, self._libraries.get(), self._path_map)
-        examples = [*findings.examples.values(), *refusals.values()]
-        text = " ".join([text, counted({**others, **findings.counts}), *examples])
-        skips = self._policy.absent == "skip" and not refusals and "path" not in findings.examples
-        if found and skips:
-            more.insert(0, f"What {self._name} doesn't have is skipped.")
-            return Step("scenes", "ok", " ".join([text, *more]), report=True)
-        about_path = findings.fix is not None or findings.examples.keys() & {"path", "outside"}
-        field = "path_map" if about_path else ""
-        text, fix = " ".join([text, *more]), findings.fix
-        if found and fix is None and findings.counts.keys() & LACKING:
-            fix = Fix(f"Skip scenes that {self._name} doesn't have", {"absent": "skip"})
-        return Step("scenes", "warn" if found else "fail", text, field, fix, report=total > 1)
+        findings = Findings()
+        if missing:
+            try:
+                findings = self._found_out(missing, kept)
+            except DeliveryFailed as failed:
+                refusals["no listing"] = failed.message
+                findings = find_out(missing, kept, self._libraries.get(), self._path_map)
+        skips = self._policy.absent == "skip"
+        return scenes_step(self._name, findings, refusals, others, found=found, skips=skips)
+
+    def _found_out(self, missing: Sequence[Missing], kept: Sequence[Place]) -> Findings:
+        """Why scenes are missing. ``kept``: places of scenes that the server has."""
+        names = {file_name(place.server) for one in missing if not one.never for place in one.where}
+        named = with_namesakes(missing, self._files_named(names) if names else ())
+        return find_out(named, kept, self._libraries.get(), self._path_map)

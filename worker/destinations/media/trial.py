@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.libraries import Library, holder, none_holds
+from stash_courier.worker.destinations import Step
+from stash_courier.worker.destinations.media.libraries import Library, described, holder, none_holds
 from stash_courier.worker.destinations.media.places import (
     Place,
-    all_places,
     file_name,
     is_named,
     rules_between,
@@ -25,17 +25,20 @@ from stash_courier.worker.fields import Fix
 from stash_courier.worker.paths import PathMap, Rule
 
 NAMESAKES = 3  # files with the same name that are compared
-_HELPS = "would map one to the other"
-# What scenes are that the server has no item for, or none of their own: for people, before a number.
+EXAMPLES = 2  # that are shown
+LACKING = {"name", "outside", "unknown"}  # reasons that time doesn't change
+ALL_SCENES = '"Library report" compares all scenes.'
+# What scenes are that the server has no item for, or none of their own: for people, before a number. Those that
+# say most come first.
 KINDS: Mapping[str, str] = {
-    "shared": "Sharing another scene's item",
-    "refused": "With several items",
-    "no file": "Without a file in Stash",
     "path": "At another path there",
     "outside": "In none of the searched libraries",
     "unknown": "Not known under their path",
     "scan": "Not scanned yet",
     "name": "Never shown because of their name",
+    "refused": "With several items",
+    "shared": "Sharing another scene's item",
+    "no file": "Without a file in Stash",
 }
 
 
@@ -49,9 +52,10 @@ class Missing:
     never: str = ""  # why the server will never have it, for the end of a sentence
 
     @property
-    def start(self) -> str:
-        """The begin of a sentence about it."""
-        return f"Scene {self.scene.id} is not known under {all_places(self.where)}"
+    def looked_for(self) -> str:
+        """Its first path on the server, for a sentence."""
+        place = self.where[0]
+        return place.server if place.server == place.stash else f"{place.server} (in Stash {place.stash})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +65,20 @@ class Change:
     rule: Rule
     instead: Rule | None  # an existing rule that would win over it, so it is replaced
 
-    def __str__(self) -> str:
-        """The rule, for the middle of a sentence."""
-        instead = f", in place of {' => '.join(self.instead)}," if self.instead else ""
-        return f'the rule {" => ".join(self.rule)} in "Path map"{instead}'
-
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What was found out about the missing scenes."""
 
-    examples: Mapping[str, str] = field(default_factory=dict)  # kind of reason → one example of it, in sentences
+    examples: Mapping[str, str] = field(default_factory=dict)  # kind of reason → one example of it, a sentence
     counts: Mapping[str, int] = field(default_factory=dict)  # kind of reason → how many of the scenes
-    fix: Fix | None = None
+    fix: Fix | None = None  # the rule that helps most
+    advice: str = ""  # that rule in a sentence
+
+    @property
+    def path_map(self) -> tuple[str, ...]:
+        """All rules of the path map with the one that helps most; () if none does."""
+        return () if self.fix is None else tuple(map(str, self.fix.values["path_map"]))  # type: ignore[call-overload]
 
 
 def find_out(
@@ -98,13 +103,62 @@ def find_out(
     for one in missing:
         kind, why = _reason(one, libraries)
         counts[kind] += 1
-        examples.setdefault(kind, f"{one.start}. {why}".rstrip())
-    return Findings(examples, counts, None if change is None else _fix(path_map, change))
+        examples.setdefault(kind, f"Scene {one.scene.id}: {why}.")
+    if change is None:
+        return Findings(examples, counts)
+    return Findings(examples, counts, *_fix(path_map, change))
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def scenes_step(
+    name: str,
+    findings: Findings,
+    refusals: Mapping[str, str],
+    others: Mapping[str, int],
+    *,
+    found: int,
+    skips: bool,
+) -> Step:
+    """The test's step about scenes: how many of them the server has, why others are missing, what to do.
+
+    Args:
+        name: the server's.
+        findings: about those that are missing.
+        refusals: kind of other trouble → one example of it, in sentences.
+        others: other kind → how many of the scenes.
+        found: how many the server has.
+        skips: what it doesn't have is skipped.
+    """
+    counts = {**others, **findings.counts}
+    total = found + sum(counts.values())
+    more = [ALL_SCENES] if total > 1 else []
+    text = " ".join([f"{found} of {total} scenes found.", *_counted(counts)])
+    step = Step("scenes", "warn" if found else "fail", text, report=total > 1)
+    if found == total:
+        return replace(step, status="ok", text=" ".join([text, *more]))
+    step = replace(step, examples=_shown({**findings.examples, **refusals}))
+    if found and skips and not refusals and "path" not in findings.examples:
+        return replace(step, status="ok", text=" ".join([text, f"What {name} doesn't have is skipped.", *more]))
+    if findings.fix is not None:
+        return replace(step, field="path_map", text=f"{text} {findings.advice}", fix=findings.fix)
+    if findings.examples.keys() & {"path", "outside"}:
+        more.insert(0, f'Correct "Path map", or add their folder to a library of {name}.')
+        step = replace(step, field="path_map")
+    elif "scan" in findings.examples:
+        more.insert(0, f"Have {name} scan its libraries.")
+    if found and findings.counts.keys() & LACKING:
+        step = replace(step, fix=Fix(f"Skip scenes that {name} doesn't have", {"absent": "skip"}))
+    return replace(step, text=" ".join([text, *more]))
+
+
+def _counted(counts: Mapping[str, int]) -> list[str]:
     """How many scenes are of each kind, in sentences."""
-    return " ".join(f"{said}: {counts[kind]}." for kind, said in KINDS.items() if counts.get(kind))
+    return [f"{said}: {counts[kind]}." for kind, said in KINDS.items() if counts.get(kind)]
+
+
+def _shown(examples: Mapping[str, str]) -> tuple[str, ...]:
+    """The examples that say most."""
+    order = [*KINDS, *(kind for kind in examples if kind not in KINDS)]
+    return tuple(examples[kind] for kind in order if kind in examples)[:EXAMPLES]
 
 
 def with_namesakes(missing: Sequence[Missing], files: Iterable[str]) -> list[Missing]:
@@ -126,23 +180,20 @@ def _namesakes(one: Missing, known: Mapping[str, list[str]]) -> Iterator[str]:
 
 
 def _reason(one: Missing, libraries: Sequence[Library]) -> tuple[str, str]:
-    """The kind of reason, and sentences about it."""
+    """The kind of reason, and what an example of it says."""
     if one.never:
-        return "name", f"It never will be: {one.never}."
-    outside = none_holds(one.where, libraries)
-    # The shortest rule of each path, which is the first, says most.
-    files = dict(reversed(_of_files(one)))
-    if files:
-        lines = [f"It has a file of that name at {path}: {files[path]} {_HELPS}." for path in one.elsewhere]
-        return "path", " ".join(filter(None, [outside, *lines]))
-    if outside:
-        folders = dict(reversed(_of_folders(one, libraries)))
-        lines = [f"Its library {where}: {change} {_HELPS}." for where, change in folders.items()]
-        return "outside", " ".join([outside, *lines[::-1]])
+        return "name", f"{one.where[0].server} is never shown: {one.never}"
+    if one.elsewhere:
+        files = " and ".join(one.elsewhere)
+        return "path", f"not at {one.looked_for}, but a file of that name is at {files}"
+    if none_holds(one.where, libraries):
+        folders = dict.fromkeys(where for where, _ in _of_folders(one, libraries))
+        known = " and ".join(folders) or f"these are {described(libraries)}"
+        return "outside", f"{one.looked_for} is in no library; {known}"
     library = holder([place.server for place in one.where], libraries)
     if library is None:
-        return "unknown", ""
-    return "scan", f"That folder is in the library {library}, which has not scanned it yet."
+        return "unknown", f"not known as {one.looked_for}"
+    return "scan", f"{one.looked_for} is in the library {library.name}, which has not scanned it yet"
 
 
 def _of_files(one: Missing) -> list[tuple[str, Change]]:
@@ -194,12 +245,14 @@ def _change(place: Place, rule: Rule) -> Change:
     return Change(rule, place.rule if wins else None)
 
 
-def _fix(path_map: PathMap, change: Change) -> Fix:
+def _fix(path_map: PathMap, change: Change) -> tuple[Fix, str]:
+    """The fix, and what it does in a sentence."""
     rule = " => ".join(change.rule)
     kept = path_map.with_rule(change.rule, change.instead)
     replaced = [" => ".join(one) for one in path_map.rules if one not in kept.rules]
-    label = f"Replace the rule {replaced[0]} by {rule}" if replaced else f"Add the rule {rule}"
-    return Fix(label, {"path_map": kept.lines()})
+    instead = f" in place of {replaced[0]}" if replaced else ""
+    fix = Fix(f"Use this path: {rule}", {"path_map": kept.lines()})
+    return fix, f'The rule {rule} in "Path map"{instead} would lead there.'
 
 
 def _is_at(path: str, paths: Iterable[str]) -> bool:
