@@ -7,6 +7,7 @@ sent again. Only the holder of the worker lock moves them between this file and 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -25,6 +26,7 @@ from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
+DISCARDED_ROWS = 2000  # deleted for good at once: some tenths of a second
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are
@@ -203,10 +205,13 @@ class DeadLetterQueue:
         return None if conn is None else dlq_actions.discarded(conn, self._clock())
 
     def delete_discarded(self) -> int:
-        """Deletes for good what was discarded more than ``UNDO_SECONDS`` ago. Returns how many dead letters."""
+        """Deletes for good what was discarded more than ``UNDO_SECONDS`` ago, a part of it at each call.
+
+        Deliveries wait meanwhile. Returns how many dead letters.
+        """
         now = self._clock()
         times = {"before": now - UNDO_SECONDS, "after": now + UNDO_SECONDS}
-        return self._delete(sql.PURGE_DISCARDED, times) if self._number(sql.OVER, times) else 0
+        return self._delete(sql.PURGE_DISCARDED, times, DISCARDED_ROWS) if self._number(sql.OVER, times) else 0
 
     def delete_older_than(self, days: float = 30, *, unseen_before: float | None = None) -> int:
         """Deletes dead letters by age, except those on their way back. Logs and returns how many.
@@ -328,10 +333,10 @@ class DeadLetterQueue:
         conn = self._open()
         return 0 if conn is None else conn.execute(statement, parameters).rowcount
 
-    def _delete(self, statement: str, parameters: Mapping[str, float]) -> int:
+    def _delete(self, statement: str, parameters: Mapping[str, float], most: float = math.inf) -> int:
         """Deletes what a statement names, a part at a time. Returns how many."""
         deleted, count = 0, PURGE_ROWS
-        while count == PURGE_ROWS:
+        while count == PURGE_ROWS and deleted < most:
             count = self._write(statement, {**parameters, "limit": PURGE_ROWS})
             deleted += count
         if deleted:

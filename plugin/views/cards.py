@@ -12,6 +12,7 @@ from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
 
+LEAVING = "What waits is sent first, then the connection is deleted."
 OWN_PAGES = "/web/index.html"  # of all media servers
 
 HEALTHS = {
@@ -27,14 +28,23 @@ HEALTHS = {
 }
 
 
-def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int) -> dict[str, object]:
-    """The connection's card; ``dead_letters`` is how many it has."""
+def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, stopped: str) -> dict[str, object]:
+    """The connection's card.
+
+    Args:
+        dead_letters: how many it has.
+        stopped: why nothing at all is delivered now, a sentence; "" if deliveries run.
+    """
     entry, waits = one.entry, one.backlog
     connection = loaded.connections.get(one.destination)
     # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.
     kind = entry.kind if entry else one.destination.partition(":")[0]
     module = destinations.find_kind(kind)
     health, since, reason = _health(one, snapshot)
+    if stopped and waits.total and health in {"delivering", "nothing_sent"}:
+        health, reason = "waiting", stopped
+    if entry is not None and entry.state == "leaving":
+        health, reason = "deleting", f"{LEAVING} {sentence(reason)}"
     hour, day = snapshot.delivered.get(one.destination, (0, 0))
     action = actions.called_for(one, dead_letters)
     return {

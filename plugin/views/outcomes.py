@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,10 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         if page == 1 and scene_id is not None:
             rows = [row for name in shown.names_of(only) if (row := shown.outcome(scene_id, name)) is not None]
             rows.sort(key=lambda row: (row["live"], row["at"]), reverse=True)
-        elif page == 1 and not text:
+        elif page == 1 and text:
+            # What waits has no title, but other connections may have a receipt of the same scene.
+            rows = shown.on_their_way({one.scene_id: one.title for one in listed}, only)
+        elif page == 1:
             rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
         there = {(row["scene_id"], row["destination"]) for row in rows}
         for one in listed:
@@ -202,6 +205,12 @@ class _Shown:
     def names_of(self, only: str | None) -> list[str]:
         """The ids of one connection, or of all that may have something."""
         return [only] if only is not None else [*dict.fromkeys((*self._entries, *self.states))]
+
+    def on_their_way(self, titles: Mapping[int, str], only: str | None) -> list[Row]:
+        """The deliveries on their way of scenes with these ids and titles."""
+        places = [(scene_id, name) for scene_id in titles for name in self.names_of(only)]
+        waiting = [one for scene_id, name in places if (one := live.find(self.conn, name, scene_id, self.now))]
+        return [{**row, "title": row["title"] or titles[row["scene_id"]]} for row in map(self.live, waiting)]
 
     def outcome(self, scene_id: int, name: str) -> Row | None:
         """What is known of a scene and a connection; None if nothing is."""

@@ -27,18 +27,22 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     snapshot, queue_banner = seen.queue(context, now)
     letters, letters_banner = seen.dead_letters(context)
     moment = snapshot or replace(NO_QUEUE, at=now)
+    if known.enabled:  # the worker hasn't asked Stash since it was enabled
+        moment = replace(moment, disabled=False)
     found = standings(moment, known.loaded)
     spooled = context.spooled()
     waits = spooled > 0 or bool(moment.inbox) or any(named(moment, one, known.loaded) for one in moment.backlog)
     worker, worker_banner = _worker(context, now, waits=waits)
+    # A worker that has ended says nothing about whether Stash can be reached now.
+    held = banners.blocked(moment if worker["running"] else replace(moment, stash_away=None))
+    stopped = next((one.text for one in (held, None if worker["running"] else worker_banner) if one), "")
     concerns = [
         known.banner,
         *banners.copies(package.copies(known.copies)),
         queue_banner,
         letters_banner,
         *_of_settings(known),
-        # A worker that has ended says nothing about whether Stash can be reached now.
-        banners.blocked(moment if worker["running"] else replace(moment, stash_away=None)),
+        held,
         worker_banner,
         banners.slow(moment.stash_slow) if moment.stash_slow is not None and worker["running"] else None,
         banners.undecided(moment, known.loaded),
@@ -54,7 +58,9 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         "paused_since": moment.paused_since,
         "inbox": moment.inbox,
         "dead_letters": sum(letters.values()),
-        "connections": [cards.card(one, moment, known.loaded, letters.get(one.destination, 0)) for one in found],
+        "connections": [
+            cards.card(one, moment, known.loaded, letters.get(one.destination, 0), stopped) for one in found
+        ],
     }
 
 

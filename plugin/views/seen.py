@@ -35,6 +35,7 @@ class Known:
     problems: tuple[Problem, ...]
     banner: Banner | None  # why Stash can't be asked
     copies: tuple[str, ...] = ()  # ids of other enabled plugins that are this one
+    enabled: bool = False  # Stash says that the plugin is enabled
 
 
 def connections(context: Context, *, ask: bool = True) -> Known:
@@ -45,9 +46,10 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     asked_at, banner, wrong = time.time(), None, ""
     raw: Mapping[str, object] = {}
     copies: tuple[str, ...] = ()
+    enabled = False
     try:
         if ask:
-            raw, copies = _asked(context)
+            raw, copies, enabled = _asked(context)
     except StashUnavailable as error:
         wrong = str(error)
     settings, problems = parse(raw)
@@ -58,15 +60,15 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
     if wrong or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
-    return Known(stored, loaded, (*problems, *loaded.problems), banner, copies)
+    return Known(stored, loaded, (*problems, *loaded.problems), banner, copies, enabled)
 
 
-def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """The plugin's map and the ids of its copies, from Stash."""
+def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...], bool]:
+    """The plugin's map, the ids of its copies, and whether it is enabled, from Stash."""
     from stash_courier.worker.stash import quick
 
     state = quick.plugin_state(context.folder, STASH_SECONDS)
-    return state.settings, state.copies
+    return state.settings, state.copies, state.enabled
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:

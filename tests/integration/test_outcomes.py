@@ -388,6 +388,22 @@ def test_a_scene_is_found_by_its_id(courier: FastForward) -> None:
     assert "Nothing is recorded" in ask(courier, "receipt", scene=7, connection=NAME)["problem"]
 
 
+def test_what_waits_is_found_by_its_title(courier: FastForward, there: Answering) -> None:
+    """A connection that hasn't got a scene yet is listed beside those that have, under the scene's title."""
+    connections.store(courier.folder, Entry(OTHER, "Other", "webhook", values={"url": URL}))
+    send(courier, 3)
+    title = next(row["title"] for row in ask(courier, text="3")["rows"])
+    connections.store(courier.folder, Entry("third", "Third", "webhook", "paused", values={"url": URL}))
+    courier.step()
+    courier.put(3)
+    courier.run(courier.queue.inbox_empty)
+    courier.run(lambda: courier.queue.size == 1)
+    rows = {row["destination"]: row for row in ask(courier, text=title)["rows"] if row["scene_id"] == 3}
+    assert rows.keys() == {NAME, OTHER, "third"}
+    assert (rows["third"]["outcome"], rows["third"]["title"]) == ("waiting", title)
+    assert rows["third"]["text"] == "Not sent yet. This connection is paused."
+
+
 def test_pages(courier: FastForward) -> None:
     """Newest first, fifty a page, each scene once."""
     with courier.queue.transaction():

@@ -134,6 +134,50 @@ def test_deleting_asks_what_becomes_of_what_waits(
         assert stored(courier) == []
 
 
+def test_every_entry_of_the_menu_can_be_seen(courier: Courier, tab: Visit) -> None:
+    """The menu is not cut off by its card, which Stash's style would do."""
+    courier.connect(hook("http://127.0.0.1:9/hook"))
+    tab.open()
+    press(tab, "More: Hook")
+    on_top = """item => {
+        const {left, top, width, height} = item.getBoundingClientRect();
+        return item.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    }"""
+    for name in ("Duplicate", "Send existing scenes", "Delete"):
+        entry = tab.page.get_by_role("button", name=name, exact=True)
+        expect(entry).to_be_visible()
+        assert entry.evaluate(on_top), name
+
+
+def test_a_connection_that_is_being_deleted_can_be_kept(courier: Courier, tab: Visit) -> None:
+    """The card says what it waits for; the connection can be kept, or deleted without sending what waits."""
+    with Receiver(Reply(503)) as receiver:
+        courier.connect(hook(receiver.url))
+        courier.stash.edit(1, title="Stuck")
+        tab.open()
+        expect(card(tab, "Hook").get_by_text("Waiting1")).to_be_visible()
+        for _ in range(2):
+            press(tab, "More: Hook")
+            press(tab, "Delete")
+            tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+            state = card(tab, "Hook").locator(".courier-state")
+            expect(state).to_contain_text(
+                "Being deleted. What waits is sent first, then the connection is deleted."
+            )
+            press(tab, "Keep the connection: Hook")
+            expect(state).to_contain_text("Waiting")
+        press(tab, "More: Hook")
+        press(tab, "Delete")
+        tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(card(tab, "Hook").get_by_text("Being deleted.")).to_be_visible()
+        press(tab, "More: Hook")
+        press(tab, "Delete")
+        tab.page.get_by_label("Discard them. They are not sent.").check()
+        tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(card(tab, "Hook")).to_have_count(0)
+        assert courier.dead() == 0
+
+
 def test_people_get_one_message_of_existing_scenes(courier: Courier, tab: Visit) -> None:
     """For a chat the dialog says before that it gets one digest at most."""
     courier.connect(hook("http://127.0.0.1:1", preset="ntfy", topic="films"))

@@ -36,14 +36,14 @@ def webhook(preset: str, url: str = "http://nas:5678/hook", **values: object) ->
     return Entry("webhook-1", "Hook", "webhook", values={"preset": preset, "url": url, **values})
 
 
-def shown(entry: Entry = JELLYFIN, dead_letters: int = 0, **moment: Any) -> dict[str, Any]:
+def shown(entry: Entry = JELLYFIN, dead_letters: int = 0, stopped: str = "", **moment: Any) -> dict[str, Any]:
     """The connection's card. ``moment``: fields of the snapshot, and ``health``."""
     health = moment.pop("health", Health())
     facts: dict[str, Any] = {"at": NOW, "healths": {entry.id: health}, **moment}
     snapshot = Snapshot(**{name: getattr(NO_QUEUE, name) for name in Snapshot.__slots__} | facts)
     loaded = destinations.read({}, Stored((entry,), revision=1), Settings())
     (one,) = standings(snapshot, loaded)
-    return card(one, snapshot, loaded, dead_letters)
+    return card(one, snapshot, loaded, dead_letters, stopped)
 
 
 def ill(failure: Failure, reason: str) -> Health:
@@ -55,6 +55,15 @@ def action(**card_of: Any) -> tuple[object, ...] | None:
     """What the card offers first, as (do, label, field)."""
     found = shown(**card_of)["action"]
     return found and (found["do"], found["label"], found.get("field", ""))
+
+
+def test_nothing_is_delivered_while_no_worker_runs() -> None:
+    """A card whose deliveries wait doesn't say that it delivers while nothing at all is delivered."""
+    waits = {JELLYFIN.id: Backlog(total=1, retrying=0, in_flight=0, oldest=NOW, next_due=NOW)}
+    well = Health(last_success=NOW - 60)
+    found = shown(stopped="The worker doesn't run.", health=well, backlog=waits)
+    assert (found["health"], found["reason"]) == ("waiting", "The worker doesn't run.")
+    assert shown(stopped="The worker doesn't run.", health=well)["health"] == "delivering"  # nothing waits
 
 
 def test_a_card_of_a_new_connection() -> None:

@@ -31,9 +31,10 @@ export const CardActions = ({ card, revision, go, running: { busy, run }, test, 
   /** @type {[string, string, () => void, boolean][]} label, the action that it repeats, what it does, if it is shown */
   const buttons = [
     ["Test", "test", test.start, true],
-    ["Deliver now", "deliver_now", deliver, card.state !== "off"],
+    ["Deliver now", "deliver_now", deliver, card.state !== "off" && card.health !== "paused"],
     ["Pause", "", () => run(() => setState(card, revision, "paused")), card.state === "on"],
     [card.state === "off" ? "Switch on" : "Resume", "resume", resume, card.state !== "on" && !ending],
+    ["Keep the connection", "", () => run(() => setState(card, revision, "on")), card.state === "leaving"],
     ["Edit", "", () => go({ edit: card.id }), !ending],
   ];
   const look = { variant: "secondary", disabled: busy, "aria-describedby": `courier-card-${card.id}` };
@@ -73,7 +74,7 @@ const More = ({ card, go, open, report, sendSkipped }) => {
     ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
     ["Send again what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
     ["Library report", report],
-    ["Delete", ending || card.implicit ? null : () => open("delete")],
+    ["Delete", card.state === "burying" || card.implicit ? null : () => open("delete")],
   ];
   const { Item, Menu, Toggle } = Bootstrap.Dropdown;
   return h(
@@ -143,7 +144,8 @@ const setState = async (card, revision, state) => {
       message: `It was not changed. ${why || "Somebody else is changing the connections. Try again."}`,
     };
   }
-  return state === "on" ? "Switched on." : "Paused. Changes are kept, and nothing is sent.";
+  if (state === "paused") return "Paused. Changes are kept, and nothing is sent.";
+  return card.state === "paused" ? "Resumed." : "Switched on.";
 };
 
 /**
@@ -160,7 +162,9 @@ const remove = async (card, revision, waiting) => {
       kind: "problem",
       message: "It was not deleted, because somebody else is changing the connections. Try again.",
     };
-  return "Deleted.";
+  const count = card.waiting + card.in_flight;
+  if (!count || waiting === "discard") return "Deleted.";
+  return waiting === "send" ? "It is deleted when what waits is sent." : "What waits becomes dead letters, then it is deleted.";
 };
 
 /**

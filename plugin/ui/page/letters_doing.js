@@ -19,6 +19,7 @@ const DO = {
 const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
   const said = [`Queued again: ${number(retried)}.`];
   if (waiting) said.push(`Sent when that one is delivered: ${number(waiting)}.`);
+  if (retried) said.push("What fails again is listed here again.");
   if (unsendable) {
     said.push(
       `Can't be sent again: ${number(unsendable)}. Their connection was deleted, or their event can't be read.`,

@@ -10,6 +10,8 @@ import { WebLink } from "./web_link.js";
 import { clock, duration } from "./words.js";
 
 const SECONDS = 5; // between two polls, for what is still on its way
+const MOST_FIELDS = 5; // that are named
+const SENT = new Set(["delivered", "same", "digest", "deleted"]); // outcomes of what was sent or compared
 
 /**
  * @typedef {import("./scenes.js").Outcome & {
@@ -74,17 +76,24 @@ const Facts = ({ receipt }) => {
   const when = [
     edited ? `Edited: ${clock(edited)}.` : "",
     at && !receipt.live ? `Ended: ${clock(at)}.` : "",
-    seconds === null ? "" : `Delivered ${duration(seconds)} after the edit.`,
+    seconds === null || !SENT.has(receipt.outcome) ? "" : `Delivered ${duration(seconds)} after the edit.`,
   ];
   return h(
     "div",
     null,
     h("p", null, when.filter(Boolean).join(" ")),
-    changed.length > 0 && h("p", null, `Edited in Stash: ${changed.join(", ")}.`),
+    changed.length > 0 && h("p", null, edited(changed)),
     receipt.link && h("p", null, h(WebLink, { href: receipt.link }, `Open it at ${receipt.name}`)),
     letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
   );
 };
+
+/**
+ * What was edited. Stash's edit form names all the fields that it has, whatever was changed.
+ * @param {string[]} changed
+ */
+const edited = (changed) =>
+  changed.length > MOST_FIELDS ? "Saved in Stash's edit form." : `Edited in Stash: ${changed.join(", ")}.`;
 
 /** @param {{changes: Receipt["changes"]}} props */
 const Changes = ({ changes }) =>

@@ -1,7 +1,7 @@
 // "10 discarded. Undo", for as long as that is possible: the server says until when, its clock counts.
 import { Notice } from "./notice.js";
 import { Bootstrap, h } from "./stash.js";
-import { number } from "./words.js";
+import { clock, number } from "./words.js";
 
 /**
  * @param {{discarded: import("./letters_state.js").Discarded | null, undo: (batch: number) => void, busy: boolean}} props
@@ -9,5 +9,5 @@ import { number } from "./words.js";
 export const UndoBar = ({ discarded, undo, busy }) => {
   if (discarded === null) return null;
   const action = h(Bootstrap.Button, { variant: "secondary", disabled: busy, onClick: () => undo(discarded.batch) }, "Undo");
-  return h(Notice, { action }, `${number(discarded.count)} discarded.`);
+  return h(Notice, { action }, `${number(discarded.count)} discarded. They can be restored until ${clock(discarded.until)}.`);
 };
