@@ -82,7 +82,7 @@ const Facts = ({ receipt }) => {
     "div",
     null,
     h("p", null, when.filter(Boolean).join(" ")),
-    changed.length > 0 && h("p", null, edited(changed)),
+    changed.length > 0 && h("p", null, whatWasEdited(changed)),
     receipt.link && h("p", null, h(WebLink, { href: receipt.link }, `Open it at ${receipt.name}`)),
     letter && h("p", null, h(Router.Link, { to: `${path}/dead_letters?open=${letter}` }, "Open the dead letter")),
   );
@@ -92,7 +92,7 @@ const Facts = ({ receipt }) => {
  * What was edited. Stash's edit form names all the fields that it has, whatever was changed.
  * @param {string[]} changed
  */
-const edited = (changed) =>
+const whatWasEdited = (changed) =>
   changed.length > MOST_FIELDS ? "Saved in Stash's edit form." : `Edited in Stash: ${changed.join(", ")}.`;
 
 /** @param {{changes: Receipt["changes"]}} props */
