@@ -24,6 +24,8 @@ if __name__ == "__main__":
         unmet = requirements.unmet()
         if unmet:
             sys.exit(unmet)
+        import stash_courier.worker.package  # noqa: F401  # fails while an update has not written all files
+
         vendored.add(ROOT)
         from stash_courier.worker import main
 

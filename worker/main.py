@@ -46,9 +46,10 @@ class Worker:
     Args:
         lock: the descriptor that holds worker.lock.
         named: in the foreground, what the environment says about Stash; None in the background.
+        code: knows the files from which this worker was imported.
     """
 
-    def __init__(self, folder: Path, root: Path, lock: int, named: NamedStash | None) -> None:
+    def __init__(self, folder: Path, root: Path, lock: int, named: NamedStash | None, code: CodeWatch) -> None:
         self._folder = folder
         self._root = root
         self._lock = lock
@@ -57,7 +58,7 @@ class Worker:
         self._runtime: Runtime | None = None
         self._started_at = time.time()
         self._started = time.monotonic()
-        self._code = CodeWatch(root)
+        self._code = code
         # Seconds since the start: of the last heartbeat, and from which on dead letters may be deleted
         self._beat_at = self._purge_from = 0.0
         # Seconds since the start
@@ -213,6 +214,9 @@ def main() -> int | str:
     """Runs the worker. Returns what ``sys.exit`` takes: the exit code, or why it can't run."""
     root = package.ROOT
     import_all()
+    code = CodeWatch(root)
+    if package.replaced():
+        raise ImportError("they were replaced meanwhile")
     try:
         named = NamedStash.read(os.environ) if process.in_foreground() else None
         folder = _data_folder(root)
@@ -227,7 +231,7 @@ def main() -> int | str:
         if named is None:  # in the background; elsewhere the owner decides about priority
             process.give_way()  # a first full send must not slow down Stash's hooks
         os.chdir(folder)
-        worker = Worker(folder, root, lock, named)
+        worker = Worker(folder, root, lock, named, code)
         set_up_log(folder, worker.secrets, foreground=named is not None)
     except (ValueError, locks.LocksUnavailable) as error:
         return str(error)

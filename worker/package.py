@@ -104,6 +104,18 @@ def _folder(plugin: str) -> Path | None:
     return next((folder for folder in found if folder != ROOT), None)
 
 
+def replaced() -> bool:
+    """Whether an update wrote other files since this worker began to import them; process.STARTER noted which.
+
+    Then it may have modules of both versions.
+    """
+    noted = os.environ.get("STASH_COURIER_FILES")
+    try:
+        return bool(noted) and noted != str((ROOT / LIST).stat().st_mtime_ns)
+    except OSError:
+        return True
+
+
 def _size(path: str) -> int | None:
     try:
         return os.stat(path).st_size  # noqa: PTH116  # hundreds of files at each button; pathlib takes twice as long

@@ -27,10 +27,12 @@ NICENESS = 5  # of a worker in the background: with more, it is slow to let go o
 
 
 # Runs main.py, and again while an update has not written all files. It is passed to Python as text, because
-# main.py may be missing too. sys.orig_argv is this whole command.
+# main.py may be missing too. sys.orig_argv is this whole command. package.replaced() reads the time of the list.
 STARTER = """
 import os, runpy, sys, time
 del sys.argv[0]
+files = os.path.join(os.path.dirname(os.path.dirname(sys.argv[0])), "files.json")
+os.environ["STASH_COURIER_FILES"] = str(os.stat(files).st_mtime_ns) if os.path.exists(files) else ""
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 except (ImportError, AttributeError, NameError, SyntaxError, OSError) as error:

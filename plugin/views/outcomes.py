@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
             rows.sort(key=lambda row: (row["live"], row["at"]), reverse=True)
         elif page == 1 and text:
             # What waits has no title, but other connections may have a receipt of the same scene.
-            rows = shown.on_their_way({one.scene_id: one.title for one in listed}, only)
+            rows = shown.on_their_way([one.scene_id for one in listed], only)
         elif page == 1:
             rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
         there = {(row["scene_id"], row["destination"]) for row in rows}
@@ -206,11 +206,11 @@ class _Shown:
         """The ids of one connection, or of all that may have something."""
         return [only] if only is not None else [*dict.fromkeys((*self._entries, *self.states))]
 
-    def on_their_way(self, titles: Mapping[int, str], only: str | None) -> list[Row]:
-        """The deliveries on their way of scenes with these ids and titles."""
-        places = [(scene_id, name) for scene_id in titles for name in self.names_of(only)]
+    def on_their_way(self, scene_ids: Iterable[int], only: str | None) -> list[Row]:
+        """The deliveries on their way of scenes with these ids."""
+        places = [(scene_id, name) for scene_id in dict.fromkeys(scene_ids) for name in self.names_of(only)]
         waiting = [one for scene_id, name in places if (one := live.find(self.conn, name, scene_id, self.now))]
-        return [{**row, "title": row["title"] or titles[row["scene_id"]]} for row in map(self.live, waiting)]
+        return [*map(self.live, waiting)]
 
     def outcome(self, scene_id: int, name: str) -> Row | None:
         """What is known of a scene and a connection; None if nothing is."""
@@ -248,14 +248,17 @@ class _Shown:
         """A delivery on its way; ``found`` is the receipt of the scene's last one."""
         job = one.delivery
         found = found or receipts.find(self.conn, job.destination, job.scene_id)
-        path = found.path if found else job.path
+        # A delivery knows neither title nor path, but another connection's receipt of the scene does.
+        others = (receipts.find(self.conn, name, job.scene_id) for name in self.names_of(None))
+        known = found or next(filter(None, others), None)
+        path = known.path if known else job.path
         if not path and (sent := ledger.find(self.conn, job.destination, job.scene_id)) is not None:
             path = sent.path
         return self._row(
             Outcome(
                 *(job.scene_id, job.destination, one.at, one.state),
                 sentences.live(one, self._hold(job.destination)),
-                title=found.title if found else "",
+                title=known.title if known else "",
                 path=path,
                 event=job.event,
                 event_at=job.at,

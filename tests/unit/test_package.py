@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
 from pathlib import Path
@@ -161,3 +162,24 @@ def test_a_package_without_its_list_is_no_checkout(tmp_path: Path, by_hand: bool
     code = shutil.copy(Path(package.__file__), folder / "worker")
     with pytest.raises(ImportError, match=r"files\.json is missing"):
         runpy.run_path(str(code))
+
+
+def test_files_that_are_replaced_during_the_start_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that began to import one version and ended with the next starts again: it would be a mixture."""
+    folder = install(tmp_path / "plugin", ID)
+    monkeypatch.setattr(package, "ROOT", folder)
+    listed = folder / package.LIST
+    monkeypatch.setenv("STASH_COURIER_FILES", str(listed.stat().st_mtime_ns))
+    assert not package.replaced()
+    content = listed.read_bytes()
+    listed.unlink()
+    assert package.replaced()
+    listed.write_bytes(content)  # the same sizes, as most updates of a digit
+    os.utime(listed, ns=(1, 1))
+    assert package.replaced()
+    monkeypatch.setenv("STASH_COURIER_FILES", "")  # there was none: a checkout
+    assert not package.replaced()
+    monkeypatch.delenv("STASH_COURIER_FILES")  # started by hand
+    assert not package.replaced()

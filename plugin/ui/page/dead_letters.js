@@ -137,6 +137,7 @@ const Rows = ({ answer, address, selection, setSelection }) => {
     null,
     h(LetterRows, {
       rows: answer.rows,
+      causes: new Map(answer.groups.map(({ group, text }) => [group, text])),
       now: answer.as_of,
       selection,
       pick: (id, stretch) => {

@@ -10,6 +10,7 @@ import { WebLink } from "./web_link.js";
 import { clock, duration } from "./words.js";
 
 const SECONDS = 5; // between two polls, for what is still on its way
+const SHORTEST = 0.1; // seconds that are shown
 const MOST_FIELDS = 5; // that are named
 const SENT = new Set(["delivered", "same", "digest", "deleted"]); // outcomes of what was sent or compared
 
@@ -76,7 +77,7 @@ const Facts = ({ receipt }) => {
   const when = [
     edited ? `Edited: ${clock(edited)}.` : "",
     at && !receipt.live ? `Ended: ${clock(at)}.` : "",
-    seconds === null || !SENT.has(receipt.outcome) ? "" : `Delivered ${duration(seconds)} after the edit.`,
+    seconds === null || !SENT.has(receipt.outcome) ? "" : `Delivered ${duration(Math.max(seconds, SHORTEST))} after the edit.`,
   ];
   return h(
     "div",

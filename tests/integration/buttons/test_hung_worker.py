@@ -20,6 +20,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.queue import control, files, store
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat, lock_holder, process
+from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.main import Worker
 from tests import ROOT
 from tests.standin.receivers import Receiver
@@ -159,7 +160,7 @@ def test_a_service_manager_restarts_the_worker(tmp_path: Path, monkeypatch: pyte
 
 def test_a_worker_that_looks_again_obeys_a_stop_button(tmp_path: Path) -> None:
     """A worker that ends because Stash is gone looks once more for changes, but not after a stop button."""
-    worker = Worker(tmp_path, ROOT, -1, None)
+    worker = Worker(tmp_path, ROOT, -1, None, CodeWatch(ROOT))
     with closing(SceneQueue(tmp_path)) as queue:
         store.put(str(tmp_path), store.encode({"scene": 1, "event": "update", "at": 1.0}), 1.0)
         assert worker._anything_new()
