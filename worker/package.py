@@ -110,8 +110,10 @@ def replaced() -> bool:
     Then it may have modules of both versions.
     """
     noted = os.environ.get("STASH_COURIER_FILES")
+    if noted is None or not INSTALLED:  # started by hand, or a checkout
+        return False
     try:
-        return bool(noted) and noted != str((ROOT / LIST).stat().st_mtime_ns)
+        return noted != str((ROOT / LIST).stat().st_mtime_ns)
     except OSError:
         return True
 

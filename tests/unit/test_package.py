@@ -170,6 +170,7 @@ def test_files_that_are_replaced_during_the_start_are_noticed(
     """A worker that began to import one version and ended with the next starts again: it would be a mixture."""
     folder = install(tmp_path / "plugin", ID)
     monkeypatch.setattr(package, "ROOT", folder)
+    monkeypatch.setattr(package, "INSTALLED", True)
     listed = folder / package.LIST
     monkeypatch.setenv("STASH_COURIER_FILES", str(listed.stat().st_mtime_ns))
     assert not package.replaced()
@@ -179,7 +180,7 @@ def test_files_that_are_replaced_during_the_start_are_noticed(
     listed.write_bytes(content)  # the same sizes, as most updates of a digit
     os.utime(listed, ns=(1, 1))
     assert package.replaced()
-    monkeypatch.setenv("STASH_COURIER_FILES", "")  # there was none: a checkout
-    assert not package.replaced()
+    monkeypatch.setenv("STASH_COURIER_FILES", "")  # it was deleted at that moment
+    assert package.replaced()
     monkeypatch.delenv("STASH_COURIER_FILES")  # started by hand
     assert not package.replaced()
