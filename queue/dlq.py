@@ -27,6 +27,7 @@ from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
 DISCARDED_ROWS = 2000  # deleted for good at once: some tenths of a second
+HIGHEST = 2**63 - 1  # of SQLite's integers; a damaged row may have it
 PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are
@@ -124,7 +125,8 @@ class DeadLetterQueue:
                 columns[name] = columns[name] or or_default(text, old, "")
             columns["search"] = search_text(columns["title"], columns["path"])
             columns["history"] = dlq_codec.joined_history(history, columns["history"])
-            columns["generation"] = max(columns["generation"], or_default(whole, generation, 0) + 1)
+            known_generation = or_default(whole, generation, 0)
+            columns["generation"] = max(columns["generation"], min(known_generation, HIGHEST - 1) + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})
             return int(known)
 

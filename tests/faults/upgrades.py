@@ -244,7 +244,7 @@ def content(data: Path) -> dict[str, list[tuple[Any, ...]]]:
         found["totals"] = conn.execute(totals).fetchall()
     found["dead_letters"] = [row[:18] for row in found["dead_letters"]]
     deliveries = [(*row[:11], row[11] > 0, *row[12:]) for row in found["ack_queue_deliveries"]]
-    for table in ("receipts", "delivered"):
+    for table in ("receipts", "delivered", "waiting"):
         found.pop(table, None)
     return {**found, "ack_queue_deliveries": deliveries, "sent": [row[:7] for row in found["sent"]]}
 

@@ -155,7 +155,7 @@ def test_a_copy_that_comes_later_changes_nothing(two: Two) -> None:
     arrive_once(two, edit_all(two.stash, "Both"))
     assert two.worker_of() == installed
     two.remove(installed)
-    wait_until(lambda: "ending: removed" in two.log(), 15.0)
+    wait_until(lambda: "ending: removed" in two.log(), 60.0)
     arrive_once(two, edit_all(two.stash, "By hand"))
     assert two.worker_of() == folder
 

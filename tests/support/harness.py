@@ -91,7 +91,7 @@ class Courier:
                 return 0
             return pid if _alive(pid) else 0
 
-        return wait_until(known, 10.0)
+        return wait_until(known, 30.0)
 
     def kill_worker(self, number: int = signal.SIGKILL) -> int:
         """Sends the worker a signal and waits for its end; returns its pid."""

@@ -190,7 +190,8 @@ def do_claim(folder: Path) -> None:
 
 def do_done(folder: Path) -> None:
     """Has the completer record that what is in flight was delivered."""
-    pool = cast(Pool, SimpleNamespace(health=Health(), recorded=lambda _: None))
+    connection = SimpleNamespace(asks="")
+    pool = cast(Pool, SimpleNamespace(health=Health(), connection=connection, recorded=lambda _: None))
     registry = cast(Registry, SimpleNamespace(pools={}))
     with opened(folder) as both:
         completer = Completer(both.queue, both.dlq, registry, lambda: START, lambda: 0.5)

@@ -19,6 +19,7 @@ from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock
+from tests.support.press import bury
 
 HISTORY = (
     Attempt(START - 20, "busy", "No answer."),
@@ -470,3 +471,14 @@ def test_a_rename_to_a_name_with_dead_letters_keeps_one_of_each_scene(
     )
     assert dlq.get_count() == (found.state in {"dead", "asked"})
     dlq.close()
+
+
+def test_a_row_with_the_highest_generation_can_be_joined(tmp_path: Path) -> None:
+    """A damaged row may hold SQLite's largest integer; a new failure of its scene is kept all the same."""
+    bury(tmp_path, 7, Failure.BUG)
+    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn, conn:
+        conn.execute("UPDATE dead_letters SET generation = ?", (2**63 - 1,))
+    again = bury(tmp_path, 7, Failure.REFUSED)
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        assert [one.error_type for one in dlq.get_recent()] == ["refused"]
+        assert dlq.get_recent()[0].id == again
