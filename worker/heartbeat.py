@@ -62,7 +62,7 @@ def current(folder: Path) -> Heartbeat | None:
     """
     last = read(folder)
     if os.name == "nt":
-        return last  # nobody else can read a locked file there
+        return last  # no other process can read a locked file there
     try:
         signed = (folder / files.WORKER_LOCK).read_bytes()
     except OSError:

@@ -2,7 +2,7 @@
 
 What is known to be private is replaced first: titles, paths, hosts, names. Then what looks like a path or a host.
 Of the rest only words stay that this plugin's own messages, HTTP and the operating system use. All other words are
-left out, since nobody can know what they name.
+left out, because they may name anything.
 """
 
 from __future__ import annotations

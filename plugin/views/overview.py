@@ -65,7 +65,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
 
 
 def badge(context: Context, _: Arguments) -> dict[str, object]:
-    """What the badge shows: open dead letters, and connections that are down. Asks nobody."""
+    """What the badge shows: open dead letters, and connections that are down. Makes no request."""
     known = seen.connections(context, ask=False)
     snapshot, queue_banner = seen.queue(context, time.time())
     letters, letters_banner = seen.dead_letters(context)

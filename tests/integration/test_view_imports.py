@@ -42,7 +42,7 @@ EXPENSIVE = {
     "tempfile",
     "urllib3",
 }
-BADGE_ONLY = {"http.client", "socket", "ssl"}  # it asks nobody
+BADGE_ONLY = {"http.client", "socket", "ssl"}  # it makes no request
 ENTRIES = (
     Entry("jellyfin-1", "A", "jellyfin", values={"url": "http://nas:8096", "key": "abc"}),
     Entry("plex-2", "B", "plex", values={"url": "https://plex.example.org:32400/media", "key": "abc"}),

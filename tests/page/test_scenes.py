@@ -146,7 +146,7 @@ def test_what_waits_is_shown_and_changes_by_itself(courier: Courier, hook: Recei
 
 
 def test_titles_are_text_and_axe_finds_nothing(browser: Browser, courier: Courier, hook: Receiver) -> None:
-    """Markup in a title is shown as it is written, on a phone too, and nobody is kept out."""
+    """Markup in a title is shown as it is written, on a phone too; axe finds nothing serious."""
     courier.stash.edit(1, title=MARKUP, details="New")
     courier.stash.edit(2, title=f"{MARKUP} {'long' * 40}", tag_ids=wanted(courier))
     hook.wait_for(1)

@@ -73,7 +73,7 @@ class Visit:
     def __init__(self, page: Page, base: str) -> None:
         self.page = page
         self.base = base
-        self.errors: list[str] = []  # exceptions that nobody caught, and error lines of the console
+        self.errors: list[str] = []  # exceptions that were not caught, and error lines of the console
         self.modes: list[str] = []  # of the calls of the plugin, in their order
         self.ended: list[str] = []  # those of them whose answer has arrived
         page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -378,7 +378,7 @@ def test_a_change_of_a_locked_file_fails_whole(dlq: DeadLetterQueue, monkeypatch
         ):
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 write()
-        dlq.mark_reviewed([dead_letter])  # nobody waits for this, and it comes again
+        dlq.mark_reviewed([dead_letter])  # no reader waits for this, and it comes again
         assert dlq.count_unseen(-1) == 1
         holder.execute("ROLLBACK")
     assert dlq.add(JOB, refused(), 1) == dead_letter

@@ -52,7 +52,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_source_is_the_same_everywhere() -> None:
-    """Whoever follows the README adds the source that the release workflow publishes for this repository."""
+    """A person who follows the README adds the source that the release workflow publishes for this repository."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
     owner, repository = urls["Homepage"].split("/")[-2:]
     assert urls["Source for Stash"] == f"https://{owner}.github.io/{repository}/index.yml"

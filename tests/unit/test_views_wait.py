@@ -1,4 +1,4 @@
-"""A view answers soon, whoever holds a lock."""
+"""A view answers soon, whichever process holds a lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests import ROOT
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with a queue and one dead letter that nobody was shown."""
+    """A data folder with a queue and one dead letter that was never shown."""
     with closing(SceneQueue(tmp_path)), closing(DeadLetterQueue(tmp_path)) as dlq:
         dlq.add(Delivery(1, "webhook:nas", 1, "update", (), 1, 1.0), ValueError("It failed."), 1)
     return tmp_path

@@ -126,7 +126,7 @@ class Destination(Protocol):
         """
 
     def preview(self, delivery: Delivery, scene: Scene | None) -> str:
-        """What this delivery would send now, in lines for a person and without a secret. Asks nobody.
+        """What this delivery would send now, in lines for a person and without a secret. Makes no request.
 
         Args:
             delivery: what happened to the scene.

@@ -48,7 +48,7 @@ export const call = async (mode, args = {}, signal = undefined) => {
  * @param {Record<string, unknown>} [variables]
  * @param {AbortSignal} [signal]
  * @param {number} [seconds] after which it gives up
- * @returns {Promise<{status?: number, body?: any, late?: number}>} without a status when nobody answered, and with the
+ * @returns {Promise<{status?: number, body?: any, late?: number}>} without a status when there was no answer, and with the
  *   seconds as `late` when it gave up; without a body when it isn't JSON; rejects only with the signal's AbortError
  */
 export const send = async (query, variables = {}, signal = undefined, seconds = SECONDS) => {

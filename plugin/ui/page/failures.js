@@ -11,7 +11,7 @@ import { duration } from "./words.js";
  */
 
 /**
- * @typedef {object} Answer what came back; nothing of it when nobody answered
+ * @typedef {object} Answer what came back; empty when there was no answer
  * @property {number} [status] of HTTP
  * @property {number} [late] seconds after which the call was ended without an answer
  * @property {boolean} [json] whether the body was JSON

@@ -113,7 +113,7 @@ def test_the_library_report_is_one_click_away(courier: Courier) -> None:
 
 
 def test_people_get_a_neutral_sentence(courier: Courier) -> None:
-    """A message preset's test has no title unless it is asked for; the preview shows it before, to nobody else."""
+    """A message preset's test has no title unless it is asked for; only the preview shows it before."""
     title = courier.stash.library.all()[-1].title
     with Receiver() as receiver:
         draft = {

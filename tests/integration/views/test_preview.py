@@ -80,7 +80,7 @@ def test_a_draft_of_a_preset(courier: Courier) -> None:
 
 @pytest.mark.parametrize("kind", ["jellyfin", "plex"])
 def test_the_values_of_a_media_server(courier: Courier, kind: str) -> None:
-    """The file as the server knows it, and each value on a line; nobody is asked."""
+    """The file as the server knows it, and each value on a line; no request is made."""
     scene = courier.stash.library.all()[0]
     values = {"url": "http://127.0.0.1:9", "key": KEY, "path_map": "/media/films => /films", "images": True}
     about, text = shown(courier, kind=kind, name="x", values=values, scene=scene.id)

@@ -97,7 +97,7 @@ def test_one_click_and_everything_arrives(courier: Courier, server: StandInJelly
 
 
 def test_a_correction_in_the_form_sends_at_once_too(courier: Courier, server: StandInJellyfin) -> None:
-    """Whoever types another rule needn't wait for the next try either, also after the worker was away."""
+    """A person who types another rule needn't wait for the next try either, also after the worker was away."""
     courier.stash.edit(1, title="New 1")
     offered(courier)
     courier.end_worker()

@@ -1,4 +1,4 @@
-// PluginApi.patch: functions that plugins put around parts of the page. One that throws is caught by nobody here.
+// PluginApi.patch: functions that plugins put around parts of the page. One that throws is not caught here.
 /** @typedef {(...args: any[]) => any} Patch */
 
 /** @type {Record<"before" | "after" | "instead", Map<string, Patch[]>>} */
