@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 
@@ -91,7 +92,7 @@ def _new_worker(context: Context, began: float) -> heartbeat.Heartbeat | None:
     """Waits for the heartbeat of a worker that started after ``began``; None if there is none in time."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
-        status = heartbeat.read(context.folder)
+        status = heartbeat.current(context.folder)
         if status is not None and status.started_at >= began and process.running(str(context.folder)):
             return status
         time.sleep(LOOK_SECONDS)
@@ -101,21 +102,26 @@ def _new_worker(context: Context, began: float) -> heartbeat.Heartbeat | None:
 def _stop(context: Context) -> bool:
     """Asks the worker to stop and waits for its end; ends it if it hangs. False if it still runs."""
     folder, report = str(context.folder), context.report
-    who, began = "", time.time()
+    asked: heartbeat.Heartbeat | None = None
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:
-        # Asked again and again: a worker that has just started drops requests made to the one before.
-        status = heartbeat.read(context.folder)
-        replaced = status is not None and status.started_at >= began  # a hook has started the next one
+        # None for a worker that is starting: it is asked after its first heartbeat.
+        status = heartbeat.current(context.folder)
+        replaced = asked is not None and status is not None and status.pid != asked.pid
+        replaced &= os.name != "nt"  # where the first one asked may be a worker that had ended before
         if status is not None and not replaced:
-            who = f" Process: {status.pid}."
-            _ask(context, status.pid)
+            asked = status
+            _ask(context, status.pid)  # again and again: new code in the same process drops earlier requests
         process.wake(folder)
         time.sleep(LOOK_SECONDS)
-        if replaced or not process.running(folder):
-            report.say(f"Worker: stopped, with its requests in flight finished.{who}")
+        if replaced or not process.running(folder):  # replaced: a hook has started the next one
+            report.say(f"Worker: stopped, with its requests in flight finished.{_named(asked)}")
             return True
-    return _end_hanging(context, who)
+    return _end_hanging(context, _named(asked))
+
+
+def _named(worker: heartbeat.Heartbeat | None) -> str:
+    return "" if worker is None else f" Process: {worker.pid}."
 
 
 def _ask(context: Context, pid: int) -> None:

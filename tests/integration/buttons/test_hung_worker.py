@@ -39,11 +39,11 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
             child.communicate(b"\n")
 
 
-def claim(folder: Path, pid: int) -> None:
-    """Writes the heartbeat of a worker with this pid that has been running for a minute."""
-    now = time.time()
-    known = {"pid": pid, "version": "1", "started_at": now - 60, "heartbeat_at": now}
+def claim(folder: Path, pid: int, *, started: float, version: str = "1") -> None:
+    """Writes the heartbeat of a worker with this pid that holds the lock since this wall time."""
+    known = {"pid": pid, "version": version, "started_at": started, "heartbeat_at": time.time()}
     (folder / files.WORKER_STATUS).write_text(json.dumps(known))
+    (folder / files.WORKER_LOCK).write_text(f"{pid} {started!r}")
 
 
 @needs_proc
@@ -68,6 +68,14 @@ def test_restart_ends_a_worker_that_hangs(live: Buttons, receiver: Receiver) -> 
     receiver.wait_for(50)
 
 
+def test_a_worker_that_is_starting_is_stopped_too(live: Buttons) -> None:
+    """A worker that another button has just started, which has no heartbeat yet, ends like any other."""
+    live.press("stop_worker")
+    assert process.start(str(live.folder), str(ROOT))
+    stopped = press(live.folder, "stop_worker")
+    assert (stopped["stopped"], stopped["running"]) == (True, False)
+
+
 @pytest.mark.parametrize("mode", ["stop_worker", "restart_worker"])
 def test_no_other_process_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bystander: subprocess.Popen[bytes], mode: str
@@ -77,7 +85,7 @@ def test_no_other_process_is_ended(
     monkeypatch.setattr(lock_holder, "PROC", tmp_path / "no process of that container is in sight")
     lock = process.hold(str(tmp_path))
     assert lock is not None
-    claim(tmp_path, bystander.pid)
+    claim(tmp_path, bystander.pid, started=time.time() - 60)
     answer = press(tmp_path, mode)
     os.close(lock)
     assert bystander.poll() is None
@@ -122,7 +130,7 @@ def test_a_worker_that_keeps_running_is_not_reported_as_new(
     real, said = heartbeat.read, []
 
     def read(folder: Path) -> heartbeat.Heartbeat | None:
-        claim(folder, os.getpid())  # a heartbeat of this moment
+        claim(folder, os.getpid(), started=time.time() - 60)  # a heartbeat of this moment
         said.append(real(folder))
         return said[-1]
 
@@ -138,16 +146,14 @@ def test_a_service_manager_restarts_the_worker(tmp_path: Path, monkeypatch: pyte
     """Where the plugin may start none, restart waits for the service manager to start the next worker."""
     lock = process.hold(str(tmp_path))
     assert lock is not None
-    claim(tmp_path, 5)
+    claim(tmp_path, 5, started=time.time() - 60)
     asked: list[str] = []
 
     def wake(folder: str) -> bool:
         """The worker ends when it is asked to, and the service manager starts another."""
         if not asked:
             asked.append(folder)
-            now = time.time()
-            known = {"pid": 6, "version": "2", "started_at": now, "heartbeat_at": now}
-            (tmp_path / files.WORKER_STATUS).write_text(json.dumps(known))
+            claim(tmp_path, 6, started=time.time(), version="2")
         return True
 
     monkeypatch.setattr(process, "wake", wake)
