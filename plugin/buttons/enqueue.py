@@ -21,7 +21,6 @@ from stash_courier.queue.jobs import BULK
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.delivery import breaker
-from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
 from stash_courier.worker.stash.address import StashUnavailable
 
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
@@ -60,10 +59,10 @@ def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
 def _forecast(chosen: _Chosen, scenes: int) -> dict[str, object]:
     """What sending this many scenes to one connection means for the person who asks."""
     if chosen.people:
-        most = f"one digest of the newest {DIGEST}" if scenes > DIGEST else "one digest"
+        most = "one message" if scenes < 2 else "one digest"
+        if scenes > DIGEST:
+            most = f"one digest of the newest {DIGEST}"
         text = f"People get these messages, so at most {most} is sent."
-        if scenes <= DIGEST_ABOVE:
-            text = "People get these messages, one for each scene."
         return {"scenes": scenes, "seconds": 1.0, "digest": True, "text": text}
     seconds = None if chosen.rate is None else scenes / chosen.rate
     took = "" if seconds is None or not scenes else f"This takes about {span(max(seconds, 1.0))}."

@@ -17,7 +17,7 @@ from itertools import count
 from typing import TypeVar
 
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
-from stash_courier.queue.jobs import EDIT, Delivery, Scene
+from stash_courier.queue.jobs import BULK, EDIT, Delivery, Scene
 from stash_courier.queue.marks import Marks, Slot
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.connections.model import Connection
@@ -274,7 +274,18 @@ class Pool:
             threading.Thread(target=self._work, name=self.destination.id, daemon=True).start()
 
     def _may_take(self) -> bool:
-        return bool(self._ready) and self._open and not self._stops and self._ahead < self._most_ahead
+        allowed = self._open and not self._stops and self._ahead < self._most_ahead
+        return bool(self._ready) and allowed and not self._gathers()
+
+    def _gathers(self) -> bool:
+        """Whether scenes that a person asked for, and that are one message, wait for the rest of them."""
+        return self._digest_above() == 1 and bool(self._to_fetch[1] or self.fetching)
+
+    def _digest_above(self) -> int | None:
+        """How many of what is ready are still sent singly; None: all."""
+        above = self.destination.digest_above if isinstance(self.destination, Digests) else None
+        asked_for = above is not None and self._ready[0][0] == BULK  # then the rest is too: edits come first
+        return 1 if asked_for else above
 
     def _work(self) -> None:
         slot = self._marks.slot()
@@ -320,7 +331,7 @@ class Pool:
 
     def _together(self) -> int:
         """How many jobs the next request sends."""
-        above = self.destination.digest_above if isinstance(self.destination, Digests) else None
+        above = self._digest_above()
         alone = above is None or len(self._ready) <= above or self.health.state != "well"
         return 1 if alone else min(len(self._ready), MOST_TOGETHER)
 

@@ -69,6 +69,23 @@ def test_more_than_five_are_one_message(courier: Courier, receiver: Receiver) ->
     assert courier.dead() == 0
 
 
+@pytest.mark.parametrize(("scenes", "seconds"), [(3, 0.0), (12, 0.7)])
+def test_existing_scenes_are_one_message(tmp_path: Path, receiver: Receiver, scenes: int, seconds: float) -> None:
+    """A person who asks for existing scenes gets one message: also of a few, and where Stash is slow."""
+    with Courier(tmp_path, {"worker_schedule": "1s"}, scenes=scenes) as courier:
+        values = {"preset": "discord", "url": receiver.url + DISCORD}
+        courier.connect(Entry("chat", "Chat", "webhook", values=values))
+        courier.stash.faults.scene_delay = seconds
+        courier.stash.edit(1, title="One")
+        receiver.wait_for(1)  # now the worker knows how slow Stash is, and asks for a few scenes at a time
+        forecast = operation(courier, "send_existing", connection="chat", all=True, count=True)
+        assert "at most one digest" in forecast["text"]
+        operation(courier, "send_existing", connection="chat", all=True)
+        courier.drained()
+        titles = [embed(got.body)["title"] for got in receiver.received]
+        assert titles == ["One", f"Scenes in Stash: {min(scenes, 10)}"]
+
+
 def test_a_message_about_trouble_is_in_no_digest(tmp_path: Path, receiver: Receiver) -> None:
     """It is read by itself, and the number of scenes is right."""
     values = {"preset": "discord", "url": receiver.url + DISCORD, "concurrency": 1}
