@@ -29,6 +29,7 @@ from stash_courier.worker.delivery.completer import Completer, Ended
 from stash_courier.worker.delivery.forgetting import Forgetting
 from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool, next_batch
 from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.delivery.repeats import COPY_SECONDS, is_repeat
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.covers import covers_of
 from stash_courier.worker.stash.poller import Facts, Poller, Question
@@ -36,7 +37,6 @@ from stash_courier.worker.stash.sweep import Refusal, Sweep, ask
 from stash_courier.worker.wakeup import Wakeup
 
 CLOCK_JUMP_SECONDS = 5.0  # difference of wall and monotonic clock: more than this is no drift
-COPY_SECONDS = 1.0  # in which another copy of the plugin has queued the same edit too
 RETRY_SECONDS = 1.0  # after a database could not be written
 # While all threads have work, outcomes are collected for this long: each transaction costs a sync.
 GATHER_SECONDS = 0.003
@@ -255,7 +255,8 @@ class Dispatcher:
                 continue
             scene = batch.scenes[delivery.scene_id] if delivery.needs_scene else None
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
-            if self._sweep.was_first(delivery, scene, sent):
+            repeated = bool(self.copies) and is_repeat(self._conn, delivery, scene, sent)
+            if repeated or self._sweep.was_first(delivery, scene, sent):
                 verdict = filters.Verdict("superseded", delivery)
             else:
                 verdict = filters.judge(delivery, scene, sent, pool.connection.shared)

@@ -183,11 +183,16 @@ def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
 
 
 def _listed(scene: object) -> Listed:
-    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), _moment(text(value))))
+    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), moment_of(text(value))))
     return Listed(field_at(scene, "id", _id), updated_at, moment)
 
 
-def _moment(value: str) -> int:
+def moment_of(value: str) -> int:
+    """A time as Stash writes it, in unix seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
     when = datetime.datetime.fromisoformat(value)
     if when.tzinfo is None:
         raise ValueError("no time zone")
