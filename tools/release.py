@@ -1,7 +1,7 @@
 """Makes what a source for Stash's package manager serves: the plugin's zip, the index, checksums, an SBOM.
 
-Everything follows from the commit: the same commit makes the same bytes. What Stash needs was observed; see
-docs/releasing.md.
+Everything follows from the commit: the same commit makes the same bytes, so a working tree that differs from it is
+refused. What Stash needs was observed; see docs/releasing.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,29 @@ from tools.build_plugin import LIST, NAME, ROOT, BuildError, build, contents, li
 
 MANIFEST = f"{NAME}.yml"
 VERSION = build_plugin.version()
+NAMED = 5  # files that differ from the commit and are named
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip entry; a fixed time keeps the archive reproducible
+
+
+def check_committed() -> None:
+    """Checks that the commit, which the version names, is what would be built.
+
+    Raises:
+        BuildError: a file differs, the zip would have one that git doesn't know, or this is no checkout.
+    """
+    commit, _ = _commit()
+    changed = _git("diff", "--name-only", "-z", "HEAD").split("\0")
+    # Also those that git ignores: the build takes them.
+    unknown = _git("ls-files", "--others", "-z", "--", *build_plugin.CODE).split("\0")
+    added = (name for name in unknown if not build_plugin.NOT_SHIPPED("", name.split("/")))
+    found = sorted({*changed, *added} - {""})
+    if found:
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise BuildError(
+            f"The version would name the commit {commit}, but {ROOT} differs from it: "
+            f"{', '.join(found[:NAMED])}{more}. Commit these files, or restore them and move new ones "
+            "elsewhere. Then run `make release` again."
+        )
 
 
 def release(dist: Path, wheels: Path, number: str = VERSION, later: timedelta = timedelta()) -> list[Path]:
@@ -130,12 +152,15 @@ def _libraries(lib: Path, wheels: Path) -> Iterator[Component]:
 
 def _commit() -> tuple[str, datetime]:
     """The commit's short hash, with the time at which it was made."""
-    command = ["git", "log", "-1", "--format=%h %ct", "--abbrev=7"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    commit, seconds = _git("log", "-1", "--format=%h %ct", "--abbrev=7").split()
+    return commit, datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{ROOT} is no git checkout, so the release has no date. {done.stderr.strip()}")
-    commit, seconds = done.stdout.split()
-    return commit, datetime.fromtimestamp(int(seconds), UTC)
+    return done.stdout
 
 
 def _sha256(path: Path) -> str:
@@ -149,6 +174,7 @@ def main() -> int:
     parser.add_argument("--dist", type=Path, default=ROOT / "dist")
     args = parser.parse_args()
     try:
+        check_committed()
         made = release(args.dist, args.wheels)
     except BuildError as error:
         print(error, file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from tests import ROOT
+from tools import release
 
 WHEELS = ROOT / ".build" / "wheels"
 
@@ -24,14 +26,36 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a release."""
     if not any(WHEELS.glob("*.whl")):
         pytest.skip(f"the plugin's libraries are not in {WHEELS}; `make test` downloads them")
-    return release(tmp_path_factory.mktemp("release"))
+    made = tmp_path_factory.mktemp("release")
+    release.release(made, WHEELS)  # not the command, which refuses while somebody works on the checkout
+    return made
 
 
-def release(dist: Path) -> Path:
-    """Makes a release."""
-    command = [sys.executable, "-m", "tools.release", "--dist", str(dist)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    return dist
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Another checkout, in which these files are committed."""
+    made = tmp_path / "clone"
+    for name in git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        if name and (ROOT / name).is_file():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, made / name)
+    git(made, "init", "--quiet")
+    git(made, "add", "--all")
+    git(made, "-c", "user.name=A", "-c", "user.email=a@localhost", "commit", "--quiet", "--message", "All")
+    return made
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder."""
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def command(checkout: Path, dist: Path) -> str:
+    """What ``make release`` says on stderr in a checkout; "" if it has made the release."""
+    line = [sys.executable, "-m", "tools.release", "--wheels", str(WHEELS), "--dist", str(dist)]
+    done = subprocess.run(line, cwd=checkout, check=False, capture_output=True, text=True)
+    assert (done.returncode == 0) == (dist / "index.yml").is_file() == (not done.stderr)
+    return done.stderr
 
 
 def package(dist: Path) -> dict[str, Any]:
@@ -106,6 +130,32 @@ def test_the_sbom_names_every_library(dist: Path) -> None:
 
 def test_the_same_commit_makes_the_same_bytes(dist: Path, tmp_path: Path) -> None:
     """A second build is equal, byte for byte."""
-    again = release(tmp_path)
+    again = tmp_path
+    release.release(again, WHEELS)
     for path in (path for path in dist.iterdir() if path.is_file()):
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+@pytest.mark.usefixtures("dist")  # skips without the libraries
+def test_a_clean_checkout_makes_a_release(clone: Path, tmp_path: Path) -> None:
+    """What git ignores or the zip leaves out is no reason to refuse: caches, the output, notes beside the code."""
+    for name in ("dist/old.zip", "worker/__pycache__/x.pyc", "plugin/.DS_Store", "notes.txt"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).write_text("x")
+    assert command(clone, tmp_path / "dist") == ""
+    commit = git(clone, "log", "-1", "--format=%h", "--abbrev=7").strip()
+    assert package(tmp_path / "dist")["version"] == f"{release.VERSION}-{commit}"
+
+
+@pytest.mark.usefixtures("dist")
+def test_what_is_not_committed_makes_no_release(clone: Path, tmp_path: Path) -> None:
+    """The version names the commit, so a tree that differs is refused, and nothing is written."""
+    git(clone, "rm", "--quiet", "worker/filters.py")
+    with (clone / "LICENSE").open("a") as text:
+        text.write("More.\n")
+    (clone / "worker" / "new.py").write_text("")
+    (clone / "plugin" / "dist").mkdir()
+    (clone / "plugin" / "dist" / "ignored.py").write_text("")  # .gitignore names it, and the build would take it
+    said = command(clone, tmp_path / "dist")
+    assert "LICENSE, plugin/dist/ignored.py, worker/filters.py, worker/new.py. Commit these files" in said
+    assert not (tmp_path / "dist").exists()

@@ -2,7 +2,7 @@
 
     python -m tests.real.package --stash /path/to/stash            starts that program in a new folder
     python -m tests.real.package --prepare DIR                     makes a folder for a Stash in a container
-    python -m tests.real.package --url http://… --folder DIR       uses a Stash that runs with that folder
+    python -m tests.real.package --url http://… --folder DIR       uses the Stash of that folder
 
 With --source, the package comes from a published source and is not updated. Otherwise it is built from this
 checkout and served on loopback, so a container needs the network of the host. Needs ffmpeg.
@@ -64,10 +64,11 @@ def check(stash: RealStash, dist: Path, published: str) -> None:
         scenes = stash.add_videos(SCENES)
         say(f"Stash has {len(scenes)} scenes")
         stash.add_source(source)
-        assert NAME in stash.offered(source)
+        assert NAME in stash.offered(source), f"{source} doesn't offer {NAME}"
         stash.package("installPackages", NAME, source)
-        version = stash.plugins()[NAME]
-        say(f"installed from the source: {NAME} {version}")
+        loaded = stash.plugins()
+        assert NAME in loaded, f"Stash didn't install what {source} offers; {stash.folder}/stash.log says why"
+        say(f"installed from the source: {NAME} {loaded[NAME]}")
 
         values = {"url": receiver.url}
         saved = stash.operation(
@@ -124,12 +125,12 @@ def remove_and_install(stash: RealStash, source: str, receiver: Receiver, scenes
     receiver.down()
     stash.edit(scenes[0], "Waits")
     stash.package("uninstallPackages", NAME, source)
-    assert stash.plugins() == {}
+    assert stash.plugins() == {}, "Stash still has the plugin that it uninstalled"
     began = time.monotonic()
     stash.wait(lambda: not process.running(str(stash.data)), "the worker ends", ENDED_SECONDS)
-    said = (stash.data / "worker.log").read_text("utf-8")
-    assert "ending: removed" in said
-    assert (stash.data / "queue.db").exists()
+    log = stash.data / "worker.log"
+    assert "ending: removed" in log.read_text("utf-8"), f"the worker ended, but {log} doesn't say why"
+    assert (stash.data / "queue.db").exists(), f"the data folder {stash.data} is gone"
     say(f"removed: the worker ended after {time.monotonic() - began:.1f} s and said so; the data folder is there")
     receiver.up()
     stash.package("installPackages", NAME, source)
@@ -165,6 +166,9 @@ def main() -> int:
     if args.prepare:
         prepare(args.prepare.absolute(), args.port)
         return 0
+    library = args.folder and args.folder / "library"
+    if library and (not library.is_dir() or any(library.iterdir())):
+        parser.error("--folder must be one that --prepare has made, and that was not used before")
     scratch = Path(tempfile.mkdtemp(prefix="stash-courier-"))
     if args.stash:
         stash = RealStash.started(args.stash, scratch / "stash", args.port)
@@ -174,8 +178,9 @@ def main() -> int:
         parser.error("give --stash, or --url and --folder")
     try:
         with stash:
+            stash.wait(stash.answers, f"{stash.url} answers")
             check(stash, scratch / "dist", args.source)
-    except (AssertionError, TimeoutError, RuntimeError) as error:
+    except (AssertionError, OSError, RuntimeError) as error:  # no answer is an OSError
         say(f"FAILED: {error}. What is left: {scratch}")
         return 1
     shutil.rmtree(scratch)

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.standin.receivers import Received, Receiver, Reply
 
 TOKEN = "plex-Token_7Yx"  # the only valid X-Plex-Token
+MACHINE = "96f2fe7a78c9dc1f16a16bedbe90f98149be16b4"  # its machineIdentifier
 # Lists by their names in edits, with the names of their elements and how many of them a listing shows
 # (python-plexapi issues 200 for collections, 249 for genres, 409 and 1194 for roles).
 TAGS = {
@@ -134,8 +135,9 @@ class Plex:
         parts = urlsplit(request.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         with self._lock:
-            if parts.path == "/identity":  # needs no token
-                return self._reply(request, {"machineIdentifier": "0123abcd", "version": self.version})
+            if parts.path == "/identity":  # needs no token (plexopedia.com, "Server Identity")
+                about = {"size": 0, "claimed": True, "machineIdentifier": MACHINE, "version": self.version}
+                return self._reply(request, about)
             if request.headers.get("x-plex-token") != TOKEN:
                 return error(401, "Unauthorized")
             return self._route(request, parts.path, query)
@@ -143,7 +145,7 @@ class Plex:
     def _route(self, request: Received, path: str, query: dict[str, str]) -> Reply:
         match request.method, path.strip("/").split("/"):
             case "GET", [""]:
-                about = {"friendlyName": self.name, "machineIdentifier": "0123abcd", "version": self.version}
+                about = {"friendlyName": self.name, "machineIdentifier": MACHINE, "version": self.version}
                 return self._reply(request, about)
             case "GET", ["library"]:
                 return self._reply(request, {"title1": "Plex Library"})

@@ -7,7 +7,7 @@ from plexapi.exceptions import BadRequest, Unauthorized
 from plexapi.server import PlexServer
 
 from stash_courier.worker.http.client import Client
-from tests.standin.plex import TOKEN, Library
+from tests.standin.plex import MACHINE, TOKEN, Library
 from tests.standin.plex import Plex as Server
 from tests.support.plex import PATH
 
@@ -20,6 +20,8 @@ def test_the_stand_in_is_a_plex_for_plexapi(server: Server, films: Library) -> N
     item.tags["genre"] = ["Drama", "a, b", "c/d é%"]
     client = PlexServer(server.url, TOKEN)
     assert (client.friendlyName, client.version) == (server.name, server.version)
+    known = client.identity()
+    assert (known.machineIdentifier, known.version, known.claimed) == (MACHINE, server.version, True)
     assert [s.title for s in client.library.sections()] == ["Films", "Shows"]
     section = client.library.section("Films")
     assert section.locations == ["/media"]

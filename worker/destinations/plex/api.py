@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -28,6 +29,8 @@ NEXT_PAGE = 1000  # items in further requests, for a file name that many files h
 # Listings of real servers show only the first two or three genres, roles and collections of an item
 # (python-plexapi issues 200, 249, 1194), so a list of this length in a listing may have been cut.
 SHOWN = 2
+
+IDENTITY_SECONDS = 3600.0  # how long a server that doesn't say its identifier isn't asked again
 
 LIBRARY = "com.plexapp.plugins.library"  # what rates an item: the server's own library
 
@@ -99,10 +102,13 @@ class PlexItem:
 
 
 class PlexApi(MediaApi):
-    """One Plex Media Server."""
+    """One Plex Media Server. The clock is in monotonic seconds."""
 
-    def __init__(self, server: Server, policy: Policy) -> None:
-        self._machine = ""  # the server's machine identifier, once an answer had it
+    def __init__(self, server: Server, policy: Policy, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._asking = threading.Lock()  # held during the request for the identifier, so that only one thread asks
+        self._machine = ""  # the server's machine identifier, once it has said it
+        self._ask_at = clock()  # when it may be asked for
         headers = {"X-Plex-Token": server.key, "Accept": JSON}
         super().__init__(server, policy, headers, "enter the token of the server's owner", _ADVICE)
 
@@ -174,10 +180,31 @@ class PlexApi(MediaApi):
         self._write("POST", f"/library/metadata/{self._id(item)}/posters", image)
 
     def page(self, item: PlexItem) -> str:
-        """The address of an item's page in Plex's web app; "" while the server's identifier isn't known."""
+        """The address of an item's page in the Plex Web of this server; "" if the server doesn't say who it is.
+
+        The form is that of python-plexapi's ``getWebURL``, with the server's own Plex Web as the base. The first
+        call asks for the server's identifier. Other threads that need it then wait for that request, at most for
+        the connection's timeout.
+        """
+        machine = quote(self._identifier(), safe="")
         key = quote(f"/library/metadata/{item.key}", safe="")
-        machine = quote(self._machine, safe="")
         return f"{self._server.url}/web/index.html#!/server/{machine}/details?key={key}" if machine else ""
+
+    def _identifier(self) -> str:
+        """The server's machine identifier. It is asked for once; "" if it isn't known, which is no failure.
+
+        ``GET /identity`` needs no token and answers ``claimed``, ``machineIdentifier`` and ``version`` (Plex's API
+        description; plexopedia.com, "Server Identity"). By these, no answer that a delivery gets anyway has it.
+        """
+        with self._asking:
+            if not self._machine and self._clock() >= self._ask_at:
+                try:
+                    found = self._container(self._get("/identity"))
+                    self._machine = _text(found.get("machineIdentifier"))
+                except DeliveryFailed:
+                    pass  # the delivery itself has succeeded
+                self._ask_at = self._clock() + IDENTITY_SECONDS
+            return self._machine
 
     def _listing(self, section: Section, query: str, first: int) -> Iterator[Mapping[str, object]]:
         """The items of a listing. ``first``: how many the first request asks for."""
@@ -210,7 +237,6 @@ class PlexApi(MediaApi):
         container = found.get("MediaContainer") if isinstance(found, dict) else None
         if not isinstance(container, dict):
             raise self._unexpected(answer)
-        self._machine = _text(container.get("machineIdentifier")) or self._machine
         return container
 
 

@@ -54,7 +54,7 @@ class Plex(MediaDestination):
     ) -> None:
         options: Options = connection.options
         server = Server("Plex", options.url, options.key, '"Token"')
-        self._api = PlexApi(server, connection.policy)
+        self._api = PlexApi(server, connection.policy, clock)
         self._libraries: Libraries = Libraries(self._api, server.host, options.libraries, clock)
         super().__init__(connection, server, self._api, self._libraries, cover if options.images else None)
         self._options = options
