@@ -22,7 +22,7 @@ POISON = 1
 NEXT = 2  # a scene that is edited before each start of a worker
 LEAST_DEATHS = 4  # with others in flight, which counts for none of them, and three alone
 MOST_DEATHS = 6  # a second one with others in flight, and a margin
-NEXT_SECONDS = 1.0  # from the line of the worker's log that says it starts, until it delivers a job that waits beside the deadly one
+NEXT_SECONDS = 1.0  # from the worker's line in its log until it delivers a job that waits beside the deadly one
 AHEAD_SECONDS = 0.6  # of that, the older jobs take so long, however many there are; four are sent at once
 GRACE_SECONDS = 8.0  # the worker's GRACE_SECONDS
 # A destination in a copy of the plugin that dies at one scene, as from a bug in a C library.

@@ -183,17 +183,17 @@ def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
 
 
 def _listed(scene: object) -> Listed:
-    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), moment_of(text(value))))
+    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), moment_of(value)))
     return Listed(field_at(scene, "id", _id), updated_at, moment)
 
 
-def moment_of(value: str) -> int:
+def moment_of(value: object) -> int:
     """A time as Stash writes it, in unix seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError, TypeError: it is none.
     """
-    when = datetime.datetime.fromisoformat(value)
+    when = datetime.datetime.fromisoformat(text(value))
     if when.tzinfo is None:
         raise ValueError("no time zone")
     return int(when.timestamp())
