@@ -34,7 +34,7 @@ export const call = async (mode, args = {}, signal = undefined) => {
   const error = answer.body?.errors?.[0]?.message;
   const output = answer.body?.data?.runPluginOperation;
   if (answer.status === 200 && error === undefined && typeof output === "object" && output) {
-    if (output.problem) throw { kind: "problem", message: output.problem };
+    if (output.problem) throw { kind: "problem", message: output.problem, steps: output.steps };
     return output;
   }
   const { status, late } = answer;

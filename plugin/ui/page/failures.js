@@ -7,6 +7,7 @@ import { duration } from "./words.js";
  * @property {string} kind "problem" (the mode's own sentence) or a key of `Kind`
  * @property {string} message a sentence for a person
  * @property {{label: string, to?: string, reload?: boolean}} [action] the next click: a path inside Stash, or a reload
+ * @property {import("./test_steps.js").Step[]} [steps] what is wrong with the values that were given
  * @property {boolean} [logged] each such call leaves a line in Stash's log, so it is repeated less often
  */
 
