@@ -332,7 +332,6 @@ def test_the_library_report_is_a_table(courier: Courier, tab: Visit) -> None:
         expect(report.get_by_text("Examples: ").first).to_be_visible()
 
 
-def test_markup_in_names_is_text(courier: Courier, tab: Visit) -> None:
 @pytest.mark.parametrize("prefix", ["", "/stash"])
 def test_scenes_that_were_left_alone_are_linked(courier: Courier, browser: Browser, prefix: str) -> None:
     """The card names the scenes with a locked item; each leads to the scene in Stash, also behind a proxy."""
@@ -369,6 +368,7 @@ def test_a_bad_setting_leads_to_the_settings(
     expect(tab.page).to_have_url(f"{tab.base}/settings?tab=plugins")
 
 
+def test_markup_in_names_is_text(courier: Courier, tab: Visit) -> None:
     """Names and titles with markup are shown as they are, in cards, forms and previews."""
     courier.stash.change_without_hook(20, title=MARKUP)
     for one in courier.stash.library.all():

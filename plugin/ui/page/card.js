@@ -17,10 +17,10 @@ const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matt
  *   go: import("./connections.js").Go}} props `card` as in the mode overview
  */
 export const Card = ({ card, revision, now, refresh, go }) => {
-  const running = useRunning(refresh);
+  const running = useRunning(refresh, now);
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
-  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
+  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh, now);
   const report = webhook ? null : () => setReporting(true);
   const title = `courier-card-${card.id}`;
   return h(

@@ -49,6 +49,8 @@ const SAID = [
   [/^signal: /, "stopped"],
   [/^exit status /, "ended"],
 ];
+/** Kinds that happen to one call. All others keep any call from being answered. */
+const OF_ONE_CALL = ["problem", "late", "other_version", "stopped", "ended", "failed"];
 /** Kinds for which Stash's answer alone isn't enough. */
 const UNCLEAR = ["removed", "ended", "python_wrong", "failed"];
 
@@ -132,6 +134,12 @@ const Kind = {
  * @param {Answer} answer
  */
 export const isUnclear = (answer) => UNCLEAR.includes(kindOf(answer));
+
+/**
+ * Whether a failure has passed when any later call is answered.
+ * @param {Failure} failure
+ */
+export const passes = ({ kind }) => !OF_ONE_CALL.includes(kind);
 
 /**
  * The reason of a failed call.
