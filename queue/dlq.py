@@ -97,7 +97,7 @@ class DeadLetterQueue:
         Args:
             job: the delivery, or the row that could not be decoded.
             error: why; its ``failure`` attribute, else its class, is the error type.
-            retry_count: attempts that were made.
+            retry_count: attempts since the newest event. Earlier ones that its history has are counted too.
             title: the scene's title, for people.
             path: the scene's path as Stash sees it; by default the job's, which has that of a deleted scene.
         """
@@ -107,9 +107,9 @@ class DeadLetterQueue:
             **dlq_codec.error_columns(error, self._redact),
             "title": codec.storable(title),
             "path": codec.storable(path),
-            "retry_count": retry_count,
             "failed_at": self._clock(),
         }
+        columns["retry_count"] = dlq_codec.all_attempts(retry_count, columns["history"])
         columns |= dlq_codec.group_columns(columns, getattr(error, "cause", ""))
         columns["search"] = search_text(columns["title"], columns["path"])
         conn = self.opened()
@@ -125,6 +125,7 @@ class DeadLetterQueue:
                 columns[name] = columns[name] or or_default(text, old, "")
             columns["search"] = search_text(columns["title"], columns["path"])
             columns["history"] = dlq_codec.joined_history(history, columns["history"])
+            columns["retry_count"] = dlq_codec.all_attempts(retry_count, columns["history"])
             known_generation = or_default(whole, generation, 0)
             columns["generation"] = max(columns["generation"], min(known_generation, HIGHEST - 1) + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})

@@ -67,6 +67,11 @@ def joined_history(older: object, newer: object) -> str:
     return json.dumps([_fields(attempt) for attempt in codec.latest(list(dict.fromkeys(attempts)))])
 
 
+def all_attempts(retry_count: int, history: object) -> int:
+    """The attempts since the newest event, or more if a history as JSON has earlier ones."""
+    return max(retry_count, len(codec.history(history) or ()))
+
+
 def dead_letter(row: Sequence[Any]) -> DeadLetter:
     """Reads a row whose columns are ``dlq_statements.LETTER_COLUMNS``."""
     columns = dict(zip(LETTER_COLUMNS, row, strict=True))
@@ -78,7 +83,10 @@ def dead_letter(row: Sequence[Any]) -> DeadLetter:
         job = pickles.loads(data if isinstance(data, bytes) else b"")
     except pickles.UnsafePickleError as error:
         problems.append(f"the stored job was not loaded: {error}")
-    history = codec.history(columns.pop("history"))
+    stored = columns.pop("history")
+    # Earlier versions counted only those since the newest event.
+    columns["retry_count"] = all_attempts(or_default(whole, columns["retry_count"], 0), stored)
+    history = codec.history(stored)
     if history is None:
         history = ()
         problems.append("the stored history can't be decoded")

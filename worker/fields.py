@@ -251,6 +251,14 @@ def read_schedule(value: Value) -> tuple[float, ...]:
     return tuple(waits) or cast(tuple[float, ...], value.field.default)
 
 
+def entered(value: float | Sequence[float]) -> str:
+    """A whole number, or waits in seconds, as a person enters them: ``10``, ``5s 2h 1d``."""
+    if not isinstance(value, Sequence):
+        return str(value)
+    units = [next(unit for unit in "dhms" if seconds % SECONDS[unit] == 0) for seconds in value]
+    return " ".join(f"{seconds / SECONDS[unit]:.0f}{unit}" for seconds, unit in zip(value, units, strict=True))
+
+
 def read_folders(value: Value) -> tuple[str, ...]:
     """Absolute folders, as Stash shows them."""
     return tuple(

@@ -16,7 +16,7 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
-from stash_courier.worker.connections import drafts, quick_start
+from stash_courier.worker.connections import drafts, model, quick_start
 from stash_courier.worker.connections.drafts import Draft
 from stash_courier.worker.connections.model import Entry, Shared, State
 from stash_courier.worker.connections.store import Conflict, Stored
@@ -31,7 +31,12 @@ def connections(context: Context, _: Arguments) -> dict[str, object]:
     with context.setup() as setup:
         listed = [_facts(entry, setup) for entry in setup.loaded.entries.values()]
         common = [_told(problem) for problem in setup.problems if not problem.connection]
-        return {"revision": setup.stored.revision, "connections": listed, "problems": common}
+        return {
+            "revision": setup.stored.revision,
+            "connections": listed,
+            "problems": common,
+            "common": model.common(setup.settings),
+        }
 
 
 def connection_kinds(_: Context, __: Arguments) -> dict[str, object]:
@@ -92,9 +97,7 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
-            wrong = _first_of_each_field(wrong)
-            steps = [Step("fields", "fail", one.message, one.field, one.fix) for one in wrong]
-            return {"ok": False, "steps": [_step(step, arguments) for step in steps]}
+            return {"ok": False, "steps": wrong_fields(wrong, arguments)}
         destination = destinations.make(connection)
         try:
             samples = Samples(context.stash, context.report).of(connection)
@@ -106,6 +109,12 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
     if ok and entry == before and connection.sends:
         check_destinations.resume(context, entry.id, entry.name)
     return {"ok": ok, "steps": [_step(step, arguments) for step in steps]}
+
+
+def wrong_fields(problems: Sequence[Problem], arguments: Arguments) -> list[dict[str, object]]:
+    """The steps of a test that can't be made, because values can't be used."""
+    wrong = _first_of_each_field(problems)
+    return [_step(Step("fields", "fail", one.message, one.field, one.fix), arguments) for one in wrong]
 
 
 def delete_connection(context: Context, arguments: Arguments) -> dict[str, object]:

@@ -148,7 +148,7 @@ def _destinations(context: Context, snapshot: Snapshot, loaded: Loaded | None) -
     for one in found:
         (report.warn if one.troubled else report.say)(one.line(snapshot))
         for remark in one.remarks:
-            report.say(f"{one.name}: {remark}")
+            report.say(f"{one.name}: {remark.sentence()}")
     if waiting := banners.undecided(snapshot, loaded):
         report.warn(waiting.line(snapshot.at))
     elif snapshot.inbox:

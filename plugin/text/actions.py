@@ -21,7 +21,9 @@ _DENIED = re.compile(r"\b(401|403|407)\b")  # in a failure's message: the creden
 class Action:
     """What a click does; docs/api.md lists the kinds."""
 
-    do: Literal["edit", "fix", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker"]
+    do: Literal[
+        "edit", "fix", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker", "open_settings"
+    ]
     label: str
     field: str = ""  # edit: the connection's field to begin with
     values: Mapping[str, object] | None = None  # fix: the connection's fields to change; no secret
@@ -40,6 +42,7 @@ DELIVER = Action("deliver_now", "Deliver now")
 TEST = Action("test", "Test")
 RESTART = Action("restart_worker", "Restart the worker")
 START = Action("restart_worker", "Start the worker")
+OPEN_SETTINGS = Action("open_settings", "Open Settings → Plugins")
 
 
 def called_for(one: Standing, dead_letters: int) -> Action | None:

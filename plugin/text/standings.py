@@ -16,6 +16,7 @@ from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import REMOVED_SECONDS, Health
 from stash_courier.worker.destinations import Loaded, field_label, versions_advice
 from stash_courier.worker.destinations.media import notes
+from stash_courier.worker.destinations.media.notes import Remark
 from stash_courier.worker.fields import Problem
 
 EMPTY = Backlog(0, 0, 0, 0.0, 0.0)
@@ -61,7 +62,7 @@ class Standing:
     next_try: float | None = None  # wall time
     absent: int = 0  # skipped scenes, which the server doesn't have
     notes: Mapping[str, Noted] = field(default_factory=dict)  # the scenes with each note; see media/notes.py
-    remarks: tuple[str, ...] = ()  # the notes in sentences
+    remarks: tuple[Remark, ...] = ()  # the notes in words
     entry: Entry | None = None  # the connection; None if it isn't known
     problem: Problem | None = None  # the first one that makes it unusable
     failure: str = ""  # the Failure that holds it, or that something which waits had at last
@@ -154,7 +155,7 @@ def _completed(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Stan
     problem = next((problem for problem in wrong if problem.connection == name), None)
     kind, values = (entry.kind, entry.values) if entry else ("", {})
     noted = snapshot.notes.get(name, {})
-    remarks = notes.sentences(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
+    remarks = notes.remarks(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
     absent = snapshot.absent.get(name, 0)
     one = replace(one, absent=absent, notes=noted, remarks=tuple(remarks), entry=entry, problem=problem)
     connection = None if loaded is None else loaded.connections.get(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import actions
 from stash_courier.plugin.text.standings import Standing
@@ -72,7 +74,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, s
         "last_success": one.last_success,
         "dead_letters": dead_letters,
         "not_on_server": one.absent,
-        "remarks": list(one.remarks),
+        "remarks": [asdict(remark) for remark in one.remarks],
         "action": None if action is None else action.facts(),
     }
 

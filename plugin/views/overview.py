@@ -16,6 +16,7 @@ from stash_courier.plugin.text.words import joined, problem_line
 from stash_courier.plugin.views import cards, seen
 from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.settings import MANIFEST
 
 LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a banner
 
@@ -119,4 +120,7 @@ def _of_settings(known: seen.Known) -> Iterator[Banner]:
     """What is wrong with settings that belong to no single connection."""
     for problem in known.problems:
         if not problem.connection:
-            yield Banner(problem_line(problem), status="warn" if problem.minor else "fail")
+            # What is minor has come back after its conversion, which removes it.
+            there = not problem.minor and any(entry.key == problem.field for entry in MANIFEST)
+            action = actions.OPEN_SETTINGS if there else None
+            yield Banner(problem_line(problem), action=action, status="warn" if problem.minor else "fail")

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
-from stash_courier.plugin.buttons.connections import draft
+from stash_courier.plugin.buttons.connections import draft, wrong_fields
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.samples import Samples
 from stash_courier.queue.jobs import Delivery, Scene
@@ -28,7 +28,8 @@ def preview(context: Context, arguments: Arguments) -> dict[str, object]:
         entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
         connection, found = destinations.configured(entry, setup.settings)
         if connection is None or wrong:
-            return {"problem": " ".join(problem.message for problem in [*wrong, *found][:1])}
+            steps = wrong_fields([*wrong, *found], arguments)
+            return {"problem": steps[0]["text"], "steps": steps}
     scene_id, scene = _scene(context, connection, arguments.scene)
     if scene_id is None:
         return {"scene": None, "text": NO_SCENE}

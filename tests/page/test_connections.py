@@ -124,7 +124,8 @@ def test_deleting_asks_what_becomes_of_what_waits(
         expect(tab.page.get_by_text("What should happen to what waits (2 deliveries)?")).to_be_visible()
         tab.page.get_by_label(choice).check()
         refused = len(receiver.received)
-        receiver.answer = Reply()
+        if sent:
+            receiver.answer = Reply()
         tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         if sent:
             receiver.wait_for(refused + sent, 45.0)
@@ -329,6 +330,42 @@ def test_the_library_report_is_a_table(courier: Courier, tab: Visit) -> None:
         expect(report.get_by_text("Compared: 20 scenes.")).to_be_visible()
         expect(report.get_by_role("row").nth(1)).to_contain_text("15")
         expect(report.get_by_text("Examples: ").first).to_be_visible()
+
+
+@pytest.mark.parametrize("prefix", ["", "/stash"])
+def test_scenes_that_were_left_alone_are_linked(courier: Courier, browser: Browser, prefix: str) -> None:
+    """The card names the scenes with a locked item; each leads to the scene in Stash, also behind a proxy."""
+    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
+        for one in courier.stash.library.all()[:2]:
+            server.add(one.path.replace("/media/films", "/films"), LockData=True)
+        courier.connect(connected(server.url))
+        for number in (1, 2):
+            courier.stash.edit(number, title="Edited")
+        with visit(browser, courier, prefix=prefix) as tab:
+            tab.open()
+            said = card(tab, "Jellyfin").get_by_text("Scenes whose whole item is locked")
+            expect(said).to_contain_text("left alone: 2 (Scene 1, Scene 2). To have what is locked overwritten")
+            assert tab.serious() == []
+            said.get_by_role("link", name="Scene 2").click()
+            expect(tab.page).to_have_url(f"{tab.base}/scenes/2")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"webhook_url": "127.0.0.1:9/hook"}, 'URL 1 in "Webhook, URL"'),
+        ({"worker_attempts": 700}, '"Delivery, attempts" must be a whole number from 1 to 100'),
+    ],
+)
+def test_a_bad_setting_leads_to_the_settings(
+    courier: Courier, tab: Visit, settings: dict[str, object], said: str
+) -> None:
+    """What is wrong on Stash's own settings page: the banner has the click that leads there."""
+    courier.configure(**settings)
+    tab.open()
+    banner = tab.page.get_by_role("alert").filter(has_text=said)
+    banner.get_by_role("link", name="Open Settings → Plugins").click()
+    expect(tab.page).to_have_url(f"{tab.base}/settings?tab=plugins")
 
 
 def test_markup_in_names_is_text(courier: Courier, tab: Visit) -> None:

@@ -61,6 +61,30 @@ def test_everything_about_it_is_shown(courier: Courier, hook: Receiver, tab: Vis
     assert len(hook.received) == 2  # the receiver was asked nothing
 
 
+def test_attempts_are_counted_across_retries(courier: Courier, hook: Receiver, tab: Visit) -> None:
+    """After a retry that failed again the list, the opened one and its time line agree: 2 attempts."""
+    tab.open(LETTERS)
+    opened(tab, "Second").get_by_role("button", name="Retry", exact=True).click()
+    expect(tab.page.get_by_text("Queued again: 1.")).to_be_visible()
+    hook.wait_for(3)
+    wait_until(lambda: courier.dead() == 2, 20.0)
+    tab.open(LETTERS)
+    expect(tab.page.get_by_role("row", name="Second").locator("[data-label=Attempts]")).to_have_text("2")
+    dialog = opened(tab, "Second")
+    expect(dialog.get_by_role("listitem")).to_have_count(2)
+    expect(dialog.locator(".courier-facts")).to_contain_text("Attempts2")
+    expect(dialog.get_by_text("Only the latest are recorded.")).to_have_count(0)
+
+
+def test_more_attempts_than_are_recorded(courier: Courier, hook: Receiver, tab: Visit) -> None:
+    """After a long outage the time line says that it isn't complete."""
+    bury(courier, [3], "hook", attempts=301)
+    tab.open(LETTERS)
+    dialog = opened(tab, "Film 3")
+    expect(dialog.locator(".courier-facts")).to_contain_text("Attempts301")
+    expect(dialog.get_by_text("Only the latest are recorded.")).to_be_visible()
+
+
 def test_titles_paths_names_and_answers_are_text(courier: Courier, hook: Receiver, tab: Visit) -> None:
     """Markup of others is shown as it is written, and never becomes part of the page."""
     bury(courier, [3], "hook", title=MARKUP, path=f"/media/{MARKUP}.mp4", answer=MARKUP)

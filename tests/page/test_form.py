@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, expect
 
 from stash_courier.worker.connections.model import Entry
 from tests.standin.jellyfin import KEY, StandInJellyfin
@@ -193,6 +193,93 @@ def test_leaving_asks_first(tab: Visit) -> None:
     tab.page.get_by_role("link", name="Scenes").click()
     expect(field(tab, "Topic")).to_have_count(0)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("way", ["Connections", "Back"])
+def test_leaving_for_the_cards_asks_first(courier: Courier, tab: Visit, way: str) -> None:
+    """The tab of the same view and the browser's Back ask too, and staying keeps the form and its address."""
+    courier.connect(JELLYFIN)
+    tab.open()
+    press(tab, "Edit: Living room")
+    field(tab, "Name").fill("Typed")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    tab.page.on("dialog", stay)
+    if way == "Back":
+        tab.page.evaluate("history.back()")
+    else:
+        tab.page.get_by_role("link", name="Connections").click()
+    wait_until_asked(tab, asked)
+    expect(field(tab, "Name")).to_have_value("Typed")
+    expect(tab.page).to_have_url(f"{tab.base}{PATH}?edit=living")
+    assert asked == ["You have changes that aren't saved. Leave anyway?"]
+
+
+def test_cancel_asks_before_it_discards(courier: Courier, tab: Visit) -> None:
+    """Cancel with changes asks once. Staying keeps them; leaving forgets them. Without changes nothing asks."""
+    courier.connect(JELLYFIN)
+    asked: list[str] = []
+    stays = [True, False]
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        if stays.pop(0):
+            dialog.dismiss()
+        else:
+            dialog.accept()
+
+    tab.page.on("dialog", answer)
+    tab.open(f"{PATH}?edit=living")
+    press(tab, "Cancel")
+    expect(card(tab, "Living room")).to_be_visible()
+    assert asked == []
+    press(tab, "Edit: Living room")
+    field(tab, "Name").fill("Typed")
+    press(tab, "Cancel")
+    expect(field(tab, "Name")).to_have_value("Typed")
+    press(tab, "Cancel")
+    expect(card(tab, "Living room")).to_be_visible()
+    assert asked == ["You have changes that aren't saved. Discard them?"] * 2
+    press(tab, "Edit: Living room")
+    expect(field(tab, "Name")).to_have_value("Living room")
+    expect(tab.page.get_by_text("What you typed before")).to_have_count(0)
+
+
+def test_what_the_test_of_a_receiver_finds_wrong_is_at_its_field(tab: Visit) -> None:
+    """An address that is no webhook of Discord: Test leads to the field, and there is nothing to send."""
+    new(tab, "webhook", "discord")
+    field(tab, "Address").fill("https://127.0.0.1:1/channels/1")
+    press(tab, "Test")
+    expect(field(tab, "Address")).to_be_focused()
+    expect(field(tab, "Address")).to_have_accessible_description(
+        re.compile("must be the whole address of a webhook")
+    )
+    expect(tab.page.get_by_text("Some values can't be used, so nothing was tested.")).to_be_visible()
+    expect(tab.page.get_by_role("alert")).to_have_count(0)
+    expect(tab.page.get_by_role("button", name="Send test")).to_have_count(0)
+
+
+def test_what_is_unset_says_which_common_setting_applies(courier: Courier, tab: Visit) -> None:
+    """The field shows the value, and where it is set; also for a duration."""
+    courier.configure(worker_attempts=7, worker_schedule="90s 2h")
+    courier.connect(JELLYFIN)
+    tab.open(f"{PATH}?edit=living&field=attempts")
+    expect(field(tab, "Attempts")).to_have_attribute("placeholder", "7, from Settings → Plugins")
+    for label, value in (("Attempts", "7"), ("Waits between attempts", "90s 2h"), ("Requests at once", "4")):
+        said = re.compile(f"If it is empty: {value}, from Settings → Plugins")
+        expect(field(tab, label)).to_have_accessible_description(said)
+
+
+def wait_until_asked(tab: Visit, asked: list[str]) -> None:
+    """Waits for the browser's question."""
+    for _ in range(100):
+        if asked:
+            return
+        tab.page.wait_for_timeout(50)
 
 
 def test_a_list_has_one_entry_a_line(courier: Courier, tab: Visit) -> None:

@@ -95,6 +95,61 @@ def test_while_stash_is_down_the_page_keeps_what_it_shows(courier: Courier, tab:
     tab.errors.clear()  # the browser reports each call
 
 
+@pytest.mark.parametrize("button", ["Pause: Hook", "Test: Hook"])
+def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier, tab: Visit, button: str) -> None:
+    """Pressed while Stash is down: the card says so until the page goes on by itself."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    tab.open()
+    expect(card(tab, "Hook")).to_be_visible()
+    port = int(courier.stash.url.rpartition(":")[2])
+    courier.stash.stop()
+    press(tab, button)
+    alert = card(tab, "Hook").get_by_role("alert")
+    expect(alert).to_contain_text("Stash doesn't answer.")
+    courier.stash.start(port)
+    expect(alert).to_have_count(0)
+    expect(tab.page.get_by_role("button", name="Send test")).to_have_count(0)
+    tab.errors.clear()  # the browser reports each call
+
+
+def test_what_an_action_was_refused_for_stays(courier: Courier, tab: Visit) -> None:
+    """A sentence about the action itself is still there after the next poll."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    problem = {"problem": "It can't be paused now."}
+    courier.stash.faults.operations["save_connection"] = Reply(200, {"data": {"runPluginOperation": problem}})
+    tab.open()
+    press(tab, "Pause: Hook")
+    alert = card(tab, "Hook").get_by_role("alert")
+    expect(alert).to_contain_text("It can't be paused now.")
+    polled = tab.ended.count("overview")
+    while tab.ended.count("overview") < polled + 2:
+        tab.page.wait_for_timeout(200)
+    expect(alert).to_be_visible()
+
+
+def test_a_plugin_that_is_enabled_again_is_noticed_soon(courier: Courier, tab: Visit) -> None:
+    """While it is disabled the page calls it no more, as each call is a line in Stash's log, and goes on soon."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    tab.open()
+    expect(card(tab, "Hook")).to_be_visible()
+    enable(courier, enabled=False)
+    alert = tab.page.get_by_role("alert").filter(has_text="The plugin is disabled.")
+    expect(alert).to_be_visible()
+    tab.page.wait_for_timeout(1_000)  # the badge asks too
+    called = len(tab.modes)
+    tab.page.wait_for_timeout(11_000)
+    assert len(tab.modes) == called
+    enable(courier, enabled=True)
+    expect(alert).to_have_count(0, timeout=8_000)
+    expect(link(tab)).to_have_text("")
+
+
+def enable(courier: Courier, *, enabled: bool) -> None:
+    """Switches the plugin on or off, as in Settings → Plugins."""
+    query = "mutation($map: BoolMap!) { setPluginsEnabled(enabledMap: $map) }"
+    courier.stash.graphql(query, {"map": {PLUGIN: enabled}})
+
+
 def test_a_worker_that_is_down_is_started_by_one_click(courier: Courier, tab: Visit) -> None:
     """Something waits and no worker runs: the page says so, and its button starts one."""
     with Receiver() as receiver:

@@ -22,8 +22,9 @@ def bury(
     answer: str = "title: too long",
     title: str = "Film {}",
     path: str = "/media/films/{}.mp4",
+    attempts: int = 3,
 ) -> list[int]:
-    """Makes a dead letter of each scene, after three attempts; their ids. ``{}`` stands for the scene's id."""
+    """Makes a dead letter of each scene, with three attempts in its history; their ids. ``{}`` is the scene."""
     now = time.time()
     message = f"the receiver answered {status}: it refuses this; see its answer and its own log."
     history = tuple(Attempt(now - 60 * left, failure.value, message, status, answer) for left in (2, 1, 0))
@@ -32,7 +33,7 @@ def bury(
             dlq.add(
                 Delivery(1, destination, scene, "update", (), 1_700_000_000_000 + scene, now, history=history),
                 DeliveryFailed(failure, message, status=status, answer=answer),
-                3,
+                attempts,
                 title=title.format(scene),
                 path=path.format(scene),
             )

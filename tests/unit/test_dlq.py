@@ -209,12 +209,25 @@ def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> 
     dead_letter = dlq.get_by_id(first)
     assert dead_letter is not None
     assert dead_letter.history == (*HISTORY, newer)
+    assert dead_letter.retry_count == dlq.get_recent()[0].retry_count == len(dead_letter.history)
     assert (dead_letter.event, dead_letter.error_type, dead_letter.seq) == ("update", "KeyError", later.seq)
     assert (dead_letter.state, dead_letter.failed_at) == ("dead", START + 100)
     assert dead_letter.generation == 5
     clock.now += 10 * DAY
     assert dlq.count_unseen(5) == 1
     assert dlq.count_by_error() == [("KeyError", DEST, 1)]
+
+
+def test_attempts_before_a_newer_event_are_counted(dlq: DeadLetterQueue) -> None:
+    """The count is that of the time line, also for what an earlier version stored, and of more than that keeps."""
+    dead_letter_id = dlq.add(JOB, refused(), 1)
+    assert dlq.get_recent()[0].retry_count == len(HISTORY)
+    spoil(dlq, retry_count=1)
+    earlier = dlq.get_by_id(dead_letter_id)
+    assert earlier is not None
+    assert earlier.retry_count == len(HISTORY)
+    dlq.add(JOB, refused(), 301)
+    assert dlq.get_recent()[0].retry_count == 301
 
 
 def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:

@@ -219,6 +219,12 @@ def test_a_wait_is_a_whole_number_with_a_unit(bad: str) -> None:
     assert " 2" in problem_of("schedule", f"10s {bad}")
 
 
+@pytest.mark.parametrize("waits", ["1s", "90s 2h 1d", "5s 5m 30m 2h 25h 7d"])
+def test_waits_are_shown_as_they_are_entered(waits: str) -> None:
+    """What a form shows of a schedule can be entered again, and means the same."""
+    assert fields.entered(read("schedule", waits)) == waits
+
+
 def test_a_schedule_has_a_length_limit() -> None:
     """A schedule has at most 50 entries."""
     assert read("schedule", "1s " * 50) == (1.0,) * 50

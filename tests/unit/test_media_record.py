@@ -73,8 +73,8 @@ def test_every_note_is_a_sentence() -> None:
         "nfo:Films {switch}": Noted(3, (4, 5, 6)),
         "later": Noted(1, (7,)),
     }
-    said = notes.sentences(noted, lambda key: f'"{key}"', "Split it.")
-    assert said == [
+    said = notes.remarks(noted, lambda key: f'"{key}"', "Split it.")
+    assert [one.sentence() for one in said] == [
         "Scenes with the note later: 1 (7).",
         "Scenes with locked fields, which were left alone: 1,200 (such as 1, 2). To have what is locked "
         'overwritten, switch "respect_locks" off.',
@@ -82,6 +82,6 @@ def test_every_note_is_a_sentence() -> None:
         "video: 3 (4, 5, 6). If other programs write these files, switch off the NFO saver of that library.",
     ]
     for code in notes.NOTES:
-        (sentence,) = notes.sentences({f"{code}:detail": Noted(5, (1,))}, lambda key: f'"{key}"', "Split it.")
-        assert ": 5 (such as 1). " in sentence
-        assert "{" not in sentence
+        (one,) = notes.remarks({f"{code}:detail": Noted(5, (1,))}, lambda key: f'"{key}"', "Split it.")
+        assert ": 5 (such as 1). " in one.sentence()
+        assert "{" not in one.sentence()

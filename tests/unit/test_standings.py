@@ -79,7 +79,7 @@ def test_notes_are_counted_in_sentences() -> None:
     said = (
         "Scenes with locked fields, which were left alone: 12 (such as 3, 5). To have what is locked overwritten, "
     )
-    assert one.remarks == (f'{said}switch "respect_locks" off.',)
+    assert [remark.sentence() for remark in one.remarks] == [f'{said}switch "respect_locks" off.']
     assert one.facts()["notes"] == {"locked_fields": {"count": 12, "scenes": [3, 5]}}
     assert not one.troubled
 
@@ -92,9 +92,9 @@ def test_advice_is_the_servers_own(kind: str, own: str, other: str) -> None:
     server = Entry(HOOK, HOOK, kind)
     (one,) = standings.standings(seen(notes={HOOK: {"shared_item": Noted(1, (3,))}}), loaded(server))
     (remark,) = one.remarks
-    assert own in remark
-    assert other not in remark
-    assert "Rename what is no part" in remark
+    assert own in remark.advice
+    assert other not in remark.advice
+    assert "Rename what is no part" in remark.advice
 
 
 def test_skipped_scenes_are_counted() -> None:

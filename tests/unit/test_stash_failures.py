@@ -167,9 +167,11 @@ def test_python_too_old_is_recognized_by_the_words_of_the_plugin(
 
 def test_calls_that_stash_logs_are_marked(tmp_path: Path) -> None:
     """A failure that leaves a line in Stash's log is marked, so that the page asks less often; others are not."""
-    assert replay(tmp_path / "a", load("0.30.1", "disabled"))["failure"]["logged"] is True
-    assert replay(tmp_path / "b", load("0.30.1", "away"))["failure"]["logged"] is False
-    assert replay(tmp_path / "c", load("0.30.1", "session_ended"))["failure"]["logged"] is False
+    assert replay(tmp_path / "a", load("0.30.1", "python_missing"))["failure"]["logged"] is True
+    # From then on Stash is asked whether it still is, which leaves no line.
+    assert replay(tmp_path / "b", load("0.30.1", "disabled"))["failure"]["logged"] is False
+    assert replay(tmp_path / "c", load("0.30.1", "away"))["failure"]["logged"] is False
+    assert replay(tmp_path / "d", load("0.30.1", "session_ended"))["failure"]["logged"] is False
 
 
 def test_a_problem_is_the_sentence_of_the_mode(tmp_path: Path) -> None:

@@ -197,6 +197,12 @@ def policy(shared: Shared, settings: Settings, absent: Absent = "wait") -> Polic
     )
 
 
+def common(settings: Settings) -> dict[str, str]:
+    """The common settings by the field of a connection that they stand in for, as a person enters them."""
+    keys = [one.key for one in fields.of(Shared) if one.unset == _COMMON]
+    return {key: fields.entered(getattr(settings, f"worker_{key}")) for key in keys}
+
+
 def _created(scene: Scene) -> float:
     """Wall time at which Stash got a scene; 0 if that can't be read."""
     try:

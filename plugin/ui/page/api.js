@@ -30,16 +30,32 @@ const LIMITS = {
  *   mode answered with one, or with the signal's AbortError
  */
 export const call = async (mode, args = {}, signal = undefined) => {
+  const known = disabled;
+  if (known && (await isDisabled(signal))) throw known;
+  disabled = null;
   const answer = await send(QUERY, { id: pluginId, args: { ...args, mode } }, signal, LIMITS[mode]);
   const error = answer.body?.errors?.[0]?.message;
   const output = answer.body?.data?.runPluginOperation;
   if (answer.status === 200 && error === undefined && typeof output === "object" && output) {
-    if (output.problem) throw { kind: "problem", message: output.problem };
+    if (output.problem) throw { kind: "problem", message: output.problem, steps: output.steps };
     return output;
   }
   const { status, late } = answer;
   const seen = { status, late, json: answer.body !== undefined, error, id: pluginId };
-  throw classify(isUnclear(seen) ? { ...seen, facts: (await send(FACTS, {}, signal)).body?.data } : seen);
+  const failure = classify(isUnclear(seen) ? { ...seen, facts: (await send(FACTS, {}, signal)).body?.data } : seen);
+  if (failure.kind !== "disabled") throw failure;
+  throw (disabled = { ...failure, logged: false });
+};
+
+// While the plugin is disabled, each call of a mode would leave a line in Stash's log. This query leaves none.
+const PLUGINS = "{ plugins { id enabled } }";
+/** @type {import("./failures.js").Failure | null} */
+let disabled = null; // the failure, since a call found out
+
+/** @param {AbortSignal} [signal] */
+const isDisabled = async (signal) => {
+  const { body } = await send(PLUGINS, {}, signal);
+  return body?.data?.plugins?.some((/** @type {any} */ one) => one.id === pluginId && !one.enabled) ?? false;
 };
 
 /**

@@ -4,6 +4,7 @@ import { HEALTH } from "./health.js";
 import { LibraryReport } from "./library_report.js";
 import { FailureNotice } from "./notice.js";
 import { useRunning } from "./running.js";
+import { SceneLink } from "./scene_name.js";
 import { React, Router, h, path } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
 import { WebLink } from "./web_link.js";
@@ -16,10 +17,10 @@ const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matt
  *   go: import("./connections.js").Go}} props `card` as in the mode overview
  */
 export const Card = ({ card, revision, now, refresh, go }) => {
-  const running = useRunning(refresh);
+  const running = useRunning(refresh, now);
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
-  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
+  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh, now);
   const report = webhook ? null : () => setReporting(true);
   const title = `courier-card-${card.id}`;
   return h(
@@ -37,7 +38,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
       ),
       h(State, { card, now }),
       h(Counts, { card, now }),
-      card.remarks.map((/** @type {string} */ text) => h("p", { key: text, className: "courier-help" }, text)),
+      card.remarks.map((/** @type {Remark} */ remark) => h(RemarkText, { key: remark.text, remark })),
       h(CardActions, {
         card,
         revision,
@@ -60,6 +61,18 @@ export const Card = ({ card, revision, now, refresh, go }) => {
     ),
   );
 };
+
+/** @typedef {{text: string, count: number, scenes: number[], advice: string}} Remark */
+
+/** @param {{remark: Remark}} props */
+const RemarkText = ({ remark: { text, count, scenes, advice } }) =>
+  h(
+    "p",
+    { className: "courier-help" },
+    `${text}: ${number(count)} (${count > scenes.length ? "such as " : ""}`,
+    scenes.map((id, place) => [place ? ", " : "", h(SceneLink, { key: id, sceneId: id, title: "" })]),
+    `). ${advice}`,
+  );
 
 /** @param {{card: any, now: number}} props */
 const State = ({ card, now }) => {

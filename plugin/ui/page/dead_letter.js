@@ -71,6 +71,7 @@ const Content = ({ letter }) =>
       STATES[letter.state] && h(Fact, { name: "Now" }, STATES[letter.state]),
     ),
     h("h3", null, "Attempts"),
+    letter.attempts > letter.history.length && h("p", { className: "courier-muted" }, "Only the latest are recorded."),
     h(Timeline, { history: letter.history }),
     letter.sendable && letter.scene_id > 0 && h(SentNow, { destination: letter.destination, scene: letter.scene_id }),
     letter.stack_trace &&

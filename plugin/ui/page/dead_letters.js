@@ -37,7 +37,7 @@ export const DeadLetters = ({ overview }) => {
   const doing = useDoing(async () => {
     setSelection(NOTHING);
     await Promise.all([reload(), overview.refresh()]);
-  });
+  }, overview.data?.at);
   // Rows that are out of sight are never selected.
   const view = JSON.stringify([asArguments(filters), page]);
   React.useEffect(() => setSelection(NOTHING), [view]);

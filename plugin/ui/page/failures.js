@@ -7,6 +7,7 @@ import { duration } from "./words.js";
  * @property {string} kind "problem" (the mode's own sentence) or a key of `Kind`
  * @property {string} message a sentence for a person
  * @property {{label: string, to?: string, reload?: boolean}} [action] the next click: a path inside Stash, or a reload
+ * @property {import("./test_steps.js").Step[]} [steps] what is wrong with the values that were given
  * @property {boolean} [logged] each such call leaves a line in Stash's log, so it is repeated less often
  */
 
@@ -48,6 +49,8 @@ const SAID = [
   [/^signal: /, "stopped"],
   [/^exit status /, "ended"],
 ];
+/** Kinds that happen to one call. All others keep any call from being answered. */
+const OF_ONE_CALL = ["problem", "late", "other_version", "stopped", "ended", "failed"];
 /** Kinds for which Stash's answer alone isn't enough. */
 const UNCLEAR = ["removed", "ended", "python_wrong", "failed"];
 
@@ -131,6 +134,12 @@ const Kind = {
  * @param {Answer} answer
  */
 export const isUnclear = (answer) => UNCLEAR.includes(kindOf(answer));
+
+/**
+ * Whether a failure has passed when any later call is answered.
+ * @param {Failure} failure
+ */
+export const passes = ({ kind }) => !OF_ONE_CALL.includes(kind);
 
 /**
  * The reason of a failed call.

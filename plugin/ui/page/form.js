@@ -8,6 +8,7 @@ import { Bootstrap, React, Router, h } from "./stash.js";
 import { TestPanel, useTest } from "./test_steps.js";
 
 const UNSAVED = "You have changes that aren't saved. Leave anyway?";
+const DISCARD = "You have changes that aren't saved. Discard them?";
 
 /**
  * @param {{what: import("./form_state.js").What, fix: Record<string, unknown> | null, focus: string,
@@ -47,6 +48,7 @@ export const ConnectionForm = ({ what, fix, focus, forgetFix, onSaved, onCancel 
   React.useEffect(() => forget.current?.(), []);
 
   const cancel = () => {
+    if (form.changed && !window.confirm(DISCARD)) return;
     form.forget();
     leaving.current = true;
     onCancel();

@@ -163,8 +163,9 @@ const load = async (what) => {
     throw { kind: "problem", message: "This connection doesn't exist. Somebody may have deleted it." };
   }
   const wanted = what.mode === "new" ? what.id : entry.kind;
-  const kind = known.kinds.find((/** @type {any} */ one) => one.kind === wanted);
-  if (!kind) throw { kind: "problem", message: "There is no such kind of connection. Choose another one." };
+  const plain = known.kinds.find((/** @type {any} */ one) => one.kind === wanted);
+  if (!plain) throw { kind: "problem", message: "There is no such kind of connection. Choose another one." };
+  const kind = { ...plain, fields: plain.fields.map((/** @type {any} */ field) => withCommon(field, listed.common)) };
   const { revision } = listed;
   if (what.mode === "edit") return { kind, base: { ...entry, copyOf: null, revision } };
   const taken = listed.connections.map((/** @type {any} */ one) => one.name.toLowerCase());
@@ -178,6 +179,14 @@ const load = async (what) => {
   const values = variant ? { preset: variant.value } : {};
   return { kind, base: { id: null, copyOf: null, name, state: "on", values, secrets: {}, revision } };
 };
+
+/**
+ * A field that says which common setting applies while it is unset, and where that is.
+ * @param {import("./draft.js").Field} field
+ * @param {Record<string, string>} common
+ */
+const withCommon = (field, common) =>
+  field.key in common ? { ...field, unset: `${common[field.key]}, from Settings → Plugins` } : field;
 
 /**
  * A name that no connection has.

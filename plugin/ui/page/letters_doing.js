@@ -30,9 +30,10 @@ const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
 
 /**
  * @param {() => Promise<void>} reload called after each action
+ * @param {number | undefined} polledAt as of `useFailure`
  */
-export const useDoing = (reload) => {
-  const { run, ...running } = useRunning(reload);
+export const useDoing = (reload, polledAt) => {
+  const { run, ...running } = useRunning(reload, polledAt);
   return {
     ...running,
     /**

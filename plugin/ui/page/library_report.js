@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
+import { SceneLink } from "./scene_name.js";
 import { Bootstrap, h } from "./stash.js";
 import { CardTable, Cell, Row } from "./table.js";
 import { number, plural } from "./words.js";
@@ -71,7 +72,7 @@ const Examples = ({ examples }) =>
         h(
           "li",
           { key: one.scene },
-          h("code", null, one.path),
+          h("code", null, h(SceneLink, { sceneId: one.scene, title: one.path })),
           one.server_path && one.server_path !== one.path
             ? h("span", null, " → ", h("code", null, one.server_path))
             : null,

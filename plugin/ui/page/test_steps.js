@@ -1,6 +1,7 @@
 // The test of a connection, stored or as a draft: its steps, what would fix them, and for a webhook a preview first.
 import { call } from "./api.js";
 import { FailureNotice } from "./notice.js";
+import { useFailure } from "./running.js";
 import { Bootstrap, React, h } from "./stash.js";
 import { Preview } from "./test_preview.js";
 
@@ -19,26 +20,35 @@ const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
  * Runs tests. A media server is only asked. A webhook gets a message, so what it would get is shown first.
  * @param {() => Record<string, unknown>} draft the arguments that name the connection or describe the draft
  * @param {{webhook: boolean, message: boolean}} kind `message`: people get what is sent
- * @param {(steps: Step[]) => void} [onSteps]
+ * @param {(steps: Step[]) => void} onSteps
+ * @param {number} [polledAt] as of `useFailure`
  */
-export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
-  const { phase, failure, during, stop } = usePhases();
+export const useTest = (draft, { webhook, message }, onSteps, polledAt) => {
+  const { phase, failure, during, stop } = usePhases(polledAt);
   const [preview, setPreview] = React.useState(/** @type {any} */ (null));
   const [answer, setAnswer] = React.useState(/** @type {Answer | null} */ (null));
   const [runs, setRuns] = React.useState(0);
 
   const run = (showScene = false) => {
     const args = { ...draft(), ...(showScene ? { show_scene: true } : {}) };
-    const show = (/** @type {Answer} */ found) => {
-      setAnswer(found);
-      onSteps(found.steps);
-    };
-    return during("testing", "done", (signal) => call("test_connection", args, signal), show);
+    return during("testing", "done", (signal) => call("test_connection", args, signal), showAnswer);
+  };
+  /** @type {(found: Answer) => "done"} */
+  const showAnswer = (found) => {
+    setAnswer(found);
+    onSteps(found.steps);
+    return "done";
   };
   const show = () => {
     setAnswer(null);
     setPreview(null);
-    return during("reading", "preview", (signal) => call("preview", draft(), signal), setPreview);
+    /** @type {(found: any) => "done" | "preview"} a preview, or why there is none */
+    const showPreview = (found) => {
+      if (found.steps) return showAnswer({ ok: false, steps: found.steps });
+      setPreview(found);
+      return "preview";
+    };
+    return during("reading", "preview", (signal) => call("preview", draft(), signal).catch(wrongValues), showPreview);
   };
   const latest = React.useRef(run);
   latest.current = run;
@@ -63,39 +73,46 @@ export const useTest = (draft, { webhook, message }, onSteps = () => {}) => {
   };
 };
 
-/** The call of a test that is in progress, and what came of the last one. */
-const usePhases = () => {
+/** Lets a failure pass that tells which values are wrong. @param {import("./failures.js").Failure} failure */
+const wrongValues = (failure) => {
+  if (failure.steps) return failure;
+  throw failure;
+};
+
+/** The call of a test that is in progress, and what came of the last one. @param {number | undefined} polledAt */
+const usePhases = (polledAt) => {
   const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
-  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  const { failure, passed, fail } = useFailure(polledAt);
   const running = React.useRef(new AbortController());
   React.useEffect(() => () => running.current.abort(), []);
 
   /**
    * Shows what a call answers, unless another one was made meanwhile.
    * @param {"reading" | "testing"} doing
-   * @param {"preview" | "done"} after
+   * @param {"preview" | "done"} failed the phase after a failure
    * @param {(signal: AbortSignal) => Promise<any>} ask
-   * @param {(answer: any) => void} show
+   * @param {(answer: any) => "preview" | "done"} show returns the phase that follows
    */
-  const during = async (doing, after, ask, show) => {
+  const during = async (doing, failed, ask, show) => {
     running.current.abort();
     const { signal } = (running.current = new AbortController());
     setPhase(doing);
-    setFailure(null);
+    fail(null);
     try {
       const found = await ask(signal);
-      if (!signal.aborted) show(found);
+      if (!signal.aborted) setPhase(show(found));
     } catch (problem) {
-      if (!signal.aborted) setFailure(problem);
+      if (signal.aborted) return;
+      fail(/** @type {import("./failures.js").Failure} */ (problem));
+      setPhase(failed);
     }
-    if (!signal.aborted) setPhase(after);
   };
   const stop = () => {
     running.current.abort();
     setPhase("none");
-    setFailure(null);
+    fail(null);
   };
-  return { phase, failure, during, stop };
+  return { phase: passed ? "none" : phase, failure, during, stop };
 };
 
 /**

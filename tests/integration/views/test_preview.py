@@ -120,7 +120,11 @@ def test_a_deleted_scene_that_was_sent(courier: Courier) -> None:
 
 def test_why_there_is_no_preview(courier: Courier) -> None:
     """Values that can't be used, an unknown connection, a Stash that is away: a sentence each, and no error."""
-    assert "Address" in problem(courier, kind="webhook", name="x", values={"url": "nonsense"})
+    wrong: dict[str, Any] = {"kind": "webhook", "name": "x", "values": {"url": "nonsense", "attempts": "many"}}
+    assert "Attempts" in problem(courier, **wrong)
+    steps = courier.stash.operation({"mode": "preview", **wrong})["steps"]
+    assert steps == courier.stash.operation({"mode": "test_connection", **wrong})["steps"]
+    assert {(one["step"], one["field"]) for one in steps} == {("fields", "url"), ("fields", "attempts")}
     assert "There is no connection" in problem(courier, destination="nothing")
     assert "kind" in problem(courier)
     with Receiver() as away:

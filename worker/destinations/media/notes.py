@@ -68,7 +68,22 @@ NOTES: Mapping[str, Note] = {
 }
 
 
-def sentences(noted: Mapping[str, Noted], label: Callable[[str], str], versions: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One connection's scenes with a note, for a person."""
+
+    text: str  # what is counted
+    count: int
+    scenes: tuple[int, ...]  # ids of some of them, or of all
+    advice: str = ""
+
+    def sentence(self) -> str:
+        """All of it as text."""
+        some = "" if self.count == len(self.scenes) else "such as "
+        return f"{self.text}: {self.count:,} ({some}{', '.join(map(str, self.scenes))}). {self.advice}".strip()
+
+
+def remarks(noted: Mapping[str, Noted], label: Callable[[str], str], versions: str) -> list[Remark]:
     """One connection's notes, for a person.
 
     Args:
@@ -76,16 +91,14 @@ def sentences(noted: Mapping[str, Noted], label: Callable[[str], str], versions:
         label: the label of one of the connection's fields, in quotes.
         versions: how versions of an item become items of their own on that kind of server; "" if that isn't known.
     """
-    return [_sentence(note, scenes, label, versions) for note, scenes in sorted(noted.items())]
+    return [_remark(note, scenes, label, versions) for note, scenes in sorted(noted.items())]
 
 
-def _sentence(note: str, noted: Noted, label: Callable[[str], str], versions: str) -> str:
+def _remark(note: str, noted: Noted, label: Callable[[str], str], versions: str) -> Remark:
     code, _, detail = note.partition(":")
     known = NOTES.get(code)
-    some = "" if noted.count == len(noted.scenes) else "such as "
-    scenes = f"{noted.count:,} ({some}{', '.join(map(str, noted.scenes))})"
     if known is None:  # a later version of the plugin wrote it
-        return f"Scenes with the note {note}: {scenes}."
-    said = f"{known.text.replace('{detail}', detail)}: {scenes}."
+        return Remark(f"Scenes with the note {note}", noted.count, noted.scenes)
     advice = known.advice.replace("{switch}", label(known.switch)) if known.switch else known.advice
-    return f"{said} {advice.replace('{versions}', versions).strip()}".strip()
+    advice = advice.replace("{versions}", versions).strip()
+    return Remark(known.text.replace("{detail}", detail), noted.count, noted.scenes, advice)
