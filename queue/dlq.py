@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,15 @@ class DeadLetterQueue:
     def set_state(self, dead_letter_id: int, state: str) -> None:
         """Moves a dead letter to another state."""
         self._write(sql.SET_STATE, (state, dead_letter_id))
+
+    @contextmanager
+    def redriving(self, dead_letter_id: int) -> Iterator[bool]:
+        """Makes a dead letter ``back`` when the block has ended, unless it isn't asked for any more.
+
+        The block gets whether it is. Meanwhile nobody can discard it.
+        """
+        with transaction(self.opened()):
+            yield self._write(sql.REDRIVEN, (dead_letter_id,)) == 1
 
     def resolve(self, destination: str, scene_id: int, *, delivered: bool) -> None:
         """Resolves a scene's dead letter, because it was delivered, or because there is nothing to deliver.

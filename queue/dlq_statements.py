@@ -214,6 +214,7 @@ RECALL = """
 UPDATE dead_letters SET state = 'asked'
 WHERE state = 'dead' AND destination = ? AND scene_id = ? AND failed_at >= ?"""
 SET_STATE = "UPDATE dead_letters SET state = ? WHERE id = ?"
+REDRIVEN = "UPDATE dead_letters SET state = 'back' WHERE id = ? AND state = 'asked'"
 RESOLVABLE = "SELECT id FROM dead_letters WHERE scene_id = ? AND destination = ? AND state != 'resolved'"
 # Those that wait for one that is delivered, and what the worker then does with some of them at a time.
 RELEASE = "UPDATE waiting SET first = 0 WHERE first = ?"

@@ -72,10 +72,10 @@ def _known_path(queue: SceneQueue, job: Delivery | CorruptRow) -> str:
 def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, now: float) -> bool:
     """Puts a dead letter's scene back into the queue, to deliver its current state. Returns whether it did.
 
-    It doesn't if something newer was sent meanwhile, which resolves the dead letter, or its destination or scene
-    is unknown. A message about trouble says what it said. The seq is new, or receivers would mistake it for the
-    delivery that failed. A forgotten destination is stored as removed from the settings, so that its delivery
-    expires like those of any other.
+    It doesn't if a person has discarded it meanwhile, if something newer was sent, which resolves the dead letter,
+    or if its destination or scene is unknown. A message about trouble says what it said. The seq is new, or
+    receivers would mistake it for the delivery that failed. A forgotten destination is stored as removed from the
+    settings, so that its delivery expires like those of any other.
     """
     sent = ledger.find(queue.connection, dead_letter.destination, dead_letter.scene_id)
     if sent is not None and sent.outcome == "sent" and sent.seq > dead_letter.seq:
@@ -98,11 +98,12 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         checksum=str(job.get("checksum", "")),
         notice=notice,
     )
-    if dead_letter.destination not in control.states(queue.connection):
-        control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})
-    queue.redrive(event, dead_letter.destination, dead_letter.generation + 1)
-    dlq.set_state(dead_letter.id, "back")
-    return True
+    with dlq.redriving(dead_letter.id) as asked:
+        if asked:
+            if dead_letter.destination not in control.states(queue.connection):
+                control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})
+            queue.redrive(event, dead_letter.destination, dead_letter.generation + 1)
+    return asked
 
 
 def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:

@@ -16,10 +16,8 @@ from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_selection import ALL, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support import transfers
 from tests.support.durable import DEST, START, Clock
-from tests.support.transfers import SCENE
 
 REFUSED = DeliveryFailed(Failure.ITEM_REFUSED, "It answered 400.")
 
@@ -209,14 +207,13 @@ def test_a_kill_during_the_burial_sends_no_discarded_one(tmp_path: Path) -> None
         assert [found for found, _ in both.dead_letters()] == ["dead"]
 
 
-def test_a_redrive_of_one_that_is_discarded_now_wins(tmp_path: Path) -> None:
-    """One that the worker has just taken up is sent; it's neither lost nor restored on top of that."""
+def test_one_that_is_discarded_is_not_sent_again(tmp_path: Path) -> None:
+    """A discard counts although the worker has read that it is asked for; it can be undone."""
     transfers.asked(tmp_path)
     with transfers.opened(tmp_path) as both:
         (dead_letter,) = both.dlq.asked()
         batch = both.dlq.discard()
-        assert transfer.redrive(both.queue, both.dlq, dead_letter, START)
-        assert both.dlq.restore(batch.at) == 0
-        assert both.dlq.delete_discarded() == 0
-        with closing(SceneQueue(tmp_path)) as queue:
-            assert queue.generation(DEST, SCENE) is not None
+        assert not transfer.redrive(both.queue, both.dlq, dead_letter, START)
+        assert both.queue.empty()
+        assert both.dlq.restore(batch.at) == 1
+        assert [found for found, _ in both.dead_letters()] == ["dead"]
