@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stash_courier.plugin.context import Context
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
 
@@ -15,6 +16,8 @@ from stash_courier.worker.runtime import Runtime
 @contextmanager
 def as_worker(context: Context, lock: int) -> Iterator[Runtime]:
     """Everything that a worker has open, within the block. Then a worker starts in the background.
+
+    None starts if this one was asked to stop: who stops the worker means the next one too.
 
     Args:
         context: of the button.
@@ -25,7 +28,10 @@ def as_worker(context: Context, lock: int) -> Iterator[Runtime]:
     try:
         with Runtime(context.folder) as runtime:
             opened.append(runtime)
+            heartbeat.beat(context.folder, time.time())  # who wants to stop it must know which process it is
             yield runtime
+            stopped = runtime.stop_wanted()
     finally:
         os.close(lock)
-    process.start(str(context.folder), context.root)
+    if not stopped:
+        process.start(str(context.folder), context.root)

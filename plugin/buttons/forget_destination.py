@@ -94,7 +94,7 @@ def _work(context: Context, name: str, lock: int) -> None:
     """Carries it out as the worker, then starts one in the background."""
     give_up = time.monotonic() + WAIT_SECONDS
     with as_worker(context, lock) as session:
-        while _wanted(context, name) and time.monotonic() < give_up:
+        while _wanted(context, name) and time.monotonic() < give_up and not session.stop_wanted():
             session.sleep(min(session.dispatcher.step(), LOOK_SECONDS))
             session.attend()
         session.finish(main.GRACE_SECONDS)

@@ -50,6 +50,26 @@ def test_a_worker_continues_where_the_foreground_ended(stash: StandInStash, rece
         buttons.press("stop_worker")
 
 
+def test_stop_ends_deliver_now_and_no_worker_follows(
+    stash: StandInStash, buttons: Buttons, receiver: Receiver
+) -> None:
+    """Where the button is the worker, stopping the worker ends it, and it starts none in the background."""
+    buttons.press("enqueue_all")
+    receiver.answer = Reply(delay=2.0)
+    live = Buttons(stash.config.config_dir, stash.config.port, worker=True)
+    delivering = threading.Thread(target=live.press, args=("deliver_now",))
+    delivering.start()
+    try:
+        receiver.wait_for(1)
+        stopped = buttons.press("stop_worker").output
+        assert (stopped["stopped"], stopped["running"]) == (True, False)
+        delivering.join()
+        assert not process.running(str(buttons.folder))
+    finally:
+        delivering.join()
+        buttons.press("stop_worker")
+
+
 def test_deliver_now_ends_when_a_destination_is_down(buttons: Buttons, receiver: Receiver) -> None:
     """The button doesn't wait for a destination that is down, and reports which it is, why and the next try."""
     buttons.press("enqueue_all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
@@ -12,10 +13,13 @@ from stash_courier.queue import control, ledger, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import SceneEvent
 from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.worker import heartbeat
+from stash_courier.worker.runtime import Runtime
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, webhook
 from tests.support.harness import wait_until
+from tests.support.press import press
 
 
 def removed(stash: StandInStash, buttons: Buttons, receiver: Receiver, other: Receiver) -> str:
@@ -63,6 +67,29 @@ def test_a_removed_destination_is_forgotten(
             assert [one["id"] for one in live.call("status").output["destinations"]] == [webhook(other)]
         finally:
             live.press("stop_worker")
+    receiver.up()
+
+
+def test_forgetting_can_be_stopped_where_it_is_the_worker(
+    stash: StandInStash, buttons: Buttons, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells which process it is and ends when that is asked to stop; the next worker does what is left."""
+    with Receiver() as other:
+        name = removed(stash, buttons, receiver, other)
+        seen: list[heartbeat.Heartbeat | None] = []
+
+        def stop_wanted(_: Runtime) -> bool:
+            seen.append(heartbeat.current(buttons.folder))
+            return True
+
+        monkeypatch.setattr(Runtime, "stop_wanted", stop_wanted)
+        answer = press(buttons.folder, "forget_destination", destination=name, waiting="discard")
+        assert answer["forgotten"] is False
+        assert seen[0] is not None
+        assert seen[0].pid == os.getpid()
+        assert left(buttons, name) == (50, True, 50)
+        monkeypatch.undo()
+        assert buttons.call("forget_destination", destination=name, waiting="discard").output["forgotten"] is True
     receiver.up()
 
 
