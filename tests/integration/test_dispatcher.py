@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,6 +251,35 @@ def died(courier: FastForward, *sent: int, deaths: int = 1) -> None:
         courier.__exit__()
         courier.marked = {job.row_id for job in jobs if isinstance(job, Delivery) and job.scene_id in sent}
         courier.__enter__()
+
+
+def test_a_wish_that_comes_while_another_is_carried_out_is_not_lost(
+    courier: FastForward, stash: StandInStash, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two connections are to be tried now: the second wish is stored when the worker has read the first."""
+    with Receiver() as other:
+        set_up(stash, webhook_url=f"{receiver.url} {other.url}", worker_sweep_off=True)
+        for down in (receiver, other):
+            down.down()
+        courier.put(1)
+        courier.run(seconds=60.0)
+        first, second = courier.queue.backlog()
+        for up in (receiver, other):
+            up.up()
+        request_state = courier.dispatcher.poller.request_state
+
+        def and_another_wish() -> bool:
+            if known := request_state():
+                with closing(SceneQueue(courier.folder)) as button, button.transaction():
+                    control.expedite(button.connection, second)
+            return known
+
+        monkeypatch.setattr(courier.dispatcher.poller, "request_state", and_another_wish)
+        with courier.queue.transaction():
+            control.expedite(courier.queue.connection, first)
+        courier.run(lambda: control.get(courier.queue.connection, control.EXPEDITE) is None)
+        monkeypatch.undo()
+        assert courier.run(lambda: arrived(receiver) == arrived(other) == ["1"]) < 1.0
 
 
 def test_what_a_dead_worker_left_delays_no_other_destination(

@@ -307,11 +307,12 @@ class Dispatcher:
 
     def _expedite(self) -> None:
         """Makes everything due that a person wants sent now, after the current settings have been read."""
-        if self.poller.enabled is None or (wanted := control.get(self._conn, control.EXPEDITE)) is None:
+        if self.poller.enabled is None or control.get(self._conn, control.EXPEDITE) is None:
             return
         if not self.poller.request_state():
             return
         with self._queue.transaction():
+            wanted = control.get(self._conn, control.EXPEDITE)  # a button may have added to it just now
             control.put(self._conn, control.EXPEDITE, None)
             for name, pool in self.registry.pools.items():
                 if not isinstance(wanted, list) or name in wanted:
