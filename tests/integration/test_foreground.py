@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.stash.named import NamedStash
 from tests import ROOT
 from tests.standin.receivers import Receiver
@@ -154,6 +154,26 @@ def test_only_a_worker_in_the_foreground_stays(stash: StandInStash, receiver: Re
         stash.edit(1, title="New")
         receiver.wait_for(1)
         assert child.poll() is None
+
+
+def test_a_worker_that_stays_for_a_late_change_is_known(stash: StandInStash) -> None:
+    """A change comes when the worker has just let go of the lock: it takes it again, and signs it at once."""
+    stash.stop()
+    command, env = here(of_systemd(), stash)
+    main = next(argument for argument in command if argument.endswith("main.py"))
+    late = IMPATIENT.replace("sys.exit", "main.Worker._anything_new = lambda worker: True\nsys.exit")
+    command = [*command[: command.index(main)], "-c", late, main, str(ROOT), "worker"]
+    data = Path(env["STASH_COURIER_DATA"])
+    with worker(command, {**env, process.LOCK_FD: "none"}) as child:
+        wait_until(lambda: "ending: Stash is gone" in log_of(data), 20.0)
+        beats = {found for _ in range(40) if (found := wait_until(lambda: heartbeat.current(data), 2.0))}
+        assert {found.pid for found in beats} == {child.pid}
+
+
+def log_of(data: Path) -> str:
+    """The worker's log; "" while there is none."""
+    log = data / "worker.log"
+    return log.read_text() if log.exists() else ""
 
 
 def test_a_worker_of_the_plugin_ignores_the_address(stash: StandInStash) -> None:
