@@ -25,6 +25,7 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.http.client import KEPT, Client
+from tests.standin.ports import free_port
 from tests.standin.receivers import (
     RawReceiver,
     Receiver,
@@ -38,7 +39,7 @@ from tests.standin.receivers import (
 )
 from tests.support import certificate
 from tests.support.connections import connection
-from tests.support.programs import free_port, running
+from tests.support.programs import running
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from tests.standin.ports import reserve
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -101,7 +103,7 @@ class Receiver:
         """Starts to listen, on the same port as before."""
         if self._reserved is None:
             # Otherwise the system may give the port to another program while this one is down.
-            self._reserved = _reserve(self.port)
+            self._reserved = reserve(self.port)
             weakref.finalize(self, self._reserved.close)
             self.port = self._reserved.getsockname()[1]
         self._server = _Server(self.port, self._take, self._tls)
@@ -139,14 +141,6 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down()
-
-
-def _reserve(port: int) -> socket.socket:
-    """Binds a port without listening. With SO_REUSEADDR a server can be bound to it besides."""
-    reserved = socket.socket()
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind(("127.0.0.1", port))
-    return reserved
 
 
 class _Server(ThreadingHTTPServer):

@@ -18,12 +18,6 @@ from tests import ROOT
 NPM = ROOT / ".build" / "npm"
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def running(
     command: list[str], port: int, env: Mapping[str, str] | None = None, within: float = 10

@@ -17,7 +17,8 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.destinations.webhook.render import render
 from stash_courier.worker.destinations.webhook.texts import clean_all
-from tests.support.programs import free_port, node_modules, running
+from tests.standin.ports import free_port
+from tests.support.programs import node_modules, running
 from tests.support.webhook_items import HOSTILE, examples, form, item, parsed
 from tests.support.webhook_sending import SECRET, send
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.standin.ports import reserve
 from tests.standin.stash.faults import Faults, Requests
 from tests.standin.stash.jobs import Job, JobQueue
 from tests.standin.stash.library import Kind, Library, Scene
@@ -92,6 +95,7 @@ class StandInStash:
         self._site = StashSite(self, lambda: self.sessions, self.requests, ui)
         self._web: WebServer | None = None
         self._jobs: JobQueue | None = None
+        self._reserved: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -112,9 +116,15 @@ class StandInStash:
         """
         self.config.config_dir.mkdir(parents=True, exist_ok=True)
         self.sessions.max_age = self.config.max_session_age
+        port = port or self.config.port
+        if self._reserved is None or self._reserved.getsockname()[1] != port:
+            # Otherwise the system may give the port to another program while this one is stopped.
+            self._reserved = reserve(port)
+            weakref.finalize(self, self._reserved.close)
+            port = self._reserved.getsockname()[1]
         self._jobs = JobQueue(self.log, self.library.now)
         try:
-            self._web = WebServer(port or self.config.port, self._site, self._crashes.append)
+            self._web = WebServer(port, self._site, self._crashes.append)
         except OSError:
             self.stop()
             raise
