@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 End = Literal[
     "stopped", "Stash is gone", "new code", "another copy delivers", "removed", "the lock file was removed"
 ]
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 OTHER_CODE: tuple[End, ...] = ("new code", "another copy delivers")  # the process goes on with other code
 
 log = logging.getLogger("stash_courier")
@@ -82,6 +84,10 @@ class Worker:
             with runtime as self._runtime:
                 end = self._serve(runtime)
             if end in OTHER_CODE:
+                for number in STOP_SIGNALS:  # from now on one ends the process, which has nothing open any more
+                    signal.signal(number, signal.SIG_DFL)
+                if self._stop:
+                    return
                 foreground = self._named is not None
                 process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
             if end != "Stash is gone":
@@ -111,10 +117,8 @@ class Worker:
                 log.info("ending: %s", end)
                 if end == "the lock file was removed":
                     return end  # the files may be another worker's by now
-                # Only a person waits for an end. What completes before new code starts isn't sent twice.
-                timeout = runtime.dispatcher.registry.settings.worker_timeout_seconds
-                runtime.finish(timeout if end in OTHER_CODE else GRACE_SECONDS)
-                return end
+                runtime.finish(partial(self._grace_seconds, runtime, end))
+                return "stopped" if self._stopped(runtime) else end
             except sqlite3.DatabaseError as error:
                 if not repair.is_damage(error):
                     raise
@@ -139,7 +143,7 @@ class Worker:
             runtime.sleep(wait)
 
     def _why_end(self, runtime: Runtime) -> End | None:
-        if self._stop or runtime.stop_wanted():
+        if self._stopped(runtime):
             return "stopped"
         if self._due("code", CODE_SECONDS):
             if (changed := self._code.look()) is not None:
@@ -154,6 +158,15 @@ class Worker:
         if gone and self._named is None and runtime.queue.empty():
             return "Stash is gone"  # in the foreground nothing would start it again
         return None
+
+    def _stopped(self, runtime: Runtime) -> bool:
+        return self._stop or runtime.stop_wanted()
+
+    def _grace_seconds(self, runtime: Runtime, end: End) -> float:
+        """How long deliveries in flight may take to end. A stop may come while new code waits for them."""
+        if end not in OTHER_CODE or self._stopped(runtime):
+            return GRACE_SECONDS  # a person waits
+        return runtime.dispatcher.registry.settings.worker_timeout_seconds  # what completes isn't sent twice
 
     def _holds_lock(self) -> bool:
         """Whether the lock file is still the one in the data folder. Otherwise another worker may run by now."""
@@ -246,8 +259,8 @@ def main() -> int | str:
 
 def _run(worker: Worker) -> int:
     log.info("worker %s starts, pid %d", VERSION, os.getpid())
-    signal.signal(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGINT, worker.stop)
+    for number in STOP_SIGNALS:
+        signal.signal(number, worker.stop)
     try:
         worker.run()
     except store.QueueUnavailable as error:

@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class Runtime:
         if moved and seen:
             names = " and ".join(path.name for path in moved)
             log.warning("%s was removed or replaced: what waits is taken over into the new file", names)
-            self.finish(grace_seconds)
+            self.finish(lambda: grace_seconds)
             self.reopen()
 
     def _moved(self) -> dict[Path, sqlite3.Connection]:
@@ -203,11 +204,14 @@ class Runtime:
                 self._data_version = version
                 return
 
-    def finish(self, grace_seconds: float) -> None:
-        """Lets deliveries in flight end for at most ``grace_seconds``, then puts back those that haven't."""
+    def finish(self, grace_seconds: Callable[[], float]) -> None:
+        """Lets deliveries in flight end for at most ``grace_seconds``, then puts back those that haven't.
+
+        It is asked again and again, because it may become shorter meanwhile.
+        """
         self.dispatcher.hold()
-        give_up = time.monotonic() + grace_seconds
-        while self.dispatcher.busy() and time.monotonic() < give_up:
+        began = time.monotonic()
+        while self.dispatcher.busy() and time.monotonic() - began < grace_seconds():
             self.dispatcher.step(beginning=False)
             self.dispatcher.hold()  # what Stash has answered since would be ready, and wait for a start
             self.wakeup.wait(0.05)

@@ -182,7 +182,7 @@ def _work(context: Context, watcher: Watcher, usable: Set[str], lock: int) -> _C
         worker = _Foreground(context, session, time.time())
         first = watcher.look(session.queue)
         course = _follow(first, usable, worker.turn, lambda: watcher.look(session.queue, coming=worker.begins()))
-        session.finish(main.GRACE_SECONDS)
+        session.finish(lambda: main.GRACE_SECONDS)
         # The worker in the background delivers what arrived after this look and what is due later.
         return _Course(first, watcher.look(session.queue), course.stuck)
 

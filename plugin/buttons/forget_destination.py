@@ -97,4 +97,4 @@ def _work(context: Context, name: str, lock: int) -> None:
         while _wanted(context, name) and time.monotonic() < give_up and not session.stop_wanted():
             session.sleep(min(session.dispatcher.step(), LOOK_SECONDS))
             session.attend()
-        session.finish(main.GRACE_SECONDS)
+        session.finish(lambda: main.GRACE_SECONDS)

@@ -288,7 +288,7 @@ class Soak(FastForward):
         """Stops or crashes the worker, and starts another on the same files after ``off`` seconds."""
         self.memory.append(_memory_mib())
         if not crash:
-            Runtime.finish(cast(Runtime, self), main.GRACE_SECONDS)
+            Runtime.finish(cast(Runtime, self), lambda: main.GRACE_SECONDS)
         self.__exit__()
         self.restarts += 1
         self.crashes += crash

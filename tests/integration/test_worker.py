@@ -289,6 +289,29 @@ def test_new_code_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
         assert len(slow.received) == 1
 
 
+@pytest.mark.parametrize("by", ["signal", "button"])
+def test_a_stop_while_new_code_waits_ends_the_worker(tmp_path: Path, by: str) -> None:
+    """An update comes during a slow delivery, then somebody stops the worker: it ends, and no new code starts."""
+    plugin = tmp_path / "plugin"
+    for part in ("plugin", "queue", "worker"):
+        shutil.copytree(ROOT / part, plugin / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "stash_plugin.yml", plugin)
+    settings = {"webhook_url": "", "worker_timeout_seconds": 60}
+    with Receiver(Reply(delay=45.0)) as slow, Courier(tmp_path, settings, root=plugin) as courier:
+        courier.configure(webhook_url=slow.url)
+        courier.stash.edit(1, title="Slowly")
+        slow.wait_for(1)
+        (plugin / "worker" / "more.py").touch()
+        wait_until(lambda: "ending: new code" in courier.log(), 20.0)
+        if by == "signal":
+            courier.kill_worker(signal.SIGTERM)
+        else:
+            (first, *_) = courier.stash.operation({"mode": "stop_worker"})["lines"]
+            assert first.startswith("Worker: stopped, ")
+        assert not courier.worker_runs
+        assert courier.log().count("starts, pid") == 1
+
+
 def test_new_code_does_not_wait_for_scenes_that_arrive_meanwhile(tmp_path: Path, receiver: Receiver) -> None:
     """Scenes that Stash answers with after the worker was told to end are put back, and sent by the next one."""
     settings = {"webhook_url": receiver.url, "worker_sweep_off": True}
