@@ -20,6 +20,7 @@ CONNECTIONS_COPY = "connections.json.copy"  # the last good one
 CONNECTIONS_LOCK = "connections.lock"  # lock: held while connections.json is written
 WORKER_LOCK = "worker.lock"  # lock: held by the one worker
 WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
+WORKER_SIGNED = "worker.signed"  # which heartbeat is that of the worker that holds the lock
 WORKER_LOG = "worker.log"
 TOLD = "told"  # empty: when Stash's log was last told why no worker can run
 IN_FLIGHT = "in_flight"  # what the worker's threads are working on; see marks.py

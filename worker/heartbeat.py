@@ -1,7 +1,7 @@
 """worker.json: which worker runs, and when it was last known to be alive. For people.
 
-The worker also writes into the lock file which worker.json is its own: until its first beat that of the worker
-before it is there.
+Until a worker's first beat, worker.json is that of the worker before it. So each also signs its own in a file
+that is deleted when the lock is taken. It can't be the lock file: some systems let no other process read one.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:
         )
         purge_in = CAUTION_SECONDS
     this = Heartbeat(os.getpid(), VERSION, started_at, now, purge_in)
-    _write(folder, this)
-    _sign(folder / files.WORKER_LOCK, _signature(this))
+    _write(folder / files.WORKER_STATUS, json.dumps(asdict(this)).encode("ascii"))
+    if _signed(folder) != _signature(this):
+        _write(folder / files.WORKER_SIGNED, _signature(this))
     return purge_in
 
 
@@ -61,35 +62,24 @@ def current(folder: Path) -> Heartbeat | None:
     If none holds it, that of the last one may be returned.
     """
     last = read(folder)
-    if os.name == "nt":
-        return last  # no other process can read a locked file there
-    try:
-        signed = (folder / files.WORKER_LOCK).read_bytes()
-    except OSError:
-        return last
-    return last if last is not None and signed == _signature(last) else None
+    return last if last is not None and _signed(folder) == _signature(last) else None
 
 
 def _signature(of: Heartbeat) -> bytes:
     return f"{of.pid} {of.started_at!r}".encode("ascii")
 
 
-def _sign(lock: Path, signature: bytes) -> None:
-    """Writes into the lock file, which process.py empties for each new holder."""
+def _signed(folder: Path) -> bytes:
     try:
-        if os.name != "nt" and lock.read_bytes() != signature:
-            with lock.open("r+b") as file:  # a file that is missing isn't made: then the lock is lost
-                file.truncate()
-                file.write(signature)
-    except OSError as error:
-        log.warning("%s can't be written: %s", lock.name, error.strerror)
+        return (folder / files.WORKER_SIGNED).read_bytes()
+    except OSError:
+        return b""
 
 
-def _write(folder: Path, now: Heartbeat) -> None:
-    path = folder / files.WORKER_STATUS
+def _write(path: Path, data: bytes) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps(asdict(now)), encoding="ascii")
+        draft.write_bytes(data)
         draft.replace(path)
     except OSError as error:
         log.warning("%s can't be written: %s", path.name, error.strerror)

@@ -97,7 +97,7 @@ class Worker:
             if not self._anything_new() or (lock := process.hold(str(self._folder))) is None:
                 return
             self._lock = lock
-            self._next["beat"] = 0.0  # taking the lock has emptied it: nobody knows which worker holds it
+            self._next["beat"] = 0.0  # taking the lock has deleted the signature
 
     def _open(self) -> Runtime | None:
         """Opens the data folder as soon as possible; None if the worker must end before that."""

@@ -203,7 +203,7 @@ def _identity(pid: int) -> str:
 
 
 def _taken(folder: str) -> int | None:
-    """The worker's lock, or None if a worker holds it. It is emptied: see heartbeat.py.
+    """The worker's lock, or None if a worker holds it. The last worker's signature is deleted: see heartbeat.py.
 
     `running` shares the lock for a moment, and only a worker keeps others from sharing it. So while it can be
     shared, no worker runs, and this tries again.
@@ -214,8 +214,10 @@ def _taken(folder: str) -> int | None:
         if running(folder) or time.monotonic() > give_up:
             return None
         time.sleep(TRY_SECONDS)
-    if os.name != "nt":
-        os.ftruncate(lock, 0)
+    try:
+        os.unlink(os.path.join(folder, files.WORKER_SIGNED))
+    except OSError:
+        pass  # there is none
     return lock
 
 

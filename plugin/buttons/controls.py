@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 
@@ -108,7 +107,6 @@ def _stop(context: Context) -> bool:
         # None for a worker that is starting: it is asked after its first heartbeat.
         status = heartbeat.current(context.folder)
         replaced = asked is not None and status is not None and status.pid != asked.pid
-        replaced &= os.name != "nt"  # where the first one asked may be a worker that had ended before
         if status is not None and not replaced:
             asked = status
             _ask(context, status.pid)  # again and again: new code in the same process drops earlier requests

@@ -43,7 +43,7 @@ def claim(folder: Path, pid: int, *, started: float, version: str = "1") -> None
     """Writes the heartbeat of a worker with this pid that holds the lock since this wall time."""
     known = {"pid": pid, "version": version, "started_at": started, "heartbeat_at": time.time()}
     (folder / files.WORKER_STATUS).write_text(json.dumps(known))
-    (folder / files.WORKER_LOCK).write_text(f"{pid} {started!r}")
+    (folder / files.WORKER_SIGNED).write_text(f"{pid} {started!r}")
 
 
 @needs_proc
