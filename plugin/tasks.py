@@ -30,9 +30,8 @@ LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 class Mode:
     """One mode. Its module is imported when it is called, because each import takes time."""
 
-    module: str  # below stash_courier.plugin; its function has the mode's name, unless it is given
+    module: str  # below stash_courier.plugin; its function has the mode's name
     takes: Collection[str] = ()  # the fields of Arguments that it takes
-    function: str = ""
 
     @property
     def is_view(self) -> bool:
@@ -42,18 +41,18 @@ class Mode:
     def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
         """The mode's function; ``name`` is the mode's."""
         module = importlib.import_module(f"stash_courier.plugin.{self.module}")
-        found: Callable[[Context, Arguments], dict[str, object]] = getattr(module, self.function or name)
+        found: Callable[[Context, Arguments], dict[str, object]] = getattr(module, name)
         return found
 
 
 MODES: Mapping[str, Mode] = {
     "status": Mode("buttons.status"),
     "deliver_now": Mode("buttons.deliver_now"),
-    "review_dead_letters": Mode("buttons.dead_letters", CHOICE, "review"),
-    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful"), "retry"),
-    "purge_dead_letters": Mode("buttons.dead_letters", ("days",), "purge"),
-    "discard_dead_letters": Mode("buttons.dead_letters", LISTED, "discard"),
-    "test_destinations": Mode("buttons.check_destinations", ("destination",), "run"),
+    "review_dead_letters": Mode("buttons.dead_letters", CHOICE),
+    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful")),
+    "purge_dead_letters": Mode("buttons.dead_letters", ("days",)),
+    "discard_dead_letters": Mode("buttons.dead_letters", LISTED),
+    "test_destinations": Mode("buttons.check_destinations", ("destination",)),
     "library_report": Mode("buttons.library_report", ("connection",)),
     "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
     "convert_settings": Mode("buttons.convert"),

@@ -35,7 +35,7 @@ STATES = {
 }
 
 
-def review(context: Context, arguments: Arguments) -> dict[str, object]:
+def review_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Lists the dead letters: counts by error, then the latest; or everything about those with the given ids."""
     now = time.time()
     with context.dead_letters() as dlq:
@@ -88,7 +88,7 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
         context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
 
 
-def retry(context: Context, arguments: Arguments) -> dict[str, object]:
+def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state; all, or one first."""
     with context.dead_letters() as dlq:
         selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
@@ -111,7 +111,7 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     return {"retried": asked, "after_one": after_one, "unsendable": lost}
 
 
-def discard(context: Context, arguments: Arguments) -> dict[str, object]:
+def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Discards dead letters of any age. They are deleted 10 minutes later, unless it is undone."""
     with context.dead_letters() as dlq:
         selection = _selection(dlq, arguments)
@@ -126,7 +126,7 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
     return {"discarded": batch.count, "left": left, **known}
 
 
-def purge(context: Context, arguments: Arguments) -> dict[str, object]:
+def purge_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters older than the retention; none if the retention setting is invalid."""
     days = _retention(context) if arguments.days is None else arguments.days
     with context.dead_letters() as dlq:
