@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.text.words import problem_line, sentence
-from stash_courier.queue import files
+from stash_courier.queue import codec, dlq_statements, files, store
 from stash_courier.queue.store import BeingReplaced, NotUpgraded, QueueUnavailable
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations, package, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
@@ -138,6 +139,34 @@ class Context:
         from stash_courier.queue.dlq import DeadLetterQueue
 
         return closing(DeadLetterQueue(self.folder))
+
+    @contextmanager
+    def read_queue(self, decode: Callable[[bytes], str] = codec.readable) -> Iterator[sqlite3.Connection | None]:
+        """queue.db for a view, within the block; None if there is none yet. SceneQueue's imports take too long.
+
+        ``decode`` reads TEXT columns. Raises as ``store.open_queue``.
+        """
+        if not (self.folder / files.QUEUE_DB).exists():
+            yield None
+            return
+        conn, gate = store.open_queue(str(self.folder), VIEW_SECONDS, patient=True)
+        try:
+            conn.text_factory = decode
+            yield conn
+        finally:
+            conn.close()
+            os.close(gate)
+
+    @contextmanager
+    def read_dead_letters(self) -> Iterator[sqlite3.Connection | None]:
+        """The same for dlq.db."""
+        path = self.folder / files.DLQ_DB
+        if not path.exists():
+            yield None
+            return
+        with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
+            conn.text_factory = codec.readable
+            yield conn
 
     @property
     def may_start(self) -> bool:

@@ -49,6 +49,10 @@ class Snapshot:
         """Deliveries that wait or are in flight."""
         return sum(waits.total for waits in self.backlog.values())
 
+    def waits(self, loaded: Loaded | None) -> bool:
+        """Whether something waits for the worker. What waits for a removed destination doesn't count."""
+        return bool(self.inbox) or any(named(self, name, loaded) for name in self.backlog)
+
     def moves(self, usable: Set[str]) -> bool:
         """Whether something is in flight or will begin at once; ``usable`` are the ids of usable destinations."""
         in_flight = any(waits.in_flight for waits in self.backlog.values())

@@ -13,17 +13,17 @@ from typing import Any
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Snapshot, named, read
+from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
+from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
+from stash_courier.plugin.views import seen
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.stash.address import StashUnavailable
 
-LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a warning
 GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" lists more
 
 
@@ -34,12 +34,13 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     context.warn_of_copies()
     if context.state is not None and context.state.borrowed:
         report.say(banners.borrowed())
-    snapshot, queue_error = _snapshot(context, time.time())
+    snapshot, queue_banner = seen.queue(context, time.time())
+    queue_error = "" if queue_banner is None else queue_banner.text
     if loaded is None and snapshot is not None:
         problems = snapshot.problems
     if loaded is not None and loaded.empty:
         report.warn(NONE_SET_UP)
-    waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, loaded))
+    waits = context.spooled() > 0 or (snapshot is not None and snapshot.waits(loaded))
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
         known = "Connections and settings are shown as the worker last knew them."
@@ -70,11 +71,6 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     }
 
 
-def _anything(snapshot: Snapshot, loaded: Loaded | None) -> bool:
-    """Whether something waits for the worker; not for a destination that was removed from the settings."""
-    return bool(snapshot.inbox) or any(named(snapshot, name, loaded) for name in snapshot.backlog)
-
-
 def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str]:
     """What is set up (None: unknown), problems with settings, and why Stash can't be asked."""
     try:
@@ -82,26 +78,6 @@ def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str
             return setup.loaded, setup.problems, ""
     except StashUnavailable as error:
         return None, (), str(error)
-
-
-def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
-    """The queue, and why it can't be read; None and "" if there is none yet."""
-    if not (context.folder / files.QUEUE_DB).exists():
-        reason = store.too_long(str(context.folder / files.QUEUE_DB))
-        return None, f"{files.QUEUE_DB} can't be made: {reason}." if reason else ""
-    try:
-        with context.queue() as queue:
-            return read(queue.connection, context.folder, now), ""
-    except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
-        return None, _unreadable(context, files.QUEUE_DB, error)
-
-
-def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
-    if isinstance(error, sqlite3.Error):
-        return unreadable(name, error)
-    if said := context.wait_for_queue(error):
-        return said
-    return f"{name} can't be read. {sentence(str(error))}"
 
 
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
@@ -130,7 +106,7 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
         context.report.say("Worker: running. It has not reported yet.")
         return
     now = time.time()
-    late = now - last.heartbeat_at > LATE_SECONDS
+    late = last.is_late(now)
     (context.report.warn if late else context.report.say)(
         joined(
             f"Worker: running {since(last.started_at, now)}. Version: {last.version}. Process: {last.pid}. "
@@ -171,7 +147,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        report.warn(_unreadable(context, files.DLQ_DB, error))
+        report.warn(seen.unreadable(context, files.DLQ_DB, error).text)
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]

@@ -6,18 +6,17 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import closing
+from typing import Literal
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
-from stash_courier.queue import codec, dlq_actions, dlq_list, dlq_statements, failures, files, store
+from stash_courier.queue import dlq_actions, dlq_list, failures
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.dlq_actions import Batch
 from stash_courier.queue.dlq_list import Group, Page
 from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
-from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
@@ -40,8 +39,14 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
         "page": page.number,
         "pages": page.pages,
         "groups": [_group(one, names) for one in _shown(page.groups, arguments)],
-        "connections": _by_connection(page.groups, names),
-        "errors": _by_error(page.groups),
+        "connections": [
+            {"id": one, "name": _name(one, names), "count": count}
+            for one, count in _counts(page.groups, "destination")
+        ],
+        "errors": [
+            {"error_type": one, "label": failures.label(one), "count": count}
+            for one, count in _counts(page.groups, "error_type")
+        ],
         "rows": [_row(one, names, retired) for one in page.rows],
         "discarded": _batch(discarded),
     }
@@ -100,10 +105,8 @@ def _connections(context: Context) -> tuple[Mapping[str, str], Collection[str]]:
 
 
 def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
-    """The page, and what was discarded last. Without the class for dead letters, whose imports take time."""
-    now, path = time.time(), context.folder / files.DLQ_DB
-    if not path.exists():
-        return Page(now if arguments.as_of is None else arguments.as_of), None
+    """The page, and what was discarded last."""
+    now = time.time()
     wanted = Selection(
         error_type=arguments.error_type,
         destination=arguments.destination,
@@ -111,8 +114,9 @@ def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
         text=arguments.text,
         as_of=arguments.as_of,
     )
-    with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
-        conn.text_factory = codec.readable
+    with context.read_dead_letters() as conn:
+        if conn is None:
+            return Page(now if arguments.as_of is None else arguments.as_of), None
         page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
         discarded = dlq_actions.discarded(conn, now)
         dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
@@ -142,20 +146,12 @@ def _group(group: Group, names: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _by_connection(groups: Collection[Group], names: Mapping[str, str]) -> list[dict[str, object]]:
+def _counts(groups: Collection[Group], field: Literal["destination", "error_type"]) -> list[tuple[str, int]]:
+    """The dead letters with each value of a field, most first."""
     counted = Counter[str]()
     for group in groups:
-        counted[group.destination] += group.count
-    return [{"id": one, "name": _name(one, names), "count": count} for one, count in counted.most_common()]
-
-
-def _by_error(groups: Collection[Group]) -> list[dict[str, object]]:
-    counted = Counter[str]()
-    for group in groups:
-        counted[group.error_type] += group.count
-    return [
-        {"error_type": one, "label": failures.label(one), "count": count} for one, count in counted.most_common()
-    ]
+        counted[getattr(group, field)] += group.count
+    return counted.most_common()
 
 
 def _batch(batch: Batch | None) -> dict[str, object] | None:

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, search, store
+from stash_courier.queue import control, dlq_statements, ledger, live, receipts, search, store
 from stash_courier.queue.live import Live
 from stash_courier.queue.receipts import Receipt
-from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.address import StashUnavailable
 
@@ -65,8 +63,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         only = arguments.connection
         found = receipts.page(
             shown.conn,
-            PAGE_ROWS + 1,
-            (page - 1) * PAGE_ROWS,
+            *(PAGE_ROWS + 1, (page - 1) * PAGE_ROWS),
             search=text,
             destination=only,
             without=scene_id,
@@ -82,9 +79,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         elif page == 1:
             rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
         there = {(row["scene_id"], row["destination"]) for row in rows}
-        for one in listed:
-            if (one.scene_id, one.destination) not in there:
-                rows.append(shown.of_receipt(one))
+        rows += [shown.of_receipt(one) for one in listed if (one.scene_id, one.destination) not in there]
         return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
 
 
@@ -179,21 +174,15 @@ def _detail(found: Receipt | None) -> Row:
 @contextmanager
 def _opened(context: Context) -> Iterator[_Shown | None]:
     """The queue; None if there is none yet."""
-    if not (context.folder / files.QUEUE_DB).exists():
-        yield None
-        return
     with ExitStack() as opened:
-        yield _Shown(context, opened)
+        conn = opened.enter_context(context.read_queue())
+        yield None if conn is None else _Shown(context, conn, opened)
 
 
 class _Shown:
     """Rows of queue.db as the page shows them."""
 
-    def __init__(self, context: Context, opened: ExitStack) -> None:
-        conn, gate = store.open_queue(str(context.folder), VIEW_SECONDS, patient=True)
-        opened.callback(os.close, gate)
-        opened.callback(conn.close)
-        conn.text_factory = codec.readable
+    def __init__(self, context: Context, conn: sqlite3.Connection, opened: ExitStack) -> None:
         self.conn = conn
         self.now = time.time()
         self.states = control.states(conn)
@@ -293,13 +282,11 @@ class _Shown:
 
     def _dead_letter(self, found: Receipt) -> int | None:
         """The id of a scene's dead letter if it is still one."""
-        path = self._context.folder / files.DLQ_DB
-        if self._dead_letters is None and not path.exists():
-            return None
         try:
             if self._dead_letters is None:
-                conn = store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)
-                self._dead_letters = self._opened.enter_context(closing(conn))
+                self._dead_letters = self._opened.enter_context(self._context.read_dead_letters())
+            if self._dead_letters is None:
+                return None
             values = found.scene_id, found.destination
             known = self._dead_letters.execute(dlq_statements.BY_SCENE, values).fetchone()
         except (store.QueueUnavailable, sqlite3.Error):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import NO_QUEUE, named
+from stash_courier.plugin.snapshot import NO_QUEUE
 from stash_courier.plugin.text import actions, banners
 from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
@@ -16,8 +16,6 @@ from stash_courier.plugin.text.words import joined, problem_line
 from stash_courier.plugin.views import cards, seen
 from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
-
-LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a banner
 
 
 def overview(context: Context, _: Arguments) -> dict[str, object]:
@@ -31,8 +29,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         moment = replace(moment, disabled=False)
     found = standings(moment, known.loaded)
     spooled = context.spooled()
-    waits = spooled > 0 or bool(moment.inbox) or any(named(moment, one, known.loaded) for one in moment.backlog)
-    worker, worker_banner = _worker(context, now, waits=waits)
+    worker, worker_banner = _worker(context, now, waits=spooled > 0 or moment.waits(known.loaded))
     # A worker that has ended says nothing about whether Stash can be reached now.
     held = banners.blocked(moment if worker["running"] else replace(moment, stash_away=None))
     stopped = next((one.text for one in (held, None if worker["running"] else worker_banner) if one), "")
@@ -93,7 +90,7 @@ def _is_down(one: Standing, connection: Connection | None) -> bool:
 def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, object], Banner | None]:
     """The worker, and a banner if it should run and doesn't, or hangs. ``waits``: something waits for it."""
     running, last = process.running(str(context.folder)), heartbeat.current(context.folder)
-    late = running and last is not None and now - last.heartbeat_at > LATE_SECONDS
+    late = running and last is not None and last.is_late(now)
     text, banner = "Worker: running.", None
     if not running:
         text = "Worker: not running" + (", but deliveries wait." if waits else ", nothing waits.")

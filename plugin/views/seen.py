@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Snapshot, read
+from stash_courier.plugin.text import words
 from stash_courier.plugin.text.actions import RESTART
 from stash_courier.plugin.text.banners import Banner
-from stash_courier.plugin.text.words import sentence, unreadable
 from stash_courier.queue import codec, dlq_statements, files, store
-from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import Loaded
@@ -57,7 +54,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     loaded = destinations.read(raw, stored, settings, asked_at=asked_at)
     if wrong:
         said = "Connections and settings are shown as the worker last knew them."
-        banner = Banner("Stash: not available.", f"{sentence(wrong)} {said}")
+        banner = Banner("Stash: not available.", f"{words.sentence(wrong)} {said}")
     if wrong or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
     return Known(stored, loaded, (*problems, *loaded.problems), banner, copies, enabled)
@@ -73,41 +70,33 @@ def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...], boo
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
     """The queue at a wall time; None if there is none yet, or with why it can't be read."""
-    path = str(context.folder / files.QUEUE_DB)
-    if not os.path.exists(path):  # noqa: PTH110
-        reason = store.too_long(path)
-        return None, Banner(f"{files.QUEUE_DB} can't be made: {reason}.", status="fail") if reason else None
     try:
-        conn, gate = store.open_queue(str(context.folder), VIEW_SECONDS, patient=True)
-        try:
-            conn.text_factory = codec.exact
-            return read(conn, context.folder, at), None
-        finally:
-            conn.close()
-            os.close(gate)
+        with context.read_queue(codec.exact) as conn:
+            if conn is not None:
+                return read(conn, context.folder, at), None
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return None, _unreadable(context, files.QUEUE_DB, error)
+        return None, unreadable(context, files.QUEUE_DB, error)
+    reason = store.too_long(str(context.folder / files.QUEUE_DB))
+    return None, Banner(f"{files.QUEUE_DB} can't be made: {reason}.", status="fail") if reason else None
 
 
 def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
     """How many open dead letters each connection has, by id; with why they can't be read."""
-    path = str(context.folder / files.DLQ_DB)
-    if not os.path.exists(path):  # noqa: PTH110
-        return {}, None
+    found: dict[str, int] = {}
     try:
-        with closing(store.connect(path, VIEW_SECONDS, dlq_statements.VERSION)) as conn:
-            conn.text_factory = codec.readable
-            found: dict[str, int] = {}
-            for _, name, count in conn.execute(dlq_statements.COUNT_BY_ERROR):
-                found[name] = found.get(name, 0) + count
-            return found, None
+        with context.read_dead_letters() as conn:
+            if conn is not None:
+                for _, name, count in conn.execute(dlq_statements.COUNT_BY_ERROR):
+                    found[name] = found.get(name, 0) + count
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return {}, _unreadable(context, files.DLQ_DB, error)
+        return {}, unreadable(context, files.DLQ_DB, error)
+    return found, None
 
 
-def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+def unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+    """Why a database can't be read, and what to do. Wakes a worker that has to upgrade it."""
     if isinstance(error, sqlite3.Error):
-        return Banner(unreadable(name, error), action=RESTART, status="fail")
+        return Banner(words.unreadable(name, error), action=RESTART, status="fail")
     if said := context.wait_for_queue(error):
         return Banner(said)
-    return Banner(f"{name} can't be read. {sentence(str(error))}", status="fail")
+    return Banner(f"{name} can't be read. {words.sentence(str(error))}", status="fail")
