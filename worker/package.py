@@ -88,8 +88,7 @@ def delivering(ids: Collection[str], *, enabled: bool) -> Path | None:
     if not ids or (enabled and managed(ROOT)):
         return None
     found = [folder for one in sorted(ids) if (folder := _folder(one)) is not None]
-    found.sort(key=managed, reverse=True)
-    other = next(iter(found), None)
+    other = max(found, key=managed, default=None)
     if other is None or (enabled and not managed(other)) or (read(other) is not None and incomplete(other)):
         return None  # during an update too
     return other

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
 from stash_courier.plugin.text.words import DAY, ago, ahead, joined, sentence, since, span, to_correct
-from stash_courier.queue.failures import CLASSES, Failure
+from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
@@ -72,23 +72,29 @@ class Standing:
         """Whether the owner should act on it. A destination that the owner paused or removed is no trouble."""
         return self.state not in {"well", "paused", "off", "deleting", "removed"}
 
-    def facts(self) -> dict[str, object]:
-        """This destination in a button's answer."""
+    def shared_facts(self) -> dict[str, object]:
+        """What a button's answer and the page's card have in common."""
         waits = self.backlog
         return {
             "id": self.destination,
             "name": self.name,
-            "state": self.state,
             "waiting": waits.total - waits.requests,
             "retrying": waits.retrying,
             "in_flight": waits.requests,
             "oldest": waits.oldest or None,
-            "since": self.since,
-            "reason": self.reason,
             "advice": self.advice,
-            "next_try": self.next_try,
             "last_success": self.last_success,
             "not_on_server": self.absent,
+        }
+
+    def facts(self) -> dict[str, object]:
+        """This destination in a button's answer."""
+        return {
+            **self.shared_facts(),
+            "state": self.state,
+            "since": self.since,
+            "reason": self.reason,
+            "next_try": self.next_try,
             "notes": {note: {"count": of.count, "scenes": list(of.scenes)} for note, of in self.notes.items()},
         }
 
@@ -99,13 +105,7 @@ class Standing:
         if self.since is not None:
             headline = f"{headline} {since(self.since, now)}"
         advice, next_try = self.advice, self.next_try
-        if snapshot.paused_since is not None and self.state not in {
-            "broken",
-            "removed",
-            "paused",
-            "off",
-            "deleting",
-        }:
+        if snapshot.paused_since is not None and self.state in {"well", "waiting", "held", "gone"}:
             headline = "paused" if well else f"paused, {headline}"
             # Nothing is tried while paused, so only what a person must do is worth mentioning.
             advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")
@@ -214,6 +214,5 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
 
 def _advice(health: Health, now: float) -> str:
     """What to do about a destination that is held or gone."""
-    if health.failure == Failure.BUSY and " 503 " in health.reason and health.since and now - health.since > DAY:
-        return ALWAYS_503
-    return CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION].advice
+    busy = health.failure == Failure.BUSY and " 503 " in health.reason
+    return ALWAYS_503 if busy and health.since and now - health.since > DAY else health.advice
