@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.transactions import transaction
 
 UNDO_SECONDS = 600.0  # for which a discard can be undone

@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, text, time, whole
+from stash_courier.queue.codec import as_text
 from stash_courier.queue.jobs import BULK, EDIT, CorruptRow, Delivery, stem
-from stash_courier.queue.search import as_text, folded, search_text
+from stash_courier.queue.search import folded, search_text
 
 KEPT_SECONDS = 7 * 86_400.0
 MOST = 20_000

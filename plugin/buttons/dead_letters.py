@@ -17,8 +17,7 @@ from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Group
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Group, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.

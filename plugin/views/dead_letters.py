@@ -14,8 +14,7 @@ from stash_courier.plugin.text.plain import plain
 from stash_courier.queue import dlq_actions, dlq_list, failures
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_list import Group, Page
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Group, Page, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 from stash_courier.worker import VERSION
 
