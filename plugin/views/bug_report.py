@@ -62,8 +62,8 @@ def bug_report(context: Context, _: Arguments) -> dict[str, object]:
     found = standings(snapshot or NO_QUEUE, known.loaded)
     names = _pseudonyms(context, known, found, letters)
     lines = ["### Stash Courier", *_versions(context, now), ""]
-    if wrong := [one.text for one in (known.banner, banner) if one is not None] + [unreadable]:
-        lines += [f"- {names.safe(text)}" for text in wrong if text]
+    wrong = [*(one.text for one in (known.banner, banner) if one is not None), unreadable]
+    lines += [f"- {names.safe(text)}" for text in wrong if text]
     parts = {
         "Connections": [*_table(found, letters, now, names), *_reasons(found, names)],
         "Problems": [f"- {names.safe(text)}" for text in _problems(known, snapshot)],

@@ -25,7 +25,7 @@ def preview(context: Context, arguments: Arguments) -> dict[str, object]:
     The connection is named as ``destination``, or described as for a test.
     """
     with context.setup() as setup:
-        entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
+        _, entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
         connection, found = destinations.configured(entry, setup.settings)
         if connection is None or wrong:
             return {"problem": " ".join(problem.message for problem in [*wrong, *found][:1])}
