@@ -111,7 +111,7 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         problems=tuple(_problem(one) for one in stored(control.PROBLEMS) or ()),
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
-        added=control.deliveries_added(conn),
+        added=backlog.deliveries_added(conn),
         absent=ledger.count_absent(conn),
         notes=ledger.noted(conn, NOTED_SCENES),
         failed={

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
@@ -34,7 +34,6 @@ BUCKET_SECONDS, HOUR_BUCKETS, DAY_BUCKETS, KEPT_BUCKETS = 300, 12, 288, 300
 # another item · deleted: its deletion was sent, or Stash has it no more · digest: in one message with others ·
 # dead: a dead letter
 Code = Literal["delivered", "same", "filtered", "absent", "locked", "version", "deleted", "digest", "dead"]
-CODES: tuple[Code, ...] = get_args(Code)
 
 Names = tuple[str, str]  # a scene's title and path; "" if it isn't known
 Changed = tuple[str, str | None, str]  # a field; its value before, None if that isn't known; its value after
@@ -61,7 +60,7 @@ class Receipt:
     seq: int  # newest event that it covers
     title: str
     path: str  # as Stash sees it
-    outcome: str  # one of CODES, unless a later version wrote it
+    outcome: str  # a Code, unless a later version wrote it
     reason: str = ""  # a sentence: why it was not sent
     changed: tuple[str, ...] = ()  # field names that the hook told
     seconds: float | None = None  # from the edit to the outcome; None: it was no edit

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import control, dlq_statements, ledger, live, receipts, search, store
-from stash_courier.queue.live import Live
+from stash_courier.queue import backlog, control, dlq_statements, ledger, receipts, search, store
+from stash_courier.queue.backlog import Live
 from stash_courier.queue.receipts import Receipt
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.address import StashUnavailable
@@ -39,7 +39,7 @@ class Outcome:
     scene_id: int
     destination: str  # the connection's id
     at: float  # wall time of the outcome; of one on its way that of the last attempt, else of the edit
-    outcome: str  # one of receipts.CODES, or live.State
+    outcome: str  # one of receipts.Code, or backlog.State
     text: str
     title: str = ""
     path: str = ""
@@ -77,7 +77,9 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
             # What waits has no title, but other connections may have a receipt of the same scene.
             rows = shown.on_their_way([one.scene_id for one in listed], only)
         elif page == 1:
-            rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
+            rows = [
+                shown.live(one) for one in backlog.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)
+            ]
         there = {(row["scene_id"], row["destination"]) for row in rows}
         rows += [shown.of_receipt(one) for one in listed if (one.scene_id, one.destination) not in there]
         return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
@@ -115,7 +117,7 @@ def first_delivery(context: Context, arguments: Arguments) -> Row:
     with _opened(context) as shown:
         if shown is None:
             return nothing
-        waiting = live.edited_since(shown.conn, name, since, shown.now)
+        waiting = backlog.edited_since(shown.conn, name, since, shown.now)
         done = receipts.of_edit(shown.conn, name, since)
         if done is not None and (waiting is None or waiting.delivery.at < done.event_at):
             row = shown.of_receipt(done, alone=True)
@@ -127,7 +129,7 @@ def first_delivery(context: Context, arguments: Arguments) -> Row:
             state = "sending" if waiting.state == "sending" else "arrived"
             scene = {"id": waiting.delivery.scene_id, "title": row["title"]}
             return {**nothing, "state": state, "scene": scene, "outcome": row["outcome"], "text": row["text"]}
-        arrived = live.arrived(shown.conn, name, since)
+        arrived = backlog.arrived(shown.conn, name, since)
         return (
             nothing if arrived is None else {**nothing, "state": "arrived", "scene": {"id": arrived, "title": ""}}
         )
@@ -198,7 +200,7 @@ class _Shown:
     def on_their_way(self, scene_ids: Iterable[int], only: str | None) -> list[Row]:
         """The deliveries on their way of scenes with these ids."""
         places = [(scene_id, name) for scene_id in dict.fromkeys(scene_ids) for name in self.names_of(only)]
-        waiting = [one for scene_id, name in places if (one := live.find(self.conn, name, scene_id, self.now))]
+        waiting = [one for scene_id, name in places if (one := backlog.find(self.conn, name, scene_id, self.now))]
         return [*map(self.live, waiting)]
 
     def outcome(self, scene_id: int, name: str) -> Row | None:
@@ -206,7 +208,7 @@ class _Shown:
         found = receipts.find(self.conn, name, scene_id)
         if found is not None:
             return self.of_receipt(found)
-        if (waiting := live.find(self.conn, name, scene_id, self.now)) is not None:
+        if (waiting := backlog.find(self.conn, name, scene_id, self.now)) is not None:
             return self.live(waiting)
         sent = ledger.find(self.conn, name, scene_id)
         if sent is None:
@@ -216,7 +218,7 @@ class _Shown:
 
     def of_receipt(self, found: Receipt, *, alone: bool = False) -> Row:
         """A receipt, or the delivery that is on its way since, unless it is wanted ``alone``."""
-        waiting = None if alone else live.find(self.conn, found.destination, found.scene_id, self.now)
+        waiting = None if alone else backlog.find(self.conn, found.destination, found.scene_id, self.now)
         if waiting is not None:
             return self.live(waiting, found)
         dead_letter = self._dead_letter(found) if found.outcome == "dead" else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import live, receipts, schema, troubles
+from stash_courier.queue import backlog, receipts, schema, troubles
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import VERSION
@@ -100,7 +100,7 @@ def only(courier: FastForward) -> dict[str, Any]:
 
 def failed(courier: FastForward) -> bool:
     """Whether a delivery waits after a failed attempt."""
-    return any(one.error for one in live.some(courier.queue.connection, [NAME], courier.wall, 9))
+    return any(one.error for one in backlog.some(courier.queue.connection, [NAME], courier.wall, 9))
 
 
 def test_a_receipt_says_what_was_changed(courier: FastForward, there: Answering, stash: StandInStash) -> None:
