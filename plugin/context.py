@@ -98,7 +98,7 @@ class Context:
                 destination.close()
 
     def empty_settings(self, left: Mapping[str, object]) -> None:
-        """Leaves these settings on Stash's page, after connections were made of the others.
+        """Keeps only these settings on Stash's page; connections were made from the others.
 
         Raises:
             StashUnavailable: Stash can't be asked.
@@ -107,7 +107,7 @@ class Context:
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:
-        """The names of connections, by id; those of Stash's page are called by their id."""
+        """The names of stored connections, by id. Those on Stash's page have only an id."""
         return {entry.id: entry.name for entry in self.store.read().entries}
 
     def queue(self) -> closing[SceneQueue]:
@@ -187,7 +187,7 @@ class Context:
         return process.wake(folder) or process.start(folder, self.root)
 
     def wait_for_queue(self, error: QueueUnavailable) -> str:
-        """What the worker does to the queue before it can be read, and wakes it for that; "" for another error."""
+        """Why the queue can't be read yet; "" for any other error. Wakes the worker if it has to upgrade it."""
         if isinstance(error, BeingReplaced):
             return "The queue is being upgraded or repaired."
         if not isinstance(error, NotUpgraded):
@@ -207,7 +207,7 @@ class Context:
     def warn_of_settings(self, problems: Sequence[Problem]) -> list[dict[str, str]]:
         """Reports problems with settings and connections, and returns them for the button's answer.
 
-        In place of a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
+        For a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
         answer have only the problems.
         """
         for one in problems:
@@ -219,7 +219,7 @@ class Context:
         return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
 
     def warn_of_copies(self) -> None:
-        """Reports that the plugin is installed more than once, as far as Stash has told."""
+        """Warns if Stash has said that the plugin is installed more than once."""
         from stash_courier.plugin.text import banners
 
         for one in banners.copies(package.copies(() if self.state is None else self.state.copies)):

@@ -76,7 +76,7 @@ NO_QUEUE = Snapshot(0.0, 0, {}, {}, None, False, False, None, (), (), None, 0)
 
 
 def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
-    """Whether a connection is set up, as far as that is known; else as the worker last knew it."""
+    """Whether a connection is set up or, if that isn't known now, was when the worker last looked."""
     health = snapshot.healths.get(name)
     removed = health is not None and bool(health.removed_at)
     if loaded is None:

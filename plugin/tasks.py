@@ -35,7 +35,7 @@ class Mode:
 
     @property
     def is_view(self) -> bool:
-        """Whether the page asks it: its answer has the plugin's version in place of a report."""
+        """Whether it serves the page: its answer has the plugin's version instead of a report."""
         return self.module.startswith("views.")
 
     def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
@@ -121,7 +121,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
-        if pressed(args) and mode != "status":  # which tells it itself
+        if pressed(args) and mode != "status":  # status reports them itself
             _tell_of_copies(context)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
         said = str(error) if isinstance(error, BadInputError) else _explained(error, context)
@@ -137,7 +137,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
 
 def _tell_of_copies(context: Context) -> None:
-    """Any button says that the plugin is installed more than once: each change would be sent twice otherwise."""
+    """Warns if the plugin is installed more than once, because each change arrives twice then."""
     from stash_courier.worker.stash import quick
 
     if context.state is None:

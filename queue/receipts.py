@@ -31,7 +31,7 @@ BUCKET_SECONDS, HOUR_BUCKETS, DAY_BUCKETS, KEPT_BUCKETS = 300, 12, 288, 300
 
 # delivered: written there · same: nothing differed · filtered: a filter excludes it, or the destination · absent:
 # skipped, not on the server · locked: its owner locked the item there · version: its file is a version or part of
-# another item · deleted: its deletion was sent, or Stash has it no more · digest: in one message with others ·
+# another item · deleted: its deletion was sent, or Stash no longer has it · digest: in one message with others ·
 # dead: a dead letter
 Code = Literal["delivered", "same", "filtered", "absent", "locked", "version", "deleted", "digest", "dead"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "files.json"
-CHECKOUT = "stash_plugin"  # the id of a checkout, and of versions that were copied by hand
+CHECKOUT = "stash_plugin"  # the id of a checkout, and of a manual copy
 NAME = "Stash Courier"  # in the manifest; a copy under another id has the same
 
 
@@ -56,7 +56,7 @@ def managed(root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """How this plugin is installed more than once."""
+    """The other copies of this plugin, and what to remove."""
 
     others: tuple[str, ...] = ()  # ids of other copies that Stash has loaded and not disabled
     delivers: str = ""  # the id of the copy that Stash's package manager installed; "" if there is none
@@ -125,7 +125,7 @@ def _size(path: str) -> int | None:
 
 
 _installed = read(ROOT)
-# A package over a copy by hand leaves the manifest of that one, so an update without a list looks like a checkout.
+# A package over a manual copy leaves its manifest there, so an update without a list looks like a checkout.
 if _installed is None and ((ROOT / "lib").exists() or not (ROOT / f"{CHECKOUT}.yml").exists()):
     raise ImportError(f"{LIST} is missing in {ROOT}")
 INSTALLED = _installed is not None  # False: a checkout

@@ -145,7 +145,7 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
 
 
 def _loaded(context: Context) -> Loaded | None:
-    """What is set up, with a warning if there are none; None if Stash can't be asked."""
+    """The connections, with a warning if there are none; None if Stash can't be asked."""
     try:
         with context.setup() as setup:
             for problem in setup.problems:

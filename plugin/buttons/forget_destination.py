@@ -31,7 +31,7 @@ def forget_destination(context: Context, arguments: Arguments) -> dict[str, obje
 
 
 def forget(context: Context, name: str, waiting: str) -> dict[str, object]:
-    """Drops what is known of a destination that is set up no more, as far as that is possible now.
+    """Drops what is known of a destination that is no longer set up. The worker does later what is left.
 
     Args:
         context: of the button.

@@ -76,7 +76,7 @@ def copies(found: Copies) -> Iterator[Banner]:
 
 
 def borrowed() -> str:
-    """That the settings of a copy by hand apply, and how to take them over."""
+    """Says that the settings of a manual copy apply, and how to take them over."""
     return (
         f"Settings: those of {package.CHECKOUT} are used, because this plugin has none of its own. Press "
         '"Convert settings" to take them over.'

@@ -1,4 +1,4 @@
-"""The mode "bug_report": what somebody who helps must know, as Markdown that can be posted in public.
+"""The mode "bug_report": what a helper must know, as Markdown that can be posted in public.
 
 Everything that another program or a person wrote goes through ``Pseudonyms``.
 """

@@ -53,7 +53,7 @@ class Outcome:
 def outcomes(context: Context, arguments: Arguments) -> Row:
     """The last outcome of each scene and connection, newest first: all, or those that a text finds.
 
-    With a scene's id, that scene's come first, also from connections that have no receipt of it.
+    With a scene's id, that scene's rows come first, even from connections without a receipt of it.
     """
     text, page = (arguments.text or "").strip(), arguments.page or 1
     scene_id = search.scene_id(text)
@@ -109,7 +109,7 @@ def send_scene(context: Context, arguments: Arguments) -> Row:
 
 
 def first_delivery(context: Context, arguments: Arguments) -> Row:
-    """How far the newest edit since a moment has come on its way to one connection."""
+    """How far the newest edit since a wall time has got on its way to one connection."""
     name, since = arguments.connection, arguments.since
     if name is None or since is None:
         raise BadInputError("first_delivery needs connection and since.")
@@ -198,7 +198,7 @@ class _Shown:
         return [only] if only is not None else [*dict.fromkeys((*self._entries, *self.states))]
 
     def on_their_way(self, scene_ids: Iterable[int], only: str | None) -> list[Row]:
-        """The deliveries on their way of scenes with these ids."""
+        """The deliveries of these scenes that are on their way."""
         places = [(scene_id, name) for scene_id in dict.fromkeys(scene_ids) for name in self.names_of(only)]
         waiting = [one for scene_id, name in places if (one := backlog.find(self.conn, name, scene_id, self.now))]
         return [*map(self.live, waiting)]

@@ -1,4 +1,4 @@
-"""The mode "preview": what a connection would send of a scene now. The destination is asked nothing."""
+"""The mode "preview": what a connection would send of a scene now. No request goes to the destination."""
 
 from __future__ import annotations
 
