@@ -125,11 +125,9 @@ class Context:
         """What the ledger has of these scenes; nothing if the queue can't be read."""
         from stash_courier.queue import ledger
 
-        if not (self.folder / files.QUEUE_DB).exists():
-            return []
         try:
-            with self.queue() as queue:
-                found = [ledger.find(queue.connection, destination, scene_id) for scene_id in scenes]
+            with self.read_queue(codec.exact) as conn:
+                found = [] if conn is None else [ledger.find(conn, destination, one) for one in scenes]
         except (QueueUnavailable, sqlite3.Error):
             return []
         return [one for one in found if one is not None]

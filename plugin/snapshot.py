@@ -85,13 +85,7 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
 
 
 def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
-    """Reads queue.db. The cost grows with the number of waiting deliveries.
-
-    Args:
-        conn: open on it.
-        folder: the data folder.
-        at: wall time, unix seconds.
-    """
+    """Reads queue.db at a wall time. The cost grows with the number of waiting deliveries."""
     waits = backlog.by_destination(conn, folder)
 
     def stored(key: str) -> Any:

@@ -70,12 +70,8 @@ class Page:
 def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int, size: int) -> Page:
     """A page of a selection, whose ids aren't looked at.
 
-    Args:
-        conn: dlq.db.
-        selection: its ``as_of`` is that of the list; None for now.
-        now: wall time.
-        number: of the page, from 1; the last one stands in for one that doesn't exist.
-        size: rows of a page.
+    Its ``as_of`` is that of the list; None for now. ``number`` counts from 1; the last page stands in for one that
+    doesn't exist. ``size`` is in rows.
     """
     conn.execute("BEGIN")  # all of it as it was at one moment
     try:

@@ -67,8 +67,7 @@ class Copies:
 def copies(ids: Collection[str]) -> Copies:
     """What is wrong with how this plugin is installed.
 
-    Args:
-        ids: other enabled plugins that Stash has loaded under this plugin's name.
+    ``ids`` are other enabled plugins that Stash has loaded under this plugin's name.
     """
     manifests = other_manifests(ROOT, ID) if INSTALLED else []
     others = sorted(one for one in ids if f"{one}.yml" not in manifests)
@@ -81,9 +80,7 @@ def copies(ids: Collection[str]) -> Copies:
 def delivering(ids: Collection[str], *, enabled: bool) -> Path | None:
     """The folder of the copy that delivers in place of this one; None if this one does.
 
-    Args:
-        ids: as in ``copies``.
-        enabled: whether this one is enabled in Stash.
+    ``ids`` as in ``copies``. ``enabled``: whether this one is enabled in Stash.
     """
     if not ids or (enabled and managed(ROOT)):
         return None

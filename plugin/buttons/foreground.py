@@ -16,9 +16,7 @@ from stash_courier.worker.runtime import Runtime
 def as_worker(context: Context, lock: int) -> Iterator[Runtime]:
     """Everything that a worker has open, within the block. Then a worker starts in the background.
 
-    Args:
-        context: of the button.
-        lock: the descriptor that holds worker.lock; it is closed.
+    ``lock`` is the descriptor that holds worker.lock. It is closed.
     """
     opened: list[Runtime] = []
     set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())

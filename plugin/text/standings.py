@@ -135,9 +135,7 @@ def counts(waits: Backlog, now: float) -> str:
 def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     """The state of each connection that is set up or has waiting deliveries, by id.
 
-    Args:
-        snapshot: the queue.
-        loaded: what is set up; None if unknown: then what the worker last knew counts.
+    ``loaded`` is what is set up; None if unknown: then what the worker last knew counts.
     """
     names = {*snapshot.healths, *snapshot.backlog}
     if loaded is not None:

@@ -29,12 +29,7 @@ HEALTHS = {
 
 
 def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, stopped: str) -> dict[str, object]:
-    """The connection's card.
-
-    Args:
-        dead_letters: how many it has.
-        stopped: why nothing at all is delivered now, a sentence; "" if deliveries run.
-    """
+    """The connection's card. ``stopped``: why nothing at all is delivered, a sentence; "" if deliveries run."""
     entry = one.entry
     connection = loaded.connections.get(one.destination)
     # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.

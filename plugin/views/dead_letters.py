@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Literal
 
 from stash_courier.plugin.arguments import Arguments
@@ -65,17 +66,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
     job = plain(found.job)
     return {
         **{name: plain(value) for name, value in _row(found, names, retired).items()},
-        "history": [
-            {
-                "at": attempt.at,
-                "failure": attempt.failure,
-                "label": failures.label(attempt.failure),
-                "message": attempt.message,
-                "status": attempt.status,
-                "answer": attempt.answer,
-            }
-            for attempt in found.history
-        ],
+        "history": [{**asdict(one), "label": failures.label(one.failure)} for one in found.history],
         "stack_trace": found.stack_trace,
         "plugin_version": found.plugin_version,
         "job": job,
