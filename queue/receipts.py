@@ -177,19 +177,14 @@ def page(
     search: str = "",
     destination: str | None = None,
     without: int | None = None,
-) -> list[Receipt]:
-    """Receipts, newest first.
+) -> tuple[list[Receipt], bool]:
+    """Receipts, newest first, and whether there are more; of one destination, or of all.
 
-    Args:
-        limit: how many at most.
-        offset: how many to pass over.
-        search: a part of the title or the path; upper and lower case don't matter.
-        destination: only this one's.
-        without: a scene to leave out.
+    ``search`` is a part of the title or the path, in upper or lower case. ``without`` is a scene to leave out.
     """
     values = {"destination": destination, "without": without, "text": folded(codec.storable(search))}
-    rows = conn.execute(sql.RECEIPTS_PAGE, {**values, "limit": limit, "offset": offset}).fetchall()
-    return [found for row in rows if (found := _read(row)) is not None]
+    rows = conn.execute(sql.RECEIPTS_PAGE, {**values, "limit": limit + 1, "offset": offset}).fetchall()
+    return [found for row in rows[:limit] if (found := _read(row)) is not None], len(rows) > limit
 
 
 def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,14 +61,8 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         if shown is None:
             return {"page": page, "more": False, "rows": []}
         only = arguments.connection
-        found = receipts.page(
-            shown.conn,
-            *(PAGE_ROWS + 1, (page - 1) * PAGE_ROWS),
-            search=text,
-            destination=only,
-            without=scene_id,
-        )
-        listed = found[:PAGE_ROWS]
+        place = PAGE_ROWS, (page - 1) * PAGE_ROWS
+        listed, more = receipts.page(shown.conn, *place, search=text, destination=only, without=scene_id)
         rows: list[Row] = []
         if page == 1 and scene_id is not None:
             rows = [row for name in shown.names_of(only) if (row := shown.outcome(scene_id, name)) is not None]
@@ -82,7 +76,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
             ]
         there = {(row["scene_id"], row["destination"]) for row in rows}
         rows += [shown.of_receipt(one) for one in listed if (one.scene_id, one.destination) not in there]
-        return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
+        return {"page": page, "more": more, "rows": rows}
 
 
 def receipt(context: Context, arguments: Arguments) -> Row:
@@ -177,21 +171,21 @@ def _detail(found: Receipt | None) -> Row:
 def _opened(context: Context) -> Iterator[_Shown | None]:
     """The queue; None if there is none yet."""
     with ExitStack() as opened:
-        conn = opened.enter_context(context.read_queue())
-        yield None if conn is None else _Shown(context, conn, opened)
+        conn, dlq = opened.enter_context(context.read_queue()), None
+        with suppress(store.QueueUnavailable, sqlite3.Error):  # the view of the dead letters says why
+            dlq = opened.enter_context(context.read_dead_letters())
+        yield None if conn is None else _Shown(context, conn, dlq)
 
 
 class _Shown:
-    """Rows of queue.db as the page shows them."""
+    """Rows of queue.db as the page shows them. ``dlq`` is None if there is no dlq.db, or it can't be read."""
 
-    def __init__(self, context: Context, conn: sqlite3.Connection, opened: ExitStack) -> None:
+    def __init__(self, context: Context, conn: sqlite3.Connection, dlq: sqlite3.Connection | None) -> None:
         self.conn = conn
         self.now = time.time()
         self.states = control.states(conn)
-        self._context = context
+        self._dlq = dlq
         self._entries = {entry.id: entry for entry in context.store.read().entries}
-        self._opened = opened
-        self._dead_letters: sqlite3.Connection | None = None
 
     def names_of(self, only: str | None) -> list[str]:
         """The ids of one connection, or of all that may have something."""
@@ -284,13 +278,10 @@ class _Shown:
 
     def _dead_letter(self, found: Receipt) -> int | None:
         """The id of a scene's dead letter if it is still one."""
+        if self._dlq is None:
+            return None
         try:
-            if self._dead_letters is None:
-                self._dead_letters = self._opened.enter_context(self._context.read_dead_letters())
-            if self._dead_letters is None:
-                return None
-            values = found.scene_id, found.destination
-            known = self._dead_letters.execute(dlq_statements.BY_SCENE, values).fetchone()
-        except (store.QueueUnavailable, sqlite3.Error):
-            return None  # the view of the dead letters says why
+            known = self._dlq.execute(dlq_statements.BY_SCENE, (found.scene_id, found.destination)).fetchone()
+        except sqlite3.Error:
+            return None
         return known[0] if known is not None and known[1] in {"dead", "asked"} else None
