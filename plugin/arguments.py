@@ -118,7 +118,7 @@ def _values(name: str, value: object) -> Mapping[str, object]:
 
 def _by(reader: Reader) -> Any:
     """A field of ``Arguments`` and how it is read. None where it isn't given."""
-    return field(default=None, metadata={"reader": reader}, repr=reader is not _values)
+    return field(default=None, metadata={"reader": reader})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ class Arguments:
     name: str | None = _by(_text(may_be_empty=True))
     kind: str | None = _by(_text(40))
     state: State | None = _by(_one_of("on", "paused", "off"))
-    values: Mapping[str, object] | None = _by(_values)  # a connection's fields
+    # A connection's fields, which may be secret.
+    values: Mapping[str, object] | None = field(default=None, metadata={"reader": _values}, repr=False)
     revision: int | None = _by(_revision)  # of connections.json
     since: float | None = _by(_moment)  # wall time
     all: bool | None = _by(_switch)
