@@ -17,7 +17,7 @@ from stash_courier.queue import statements as sql
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, Backlog, Delivery, SceneEvent
 
-INBOX_ROWS = 200  # of the newest events, in which an edit is searched
+INBOX_ROWS = 200  # newest events among which an edit is looked for
 
 # settling: it waits for more edits · not_there_yet: for the media server to have the item · retrying: after a
 # failure · waiting: for its turn, or for the destination
@@ -55,7 +55,7 @@ def by_destination(conn: sqlite3.Connection, folder: Path) -> dict[str, Backlog]
 
 
 def failed(conn: sqlite3.Connection, destination: str) -> Attempt | None:
-    """The last attempt of a delivery that waits there after a failure; of several the one that is due first."""
+    """The last attempt of a failed delivery that waits there; of several, the one that is due first."""
     row = conn.execute(sql.FAILED, (destination,)).fetchone()
     job = None if row is None else codec.delivery(row)
     return job.history[-1] if isinstance(job, Delivery) and job.history else None

@@ -47,7 +47,7 @@ def follow(
 
     Args:
         known: before, by the trouble's key.
-        present: the troubles that there are, each with the wall time since which.
+        present: the present troubles, each with the wall time since which it lasts.
         shown: by id, the lines that were written to Stash's log since the last look.
         now: wall time, unix seconds.
     """
@@ -124,7 +124,7 @@ class Notices:
             draft.unlink(missing_ok=True)
 
     def _troubles(self) -> dict[str, tuple[float, str]]:
-        """Since when there is each trouble, and what to say about it."""
+        """For each trouble, the wall time since which it lasts and what to say about it."""
         now = self._clock()
         found = {}
         for name, pool in self._registry.pools.items():

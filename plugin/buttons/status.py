@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import replace
 from typing import Any
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Snapshot
+from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since
+from stash_courier.plugin.text.words import ago, flat, joined, scene, since
 from stash_courier.plugin.views import seen
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
@@ -36,23 +35,22 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         report.say(banners.borrowed())
     snapshot, queue_banner = seen.queue(context, time.time())
     queue_error = "" if queue_banner is None else queue_banner.text
-    if loaded is None and snapshot is not None:
-        problems = snapshot.problems
+    moment = snapshot or NO_QUEUE
+    if loaded is None:
+        problems = moment.problems
     if loaded is not None and loaded.empty:
         report.warn(NONE_SET_UP)
-    waits = context.spooled() > 0 or (snapshot is not None and snapshot.waits(loaded))
+    waits = context.spooled() > 0 or moment.waits(loaded)
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
-        known = "Connections and settings are shown as the worker last knew them."
-        report.warn(f"Stash: not available. {sentence(stash_error)} {known}")
+        report.warn(banners.stash_unknown(stash_error).line(time.time()))
     if queue_error:
         report.warn(queue_error)
     elif snapshot is None:
         report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
-    # A worker that has ended says nothing about whether Stash can be reached now.
-    elif held := banners.blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
-        report.warn(held.line(snapshot.at))
-    slow = snapshot.stash_slow if snapshot is not None and worker["running"] else None
+    elif held := banners.blocked(moment, running=bool(worker["running"])):
+        report.warn(held.line(moment.at))
+    slow = moment.stash_slow if worker["running"] else None
     if slow is not None:
         report.warn(banners.slow(slow).line(time.time()))
     return {
@@ -60,10 +58,10 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "stash": stash_error,
         "stash_slow": slow,
         "queue": queue_error,
-        "paused_since": None if snapshot is None else snapshot.paused_since,
+        "paused_since": moment.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, loaded),
-        "inbox": 0 if snapshot is None else snapshot.inbox,
-        "notices": [] if snapshot is None else list(snapshot.notices),
+        "inbox": moment.inbox,
+        "notices": list(moment.notices),
         "spool": _spool(context),
         "dead_letters": _dead_letters(context),
         "problems": context.warn_of_settings(problems),

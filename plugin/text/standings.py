@@ -65,7 +65,7 @@ class Standing:
     entry: Entry | None = None  # the connection; None if it isn't known
     problem: Problem | None = None  # the first one that makes it unusable
     failure: str = ""  # the Failure that holds it, or that something which waits had at last
-    path_map: tuple[str, ...] = ()  # rules with which a server that never had a scene has some
+    path_map: tuple[str, ...] = ()  # rules of a path map with which the server would have scenes
 
     @property
     def troubled(self) -> bool:

@@ -20,7 +20,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text.pseudonyms import LONGEST, Pseudonyms
 from stash_courier.plugin.text.standings import Standing, standings
-from stash_courier.plugin.text.words import DAY, ago
+from stash_courier.plugin.text.words import DAY, ago, problem_line
 from stash_courier.plugin.views import cards, seen
 from stash_courier.plugin.views.seen import Known
 from stash_courier.queue import failures, files, store
@@ -58,8 +58,9 @@ def bug_report(context: Context, _: Arguments) -> dict[str, object]:
     now = time.time()
     known = seen.connections(context)
     snapshot, banner = seen.queue(context, now)
+    snapshot = snapshot or NO_QUEUE
     letters, unreadable = _letters(context)
-    found = standings(snapshot or NO_QUEUE, known.loaded)
+    found = standings(snapshot, known.loaded)
     names = _pseudonyms(context, known, found, letters)
     lines = ["### Stash Courier", *_versions(context, now), ""]
     wrong = [*(one.text for one in (known.banner, banner) if one is not None), unreadable]
@@ -174,7 +175,7 @@ def _table(found: Sequence[Standing], letters: _Letters, now: float, names: Pseu
         implicit = ", in Stash's settings" if entry is not None and entry.implicit else ""
         last = ago(now - one.last_success) if one.last_success else "none"
         cells = [
-            f"{names.of('connection', one.destination)}",
+            names.of("connection", one.destination),
             f"{kind}{preset}{implicit}",
             entry.state if entry else "unknown",
             cards.HEALTHS[one.state],
@@ -191,13 +192,12 @@ def _reasons(found: Sequence[Standing], names: Pseudonyms) -> Iterator[str]:
             yield f"{names.of('connection', one.destination)}: {names.safe(one.reason)}"
 
 
-def _problems(known: Known, snapshot: Snapshot | None) -> Iterator[str]:
+def _problems(known: Known, snapshot: Snapshot) -> Iterator[str]:
     for problem in known.problems:
-        yield f"{problem.name or problem.connection}: {problem.message}".removeprefix(": ")
-    if snapshot is not None:
-        yield from snapshot.notices
-        if snapshot.stash_away is not None:
-            yield f"Stash: {snapshot.stash_away.get('reason')}"
+        yield problem_line(problem)
+    yield from snapshot.notices
+    if snapshot.stash_away is not None:
+        yield f"Stash: {snapshot.stash_away.get('reason')}"
 
 
 def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
@@ -209,8 +209,8 @@ def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
         yield f"- {more} more"
 
 
-def _errors(letters: _Letters, snapshot: Snapshot | None, now: float, names: Pseudonyms) -> Iterator[str]:
-    for name, attempt in (snapshot.failed if snapshot is not None else {}).items():
+def _errors(letters: _Letters, snapshot: Snapshot, now: float, names: Pseudonyms) -> Iterator[str]:
+    for name, attempt in snapshot.failed.items():
         yield f"- waiting for {names.of('connection', name)}: {_attempt(attempt, now, names)}"
     for one in letters.whole:
         last = one.history[-1] if one.history else Attempt(one.failed_at, one.error_type, one.error_message)

@@ -30,8 +30,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     found = standings(moment, known.loaded)
     spooled = context.spooled()
     worker, worker_banner = _worker(context, now, waits=spooled > 0 or moment.waits(known.loaded))
-    # A worker that has ended says nothing about whether Stash can be reached now.
-    held = banners.blocked(moment if worker["running"] else replace(moment, stash_away=None))
+    held = banners.blocked(moment, running=bool(worker["running"]))
     stopped = next((one.text for one in (held, None if worker["running"] else worker_banner) if one), "")
     concerns = [
         known.banner,

@@ -1,4 +1,4 @@
-"""What a view reads: the connections, queue.db and dlq.db, each as far as it can be read now."""
+"""What a view can read now of the connections, queue.db and dlq.db."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import Snapshot, read
-from stash_courier.plugin.text import words
+from stash_courier.plugin.text import banners, words
 from stash_courier.plugin.text.actions import RESTART
 from stash_courier.plugin.text.banners import Banner
 from stash_courier.queue import codec, dlq_statements, files, store
@@ -40,7 +40,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
 
     ``ask``: whether Stash is asked at all.
     """
-    asked_at, banner, wrong = time.time(), None, ""
+    asked_at, banner = time.time(), None
     raw: Mapping[str, object] = {}
     copies: tuple[str, ...] = ()
     enabled = False
@@ -48,14 +48,11 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         if ask:
             raw, copies, enabled = _asked(context)
     except StashUnavailable as error:
-        wrong = str(error)
+        banner = banners.stash_unknown(str(error))
     settings, problems = parse(raw)
     stored = context.store.read()
     loaded = destinations.read(raw, stored, settings, asked_at=asked_at)
-    if wrong:
-        said = "Connections and settings are shown as the worker last knew them."
-        banner = Banner("Stash: not available.", f"{words.sentence(wrong)} {said}")
-    if wrong or not ask:
+    if banner is not None or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
     return Known(stored, loaded, (*problems, *loaded.problems), banner, copies, enabled)
 
