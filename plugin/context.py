@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from stash_courier.worker.stash.client import Stash
     from stash_courier.worker.stash.state import PluginState
 
+STASH_SECONDS = 2.0  # how long quick_state waits
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -77,6 +79,13 @@ class Context:
             StashUnavailable: Stash can't be asked.
         """
         self.state = self.stash.plugin_state()
+        return self.state
+
+    def quick_state(self) -> PluginState:
+        """As ``plugin_state``, for callers that need nothing else of Stash: without the client's imports."""
+        from stash_courier.worker.stash import quick
+
+        self.state = quick.plugin_state(self.folder, STASH_SECONDS)
         return self.state
 
     @contextmanager

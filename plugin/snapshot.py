@@ -6,7 +6,7 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,10 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         disabled=bool(stored(control.DISABLED)),
         expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
-        problems=tuple(_problem(one) for one in stored(control.PROBLEMS) or ()),
+        problems=tuple(
+            Problem(key, message, connection=connection)
+            for connection, key, message in stored(control.PROBLEMS) or ()
+        ),
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
         added=backlog.deliveries_added(conn),
@@ -114,8 +117,3 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         delivered=receipts.delivered(conn, at),
         stash_slow=stored(control.STASH_SLOW),
     )
-
-
-def _problem(stored: Sequence[str]) -> Problem:
-    connection, key, message = stored
-    return Problem(key, message, connection=connection)

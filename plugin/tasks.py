@@ -22,7 +22,6 @@ from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
-STASH_SECONDS = 2.0  # how long a button that needs nothing else of Stash waits for it
 LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 
 
@@ -138,11 +137,9 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
 def _tell_of_copies(context: Context) -> None:
     """Warns if the plugin is installed more than once, because each change arrives twice then."""
-    from stash_courier.worker.stash import quick
-
     if context.state is None:
         with suppress(StashUnavailable):
-            context.state = quick.plugin_state(context.folder, STASH_SECONDS)
+            context.quick_state()
     context.warn_of_copies()
 
 

@@ -29,7 +29,7 @@ GONE = (
 
 def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """A page of the dead letters that fit, newest first, and the counts by cause, connection and error."""
-    names, retired = _connections(context)
+    names, retired = context.names(), context.store.read().retired
     page, discarded = _read(context, arguments)
     answer = {
         "as_of": page.as_of,
@@ -57,7 +57,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
     """Everything about one dead letter."""
     if arguments.ids is None or len(arguments.ids) != 1:
         return {"problem": "Give the id of one dead letter as ids."}
-    names, retired = _connections(context)
+    names, retired = context.names(), context.store.read().retired
     with context.dead_letters() as dlq:
         found = dlq.get_by_id(arguments.ids[0])
         if found is None:
@@ -86,12 +86,6 @@ def restore_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
             "Send existing scenes to send what those dead letters would have sent."
         }
     return {"restored": restored}
-
-
-def _connections(context: Context) -> tuple[Mapping[str, str], Collection[str]]:
-    """The names of connections by id, and the ids of deleted ones."""
-    stored = context.store.read()
-    return {entry.id: entry.name for entry in stored.entries}, stored.retired
 
 
 def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:

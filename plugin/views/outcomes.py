@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 50
 LIVE_ROWS = 20  # deliveries on their way that come first where nothing is searched
-NO_CONNECTION = "There is no connection {name!r}. Reload the page."
 
 Row = dict[str, Any]
 
@@ -141,7 +140,7 @@ def _check_connection(context: Context, name: str) -> None:
     if entry is None:  # perhaps of the quick start: then the worker knows it
         with _opened(context) as shown:
             if shown is None or name not in shown.states or shown.states[name].get("removed_at"):
-                raise BadInputError(NO_CONNECTION.format(name=flat(name)))
+                raise BadInputError(f"There is no connection {flat(name)!r}. Reload the page.")
     elif entry.state not in {"on", "paused"}:
         raise BadInputError(f"{entry.name} is switched off or deleted. Switch it on first.")
 

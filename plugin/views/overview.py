@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
@@ -37,7 +37,11 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         *banners.copies(package.copies(known.copies)),
         queue_banner,
         letters_banner,
-        *_of_settings(known),
+        *(  # those of a connection are on its card
+            Banner(problem_line(one), status="warn" if one.minor else "fail")
+            for one in known.problems
+            if not one.connection
+        ),
         held,
         worker_banner,
         banners.slow(moment.stash_slow) if moment.stash_slow is not None and worker["running"] else None,
@@ -109,10 +113,3 @@ def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, 
         "text": text,
     }
     return facts, banner
-
-
-def _of_settings(known: seen.Known) -> Iterator[Banner]:
-    """What is wrong with settings that belong to no single connection."""
-    for problem in known.problems:
-        if not problem.connection:
-            yield Banner(problem_line(problem), status="warn" if problem.minor else "fail")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from stash_courier.plugin.context import Context
@@ -19,8 +18,7 @@ from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import parse
 from stash_courier.worker.stash.address import StashUnavailable
-
-STASH_SECONDS = 2.0  # how long a view waits for Stash
+from stash_courier.worker.stash.state import PluginState
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,18 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     ``ask``: whether Stash is asked at all.
     """
     asked_at, banner = time.time(), None
-    raw: Mapping[str, object] = {}
-    copies: tuple[str, ...] = ()
-    enabled = False
+    state = PluginState({}, enabled=False)
     try:
         if ask:
-            raw, copies, enabled = _asked(context)
+            state = context.quick_state()
     except StashUnavailable as error:
         banner = banners.stash_unknown(str(error))
-    settings, problems = parse(raw)
+    settings, problems = parse(state.settings)
     stored = context.store.read()
-    loaded = destinations.read(raw, stored, settings, asked_at=asked_at)
+    loaded = destinations.read(state.settings, stored, settings, asked_at=asked_at)
     if banner is not None or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
-    return Known(stored, loaded, (*problems, *loaded.problems), banner, copies, enabled)
-
-
-def _asked(context: Context) -> tuple[Mapping[str, object], tuple[str, ...], bool]:
-    """The plugin's map, the ids of its copies, and whether it is enabled, from Stash."""
-    from stash_courier.worker.stash import quick
-
-    state = quick.plugin_state(context.folder, STASH_SECONDS)
-    return state.settings, state.copies, state.enabled
+    return Known(stored, loaded, (*problems, *loaded.problems), banner, state.copies, state.enabled)
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
