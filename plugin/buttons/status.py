@@ -9,6 +9,7 @@ import sqlite3
 import time
 from typing import Any
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
@@ -16,7 +17,6 @@ from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
 from stash_courier.plugin.text.words import ago, flat, joined, scene, since
-from stash_courier.plugin.views import seen
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.destinations import Loaded

@@ -15,14 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
+from stash_courier.plugin.seen import Known
 from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text.pseudonyms import LONGEST, Pseudonyms
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import DAY, ago, problem_line
-from stash_courier.plugin.views import cards, seen
-from stash_courier.plugin.views.seen import Known
+from stash_courier.plugin.views import cards
 from stash_courier.queue import failures, files, store
 from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.words import flat
-from stash_courier.plugin.views import seen
 from stash_courier.queue import control
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.snapshot import NO_QUEUE
@@ -13,7 +14,7 @@ from stash_courier.plugin.text import actions, banners
 from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import joined, problem_line
-from stash_courier.plugin.views import cards, seen
+from stash_courier.plugin.views import cards
 from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
 

@@ -1,4 +1,4 @@
-"""What a view can read now of the connections, queue.db and dlq.db."""
+"""What can be read now of the connections, queue.db and dlq.db, and why not."""
 
 from __future__ import annotations
 
