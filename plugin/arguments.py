@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
@@ -20,59 +20,9 @@ from stash_courier.worker.connections.model import State
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
-MOST_NUMBERS = {"days": MOST_DAYS, "limit": MOST_LETTERS, "page": 1_000_000, "scene": 2**63 - 1}
-LONGEST_TEXT = {  # characters
-    **dict.fromkeys(("error_type", "destination", "connection", "id", "name", "copy_of", "text"), 300),
-    "group": 400,
-    "kind": 40,
-}
 LARGEST_VALUES = 200_000  # characters of a connection's values as JSON
 
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """A caller's arguments; None where one was not given."""
-
-    ids: tuple[int, ...] | None = None  # of dead letters
-    error_type: str | None = None
-    destination: str | None = None  # its id
-    group: str | None = None  # the key of a group of dead letters
-    waiting: Literal["send", "dead_letter", "discard"] | None = None  # what becomes of what waits
-    connection: str | None = None  # its id
-    id: str | None = None  # of the connection to save, test or delete
-    name: str | None = None
-    kind: str | None = None
-    state: State | None = None
-    values: Mapping[str, object] | None = field(default=None, repr=False)  # a connection's fields
-    revision: int | None = None  # of connections.json
-    since: float | None = None  # wall time
-    all: bool | None = None
-    count: bool | None = None  # only count
-    show_scene: bool | None = None  # a test may send a scene's title to people
-    limit: int | None = None
-    days: int | None = None
-    text: str | None = None  # what a person searches for: a title, a path, a scene's id
-    page: int | None = None  # of a list, from 1
-    scene: int | None = None  # its id
-    as_of: float | None = None  # wall time at which a list was shown: what came later isn't meant
-    careful: bool | None = None  # one first, the rest if that one is delivered
-    batch: float | None = None  # which dead letters were discarded together, as the answer told it
-    copy_of: str | None = None  # id of the connection that a new one begins as
-
-
-def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Arguments:
-    """Reads a mode's arguments as Stash gives them; ``allowed`` are the fields of ``Arguments`` that it takes.
-
-    Raises:
-        BadInputError: the mode doesn't take an argument, or a value is invalid.
-    """
-    given = {name: value for name, value in args.items() if name not in COMMON and value is not None}
-    unknown = next((name for name in given if name not in allowed), None)
-    if unknown is not None:
-        takes = ", ".join(sorted(allowed)) or "none"
-        raise BadInputError(f"{mode} takes no argument {unknown[:40]!r}. Arguments: {takes}. Nothing was done.")
-    read: dict[str, Any] = {name: READERS[name](name, value) for name, value in given.items()}
-    return Arguments(**read)
+Reader = Callable[[str, object], object]  # gets an argument's name and value; raises BadInputError
 
 
 def _ids(name: str, value: object) -> tuple[int, ...]:
@@ -88,12 +38,14 @@ def _ids(name: str, value: object) -> tuple[int, ...]:
     return ids
 
 
-def _number(name: str, value: object) -> int:
-    number = _whole(value)
-    most = MOST_NUMBERS[name]
-    if number is None or not 1 <= number <= most:
-        raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
-    return number
+def _number(most: int) -> Reader:
+    def read(name: str, value: object) -> int:
+        number = _whole(value)
+        if number is None or not 1 <= number <= most:
+            raise BadInputError(f"{name} must be a whole number from 1 to {most}. Nothing was done.")
+        return number
+
+    return read
 
 
 def _whole(value: object) -> int | None:
@@ -106,21 +58,23 @@ def _whole(value: object) -> int | None:
     return int(value)
 
 
-def _line(name: str, value: object) -> str:
-    """A text that a form checks later."""
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT[name]:
-        raise BadInputError(f"{name} must be text of at most {LONGEST_TEXT[name]} characters. Nothing was done.")
-    return value.encode("utf-8", "replace").decode()  # without lone surrogates, which SQLite doesn't take
+def _text(longest: int = 300, *, may_be_empty: bool = False) -> Reader:
+    """A text of at most so many characters. One that may be empty is checked later, so it isn't stripped."""
+
+    def read(name: str, value: object) -> str:
+        if not isinstance(value, str) or len(value) > longest:
+            raise BadInputError(f"{name} must be text of at most {longest} characters. Nothing was done.")
+        text = value.encode("utf-8", "replace").decode()  # without lone surrogates, which SQLite doesn't take
+        if may_be_empty:
+            return text
+        if not text.strip():
+            raise BadInputError(f"{name} must not be empty. Nothing was done.")
+        return text.strip()
+
+    return read
 
 
-def _text(name: str, value: object) -> str:
-    text = _line(name, value).strip()
-    if not text:
-        raise BadInputError(f"{name} must not be empty. Nothing was done.")
-    return text
-
-
-def _one_of(*choices: str) -> Callable[[str, object], str]:
+def _one_of(*choices: str) -> Reader:
     def read(name: str, value: object) -> str:
         if value not in choices:
             raise BadInputError(f"{name} must be one of {', '.join(choices)}. Nothing was done.")
@@ -162,30 +116,56 @@ def _values(name: str, value: object) -> Mapping[str, object]:
     return value
 
 
-READERS = {
-    "ids": _ids,
-    "error_type": _text,
-    "destination": _text,
-    "group": _text,
-    "waiting": _one_of("send", "dead_letter", "discard"),
-    "connection": _text,
-    "id": _text,
-    "name": _line,
-    "kind": _text,
-    "state": _one_of("on", "paused", "off"),
-    "values": _values,
-    "revision": _revision,
-    "since": _moment,
-    "all": _switch,
-    "count": _switch,
-    "show_scene": _switch,
-    "limit": _number,
-    "days": _number,
-    "text": _line,
-    "page": _number,
-    "scene": _number,
-    "as_of": _moment,
-    "careful": _switch,
-    "batch": _moment,
-    "copy_of": _text,
-}
+def _by(reader: Reader) -> Any:
+    """A field of ``Arguments`` and how it is read. None where it isn't given."""
+    return field(default=None, metadata={"reader": reader})
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A caller's arguments; None where one was not given."""
+
+    ids: tuple[int, ...] | None = _by(_ids)  # of dead letters
+    error_type: str | None = _by(_text())
+    destination: str | None = _by(_text())  # its id
+    group: str | None = _by(_text(400))  # the key of a group of dead letters
+    waiting: Literal["send", "dead_letter", "discard"] | None = _by(_one_of("send", "dead_letter", "discard"))
+    connection: str | None = _by(_text())  # its id
+    id: str | None = _by(_text())  # of the connection to save, test or delete
+    name: str | None = _by(_text(may_be_empty=True))
+    kind: str | None = _by(_text(40))
+    state: State | None = _by(_one_of("on", "paused", "off"))
+    # A connection's fields, which may be secret.
+    values: Mapping[str, object] | None = field(default=None, metadata={"reader": _values}, repr=False)
+    revision: int | None = _by(_revision)  # of connections.json
+    since: float | None = _by(_moment)  # wall time
+    all: bool | None = _by(_switch)
+    count: bool | None = _by(_switch)  # only count
+    show_scene: bool | None = _by(_switch)  # a test may send a scene's title to people
+    limit: int | None = _by(_number(MOST_LETTERS))
+    days: int | None = _by(_number(MOST_DAYS))
+    text: str | None = _by(_text(may_be_empty=True))  # what a person searches for: a title, a path, a scene's id
+    page: int | None = _by(_number(1_000_000))  # of a list, from 1
+    scene: int | None = _by(_number(2**63 - 1))  # its id
+    as_of: float | None = _by(_moment)  # wall time at which a list was shown: what came later isn't meant
+    careful: bool | None = _by(_switch)  # one first, the rest if that one is delivered
+    batch: float | None = _by(_moment)  # which dead letters were discarded together, as the answer told it
+    copy_of: str | None = _by(_text())  # id of the connection that a new one begins as
+
+
+READERS: Mapping[str, Reader] = {one.name: one.metadata["reader"] for one in fields(Arguments)}
+
+
+def parse(mode: str, args: Mapping[str, object], allowed: Collection[str]) -> Arguments:
+    """Reads a mode's arguments as Stash gives them; ``allowed`` are the fields of ``Arguments`` that it takes.
+
+    Raises:
+        BadInputError: the mode doesn't take an argument, or a value is invalid.
+    """
+    given = {name: value for name, value in args.items() if name not in COMMON and value is not None}
+    unknown = next((name for name in given if name not in allowed), None)
+    if unknown is not None:
+        takes = ", ".join(sorted(allowed)) or "none"
+        raise BadInputError(f"{mode} takes no argument {unknown[:40]!r}. Arguments: {takes}. Nothing was done.")
+    read: dict[str, Any] = {name: READERS[name](name, value) for name, value in given.items()}
+    return Arguments(**read)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.text.words import problem_line, sentence
-from stash_courier.queue import files
+from stash_courier.queue import codec, dlq_statements, files, store
 from stash_courier.queue.store import BeingReplaced, NotUpgraded, QueueUnavailable
+from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations, package, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from stash_courier.queue.scene_queue import SceneQueue
     from stash_courier.worker.stash.client import Stash
     from stash_courier.worker.stash.state import PluginState
+
+STASH_SECONDS = 2.0  # how long quick_state waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,13 @@ class Context:
         self.state = self.stash.plugin_state()
         return self.state
 
+    def quick_state(self) -> PluginState:
+        """As ``plugin_state``, for callers that need nothing else of Stash: without the client's imports."""
+        from stash_courier.worker.stash import quick
+
+        self.state = quick.plugin_state(self.folder, STASH_SECONDS)
+        return self.state
+
     @contextmanager
     def setup(self) -> Iterator[Setup]:
         """Asks Stash for the current settings; the destinations can be used within the block.
@@ -97,7 +107,7 @@ class Context:
                 destination.close()
 
     def empty_settings(self, left: Mapping[str, object]) -> None:
-        """Leaves these settings on Stash's page, after connections were made of the others.
+        """Keeps only these settings on Stash's page; connections were made from the others.
 
         Raises:
             StashUnavailable: Stash can't be asked.
@@ -106,7 +116,7 @@ class Context:
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:
-        """The names of connections, by id; those of Stash's page are called by their id."""
+        """The names of stored connections, by id. Those on Stash's page have only an id."""
         return {entry.id: entry.name for entry in self.store.read().entries}
 
     def queue(self) -> closing[SceneQueue]:
@@ -124,11 +134,9 @@ class Context:
         """What the ledger has of these scenes; nothing if the queue can't be read."""
         from stash_courier.queue import ledger
 
-        if not (self.folder / files.QUEUE_DB).exists():
-            return []
         try:
-            with self.queue() as queue:
-                found = [ledger.find(queue.connection, destination, scene_id) for scene_id in scenes]
+            with self.read_queue(codec.exact) as conn:
+                found = [] if conn is None else [ledger.find(conn, destination, one) for one in scenes]
         except (QueueUnavailable, sqlite3.Error):
             return []
         return [one for one in found if one is not None]
@@ -138,6 +146,34 @@ class Context:
         from stash_courier.queue.dlq import DeadLetterQueue
 
         return closing(DeadLetterQueue(self.folder))
+
+    @contextmanager
+    def read_queue(self, decode: Callable[[bytes], str] = codec.readable) -> Iterator[sqlite3.Connection | None]:
+        """queue.db for a view, within the block; None if there is none yet. SceneQueue's imports take too long.
+
+        ``decode`` reads TEXT columns. Raises as ``store.open_queue``.
+        """
+        if not (self.folder / files.QUEUE_DB).exists():
+            yield None
+            return
+        conn, gate = store.open_queue(str(self.folder), VIEW_SECONDS, patient=True)
+        try:
+            conn.text_factory = decode
+            yield conn
+        finally:
+            conn.close()
+            os.close(gate)
+
+    @contextmanager
+    def read_dead_letters(self) -> Iterator[sqlite3.Connection | None]:
+        """The same for dlq.db."""
+        path = self.folder / files.DLQ_DB
+        if not path.exists():
+            yield None
+            return
+        with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
+            conn.text_factory = codec.readable
+            yield conn
 
     @property
     def may_start(self) -> bool:
@@ -158,7 +194,7 @@ class Context:
         return process.wake(folder) or process.start(folder, self.root)
 
     def wait_for_queue(self, error: QueueUnavailable) -> str:
-        """What the worker does to the queue before it can be read, and wakes it for that; "" for another error."""
+        """Why the queue can't be read yet; "" for any other error. Wakes the worker if it has to upgrade it."""
         if isinstance(error, BeingReplaced):
             return "The queue is being upgraded or repaired."
         if not isinstance(error, NotUpgraded):
@@ -178,7 +214,7 @@ class Context:
     def warn_of_settings(self, problems: Sequence[Problem]) -> list[dict[str, str]]:
         """Reports problems with settings and connections, and returns them for the button's answer.
 
-        In place of a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
+        For a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
         answer have only the problems.
         """
         for one in problems:
@@ -190,7 +226,7 @@ class Context:
         return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
 
     def warn_of_copies(self) -> None:
-        """Reports that the plugin is installed more than once, as far as Stash has told."""
+        """Warns if Stash has said that the plugin is installed more than once."""
         from stash_courier.plugin.text import banners
 
         for one in banners.copies(package.copies(() if self.state is None else self.state.copies)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from stash_courier.plugin.report import Report
 from stash_courier.queue.jobs import Scene
@@ -23,8 +23,7 @@ class Samples:
     def __init__(self, stash: Stash, report: Report) -> None:
         self._stash = stash
         self._report = report
-        self._source = itertools.islice(stash.newest_scenes(), LOOKED_AT)
-        self._newest: list[Scene] = []
+        self._newest: Iterator[Scene] = itertools.islice(stash.newest_scenes(), LOOKED_AT)
         # By the folders that were asked for; without what only deliveries need.
         self._spread: dict[tuple[str, ...], Sequence[Scene]] = {}
         self._whole: dict[tuple[int, ...], Sequence[Scene]] = {}  # by their ids
@@ -52,27 +51,26 @@ class Samples:
 
     def _among_newest(self, connection: Connection, count: int) -> list[Scene]:
         """The newest scenes, newest first."""
+        self._newest, newest = itertools.tee(self._newest)
         found: list[Scene] = []
-        with_file: list[Scene] = []
-        for place in itertools.count():
-            while place >= len(self._newest) and (one := next(self._source, None)) is not None:
-                self._newest.append(one)
-            if place >= len(self._newest) or len(found) == count:
-                break
-            one = self._newest[place]
+        first = with_file = None
+        for one in newest:
+            first = first or one
             if one.files:
-                with_file.append(one)
+                with_file = with_file or one
                 if passes(one, connection.shared):
                     found.append(one)
-        if found or not self._newest:
+                    if len(found) == count:
+                        break
+        if found or first is None:
             return found
         none = f"None of Stash's newest {LOOKED_AT} scenes"
-        if not with_file:
+        if with_file is None:
             self._report.warn(f"{none} has a file, so the test uses the newest scene.")
-            return self._newest[:1]
+            return [first]
         filters = ", ".join(label(Shared, key) for key in FILTERS)
         self._report.warn(
             f"{connection.entry.name}: {none[0].lower()}{none[1:]} passes the filters, so the test uses one that "
             f"is not sent. Check {filters}."
         )
-        return with_file[:1]
+        return [with_file]

@@ -6,7 +6,7 @@ Decides nothing that the worker decides. The sentences about these facts are in 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class Snapshot:
         """Deliveries that wait or are in flight."""
         return sum(waits.total for waits in self.backlog.values())
 
+    def waits(self, loaded: Loaded | None) -> bool:
+        """Whether something waits for the worker. What waits for a removed destination doesn't count."""
+        return bool(self.inbox) or any(named(self, name, loaded) for name in self.backlog)
+
     def moves(self, usable: Set[str]) -> bool:
         """Whether something is in flight or will begin at once; ``usable`` are the ids of usable destinations."""
         in_flight = any(waits.in_flight for waits in self.backlog.values())
@@ -72,7 +76,7 @@ NO_QUEUE = Snapshot(0.0, 0, {}, {}, None, False, False, None, (), (), None, 0)
 
 
 def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
-    """Whether a connection is set up, as far as that is known; else as the worker last knew it."""
+    """Whether a connection is set up or, if that isn't known now, was when the worker last looked."""
     health = snapshot.healths.get(name)
     removed = health is not None and bool(health.removed_at)
     if loaded is None:
@@ -81,13 +85,7 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
 
 
 def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
-    """Reads queue.db. The cost grows with the number of waiting deliveries.
-
-    Args:
-        conn: open on it.
-        folder: the data folder.
-        at: wall time, unix seconds.
-    """
+    """Reads queue.db at a wall time. The cost grows with the number of waiting deliveries."""
     waits = backlog.by_destination(conn, folder)
 
     def stored(key: str) -> Any:
@@ -104,10 +102,13 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         disabled=bool(stored(control.DISABLED)),
         expedite=stored(control.EXPEDITE) is not None,
         stash_away=stored(control.STASH),
-        problems=tuple(_problem(one) for one in stored(control.PROBLEMS) or ()),
+        problems=tuple(
+            Problem(key, message, connection=connection)
+            for connection, key, message in stored(control.PROBLEMS) or ()
+        ),
         notices=tuple(filter(None, (repaired, stored(control.UNSEEN)))),
         last_success=stored(control.LAST_SUCCESS),
-        added=control.deliveries_added(conn),
+        added=backlog.deliveries_added(conn),
         absent=ledger.count_absent(conn),
         notes=ledger.noted(conn, NOTED_SCENES),
         failed={
@@ -116,8 +117,3 @@ def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
         delivered=receipts.delivered(conn, at),
         stash_slow=stored(control.STASH_SLOW),
     )
-
-
-def _problem(stored: Sequence[str]) -> Problem:
-    connection, key, message = stored
-    return Problem(key, message, connection=connection)

@@ -22,7 +22,6 @@ from stash_courier.worker.stash.address import StashUnavailable
 
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
-STASH_SECONDS = 2.0  # how long a button that needs nothing else of Stash waits for it
 LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 
 
@@ -30,30 +29,29 @@ LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
 class Mode:
     """One mode. Its module is imported when it is called, because each import takes time."""
 
-    module: str  # below stash_courier.plugin; its function has the mode's name, unless it is given
+    module: str  # below stash_courier.plugin; its function has the mode's name
     takes: Collection[str] = ()  # the fields of Arguments that it takes
-    function: str = ""
 
     @property
     def is_view(self) -> bool:
-        """Whether the page asks it: its answer has the plugin's version in place of a report."""
+        """Whether it serves the page: its answer has the plugin's version instead of a report."""
         return self.module.startswith("views.")
 
     def load(self, name: str) -> Callable[[Context, Arguments], dict[str, object]]:
         """The mode's function; ``name`` is the mode's."""
         module = importlib.import_module(f"stash_courier.plugin.{self.module}")
-        found: Callable[[Context, Arguments], dict[str, object]] = getattr(module, self.function or name)
+        found: Callable[[Context, Arguments], dict[str, object]] = getattr(module, name)
         return found
 
 
 MODES: Mapping[str, Mode] = {
     "status": Mode("buttons.status"),
     "deliver_now": Mode("buttons.deliver_now"),
-    "review_dead_letters": Mode("buttons.dead_letters", CHOICE, "review"),
-    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful"), "retry"),
-    "purge_dead_letters": Mode("buttons.dead_letters", ("days",), "purge"),
-    "discard_dead_letters": Mode("buttons.dead_letters", LISTED, "discard"),
-    "test_destinations": Mode("buttons.check_destinations", ("destination",), "run"),
+    "review_dead_letters": Mode("buttons.dead_letters", CHOICE),
+    "retry_dead_letters": Mode("buttons.dead_letters", (*LISTED, "careful")),
+    "purge_dead_letters": Mode("buttons.dead_letters", ("days",)),
+    "discard_dead_letters": Mode("buttons.dead_letters", LISTED),
+    "test_destinations": Mode("buttons.check_destinations", ("destination",)),
     "library_report": Mode("buttons.library_report", ("connection",)),
     "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
     "convert_settings": Mode("buttons.convert"),
@@ -122,7 +120,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = press(context, arguments)
-        if pressed(args) and mode != "status":  # which tells it itself
+        if pressed(args) and mode != "status":  # status reports them itself
             _tell_of_copies(context)
     except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
         said = str(error) if isinstance(error, BadInputError) else _explained(error, context)
@@ -138,12 +136,10 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
 
 
 def _tell_of_copies(context: Context) -> None:
-    """Any button says that the plugin is installed more than once: each change would be sent twice otherwise."""
-    from stash_courier.worker.stash import quick
-
+    """Warns if the plugin is installed more than once, because each change arrives twice then."""
     if context.state is None:
         with suppress(StashUnavailable):
-            context.state = quick.plugin_state(context.folder, STASH_SECONDS)
+            context.quick_state()
     context.warn_of_copies()
 
 

@@ -127,6 +127,11 @@ def readable(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
+def as_text(stored: object) -> str:
+    """Any value from a database as text that is only shown."""
+    return readable(stored) if isinstance(stored, bytes) else str(stored)
+
+
 def storable(given: str, errors: str = "backslashreplace") -> str:
     """A text that SQLite accepts. A scene's path may hold lone surrogates, which it doesn't."""
     return given.encode("utf-8", errors).decode()

@@ -92,12 +92,6 @@ def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
     put(conn, EXPEDITE, True if everything else sorted({*(known or ()), destination}))
 
 
-def deliveries_added(conn: sqlite3.Connection) -> int:
-    """How many deliveries were ever added. The difference of two calls is how many came between them."""
-    row = conn.execute(sql.EVER_ADDED).fetchone()
-    return 0 if row is None else int(row[0])
-
-
 def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     """The stored states of all destinations that were ever configured, without those that can't be read."""
     rows = conn.execute(sql.STATES).fetchall()

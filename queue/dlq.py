@@ -21,8 +21,7 @@ from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, text, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
-from stash_courier.queue.dlq_list import Group
-from stash_courier.queue.dlq_selection import ALL, Selection
+from stash_courier.queue.dlq_list import ALL, Group, Selection
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction

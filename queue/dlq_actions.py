@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.transactions import transaction
 
 UNDO_SECONDS = 600.0  # for which a discard can be undone
@@ -49,7 +49,7 @@ def mark_reviewed(conn: sqlite3.Connection, ids: Collection[int], now: float) ->
 
 
 def ask(conn: sqlite3.Connection, selection: Selection) -> int:
-    """Asks for a selection, as far as it can be sent again. Returns how many dead letters."""
+    """Asks for those of a selection that can be sent again. Returns how many dead letters."""
     return _each(conn, sql.ASK, _meant(conn, sql.ASKABLE, selection), selection.parameters)
 
 
@@ -104,7 +104,7 @@ def discarded(conn: sqlite3.Connection, now: float) -> Batch | None:
 
 
 def _meant(conn: sqlite3.Connection, statement: str, selection: Selection) -> Sequence[int]:
-    """The ids of a selection; those that a statement finds if it names none."""
+    """A selection's ids or, if it names none, those that a statement finds."""
     if selection.ids is not None:
         return [*selection.ids]
     return [found for (found,) in conn.execute(statement, selection.parameters)]
@@ -122,6 +122,6 @@ def _each(
                 statement, ({**parameters, "id": one} for one in ids[start : start + ROWS])
             ).rowcount
         if start + ROWS < len(ids):
-            # Another that waits looks now and then: without a pause it would hardly ever find the lock free.
+            # SQLite polls while it waits: without a pause another process would rarely find the lock free.
             time.sleep((time.monotonic() - began) / 2)
     return changed

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Iterator
 
 from stash_courier.queue import codec, failures
@@ -86,16 +85,6 @@ def template(text: str) -> str:
     for pattern, placeholder in VARIABLE:
         text = pattern.sub(placeholder, text)
     return text.strip()
-
-
-def register(conn: sqlite3.Connection) -> None:
-    """Gives a connection the SQL functions ``group_text`` and ``group_key``, whose arguments are BLOBs."""
-    conn.create_function("group_text", 4, lambda *given: text_of(*map(_text, given)))
-    conn.create_function("group_key", 3, lambda *given: key_of(*map(_text, given)))
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _said(answer: str) -> str:

@@ -1,16 +1,46 @@
-"""The list of dead letters that a person pages through: what it shows, and how many there are of each kind."""
+"""Which dead letters a person means, and the list of them: its pages, and how many there are of each kind."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number as number_of
 from stash_courier.queue.checks import or_default
-from stash_courier.queue.dlq_selection import Selection
 from stash_courier.queue.jobs import Summary
+from stash_courier.queue.search import folded, scene_id
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Open dead letters that fit every field that isn't None."""
+
+    ids: Collection[int] | None = None
+    error_type: str | None = None
+    destination: str | None = None  # its id
+    group: str | None = None  # a group's key
+    deleted: Collection[str] = ()  # ids of deleted connections, to which nothing can be sent again
+    text: str | None = None  # part of the title or the path, or the scene's id
+    as_of: float | None = None  # wall time: those that failed later aren't meant
+
+    @property
+    def parameters(self) -> Mapping[str, str | float | None]:
+        """Parameters of the statements that take a selection, without the ids."""
+        wanted = (self.text or "").strip()
+        return {
+            "error_type": self.error_type,
+            "destination": self.destination,
+            "group_key": self.group,
+            "deleted": "\n".join(("", *self.deleted, "")),
+            "text": folded(wanted) or None,
+            "scene": scene_id(wanted),
+            "as_of": self.as_of,
+        }
+
+
+ALL = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +70,8 @@ class Page:
 def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int, size: int) -> Page:
     """A page of a selection, whose ids aren't looked at.
 
-    Args:
-        conn: dlq.db.
-        selection: its ``as_of`` is that of the list; None for now.
-        now: wall time.
-        number: of the page, from 1; the last one stands in for one that doesn't exist.
-        size: rows of a page.
+    Its ``as_of`` is that of the list; None for now. ``number`` counts from 1; the last page stands in for one that
+    doesn't exist. ``size`` is in rows.
     """
     conn.execute("BEGIN")  # all of it as it was at one moment
     try:

@@ -33,7 +33,7 @@ CREATE TABLE dead_letters (
     group_text TEXT NOT NULL DEFAULT '',    -- the cause, for people
     unreported INTEGER NOT NULL DEFAULT 0,  -- 1: the owner wasn't sent a message about it yet
     path TEXT NOT NULL DEFAULT '',          -- the scene's, as Stash sees it
-    search TEXT NOT NULL DEFAULT '',        -- title and path, folded; see dlq_search.py
+    search TEXT NOT NULL DEFAULT '',        -- title and path, folded; see search.py
     discarded_at REAL);                     -- wall time; those discarded together have the same, their batch
 -- The state is in the index so that resolved dead letters are skipped without reading them.
 CREATE INDEX dead_letters_failed_at ON dead_letters (failed_at, state, reviewed_at);
@@ -237,12 +237,6 @@ UPDATE dead_letters SET destination = :new, group_key = CASE
     WHEN substr(group_key, 1, length(:old) + 1) = :old || '/' THEN :new || substr(group_key, length(:old) + 1)
     ELSE group_key END
 WHERE destination = :old"""
-# Gives those a group that have none, with the functions of dlq_groups.py.
-GROUP = """
-UPDATE dead_letters SET group_text = group_text(CAST(error_type AS BLOB), CAST(error_message AS BLOB),
-    CAST(history AS BLOB), CAST(title AS BLOB)) WHERE group_key = '';
-UPDATE dead_letters SET group_key = group_key(CAST(destination AS BLOB), CAST(error_type AS BLOB),
-    CAST(group_text AS BLOB)) WHERE group_key = '';"""
 # Scenes that have a dead letter under both names, and whether the old name's stays. It does if its state comes
 # later in the list, or else if it failed later.
 RENAME_BOTH = """

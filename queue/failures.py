@@ -145,11 +145,12 @@ class DeliveryFailed(Exception):
         answer: the first 2 KB of the answer, without secrets.
         retry_after: seconds that the destination asked us to wait, at most 24 h.
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
-        record: what it keeps then for the scene's next delivery; see ``Delivered.record``.
         again_in: with NOT_THERE_YET or POSTPONED, seconds until the next attempt; None: as retry.py says.
         cause: a few words for the group of its dead letter, after the class's label; see dlq_groups.py. "": the
             answer or the message decide.
     """
+
+    record: bytes | None = None  # what the ledger keeps if the scene is skipped; see Delivered.record
 
     def __init__(
         self,
@@ -161,7 +162,6 @@ class DeliveryFailed(Exception):
         retry_after: float | None = None,
         again_in: float | None = None,
         notes: frozenset[str] = frozenset(),
-        record: bytes | None = None,
         cause: str = "",
     ) -> None:
         super().__init__(message)
@@ -172,5 +172,4 @@ class DeliveryFailed(Exception):
         self.retry_after = retry_after
         self.again_in = again_in
         self.notes = notes
-        self.record = record
         self.cause = cause

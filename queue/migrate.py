@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import dlq_groups, dlq_search, files, repair, store
+from stash_courier.queue import dlq_backfill, files, repair, store
 from stash_courier.queue.transactions import BUSY_SECONDS
 
 COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us
@@ -224,8 +224,7 @@ def _version(path: Path) -> int:
 def _upgrade(path: Path, version: int) -> None:
     with closing(store.connect(str(path), BUSY_SECONDS)) as conn:
         if path.name == files.DLQ_DB:
-            dlq_groups.register(conn)
-            dlq_search.register(conn, _paths(path.with_name(files.QUEUE_DB)))
+            dlq_backfill.register(conn, _paths(path.with_name(files.QUEUE_DB)))
         conn.execute("CREATE TEMP TABLE covers (destination, scene_id, digest, UNIQUE (destination, scene_id))")
         conn.executemany("INSERT OR IGNORE INTO temp.covers VALUES (?, ?, ?)", _covers(path.with_name(COVERS_DB)))
         for number, step in enumerate(STEPS[path.name][version - 1 :], version + 1):

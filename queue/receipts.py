@@ -10,13 +10,14 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from stash_courier.queue import codec
 from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, text, time, whole
+from stash_courier.queue.codec import as_text
 from stash_courier.queue.jobs import BULK, EDIT, CorruptRow, Delivery, stem
-from stash_courier.queue.search import as_text, folded, search_text
+from stash_courier.queue.search import folded, search_text
 
 KEPT_SECONDS = 7 * 86_400.0
 MOST = 20_000
@@ -30,10 +31,9 @@ BUCKET_SECONDS, HOUR_BUCKETS, DAY_BUCKETS, KEPT_BUCKETS = 300, 12, 288, 300
 
 # delivered: written there · same: nothing differed · filtered: a filter excludes it, or the destination · absent:
 # skipped, not on the server · locked: its owner locked the item there · version: its file is a version or part of
-# another item · deleted: its deletion was sent, or Stash has it no more · digest: in one message with others ·
+# another item · deleted: its deletion was sent, or Stash no longer has it · digest: in one message with others ·
 # dead: a dead letter
 Code = Literal["delivered", "same", "filtered", "absent", "locked", "version", "deleted", "digest", "dead"]
-CODES: tuple[Code, ...] = get_args(Code)
 
 Names = tuple[str, str]  # a scene's title and path; "" if it isn't known
 Changed = tuple[str, str | None, str]  # a field; its value before, None if that isn't known; its value after
@@ -60,7 +60,7 @@ class Receipt:
     seq: int  # newest event that it covers
     title: str
     path: str  # as Stash sees it
-    outcome: str  # one of CODES, unless a later version wrote it
+    outcome: str  # a Code, unless a later version wrote it
     reason: str = ""  # a sentence: why it was not sent
     changed: tuple[str, ...] = ()  # field names that the hook told
     seconds: float | None = None  # from the edit to the outcome; None: it was no edit
@@ -177,19 +177,14 @@ def page(
     search: str = "",
     destination: str | None = None,
     without: int | None = None,
-) -> list[Receipt]:
-    """Receipts, newest first.
+) -> tuple[list[Receipt], bool]:
+    """Receipts, newest first, and whether there are more; of one destination, or of all.
 
-    Args:
-        limit: how many at most.
-        offset: how many to pass over.
-        search: a part of the title or the path; upper and lower case don't matter.
-        destination: only this one's.
-        without: a scene to leave out.
+    ``search`` is a part of the title or the path, in upper or lower case. ``without`` is a scene to leave out.
     """
     values = {"destination": destination, "without": without, "text": folded(codec.storable(search))}
-    rows = conn.execute(sql.RECEIPTS_PAGE, {**values, "limit": limit, "offset": offset}).fetchall()
-    return [found for row in rows if (found := _read(row)) is not None]
+    rows = conn.execute(sql.RECEIPTS_PAGE, {**values, "limit": limit + 1, "offset": offset}).fetchall()
+    return [found for row in rows[:limit] if (found := _read(row)) is not None], len(rows) > limit
 
 
 def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt | None:

@@ -14,9 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, dlq_groups, dlq_search, files, locks, schema, store
+from stash_courier.queue import codec, dlq_backfill, files, locks, schema, store
 from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
-from stash_courier.queue.dlq_statements import GROUP as DLQ_GROUP
 from stash_courier.queue.transactions import BUSY_SECONDS
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)
@@ -159,9 +158,8 @@ def _save(old: Path, new: Path) -> int:
         ).fetchall()
         saved = sum(_save_table(source, target, table, without_rowid) for table, without_rowid in tables)
         if new.name == files.DLQ_DB:  # those of an earlier version have no group and can't be searched
-            dlq_groups.register(target)
-            dlq_search.register(target)
-            target.executescript(f"BEGIN IMMEDIATE; {DLQ_GROUP} {dlq_search.FILL} COMMIT")
+            dlq_backfill.register(target)
+            target.executescript(f"BEGIN IMMEDIATE; {dlq_backfill.BACKFILL} COMMIT")
         raise_ids(source, target)
     return saved
 

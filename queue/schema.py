@@ -76,7 +76,7 @@ CREATE TABLE receipts (                     -- the last outcome of each scene an
     title TEXT NOT NULL,
     path TEXT NOT NULL,
     search TEXT NOT NULL,                   -- title and path, without the difference of upper and lower case
-    outcome TEXT NOT NULL,                  -- one of receipts.CODES
+    outcome TEXT NOT NULL,                  -- a receipts.Code
     reason TEXT NOT NULL,                   -- a sentence, or nothing
     changed TEXT NOT NULL,                  -- field names that the hook told, separated by spaces
     seconds REAL,                           -- from the edit to the outcome; NULL: it was no edit

@@ -22,8 +22,3 @@ def search_text(title: str, path: str) -> str:
 def scene_id(given: str) -> int | None:
     """The scene's id that a text is; None if it is none."""
     return int(given) if given.isascii() and given.isdigit() and len(given) <= LONGEST_ID else None
-
-
-def as_text(stored: object) -> str:
-    """A value from a database as text, also if its bytes aren't UTF-8."""
-    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)

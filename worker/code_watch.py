@@ -16,7 +16,7 @@ REMOVED_LOOKS = 10  # 20 seconds
 class CodeWatch:
     """Whether the files in the plugin's folder have changed since the worker started.
 
-    A change counts when two looks in a row find the same files, and all that belong to the package. An update
+    A change counts when two looks in a row find the same files, and none of the package is missing. An update
     deletes all files, then writes the new ones, their list first and the code last. On a busy disk that takes
     seconds, so the plugin counts as removed only after a while without a list.
     """

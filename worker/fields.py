@@ -120,12 +120,10 @@ class Value:
             self.reject(f"is invalid: {places} must {must}")
         return [entry for entry in entries if entry is not None]
 
-    def reject(self, wrong: str, meanwhile: str = "", fix: Fix | None = None) -> None:
-        """Records what is wrong, and what applies meanwhile if not what the entry says."""
-        meanwhile = meanwhile or self.field.meanwhile
-        self.problem = Problem(
-            self.field.key, f'"{self.field.label}" {wrong}. Until it is corrected, {meanwhile}.', fix=fix
-        )
+    def reject(self, wrong: str, fix: Fix | None = None) -> None:
+        """Records what is wrong."""
+        text = f'"{self.field.label}" {wrong}. Until it is corrected, {self.field.meanwhile}.'
+        self.problem = Problem(self.field.key, text, fix=fix)
 
 
 def of(group: type) -> tuple[Field, ...]:

@@ -17,6 +17,7 @@ from stash_courier.queue import checks, files
 from stash_courier.worker import VERSION
 
 HEARTBEAT_SECONDS = 10.0  # between two beats
+LATE_SECONDS = 6 * HEARTBEAT_SECONDS  # without one, people are told
 # After a longer silence the clock may be wrong. Then dead letters are deleted only after a day of running.
 SILENCE_SECONDS = 7 * 86_400.0
 CAUTION_SECONDS = 86_400.0
@@ -33,6 +34,10 @@ class Heartbeat:
     started_at: float  # wall time
     heartbeat_at: float  # wall time
     purge_in: float  # seconds that workers must still run before dead letters may be deleted
+
+    def is_late(self, now: float) -> bool:
+        """Whether the next heartbeat is overdue at a wall time."""
+        return now - self.heartbeat_at > LATE_SECONDS
 
 
 def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:

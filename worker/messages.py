@@ -18,7 +18,7 @@ from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.registry import Registry
-from stash_courier.worker.notices import Trouble, advice, follow
+from stash_courier.worker.notices import Trouble, follow
 
 GATHER_SECONDS = 60.0  # from the first new dead letter until the message about it and those that follow
 
@@ -111,7 +111,7 @@ class Messages:
                     wrong = f"It can't be used: {', '.join(loaded.unusable[name])}."
                     held[name] = Hold(now, wrong, "Correct it in this connection. What waits is sent afterwards.")
             elif pool is not None and pool.health.state != "well":
-                held[name] = Hold(pool.health.since or now, pool.health.reason, advice(pool.health))
+                held[name] = Hold(pool.health.since or now, pool.health.reason, pool.health.advice)
             elif pool is not None and pool.health.retry_at > now:
                 held[name] = Hold(now, pool.health.reason, CLASSES[Failure.BUSY].advice)
         return held

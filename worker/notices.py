@@ -17,7 +17,6 @@ from pathlib import Path
 from stash_courier.queue import control, files
 from stash_courier.queue.checks import or_default, parsed
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.failures import CLASSES, Failure
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.queue.troubles import shortened
 from stash_courier.worker.delivery.breaker import Health
@@ -48,7 +47,7 @@ def follow(
 
     Args:
         known: before, by the trouble's key.
-        present: the troubles that there are, each with the wall time since which.
+        present: the present troubles, each with the wall time since which it lasts.
         shown: by id, the lines that were written to Stash's log since the last look.
         now: wall time, unix seconds.
     """
@@ -125,7 +124,7 @@ class Notices:
             draft.unlink(missing_ok=True)
 
     def _troubles(self) -> dict[str, tuple[float, str]]:
-        """Since when there is each trouble, and what to say about it."""
+        """For each trouble, the wall time since which it lasts and what to say about it."""
         now = self._clock()
         found = {}
         for name, pool in self._registry.pools.items():
@@ -157,15 +156,10 @@ class Notices:
         return f"{self._registry.name(name)}: takes deliveries again. It had failed since {since}."
 
 
-def advice(health: Health) -> str:
-    """What to do about a destination that is held or gone, in sentences."""
-    return CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION].advice
-
-
 def _failing(name: str, health: Health, now: float) -> str:
     since = f"since {_clock_time(health.since, now)}" if health.since else "now"
     state = "switched off" if health.state == "gone" else "deliveries wait"
-    return " ".join(filter(None, (f"{name}: {state} {since}.", _sentence(health.reason), advice(health))))
+    return " ".join(filter(None, (f"{name}: {state} {since}.", _sentence(health.reason), health.advice)))
 
 
 def _clock_time(at: float, now: float) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "files.json"
-CHECKOUT = "stash_plugin"  # the id of a checkout, and of versions that were copied by hand
+CHECKOUT = "stash_plugin"  # the id of a checkout, and of a manual copy
 NAME = "Stash Courier"  # in the manifest; a copy under another id has the same
 
 
@@ -56,7 +56,7 @@ def managed(root: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """How this plugin is installed more than once."""
+    """The other copies of this plugin, and what to remove."""
 
     others: tuple[str, ...] = ()  # ids of other copies that Stash has loaded and not disabled
     delivers: str = ""  # the id of the copy that Stash's package manager installed; "" if there is none
@@ -67,8 +67,7 @@ class Copies:
 def copies(ids: Collection[str]) -> Copies:
     """What is wrong with how this plugin is installed.
 
-    Args:
-        ids: other enabled plugins that Stash has loaded under this plugin's name.
+    ``ids`` are other enabled plugins that Stash has loaded under this plugin's name.
     """
     manifests = other_manifests(ROOT, ID) if INSTALLED else []
     others = sorted(one for one in ids if f"{one}.yml" not in manifests)
@@ -81,15 +80,12 @@ def copies(ids: Collection[str]) -> Copies:
 def delivering(ids: Collection[str], *, enabled: bool) -> Path | None:
     """The folder of the copy that delivers in place of this one; None if this one does.
 
-    Args:
-        ids: as in ``copies``.
-        enabled: whether this one is enabled in Stash.
+    ``ids`` as in ``copies``. ``enabled``: whether this one is enabled in Stash.
     """
     if not ids or (enabled and managed(ROOT)):
         return None
     found = [folder for one in sorted(ids) if (folder := _folder(one)) is not None]
-    found.sort(key=managed, reverse=True)
-    other = next(iter(found), None)
+    other = max(found, key=managed, default=None)
     if other is None or (enabled and not managed(other)) or (read(other) is not None and incomplete(other)):
         return None  # during an update too
     return other
@@ -126,7 +122,7 @@ def _size(path: str) -> int | None:
 
 
 _installed = read(ROOT)
-# A package over a copy by hand leaves the manifest of that one, so an update without a list looks like a checkout.
+# A package over a manual copy leaves its manifest there, so an update without a list looks like a checkout.
 if _installed is None and ((ROOT / "lib").exists() or not (ROOT / f"{CHECKOUT}.yml").exists()):
     raise ImportError(f"{LIST} is missing in {ROOT}")
 INSTALLED = _installed is not None  # False: a checkout

@@ -95,10 +95,10 @@ class Runtime:
             self._opened = opened.pop_all()
 
     def follow_files(self, grace_seconds: float) -> None:
-        """Goes on with the files at the paths, and with what waits, if the open ones were removed or replaced.
+        """If the open files were removed or replaced, opens those at their paths and takes over what waits.
 
-        Only at the second look: a folder that is being deleted loses its lock file too, and the caller looks at
-        that one before. Deliveries in flight may end first, for at most ``grace_seconds``.
+        Only at the second look: a folder that is being deleted loses its lock file too, and the caller checks
+        that first. Deliveries in flight may end first, for at most ``grace_seconds``.
 
         Raises:
             sqlite3.OperationalError: what waits can't be copied now; everything is still open.

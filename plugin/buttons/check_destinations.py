@@ -21,7 +21,7 @@ from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Step
 
 
-def run(context: Context, arguments: Arguments) -> dict[str, object]:
+def test_destinations(context: Context, arguments: Arguments) -> dict[str, object]:
     """Tests every connection that can be used, or the one that the caller names."""
     report = context.report
     with context.setup() as setup:

@@ -61,8 +61,7 @@ def connection_kinds(_: Context, __: Arguments) -> dict[str, object]:
 def save_connection(context: Context, arguments: Arguments) -> dict[str, object]:
     """Saves a new connection, or changes one. Never depends on a test."""
     with context.setup() as setup:
-        before = _before(setup, arguments)
-        entry, wrong = _merged(setup, before, arguments)
+        before, entry, wrong = draft(setup, arguments)
         wrong += drafts.wrong_name(entry.name, entry.id, setup.stored)
         wrong += destinations.configured(entry, setup.settings)[1]
         raw, stored = setup.raw, setup.stored
@@ -92,8 +91,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
 def test_connection(context: Context, arguments: Arguments) -> dict[str, object]:
     """Tests a stored connection, or a draft of one, and reports the steps."""
     with context.setup() as setup:
-        before = _before(setup, arguments)
-        entry, wrong = _merged(setup, before, arguments)
+        before, entry, wrong = draft(setup, arguments)
         connection, found = destinations.configured(entry, setup.settings)
         wrong += found
         if connection is None or wrong:
@@ -146,9 +144,15 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
     return {"deleted": True, "revision": context.store.read().revision}
 
 
-def draft(setup: Setup, arguments: Arguments) -> tuple[Entry, list[Problem]]:
-    """The stored connection, or the draft of one, that a caller names, and what is wrong with its values."""
-    return _merged(setup, _before(setup, arguments), arguments)
+def draft(setup: Setup, arguments: Arguments) -> tuple[Entry | None, Entry, list[Problem]]:
+    """The stored connection, if the caller names one; the same as the caller wants it; what is wrong with that."""
+    base = before = _before(setup, arguments)
+    if arguments.copy_of is not None:
+        if before is not None:
+            raise BadInputError(f"Only a new connection can be a copy: give either id or copy_of. {NOTHING}")
+        base = drafts.copied(_named(setup, arguments.copy_of))
+    given = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
+    return before, *drafts.merged(given, base, destinations.field_keys, destinations.secret_fields, time.time())
 
 
 def _before(setup: Setup, arguments: Arguments) -> Entry | None:
@@ -163,17 +167,6 @@ def _named(setup: Setup, connection: str) -> Entry:
         known = ", ".join(setup.loaded.entries) or "none"
         raise BadInputError(f"There is no connection {flat(connection)!r}. Connections: {known}. {NOTHING}")
     return entry
-
-
-def _merged(setup: Setup, before: Entry | None, arguments: Arguments) -> tuple[Entry, list[Problem]]:
-    """What the caller entered, put together with the connection that it changes, or that it begins as."""
-    base = before
-    if arguments.copy_of is not None:
-        if before is not None:
-            raise BadInputError(f"Only a new connection can be a copy: give either id or copy_of. {NOTHING}")
-        base = drafts.copied(_named(setup, arguments.copy_of))
-    draft = Draft(arguments.id, arguments.kind, arguments.name, arguments.state, arguments.values)
-    return drafts.merged(draft, base, destinations.field_keys, destinations.secret_fields, time.time())
 
 
 def _first_of_each_field(problems: Sequence[Problem]) -> list[Problem]:

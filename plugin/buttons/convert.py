@@ -1,4 +1,4 @@
-"""The button "Convert settings": makes connections of the settings on Stash's page.
+"""The button "Convert settings": makes connections from the settings on Stash's page.
 
 connections.json is written first. If the settings in Stash can't be emptied then, their values are known as
 converted and are ignored, and the button can be pressed again.

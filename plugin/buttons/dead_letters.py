@@ -17,8 +17,7 @@ from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Group
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Group, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.
@@ -35,7 +34,7 @@ STATES = {
 }
 
 
-def review(context: Context, arguments: Arguments) -> dict[str, object]:
+def review_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Lists the dead letters: counts by error, then the latest; or everything about those with the given ids."""
     now = time.time()
     with context.dead_letters() as dlq:
@@ -88,7 +87,7 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
         context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
 
 
-def retry(context: Context, arguments: Arguments) -> dict[str, object]:
+def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state; all, or one first."""
     with context.dead_letters() as dlq:
         selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
@@ -111,7 +110,7 @@ def retry(context: Context, arguments: Arguments) -> dict[str, object]:
     return {"retried": asked, "after_one": after_one, "unsendable": lost}
 
 
-def discard(context: Context, arguments: Arguments) -> dict[str, object]:
+def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Discards dead letters of any age. They are deleted 10 minutes later, unless it is undone."""
     with context.dead_letters() as dlq:
         selection = _selection(dlq, arguments)
@@ -126,7 +125,7 @@ def discard(context: Context, arguments: Arguments) -> dict[str, object]:
     return {"discarded": batch.count, "left": left, **known}
 
 
-def purge(context: Context, arguments: Arguments) -> dict[str, object]:
+def purge_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Deletes dead letters older than the retention; none if the retention setting is invalid."""
     days = _retention(context) if arguments.days is None else arguments.days
     with context.dead_letters() as dlq:

@@ -67,21 +67,15 @@ class _Course:
 
 
 class Patience:
-    """Decides when the button ends.
-
-    Args:
-        first: the first look.
-        usable: ids of the destinations that can be used.
-        now: monotonic seconds.
-    """
+    """Decides when the button ends. ``usable`` are ids of destinations, times are in monotonic seconds."""
 
     def __init__(self, first: Look, usable: Set[str], now: float) -> None:
         self._last = first
         self._usable = usable
-        self._changed = self._moved = self._older = now  # when there was a change last, in monotonic seconds
+        self._changed = self._moved = self._older = now  # when there was a change last
 
     def look(self, seen: Look, now: float) -> Literal["goes on", "ended", "stuck"]:
-        """What the next look, at ``now`` in monotonic seconds, means."""
+        """What the next look means."""
         if _marks(seen.snapshot) != _marks(self._last.snapshot):
             self._changed = now
         if seen.older != self._last.older:
@@ -145,7 +139,7 @@ def deliver_now(context: Context, _: Arguments) -> dict[str, object]:
 
 
 def _loaded(context: Context) -> Loaded | None:
-    """What is set up, with a warning if there are none; None if Stash can't be asked."""
+    """The connections, with a warning if there are none; None if Stash can't be asked."""
     try:
         with context.setup() as setup:
             for problem in setup.problems:

@@ -17,18 +17,15 @@ from stash_courier.worker.runtime import Runtime
 def as_worker(context: Context, lock: int) -> Iterator[Runtime]:
     """Everything that a worker has open, within the block. Then a worker starts in the background.
 
-    None starts if this one was asked to stop: who stops the worker means the next one too.
-
-    Args:
-        context: of the button.
-        lock: the descriptor that holds worker.lock; it is closed.
+    None starts if this one was asked to stop: a person who stops the worker means the next one too. ``lock`` is
+    the descriptor that holds worker.lock. It is closed.
     """
     opened: list[Runtime] = []
     set_up_log(context.folder, lambda: opened[0].dispatcher.registry.secrets if opened else ())
     try:
         with Runtime(context.folder) as runtime:
             opened.append(runtime)
-            heartbeat.beat(context.folder, time.time())  # who wants to stop it must know which process it is
+            heartbeat.beat(context.folder, time.time())  # a button that stops it needs its pid
             yield runtime
             stopped = runtime.stop_wanted()
     finally:

@@ -31,12 +31,9 @@ def forget_destination(context: Context, arguments: Arguments) -> dict[str, obje
 
 
 def forget(context: Context, name: str, waiting: str) -> dict[str, object]:
-    """Drops what is known of a destination that is set up no more, as far as that is possible now.
+    """Drops what is known of a destination that is no longer set up. The worker does later what is left.
 
-    Args:
-        context: of the button.
-        name: the destination's id.
-        waiting: what becomes of what waits for it: dead_letter or discard.
+    ``waiting``: what becomes of what waits for it, dead_letter or discard.
     """
     with context.queue() as queue, queue.transaction():
         wanted = control.get(queue.connection, control.FORGET) or {}

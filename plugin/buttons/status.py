@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import replace
 from typing import Any
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons.dead_letters import group_facts
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import Snapshot, named, read
+from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence, since, unreadable
+from stash_courier.plugin.text.words import ago, flat, joined, scene, since
 from stash_courier.queue import failures, files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.stash.address import StashUnavailable
 
-LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a warning
 GROUPS = 5  # groups of dead letters that are listed; "Review dead letters" lists more
 
 
@@ -34,24 +33,24 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     context.warn_of_copies()
     if context.state is not None and context.state.borrowed:
         report.say(banners.borrowed())
-    snapshot, queue_error = _snapshot(context, time.time())
-    if loaded is None and snapshot is not None:
-        problems = snapshot.problems
+    snapshot, queue_banner = seen.queue(context, time.time())
+    queue_error = "" if queue_banner is None else queue_banner.text
+    moment = snapshot or NO_QUEUE
+    if loaded is None:
+        problems = moment.problems
     if loaded is not None and loaded.empty:
         report.warn(NONE_SET_UP)
-    waits = context.spooled() > 0 or (snapshot is not None and _anything(snapshot, loaded))
+    waits = context.spooled() > 0 or moment.waits(loaded)
     worker = _worker(context, None if queue_error else waits)
     if stash_error:
-        known = "Connections and settings are shown as the worker last knew them."
-        report.warn(f"Stash: not available. {sentence(stash_error)} {known}")
+        report.warn(banners.stash_unknown(stash_error).line(time.time()))
     if queue_error:
         report.warn(queue_error)
     elif snapshot is None:
         report.say("Queue: empty, no change of a scene has arrived yet. Save a scene to try it.")
-    # A worker that has ended says nothing about whether Stash can be reached now.
-    elif held := banners.blocked(snapshot if worker["running"] else replace(snapshot, stash_away=None)):
-        report.warn(held.line(snapshot.at))
-    slow = snapshot.stash_slow if snapshot is not None and worker["running"] else None
+    elif held := banners.blocked(moment, running=bool(worker["running"])):
+        report.warn(held.line(moment.at))
+    slow = moment.stash_slow if worker["running"] else None
     if slow is not None:
         report.warn(banners.slow(slow).line(time.time()))
     return {
@@ -59,20 +58,15 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "stash": stash_error,
         "stash_slow": slow,
         "queue": queue_error,
-        "paused_since": None if snapshot is None else snapshot.paused_since,
+        "paused_since": moment.paused_since,
         "destinations": [] if snapshot is None else _destinations(context, snapshot, loaded),
-        "inbox": 0 if snapshot is None else snapshot.inbox,
-        "notices": [] if snapshot is None else list(snapshot.notices),
+        "inbox": moment.inbox,
+        "notices": list(moment.notices),
         "spool": _spool(context),
         "dead_letters": _dead_letters(context),
         "problems": context.warn_of_settings(problems),
         "last_delivery": None if snapshot is None else _last_delivery(context, snapshot),
     }
-
-
-def _anything(snapshot: Snapshot, loaded: Loaded | None) -> bool:
-    """Whether something waits for the worker; not for a destination that was removed from the settings."""
-    return bool(snapshot.inbox) or any(named(snapshot, name, loaded) for name in snapshot.backlog)
 
 
 def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str]:
@@ -82,26 +76,6 @@ def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str
             return setup.loaded, setup.problems, ""
     except StashUnavailable as error:
         return None, (), str(error)
-
-
-def _snapshot(context: Context, now: float) -> tuple[Snapshot | None, str]:
-    """The queue, and why it can't be read; None and "" if there is none yet."""
-    if not (context.folder / files.QUEUE_DB).exists():
-        reason = store.too_long(str(context.folder / files.QUEUE_DB))
-        return None, f"{files.QUEUE_DB} can't be made: {reason}." if reason else ""
-    try:
-        with context.queue() as queue:
-            return read(queue.connection, context.folder, now), ""
-    except (store.QueueUnavailable, sqlite3.DatabaseError) as error:
-        return None, _unreadable(context, files.QUEUE_DB, error)
-
-
-def _unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> str:
-    if isinstance(error, sqlite3.Error):
-        return unreadable(name, error)
-    if said := context.wait_for_queue(error):
-        return said
-    return f"{name} can't be read. {sentence(str(error))}"
 
 
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
@@ -130,7 +104,7 @@ def _say_running(context: Context, last: heartbeat.Heartbeat | None) -> None:
         context.report.say("Worker: running. It has not reported yet.")
         return
     now = time.time()
-    late = now - last.heartbeat_at > LATE_SECONDS
+    late = last.is_late(now)
     (context.report.warn if late else context.report.say)(
         joined(
             f"Worker: running {since(last.started_at, now)}. Version: {last.version}. Process: {last.pid}. "
@@ -171,7 +145,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        report.warn(_unreadable(context, files.DLQ_DB, error))
+        report.warn(seen.unreadable(context, files.DLQ_DB, error).text)
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]

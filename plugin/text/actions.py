@@ -13,7 +13,6 @@ from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import field_label, find_field, own_fields, secret_fields
 
-NEW_KEY, NEW_ADDRESS, USE_PATH = "Enter a new key", "Enter a new address", "Use this path"
 _DENIED = re.compile(r"\b(401|403|407)\b")  # in a failure's message: the credentials were refused
 
 
@@ -35,11 +34,6 @@ class Action:
 
 
 RESUME = Action("resume", "Resume deliveries")
-RESUME_ONE = Action("resume", "Resume")
-SWITCH_ON = Action("resume", "Switch on")
-DEAD_LETTERS = Action("open_dead_letters", "Open dead letters")
-DELIVER = Action("deliver_now", "Deliver now")
-TEST = Action("test", "Test")
 RESTART = Action("restart_worker", "Restart the worker")
 START = Action("restart_worker", "Start the worker")
 OPEN_SETTINGS = Action("open_settings", "Open Settings → Plugins")
@@ -56,39 +50,36 @@ def called_for(one: Standing, dead_letters: int) -> Action | None:
     if entry is not None and (action := _of_hold(one, entry)) is not None:
         return action
     if one.path_map:  # before dead letters, which may have come of it
-        return Action("fix", USE_PATH, values={"path_map": list(one.path_map)})
+        return Action("fix", "Use this path", values={"path_map": list(one.path_map)})
     if dead_letters:
-        return DEAD_LETTERS
+        return Action("open_dead_letters", "Open dead letters")
     if one.state in {"paused", "off"}:
-        return RESUME_ONE if one.state == "paused" else SWITCH_ON
+        return Action("resume", "Resume" if one.state == "paused" else "Switch on")
     if one.state == "held" or (one.state == "well" and one.failure == Failure.NOT_THERE_YET):
-        return TEST
+        return Action("test", "Test")
     return None
 
 
 def _of_hold(one: Standing, entry: Entry) -> Action | None:
     """What a person must do about a destination that takes nothing; None if nothing."""
     if one.state == "gone":
-        return DELIVER
+        return Action("deliver_now", "Deliver now")
     if one.state != "held" or one.failure not in {Failure.DESTINATION, Failure.FORBIDDEN}:
         return None
-    if _DENIED.search(one.reason):
-        return _edit(entry, _key_of(entry))
-    return _edit(entry, ADDRESS)
+    return _edit(entry, _key_of(entry) if _DENIED.search(one.reason) else ADDRESS)
 
 
 def _key_of(entry: Entry) -> str:
     """The field with what a receiver checks: its key, else an address with a token, else the headers."""
     fields = own_fields(entry.kind, entry.values)
-    secret = [field for field in fields if field.type == "secret"]
-    required = next((field.key for field in secret if field.required), "")
+    required = next((field.key for field in fields if field.type == "secret" and field.required), "")
     return required or (ADDRESS if ADDRESS in secret_fields(entry.kind, entry.values) else "headers")
 
 
 def _edit(entry: Entry, field: str) -> Action:
     found = find_field(entry.kind, field, entry.values)
     if field == ADDRESS:
-        return Action("edit", NEW_ADDRESS, field)
+        return Action("edit", "Enter a new address", field)
     if found is not None and found.type == "secret":
-        return Action("edit", NEW_KEY, field)
+        return Action("edit", "Enter a new key", field)
     return Action("edit", f"Correct {field_label(entry.kind, field, entry.values)}", field)

@@ -43,15 +43,18 @@ class Banner:
         }
 
 
-def blocked(snapshot: Snapshot) -> Banner | None:
-    """Why the worker begins no delivery at all, and what to do; None if it does."""
+def blocked(snapshot: Snapshot, *, running: bool = True) -> Banner | None:
+    """Why the worker begins no delivery at all, and what to do; None if it does.
+
+    A worker that isn't ``running`` says nothing about whether Stash can be reached now.
+    """
     if snapshot.paused_since is not None:
         press = 'Press "Resume deliveries".'
         return Banner("Deliveries: paused.", since=snapshot.paused_since, press=press, action=RESUME)
     if snapshot.disabled:
         what = f"Enable it in Stash's {PLUGINS}."
         return Banner("Stash Courier is disabled, so nothing is delivered.", what, status="fail")
-    if snapshot.stash_away is not None:
+    if running and snapshot.stash_away is not None:
         began, reason = float(snapshot.stash_away["since"]), flat(str(snapshot.stash_away["reason"]))
         return Banner("Stash: not reached by the worker.", sentence(reason), began, status="fail")
     return None
@@ -76,11 +79,17 @@ def copies(found: Copies) -> Iterator[Banner]:
 
 
 def borrowed() -> str:
-    """That the settings of a copy by hand apply, and how to take them over."""
+    """Says that the settings of a manual copy apply, and how to take them over."""
     return (
         f"Settings: those of {package.CHECKOUT} are used, because this plugin has none of its own. Press "
         '"Convert settings" to take them over.'
     )
+
+
+def stash_unknown(reason: str) -> Banner:
+    """Stash can't be asked, for this reason."""
+    known = "Connections and settings are shown as the worker last knew them."
+    return Banner("Stash: not available.", f"{sentence(reason)} {known}")
 
 
 def undecided(snapshot: Snapshot, loaded: Loaded | None) -> Banner | None:
@@ -100,7 +109,7 @@ def slow(seconds: float) -> Banner:
 
 
 def outside_the_queue(count: int) -> Banner:
-    """So many changes were kept in the spool folder."""
+    """This many changes are in the spool folder."""
     return Banner(
         f"Changes outside the queue: {count:,}. They could not be written to the queue and are kept in "
         f"{files.SPOOL}/.",

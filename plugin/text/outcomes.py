@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from stash_courier.plugin.text.words import sentence
+from stash_courier.queue.backlog import Live
 from stash_courier.queue.ledger import Outcome, Sent
-from stash_courier.queue.live import Live
 from stash_courier.queue.receipts import KEPT_SECONDS, Code, Receipt
 
 # {why} stands for the reason, a sentence.

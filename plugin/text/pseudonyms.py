@@ -75,9 +75,7 @@ _GAPS = re.compile(r"…(?:[ ,./:;_\\-]*…)+")
 class Pseudonyms:
     """Gives the same thing the same pseudonym, such as ``scene-1``. Not thread-safe.
 
-    Args:
-        root: the plugin's folder.
-        secrets: what is removed wherever it stands.
+    ``root`` is the plugin's folder. ``secrets`` are removed wherever they stand.
     """
 
     def __init__(self, root: Path, secrets: Iterable[str] = ()) -> None:
@@ -116,8 +114,7 @@ class Pseudonyms:
     def safe(self, text: str, *, quotes: bool = True) -> str:
         """The text as it can be posted, on one line.
 
-        Args:
-            quotes: what stands in quotation marks is a name, unless it is one of our own labels. False for JSON.
+        ``quotes``: what stands in quotation marks is a name, unless it is one of our own labels. False for JSON.
         """
         text = unicodedata.normalize("NFC", " ".join(redact(text[:LONGEST], self._secrets).split()))
         return _GAPS.sub(HIDDEN, self._replaced(text, quotes=quotes, words=True))
@@ -201,12 +198,7 @@ class Pseudonyms:
 
 
 class OwnTexts:
-    """What this plugin's code says.
-
-    Args:
-        texts: its strings.
-        code: the names of its files, relative to the plugin's folder.
-    """
+    """What this plugin's code says. ``texts`` are its strings, ``code`` the paths of its files in its folder."""
 
     def __init__(self, texts: Iterable[str], code: Iterable[str]) -> None:
         texts = [*texts]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
 from stash_courier.plugin.text.words import DAY, ago, ahead, joined, sentence, since, span, to_correct
-from stash_courier.queue.failures import CLASSES, Failure
+from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
@@ -66,30 +66,36 @@ class Standing:
     entry: Entry | None = None  # the connection; None if it isn't known
     problem: Problem | None = None  # the first one that makes it unusable
     failure: str = ""  # the Failure that holds it, or that something which waits had at last
-    path_map: tuple[str, ...] = ()  # rules with which a server that never had a scene has some
+    path_map: tuple[str, ...] = ()  # rules of a path map with which the server would have scenes
 
     @property
     def troubled(self) -> bool:
         """Whether the owner should act on it. A destination that the owner paused or removed is no trouble."""
         return self.state not in {"well", "paused", "off", "deleting", "removed"}
 
-    def facts(self) -> dict[str, object]:
-        """This destination in a button's answer."""
+    def shared_facts(self) -> dict[str, object]:
+        """What a button's answer and the page's card have in common."""
         waits = self.backlog
         return {
             "id": self.destination,
             "name": self.name,
-            "state": self.state,
             "waiting": waits.total - waits.requests,
             "retrying": waits.retrying,
             "in_flight": waits.requests,
             "oldest": waits.oldest or None,
-            "since": self.since,
-            "reason": self.reason,
             "advice": self.advice,
-            "next_try": self.next_try,
             "last_success": self.last_success,
             "not_on_server": self.absent,
+        }
+
+    def facts(self) -> dict[str, object]:
+        """This destination in a button's answer."""
+        return {
+            **self.shared_facts(),
+            "state": self.state,
+            "since": self.since,
+            "reason": self.reason,
+            "next_try": self.next_try,
             "notes": {note: {"count": of.count, "scenes": list(of.scenes)} for note, of in self.notes.items()},
         }
 
@@ -100,13 +106,7 @@ class Standing:
         if self.since is not None:
             headline = f"{headline} {since(self.since, now)}"
         advice, next_try = self.advice, self.next_try
-        if snapshot.paused_since is not None and self.state not in {
-            "broken",
-            "removed",
-            "paused",
-            "off",
-            "deleting",
-        }:
+        if snapshot.paused_since is not None and self.state in {"well", "waiting", "held", "gone"}:
             headline = "paused" if well else f"paused, {headline}"
             # Nothing is tried while paused, so only what a person must do is worth mentioning.
             advice = joined('Press "Resume deliveries".', advice if self.state == "gone" else "")
@@ -136,9 +136,7 @@ def counts(waits: Backlog, now: float) -> str:
 def standings(snapshot: Snapshot, loaded: Loaded | None) -> list[Standing]:
     """The state of each connection that is set up or has waiting deliveries, by id.
 
-    Args:
-        snapshot: the queue.
-        loaded: what is set up; None if unknown: then what the worker last knew counts.
+    ``loaded`` is what is set up; None if unknown: then what the worker last knew counts.
     """
     names = {*snapshot.healths, *snapshot.backlog}
     if loaded is not None:
@@ -215,6 +213,5 @@ def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:
 
 def _advice(health: Health, now: float) -> str:
     """What to do about a destination that is held or gone."""
-    if health.failure == Failure.BUSY and " 503 " in health.reason and health.since and now - health.since > DAY:
-        return ALWAYS_503
-    return CLASSES[Failure(health.failure) if health.failure in CLASSES else Failure.DESTINATION].advice
+    busy = health.failure == Failure.BUSY and " 503 " in health.reason
+    return ALWAYS_503 if busy and health.since and now - health.since > DAY else health.advice

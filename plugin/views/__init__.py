@@ -1,1 +1,1 @@
-"""The modes that the page asks: one call for each view, quick and silent."""
+"""The modes that serve the page: one call for each view, quick and silent."""

@@ -1,4 +1,4 @@
-"""The mode "bug_report": what somebody who helps must know, as Markdown that can be posted in public.
+"""The mode "bug_report": what a helper must know, as Markdown that can be posted in public.
 
 Everything that another program or a person wrote goes through ``Pseudonyms``.
 """
@@ -15,14 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
+from stash_courier.plugin.seen import Known
 from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text.pseudonyms import LONGEST, Pseudonyms
 from stash_courier.plugin.text.standings import Standing, standings
-from stash_courier.plugin.text.words import DAY, ago
-from stash_courier.plugin.views import cards, seen
-from stash_courier.plugin.views.seen import Known
+from stash_courier.plugin.text.words import DAY, ago, problem_line
+from stash_courier.plugin.views import cards
 from stash_courier.queue import failures, files, store
 from stash_courier.queue.dlq_list import Group
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary
@@ -58,12 +59,13 @@ def bug_report(context: Context, _: Arguments) -> dict[str, object]:
     now = time.time()
     known = seen.connections(context)
     snapshot, banner = seen.queue(context, now)
+    snapshot = snapshot or NO_QUEUE
     letters, unreadable = _letters(context)
-    found = standings(snapshot or NO_QUEUE, known.loaded)
+    found = standings(snapshot, known.loaded)
     names = _pseudonyms(context, known, found, letters)
     lines = ["### Stash Courier", *_versions(context, now), ""]
-    if wrong := [one.text for one in (known.banner, banner) if one is not None] + [unreadable]:
-        lines += [f"- {names.safe(text)}" for text in wrong if text]
+    wrong = [*(one.text for one in (known.banner, banner) if one is not None), unreadable]
+    lines += [f"- {names.safe(text)}" for text in wrong if text]
     parts = {
         "Connections": [*_table(found, letters, now, names), *_reasons(found, names)],
         "Problems": [f"- {names.safe(text)}" for text in _problems(known, snapshot)],
@@ -174,7 +176,7 @@ def _table(found: Sequence[Standing], letters: _Letters, now: float, names: Pseu
         implicit = ", in Stash's settings" if entry is not None and entry.implicit else ""
         last = ago(now - one.last_success) if one.last_success else "none"
         cells = [
-            f"{names.of('connection', one.destination)}",
+            names.of("connection", one.destination),
             f"{kind}{preset}{implicit}",
             entry.state if entry else "unknown",
             cards.HEALTHS[one.state],
@@ -191,13 +193,12 @@ def _reasons(found: Sequence[Standing], names: Pseudonyms) -> Iterator[str]:
             yield f"{names.of('connection', one.destination)}: {names.safe(one.reason)}"
 
 
-def _problems(known: Known, snapshot: Snapshot | None) -> Iterator[str]:
+def _problems(known: Known, snapshot: Snapshot) -> Iterator[str]:
     for problem in known.problems:
-        yield f"{problem.name or problem.connection}: {problem.message}".removeprefix(": ")
-    if snapshot is not None:
-        yield from snapshot.notices
-        if snapshot.stash_away is not None:
-            yield f"Stash: {snapshot.stash_away.get('reason')}"
+        yield problem_line(problem)
+    yield from snapshot.notices
+    if snapshot.stash_away is not None:
+        yield f"Stash: {snapshot.stash_away.get('reason')}"
 
 
 def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
@@ -209,8 +210,8 @@ def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
         yield f"- {more} more"
 
 
-def _errors(letters: _Letters, snapshot: Snapshot | None, now: float, names: Pseudonyms) -> Iterator[str]:
-    for name, attempt in (snapshot.failed if snapshot is not None else {}).items():
+def _errors(letters: _Letters, snapshot: Snapshot, now: float, names: Pseudonyms) -> Iterator[str]:
+    for name, attempt in snapshot.failed.items():
         yield f"- waiting for {names.of('connection', name)}: {_attempt(attempt, now, names)}"
     for one in letters.whole:
         last = one.history[-1] if one.history else Attempt(one.failed_at, one.error_type, one.error_message)

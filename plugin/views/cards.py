@@ -31,27 +31,21 @@ HEALTHS = {
 
 
 def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, stopped: str) -> dict[str, object]:
-    """The connection's card.
-
-    Args:
-        dead_letters: how many it has.
-        stopped: why nothing at all is delivered now, a sentence; "" if deliveries run.
-    """
-    entry, waits = one.entry, one.backlog
+    """The connection's card. ``stopped``: why nothing at all is delivered, a sentence; "" if deliveries run."""
+    entry = one.entry
     connection = loaded.connections.get(one.destination)
     # Stash can't be asked, so all that is known of a connection on its page is the id, which begins with the kind.
     kind = entry.kind if entry else one.destination.partition(":")[0]
     module = destinations.find_kind(kind)
     health, since, reason = _health(one, snapshot)
-    if stopped and waits.total and health in {"delivering", "nothing_sent"}:
+    if stopped and one.backlog.total and health in {"delivering", "nothing_sent"}:
         health, reason = "waiting", stopped
     if entry is not None and entry.state == "leaving":
         health, reason = "deleting", f"{LEAVING} {sentence(reason)}"
     hour, day = snapshot.delivered.get(one.destination, (0, 0))
     action = actions.called_for(one, dead_letters)
     return {
-        "id": one.destination,
-        "name": one.name,
+        **one.shared_facts(),
         "kind": kind,
         "kind_name": kind if module is None else module.NAME,
         "implicit": entry is None or entry.implicit,
@@ -63,17 +57,10 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, s
         "health": health,
         "since": since,
         "reason": sentence(reason),
-        "advice": one.advice,
         "next_try": None if snapshot.paused_since is not None else one.next_try,
-        "waiting": waits.total - waits.requests,
-        "retrying": waits.retrying,
-        "in_flight": waits.requests,
-        "oldest": waits.oldest or None,
         "delivered_hour": hour,
         "delivered_day": day,
-        "last_success": one.last_success,
         "dead_letters": dead_letters,
-        "not_on_server": one.absent,
         "remarks": [asdict(remark) for remark in one.remarks],
         "action": None if action is None else action.facts(),
     }

@@ -6,18 +6,17 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from contextlib import closing
+from dataclasses import asdict
+from typing import Literal
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
-from stash_courier.queue import codec, dlq_actions, dlq_list, dlq_statements, failures, files, store
+from stash_courier.queue import dlq_actions, dlq_list, failures
 from stash_courier.queue.checks import or_default, whole
 from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_list import Group, Page
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Group, Page, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
-from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import VERSION
 
 ROWS = 50  # of a page, unless the caller gives a limit
@@ -30,7 +29,7 @@ GONE = (
 
 def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """A page of the dead letters that fit, newest first, and the counts by cause, connection and error."""
-    names, retired = _connections(context)
+    names, retired = context.names(), context.store.read().retired
     page, discarded = _read(context, arguments)
     answer = {
         "as_of": page.as_of,
@@ -40,8 +39,14 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
         "page": page.number,
         "pages": page.pages,
         "groups": [_group(one, names) for one in _shown(page.groups, arguments)],
-        "connections": _by_connection(page.groups, names),
-        "errors": _by_error(page.groups),
+        "connections": [
+            {"id": one, "name": _name(one, names), "count": count}
+            for one, count in _counts(page.groups, "destination")
+        ],
+        "errors": [
+            {"error_type": one, "label": failures.label(one), "count": count}
+            for one, count in _counts(page.groups, "error_type")
+        ],
         "rows": [_row(one, names, retired) for one in page.rows],
         "discarded": _batch(discarded),
     }
@@ -52,7 +57,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
     """Everything about one dead letter."""
     if arguments.ids is None or len(arguments.ids) != 1:
         return {"problem": "Give the id of one dead letter as ids."}
-    names, retired = _connections(context)
+    names, retired = context.names(), context.store.read().retired
     with context.dead_letters() as dlq:
         found = dlq.get_by_id(arguments.ids[0])
         if found is None:
@@ -61,17 +66,7 @@ def dead_letter(context: Context, arguments: Arguments) -> dict[str, object]:
     job = plain(found.job)
     return {
         **{name: plain(value) for name, value in _row(found, names, retired).items()},
-        "history": [
-            {
-                "at": attempt.at,
-                "failure": attempt.failure,
-                "label": failures.label(attempt.failure),
-                "message": attempt.message,
-                "status": attempt.status,
-                "answer": attempt.answer,
-            }
-            for attempt in found.history
-        ],
+        "history": [{**asdict(one), "label": failures.label(one.failure)} for one in found.history],
         "stack_trace": found.stack_trace,
         "plugin_version": found.plugin_version,
         "job": job,
@@ -93,17 +88,9 @@ def restore_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
     return {"restored": restored}
 
 
-def _connections(context: Context) -> tuple[Mapping[str, str], Collection[str]]:
-    """The names of connections by id, and the ids of deleted ones."""
-    stored = context.store.read()
-    return {entry.id: entry.name for entry in stored.entries}, stored.retired
-
-
 def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
-    """The page, and what was discarded last. Without the class for dead letters, whose imports take time."""
-    now, path = time.time(), context.folder / files.DLQ_DB
-    if not path.exists():
-        return Page(now if arguments.as_of is None else arguments.as_of), None
+    """The page, and what was discarded last."""
+    now = time.time()
     wanted = Selection(
         error_type=arguments.error_type,
         destination=arguments.destination,
@@ -111,8 +98,9 @@ def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
         text=arguments.text,
         as_of=arguments.as_of,
     )
-    with closing(store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)) as conn:
-        conn.text_factory = codec.readable
+    with context.read_dead_letters() as conn:
+        if conn is None:
+            return Page(now if arguments.as_of is None else arguments.as_of), None
         page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
         discarded = dlq_actions.discarded(conn, now)
         dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
@@ -142,20 +130,12 @@ def _group(group: Group, names: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def _by_connection(groups: Collection[Group], names: Mapping[str, str]) -> list[dict[str, object]]:
+def _counts(groups: Collection[Group], field: Literal["destination", "error_type"]) -> list[tuple[str, int]]:
+    """The dead letters with each value of a field, most first."""
     counted = Counter[str]()
     for group in groups:
-        counted[group.destination] += group.count
-    return [{"id": one, "name": _name(one, names), "count": count} for one, count in counted.most_common()]
-
-
-def _by_error(groups: Collection[Group]) -> list[dict[str, object]]:
-    counted = Counter[str]()
-    for group in groups:
-        counted[group.error_type] += group.count
-    return [
-        {"error_type": one, "label": failures.label(one), "count": count} for one, count in counted.most_common()
-    ]
+        counted[getattr(group, field)] += group.count
+    return counted.most_common()
 
 
 def _batch(batch: Batch | None) -> dict[str, object] | None:

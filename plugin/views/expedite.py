@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.words import flat
-from stash_courier.plugin.views import seen
 from stash_courier.queue import control
 
 
 def expedite(context: Context, arguments: Arguments) -> dict[str, object]:
-    """Has what waits for a connection, or for all, tried now, also if it was gone. Returns at once."""
+    """Has what waits for a connection, or for all, tried now, even if it was gone. Returns at once."""
     name = arguments.connection
     with context.queue() as queue:
         if name is not None and name not in control.states(queue.connection) and not queue.holds(name):

@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import codec, control, dlq_statements, files, ledger, live, receipts, search, store
-from stash_courier.queue.live import Live
+from stash_courier.queue import backlog, control, dlq_statements, ledger, receipts, search, store
+from stash_courier.queue.backlog import Live
 from stash_courier.queue.receipts import Receipt
-from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.address import StashUnavailable
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 50
 LIVE_ROWS = 20  # deliveries on their way that come first where nothing is searched
-NO_CONNECTION = "There is no connection {name!r}. Reload the page."
 
 Row = dict[str, Any]
 
@@ -41,7 +38,7 @@ class Outcome:
     scene_id: int
     destination: str  # the connection's id
     at: float  # wall time of the outcome; of one on its way that of the last attempt, else of the edit
-    outcome: str  # one of receipts.CODES, or live.State
+    outcome: str  # one of receipts.Code, or backlog.State
     text: str
     title: str = ""
     path: str = ""
@@ -55,7 +52,7 @@ class Outcome:
 def outcomes(context: Context, arguments: Arguments) -> Row:
     """The last outcome of each scene and connection, newest first: all, or those that a text finds.
 
-    With a scene's id, that scene's come first, also from connections that have no receipt of it.
+    With a scene's id, that scene's rows come first, even from connections without a receipt of it.
     """
     text, page = (arguments.text or "").strip(), arguments.page or 1
     scene_id = search.scene_id(text)
@@ -63,15 +60,8 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
         if shown is None:
             return {"page": page, "more": False, "rows": []}
         only = arguments.connection
-        found = receipts.page(
-            shown.conn,
-            PAGE_ROWS + 1,
-            (page - 1) * PAGE_ROWS,
-            search=text,
-            destination=only,
-            without=scene_id,
-        )
-        listed = found[:PAGE_ROWS]
+        place = PAGE_ROWS, (page - 1) * PAGE_ROWS
+        listed, more = receipts.page(shown.conn, *place, search=text, destination=only, without=scene_id)
         rows: list[Row] = []
         if page == 1 and scene_id is not None:
             rows = [row for name in shown.names_of(only) if (row := shown.outcome(scene_id, name)) is not None]
@@ -80,12 +70,12 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
             # What waits has no title, but other connections may have a receipt of the same scene.
             rows = shown.on_their_way([one.scene_id for one in listed], only)
         elif page == 1:
-            rows = [shown.live(one) for one in live.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)]
+            rows = [
+                shown.live(one) for one in backlog.some(shown.conn, shown.names_of(only), shown.now, LIVE_ROWS)
+            ]
         there = {(row["scene_id"], row["destination"]) for row in rows}
-        for one in listed:
-            if (one.scene_id, one.destination) not in there:
-                rows.append(shown.of_receipt(one))
-        return {"page": page, "more": len(found) > PAGE_ROWS, "rows": rows}
+        rows += [shown.of_receipt(one) for one in listed if (one.scene_id, one.destination) not in there]
+        return {"page": page, "more": more, "rows": rows}
 
 
 def receipt(context: Context, arguments: Arguments) -> Row:
@@ -112,7 +102,7 @@ def send_scene(context: Context, arguments: Arguments) -> Row:
 
 
 def first_delivery(context: Context, arguments: Arguments) -> Row:
-    """How far the newest edit since a moment has come on its way to one connection."""
+    """How far the newest edit since a wall time has got on its way to one connection."""
     name, since = arguments.connection, arguments.since
     if name is None or since is None:
         raise BadInputError("first_delivery needs connection and since.")
@@ -120,7 +110,7 @@ def first_delivery(context: Context, arguments: Arguments) -> Row:
     with _opened(context) as shown:
         if shown is None:
             return nothing
-        waiting = live.edited_since(shown.conn, name, since, shown.now)
+        waiting = backlog.edited_since(shown.conn, name, since, shown.now)
         done = receipts.of_edit(shown.conn, name, since)
         if done is not None and (waiting is None or waiting.delivery.at < done.event_at):
             row = shown.of_receipt(done, alone=True)
@@ -132,7 +122,7 @@ def first_delivery(context: Context, arguments: Arguments) -> Row:
             state = "sending" if waiting.state == "sending" else "arrived"
             scene = {"id": waiting.delivery.scene_id, "title": row["title"]}
             return {**nothing, "state": state, "scene": scene, "outcome": row["outcome"], "text": row["text"]}
-        arrived = live.arrived(shown.conn, name, since)
+        arrived = backlog.arrived(shown.conn, name, since)
         return (
             nothing if arrived is None else {**nothing, "state": "arrived", "scene": {"id": arrived, "title": ""}}
         )
@@ -150,7 +140,7 @@ def _check_connection(context: Context, name: str) -> None:
     if entry is None:  # perhaps of the quick start: then the worker knows it
         with _opened(context) as shown:
             if shown is None or name not in shown.states or shown.states[name].get("removed_at"):
-                raise BadInputError(NO_CONNECTION.format(name=flat(name)))
+                raise BadInputError(f"There is no connection {flat(name)!r}. Reload the page.")
     elif entry.state not in {"on", "paused"}:
         raise BadInputError(f"{entry.name} is switched off or deleted. Switch it on first.")
 
@@ -179,37 +169,31 @@ def _detail(found: Receipt | None) -> Row:
 @contextmanager
 def _opened(context: Context) -> Iterator[_Shown | None]:
     """The queue; None if there is none yet."""
-    if not (context.folder / files.QUEUE_DB).exists():
-        yield None
-        return
     with ExitStack() as opened:
-        yield _Shown(context, opened)
+        conn, dlq = opened.enter_context(context.read_queue()), None
+        with suppress(store.QueueUnavailable, sqlite3.Error):  # the view of the dead letters says why
+            dlq = opened.enter_context(context.read_dead_letters())
+        yield None if conn is None else _Shown(context, conn, dlq)
 
 
 class _Shown:
-    """Rows of queue.db as the page shows them."""
+    """Rows of queue.db as the page shows them. ``dlq`` is None if there is no dlq.db, or it can't be read."""
 
-    def __init__(self, context: Context, opened: ExitStack) -> None:
-        conn, gate = store.open_queue(str(context.folder), VIEW_SECONDS, patient=True)
-        opened.callback(os.close, gate)
-        opened.callback(conn.close)
-        conn.text_factory = codec.readable
+    def __init__(self, context: Context, conn: sqlite3.Connection, dlq: sqlite3.Connection | None) -> None:
         self.conn = conn
         self.now = time.time()
         self.states = control.states(conn)
-        self._context = context
+        self._dlq = dlq
         self._entries = {entry.id: entry for entry in context.store.read().entries}
-        self._opened = opened
-        self._dead_letters: sqlite3.Connection | None = None
 
     def names_of(self, only: str | None) -> list[str]:
         """The ids of one connection, or of all that may have something."""
         return [only] if only is not None else [*dict.fromkeys((*self._entries, *self.states))]
 
     def on_their_way(self, scene_ids: Iterable[int], only: str | None) -> list[Row]:
-        """The deliveries on their way of scenes with these ids."""
+        """The deliveries of these scenes that are on their way."""
         places = [(scene_id, name) for scene_id in dict.fromkeys(scene_ids) for name in self.names_of(only)]
-        waiting = [one for scene_id, name in places if (one := live.find(self.conn, name, scene_id, self.now))]
+        waiting = [one for scene_id, name in places if (one := backlog.find(self.conn, name, scene_id, self.now))]
         return [*map(self.live, waiting)]
 
     def outcome(self, scene_id: int, name: str) -> Row | None:
@@ -217,7 +201,7 @@ class _Shown:
         found = receipts.find(self.conn, name, scene_id)
         if found is not None:
             return self.of_receipt(found)
-        if (waiting := live.find(self.conn, name, scene_id, self.now)) is not None:
+        if (waiting := backlog.find(self.conn, name, scene_id, self.now)) is not None:
             return self.live(waiting)
         sent = ledger.find(self.conn, name, scene_id)
         if sent is None:
@@ -227,7 +211,7 @@ class _Shown:
 
     def of_receipt(self, found: Receipt, *, alone: bool = False) -> Row:
         """A receipt, or the delivery that is on its way since, unless it is wanted ``alone``."""
-        waiting = None if alone else live.find(self.conn, found.destination, found.scene_id, self.now)
+        waiting = None if alone else backlog.find(self.conn, found.destination, found.scene_id, self.now)
         if waiting is not None:
             return self.live(waiting, found)
         dead_letter = self._dead_letter(found) if found.outcome == "dead" else None
@@ -293,15 +277,10 @@ class _Shown:
 
     def _dead_letter(self, found: Receipt) -> int | None:
         """The id of a scene's dead letter if it is still one."""
-        path = self._context.folder / files.DLQ_DB
-        if self._dead_letters is None and not path.exists():
+        if self._dlq is None:
             return None
         try:
-            if self._dead_letters is None:
-                conn = store.connect(str(path), VIEW_SECONDS, dlq_statements.VERSION)
-                self._dead_letters = self._opened.enter_context(closing(conn))
-            values = found.scene_id, found.destination
-            known = self._dead_letters.execute(dlq_statements.BY_SCENE, values).fetchone()
-        except (store.QueueUnavailable, sqlite3.Error):
-            return None  # the view of the dead letters says why
+            known = self._dlq.execute(dlq_statements.BY_SCENE, (found.scene_id, found.destination)).fetchone()
+        except sqlite3.Error:
+            return None
         return known[0] if known is not None and known[1] in {"dead", "asked"} else None

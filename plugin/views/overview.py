@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
+from stash_courier.plugin import seen
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import NO_QUEUE, named
+from stash_courier.plugin.snapshot import NO_QUEUE
 from stash_courier.plugin.text import actions, banners
 from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import joined, problem_line
-from stash_courier.plugin.views import cards, seen
+from stash_courier.plugin.views import cards
 from stash_courier.worker import VERSION, heartbeat, package, process
 from stash_courier.worker.connections.model import Connection
+from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import MANIFEST
-
-LATE_SECONDS = 6 * heartbeat.HEARTBEAT_SECONDS  # an older heartbeat gets a banner
 
 
 def overview(context: Context, _: Arguments) -> dict[str, object]:
@@ -32,17 +32,15 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
         moment = replace(moment, disabled=False)
     found = standings(moment, known.loaded)
     spooled = context.spooled()
-    waits = spooled > 0 or bool(moment.inbox) or any(named(moment, one, known.loaded) for one in moment.backlog)
-    worker, worker_banner = _worker(context, now, waits=waits)
-    # A worker that has ended says nothing about whether Stash can be reached now.
-    held = banners.blocked(moment if worker["running"] else replace(moment, stash_away=None))
+    worker, worker_banner = _worker(context, now, waits=spooled > 0 or moment.waits(known.loaded))
+    held = banners.blocked(moment, running=bool(worker["running"]))
     stopped = next((one.text for one in (held, None if worker["running"] else worker_banner) if one), "")
     concerns = [
         known.banner,
         *banners.copies(package.copies(known.copies)),
         queue_banner,
         letters_banner,
-        *_of_settings(known),
+        *(_of_settings(one) for one in known.problems if not one.connection),  # the others are on their cards
         held,
         worker_banner,
         banners.slow(moment.stash_slow) if moment.stash_slow is not None and worker["running"] else None,
@@ -94,7 +92,7 @@ def _is_down(one: Standing, connection: Connection | None) -> bool:
 def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, object], Banner | None]:
     """The worker, and a banner if it should run and doesn't, or hangs. ``waits``: something waits for it."""
     running, last = process.running(str(context.folder)), heartbeat.current(context.folder)
-    late = running and last is not None and now - last.heartbeat_at > LATE_SECONDS
+    late = running and last is not None and last.is_late(now)
     text, banner = "Worker: running.", None
     if not running:
         text = "Worker: not running" + (", but deliveries wait." if waits else ", nothing waits.")
@@ -116,11 +114,9 @@ def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, 
     return facts, banner
 
 
-def _of_settings(known: seen.Known) -> Iterator[Banner]:
+def _of_settings(problem: Problem) -> Banner:
     """What is wrong with settings that belong to no single connection."""
-    for problem in known.problems:
-        if not problem.connection:
-            # What is minor has come back after its conversion, which removes it.
-            there = not problem.minor and any(entry.key == problem.field for entry in MANIFEST)
-            action = actions.OPEN_SETTINGS if there else None
-            yield Banner(problem_line(problem), action=action, status="warn" if problem.minor else "fail")
+    if problem.minor:  # a setting has come back after its conversion, which removes it
+        return Banner(problem_line(problem))
+    there = any(entry.key == problem.field for entry in MANIFEST)
+    return Banner(problem_line(problem), action=actions.OPEN_SETTINGS if there else None, status="fail")

@@ -1,4 +1,4 @@
-"""The mode "preview": what a connection would send of a scene now. The destination is asked nothing."""
+"""The mode "preview": what a connection would send of a scene now. No request goes to the destination."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def preview(context: Context, arguments: Arguments) -> dict[str, object]:
     The connection is named as ``destination``, or described as for a test.
     """
     with context.setup() as setup:
-        entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
+        _, entry, wrong = draft(setup, replace(arguments, id=arguments.destination or arguments.id))
         connection, found = destinations.configured(entry, setup.settings)
         if connection is None or wrong:
             steps = wrong_fields([*wrong, *found], arguments)

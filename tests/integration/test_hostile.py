@@ -24,7 +24,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.views import dead_letters as views
 from stash_courier.queue import files
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook.destination import Webhook

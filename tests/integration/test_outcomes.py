@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import live, receipts, schema, troubles
+from stash_courier.queue import backlog, receipts, schema, troubles
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import VERSION
@@ -100,7 +100,7 @@ def only(courier: FastForward) -> dict[str, Any]:
 
 def failed(courier: FastForward) -> bool:
     """Whether a delivery waits after a failed attempt."""
-    return any(one.error for one in live.some(courier.queue.connection, [NAME], courier.wall, 9))
+    return any(one.error for one in backlog.some(courier.queue.connection, [NAME], courier.wall, 9))
 
 
 def test_a_receipt_says_what_was_changed(courier: FastForward, there: Answering, stash: StandInStash) -> None:
@@ -416,6 +416,18 @@ def test_pages(courier: FastForward) -> None:
 
 
 # Sending one scene again, and the first delivery
+
+
+def test_a_damaged_receipt_hides_no_page(courier: FastForward) -> None:
+    """It is left out of its page, and the pages after it can still be reached."""
+    with courier.queue.transaction():
+        for scene_id in range(1, 61):
+            job = Delivery(0, NAME, scene_id, "update", (), scene_id, courier.wall)
+            receipts.write(courier.queue.connection, receipts.of(job, "delivered", courier.wall, ("A", "/a")))
+    courier.queue.connection.execute("UPDATE receipts SET at = 'never' WHERE scene_id = 30")
+    first, second = (ask(courier, page=number) for number in (1, 2))
+    assert (len(first["rows"]), first["more"]) == (49, True)
+    assert (len(second["rows"]), second["more"]) == (10, False)
 
 
 def test_a_scene_is_sent_again(courier: FastForward, there: Answering) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from stash_courier.queue import control, files, ledger, locks, migrate, repair, schema, store
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.queue.ledger import Sent
 from stash_courier.queue.scene_queue import SceneQueue

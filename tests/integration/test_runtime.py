@@ -123,7 +123,7 @@ def test_old_receipts_and_counts_are_deleted(folder: Path, runtime: Runtime) -> 
         receipts.write(conn, receipts.of(job, "same", at, ("", "")))
         receipts.count(conn, {"hook": 1}, at)
     runtime.tidy()
-    assert [one.scene_id for one in receipts.page(conn, 9)] == [2]
+    assert [one.scene_id for one in receipts.page(conn, 9)[0]] == [2]
     assert conn.execute("SELECT count(*) FROM delivered").fetchone() == (0,)
 
 

@@ -15,7 +15,7 @@ from typing import cast
 
 from stash_courier.queue import repair, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.jobs import Attempt, Delivery, Scene, SceneEvent, SceneFile
 from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.breaker import Health

@@ -15,7 +15,7 @@ import pytest
 from stash_courier.queue import codec, dlq_statements, files, store
 from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock

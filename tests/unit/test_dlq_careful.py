@@ -12,7 +12,7 @@ import pytest
 from stash_courier.queue import dlq as dlq_module
 from stash_courier.queue import dlq_statements, files, ledger, replaced, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_selection import ALL, Selection
+from stash_courier.queue.dlq_list import ALL, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Outcome, Sent

@@ -13,7 +13,7 @@ import pytest
 from stash_courier.queue import dlq_actions, dlq_list, transfer
 from stash_courier.queue.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_selection import ALL, Selection
+from stash_courier.queue.dlq_list import ALL, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support import transfers

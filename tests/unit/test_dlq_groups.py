@@ -14,8 +14,7 @@ import pytest
 
 from stash_courier.queue import dlq_groups, files, migrate, repair
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Group
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Group, Selection
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.destinations.media.places import Place, ambiguous, never_there, not_there_yet

@@ -14,8 +14,7 @@ import pytest
 
 from stash_courier.queue import dlq_list, files, ledger, migrate, repair, store, transfer
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Page
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Page, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.queue.ledger import Sent

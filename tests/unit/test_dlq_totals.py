@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_selection import Selection
+from stash_courier.queue.dlq_list import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support.durable import DEST, START, Clock

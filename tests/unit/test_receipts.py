@@ -54,7 +54,7 @@ def test_a_receipt_comes_back(queue: SceneQueue) -> None:
     receipts.write(queue.connection, last)
     assert receipts.find(queue.connection, DEST, 7) == last
     assert last.seconds == 2.5
-    assert receipts.page(queue.connection, 10) == [last]
+    assert receipts.page(queue.connection, 10)[0] == [last]
     assert receipts.find(queue.connection, "other", 7) is None
 
 
@@ -71,18 +71,18 @@ def test_search_ignores_case_and_composition(queue: SceneQueue, text: str) -> No
     """In the title and in the path, whatever the script."""
     receipts.write(queue.connection, receipts.of(JOB, "same", START, ("Die Grüne Straße", "/media/Été.mp4")))
     fill(queue.connection, 5, first=20)
-    assert scenes(receipts.page(queue.connection, 10, search=text)) == [7]
-    assert receipts.page(queue.connection, 10, search="%") == []
+    assert scenes(receipts.page(queue.connection, 10, search=text)[0]) == [7]
+    assert receipts.page(queue.connection, 10, search="%")[0] == []
 
 
 def test_pages_are_newest_first(queue: SceneQueue) -> None:
     """One that is written again comes first."""
     fill(queue.connection, 5)
     fill(queue.connection, 1, first=2)
-    assert scenes(receipts.page(queue.connection, 3)) == [2, 5, 4]
-    assert scenes(receipts.page(queue.connection, 3, 3)) == [3, 1]
-    assert scenes(receipts.page(queue.connection, 9, without=5)) == [2, 4, 3, 1]
-    assert receipts.page(queue.connection, 9, destination="other") == []
+    assert scenes(receipts.page(queue.connection, 3)[0]) == [2, 5, 4]
+    assert scenes(receipts.page(queue.connection, 3, 3)[0]) == [3, 1]
+    assert scenes(receipts.page(queue.connection, 9, without=5)[0]) == [2, 4, 3, 1]
+    assert receipts.page(queue.connection, 9, destination="other")[0] == []
 
 
 def test_a_title_is_kept_where_the_scene_is_gone(queue: SceneQueue) -> None:
@@ -130,7 +130,7 @@ def test_a_damaged_receipt_is_left_out(queue: SceneQueue) -> None:
     fill(queue.connection, 3)
     queue.connection.execute("UPDATE receipts SET at = 'never' WHERE scene_id = 2")
     queue.connection.execute("UPDATE receipts SET detail = x'ff', title = x'ff41' WHERE scene_id = 3")
-    found = receipts.page(queue.connection, 10)
+    found = receipts.page(queue.connection, 10)[0]
     assert scenes(found) == [3, 1]
     assert (found[0].detail, found[0].title) == (Detail(), "\ufffdA")
 
@@ -141,7 +141,7 @@ def test_corrupt_rows_and_messages(queue: SceneQueue) -> None:
     receipts.write_dead(conn, CorruptRow(1, DEST, 9, b"", "It is damaged."), START, "It is damaged.", ("", ""))
     receipts.write_dead(conn, CorruptRow(2, DEST, 0, b"", "It is damaged."), START, "It is damaged.", ("", ""))
     receipts.write_dead(conn, replace(JOB, scene_id=-4, event="notice"), START, "Why.", ("", ""))
-    (found,) = receipts.page(conn, 10)
+    (found,) = receipts.page(conn, 10)[0]
     assert (found.scene_id, found.outcome, found.reason) == (9, "dead", "It is damaged.")
 
 
@@ -171,7 +171,7 @@ def test_seven_days_are_kept(queue: SceneQueue) -> None:
     fill(queue.connection, 2, START + 3600.0, first=5)
     assert prune(queue.connection, START + receipts.KEPT_SECONDS) == 0
     prune(queue.connection, START + receipts.KEPT_SECONDS + 1.0)
-    assert scenes(receipts.page(queue.connection, 9)) == [6, 5, 1]
+    assert scenes(receipts.page(queue.connection, 9)[0]) == [6, 5, 1]
 
 
 def test_counts_of_the_last_hour_and_day(queue: SceneQueue) -> None:
@@ -193,10 +193,10 @@ def test_a_destination_is_renamed_or_forgotten(queue: SceneQueue, tmp_path: Path
     receipts.count(conn, {DEST: 3}, START)
     with closing(DeadLetterQueue(tmp_path)) as dlq:
         transfer.rename(queue, dlq, DEST, "new")
-    assert scenes(receipts.page(conn, 9, destination="new")) == [3, 2, 1]
+    assert scenes(receipts.page(conn, 9, destination="new")[0]) == [3, 2, 1]
     assert receipts.delivered(conn, START) == {"new": (3, 3)}
     receipts.forget(conn, "new")
-    assert receipts.page(conn, 9) == []
+    assert receipts.page(conn, 9)[0] == []
     assert receipts.delivered(conn, START) == {}
 
 
@@ -252,5 +252,5 @@ def test_a_damaged_file_keeps_its_receipts(tmp_path: Path) -> None:
     assert repair.repair(tmp_path) is not None
     with closing(SceneQueue(tmp_path)) as queue:
         fill(queue.connection, 1, first=3)
-        assert scenes(receipts.page(queue.connection, 1000)) == [3, *range(500, 3, -1), 2, 1]
+        assert scenes(receipts.page(queue.connection, 1000)[0]) == [3, *range(500, 3, -1), 2, 1]
         assert receipts.delivered(queue.connection, START) == {DEST: (4, 4)}

@@ -56,6 +56,11 @@ class Health:
     looked_at: float = 0.0  # wall time
     path_map: tuple[str, ...] = ()  # the rules that would help; (): none that is known
 
+    @property
+    def advice(self) -> str:
+        """What to do while it is ill or gone, in sentences."""
+        return CLASSES[Failure(self.failure) if self.failure in CLASSES else Failure.DESTINATION].advice
+
 
 def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""

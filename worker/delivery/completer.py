@@ -165,7 +165,7 @@ class Completer:
         receipt: Receipt | None,
         done: Delivered = NOTHING,
     ) -> None:
-        """Removes a delivery, with what its destination got for the ledger, and what became of it for people."""
+        """Removes a delivery, and writes the receipt and the ledger."""
         conn, name = self._queue.connection, delivery.destination
         self._queue.done(delivery)
         if receipt is not None:
@@ -233,7 +233,7 @@ class Completer:
         self._update_dlq([], [delivery for delivery, *_ in ended])
 
     def _update_dlq(self, delivered: Iterable[Delivery], skipped: Iterable[Delivery]) -> None:
-        """Writes dead letters, and resolves those of scenes that were delivered since, or needn't be."""
+        """Writes dead letters, and resolves those of scenes that were delivered since or don't have to be."""
         self.bury()
         try:
             for ended, was_sent in ((delivered, True), (skipped, False)):

@@ -18,8 +18,7 @@ def receipt_of(outcome: Outcome, now: float) -> Receipt | None:
     if outcome.delivery.event == NOTICE:
         return None
     done = outcome.done
-    changes = tuple((one.field, one.before, one.after) for one in done.changes)
-    detail = Detail(changes, done.left, done.link)
+    detail = Detail(done.changes, done.left, done.link)
     return receipts.of(outcome.delivery, _code(outcome), now, named(outcome.scene), detail=detail)
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from stash_courier.queue import files
 from stash_courier.queue.failures import DeliveryFailed
@@ -62,8 +62,7 @@ def failed_step(name: str, failed: DeliveryFailed, field: str = "", advice: str 
     return Step(name, "fail", " ".join(filter(None, (failed.message, advice, said))), field)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A field that a delivery changed, for people."""
 
     field: str  # as in "title"

@@ -48,7 +48,6 @@ class Stash:
         *,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
         named: NamedStash | None = None,
     ) -> None:
         """Does no I/O.
@@ -57,7 +56,6 @@ class Stash:
             data_dir: the folder with ``stash.json``.
             timeout: seconds for one request, up to the last byte of the answer.
             clock: wall time, unix seconds.
-            monotonic: monotonic seconds, to measure how long Stash takes.
             named: what the environment names in place of ``stash.json``.
         """
         self.pace = Pace()
@@ -65,7 +63,6 @@ class Stash:
         self._path = data_dir / STASH
         self._timeout = timeout
         self._clock = clock
-        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._address: StashAddress | None = None  # as stash.json named it last
         self._wire: Wire | None = None  # for queries
@@ -76,9 +73,9 @@ class Stash:
 
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
-        began = self._monotonic()
+        began = time.monotonic()
         found = self.ask(state.PLUGIN_STATE, {}, state.read_state)
-        self.pace.answered((), self._monotonic() - began)
+        self.pace.answered((), time.monotonic() - began)
         return found
 
     def save_settings(self, settings: Mapping[str, object], *, borrowed: bool = False) -> None:
@@ -241,9 +238,9 @@ class Stash:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
             return FetchedScenes(scenes, broken, state.read_state(data))
 
-        began = self._monotonic()
+        began = time.monotonic()
         batch = self.ask(queries.scenes_by_id(len(ids)), variables, read)
-        self.pace.answered(ids, self._monotonic() - began)
+        self.pace.answered(ids, time.monotonic() - began)
         return batch
 
     def _late(self, ids: Sequence[int]) -> FetchedScenes:

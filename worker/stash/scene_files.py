@@ -42,7 +42,7 @@ query SceneFiles($where: SceneFilterType, $how: FindFilterType) {{
 """
 
 
-def all_files(stash: Stash, page_size: int = PAGE_SCENES) -> Iterator[FilesPage]:
+def all_files(stash: Stash) -> Iterator[FilesPage]:
     """All scenes. Pages follow each other by ``id > last``, so none is skipped when others are deleted.
 
     Raises:
@@ -54,12 +54,12 @@ def all_files(stash: Stash, page_size: int = PAGE_SCENES) -> Iterator[FilesPage]
         return _read(data, last), total if examined else queries.read_count(data, "findScenes")
 
     while True:
-        variables = {"where": {"id": queries.above(last)}, "how": queries.by_id(page_size)}
+        variables = {"where": {"id": queries.above(last)}, "how": queries.by_id(PAGE_SCENES)}
         scenes, total = stash.ask(query(count=examined == 0), variables, read)
         examined += len(scenes)
         total = max(total, examined)
         yield FilesPage(scenes, examined, total)
-        if len(scenes) < page_size:
+        if len(scenes) < PAGE_SCENES:
             return
         last = scenes[-1].id
 

@@ -14,18 +14,12 @@ COVER: FieldChange = ("cover", None, "the cover in Stash")
 def changes(
     made: Iterable[FieldChange], *, cover: bool = False, unknown: Iterable[FieldChange] = ()
 ) -> tuple[Change, ...]:
-    """The changes of an item.
-
-    Args:
-        made: those of its fields.
-        cover: whether its cover was sent.
-        unknown: more, of which isn't known what the server had.
-    """
-    found = [Change(name, as_line(before, LONGEST), as_line(after, LONGEST)) for name, before, after in made]
-    found += [
-        Change(name, None, as_line(after, LONGEST)) for name, _, after in (*unknown, *([COVER] if cover else ()))
-    ]
-    return tuple(found)
+    """The changes of an item. ``cover``: it was sent. ``unknown``: more changes, of unknown former values."""
+    more = [*unknown, COVER] if cover else [*unknown]
+    return (
+        *(Change(name, as_line(before, LONGEST), as_line(after, LONGEST)) for name, before, after in made),
+        *(Change(name, None, as_line(after, LONGEST)) for name, _, after in more),
+    )
 
 
 def lines(values: Iterable[FieldChange]) -> list[str]:
