@@ -96,6 +96,7 @@ CREATE TABLE receipts (
     changed TEXT NOT NULL,
     seconds REAL,
     detail TEXT,
+    updated_at TEXT NOT NULL,
     UNIQUE (destination, scene_id));
 
 CREATE TABLE delivered (

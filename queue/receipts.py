@@ -34,6 +34,7 @@ BUCKET_SECONDS, HOUR_BUCKETS, DAY_BUCKETS, KEPT_BUCKETS = 300, 12, 288, 300
 # another item · deleted: its deletion was sent, or Stash no longer has it · digest: in one message with others ·
 # dead: a dead letter
 Code = Literal["delivered", "same", "filtered", "absent", "locked", "version", "deleted", "digest", "dead"]
+WRITTEN: tuple[Code, ...] = ("delivered", "deleted", "digest")  # what counts as delivered
 
 Names = tuple[str, str]  # a scene's title and path; "" if it isn't known
 Changed = tuple[str, str | None, str]  # a field; its value before, None if that isn't known; its value after
@@ -65,6 +66,7 @@ class Receipt:
     changed: tuple[str, ...] = ()  # field names that the hook told
     seconds: float | None = None  # from the edit to the outcome; None: it was no edit
     detail: Detail = Detail()
+    updated_at: str = ""  # dead only: the scene's as Stash wrote it; "" if it isn't known
 
 
 def of(
@@ -75,6 +77,7 @@ def of(
     *,
     reason: str = "",
     detail: Detail = Detail(),  # it is frozen
+    updated_at: str = "",
 ) -> Receipt:
     """The receipt of a delivery that ended at a wall time. A title or path that is "" is that of the last one."""
     title, path = names
@@ -92,18 +95,25 @@ def of(
         changed=delivery.changed,
         seconds=max(at - delivery.at, 0.0) if delivery.priority == EDIT else None,
         detail=detail,
+        updated_at=updated_at,
     )
 
 
-def write_dead(conn: sqlite3.Connection, job: Delivery | CorruptRow, at: float, reason: str, names: Names) -> None:
+def write_dead(
+    conn: sqlite3.Connection,
+    job: Delivery | CorruptRow,
+    at: float,
+    reason: str,
+    *,
+    names: Names,
+    updated_at: str = "",
+) -> None:
     """Notes that a delivery, or a row that can't be decoded, became a dead letter. A notice gets no receipt."""
     if job.scene_id <= 0 or not job.destination:
         return
     if isinstance(job, CorruptRow):
-        known = Delivery(job.seq, job.destination, job.scene_id, "update", (), 0, at, priority=BULK)
-        write(conn, of(known, "dead", at, names, reason=reason))
-    else:
-        write(conn, of(job, "dead", at, names, reason=reason))
+        job = Delivery(job.seq, job.destination, job.scene_id, "update", (), 0, at, priority=BULK)
+    write(conn, of(job, "dead", at, names, reason=reason, updated_at=updated_at))
 
 
 def write(conn: sqlite3.Connection, receipt: Receipt) -> None:
@@ -120,7 +130,7 @@ def write(conn: sqlite3.Connection, receipt: Receipt) -> None:
             *(receipt.destination, receipt.scene_id, receipt.at, receipt.event, receipt.event_at, receipt.seq),
             *(title, path, receipt.outcome, clipped(receipt.reason, LONGEST_SENTENCE)),
             *(" ".join(receipt.changed)[:LONGEST_CHANGED], receipt.seconds, encoded(receipt.detail)),
-            search_text(title, path),
+            *(codec.storable(receipt.updated_at), search_text(title, path)),
         ),
     )
 
@@ -194,7 +204,22 @@ def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt
 
 
 def _read(row: Sequence[Any]) -> Receipt | None:
-    destination, scene_id, at, event, event_at, seq, title, path, outcome, reason, changed, seconds, detail = row
+    (
+        destination,
+        scene_id,
+        at,
+        event,
+        event_at,
+        seq,
+        title,
+        path,
+        outcome,
+        reason,
+        changed,
+        seconds,
+        detail,
+        updated_at,
+    ) = row
     try:
         return Receipt(
             destination=as_text(destination),
@@ -210,6 +235,7 @@ def _read(row: Sequence[Any]) -> Receipt | None:
             changed=tuple(as_text(changed).split()),
             seconds=optional(time)(seconds),
             detail=Detail() if detail is None else or_default(_detail, detail, Detail()),
+            updated_at=as_text(updated_at),
         )
     except DAMAGE:
         return None

@@ -81,6 +81,7 @@ CREATE TABLE receipts (                     -- the last outcome of each scene an
     changed TEXT NOT NULL,                  -- field names that the hook told, separated by spaces
     seconds REAL,                           -- from the edit to the outcome; NULL: it was no edit
     detail TEXT,                            -- JSON: changes, left, link; NULL if there are none
+    updated_at TEXT NOT NULL,               -- dead only: the scene's as Stash wrote it; nothing if it isn't known
     UNIQUE (destination, scene_id));
 
 CREATE TABLE delivered (                    -- how many scenes a destination took in each five minutes

@@ -237,7 +237,7 @@ SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
 
 _RECEIPT = (
     *("destination", "scene_id", "at", "event", "event_at", "seq", "title", "path"),
-    *("outcome", "reason", "changed", "seconds", "detail"),
+    *("outcome", "reason", "changed", "seconds", "detail", "updated_at"),
 )
 _RECEIPT_COLUMNS = ", ".join(_RECEIPT)
 # A replaced row gets a new, higher _id, so the newest outcomes have the highest.

@@ -23,11 +23,13 @@ def bury(
     now: float,
     title: str = "",
     path: str = "",
+    updated_at: str = "",
 ) -> int | None:
     """Makes a claimed delivery, or a corrupt row of the deliveries table, a dead letter.
 
     A delivery that a newer event supersedes is put back instead. ``now`` is wall time. Title and path are the
-    scene's, for people. Returns the dead letter's id, or None if the delivery was put back.
+    scene's, for people; ``updated_at`` is the scene's, for sweeps. Returns the dead letter's id, or None if the
+    delivery was put back.
 
     Raises:
         sqlite3.Error: dlq.db can't be written; the delivery is still in the queue.
@@ -39,7 +41,7 @@ def bury(
     dead_letter = dlq.add(job, error, _retries(job), title=title, path=path or _known_path(queue, job))
     with queue.transaction():
         queue.remove(row_id_of(job))
-        receipts.write_dead(queue.connection, job, now, str(error), (title, path))
+        receipts.write_dead(queue.connection, job, now, str(error), names=(title, path), updated_at=updated_at)
     return dead_letter
 
 
@@ -139,7 +141,7 @@ def _end_buried(queue: SceneQueue, delivery: Delivery, dead_letter: DeadLetter |
         queue.remove(delivery.row_id)
         if dead_letter is not None:
             told = dead_letter.failed_at, dead_letter.error_message
-            receipts.write_dead(queue.connection, delivery, *told, (dead_letter.title, dead_letter.path))
+            receipts.write_dead(queue.connection, delivery, *told, names=(dead_letter.title, dead_letter.path))
 
 
 def _correct_state(queue: SceneQueue, was: str, dead_letter: InTransit) -> str:

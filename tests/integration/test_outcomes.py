@@ -172,6 +172,8 @@ def test_what_a_destination_did(courier: FastForward, there: Answering, code: st
     """Each way in which a destination can be done with a scene has its own sentence."""
     there.answer = lambda _: DONE[code]
     send(courier)
+    counted = receipts.delivered(courier.queue.connection, courier.wall)
+    assert counted == ({NAME: (1, 1)} if code == "delivered" else {})
     row = only(courier)
     assert (row["outcome"], row["text"]) == (code, SAID[code])
 

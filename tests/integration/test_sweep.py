@@ -24,6 +24,7 @@ from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
 from tests.standin.stash.site import OWNER
+from tests.support.buttons import webhook
 from tests.support.harness import PLUGIN, Courier, wait_until
 
 HOUR = 3600.0
@@ -395,6 +396,42 @@ def test_a_receiver_that_refuses_gets_each_change_once(bench: Bench) -> None:
         bench.sweep()
     assert bench.got() == Counter({(6, "scene.updated"): 1})
     assert bench.dlq.get_count() == 1
+
+
+def test_an_edit_that_is_refused_at_once_is_sent_once(bench: Bench) -> None:
+    """Sweeps send it again neither to the receiver that refused it, discarded or not, nor to one that has it."""
+    with Receiver() as other:
+        bench.receiver.answer = Reply(422)
+        bench.stash.configure(PLUGIN, {"webhook_url": f"{bench.receiver.url} {other.url}"})
+        bench.rest()
+        bench.jump(60.0)
+        bench.stash.edit(6, title="Not wanted")
+        bench.rest()
+        for over in (lambda: None, bench.dlq.discard, lambda: bench.jump(HOUR), bench.dlq.delete_discarded):
+            over()
+            bench.sweep()
+        assert bench.got() == Counter({(6, "scene.updated"): 1})
+        assert [received.json()["data"]["id"] for received in other.received] == ["6"]
+        assert bench.dlq.get_count() == 0
+        bench.stash.change_without_hook(6, title="Wanted")
+        bench.sweep()
+        assert [received.json()["data"]["title"] for received in other.received] == ["Not wanted", "Wanted"]
+        assert bench.got() == Counter({(6, "scene.updated"): 2})
+
+
+def test_only_those_that_lack_a_change_get_it(bench: Bench) -> None:
+    """A change that one receiver already got is sent to the other alone."""
+    with Receiver() as other:
+        bench.stash.configure(PLUGIN, {"webhook_url": f"{bench.receiver.url} {other.url}"})
+        bench.rest()
+        bench.jump(60.0)
+        bench.stash.change_without_hook(6, title="New")
+        event = {"scene": 6, "event": "update", "changed": [], "at": bench.wall(), "to": [webhook(other)]}
+        store.put(str(bench.data), store.encode(event), bench.wall())
+        for _ in range(3):
+            bench.sweep()
+        assert bench.got() == Counter({(6, "scene.updated"): 1})
+        assert len(other.received) == 1
 
 
 def test_it_can_be_switched_off(bench: Bench) -> None:

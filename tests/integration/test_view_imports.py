@@ -74,7 +74,7 @@ def test_a_quick_view_imports_nothing_expensive(mode: str, tmp_path: Path) -> No
         bury(courier.data, 5, Failure.BUG, destination="plex-2")
         with closing(SceneQueue(courier.data)) as queue:
             job = Delivery(1, "plex-2", 5, "update", (), 1, 1.0)
-            receipts.write_dead(queue.connection, job, 2.0, "It is a bug.", ("Five", ""))
+            receipts.write_dead(queue.connection, job, 2.0, "It is a bug.", names=("Five", ""))
         found, output = run_view(courier, mode)
     assert found & EXPENSIVE == set()
     if mode == "badge":

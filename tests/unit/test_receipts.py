@@ -94,7 +94,7 @@ def test_a_title_is_kept_where_the_scene_is_gone(queue: SceneQueue) -> None:
     assert found is not None
     assert (found.title, found.path) == ("Seven", "/seven.mp4")
     ledger.write(conn, Sent(DEST, 8, 1, "", START, "/media/eight.mp4", "sent"))
-    receipts.write_dead(conn, replace(JOB, scene_id=8), START, "Why.", ("", ""))
+    receipts.write_dead(conn, replace(JOB, scene_id=8), START, "Why.", names=("", ""))
     found = receipts.find(conn, DEST, 8)
     assert found is not None
     assert (found.title, found.path) == ("eight", "/media/eight.mp4")
@@ -138,9 +138,13 @@ def test_a_damaged_receipt_is_left_out(queue: SceneQueue) -> None:
 def test_corrupt_rows_and_messages(queue: SceneQueue) -> None:
     """A row that can't be decoded has a receipt if its scene is known. A message about trouble has none."""
     conn = queue.connection
-    receipts.write_dead(conn, CorruptRow(1, DEST, 9, b"", "It is damaged."), START, "It is damaged.", ("", ""))
-    receipts.write_dead(conn, CorruptRow(2, DEST, 0, b"", "It is damaged."), START, "It is damaged.", ("", ""))
-    receipts.write_dead(conn, replace(JOB, scene_id=-4, event="notice"), START, "Why.", ("", ""))
+    receipts.write_dead(
+        conn, CorruptRow(1, DEST, 9, b"", "It is damaged."), START, "It is damaged.", names=("", "")
+    )
+    receipts.write_dead(
+        conn, CorruptRow(2, DEST, 0, b"", "It is damaged."), START, "It is damaged.", names=("", "")
+    )
+    receipts.write_dead(conn, replace(JOB, scene_id=-4, event="notice"), START, "Why.", names=("", ""))
     (found,) = receipts.page(conn, 10)[0]
     assert (found.scene_id, found.outcome, found.reason) == (9, "dead", "It is damaged.")
 

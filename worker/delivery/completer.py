@@ -46,6 +46,7 @@ class _Burial(NamedTuple):
     cause: BaseException
     title: str = ""  # the scene's, or what a message about trouble says
     path: str = ""  # the scene's
+    updated_at: str = ""  # the scene's
 
 
 class _Found(NamedTuple):
@@ -90,6 +91,7 @@ class Completer:
         now = self._clock()
         healths: dict[str, Health] = {}
         delivered: list[Delivery] = []
+        counted: Counter[str] = Counter()  # scenes that were written, by destination
         found = _Found([], [])
         with self._queue.transaction():
             for outcome in outcomes:
@@ -97,6 +99,8 @@ class Completer:
                 before = healths.get(name, outcome.pool.health)
                 if outcome.error is None:
                     receipt = receipt_of(outcome, now)
+                    if receipt is not None and receipt.outcome in receipts.WRITTEN:
+                        counted[name] += 1
                     self._end(outcome.delivery, outcome.scene, outcome.done.outcome, receipt, outcome.done)
                     (delivered if outcome.done.outcome == "sent" else found.skipped).append(outcome.delivery)
                     health = self._succeeded(outcome, before, now)
@@ -109,7 +113,7 @@ class Completer:
             if scenes := [delivery for delivery in delivered if delivery.event != troubles.NOTICE]:
                 last = {"at": now, "destination": scenes[-1].destination, "scene_id": scenes[-1].scene_id}
                 control.put(self._queue.connection, control.LAST_SUCCESS, last)
-                receipts.count(self._queue.connection, Counter(one.destination for one in scenes), now)
+                receipts.count(self._queue.connection, counted, now)
         for name, health in healths.items():
             self._registry.pools[name].health = health
         for outcome in outcomes:
@@ -203,8 +207,8 @@ class Completer:
         log.info("%s (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
-            names = named(scene) if scene else (troubles.summary(delivery.notice), "")
-            found.burials.append(_Burial(buried, error, *names))
+            about = (*named(scene), scene.updated_at) if scene else (troubles.summary(delivery.notice),)
+            found.burials.append(_Burial(buried, error, *about))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
@@ -255,10 +259,17 @@ class Completer:
         """
         self._burials += burials
         while self._burials:
-            job, cause, title, path = self._burials[0]
+            job, cause, title, path, updated_at = self._burials[0]
             try:
                 dead_letter = transfer.bury(
-                    self._queue, self._dlq, job, cause, now=self._clock(), title=title, path=path
+                    self._queue,
+                    self._dlq,
+                    job,
+                    cause,
+                    now=self._clock(),
+                    title=title,
+                    path=path,
+                    updated_at=updated_at,
                 )
             except sqlite3.OperationalError as error:
                 log.error("dead letters can't be written now (%s): the deliveries stay in the queue", error)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
-from stash_courier.queue import control, ledger
+from stash_courier.queue import control, ledger, receipts
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.jobs import CATCH_UP, DeadLetter, Delivery, Event, Scene, SceneEvent
 from stash_courier.queue.ledger import Sent
@@ -62,6 +62,7 @@ class Sweep:
         self._clock = clock  # wall time, unix seconds
         self._monotonic = monotonic  # seconds
         self._targets: dict[str, float] = {}  # destination → wall time since which it exists
+        self._certain = False  # there are no others
         self._run: Run | None = None  # the sweep in progress
         self._page: SweepPage | None = None  # its last answer, until ``put``
         self._changed = self._gone = 0  # scenes for which this sweep put events
@@ -84,6 +85,7 @@ class Sweep:
 
         ``certain``: there are no others, which something that can't be read may hide.
         """
+        self._certain = certain
         if list(targets) == list(self._targets):
             return
         stored = control.get(self._conn, control.SWEEP_MET) or {}
@@ -160,7 +162,8 @@ class Sweep:
         if run is None or page is None:
             return
         findings = run.take(page)
-        changed = [scene for scene in findings.changed if not self._is_known(scene, run.mark, page)]
+        wanted = {scene.id: self._without(scene, run.mark, page) for scene in findings.changed}
+        changed = [scene for scene in findings.changed if wanted[scene.id]]
         gone = self._find_gone(findings, page)
         with self._queue.transaction():
             # Read last, because hooks put events at any time.
@@ -171,7 +174,17 @@ class Sweep:
             events |= {scene.id: self._event_of(scene, run.mark) for scene in changed}
             at = self._clock()
             for scene_id, event in events.items():  # behind all edits, like those of a button
-                self._queue.put({"scene": scene_id, "event": event, "changed": [], "at": at, "priority": CATCH_UP})
+                to = wanted.get(scene_id) or [target for target, gone_id in gone if gone_id == scene_id]
+                if len(to) == len(self._targets) or not self._certain:
+                    to = []  # all that there are when it is routed
+                found: dict[str, object] = {
+                    "scene": scene_id,
+                    "event": event,
+                    "changed": [],
+                    "at": at,
+                    "priority": CATCH_UP,
+                }
+                self._queue.put({**found, "to": to})
             if findings.mark is not None:
                 control.put(self._conn, control.SWEEP, asdict(findings.mark))
         now = self._monotonic()
@@ -180,7 +193,7 @@ class Sweep:
         self._destroys |= dict.fromkeys(gone, now)
         self._changed += len(changed)
         self._gone += len({scene_id for _, scene_id in gone})
-        if any(not self._is_known(scene, run.mark, page) for scene in findings.young):
+        if any(self._without(scene, run.mark, page) for scene in findings.young):
             self._wait = RECHECK_SECONDS
         self._run, self._page = findings.run, None
         if findings.mark is not None:
@@ -195,9 +208,9 @@ class Sweep:
         elif self._changed or self._gone:
             log.info("Changes without hooks: %d. Deletions without hooks: %d.", self._changed, self._gone)
 
-    def _is_known(self, scene: Listed, mark: Mark, page: SweepPage) -> bool:
-        """Whether no destination needs an event for a change: it was delivered, waits or is a dead letter."""
-        return all(self._is_known_for(target, scene, mark, page) for target in self._targets)
+    def _without(self, scene: Listed, mark: Mark, page: SweepPage) -> list[str]:
+        """The destinations that need an event for a change: it wasn't delivered, doesn't wait, is not dead."""
+        return [target for target in self._targets if not self._is_known_for(target, scene, mark, page)]
 
     def _is_known_for(self, target: str, scene: Listed, mark: Mark, page: SweepPage) -> bool:
         sent = ledger.find(self._conn, target, scene.id)
@@ -212,6 +225,9 @@ class Sweep:
             # The scene may have been fetched before the change. Then the ledger shows that to the next sweep.
             self._pending.add(scene.id)
             return True
+        last = receipts.find(self._conn, target, scene.id)
+        if last is not None and last.outcome == "dead" and last.updated_at == scene.updated_at:
+            return True  # also if a person discarded the dead letter
         dead_letter = self._open_dead_letter(target, scene.id)
         return dead_letter is not None and (
             dead_letter.failed_at > scene.moment + 1 or scene.moment > page.asked_at
