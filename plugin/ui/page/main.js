@@ -5,7 +5,7 @@ import { BugReport } from "./bug_report.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { outdated } from "./failures.js";
-import { FailureNotice } from "./notice.js";
+import { Above, FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
 import { Bootstrap, React, Router, h, path, version } from "./stash.js";
@@ -44,7 +44,7 @@ const Main = () => {
     h(Header, { overview: overview.data }),
     h(Tabs, { deadLetters: overview.data?.dead_letters }),
     h(Banners, { overview }),
-    h(tab.View, { overview }),
+    h(Above.Provider, { value: failed ?? "" }, h(tab.View, { overview })),
   );
 };
 export default Main;
