@@ -38,6 +38,12 @@ export const DeadLetters = ({ overview }) => {
     setSelection(NOTHING);
     await Promise.all([reload(), overview.refresh()]);
   });
+  // Tabs and badge count the same, so they are brought up to date with the list.
+  const { data, refresh } = overview;
+  const [total, counted] = [shown.answer?.total, data?.dead_letters];
+  React.useEffect(() => {
+    if (total !== undefined && counted !== undefined && (total !== counted || shown.newer)) void refresh();
+  }, [total, counted, shown.newer, refresh]);
   // Rows that are out of sight are never selected.
   const view = JSON.stringify([asArguments(filters), page]);
   React.useEffect(() => setSelection(NOTHING), [view]);

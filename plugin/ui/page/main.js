@@ -38,6 +38,10 @@ const Main = () => {
     changed(failed);
     return () => void changed();
   }, [failed]);
+  const counted = overview.data && badgeCounts(overview.data);
+  React.useEffect(() => {
+    if (counted) changed();
+  }, [counted]);
   return h(
     "main",
     { className: "courier-page" },
@@ -48,6 +52,14 @@ const Main = () => {
   );
 };
 export default Main;
+
+/** What the badge counts, as one text, so that it is asked for when that changes. @param {any} overview */
+const badgeCounts = ({ dead_letters: letters, banners, connections }) =>
+  JSON.stringify([
+    letters,
+    banners.map((/** @type {any} */ one) => one.text),
+    connections.map((/** @type {any} */ one) => [one.id, one.health, one.often_off]),
+  ]);
 
 /** @param {{overview: any}} props */
 const Header = ({ overview }) =>
