@@ -122,7 +122,7 @@ def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier,
     ],
 )
 def test_that_stash_is_away_is_said_once(courier: Courier, tab: Visit, click: str, mode: str, shown: str) -> None:
-    """A view that is opened while Stash is down: one sentence and one button, and it is shown when Stash is back."""
+    """A view that is opened while Stash is down: one sentence, one button; it is shown when Stash is back."""
     courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
     tab.open()
     expect(card(tab, "Hook")).to_be_visible()
