@@ -250,11 +250,18 @@ def open_and_stop_the_clock(tab: Visit) -> None:
 
 
 def all_answered(tab: Visit, *modes: str) -> list[int]:
-    """Waits until all calls of these modes have been answered; returns how many of each there were."""
+    """Waits until all calls of these modes have been answered, and no answer leads to another call.
+
+    Returns how many of each there were.
+    """
     give_up = time.monotonic() + 20.0
-    while any(tab.modes.count(mode) != tab.ended.count(mode) for mode in modes) and time.monotonic() < give_up:
-        tab.page.wait_for_timeout(50)
-    return [tab.ended.count(mode) for mode in modes]
+    called: list[int] = []
+    while time.monotonic() < give_up:
+        before, called = called, [tab.modes.count(mode) for mode in modes]
+        if called == before == [tab.ended.count(mode) for mode in modes]:
+            break
+        tab.page.wait_for_timeout(500)
+    return called
 
 
 def wait_for_calls(tab: Visit, **counts: int) -> None:
