@@ -114,10 +114,10 @@
   };
 
   const watchBadge = () => {
-    setTimeout(refreshBadge, WAKE_DELAY / 3);
     const ifDue = () => {
       if (Date.now() - asked >= every - BADGE_EVERY / 2) refreshBadge();
     };
+    setTimeout(ifDue, WAKE_DELAY / 3);
     setInterval(ifDue, BADGE_EVERY);
     document.addEventListener("visibilitychange", ifDue);
     window.addEventListener("stash-courier:changed", (event) => {

@@ -42,7 +42,7 @@ def test_a_refused_key_leads_to_its_field(courier: Courier, tab: Visit) -> None:
         expect(state).to_contain_text("Waiting since")
         expect(state).to_contain_text("401")
         expect(card(tab, "Jellyfin").get_by_role("button").first).to_have_text("Enter a new key")
-        press(tab, "Enter a new key")
+        press(tab, "Enter a new key: Jellyfin")
         expect(field(tab, "API key")).to_be_focused()
         field(tab, "API key").fill(KEY)
         press(tab, "Save")
@@ -60,7 +60,7 @@ def test_pause_and_resume(courier: Courier, tab: Visit) -> None:
         courier.stash.edit(1, title="Later")
         expect(card(tab, "Hook").get_by_text("Waiting1")).to_be_visible()
         assert receiver.received == ()
-        press(tab, "Resume")
+        press(tab, "Resume: Hook")
         (got,) = receiver.wait_for(1, 20.0)
         assert got.json()["data"]["title"] == "Later"
         expect(card(tab, "Hook").get_by_text("Delivering.")).to_be_visible()
@@ -74,8 +74,13 @@ def test_deliver_now_does_not_wait_for_the_next_try(courier: Courier, tab: Visit
         courier.stash.edit(1, title="Now")
         tab.open()
         expect(card(tab, "Hook").locator(".courier-state")).to_contain_text("Next try: in")
-        press(tab, "Deliver now", exact=False)
+        press(tab, "Deliver now: Hook")
+        said = tab.page.get_by_text("What waits is being sent now.")
+        expect(said).to_be_visible()
         receiver.wait_for(2, 20.0)
+        expect(said).to_have_count(0)
+        press(tab, "Deliver now: Hook")
+        expect(tab.page.get_by_text("Nothing waits.")).to_be_visible()
 
 
 def test_existing_scenes_are_counted_before_they_are_sent(courier: Courier, tab: Visit) -> None:
@@ -135,6 +140,22 @@ def test_deleting_asks_what_becomes_of_what_waits(
         assert stored(courier) == []
 
 
+def test_a_deleted_connection_leaves_at_once(courier: Courier, tab: Visit) -> None:
+    """Nothing waits for it, so it is gone without the next poll."""
+    with Receiver() as receiver:
+        courier.connect(hook(receiver.url))
+        courier.stash.edit(1, title="Sent")
+        receiver.wait_for(1, 20.0)
+        courier.drained()
+        tab.open()
+        expect(card(tab, "Hook").get_by_text("Waiting0")).to_be_visible()
+        tab.hide()  # it polls no more
+        press(tab, "More: Hook")
+        press(tab, "Delete")
+        tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(card(tab, "Hook")).to_have_count(0)
+
+
 def test_every_entry_of_the_menu_can_be_seen(courier: Courier, tab: Visit) -> None:
     """The menu is not cut off by its card, which Stash's style would do."""
     courier.connect(hook("http://127.0.0.1:9/hook"))
@@ -188,6 +209,7 @@ def test_people_get_one_message_of_existing_scenes(courier: Courier, tab: Visit)
     said = tab.page.get_by_role("dialog").get_by_role("status")
     expect(said).to_contain_text("Scenes: 20.")
     expect(said).to_contain_text("at most one digest of the newest 10 is sent")
+    expect(tab.page.get_by_role("button", name="Send one digest")).to_be_enabled()
 
 
 def test_existing_scenes_are_offered_once_after_the_first_save(courier: Courier, tab: Visit) -> None:
@@ -291,7 +313,7 @@ def test_one_click_uses_the_path_that_was_found(courier: Courier, tab: Visit) ->
         expect(card(tab, "Jellyfin").get_by_role("button").first).to_have_text("Use this path")
         expect(state).to_contain_text("Nothing sent yet. 1 scene is tried again")
         expect(state).to_contain_text("/media => /")
-        press(tab, "Use this path")
+        press(tab, "Use this path: Jellyfin")
         expect(tab.page.get_by_text("Saved. What waits is being sent now.")).to_be_visible()
         assert stored(courier)[0]["values"]["path_map"] == ["/media => /"]
         wait_until(lambda: "Waits" in {item["Name"] for item in server.items.values()}, 15.0)

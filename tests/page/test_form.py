@@ -140,11 +140,41 @@ def test_typing_survives_the_end_of_the_session(courier: Courier, tab: Visit) ->
     expect(tab.page.get_by_text("Your session in Stash has ended").first).to_be_visible()
     expect(tab.page.get_by_text("What you typed is kept.")).to_be_visible()
     expect(field(tab, "API key")).to_have_value(KEY)
+    expect(tab.page.get_by_role("link", name="Log in")).to_have_count(1)
     courier.stash.faults.status = 0
+    expect(tab.page.get_by_text("Saving failed. What you typed is kept. Press Save again.")).to_be_visible()
+    expect(tab.page.get_by_text("Your session in Stash has ended")).to_have_count(0)
     press(tab, "Save")
     expect(card(tab, "Jellyfin")).to_be_visible()
     assert stored(courier)[0]["values"] == {"url": "http://127.0.0.1:1", "key": KEY}
     tab.errors.clear()  # the browser reports each 401
+
+
+def test_a_form_that_was_opened_while_stash_is_down_is_shown_later(courier: Courier, tab: Visit) -> None:
+    """It says why it isn't shown, and continues by itself when Stash is back."""
+    courier.connect(JELLYFIN)
+    tab.open()
+    expect(card(tab, "Living room")).to_be_visible()
+    port = int(courier.stash.url.rpartition(":")[2])
+    courier.stash.stop()
+    press(tab, "Edit: Living room")
+    expect(tab.page.get_by_role("alert")).to_contain_text("Stash doesn't answer.")
+    courier.stash.start(port)
+    expect(field(tab, "Name")).to_have_value("Living room")
+    expect(tab.page.get_by_role("alert")).to_have_count(0)
+    tab.errors.clear()  # the browser reports each call
+
+
+def test_a_saved_edit_is_confirmed(courier: Courier, tab: Visit) -> None:
+    """The cards say that it is saved, for a moment."""
+    courier.connect(JELLYFIN)
+    tab.open(f"{PATH}?edit=living")
+    field(tab, "Name").fill("Kitchen")
+    press(tab, "Save")
+    said = tab.page.get_by_role("status").filter(has_text=re.compile(r"^Saved\.$"))
+    expect(said).to_be_visible()
+    expect(card(tab, "Kitchen")).to_be_visible()
+    expect(said).to_have_count(0)
 
 
 def test_a_reload_keeps_what_was_typed_but_no_secret(tab: Visit) -> None:

@@ -11,10 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from stash_courier.worker import VERSION
+from stash_courier.worker.connections.model import Entry
 from tests.standin.receivers import Receiver
 from tests.standin.receivers import Reply as Refusal
 from tests.standin.stash.faults import Reply
 from tests.support.harness import Courier, wait_until
+from tests.support.letters import bury
 from tests.support.page import PATH, Visit, visit
 
 VIEWS = {"": "Connections", "/dead_letters": "Dead letters", "/scenes": "Scenes"}  # route → its tab
@@ -55,6 +57,19 @@ def test_the_link_has_a_badge_with_the_dead_letters_and_opens_the_page(tab: Visi
     link(tab).click()
     expect(tab.page.get_by_role("heading", name="Stash Courier")).to_be_visible()
     expect(tab.page.get_by_role("link", name="Dead letters 2", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("route", ["", "/dead_letters"])
+def test_the_badge_keeps_up_with_the_page(courier: Courier, tab: Visit, route: str) -> None:
+    """What the page shows, the badge shows too, not only a minute later."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
+    bury(courier, [1], "hook")
+    tab.open(f"{PATH}{route}")
+    expect(tab.page.get_by_role("link", name="Dead letters 1", exact=True)).to_be_visible()
+    tab.page.wait_for_timeout(1_500)  # the badge is asked for when the page is opened, too
+    bury(courier, [2], "hook")
+    expect(tab.page.get_by_role("link", name="Dead letters 2", exact=True)).to_be_visible(timeout=10_000)
+    expect(link(tab)).to_have_text("2", timeout=5_000)
 
 
 def test_no_badge_while_all_is_well(tab: Visit) -> None:
@@ -235,11 +250,18 @@ def open_and_stop_the_clock(tab: Visit) -> None:
 
 
 def all_answered(tab: Visit, *modes: str) -> list[int]:
-    """Waits until all calls of these modes have been answered; returns how many of each there were."""
+    """Waits until all calls of these modes have been answered, and no answer leads to another call.
+
+    Returns how many of each there were.
+    """
     give_up = time.monotonic() + 20.0
-    while any(tab.modes.count(mode) != tab.ended.count(mode) for mode in modes) and time.monotonic() < give_up:
-        tab.page.wait_for_timeout(50)
-    return [tab.ended.count(mode) for mode in modes]
+    called: list[int] = []
+    while time.monotonic() < give_up:
+        before, called = called, [tab.modes.count(mode) for mode in modes]
+        if called == before == [tab.ended.count(mode) for mode in modes]:
+            break
+        tab.page.wait_for_timeout(500)
+    return called
 
 
 def wait_for_calls(tab: Visit, **counts: int) -> None:

@@ -48,7 +48,7 @@ def test_data_stay_when_a_later_call_fails(shown: Page) -> None:
     end(shown, 0, "resolve('one')")
     expect(output).to_have_text('["one",null,false]')
     shown.evaluate("void window.refresh()")
-    end(shown, 1, "reject({message: 'away'})")
+    end(shown, 1, "reject({kind: 'problem', message: 'away'})")
     expect(output).to_have_text('["one","away",false]')
     shown.evaluate("void window.refresh()")
     end(shown, 2, "resolve('two')")

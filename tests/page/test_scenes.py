@@ -67,6 +67,9 @@ def test_each_scene_says_what_happened_at_each_connection(courier: Courier, hook
     tab.open(SCENES)
     expect(row(tab, "After", "Jellyfin")).to_contain_text("Delivered.")
     expect(row(tab, "One", "Hook")).to_contain_text("Not sent, because it is excluded.")
+    dialog = opened(tab, "One", "Hook")
+    expect(dialog.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+    dialog.get_by_role("button", name="Close").last.click()
     expect(rows(tab)).to_have_count(4)
     search = tab.page.get_by_label("Title, path or scene id")
     for text in ("AFTER", "films/2", "2"):
@@ -120,6 +123,21 @@ def test_one_scene_is_sent_again(courier: Courier, hook: Receiver, tab: Visit) -
     assert [int(one.json()["data"]["id"]) for one in hook.received][2:] == [2]
 
 
+def test_only_what_was_delivered_has_a_time(courier: Courier, hook: Receiver, tab: Visit) -> None:
+    """Sent again with nothing to change: the receipt says so, and not when it was delivered."""
+    courier.stash.edit(2, title="After", tag_ids=wanted(courier))
+    hook.wait_for(1)
+    courier.drained()
+    tab.open(SCENES)
+    dialog = opened(tab, "After", "Jellyfin")
+    expect(dialog).to_contain_text(re.compile(r"Delivered \d+(\.\d)? s after the edit\."))
+    dialog.get_by_role("button", name="Send again").click()
+    expect(dialog).to_contain_text("Queued.")
+    expect(dialog).to_contain_text("Not sent, because nothing differs there.")
+    expect(dialog).not_to_contain_text("Delivered")
+    expect(dialog).not_to_contain_text("Queued.")
+
+
 def test_a_failed_one_leads_to_its_dead_letter(courier: Courier, hook: Receiver, tab: Visit) -> None:
     """The receiver refused it: the receipt says why and has a link to the dead letter."""
     hook.answer = Reply(422, body=b"too long")
@@ -140,9 +158,25 @@ def test_what_waits_is_shown_and_changes_by_itself(courier: Courier, hook: Recei
     wait_until(lambda: courier.waiting() == 1, 20.0)
     tab.open(f"{SCENES}?text=2")
     expect(rows(tab).filter(has_text="Hook")).to_contain_text("Not sent yet.")
+    expect(rows(tab).filter(has_text="Hook").get_by_text("waiting", exact=True)).to_be_visible()
     hook.up()
     courier.stash.operation({"mode": "deliver_now"})
     expect(rows(tab).filter(has_text="Hook")).to_contain_text("Delivered.")
+
+
+def test_how_many_wait_is_said_if_not_all_are_listed(courier: Courier, tab: Visit) -> None:
+    """Two receivers are off and 22 deliveries wait: 20 rows, and a line that says so."""
+    nowhere = {"url": "http://127.0.0.1:9/"}
+    courier.connect(Entry("a", "A", "webhook", values=nowhere), Entry("b", "B", "webhook", values=nowhere))
+    for number in range(1, 12):
+        courier.stash.edit(number, title="Waits")
+    wait_until(lambda: courier.waiting() == 22, 30.0)
+    tab.open(SCENES)
+    expect(tab.page.get_by_text("Waiting: 22. Listed first: 20 of them.")).to_be_visible()
+    expect(rows(tab)).to_have_count(20)
+    tab.page.get_by_label("Connection").select_option(label="A")
+    expect(rows(tab)).to_have_count(11)
+    expect(tab.page.get_by_text("Listed first")).to_have_count(0)
 
 
 def test_titles_are_text_and_axe_finds_nothing(browser: Browser, courier: Courier, hook: Receiver) -> None:

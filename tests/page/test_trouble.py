@@ -97,7 +97,7 @@ def test_while_stash_is_down_the_page_keeps_what_it_shows(courier: Courier, tab:
 
 @pytest.mark.parametrize("button", ["Pause: Hook", "Test: Hook"])
 def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier, tab: Visit, button: str) -> None:
-    """Pressed while Stash is down: the card says so until the page goes on by itself."""
+    """Pressed while Stash is down: the card says so, the page why, once, until it goes on by itself."""
     courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
     tab.open()
     expect(card(tab, "Hook")).to_be_visible()
@@ -105,10 +105,39 @@ def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier,
     courier.stash.stop()
     press(tab, button)
     alert = card(tab, "Hook").get_by_role("alert")
-    expect(alert).to_contain_text("Stash doesn't answer.")
+    expect(alert).to_have_text("This failed. The reason is at the top of the page.")
+    expect(tab.page.get_by_text("Stash doesn't answer.")).to_have_count(1)
     courier.stash.start(port)
-    expect(alert).to_have_count(0)
+    expect(tab.page.get_by_role("alert")).to_have_count(0)
     expect(tab.page.get_by_role("button", name="Send test")).to_have_count(0)
+    tab.errors.clear()  # the browser reports each call
+
+
+@pytest.mark.parametrize(
+    ("click", "mode", "shown"),
+    [
+        ("Dead letters", "dead_letters", "No dead letters."),
+        ("Scenes", "outcomes", "Nothing sent yet."),
+        ("Add connection", "connection_kinds", "Home Assistant"),
+    ],
+)
+def test_that_stash_is_away_is_said_once(courier: Courier, tab: Visit, click: str, mode: str, shown: str) -> None:
+    """A view that is opened while Stash is down: one sentence, one button; it is shown when Stash is back."""
+    courier.connect(Entry("hook", "Hook", "webhook", values={"url": NOWHERE}))
+    tab.open()
+    expect(card(tab, "Hook")).to_be_visible()
+    port = int(courier.stash.url.rpartition(":")[2])
+    courier.stash.stop()
+    tab.page.locator(".courier-page").get_by_text(click, exact=True).click()
+    expect(tab.page.locator(".courier-page > div").get_by_role("alert")).to_be_visible()  # the page's own banner
+    wait_until(lambda: mode in tab.modes, 5.0)
+    tab.page.wait_for_timeout(500)
+    expect(tab.page.get_by_text("Stash doesn't answer.")).to_have_count(1)
+    expect(tab.page.get_by_role("button", name="Try again")).to_have_count(1)
+    courier.stash.start(port)
+    press(tab, "Try again")
+    expect(tab.page.get_by_text(shown)).to_be_visible(timeout=8_000)
+    expect(tab.page.get_by_role("alert")).to_have_count(0)
     tab.errors.clear()  # the browser reports each call
 
 

@@ -3,6 +3,9 @@
 import { FACTS, classify, isUnclear } from "./failures.js";
 import { base, pluginId } from "./stash.js";
 
+/** An event of `window`: a mode has answered, so what kept all calls from being answered has passed. */
+export const ANSWERED = "stash-courier:answered";
+
 const QUERY = "mutation StashCourier($id: ID!, $args: Map) { runPluginOperation(plugin_id: $id, args: $args) }";
 
 // After so many seconds without an answer a call ends, which ends its process. What is asked again and again has the
@@ -37,6 +40,7 @@ export const call = async (mode, args = {}, signal = undefined) => {
   const error = answer.body?.errors?.[0]?.message;
   const output = answer.body?.data?.runPluginOperation;
   if (answer.status === 200 && error === undefined && typeof output === "object" && output) {
+    window.dispatchEvent(new Event(ANSWERED));
     if (output.problem) throw { kind: "problem", message: output.problem, steps: output.steps };
     return output;
   }

@@ -21,7 +21,7 @@ const Click = ({ action, busy, act }) => {
  *   refresh: () => Promise<void>}} props
  */
 export const Banner = ({ banner: { status, text, since, action }, now, refresh }) => {
-  const { busy, failure, run } = useRunning(refresh, now);
+  const { busy, failure, run } = useRunning(refresh);
   const act = () => run(async () => (await call(action.do), ""));
   return h(
     React.Fragment,

@@ -17,10 +17,10 @@ const SINCE = new Set(["waiting", "paused", "off", "gone"]); // of these it matt
  *   go: import("./connections.js").Go}} props `card` as in the mode overview
  */
 export const Card = ({ card, revision, now, refresh, go }) => {
-  const running = useRunning(refresh, now);
+  const running = useRunning(refresh);
   const [reporting, setReporting] = React.useState(false);
   const webhook = card.kind === "webhook";
-  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh, now);
+  const test = useTest(() => ({ id: card.id }), { webhook, message: card.is_message }, refresh);
   const report = webhook ? null : () => setReporting(true);
   const title = `courier-card-${card.id}`;
   return h(
@@ -48,7 +48,7 @@ export const Card = ({ card, revision, now, refresh, go }) => {
         report,
       }),
       h("div", { role: "status", className: "courier-said" }, running.said),
-      running.failure ? h(FailureNotice, { failure: running.failure }) : null,
+      running.failure ? h(FailureNotice, { failure: running.failure, ofAction: true }) : null,
       h(TestPanel, {
         test,
         report,

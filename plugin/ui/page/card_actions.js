@@ -5,6 +5,7 @@ import { SendExisting } from "./send_existing.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
 import { plural } from "./words.js";
 
+const SOON = [300, 700, 1500]; // milliseconds between looks at whether a connection is gone
 const ENDING = new Set(["leaving", "burying"]); // states of a connection that is being deleted
 
 /**
@@ -42,7 +43,16 @@ export const CardActions = ({ card, revision, go, running: { busy, run }, test, 
     "div",
     { className: "courier-actions" },
     first
-      ? h(Bootstrap.Button, { ...look, variant: "primary", onClick: () => doing[first.do]?.(first) }, first.label)
+      ? h(
+          Bootstrap.Button,
+          {
+            ...look,
+            variant: "primary",
+            "aria-label": `${first.label}: ${card.name}`,
+            onClick: () => doing[first.do]?.(first),
+          },
+          first.label,
+        )
       : null,
     buttons
       .filter(([, repeats, , shown]) => shown && (!repeats || repeats !== first?.do))
@@ -94,8 +104,11 @@ const More = ({ card, go, open, report, sendSkipped }) => {
 /** @param {any} card */
 const deliverNow = async (card) => {
   await call("expedite", { connection: card.id });
-  return "What waits is being sent now.";
+  return waitsFor(card) ? "What waits is being sent now." : "Nothing waits.";
 };
+
+/** How many deliveries wait for a connection. @param {any} card */
+const waitsFor = (card) => card.waiting + card.in_flight;
 
 /** Ends the pause of all deliveries, which holds up a connection that is on. */
 const resumeAll = async () => {
@@ -124,7 +137,7 @@ const applyFix = async (card, revision, values) => {
     throw { kind: "problem", message: `It was not changed. ${why || elsewhere}` };
   }
   const waited = card.not_on_server > 0 ? await sendSkipped(card) : "";
-  return ["Saved. What waits is being sent now.", waited].filter(Boolean).join(" ");
+  return ["Saved.", waitsFor(card) && "What waits is being sent now.", waited].filter(Boolean).join(" ");
 };
 
 /**
@@ -162,9 +175,23 @@ const remove = async (card, revision, waiting) => {
       kind: "problem",
       message: "It was not deleted, because somebody else is changing the connections. Try again.",
     };
-  const count = card.waiting + card.in_flight;
-  if (!count || waiting === "discard") return "Deleted.";
+  if (!waitsFor(card) || waiting === "discard") {
+    await gone(card);
+    return "";
+  }
   return waiting === "send" ? "It is deleted when what waits is sent." : "What waits becomes dead letters, then it is deleted.";
+};
+
+/**
+ * Waits until the worker has deleted a connection for which nothing waits, which it does at once unless it is busy.
+ * @param {any} card
+ */
+const gone = async ({ id }) => {
+  for (const pause of SOON) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const { connections } = await call("overview");
+    if (!connections.some((/** @type {any} */ one) => one.id === id)) return;
+  }
 };
 
 /**

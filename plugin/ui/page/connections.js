@@ -4,6 +4,7 @@ import { changed } from "./api.js";
 import { Card } from "./card.js";
 import { ConnectionForm } from "./form.js";
 import { Kinds } from "./kinds.js";
+import { useBriefly } from "./running.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
 
 /** @typedef {(query?: Record<string, string>, state?: object) => void} Go shows another part of this view */
@@ -26,18 +27,23 @@ export const Connections = ({ overview }) => {
     history.replace({ pathname: path, search: query.toString() });
   };
   const what = whatOf(query);
+  const [said, say] = useBriefly();
   const { data } = overview;
 
   /** @param {any} answer @param {boolean} isNew */
   const onSaved = (answer, isNew) => {
     changed();
-    overview.refresh();
+    const shown = overview.refresh();
     const [offer] = answer.offers;
     const since = String(data?.at ?? Date.now() / 1000); // the server's clock, if it is known
     /** @type {Record<string, string>} */
     const offered = offer ? { offer: String(offer.since ?? "all") } : {};
     if (isNew) go({ saved: answer.id, at: since, ...offered });
-    else go(offer ? { saved: answer.id, ...offered } : {});
+    else if (offer) go({ saved: answer.id, ...offered });
+    else {
+      void shown.then(() => say("Saved."));
+      go();
+    }
   };
 
   if (what) {
@@ -48,14 +54,14 @@ export const Connections = ({ overview }) => {
   if (query.has("new")) return h(Kinds, { go, first: data?.connections.length === 0 });
   if (!data) return overview.failure ? null : h("p", { role: "status" }, "Loading…");
   if (!data.connections.length && !query.has("saved")) return h(Kinds, { go, first: true });
-  return h(List, { overview, go, forgetOffer, query, focused: moved.current });
+  return h(List, { overview, go, forgetOffer, query, said, focused: moved.current });
 };
 
 /**
  * @param {{overview: import("./poll.js").Polled<any>, go: Go, forgetOffer: () => void, query: URLSearchParams,
- *   focused: boolean}} props
+ *   said: string, focused: boolean}} props `said`: what was just done
  */
-const List = ({ overview, go, forgetOffer, query, focused }) => {
+const List = ({ overview, go, forgetOffer, query, said, focused }) => {
   const { data, refresh } = overview;
   const saved = query.get("saved"); // then its own heading gets the focus
   const card = saved ? data.connections.find((/** @type {any} */ one) => one.id === saved) : undefined;
@@ -70,6 +76,7 @@ const List = ({ overview, go, forgetOffer, query, focused }) => {
       "div",
       { className: "courier-toolbar" },
       h("h2", { tabIndex: -1, ref: heading }, "Connections"),
+      h("span", { role: "status" }, said),
       h(Bootstrap.Button, { variant: "primary", onClick: () => go({ new: "" }) }, "Add connection"),
     ),
     saved && !card ? h("p", { role: "status" }, "Saved. Loading…") : null,

@@ -37,7 +37,13 @@ export const DeadLetters = ({ overview }) => {
   const doing = useDoing(async () => {
     setSelection(NOTHING);
     await Promise.all([reload(), overview.refresh()]);
-  }, overview.data?.at);
+  });
+  // Tabs and badge count the same, so they are brought up to date with the list.
+  const { data, refresh } = overview;
+  const [total, counted] = [shown.answer?.total, data?.dead_letters];
+  React.useEffect(() => {
+    if (total !== undefined && counted !== undefined && (total !== counted || shown.newer)) void refresh();
+  }, [total, counted, shown.newer, refresh]);
   // Rows that are out of sight are never selected.
   const view = JSON.stringify([asArguments(filters), page]);
   React.useEffect(() => setSelection(NOTHING), [view]);
@@ -62,7 +68,7 @@ export const DeadLetters = ({ overview }) => {
     "section",
     { className: "courier-view", "aria-label": "Dead letters", "aria-busy": loading },
     failure && h(FailureNotice, { failure, retry: reload }),
-    doing.failure && h(FailureNotice, { failure: doing.failure }),
+    doing.failure && h(FailureNotice, { failure: doing.failure, ofAction: true }),
     doing.said && h(Notice, { status: "ok" }, doing.said),
     h(UndoBar, { discarded: shown.discarded, undo: doing.undo, busy: doing.busy }),
     shown.answer && h(List, { shown, filters, address, selection, setSelection, act: doing.act, reload, busy }),

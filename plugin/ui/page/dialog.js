@@ -1,4 +1,5 @@
 // A dialog. It is shown while it is rendered; Escape and a click beside it close it, and the focus goes back.
+import { Above } from "./notice.js";
 import { Bootstrap, h } from "./stash.js";
 
 /**
@@ -23,7 +24,7 @@ export const Dialog = ({ id, title, close, footer, large = false, children }) =>
       "aria-labelledby": id,
     },
     h(Header, { closeButton: large }, h(Title, { id, as: "h2" }, title)),
-    h(Body, null, children),
+    h(Above.Provider, { value: "" }, h(Body, null, children)), // it covers the page's banner
     h(Footer, null, footer),
   );
 };

@@ -126,7 +126,7 @@ const Wrong = ({ id, problem: { message, fix }, onFix }) =>
     fix
       ? h(
           Bootstrap.Button,
-          { size: "sm", variant: "primary", className: "courier-fix", onClick: () => onFix(fix.values) },
+          { size: "sm", variant: "primary", onClick: () => onFix(fix.values) },
           fix.label,
         )
       : null,

@@ -62,7 +62,7 @@ const Progress = ({ data, name }) => {
       : h("strong", { className: "courier-warn" }, data.text),
     " ",
     scene,
-    " ",
+    data.link ? " · " : "",
     h(WebLink, { href: data.link }, `Open it at ${name}`),
   );
 };

@@ -97,7 +97,7 @@ const titleOf = (what, { loaded, variant }) => {
  * @param {{form: import("./form_state.js").Form, what: import("./form_state.js").What, onCancel: () => void}} props
  */
 const Notices = ({ form, what, onCancel }) => {
-  const { loaded, failure, elsewhere } = form;
+  const { loaded, failure, passed, elsewhere } = form;
   const known = new Set([NAME, STATE, ...form.fields].map((field) => field.key));
   const others = form.problems.filter((problem) => !known.has(problem.field));
   /** @param {string} label @param {() => void} onClick */
@@ -106,7 +106,8 @@ const Notices = ({ form, what, onCancel }) => {
     React.Fragment,
     null,
     failure ? h(FailureNotice, { failure, retry: loaded ? undefined : form.retry }) : null,
-    failure && loaded ? h("p", null, "What you typed is kept.") : null,
+    loaded && failure ? h("p", null, "Saving failed. What you typed is kept.") : null,
+    loaded && passed ? h(Notice, { status: "warn" }, "Saving failed. What you typed is kept. Press Save again.") : null,
     failure && !loaded ? button("Back to the connections", onCancel) : null,
     !failure && !loaded ? h("p", { role: "status" }, "Loading…") : null,
     loaded && what.mode === "new" ? h("p", { className: "courier-help" }, loaded.kind.help) : null,

@@ -10,6 +10,7 @@ import {
   withValues,
   withoutSecrets,
 } from "./draft.js";
+import { useFailure } from "./running.js";
 import { React, pluginId } from "./stash.js";
 
 /**
@@ -67,7 +68,7 @@ const useDraft = (what, fix) => {
   const [tries, setTries] = React.useState(0);
   const [loaded, setLoaded] = React.useState(/** @type {Loaded | null} */ (null));
   const [draft, setDraft] = React.useState(/** @type {Draft} */ (UNTOUCHED));
-  const [failure, setFailure] = React.useState(/** @type {any} */ (null));
+  const { failure, passed, fail } = useFailure();
   const [restored, setRestored] = React.useState(false);
   const gone = React.useRef(false); // the form was left
 
@@ -78,22 +79,25 @@ const useDraft = (what, fix) => {
         if (gone.current) return;
         const before = kept(what);
         const fields = fieldsOf(found.kind, variantOf(found.kind, found.base, UNTOUCHED));
-        setFailure(null);
+        fail(null);
         setRestored(Boolean(before));
         setDraft(fix ? withValues(before ?? UNTOUCHED, fields, fix) : (before ?? UNTOUCHED));
         setLoaded(found);
       },
-      (problem) => gone.current || setFailure(problem),
+      (problem) => gone.current || fail(problem),
     );
-  }, [what, fix, tries]);
+  }, [what, fix, tries, fail]);
 
   const changed = loaded !== null && isChanged(loaded.kind, loaded.base, draft);
   React.useEffect(() => {
     if (loaded) keep(what, changed ? withoutSecrets(loaded.kind, loaded.base, draft) : null);
   }, [what, loaded, draft, changed]);
 
-  const retry = () => setTries(tries + 1);
-  return { loaded, setLoaded, draft, setDraft, failure, setFailure, restored, setRestored, changed, gone, retry };
+  const retry = React.useCallback(() => setTries((/** @type {number} */ now) => now + 1), []);
+  React.useEffect(() => {
+    if (passed && !loaded) retry();
+  }, [passed, loaded, retry]);
+  return { loaded, setLoaded, draft, setDraft, failure, passed, fail, restored, setRestored, changed, gone, retry };
 };
 
 /**
@@ -101,7 +105,7 @@ const useDraft = (what, fix) => {
  * @param {ReturnType<typeof useDraft>} typed
  * @param {(answer: any) => void} onSaved
  */
-const useSaving = (what, { loaded, setLoaded, draft, setFailure, gone }, onSaved) => {
+const useSaving = (what, { loaded, setLoaded, draft, fail, gone }, onSaved) => {
   const [problems, setProblems] = React.useState(/** @type {Problem[]} */ ([]));
   const [elsewhere, setElsewhere] = React.useState(/** @type {string[] | null} */ (null)); // labels
   const [busy, setBusy] = React.useState(false);
@@ -136,13 +140,13 @@ const useSaving = (what, { loaded, setLoaded, draft, setFailure, gone }, onSaved
   const save = async () => {
     if (!loaded || busy) return [];
     setBusy(true);
-    setFailure(null);
+    fail(null);
     setProblems([]);
     setElsewhere(null);
     try {
       return await attempt(loaded, true);
     } catch (problem) {
-      if (!gone.current) setFailure(problem);
+      if (!gone.current) fail(/** @type {import("./failures.js").Failure} */ (problem));
       return [];
     } finally {
       if (!gone.current) setBusy(false);

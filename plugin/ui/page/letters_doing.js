@@ -28,12 +28,9 @@ const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
   return said.join(" ");
 };
 
-/**
- * @param {() => Promise<void>} reload called after each action
- * @param {number | undefined} polledAt as of `useFailure`
- */
-export const useDoing = (reload, polledAt) => {
-  const { run, ...running } = useRunning(reload, polledAt);
+/** @param {() => Promise<void>} reload called after each action */
+export const useDoing = (reload) => {
+  const { run, ...running } = useRunning(reload);
   return {
     ...running,
     /**

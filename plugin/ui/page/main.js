@@ -5,7 +5,7 @@ import { BugReport } from "./bug_report.js";
 import { Connections } from "./connections.js";
 import { DeadLetters } from "./dead_letters.js";
 import { outdated } from "./failures.js";
-import { FailureNotice } from "./notice.js";
+import { Above, FailureNotice } from "./notice.js";
 import { usePolling } from "./poll.js";
 import { Scenes } from "./scenes.js";
 import { Bootstrap, React, Router, h, path, version } from "./stash.js";
@@ -38,16 +38,28 @@ const Main = () => {
     changed(failed);
     return () => void changed();
   }, [failed]);
+  const counted = overview.data && badgeCounts(overview.data);
+  React.useEffect(() => {
+    if (counted) changed();
+  }, [counted]);
   return h(
     "main",
     { className: "courier-page" },
     h(Header, { overview: overview.data }),
     h(Tabs, { deadLetters: overview.data?.dead_letters }),
     h(Banners, { overview }),
-    h(tab.View, { overview }),
+    h(Above.Provider, { value: failed ?? "" }, h(tab.View, { overview })),
   );
 };
 export default Main;
+
+/** What the badge counts, as one text, so that it is asked for when that changes. @param {any} overview */
+const badgeCounts = ({ dead_letters: letters, banners, connections }) =>
+  JSON.stringify([
+    letters,
+    banners.map((/** @type {any} */ one) => one.text),
+    connections.map((/** @type {any} */ one) => [one.id, one.health, one.often_off]),
+  ]);
 
 /** @param {{overview: any}} props */
 const Header = ({ overview }) =>

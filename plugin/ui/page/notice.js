@@ -1,5 +1,5 @@
 // One sentence with its next click, for banners and failed calls.
-import { Bootstrap, Router, base, h } from "./stash.js";
+import { Bootstrap, React, Router, base, h } from "./stash.js";
 
 const VARIANTS = /** @type {Record<string, string>} */ ({ ok: "success", warn: "warning", fail: "danger", info: "info" });
 
@@ -17,15 +17,22 @@ export const Notice = ({ status = "info", children, action }) =>
     action,
   );
 
+/** What the page's own banner says, which nothing below it says again. */
+export const Above = React.createContext("");
+
 /**
  * A failed call.
  * @param {object} props
  * @param {import("./failures.js").Failure} props.failure
  * @param {string} [props.status] as of `Notice`
  * @param {() => void} [props.retry] adds a button that tries again, if the failure has no other next click
+ * @param {boolean} [props.ofAction] a person pressed something, and sees beside it that it failed in any case
  */
-export const FailureNotice = ({ failure, status = "fail", retry }) =>
-  h(Notice, { status, action: nextClick(failure, retry) }, failure.message);
+export const FailureNotice = ({ failure, status = "fail", retry, ofAction = false }) => {
+  const said = React.useContext(Above) === failure.message;
+  if (said) return ofAction ? h(Notice, { status }, "This failed. The reason is at the top of the page.") : null;
+  return h(Notice, { status, action: nextClick(failure, retry) }, failure.message);
+};
 
 /**
  * @param {import("./failures.js").Failure} failure

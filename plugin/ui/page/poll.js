@@ -1,4 +1,6 @@
 // Asks again and again while the page is shown.
+import { ANSWERED } from "./api.js";
+import { passes } from "./failures.js";
 import { React } from "./stash.js";
 
 const LOGGED_SECONDS = 60; // between calls that fail with a line in Stash's log
@@ -14,7 +16,8 @@ const LOGGED_SECONDS = 60; // between calls that fail with a line in Stash's log
 
 /**
  * Polls while the component is mounted and the tab is visible. The next call starts so many seconds after the end
- * of the last one, so slow answers never overlap, and an older answer never replaces a newer one.
+ * of the last one, so slow answers never overlap, and an older answer never replaces a newer one. What keeps any call
+ * from being answered, such as that Stash is away, passes when another call is answered: then it asks at once.
  * @template T
  * @param {(signal: AbortSignal) => Promise<T>} load
  * @param {number} seconds between the end of a call and the next; 0: only when the key changes, or by refresh
@@ -60,6 +63,8 @@ const startPolling = (load, seconds, show) => {
   let running = new AbortController();
   let stopped = false;
   let due = 0; // when to ask next, in milliseconds; Infinity: not by itself
+  let answered = false; // whether another call was answered since this one began
+  let held = false; // whether the last call failed as any call would have
 
   const wait = () => {
     clearTimeout(timer);
@@ -74,6 +79,7 @@ const startPolling = (load, seconds, show) => {
     const mine = new AbortController();
     running = mine;
     due = Infinity; // until it has ended
+    answered = held = false;
     /** @type {{data?: T, failure: any}} */
     let answer;
     try {
@@ -82,6 +88,7 @@ const startPolling = (load, seconds, show) => {
       answer = { failure };
     }
     if (mine.signal.aborted) return;
+    held = answer.failure !== null && passes(answer.failure) && !answered;
     show(answer);
     // A call that leaves a line in Stash's log would fill it within minutes.
     const pause = answer.failure?.logged ? Math.max(seconds, LOGGED_SECONDS) : seconds;
@@ -89,6 +96,14 @@ const startPolling = (load, seconds, show) => {
     wait();
   };
 
+  const goOn = () => {
+    answered = true;
+    if (!held) return;
+    show({ failure: null });
+    void ask();
+  };
+
+  window.addEventListener(ANSWERED, goOn);
   document.addEventListener("visibilitychange", wait);
   if (!document.hidden) void ask();
 
@@ -98,6 +113,7 @@ const startPolling = (load, seconds, show) => {
       stopped = true;
       clearTimeout(timer);
       running.abort();
+      window.removeEventListener(ANSWERED, goOn);
       document.removeEventListener("visibilitychange", wait);
     },
   };

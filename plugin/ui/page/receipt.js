@@ -3,6 +3,7 @@ import { call } from "./api.js";
 import { Dialog } from "./dialog.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { usePolling } from "./poll.js";
+import { useRunning } from "./running.js";
 import { SceneLink } from "./scene_name.js";
 import { Bootstrap, React, Router, h, path } from "./stash.js";
 import { CardTable, Cell, Row } from "./table.js";
@@ -12,7 +13,8 @@ import { clock, duration } from "./words.js";
 const SECONDS = 5; // between two polls, for what is still on its way
 const SHORTEST = 0.1; // seconds that are shown
 const MOST_FIELDS = 5; // that are named
-const SENT = new Set(["delivered", "same", "digest", "deleted"]); // outcomes of what was sent or compared
+const DELIVERED = new Set(["delivered", "digest"]); // outcomes with which something was delivered
+const NEVER = new Set(["filtered", "absent", "version", "locked"]); // outcomes of what was not sent
 
 /**
  * @typedef {import("./scenes.js").Outcome & {
@@ -25,18 +27,13 @@ const SENT = new Set(["delivered", "same", "digest", "deleted"]); // outcomes of
 /** @param {{opened: Opened, close: () => void, sent: () => void}} props */
 export const ReceiptDialog = ({ opened, close, sent }) => {
   const { data, failure, refresh } = usePolling((signal) => call("receipt", { ...opened }, signal), SECONDS);
-  const [again, setAgain] = React.useState({ busy: false, queued: false, wrong: /** @type {any} */ (null) });
-  const sendAgain = async () => {
-    setAgain({ busy: true, queued: false, wrong: null });
-    try {
+  const sending = useRunning(refresh);
+  const send = () =>
+    sending.run(async () => {
       await call("send_scene", { ...opened });
-      setAgain({ busy: false, queued: true, wrong: null });
       sent();
-    } catch (error) {
-      setAgain({ busy: false, queued: false, wrong: error });
-    }
-    refresh();
-  };
+      return "Queued. It is sent like an edit.";
+    });
   const title = [h(SceneLink, { key: "scene", sceneId: opened.scene, title: data?.title ?? "" }), data && ` → ${data.name}`];
   return h(
     Dialog,
@@ -48,17 +45,20 @@ export const ReceiptDialog = ({ opened, close, sent }) => {
       footer: h(
         React.Fragment,
         null,
-        h(Bootstrap.Button, { variant: "primary", disabled: again.busy || !data, onClick: sendAgain }, "Send again"),
+        h(Bootstrap.Button, { variant: "primary", disabled: sending.busy || !data, onClick: send }, wasSent(data) ? "Send again" : "Send"),
         h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
       ),
     },
     failure && h(FailureNotice, { failure, retry: failure.kind === "problem" ? undefined : refresh }),
-    again.wrong && h(FailureNotice, { failure: again.wrong }),
-    again.queued && h(Notice, { status: "ok" }, "Queued. It is sent like an edit."),
+    sending.failure && h(FailureNotice, { failure: sending.failure }),
+    sending.said && h(Notice, { status: "ok" }, sending.said),
     data && h(Content, { receipt: data }),
     !data && !failure && h("p", { className: "courier-muted" }, "Loading…"),
   );
 };
+
+/** Whether an earlier delivery of it is known. @param {Receipt | undefined} receipt */
+const wasSent = (receipt) => !receipt || (receipt.live ? receipt.has_receipt : !NEVER.has(receipt.outcome));
 
 /** @param {{receipt: Receipt}} props */
 const Content = ({ receipt }) =>
@@ -77,7 +77,7 @@ const Facts = ({ receipt }) => {
   const when = [
     edited ? `Edited: ${clock(edited)}.` : "",
     at && !receipt.live ? `Ended: ${clock(at)}.` : "",
-    seconds === null || !SENT.has(receipt.outcome) ? "" : `Delivered ${duration(Math.max(seconds, SHORTEST))} after the edit.`,
+    seconds === null || !DELIVERED.has(receipt.outcome) ? "" : `Delivered ${duration(Math.max(seconds, SHORTEST))} after the edit.`,
   ];
   return h(
     "div",

@@ -10,7 +10,7 @@ import { sceneName } from "./scene_name.js";
 import { SearchText } from "./search_text.js";
 import { React, h } from "./stash.js";
 import { CardTable, Cell, Row } from "./table.js";
-import { ago, clock } from "./words.js";
+import { ago, clock, number } from "./words.js";
 
 const SECONDS = 5; // between two polls
 
@@ -79,6 +79,7 @@ export const Scenes = ({ overview }) => {
         }),
     ),
     failure && h(FailureNotice, { failure, retry: refresh }),
+    h(MoreWait, { answer: shown.current, searched: text.trim() !== "", connections, connection }),
     shown.current &&
       h(Outcomes, {
         answer: shown.current,
@@ -104,6 +105,19 @@ export const Scenes = ({ overview }) => {
 const openedIn = (value) => {
   const found = /^(\d{1,18}),(.+)$/.exec(value);
   return found && { scene: Number(found[1]), connection: found[2] };
+};
+
+/**
+ * How many deliveries wait, if not all of them are listed.
+ * @param {{answer: Answer | null, searched: boolean, connections: any[], connection: string}} props
+ */
+const MoreWait = ({ answer, searched, connections, connection }) => {
+  const listed = answer?.rows.filter(({ live }) => live).length ?? 0;
+  const waiting = connections
+    .filter((one) => !connection || one.id === connection)
+    .reduce((sum, one) => sum + one.waiting + one.in_flight, 0);
+  if (searched || answer?.page !== 1 || waiting <= listed) return null;
+  return h("p", { className: "courier-help" }, `Waiting: ${number(waiting)}. Listed first: ${number(listed)} of them.`);
 };
 
 /**
@@ -155,6 +169,6 @@ const OutcomeRow = ({ row, open }) =>
     h(
       Cell,
       { label: "When", className: "courier-time", title: row.at ? clock(row.at) : undefined },
-      row.live ? "Now" : row.at ? ago(row.at) : "",
+      row.outcome === "sending" ? "now" : row.live ? "waiting" : row.at ? ago(row.at) : "",
     ),
   );

@@ -26,7 +26,8 @@ export const SendExisting = ({ card, since, close }) => {
   const scenes = counted.data?.scenes;
   const done = sent === null ? "" : `Queued: ${plural(sent, "scene")}. Edits are sent before them.`;
   const ready = !sending && Boolean(scenes);
-  const button = sending ? "Queuing…" : scenes ? `Send ${plural(scenes, "scene")}` : "Send";
+  const what = counted.data?.digest && scenes > 1 ? "one digest" : plural(scenes ?? 0, "scene");
+  const button = sending ? "Queuing…" : scenes ? `Send ${what}` : "Send";
   const waiting = sending ? "Keep this open. Closing it ends the queuing; what is queued by then is sent." : "";
   return h(
     Dialog,

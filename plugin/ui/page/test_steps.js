@@ -21,10 +21,9 @@ const STATUS = { ok: "OK", warn: "Warning", fail: "Failed" };
  * @param {() => Record<string, unknown>} draft the arguments that name the connection or describe the draft
  * @param {{webhook: boolean, message: boolean}} kind `message`: people get what is sent
  * @param {(steps: Step[]) => void} onSteps
- * @param {number} [polledAt] as of `useFailure`
  */
-export const useTest = (draft, { webhook, message }, onSteps, polledAt) => {
-  const { phase, failure, during, stop } = usePhases(polledAt);
+export const useTest = (draft, { webhook, message }, onSteps) => {
+  const { phase, failure, during, stop } = usePhases();
   const [preview, setPreview] = React.useState(/** @type {any} */ (null));
   const [answer, setAnswer] = React.useState(/** @type {Answer | null} */ (null));
   const [runs, setRuns] = React.useState(0);
@@ -79,10 +78,10 @@ const wrongValues = (failure) => {
   throw failure;
 };
 
-/** The call of a test that is in progress, and what came of the last one. @param {number | undefined} polledAt */
-const usePhases = (polledAt) => {
+/** The call of a test that is in progress, and what came of the last one. */
+const usePhases = () => {
   const [phase, setPhase] = React.useState(/** @type {"none" | "reading" | "preview" | "testing" | "done"} */ ("none"));
-  const { failure, passed, fail } = useFailure(polledAt);
+  const { failure, passed, fail } = useFailure();
   const running = React.useRef(new AbortController());
   React.useEffect(() => () => running.current.abort(), []);
 
@@ -131,7 +130,7 @@ export const TestPanel = ({ test, draft, report, label, onFix, onField }) => {
     "div",
     { className: "courier-test" },
     h("div", { role: "status" }, summary(test, draft)),
-    test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start }) : null,
+    test.failure ? h(FailureNotice, { failure: test.failure, retry: test.start, ofAction: true }) : null,
     test.phase === "preview" ? h(Preview, { test }) : null,
     steps.length
       ? h(
