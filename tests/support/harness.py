@@ -10,12 +10,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.scene_queue import SceneQueue
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.stash.server import StandInStash
@@ -101,10 +102,17 @@ class Courier:
         return pid
 
     def end_worker(self) -> None:
-        """Ends the worker if one runs, by its pid."""
-        give_up = time.monotonic() + 20.0
-        while self.worker_runs and time.monotonic() < give_up:
-            self.kill_worker(signal.SIGTERM)
+        """Ends the worker if one runs, by its pid. It may be starting, or ending by itself."""
+
+        def ended() -> bool:
+            if not self.worker_runs:
+                return True
+            if (last := heartbeat.current(self.data)) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(last.pid, signal.SIGTERM)
+            return False
+
+        wait_until(ended, 30.0)
 
     def log(self) -> str:
         """The worker's log."""
