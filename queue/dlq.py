@@ -13,11 +13,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
+from stash_courier.queue import codec, dlq_actions, dlq_codec, dlq_groups, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, text, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
@@ -240,8 +240,18 @@ class DeadLetterQueue:
         return or_default(number, rows[0][0], 0.0) if rows and rows[0][0] is not None else None
 
     def unreported(self) -> list[Group]:
-        """Dead letters that the owner wasn't sent a message about, by cause."""
-        return [Group(*row) for row in self._read(sql.UNREPORTED)]
+        """Dead letters that the owner wasn't sent a message about, by cause.
+
+        A group's text is what one of them says, without paths, addresses and the title.
+        """
+        found = []
+        for *facts, newest in self._read(sql.UNREPORTED):
+            group = Group(*facts)
+            if dlq_groups.is_general(group.text):
+                (letter,) = self._read(sql.CAUSE, (newest,))
+                group = replace(group, text=dlq_groups.text_of(*letter, variable=dlq_groups.PRIVATE))
+            found.append(group)
+        return found
 
     def mark_reported(self) -> None:
         """Remembers that messages about all dead letters are in the queue."""

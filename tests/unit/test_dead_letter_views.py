@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -61,10 +62,22 @@ def test_the_list_has_what_the_page_shows(tmp_path: Path) -> None:
         "error_type": "item_refused",
         "label": "refused",
         "error_message": "item_refused it was",
+        "cause": "item_refused it was",
         "attempts": 3,
         "state": "dead",
         "sendable": True,
     }
+
+
+def test_rows_have_what_the_receiver_said(tmp_path: Path) -> None:
+    """With its numbers, quotes and paths, which the text of the group leaves out."""
+    answers = ['too long (max 5): "One"', 'too long (max 7): "Two" in /films/2/Two.mp4 on Mon, 2 Jan 2026']
+    for number, answer in enumerate(answers, 1):
+        attempt = Attempt(5.0, "item_refused", "nas answered 400.", 400, json.dumps({"error": answer}))
+        bury(tmp_path, number, Failure.ITEM_REFUSED, "Two", history=(attempt,))
+    found = lists(tmp_path)
+    assert [one["cause"] for one in found["rows"]] == [f"400: {answer}" for answer in reversed(answers)]
+    assert found["groups"][0]["text"] == "400: too long (max #): <text>"
 
 
 def test_filters_text_and_pages(tmp_path: Path) -> None:
