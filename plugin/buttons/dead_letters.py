@@ -14,7 +14,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.plain import plain
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
+from stash_courier.plugin.text.words import LONGEST_ANSWER, ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_list import Group, Selection
@@ -24,7 +24,6 @@ from stash_courier.queue.jobs import DeadLetter, Summary
 LISTED = 10  # of the latest, unless the caller gives a limit
 GROUPS = 10  # lines
 ATTEMPTS = 5  # lines of one dead letter's history
-LONGEST_ANSWER = 200  # characters of a destination's answer
 
 STATES = {
     "asked": "on its way back to the queue",

@@ -211,7 +211,7 @@ def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
 
 
 def _errors(letters: _Letters, snapshot: Snapshot, now: float, names: Pseudonyms) -> Iterator[str]:
-    for name, attempt in snapshot.failed.items():
+    for name, (_, attempt) in snapshot.failed.items():
         yield f"- waiting for {names.of('connection', name)}: {_attempt(attempt, now, names)}"
     for one in letters.whole:
         last = one.history[-1] if one.history else Attempt(one.failed_at, one.error_type, one.error_message)
