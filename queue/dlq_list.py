@@ -66,6 +66,8 @@ class Page:
     pages: int = 1
     groups: tuple[Group, ...] = ()  # of all open dead letters, most first
     rows: tuple[Summary, ...] = ()  # newest first
+    # Of all that wait for another: its id (0: it was delivered), how many, and its scene, title and destination.
+    waiting: tuple[tuple[int, int, int | None, str | None, str | None], ...] = ()
     causes: Mapping[int, str] = field(default_factory=dict)  # by id of a row: what its receiver said
 
 
@@ -88,11 +90,12 @@ def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int
         if number > pages:
             number = pages
             rows = _rows(conn, wanted, number, size)
+        waiting = tuple(conn.execute(sql.WAITING))
         texts = {group.key: group.text for group in groups}
         causes = {row.id: _cause(conn, row, texts) for row in rows}
     finally:
         conn.execute("COMMIT")
-    return Page(as_of, matching, newer, number, pages, groups, rows, causes)
+    return Page(as_of, matching, newer, number, pages, groups, rows, waiting, causes)
 
 
 def _cause(conn: sqlite3.Connection, row: Summary, groups: Mapping[str, str]) -> str:

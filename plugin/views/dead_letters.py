@@ -48,6 +48,10 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
             for one, count in _counts(page.groups, "error_type")
         ],
         "rows": [{**_row(one, names, retired), "cause": page.causes[one.id]} for one in page.rows],
+        "waiting": [
+            {"first": first, "count": count, "scene_id": scene_id, "title": title, "destination": where}
+            for first, count, scene_id, title, where in page.waiting
+        ],
         "discarded": _batch(discarded),
     }
     return {name: plain(value) for name, value in answer.items()}  # a damaged row may hold anything
