@@ -218,7 +218,14 @@ def _errors(letters: _Letters, snapshot: Snapshot, now: float, names: Pseudonyms
         what = f"{names.of('scene', one.scene_id)} to {names.of('connection', one.destination)}"
         yield f"- {what}, {one.retry_count} attempts: {_attempt(last, now, names)}"
         if "Traceback" in one.stack_trace:
-            yield f"  - {names.safe(one.stack_trace[-LONGEST:])}"
+            yield "  ```"
+            yield from (f"  {line.replace('`', chr(39))}" for line in names.trace(_end(one.stack_trace)))
+            yield "  ```"
+
+
+def _end(trace: str) -> str:
+    """The last lines of a stack trace. None is cut, because the rest of a path or name could pass for a word."""
+    return trace if len(trace) <= LONGEST else trace[-LONGEST:].partition("\n")[2]
 
 
 def _attempt(attempt: Attempt, now: float, names: Pseudonyms) -> str:
