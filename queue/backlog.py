@@ -72,6 +72,11 @@ def deliveries_added(conn: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
+def scenes(conn: sqlite3.Connection, destination: str | None) -> int:
+    """How many deliveries of scenes to a destination, or to any, wait or are in flight."""
+    return int(conn.execute(sql.LIVE_COUNT, {"destination": destination}).fetchone()[0])
+
+
 # Single deliveries
 
 
