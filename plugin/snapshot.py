@@ -40,7 +40,9 @@ class Snapshot:
     added: int  # deliveries ever added: the difference of two snapshots is what was added between them
     absent: Mapping[str, int] = field(default_factory=dict)  # skipped scenes that the server doesn't have, by id
     notes: Mapping[str, Mapping[str, Noted]] = field(default_factory=dict)  # by id: scenes with each note
-    failed: Mapping[str, Attempt] = field(default_factory=dict)  # by id: how something that waits failed
+    failed: Mapping[str, tuple[int, Attempt]] = field(
+        default_factory=dict
+    )  # by id: a scene that waits, how it failed
     delivered: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # by id, in the last hour and day
     stash_slow: float | None = None  # seconds that Stash takes for each scene, while that is long
 

@@ -54,11 +54,11 @@ def by_destination(conn: sqlite3.Connection, folder: Path) -> dict[str, Backlog]
     return {name: replace(Backlog(*facts), requests=requests[name]) for name, *facts in rows}
 
 
-def failed(conn: sqlite3.Connection, destination: str) -> Attempt | None:
-    """The last attempt of a failed delivery that waits there; of several, the one that is due first."""
+def failed(conn: sqlite3.Connection, destination: str) -> tuple[int, Attempt] | None:
+    """A scene whose delivery failed and waits there, and its last attempt. Of several, that which is due first."""
     row = conn.execute(sql.FAILED, (destination,)).fetchone()
     job = None if row is None else codec.delivery(row)
-    return job.history[-1] if isinstance(job, Delivery) and job.history else None
+    return (job.scene_id, job.history[-1]) if isinstance(job, Delivery) and job.history else None
 
 
 def inbox_count(conn: sqlite3.Connection) -> int:
@@ -70,6 +70,11 @@ def deliveries_added(conn: sqlite3.Connection) -> int:
     """How many deliveries were ever added. The difference of two calls is how many came between them."""
     row = conn.execute(sql.EVER_ADDED).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def scenes(conn: sqlite3.Connection, destination: str | None) -> int:
+    """How many deliveries of scenes to a destination, or to any, wait or are in flight."""
+    return int(conn.execute(sql.LIVE_COUNT, {"destination": destination}).fetchone()[0])
 
 
 # Single deliveries

@@ -13,11 +13,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, dlq_actions, dlq_codec, files, store
+from stash_courier.queue import codec, dlq_actions, dlq_codec, dlq_groups, files, store
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default, text, whole
 from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
@@ -166,7 +166,15 @@ class DeadLetterQueue:
 
     def count_unsendable(self, selection: Selection = ALL) -> int:
         """Dead letters of a selection that can't be sent again, because scene or connection is unknown."""
-        found = self._read(sql.UNSENDABLE, selection.parameters)
+        return self._count(sql.UNSENDABLE, selection)
+
+    def count_newer(self, selection: Selection) -> int:
+        """Open dead letters that a selection doesn't mean only because they failed after its ``as_of``."""
+        return self._count(sql.NEWER_IDS, selection)
+
+    def _count(self, statement: str, selection: Selection) -> int:
+        """How many of the dead letters that a statement finds are among a selection's ids, if it has some."""
+        found = self._read(statement, selection.parameters)
         return sum(selection.ids is None or dead_letter_id in selection.ids for (dead_letter_id,) in found)
 
     def mark_reviewed(self, ids: Collection[int]) -> None:
@@ -180,14 +188,14 @@ class DeadLetterQueue:
         conn = self._open()
         return 0 if conn is None else dlq_actions.ask(conn, selection)
 
-    def ask_carefully(self, selection: Selection = ALL) -> tuple[int, int]:
+    def ask_carefully(self, selection: Selection = ALL) -> tuple[int | None, int]:
         """Asks for one dead letter of a selection. The others are asked for when that one is delivered.
 
         It is the first of the ids that can be sent again, or else the newest. If it ends in any other way, the
-        others stay dead. Returns how many are asked for, which is 1 or 0, and how many wait.
+        others stay dead. Returns its id, None if there is none, and how many wait.
         """
         conn = self._open()
-        return (0, 0) if conn is None else dlq_actions.ask_carefully(conn, selection)
+        return (None, 0) if conn is None else dlq_actions.ask_carefully(conn, selection)
 
     def discard(self, selection: Selection = ALL) -> Batch:
         """Discards the open dead letters of a selection, together. ``restore`` undoes it for ``UNDO_SECONDS``."""
@@ -240,8 +248,18 @@ class DeadLetterQueue:
         return or_default(number, rows[0][0], 0.0) if rows and rows[0][0] is not None else None
 
     def unreported(self) -> list[Group]:
-        """Dead letters that the owner wasn't sent a message about, by cause."""
-        return [Group(*row) for row in self._read(sql.UNREPORTED)]
+        """Dead letters that the owner wasn't sent a message about, by cause.
+
+        A group's text is what one of them says, without paths, addresses and the title.
+        """
+        found = []
+        for *facts, newest in self._read(sql.UNREPORTED):
+            group = Group(*facts)
+            if dlq_groups.is_general(group.text):
+                (letter,) = self._read(sql.CAUSE, (newest,))
+                group = replace(group, text=dlq_groups.text_of(*letter, variable=dlq_groups.PRIVATE))
+            found.append(group)
+        return found
 
     def mark_reported(self) -> None:
         """Remembers that messages about all dead letters are in the queue."""

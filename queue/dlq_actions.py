@@ -53,19 +53,19 @@ def ask(conn: sqlite3.Connection, selection: Selection) -> int:
     return _each(conn, sql.ASK, _meant(conn, sql.ASKABLE, selection), selection.parameters)
 
 
-def ask_carefully(conn: sqlite3.Connection, selection: Selection) -> tuple[int, int]:
-    """Asks for one of a selection; the others wait for it. Returns how many are asked for, and how many wait."""
+def ask_carefully(conn: sqlite3.Connection, selection: Selection) -> tuple[int | None, int]:
+    """Asks for one of a selection; the others wait for it. Returns its id, or None, and how many wait."""
     with transaction(conn):
         first = _first(conn, selection)
         if first is None:
-            return 0, 0
+            return None, 0
         parameters = {**selection.parameters, "first": first}
         if selection.ids is None:
             waiting = conn.execute(sql.WAIT_FOR, parameters).rowcount
         else:
             waiting = conn.executemany(sql.WAIT_FOR_ONE, ({**parameters, "id": i} for i in selection.ids)).rowcount
         conn.execute(sql.ASK, {**parameters, "id": first})
-    return 1, waiting
+    return first, waiting
 
 
 def _first(conn: sqlite3.Connection, selection: Selection) -> int | None:

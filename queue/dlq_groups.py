@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stash_courier.queue import codec, failures
 from stash_courier.queue.checks import or_default, parsed
@@ -30,8 +30,9 @@ DEEPEST = 4  # levels of a JSON answer
 
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+_Part = tuple[re.Pattern[str], str]  # what is left out, and its placeholder
 # In this order. A path may contain blanks if it ends with an extension.
-VARIABLE = (
+VARIABLE: tuple[_Part, ...] = (
     (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE), "<url>"),
     (re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|`[^`]*`|(?<!\w)'[^']*'(?!\w)"), "<text>"),
     (re.compile(r"(?<![\w<])(?:[A-Za-z]:)?[\\/](?:[^\\/:;,|<>]+[\\/])+[^\\/:;,|<>]*?\.\w{2,4}\b"), "<path>"),
@@ -42,29 +43,39 @@ VARIABLE = (
     (re.compile(r"\b\w*\d\w*"), "#"),  # numbers, ids, hashes
     (re.compile(r"#(?:[ ,.:/+-]*#)+"), "#"),  # dates, times, lists of numbers
 )
+# What of a text doesn't belong in a message that goes to other services.
+PRIVATE = tuple((pattern, placeholder) for pattern, placeholder in VARIABLE if placeholder in {"<url>", "<path>"})
 _TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|$)|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _CUT_REASON = re.compile(rf'"(?:{"|".join(sorted(REASONS))})"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE)
 _STATUS = re.compile(r"(\d{3}): ")
 
 
-def text_of(error_type: str, message: str, history: object, title: str) -> str:
+def text_of(
+    error_type: str, message: str, history: object, title: str = "", *, variable: Sequence[_Part] = VARIABLE
+) -> str:
     """A group's text: the status and the answer of the last attempt, or the message, without variable parts.
 
     Args:
         error_type: a dead letter's error type. Attempts of another type say nothing about its cause.
         message: its error message.
         history: its attempts as JSON; anything else counts as none.
-        title: its scene's title, which may stand in the answer.
+        title: its scene's title, which may stand in the answer; "" keeps it.
+        variable: the parts that are left out.
     """
     attempts = codec.history(history) or ()
     last = attempts[-1] if attempts and attempts[-1].failure == error_type else None
     status = "" if last is None or last.status is None else f"{last.status:03}: "
-    said = " ".join(_said(last.answer[:LOOKED_AT]).split()) if last is not None else ""
-    said = said or message
+    answer = " ".join(said(last.answer).split()) if last is not None else ""
+    answer = answer or message
     if len(title) >= SHORTEST_TITLE:
-        said = said.replace(title, '""')
-    return shortened(codec.storable(status + template(said)), LONGEST)
+        answer = answer.replace(title, '""')
+    return shortened(codec.storable(status + template(answer, variable)), LONGEST)
+
+
+def is_general(text: str) -> bool:
+    """Whether a group's text may differ from what its dead letters say."""
+    return any(part in text for part in ("…", '""', *(placeholder for _, placeholder in VARIABLE if placeholder)))
 
 
 def named(error_type: str, cause: str) -> str:
@@ -79,17 +90,17 @@ def key_of(destination: str, error_type: str, text: str) -> str:
     return f"{destination or 'none'}/{status[1] if status else error_type}/{digest[:KEY_DIGITS]}"
 
 
-def template(text: str) -> str:
+def template(text: str, variable: Sequence[_Part] = VARIABLE) -> str:
     """The text with a placeholder for each part that differs from scene to scene, on one line."""
     text = " ".join(text[:LOOKED_AT].split())
-    for pattern, placeholder in VARIABLE:
+    for pattern, placeholder in variable:
         text = pattern.sub(placeholder, text)
     return text.strip()
 
 
-def _said(answer: str) -> str:
+def said(answer: str) -> str:
     """What an answer says to a person: the reasons in JSON, the title or the text of HTML, or all of it."""
-    answer = answer.strip()
+    answer = answer[:LOOKED_AT].strip()
     if answer[:1] in {"{", "[", '"'}:
         found = or_default(parsed, answer, None)
         if found is None:  # it was cut

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from stash_courier.queue import dlq_groups
 from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number as number_of
-from stash_courier.queue.checks import or_default
+from stash_courier.queue.checks import or_default, text
 from stash_courier.queue.jobs import Summary
 from stash_courier.queue.search import folded, scene_id
 
@@ -65,6 +66,9 @@ class Page:
     pages: int = 1
     groups: tuple[Group, ...] = ()  # of all open dead letters, most first
     rows: tuple[Summary, ...] = ()  # newest first
+    # Of all that wait for another: its id (0: it was delivered), how many, and its scene, title and destination.
+    waiting: tuple[tuple[int, int, int | None, str | None, str | None], ...] = ()
+    causes: Mapping[int, str] = field(default_factory=dict)  # by id of a row: what its receiver said
 
 
 def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int, size: int) -> Page:
@@ -86,9 +90,23 @@ def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int
         if number > pages:
             number = pages
             rows = _rows(conn, wanted, number, size)
+        waiting = tuple(conn.execute(sql.WAITING))
+        texts = {group.key: group.text for group in groups}
+        causes = {row.id: _cause(conn, row, texts) for row in rows}
     finally:
         conn.execute("COMMIT")
-    return Page(as_of, matching, newer, number, pages, groups, rows)
+    return Page(as_of, matching, newer, number, pages, groups, rows, waiting, causes)
+
+
+def _cause(conn: sqlite3.Connection, row: Summary, groups: Mapping[str, str]) -> str:
+    """What a dead letter's receiver said, or why it failed: with all that its group's text leaves out."""
+    general = groups.get(row.group_key, "")
+    if general and not dlq_groups.is_general(general):
+        return general
+    error_type, message, history, _ = conn.execute(sql.CAUSE, (row.id,)).fetchone()
+    return dlq_groups.text_of(
+        or_default(text, error_type, ""), or_default(text, message, ""), history, variable=()
+    )
 
 
 def _rows(conn: sqlite3.Connection, wanted: Selection, number: int, size: int) -> tuple[Summary, ...]:

@@ -142,8 +142,10 @@ WHERE id IN (
 ORDER BY failed_at DESC, id DESC"""
 MATCHING = f"SELECT count(*) {_FROM_OPEN} AND {_SELECTED}"
 NEWER = f"SELECT count(*) {_FROM_OPEN} AND failed_at > :as_of AND {_FITS}"
+NEWER_IDS = f"SELECT id {_FROM_OPEN} AND state = 'dead' AND failed_at > :as_of AND {_FITS}"
 LATEST = f"SELECT max(failed_at) {_FROM_OPEN}"
 BY_ID = f"SELECT {_listed(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
+CAUSE = "SELECT error_type, error_message, history, title FROM dead_letters WHERE id = ?"
 BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
 COUNT_BY_ERROR = """
@@ -157,6 +159,12 @@ COUNT_SINCE = f"SELECT count(*) FROM dead_letters WHERE failed_at >= ? AND {_OPE
 COUNT_UNSEEN = """
 SELECT count(*) FROM dead_letters WHERE failed_at < ? AND state = 'dead' AND reviewed_at IS NULL"""
 UNSENDABLE = f"SELECT id {_FROM_OPEN} AND state = 'dead' AND NOT ({_SENDABLE}) AND {_SELECTED}"
+
+# Those that wait for another: how many for which, and what that is. 0: it was delivered.
+WAITING = """
+SELECT first, n, scene_id, title, destination
+FROM (SELECT first, count(*) AS n FROM waiting GROUP BY first) LEFT JOIN dead_letters ON id = first
+ORDER BY first"""
 
 # What a person does
 
@@ -197,8 +205,8 @@ _NEW = "INDEXED BY dead_letters_unreported"
 _UNREPORTED = "WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0"
 UNREPORTED_SINCE = f"SELECT min(failed_at) FROM dead_letters {_NEW} {_UNREPORTED}"
 UNREPORTED = f"""
-SELECT group_key, destination, error_type, min(group_text), count(*) FROM dead_letters {_NEW} {_UNREPORTED}
-GROUP BY group_key, destination, error_type"""
+SELECT group_key, destination, error_type, min(group_text), count(*), max(id)
+FROM dead_letters {_NEW} {_UNREPORTED} GROUP BY group_key, destination, error_type"""
 REPORTED = f"UPDATE dead_letters {_NEW} SET unreported = 0 {_UNREPORTED}"
 
 # What the holder of the worker lock does

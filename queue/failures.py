@@ -49,6 +49,7 @@ _RETRIED = "It is tried again automatically. What waits is sent as soon as it an
 # These sentences are shown on the page, in buttons' reports, in Stash's log and in messages, where buttons have
 # different names.
 _FIX = "Fix this, then test the connection: if the test succeeds, deliveries resume at once."
+_SEVERAL = "It refused several scenes in a row, so all wait. A test that passes doesn't show that it takes scenes."
 
 CLASSES: Mapping[Failure, FailureClass] = {
     Failure.UNREACHABLE: FailureClass(label="not reached", delivery="wait", hold_after=1, advice=_RETRIED),
@@ -67,7 +68,7 @@ CLASSES: Mapping[Failure, FailureClass] = {
         distinct_scenes=True,
         statuses=(408, 409, 425, 500),  # and every 5xx that no class names
         hint="it failed to process this; see its own log",
-        advice=_RETRIED,
+        advice=f"{_SEVERAL} One is tried again from time to time; when it is taken, the others follow.",
     ),
     Failure.DESTINATION: FailureClass(
         label="wrong address or key",
@@ -110,7 +111,8 @@ CLASSES: Mapping[Failure, FailureClass] = {
         distinct_scenes=True,
         needs_owner=True,
         hint="it refuses this; see its answer and its own log",
-        advice=_FIX,
+        advice=f"{_SEVERAL} Correct what its answer names, here or there, or exclude such scenes by a filter. "
+        'Then press "Deliver now".',
     ),
     Failure.STASH: FailureClass(label="not returned by Stash", delivery="wait"),
     Failure.BUG: FailureClass(label="bug", delivery="count"),

@@ -20,5 +20,6 @@ def search_text(title: str, path: str) -> str:
 
 
 def scene_id(given: str) -> int | None:
-    """The scene's id that a text is; None if it is none."""
+    """The scene's id that a text is, such as ``12`` or ``scene 12``; None if it is none."""
+    given = given.lower().removeprefix("scene ").strip()
     return int(given) if given.isascii() and given.isdigit() and len(given) <= LONGEST_ID else None

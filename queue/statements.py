@@ -280,6 +280,8 @@ DELIVERED_FORGET = "DELETE FROM delivered WHERE destination = ?"
 
 _LIVE = f"SELECT {_COLUMNS}, status FROM"
 LIVE_FIND = f"{_LIVE} {DELIVERIES} WHERE destination = ? AND scene_id = ?"
+LIVE_COUNT = f"""
+SELECT count(*) FROM {DELIVERIES} WHERE scene_id > 0 AND (:destination IS NULL OR destination = :destination)"""
 LIVE_IN_FLIGHT = f"{_LIVE} {DELIVERIES} WHERE status = 2 AND scene_id > 0 LIMIT ?"
 _LIVE_WAITING = f"""
 {_LIVE} {DELIVERIES} INDEXED BY deliveries_due

@@ -12,13 +12,18 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
-from stash_courier.plugin.text.standings import NONE_SET_UP
-from stash_courier.plugin.text.words import LONGEST, flat, joined, lines, scene, to_correct
-from stash_courier.queue import control, files
+from stash_courier.plugin.text.standings import NONE_SET_UP, refusal
+from stash_courier.plugin.text.words import LONGEST, flat, joined, lines, scene, sentence, to_correct
+from stash_courier.queue import backlog, control, files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Step
+
+NO_PROOF = (
+    "Deliveries still wait, because it refused several scenes in a row. This test doesn't show that it takes them."
+)
+ONE_MORE = "One of them is tried again now: if it is taken, the others follow."
 
 
 def test_destinations(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -65,12 +70,12 @@ def _test(context: Context, setup: Setup, name: str, samples: Samples, progress:
     ok = all(step.status != "fail" for step in steps)
     report, shown = context.report, setup.loaded.entries[name].name
     begin = len(report.lines)
+    if ok:
+        steps += resume(context, name, shown)
     (report.say if ok else report.warn)(f"{shown}: test {'passed' if ok else 'failed'}. Tested {_with(scenes)}.")
     for step in steps:
         for part in lines(" ".join([step.text, *step.examples]), LONGEST - len(shown)):
             (report.say if step.status == "ok" else report.warn)(f"{shown}: {part}")
-    if ok:
-        resume(context, name, shown)
     return {
         "id": name,
         "ok": ok,
@@ -94,13 +99,17 @@ def _facts(step: Step) -> dict[str, object]:
     return {**told, "examples": list(step.examples)}
 
 
-def resume(context: Context, name: str, shown: str) -> None:
-    """Makes everything that waits for a destination due, since its test passed. ``shown``: its name."""
+def resume(context: Context, name: str, shown: str) -> list[Step]:
+    """Makes everything that waits for a destination due, since its test passed. ``shown``: its name.
+
+    Returns a step more if it takes no scenes: then the test is no reason to think that it does now.
+    """
     if not (context.folder / files.QUEUE_DB).exists():
-        return
+        return []
     with context.queue() as queue:
         state = control.states(queue.connection).get(name)
         health = Health() if state is None else breaker.from_json(state)
+        failed = backlog.failed(queue.connection, name) if health.refuses_scenes else None
         if health.state != "gone":
             with queue.transaction():
                 control.expedite(queue.connection, name)
@@ -109,7 +118,11 @@ def resume(context: Context, name: str, shown: str) -> None:
             f"{shown}: still switched off, because it once answered that it is gone for good (410). "
             'Press "Deliver now" to switch it on.'
         )
-        return
+        return []
+    context.start_work()
+    if health.refuses_scenes:
+        text = joined(NO_PROOF, sentence(refusal(health, failed)), ONE_MORE)
+        return [Step("refused", "warn", text)]
     if health.state == "ill":
         context.report.say(f"{shown}: deliveries resumed.")
-    context.start_work()
+    return []

@@ -105,7 +105,7 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
             destination.close()
     ok = all(step.status != "fail" for step in steps)
     if ok and entry == before and connection.sends:
-        check_destinations.resume(context, entry.id, entry.name)
+        steps += check_destinations.resume(context, entry.id, entry.name)
     return {"ok": ok, "steps": [_step(step, arguments) for step in steps]}
 
 

@@ -14,7 +14,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.plain import plain
-from stash_courier.plugin.text.words import ago, flat, joined, scene, sentence
+from stash_courier.plugin.text.words import LONGEST_ANSWER, ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.dlq_list import Group, Selection
@@ -24,7 +24,6 @@ from stash_courier.queue.jobs import DeadLetter, Summary
 LISTED = 10  # of the latest, unless the caller gives a limit
 GROUPS = 10  # lines
 ATTEMPTS = 5  # lines of one dead letter's history
-LONGEST_ANSWER = 200  # characters of a destination's answer
 
 STATES = {
     "asked": "on its way back to the queue",
@@ -91,11 +90,12 @@ def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
     """Asks the worker to send dead letters again, each with its scene's current state; all, or one first."""
     with context.dead_letters() as dlq:
         selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
-        asked, after_one = dlq.ask_carefully(selection) if arguments.careful else (dlq.ask(selection), 0)
-        lost = dlq.count_unsendable(selection)
+        first, after_one = dlq.ask_carefully(selection) if arguments.careful else (None, 0)
+        asked = int(first is not None) if arguments.careful else dlq.ask(selection)
+        lost, newer = dlq.count_unsendable(selection), dlq.count_newer(selection)
     after = "Each is sent with its scene's current state." if asked else ""
     rest = f"Dead letters that follow when that one is delivered: {after_one:,}." if after_one else ""
-    context.report.say(joined(f"Dead letters queued again: {asked:,}.", rest, after))
+    context.report.say(joined(f"Dead letters queued again: {asked:,}.", rest, _left_alone(newer), after))
     if asked:
         context.start_work()
     if lost:
@@ -105,9 +105,9 @@ def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
             'instead. When there are no other dead letters, press "Discard dead letters" to delete them.'
         )
     _say_missing(
-        context, selection.ids, asked + after_one + lost, "without a dead letter, or already queued again"
+        context, selection.ids, asked + after_one + lost + newer, "without a dead letter, or already queued again"
     )
-    return {"retried": asked, "after_one": after_one, "unsendable": lost}
+    return {"retried": asked, "first": first, "after_one": after_one, "unsendable": lost, "newer": newer}
 
 
 def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -115,14 +115,20 @@ def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
     with context.dead_letters() as dlq:
         selection = _selection(dlq, arguments)
         batch = dlq.discard(selection)
-        left = dlq.get_count()
+        left, newer = dlq.get_count(), dlq.count_newer(selection)
     undo = ""
     if batch.count:
         undo = f"To undo this within 10 minutes, run the mode restore_dead_letters with the batch {batch.at:.3f}."
-    context.report.say(joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", undo))
-    _say_missing(context, selection.ids, batch.count, "without a dead letter")
+    context.report.say(
+        joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", _left_alone(newer), undo)
+    )
+    _say_missing(context, selection.ids, batch.count + newer, "without a dead letter")
     known = {"batch": batch.at, "until": batch.until} if batch.count else {"batch": None, "until": None}
-    return {"discarded": batch.count, "left": left, **known}
+    return {"discarded": batch.count, "left": left, "newer": newer, **known}
+
+
+def _left_alone(newer: int) -> str:
+    return f"Failed since the list was shown, so left alone: {newer:,}." if newer else ""
 
 
 def purge_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:

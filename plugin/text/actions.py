@@ -55,6 +55,8 @@ def called_for(one: Standing, dead_letters: int) -> Action | None:
         return Action("open_dead_letters", "Open dead letters")
     if one.state in {"paused", "off"}:
         return Action("resume", "Resume" if one.state == "paused" else "Switch on")
+    if one.state == "held" and one.failure in {Failure.REFUSED, Failure.REJECTED}:  # a test shows nothing
+        return Action("deliver_now", "Deliver now")
     if one.state == "held" or (one.state == "well" and one.failure == Failure.NOT_THERE_YET):
         return Action("test", "Test")
     return None

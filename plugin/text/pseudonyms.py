@@ -14,10 +14,15 @@ import functools
 import os
 import re
 import sqlite3
+import sys
+import sysconfig
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,6 +66,7 @@ _TOKENS = "|".join(
         r"(?P<word>[^\s!-/:-@\[-`{-~]+)",  # between ASCII's white space and punctuation
     )
 )
+_FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([\w<>]+)')  # a line of a stack trace
 _NUMBER = re.compile(r"\d{1,3}")
 _VERSION = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,2}")
 _ERROR = re.compile(
@@ -79,6 +85,7 @@ class Pseudonyms:
     """
 
     def __init__(self, root: Path, secrets: Iterable[str] = ()) -> None:
+        self._root = root
         self._own = own_texts(root)
         self._secrets = tuple(secrets)
         self._numbers: dict[tuple[str, str], int] = {}
@@ -118,6 +125,36 @@ class Pseudonyms:
         """
         text = unicodedata.normalize("NFC", " ".join(redact(text[:LONGEST], self._secrets).split()))
         return _GAPS.sub(HIDDEN, self._replaced(text, quotes=quotes, words=True))
+
+    def trace(self, text: str) -> Iterator[str]:
+        """The lines of a stack trace as they can be posted. Code stays if it is in the file that the trace names.
+
+        That must be a file of this plugin, of Python, or of a package that this process can import.
+        """
+        parts: list[tuple[bool, str]] = []  # whether a line is public
+        source: frozenset[str] = frozenset()
+        for line in map(str.strip, text.splitlines()):
+            frame = _FRAME.fullmatch(line)
+            if frame is None:
+                parts.append((line in source, line))
+                continue
+            shown, source = self._source(frame[1])
+            public = any(f"def {frame[2]}(" in one for one in source) or (bool(shown) and frame[2][0] == "<")
+            parts.append((public, line.replace(frame[1], shown) if public else line))
+        for public, lines in groupby(parts, key=itemgetter(0)):
+            said = [line for _, line in lines]
+            yield from said if public else [self.safe(" ".join(said))]
+
+    def _source(self, file: str) -> tuple[str, frozenset[str]]:
+        """A file of code as it can be posted, and its lines; nothing of one that may be anybody's."""
+        path = file.replace("\\", "/")
+        folders = sorted({*filter(os.path.isabs, sys.path), sysconfig.get_path("stdlib")}, key=len, reverse=True)
+        own = ((one, self._root / one) for one in self._own.files if path.endswith(f"/{one}"))
+        other = ((file[len(one) + 1 :], Path(file)) for one in folders if Path(file).is_relative_to(one))
+        for shown, place in (*own, *other):
+            with suppress(OSError, ValueError):
+                return shown, frozenset(map(str.strip, place.read_text("utf-8").splitlines()))
+        return "", frozenset()
 
     def _replaced(self, text: str, *, quotes: bool, words: bool) -> str:
         """``words``: whether harmless words stay."""

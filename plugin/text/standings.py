@@ -7,9 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot, named
-from stash_courier.plugin.text.words import DAY, ago, ahead, joined, sentence, since, span, to_correct
+from stash_courier.plugin.text.words import (
+    DAY,
+    LONGEST_ANSWER,
+    ago,
+    ahead,
+    flat,
+    joined,
+    sentence,
+    since,
+    span,
+    to_correct,
+)
+from stash_courier.queue import dlq_groups
 from stash_courier.queue.failures import Failure
-from stash_courier.queue.jobs import Backlog
+from stash_courier.queue.jobs import Attempt, Backlog
 from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.delivery import breaker
@@ -185,17 +197,31 @@ def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:
     if health.state in {"gone", "ill"}:
         state: State = "gone" if health.state == "gone" else "held"
         next_try = max(health.until, health.retry_at) if state == "held" else None
-        advice = _advice(health, snapshot.at)
-        held = Standing(name, shown, state, waits, last, health.since or None, health.reason, advice, next_try)
+        why, advice = refusal(health, snapshot.failed.get(name)), _advice(health, snapshot.at)
+        held = Standing(name, shown, state, waits, last, health.since or None, why, advice, next_try)
         return replace(held, failure=health.failure)
     if snapshot.at < health.retry_at:
         return Standing(name, shown, "waiting", waits, last, reason=health.reason, next_try=health.retry_at)
     due_later = waits.total > waits.in_flight and waits.next_due > snapshot.at
     next_try = waits.next_due if due_later else None
     failed = snapshot.failed.get(name)
-    reason = health.reason or (failed.message if failed else "")
-    failure = failed.failure if failed else ""
+    reason = health.reason or (failed[1].message if failed else "")
+    failure = failed[1].failure if failed else ""
     return Standing(name, shown, "well", waits, last, reason=reason, next_try=next_try, failure=failure)
+
+
+def refusal(health: Health, failed: tuple[int, Attempt] | None) -> str:
+    """Why a destination that is ill takes nothing: if it refuses scenes, what it answered to which.
+
+    ``failed`` is a scene that waits for it, and its last attempt.
+    """
+    if failed is None or failed[0] < 0 or not health.refuses_scenes or failed[1].failure != health.failure:
+        return health.reason
+    scene_id, attempt = failed
+    said = flat(dlq_groups.said(attempt.answer), LONGEST_ANSWER)
+    return joined(
+        f"Scene {scene_id}: {sentence(attempt.message)}", f"It answered: {sentence(said)}" if said else ""
+    )
 
 
 def _removed(name: str, health: Health, waits: Backlog, now: float) -> Standing:

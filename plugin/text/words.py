@@ -12,6 +12,7 @@ from stash_courier.worker.fields import Problem
 
 LONGEST = 1000  # characters of a line; below log.py's limit, so log and answer stay equal
 LONGEST_TITLE = 80  # characters of a scene's title
+LONGEST_ANSWER = 200  # characters of a destination's answer
 LONGEST_TEXT = 400  # characters of another program's text
 LATEST_CLOCK = 32e9  # unix seconds; Windows has no local time after the year 3000
 

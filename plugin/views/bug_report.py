@@ -211,14 +211,21 @@ def _groups(letters: _Letters, names: Pseudonyms) -> Iterator[str]:
 
 
 def _errors(letters: _Letters, snapshot: Snapshot, now: float, names: Pseudonyms) -> Iterator[str]:
-    for name, attempt in snapshot.failed.items():
+    for name, (_, attempt) in snapshot.failed.items():
         yield f"- waiting for {names.of('connection', name)}: {_attempt(attempt, now, names)}"
     for one in letters.whole:
         last = one.history[-1] if one.history else Attempt(one.failed_at, one.error_type, one.error_message)
         what = f"{names.of('scene', one.scene_id)} to {names.of('connection', one.destination)}"
         yield f"- {what}, {one.retry_count} attempts: {_attempt(last, now, names)}"
         if "Traceback" in one.stack_trace:
-            yield f"  - {names.safe(one.stack_trace[-LONGEST:])}"
+            yield "  ```"
+            yield from (f"  {line.replace('`', chr(39))}" for line in names.trace(_end(one.stack_trace)))
+            yield "  ```"
+
+
+def _end(trace: str) -> str:
+    """The last lines of a stack trace. None is cut, because the rest of a path or name could pass for a word."""
+    return trace if len(trace) <= LONGEST else trace[-LONGEST:].partition("\n")[2]
 
 
 def _attempt(attempt: Attempt, now: float, names: Pseudonyms) -> str:

@@ -47,7 +47,11 @@ def dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
             {"error_type": one, "label": failures.label(one), "count": count}
             for one, count in _counts(page.groups, "error_type")
         ],
-        "rows": [_row(one, names, retired) for one in page.rows],
+        "rows": [{**_row(one, names, retired), "cause": page.causes[one.id]} for one in page.rows],
+        "waiting": [
+            {"first": first, "count": count, "scene_id": scene_id, "title": title, "destination": where}
+            for first, count, scene_id, title, where in page.waiting
+        ],
         "discarded": _batch(discarded),
     }
     return {name: plain(value) for name, value in answer.items()}  # a damaged row may hold anything

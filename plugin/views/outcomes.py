@@ -58,7 +58,7 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
     scene_id = search.scene_id(text)
     with _opened(context) as shown:
         if shown is None:
-            return {"page": page, "more": False, "rows": []}
+            return {"page": page, "more": False, "waiting": None if text else 0, "rows": []}
         only = arguments.connection
         place = PAGE_ROWS, (page - 1) * PAGE_ROWS
         listed, more = receipts.page(shown.conn, *place, search=text, destination=only, without=scene_id)
@@ -75,7 +75,8 @@ def outcomes(context: Context, arguments: Arguments) -> Row:
             ]
         there = {(row["scene_id"], row["destination"]) for row in rows}
         rows += [shown.of_receipt(one) for one in listed if (one.scene_id, one.destination) not in there]
-        return {"page": page, "more": more, "rows": rows}
+        waiting = None if text else backlog.scenes(shown.conn, only)
+        return {"page": page, "more": more, "waiting": waiting, "rows": rows}
 
 
 def receipt(context: Context, arguments: Arguments) -> Row:

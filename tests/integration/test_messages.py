@@ -12,7 +12,7 @@ import pytest
 
 from stash_courier.queue.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Delivery
+from stash_courier.queue.jobs import Attempt, Delivery
 from stash_courier.worker.connections.model import Entry
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import Courier, wait_until
@@ -115,6 +115,18 @@ def test_fifty_dead_letters_are_one_message(courier: Courier, alerts: Receiver, 
     time.sleep(2.5)
     assert len(told(alerts)) == 1
     assert told(broken) == []  # dead letters of its own
+
+
+def test_a_message_says_what_the_receiver_said(tmp_path: Path) -> None:
+    """The text of one dead letter of each cause: with its numbers, without its path, addresses and title."""
+    answer = 'Film 7: too long (max 5 of "title") for /films/7/Film 7.mp4, see http://nas/7'
+    attempt = Attempt(5.0, "item_refused", "nas answered 400.", 400, answer)
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        error = DeliveryFailed(Failure.ITEM_REFUSED, "nas answered 400.")
+        job = Delivery(1, "broken", 7, "update", (), 1, 5.0, history=(attempt,))
+        dlq.add(job, error, 1, title="Film 7")
+        (group,) = dlq.unreported()
+    assert group.text == '400: "": too long (max 5 of "title") for <path>, see <url>'
 
 
 def test_a_message_survives_a_kill_of_the_worker(courier: Courier, alerts: Receiver, broken: Receiver) -> None:

@@ -335,13 +335,19 @@ def test_what_is_due_and_waits_is_listed(courier: FastForward, there: Answering)
     put(range(1, 5))
     courier.run(lambda: failed(courier))
     courier.queue.make_due(courier.wall)
-    rows = ask(courier)["rows"]
+    found = ask(courier)
+    rows = found["rows"]
     assert {row["scene_id"] for row in rows} == {1, 2, 3, 4}
+    assert found["waiting"] == 4
     assert all(row["live"] and "It refuses connections." in row["text"] for row in rows)
     connections.store(courier.folder, Entry(NAME, "My hook", "webhook", "paused", values={"url": URL}))
     courier.step()
     put(range(5, 30))
-    tried, *others = [row["scene_id"] for row in ask(courier)["rows"]]
+    found = ask(courier)
+    assert (found["waiting"], len(found["rows"])) == (29, 20)
+    assert ask(courier, connection=OTHER)["waiting"] == 0
+    assert ask(courier, text="film")["waiting"] is None
+    tried, *others = [row["scene_id"] for row in found["rows"]]
     assert tried < 5
     assert others == [*range(29, 10, -1)]
 
@@ -386,7 +392,9 @@ def test_a_scene_is_found_by_its_id(courier: FastForward) -> None:
     assert rows[OTHER]["path"] == rows[NAME]["path"]
     (row,) = ask(courier, text="3", connection=OTHER)["rows"]
     assert row == rows[OTHER]
-    assert ask(courier, text="7") == {"page": 1, "more": False, "rows": [], "version": VERSION}
+    assert ask(courier, text="Scene 3", connection=OTHER)["rows"] == [row]
+    assert ask(courier, text="7") == {"page": 1, "more": False, "waiting": None, "rows": [], "version": VERSION}
+    assert ask(courier, text="scene x")["rows"] == []
     assert "Nothing is recorded" in ask(courier, "receipt", scene=7, connection=NAME)["problem"]
 
 

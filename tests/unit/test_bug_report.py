@@ -160,3 +160,5 @@ def test_nothing_private_comes_out(what: Planted) -> None:
     assert "scene-1" in text
     assert "WARNING host-" in text
     assert "INFO" not in text
+    assert 'test_bug_report.py", line' in text
+    assert "in bug\n  return _NONE[said]\n  KeyError: " in text

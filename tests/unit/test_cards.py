@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ REFUSED_KEY = ill(Failure.DESTINATION, "nas:8096 answered 401 Unauthorized: chec
         (
             {
                 "backlog": {JELLYFIN.id: RETRYING},
-                "failed": {JELLYFIN.id: Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5.")},
+                "failed": {JELLYFIN.id: (5, Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5."))},
             },
             ("test", "Test", ""),
         ),
@@ -135,7 +136,7 @@ def asks(entry: Entry = JELLYFIN) -> str:
 
 LOST: dict[str, Any] = {
     "backlog": {JELLYFIN.id: RETRYING},
-    "failed": {JELLYFIN.id: Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5.")},
+    "failed": {JELLYFIN.id: (5, Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5."))},
 }
 RULE = ("/data => /media",)
 
@@ -210,6 +211,20 @@ def test_a_held_connection_says_since_when_why_and_when_it_is_tried() -> None:
     assert (found["health"], found["since"], found["next_try"]) == ("waiting", NOW - 3600, NOW + 30)
     assert found["reason"] == "nas refuses connections."
     assert found["advice"]
+
+
+@pytest.mark.parametrize(("failure", "status"), [(Failure.REJECTED, 400), (Failure.REFUSED, 500)])
+def test_a_connection_that_refuses_scenes_names_one_and_what_it_answered(failure: Failure, status: int) -> None:
+    """A test can pass there all the same, so the card says what was refused and what helps, and offers no test."""
+    said = f"nas answered {status} Whatever: see its answer."
+    attempt = Attempt(NOW - 9, failure.value, said, status, '{"error": "The field studio is required."}')
+    found = shown(health=ill(failure, said), failed={JELLYFIN.id: (12, attempt)})
+    assert found["reason"] == f"Scene 12: {said} It answered: The field studio is required."
+    assert "A test that passes doesn't show" in found["advice"]
+    assert "test succeeds" not in found["advice"]
+    assert found["action"] == {"do": "deliver_now", "label": "Deliver now"}
+    other = replace(attempt, failure=Failure.BUSY.value)  # this isn't why it is held
+    assert shown(health=ill(failure, said), failed={JELLYFIN.id: (12, other)})["reason"] == said
 
 
 # The whole views, in a folder without Stash and worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -61,10 +62,22 @@ def test_the_list_has_what_the_page_shows(tmp_path: Path) -> None:
         "error_type": "item_refused",
         "label": "refused",
         "error_message": "item_refused it was",
+        "cause": "item_refused it was",
         "attempts": 3,
         "state": "dead",
         "sendable": True,
     }
+
+
+def test_rows_have_what_the_receiver_said(tmp_path: Path) -> None:
+    """With its numbers, quotes and paths, which the text of the group leaves out."""
+    answers = ['too long (max 5): "One"', 'too long (max 7): "Two" in /films/2/Two.mp4 on Mon, 2 Jan 2026']
+    for number, answer in enumerate(answers, 1):
+        attempt = Attempt(5.0, "item_refused", "nas answered 400.", 400, json.dumps({"error": answer}))
+        bury(tmp_path, number, Failure.ITEM_REFUSED, "Two", history=(attempt,))
+    found = lists(tmp_path)
+    assert [one["cause"] for one in found["rows"]] == [f"400: {answer}" for answer in reversed(answers)]
+    assert found["groups"][0]["text"] == "400: too long (max #): <text>"
 
 
 def test_filters_text_and_pages(tmp_path: Path) -> None:
@@ -87,9 +100,25 @@ def test_all_that_match_are_those_that_were_counted(tmp_path: Path) -> None:
     time.sleep(0.002)
     bury(tmp_path, 3, Failure.BUG, "Film")
     assert lists(tmp_path, as_of=as_of)["newer"] == 1
-    assert press(tmp_path, "retry_dead_letters", text="film", as_of=as_of)["retried"] == 1
-    assert press(tmp_path, "discard_dead_letters", text="other", as_of=as_of)["discarded"] == 1
+    retried = press(tmp_path, "retry_dead_letters", text="film", as_of=as_of)
+    assert (retried["retried"], retried["newer"]) == (1, 1)
+    assert "Failed since the list was shown, so left alone: 1." in retried["lines"][0]
+    discarded = press(tmp_path, "discard_dead_letters", text="other", as_of=as_of)
+    assert (discarded["discarded"], discarded["newer"]) == (1, 0)
     assert states(tmp_path) == {1: "asked", 2: "discarded", 3: "dead"}
+
+
+def test_what_failed_once_more_meanwhile_is_told(tmp_path: Path) -> None:
+    """Of those that a person selected, one has failed anew since: it is left alone, and counted."""
+    for scene in (1, 2):
+        bury(tmp_path, scene, Failure.BUG)
+    as_of = lists(tmp_path)["as_of"]
+    time.sleep(0.002)
+    bury(tmp_path, 2, Failure.BUG)
+    answer = press(tmp_path, "retry_dead_letters", ids=[1, 2], as_of=as_of)
+    assert (answer["retried"], answer["newer"]) == (1, 1)
+    assert not any("without a dead letter" in line for line in answer["lines"])
+    assert press(tmp_path, "retry_dead_letters", ids=[1], as_of=as_of)["newer"] == 0
 
 
 def test_a_discard_and_its_undo(tmp_path: Path) -> None:
@@ -114,18 +143,29 @@ def test_a_discard_and_its_undo(tmp_path: Path) -> None:
 def test_a_careful_retry_is_shown(tmp_path: Path) -> None:
     """One is on its way, the others say that they come after it, and can be retried by themselves."""
     for scene in (1, 2, 3):
-        bury(tmp_path, scene, Failure.BUG)
+        bury(tmp_path, scene, Failure.BUG, "Film")
     answer = press(tmp_path, "retry_dead_letters", careful=True)
     assert (answer["retried"], answer["after_one"]) == (1, 2)
     assert "Dead letters that follow when that one is delivered: 2." in answer["lines"][0]
-    rows = lists(tmp_path)["rows"]
+    found = lists(tmp_path)
+    rows = found["rows"]
+    first = {"first": answer["first"], "scene_id": 3, "title": "Film", "destination": HOOK}
+    assert found["waiting"] == [{**first, "count": 2}]
     assert [(row["state"], row["sendable"]) for row in rows] == [
         ("asked", False),
         ("after_one", True),
         ("after_one", True),
     ]
     assert press(tmp_path, "retry_dead_letters", ids=[1])["retried"] == 1
-    assert lists(tmp_path)["rows"][2]["state"] == "asked"
+    found = lists(tmp_path)
+    assert found["rows"][2]["state"] == "asked"
+    assert found["waiting"] == [{**first, "count": 1}]
+    with closing(DeadLetterQueue(tmp_path)) as dlq:
+        dlq.end(answer["first"], delivered=True)
+        (released,) = lists(tmp_path)["waiting"]
+        assert (released["first"], released["count"], released["scene_id"]) == (0, 1, None)
+        dlq.asked()  # as the worker does
+    assert lists(tmp_path)["waiting"] == []
 
 
 def test_what_cannot_be_sent_says_so(tmp_path: Path) -> None:

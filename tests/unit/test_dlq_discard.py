@@ -74,7 +74,7 @@ def test_nothing_sees_what_is_discarded(dlq: DeadLetterQueue, clock: Clock) -> N
     for selection in (ALL, Selection(text="1")):
         page = dlq_list.page(dlq.opened(), selection, clock.now, 1, 50)
         assert (page.matching, page.newer, page.rows, page.groups) == (0, 0, (), ())
-    assert (dlq.ask(), dlq.ask_carefully(), dlq.recall(DEST, [1, 2, 3], 0), dlq.asked()) == (0, (0, 0), 0, [])
+    assert (dlq.ask(), dlq.ask_carefully(), dlq.recall(DEST, [1, 2, 3], 0), dlq.asked()) == (0, (None, 0), 0, [])
     assert (dlq.unreported(), dlq.unreported_since(), dlq.count_unseen(-1), dlq.count_unsendable()) == (
         [],
         None,

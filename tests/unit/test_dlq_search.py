@@ -81,6 +81,7 @@ def found(dlq: DeadLetterQueue, text: str) -> set[int]:
         ("12", {1, 2, 12}),  # in a title, in a path, an id
         ("4", {1, 12, 34}),  # a part of an id isn't an id, but all paths of mp4 have it
         ("34", {34}),
+        ("Scene 34", {34}),
         ("%", {2}),
         ("_1", {2}),
         ("[sic] *", {2}),

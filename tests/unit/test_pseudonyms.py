@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from stash_courier.plugin.text.pseudonyms import Pseudonyms
+from stash_courier.queue.dlq_codec import stack_trace
 from tests import ROOT
 
 
@@ -16,6 +20,37 @@ def names() -> Pseudonyms:
     made.know_host("nas.home.arpa:8096")
     made.know_path("/data/two words")
     return made
+
+
+def test_a_trace_keeps_code_and_hides_the_rest(names: Pseudonyms) -> None:
+    """Lines that are in the named file of ours, of Python or a package stay; messages and other code don't."""
+    try:
+        json.loads("nas.home.arpa")
+    except ValueError as error:
+        python = stack_trace(error).splitlines()
+    ours = (ROOT / "worker/paths.py").read_text().splitlines()
+    line, name = next((at, head[1]) for at, one in enumerate(ours, 1) if (head := re.match(r"def (\w+)\(", one)))
+    text = [
+        "Traceback (most recent call last):",
+        f'  File "/home/joe/plugins/courier/worker/paths.py", line {line}, in {name}',
+        f"    {ours[line - 1]}",
+        f'  File "/home/joe/plugins/courier/worker/paths.py", line {line}, in annas_big_day',
+        "    raise Annas(nas.home.arpa)",
+        '  File "/home/joe/private/quix.py", line 5, in zarah_quix',
+        "    zarah.quix(self._client)",
+        *python[3:],  # without this file
+        'ValueError: Zarah in "Anna\'s Big Day" of /data/two words/x.mkv at nas.home.arpa:8096, [open sesame]',
+        "    zarah.quix(5)",
+    ]
+    found = "\n".join(names.trace("\n".join(text)))
+    assert f'File "worker/paths.py", line {line}, in {name}\n{ours[line - 1]}' in found
+    assert 'File "json/decoder.py", line' in found
+    assert ", in raw_decode\n" in found
+    assert "\nobj, end = self.scan_once(s, idx)\n" in found or "\nraise JSONDecodeError(" in found
+    assert "scene-1" in found
+    assert "host-1" in found
+    for hidden in ("joe", "zarah", "quix", "annas", "arpa", "two words", "sesame"):
+        assert hidden not in found.lower()
 
 
 def test_our_own_sentences_stay(names: Pseudonyms) -> None:

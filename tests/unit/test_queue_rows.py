@@ -351,6 +351,7 @@ MAY_SCAN = {
     # Of receipts there are 20,000 at most, and of counts 300 for each destination.
     *("RECEIPTS_PAGE", "RECEIPT_OF_EDIT", "RECEIPTS_COUNT", "RECEIPTS_FIRST", "RECEIPTS_OLD", "INBOX_LATEST"),
     *("DELIVERED", "DELIVERED_OLD", "DELIVERED_PRUNE"),
+    "LIVE_COUNT",  # for the page
     "LIVE_EDITED",  # of what is in flight, it reads all
 }
 # These read in the order of the rowid and stop at their limit.

@@ -216,9 +216,9 @@ def test_why_what_waits_has_failed(driver: QueueDriver, queue: SceneQueue) -> No
     driver.back(replace(second, attempts=1), START + 9, replace(FAILED, message="Later."))
     later = backlog.failed(queue.connection, DEST)
     assert later is not None
-    assert later.message == "Later."
+    assert (later[0], later[1].message) == (6, "Later.")
     driver.fail(first, START + 5)
-    assert backlog.failed(queue.connection, DEST) == FAILED
+    assert backlog.failed(queue.connection, DEST) == (5, FAILED)
     assert backlog.failed(queue.connection, OTHER) is None
 
 

@@ -114,7 +114,7 @@ def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
     assert line(Health(reason="no answer"), WAITING) == (
         f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last error: no answer."
     )
-    assert line(WELL, WAITING, failed={HOOK: Attempt(0.0, "refused", "It lacks scene 5")}).endswith(
+    assert line(WELL, WAITING, failed={HOOK: (5, Attempt(0.0, "refused", "It lacks scene 5"))}).endswith(
         "Last error: It lacks scene 5."
     )
     assert line(WELL) == f"{HOOK}: working. Waiting: 0."

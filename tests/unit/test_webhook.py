@@ -89,6 +89,16 @@ def test_a_test_event_shows_what_would_arrive() -> None:
     )
 
 
+def test_a_test_of_a_message_says_nothing_of_a_path() -> None:
+    """People get no path, so it is no part of the test."""
+    with Receiver() as receiver:
+        destination = webhook({"preset": "slack", "url": f"{receiver.url}hook"})
+        found = tried(destination, SCENE)
+        destination.close()
+    assert found.ok
+    assert list(found.steps) == ["reached", "accepted"]
+
+
 def test_a_test_without_a_scene_works() -> None:
     """The webhook can be tested while Stash has no scene."""
     with Receiver() as receiver:

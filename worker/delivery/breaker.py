@@ -61,6 +61,11 @@ class Health:
         """What to do while it is ill or gone, in sentences."""
         return CLASSES[Failure(self.failure) if self.failure in CLASSES else Failure.DESTINATION].advice
 
+    @property
+    def refuses_scenes(self) -> bool:
+        """Whether it is ill because it refused scenes. Only a scene that it takes shows that it no longer does."""
+        return self.state == "ill" and _by_scenes(self.failure)
+
 
 def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""
@@ -166,9 +171,12 @@ def within_reach(health: Health, now: float) -> Health:
 
 
 def expedited(health: Health, now: float) -> Health:
-    """Health when a person wants it tried now. One that is gone or asked for a wait gets one probe."""
+    """Health when a person wants it tried now. One that is gone or asked for a wait gets one probe.
+
+    They may have changed something, so probes are frequent again.
+    """
     state: Literal["well", "ill"] = "well" if health.state == "well" else "ill"
-    return replace(health, state=state, until=0.0, forced=now < health.retry_at)
+    return replace(health, state=state, until=0.0, probes=0, forced=now < health.retry_at)
 
 
 def shifted(health: Health, seconds: float) -> Health:
@@ -208,7 +216,7 @@ def after_success(health: Health, now: float, *, probe: bool = False, notice: bo
 
     That a message about trouble (``notice``) was accepted doesn't show that scenes are.
     """
-    if notice and health.state == "ill" and _by_scenes(health.failure):
+    if notice and health.refuses_scenes:
         return replace(health, forced=health.forced and not probe)
     well = _unscathed(health, now)
     if notice:

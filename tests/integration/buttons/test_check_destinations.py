@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
+import pytest
+
 from stash_courier.queue import control, files
 from stash_courier.queue.scene_queue import SceneQueue
-from tests.standin.receivers import Receiver, Reply
+from tests.standin.receivers import Received, Receiver, Reply
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, webhook
 from tests.support.harness import wait_until
@@ -74,6 +77,32 @@ def test_a_passed_test_ends_the_wait(live: Buttons, receiver: Receiver) -> None:
     pressed = live.press("test_destinations")
     assert any(": deliveries resumed." in text for _, text in pressed.logged)
     receiver.wait_for(before + 1 + 50)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_passed_test_shows_nothing_while_scenes_are_refused(
+    live: Buttons, receiver: Receiver, status: int
+) -> None:
+    """It takes test events and no scene: the test says so, which scene was refused, and what it answered."""
+
+    def answer(received: Received) -> Reply:
+        test = received.json()["type"] == "stash_courier.test"
+        return Reply() if test else Reply(status, body=b"no studio")
+
+    receiver.answer = answer
+    live.press("enqueue_all")
+    wait_until(lambda: "held" in [one["state"] for one in live.press("status").output["destinations"]], 30.0)
+    pressed = live.press("test_destinations")
+    (tested,) = pressed.output["destinations"]
+    assert tested["ok"]
+    last = tested["steps"][-1]
+    assert (last["name"], last["status"]) == ("refused", "warn")
+    assert re.search(rf"Scene \d+: .* answered {status} .* It answered: no studio\.", last["text"])
+    assert not any("deliveries resumed" in text for _, text in pressed.logged)
+    (state,) = live.press("status").output["destinations"]
+    assert state["state"] == "held"
+    assert "It answered: no studio." in state["reason"]
+    assert state["next_try"] - time.time() < 75.0  # soon again, as a person may have changed something
 
 
 def test_an_empty_library_can_be_tested_too(tmp_path: Path, receiver: Receiver) -> None:

@@ -175,6 +175,15 @@ def test_kinds_have_the_fields_that_are_parsed(live: Live) -> None:
         assert {problem["field"] for problem in output["problems"]} == wanted
 
 
+def test_a_chat_is_asked_for_no_signing_secret_at_first(live: Live) -> None:
+    """No chat and no phone checks a signature, so its form has that field among the advanced ones."""
+    (hook,) = (kind for kind in live.call("connection_kinds")["kinds"] if kind["kind"] == "webhook")
+    advanced = {variant["value"]: variant["advanced"] for variant in hook["variants"]}
+    for preset in ("discord", "slack", "telegram", "ntfy", "gotify", "apprise"):
+        assert advanced.pop(preset) == ["secret"]
+    assert [*advanced.values()] == [[]] * 3  # standard, Home Assistant, custom
+
+
 def test_a_paused_connection_queues_and_one_that_is_off_does_not(
     live: Live, receiver: Receiver, second: Receiver
 ) -> None:

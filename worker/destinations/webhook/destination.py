@@ -139,7 +139,7 @@ class Webhook:
             yield Step("reached", "ok", f"{self._target.host} answers.")
             accepted = f"{self._target.host} accepted a test event ({answer.status})"
             yield Step("accepted", "ok", f"{accepted}{self._about_test()}", body=shown)
-        if scene is not None and scene.path:
+        if scene is not None and scene.path and not self._format.preset.is_message:  # which have no path
             yield Step("path", "ok", self._about_path(scene))
 
     def preview(self, delivery: Delivery, scene: Scene | None) -> str:

@@ -194,6 +194,8 @@ def variants() -> list[dict[str, object]]:
             "address": preset.address,
             "address_is_secret": preset.address_is_secret,
             "is_message": preset.is_message,
+            # Basic fields that are advanced here: no chat checks a signature.
+            "advanced": ["secret"] if preset.is_message else [],
             "fields": option_fields(preset),
         }
         for preset in PRESETS.values()

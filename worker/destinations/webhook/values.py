@@ -174,7 +174,7 @@ def _text(event_type: str, data: Mapping[str, Any]) -> str:
     if said := data.get("text"):
         return str(said)
     if event_type.startswith("courier.") or not data.get("id"):
-        return "\n".join(filter(None, (summary_of(event_type, data), data.get("reason"))))
+        return "\n".join(filter(None, (summary_of(event_type, data), data.get("advice"))))  # it has the reason
     happened = {
         "scene.created": "New scene",
         "scene.updated": f"Changed{_what_changed(data, ': {}')}",
