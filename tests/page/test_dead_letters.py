@@ -236,15 +236,19 @@ def test_all_that_match_are_retried(courier: Courier, chat: Receiver, tab: Visit
 def test_one_goes_first_and_the_rest_follow(courier: Courier, chat: Receiver, tab: Visit) -> None:
     """A careful retry: while the receiver refuses, only one arrives. When it accepts, all do."""
     bury(courier, range(1, 6), "chat")
-    chat.answer = Reply(422, body=b"still too long")
+    chat.answer = Reply(422, body=b"still longer than 99", delay=3.0)
     open_list(tab)
     tab.page.get_by_label("Select the page (5)").check()
     press(tab, "Retry one first, then the rest (5)")
     expect(tab.page.get_by_text("Queued again: 1. Sent when that one is delivered: 4.")).to_be_visible()
+    followers = tab.page.get_by_text(re.compile(r"Sent when .+ is delivered: 4\."))
+    expect(followers.last).to_have_class("courier-help")
     chat.wait_for(1)
     courier.drained()
     wait_until(lambda: courier.dead() == 5, 10.0)
     assert len(chat.received) == 1
+    expect(tab.page.locator(".courier-help").filter(has=followers)).to_have_count(0)
+    expect(rows(tab).first).to_contain_text("422: still longer than 99")  # what was answered, with its numbers
 
     chat.answer = Reply()
     tab.page.reload()

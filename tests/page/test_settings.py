@@ -51,7 +51,7 @@ def test_the_state_is_told_in_words(courier: Courier, tab: Visit) -> None:
     expect(line).to_contain_text("No connection yet, so nothing is sent.")
     courier.connect(Entry("hook", "Hook", "webhook", values={"url": "http://127.0.0.1:9/"}))
     tab.page.reload()
-    expect(line).to_contain_text("Nothing sent yet: 1.")
+    expect(line).to_contain_text("Connections: 1 nothing sent yet.")
     tab.page.get_by_role("link", name="Open Stash Courier").click()
     expect(tab.page.get_by_role("heading", name="Stash Courier")).to_be_visible()
 

@@ -8,6 +8,7 @@ import { useDoing } from "./letters_doing.js";
 import { useLetters } from "./letters_list.js";
 import { FailureNotice, Notice } from "./notice.js";
 import { Pager } from "./pager.js";
+import { sceneName } from "./scene_name.js";
 import { NOTHING, argumentsFor, countOf, everything, kept, pageToggled, stretched, toggled } from "./selection.js";
 import { Bootstrap, React, h } from "./stash.js";
 import { UndoBar } from "./undo_bar.js";
@@ -71,10 +72,25 @@ export const DeadLetters = ({ overview }) => {
     doing.failure && h(FailureNotice, { failure: doing.failure, ofAction: true }),
     doing.said && h(Notice, { status: "ok" }, doing.said),
     h(UndoBar, { discarded: shown.discarded, undo: doing.undo, busy: doing.busy }),
+    shown.answer && h(Followers, { waiting: shown.answer.waiting }),
     shown.answer && h(List, { shown, filters, address, selection, setSelection, act: doing.act, reload, busy }),
     dialog,
   );
 };
+
+/**
+ * What waits for the first one of a careful retry.
+ * @param {{waiting: import("./letters_state.js").Waiting[]}} props
+ */
+const Followers = ({ waiting }) =>
+  h(
+    React.Fragment,
+    null,
+    waiting.map(({ first, count, scene_id: scene, title }) => {
+      const when = first ? `when ${sceneName(scene ?? 0, title ?? "")} is delivered` : "now, as the first was delivered";
+      return h("p", { key: first, className: "courier-help" }, `Sent ${when}: ${number(count)}.`);
+    }),
+  );
 
 /**
  * @param {object} props
@@ -143,7 +159,6 @@ const Rows = ({ answer, address, selection, setSelection }) => {
     null,
     h(LetterRows, {
       rows: answer.rows,
-      causes: new Map(answer.groups.map(({ group, text }) => [group, text])),
       now: answer.as_of,
       selection,
       pick: (id, stretch) => {

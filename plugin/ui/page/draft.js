@@ -7,7 +7,7 @@
  * @typedef {{key: string, type: string, label: string, help: string, unset: string, example: string,
  *   choices: Choice[], basic: boolean, required: boolean}} Field
  * @typedef {{value: string, label: string, help: string, address: string, is_message: boolean,
- *   address_is_secret: boolean, fields: Field[]}} Variant
+ *   address_is_secret: boolean, advanced: string[], fields: Field[]}} Variant
  * @typedef {{kind: string, name: string, help: string, fields: Field[], variants: Variant[]}} Kind
  * @typedef {{id: string|null, copyOf: string|null, name: string, state: string, revision: number,
  *   values: Record<string, unknown>, secrets: Record<string, boolean>}} Base what is stored, without its secrets
@@ -44,6 +44,7 @@ export function variantOf(kind, base, draft) {
 export function fieldsOf(kind, variant) {
   if (!variant) return kind.fields;
   return kind.fields.flatMap((field) => {
+    if (variant.advanced.includes(field.key)) return [{ ...field, basic: false }];
     if (field.key !== "url") return [field];
     return [{ ...field, help: variant.help, example: variant.address }, ...variant.fields];
   });

@@ -22,13 +22,12 @@ export const STATES = {
 /**
  * @param {object} props
  * @param {Letter[]} props.rows
- * @param {Map<string, string>} props.causes the text of each group: the status and what the receiver answered
  * @param {number} props.now the answer's time, unix seconds
  * @param {Selection} props.selection
  * @param {(id: number, stretch: boolean) => void} props.pick a click on a row's box, with Shift or without
  * @param {(id: number) => void} props.open
  */
-export const LetterRows = ({ rows, causes, now, selection, pick, open }) =>
+export const LetterRows = ({ rows, now, selection, pick, open }) =>
   h(
     CardTable,
     {
@@ -36,22 +35,18 @@ export const LetterRows = ({ rows, causes, now, selection, pick, open }) =>
       head: ["Selected", "Scene", "Connection", "What went wrong", "Attempts", "Failed"],
       className: "courier-letters",
     },
-    rows.map((row) => {
-      const cause = causes.get(row.group) || row.error_message;
-      return h(LetterRow, { key: row.id, row, cause, now, selected: isSelected(selection, row.id), pick, open });
-    }),
+    rows.map((row) => h(LetterRow, { key: row.id, row, now, selected: isSelected(selection, row.id), pick, open })),
   );
 
 /**
  * @param {object} props
  * @param {Letter} props.row
- * @param {string} props.cause
  * @param {number} props.now
  * @param {boolean} props.selected
  * @param {(id: number, stretch: boolean) => void} props.pick
  * @param {(id: number) => void} props.open
  */
-const LetterRow = ({ row, cause, now, selected, pick, open }) => {
+const LetterRow = ({ row, now, selected, pick, open }) => {
   const name = sceneName(row.scene_id, row.title);
   const state = STATES[row.state] ?? (row.sendable ? null : "Can't be sent again.");
   return h(
@@ -82,7 +77,7 @@ const LetterRow = ({ row, cause, now, selected, pick, open }) => {
       Cell,
       { label: "What went wrong" },
       h("strong", null, row.label),
-      h("span", { className: "courier-message", title: row.error_message }, cause),
+      h("span", { className: "courier-message", title: row.error_message }, row.cause),
       state && h("em", null, state),
     ),
     h(Cell, { label: "Attempts" }, number(row.attempts)),

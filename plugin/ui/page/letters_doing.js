@@ -10,15 +10,20 @@ const DO = {
   retry: async (args) => saidOfRetry(await call("retry_dead_letters", args)),
   careful: async (args) => saidOfRetry(await call("retry_dead_letters", { ...args, careful: true })),
   discard: async (args) => {
-    const { discarded } = await call("discard_dead_letters", args);
+    const { discarded, newer } = await call("discard_dead_letters", args);
+    if (newer) return leftAlone(newer);
     return discarded ? "" : "Nothing was discarded: they were retried or discarded already."; // else the bar says it
   },
 };
 
-/** @param {{retried: number, after_one: number, unsendable: number}} answer */
-const saidOfRetry = ({ retried, after_one: waiting, unsendable }) => {
+/** @param {number} newer */
+const leftAlone = (newer) => `Failed since the list was shown, so left alone: ${number(newer)}.`;
+
+/** @param {{retried: number, after_one: number, unsendable: number, newer: number}} answer */
+const saidOfRetry = ({ retried, after_one: waiting, unsendable, newer }) => {
   const said = [`Queued again: ${number(retried)}.`];
   if (waiting) said.push(`Sent when that one is delivered: ${number(waiting)}.`);
+  if (newer) said.push(leftAlone(newer));
   if (retried) said.push("What fails again is listed here again.");
   if (unsendable) {
     said.push(

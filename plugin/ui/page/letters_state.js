@@ -16,6 +16,7 @@
  * @property {string} error_type
  * @property {string} label
  * @property {string} error_message
+ * @property {string} cause the status and what the receiver answered, or else the message
  * @property {number} attempts
  * @property {number} failed_at
  * @property {string} state
@@ -31,6 +32,8 @@
  * @property {number} count
  *
  * @typedef {{batch: number, count: number, until: number}} Discarded
+ * @typedef {{first: number, count: number, scene_id: number | null, title: string | null}} Waiting how many follow
+ *   when the dead letter `first` is delivered; 0: it was
  *
  * @typedef {object} Answer
  * @property {number} as_of
@@ -43,6 +46,7 @@
  * @property {{id: string, name: string, count: number}[]} connections
  * @property {{error_type: string, label: string, count: number}[]} errors
  * @property {Row[]} rows
+ * @property {Waiting[]} waiting
  * @property {Discarded | null} discarded
  *
  * @typedef {{filters: string, page: number}} View which rows are wanted: the filters, written as one text, and the page

@@ -94,7 +94,7 @@ const Facts = ({ receipt }) => {
  * @param {string[]} changed
  */
 const whatWasEdited = (changed) =>
-  changed.length > MOST_FIELDS ? "Saved in Stash's edit form." : `Edited in Stash: ${changed.join(", ")}.`;
+  changed.length > MOST_FIELDS ? "Edited in Stash." : `Edited in Stash: ${changed.join(", ")}.`;
 
 /** @param {{changes: Receipt["changes"]}} props */
 const Changes = ({ changes }) =>

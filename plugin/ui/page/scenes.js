@@ -30,7 +30,7 @@ const SECONDS = 5; // between two polls
  * @property {boolean} has_receipt
  * @property {number | null} dead_letter
  *
- * @typedef {{page: number, more: boolean, rows: Outcome[]}} Answer
+ * @typedef {{page: number, more: boolean, waiting: number | null, rows: Outcome[]}} Answer
  */
 
 /** @param {import("./main.js").ViewProps} props */
@@ -79,7 +79,7 @@ export const Scenes = ({ overview }) => {
         }),
     ),
     failure && h(FailureNotice, { failure, retry: refresh }),
-    h(MoreWait, { answer: shown.current, searched: text.trim() !== "", connections, connection }),
+    shown.current && h(MoreWait, { answer: shown.current }),
     shown.current &&
       h(Outcomes, {
         answer: shown.current,
@@ -109,14 +109,11 @@ const openedIn = (value) => {
 
 /**
  * How many deliveries wait, if not all of them are listed.
- * @param {{answer: Answer | null, searched: boolean, connections: any[], connection: string}} props
+ * @param {{answer: Answer}} props
  */
-const MoreWait = ({ answer, searched, connections, connection }) => {
-  const listed = answer?.rows.filter(({ live }) => live).length ?? 0;
-  const waiting = connections
-    .filter((one) => !connection || one.id === connection)
-    .reduce((sum, one) => sum + one.waiting + one.in_flight, 0);
-  if (searched || answer?.page !== 1 || waiting <= listed) return null;
+const MoreWait = ({ answer: { page, rows, waiting } }) => {
+  const listed = rows.filter(({ live }) => live).length;
+  if (page !== 1 || waiting === null || waiting <= listed) return null;
   return h("p", { className: "courier-help" }, `Waiting: ${number(waiting)}. Listed first: ${number(listed)} of them.`);
 };
 

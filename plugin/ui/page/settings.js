@@ -46,20 +46,22 @@ export const inWords = (overview) => {
   const { banners, connections, dead_letters: dead } = overview;
   if (banners.length) return [banners[0].text, banners[0].status];
   if (!connections.length) return ["No connection yet, so nothing is sent.", "muted"];
-  /** @type {[string, number, string][]} */
-  const found = Object.entries(HEALTH).map(([health, [words, level]]) => [
-    words,
-    connections.filter((/** @type {any} */ one) => one.health === health).length,
-    level,
-  ]);
+  const found = Object.entries(HEALTH)
+    .map(([health, [words, level]]) => {
+      const count = connections.filter((/** @type {any} */ one) => one.health === health).length;
+      return { count, level, text: `${number(count)} ${words[0].toLowerCase()}${words.slice(1)}` };
+    })
+    .filter(({ count }) => count);
   const waiting = connections.reduce(
     (/** @type {number} */ sum, /** @type {any} */ one) => sum + one.waiting + one.in_flight,
     overview.inbox,
   );
-  /** @type {[string, number, string][]} */
-  const counts = [["Dead letters", dead, "fail"], ...found, ["Deliveries that wait", waiting, "muted"]];
-  const shown = counts.filter(([, count]) => count);
-  return [shown.map(([words, count]) => `${words}: ${number(count)}.`).join(" "), shown[0]?.[2] ?? "muted"];
+  const said = [
+    dead ? `Dead letters: ${number(dead)}.` : "",
+    `Connections: ${found.map(({ text }) => text).join(", ")}.`,
+    waiting ? `Deliveries that wait: ${number(waiting)}.` : "",
+  ];
+  return [said.filter(Boolean).join(" "), dead ? "fail" : found[0].level];
 };
 
 /** @param {{settings: Setting[]}} props */
