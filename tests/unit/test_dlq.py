@@ -422,6 +422,7 @@ MAY_SCAN = {
     "UNSENDABLE",
     "ASKABLE",
     "SELECTED",
+    "WAITING",  # reads only those that wait
     "RENAME",
     "GROUPS",
     "EMPTY_GROUPS",

@@ -55,7 +55,7 @@ GOOD = ("good", "python_path_wrong_but_in_path")  # Stash falls back to the Pyth
 CALL = """
 import { readFileSync } from "node:fs";
 const [api, failures, answers] = process.argv.slice(2);
-globalThis.window = { PluginApi: { React: {}, libraries: {} } };
+globalThis.window = Object.assign(new EventTarget(), { PluginApi: { React: {}, libraries: {} } });
 const left = JSON.parse(readFileSync(answers, "utf8"));
 const asked = [];
 globalThis.fetch = async (url, { body }) => {
