@@ -291,7 +291,7 @@ class DeadLetterQueue:
     def redriving(self, dead_letter_id: int) -> Iterator[bool]:
         """Makes a dead letter ``back`` when the block has ended, unless it isn't asked for any more.
 
-        The block gets whether it is. Meanwhile nobody can discard it.
+        The block gets whether it is. It can't be discarded meanwhile.
         """
         with transaction(self.opened()):
             yield self._write(sql.REDRIVEN, (dead_letter_id,)) == 1
