@@ -57,6 +57,8 @@ class NoWorkerHere(Exception):
 def wake(folder: str) -> bool:
     """Wakes a running worker.
 
+    A worker that was killed lets go of the lock a moment before it closes the pipe.
+
     Returns:
         False if no worker reads the pipe: none runs, or this system has no named pipes.
     """
@@ -76,7 +78,7 @@ def wake(folder: str) -> bool:
         return False
     finally:
         os.close(fd)
-    return True
+    return running(folder)
 
 
 def start(folder: str, root: str) -> bool:

@@ -142,22 +142,34 @@ def test_with_worker_off_no_hook_starts_a_worker(data: Path) -> None:
 
 def test_a_hook_wakes_the_worker(data: Path) -> None:
     """A sleeping worker is woken by the hook, and no other worker is started."""
-    wakeup = Wakeup(data)
+    wakeup, lock = Wakeup(data), process.hold(str(data))
+    assert lock is not None
     assert run_hook(data, change(1), STASH_COURIER_WORKER="").returncode == 0
     assert wakeup.wait(0.0)
-    assert not (data / files.WORKER_LOCK).exists()
+    assert not (data / files.WORKER_LOG).exists()
     assert not wakeup.wait(0.0)
+    wakeup.close()
+    os.close(lock)
+
+
+def test_a_hook_does_not_take_a_dying_worker_for_one_that_runs(data: Path, root: Path) -> None:
+    """A killed worker lets go of the lock before it closes the pipe; a hook in between starts the next one."""
+    wakeup = Wakeup(data)
+    start_hook(data, change(1), hook_of(root), STASH_COURIER_WORKER="").communicate(timeout=60)
+    wait_for(lambda: len(started(data)) == 1)
     wakeup.close()
 
 
 def test_a_full_pipe_blocks_no_hook(data: Path) -> None:
     """However many wake-ups the worker hasn't read, no hook waits for it."""
-    wakeup = Wakeup(data)
+    wakeup, lock = Wakeup(data), process.hold(str(data))
+    assert lock is not None
     while select_writable(data):
         pass
     assert process.wake(str(data))
     wakeup.close()
     assert not process.wake(str(data))
+    os.close(lock)
 
 
 def select_writable(data: Path) -> bool:
