@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from stash_courier.queue import control, files
@@ -125,7 +126,8 @@ def run_full_disk(folder: Path, full: bool) -> Report:
         testbed.hooks([1])
         wait_until(lambda: testbed.courier.log().count("gets nothing for now"), 15.0)
         with testbed.queue() as queue:  # empty the WAL, whose free frames would hide the full disk
-            queue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            truncate = partial(queue.connection.execute, "PRAGMA wal_checkpoint(TRUNCATE)")
+            wait_until(lambda: truncate().fetchone()[0] == 0, 30.0)  # not while the worker reads
         filler = testbed.data / "filler"
         with filler.open("wb", buffering=0) as file:
             for scene in range(2, hooks + 2):

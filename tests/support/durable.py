@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ def start_hook(data: Path, stdin: bytes, command: Sequence[str] = HOOK, **more: 
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment(data, **more))
     assert process.stdin is not None
-    process.stdin.write(stdin)
-    process.stdin.close()
+    with suppress(BrokenPipeError):  # it ended without reading, as while an update replaces the files
+        process.stdin.write(stdin)
+    with suppress(BrokenPipeError):
+        process.stdin.close()
     process.stdin = None
     return process
 
