@@ -75,7 +75,7 @@ lint: .venv/.installed .build/mypy/stash_courier .build/page/.installed
 	.venv/bin/mypy --cache-dir /dev/null $(MYPY_PACKAGES:%=-p %)
 	@rm -rf .build/imports && mkdir -p .build/imports/stash_courier/queue
 	@cd .build/imports/stash_courier && touch __init__.py queue/__init__.py && \
-		ln -s "$(CURDIR)/plugin" "$(CURDIR)/worker" . && ln -s "$(CURDIR)"/queue/*.py queue/
+		ln -s "$(CURDIR)/plugin" "$(CURDIR)/worker" . && ln -s "$(CURDIR)"/queue/* queue/
 	@PYTHONPATH=.build/imports .venv/bin/lint-imports --no-cache
 	@if [ -s .build/page/.installed ]; then \
 		echo "The page is not checked: $$(cat .build/page/.installed)"; \

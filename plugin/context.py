@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
 from stash_courier.plugin.text.words import problem_line, sentence
-from stash_courier.queue import codec, dlq_statements, files, store
-from stash_courier.queue.store import BeingReplaced, NotUpgraded, QueueUnavailable
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.inbox import files, store
+from stash_courier.queue.inbox.store import BeingReplaced, NotUpgraded, QueueUnavailable
 from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations, package, process
 from stash_courier.worker.connections.store import Store, Stored
@@ -29,10 +31,10 @@ from stash_courier.worker.settings import Settings, parse
 from stash_courier.worker.stash.address import StashUnavailable
 
 if TYPE_CHECKING:
-    from stash_courier.queue.dlq import DeadLetterQueue
+    from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+    from stash_courier.queue.deliveries.scene_queue import SceneQueue
+    from stash_courier.queue.history.ledger import Sent
     from stash_courier.queue.jobs import Scene
-    from stash_courier.queue.ledger import Sent
-    from stash_courier.queue.scene_queue import SceneQueue
     from stash_courier.worker.stash.client import Stash
     from stash_courier.worker.stash.state import PluginState
 
@@ -121,7 +123,7 @@ class Context:
 
     def queue(self) -> closing[SceneQueue]:
         """The queue, created if there is none; closed at the end of the block."""
-        from stash_courier.queue.scene_queue import SceneQueue
+        from stash_courier.queue.deliveries.scene_queue import SceneQueue
 
         return closing(SceneQueue(self.folder))
 
@@ -132,7 +134,7 @@ class Context:
 
     def sent(self, destination: str, scenes: Sequence[int]) -> list[Sent]:
         """What the ledger has of these scenes; nothing if the queue can't be read."""
-        from stash_courier.queue import ledger
+        from stash_courier.queue.history import ledger
 
         try:
             with self.read_queue(codec.exact) as conn:
@@ -143,7 +145,7 @@ class Context:
 
     def dead_letters(self) -> closing[DeadLetterQueue]:
         """The dead letters; closed at the end of the block."""
-        from stash_courier.queue.dlq import DeadLetterQueue
+        from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 
         return closing(DeadLetterQueue(self.folder))
 

@@ -11,8 +11,8 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files, lean_json, locks
-from stash_courier.queue.events import EVENTS
+from stash_courier.queue.inbox import files, lean_json, locks
+from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.worker import process
 
 TYPE_CHECKING = False  # importing typing is expensive for a hook
@@ -113,7 +113,9 @@ def _object(value: object, name: str) -> dict[str, Any]:
 
 
 def _hook(request: dict[str, Any], args: dict[str, Any], root: str) -> str:
-    from stash_courier.queue import store  # only here: the other modes need no database, or need all of sqlite3
+    from stash_courier.queue.inbox import (
+        store,  # only here: the other modes need no database, or need all of sqlite3
+    )
 
     at = time.time()
     event = _event(_object(args.get("hookContext"), "args.hookContext"), at)
@@ -197,7 +199,7 @@ def _wake(folder: str, root: str) -> str:
 
 
 def _spool(folder: str, data: bytes, reason: Exception) -> None:
-    from stash_courier.queue import spool  # only here: each import costs every hook
+    from stash_courier.queue.inbox import spool  # only here: each import costs every hook
 
     try:
         spool.put(folder, data)

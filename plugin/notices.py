@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 
 from stash_courier.plugin import log
-from stash_courier.queue import files, lean_json
+from stash_courier.queue.inbox import files, lean_json
 
 DEAD_LETTERS = ("begins dead letters", "ends dead letters")  # ids of lines
 

@@ -11,7 +11,9 @@ from stash_courier.plugin.snapshot import Snapshot, read
 from stash_courier.plugin.text import banners, words
 from stash_courier.plugin.text.actions import RESTART
 from stash_courier.plugin.text.banners import Banner
-from stash_courier.queue import codec, dlq_statements, files, store
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import Loaded

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import backlog, control, ledger, receipts
+from stash_courier.queue import control
+from stash_courier.queue.deliveries import backlog
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Attempt, Backlog
-from stash_courier.queue.ledger import Noted
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded

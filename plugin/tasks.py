@@ -16,7 +16,7 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import LONGEST, one_line, sentence, unreadable
-from stash_courier.queue import locks, store
+from stash_courier.queue.inbox import locks, store
 from stash_courier.worker import VERSION
 from stash_courier.worker.stash.address import StashUnavailable
 

@@ -11,11 +11,16 @@ from typing import Any, cast
 
 from stash_courier.queue import troubles
 from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
-from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import NEVER_FATAL
+from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.queue.jobs import BULK, EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, Event, SceneEvent
-from stash_courier.queue.statements import DELIVERY_COLUMNS
 
+# The columns of a delivery that delivery() reads, in this order.
+DELIVERY_COLUMNS = (
+    *("_id", "destination", "scene_id", "event", "changed", "seq", "timestamp"),
+    *("counted_attempts", "attempts", "not_found", "data", "generation", "deaths"),
+    *("priority", "due", "suspect"),
+)
 # A history keeps the latest hundred attempts that the settings allow, plus those of an item that wasn't there
 # yet. Of attempts that never count it keeps fewer.
 COUNTED_KEPT, UNCOUNTED_KEPT = 120, 30

@@ -11,8 +11,20 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import items, or_default, parsed, record, text, time, typed, utf8, whole
+
+_CONTROL_GET = "SELECT value FROM control WHERE key = ?"
+_CONTROL_PUT = """
+INSERT INTO control (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+_CONTROL_REMOVE = "DELETE FROM control WHERE key = ?"
+
+_STATES = "SELECT destination, state FROM destinations"
+_STATE_PUT = """
+INSERT INTO destinations (destination, state) VALUES (?, ?)
+ON CONFLICT (destination) DO UPDATE SET state = excluded.state"""
+_STATE_REMOVE = "DELETE FROM destinations WHERE destination = ?"
+_STATE_RENAME = "UPDATE OR REPLACE destinations SET destination = ? WHERE destination = ?"
+
 
 PAUSED = "paused"  # wall time since which nothing is delivered
 STOP = "stop"  # the pid of the worker that is to stop
@@ -72,7 +84,7 @@ _CHECKS: Mapping[str, Check] = {
 
 def get(conn: sqlite3.Connection, key: str) -> Any:
     """The value of a key, None if it isn't set or can't be read."""
-    row = conn.execute(sql.CONTROL_GET, (key,)).fetchone()
+    row = conn.execute(_CONTROL_GET, (key,)).fetchone()
     value = None if row is None else or_default(parsed, row[0], None)
     return None if or_default(_CHECKS[key], value, None) is None else value
 
@@ -80,9 +92,9 @@ def get(conn: sqlite3.Connection, key: str) -> Any:
 def put(conn: sqlite3.Connection, key: str, value: object) -> None:
     """Sets a key; None removes it."""
     if value is None:
-        conn.execute(sql.CONTROL_REMOVE, (key,))
+        conn.execute(_CONTROL_REMOVE, (key,))
     else:
-        conn.execute(sql.CONTROL_PUT, (key, json.dumps(value)))
+        conn.execute(_CONTROL_PUT, (key, json.dumps(value)))
 
 
 def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
@@ -94,7 +106,7 @@ def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
 
 def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     """The stored states of all destinations that were ever configured, without those that can't be read."""
-    rows = conn.execute(sql.STATES).fetchall()
+    rows = conn.execute(_STATES).fetchall()
     found = {name: or_default(parsed, state, None) for name, state in rows if or_default(utf8, name, "")}
     return {name: state for name, state in found.items() if isinstance(state, dict)}
 
@@ -102,14 +114,14 @@ def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] | None) -> None:
     """Stores a destination's state; None forgets the destination."""
     if state is None:
-        conn.execute(sql.STATE_REMOVE, (destination,))
+        conn.execute(_STATE_REMOVE, (destination,))
     else:
-        conn.execute(sql.STATE_PUT, (destination, json.dumps(state)))
+        conn.execute(_STATE_PUT, (destination, json.dumps(state)))
 
 
 def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
     """Gives a destination's state, and since when sweeps know it, to another name."""
-    conn.execute(sql.STATE_RENAME, (new, old))
+    conn.execute(_STATE_RENAME, (new, old))
     met = get(conn, SWEEP_MET)
     if met is not None and old in met:
         put(conn, SWEEP_MET, {new if name == old else name: at for name, at in met.items()})

@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import dlq_backfill, files, repair, store
+from stash_courier.queue import repair
+from stash_courier.queue.dead_letters import backfill as dlq_backfill
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.transactions import BUSY_SECONDS
 
 COVERS_DB = "covers.db"  # until queue.db's version 3: which cover each item got from us

@@ -14,8 +14,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, dlq_backfill, files, locks, schema, store
-from stash_courier.queue.dlq_statements import CREATE as DLQ_CREATE
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters import backfill as dlq_backfill
+from stash_courier.queue.dead_letters.statements import CREATE as DLQ_CREATE
+from stash_courier.queue.inbox import files, locks, schema, store
 from stash_courier.queue.transactions import BUSY_SECONDS
 
 FILES = (files.QUEUE_DB, files.DLQ_DB)

@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import codec, dlq_statements, files, repair, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import codec, repair
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.transactions import transaction
 
 FORMER, DRAFT = ".former-", ".draft"  # added to the name of a copy, and to that of one that isn't complete

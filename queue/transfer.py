@@ -7,11 +7,12 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import codec, control, ledger, receipts, troubles
+from stash_courier.queue import codec, control, troubles
 from stash_courier.queue.checks import or_default
-from stash_courier.queue.dlq import DeadLetterQueue, InTransit
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue, InTransit
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
-from stash_courier.queue.scene_queue import SceneQueue
 
 
 def bury(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
-from stash_courier.queue.events import EVENTS
+from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.queue.jobs import Event
 from stash_courier.worker.paths import PathMap, Rule, is_absolute, path_map, prefix_key
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stash_courier.queue import troubles
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.ledger import Sent
 from stash_courier.worker import fields
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.paths import matches_prefix

@@ -13,7 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stash_courier.queue import checks, files
+from stash_courier.queue import checks
+from stash_courier.queue.inbox import files
 from stash_courier.worker import VERSION
 
 HEARTBEAT_SECONDS = 10.0  # between two beats

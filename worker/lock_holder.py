@@ -10,7 +10,7 @@ import os
 import signal
 from pathlib import Path
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 
 PROC = Path("/proc")
 

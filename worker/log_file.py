@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import process
 from stash_courier.worker.http.redact import redact
 

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from stash_courier.queue import control, files, locks, repair, store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control, repair
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, locks, store
 from stash_courier.worker import VERSION, destinations, heartbeat, package, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log

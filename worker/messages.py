@@ -13,9 +13,9 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from stash_courier.queue import control, troubles
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import CLASSES, Failure
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.notices import Trouble, follow

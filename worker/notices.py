@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from stash_courier.queue import control, files
+from stash_courier.queue import control
 from stash_courier.queue.checks import or_default, parsed
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from stash_courier.queue.troubles import shortened
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.registry import Registry

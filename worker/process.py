@@ -1,6 +1,6 @@
 """The worker as a process: one per data folder, woken, started detached, replaced by new code.
 
-Everything that differs by operating system is here and in queue/locks.py. This module is on the hook's path:
+Everything that differs by operating system is here and in queue/inbox/locks.py. This module is on the hook's path:
 expensive modules are imported where they are needed.
 """
 
@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 
-from stash_courier.queue import files, locks
+from stash_courier.queue.inbox import files, locks
 
 TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, files, ledger, marks, migrate, receipts, repair, replaced, store, transfer
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control, migrate, repair, replaced, transfer
+from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.deliveries import marks
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact

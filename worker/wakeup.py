@@ -7,7 +7,7 @@ import select
 import socket
 from pathlib import Path
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 
 
 class Wakeup:

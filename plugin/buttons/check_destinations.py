@@ -14,7 +14,9 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.standings import NONE_SET_UP, refusal
 from stash_courier.plugin.text.words import LONGEST, flat, joined, lines, scene, sentence, to_correct
-from stash_courier.queue import backlog, control, files
+from stash_courier.queue import control
+from stash_courier.queue.deliveries import backlog
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import Health

@@ -8,7 +8,8 @@ import time
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.words import since, span
-from stash_courier.queue import control, files, store
+from stash_courier.queue import control
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import heartbeat, lock_holder, process
 from stash_courier.worker.main import GRACE_SECONDS
 

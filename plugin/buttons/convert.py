@@ -10,7 +10,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import joined
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import package
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.store import Conflict

@@ -16,8 +16,8 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import LONGEST_ANSWER, ago, flat, joined, scene, sentence
 from stash_courier.queue import failures
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Group, Selection
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Group, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 
 # A review stays below the 30 lines that Stash's page of logs shows; the answer has everything.

@@ -22,8 +22,9 @@ from stash_courier.plugin.snapshot import Snapshot, named, read
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
 from stash_courier.plugin.text.words import problem_line, sentence
-from stash_courier.queue import control, files
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from stash_courier.worker import heartbeat, main, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.runtime import Runtime

@@ -16,7 +16,9 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import DAY, flat, joined, problem_line, sentence, span, to_correct
-from stash_courier.queue import control, receipts, store
+from stash_courier.queue import control
+from stash_courier.queue.history import receipts
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import BULK
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.model import Entry

@@ -13,7 +13,8 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.snapshot import named, read
 from stash_courier.plugin.text.words import flat
-from stash_courier.queue import control, ledger
+from stash_courier.queue import control
+from stash_courier.queue.history import ledger
 from stash_courier.worker import main, process
 
 LOOK_SECONDS = 0.1

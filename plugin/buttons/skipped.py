@@ -9,7 +9,8 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import flat
-from stash_courier.queue import ledger, store
+from stash_courier.queue.history import ledger
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import BULK
 
 PAGE_SCENES = 2500  # in one transaction

@@ -17,7 +17,8 @@ from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text import banners
 from stash_courier.plugin.text.standings import NONE_SET_UP, standings
 from stash_courier.plugin.text.words import ago, flat, joined, scene, since
-from stash_courier.queue import failures, files, store
+from stash_courier.queue import failures
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem

@@ -9,7 +9,7 @@ from typing import Literal
 from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text.actions import RESUME, Action
 from stash_courier.plugin.text.words import flat, joined, sentence, since, to_correct
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import package
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.package import Copies

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from stash_courier.plugin.text.words import sentence
-from stash_courier.queue.backlog import Live
-from stash_courier.queue.ledger import Outcome, Sent
-from stash_courier.queue.receipts import KEPT_SECONDS, Code, Receipt
+from stash_courier.queue.deliveries.backlog import Live
+from stash_courier.queue.history.ledger import Outcome, Sent
+from stash_courier.queue.history.receipts import KEPT_SECONDS, Code, Receipt
 
 # {why} stands for the reason, a sentence.
 RECORDED: Mapping[str, str] = {

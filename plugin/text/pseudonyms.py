@@ -26,7 +26,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import paths
 from stash_courier.worker.http.redact import redact
 

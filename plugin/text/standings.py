@@ -19,10 +19,10 @@ from stash_courier.plugin.text.words import (
     span,
     to_correct,
 )
-from stash_courier.queue import dlq_groups
+from stash_courier.queue.dead_letters import groups as dlq_groups
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Attempt, Backlog
-from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import REMOVED_SECONDS, Health

@@ -24,8 +24,9 @@ from stash_courier.plugin.text.pseudonyms import LONGEST, Pseudonyms
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import DAY, ago, problem_line
 from stash_courier.plugin.views import cards
-from stash_courier.queue import failures, files, store
-from stash_courier.queue.dlq_list import Group
+from stash_courier.queue import failures
+from stash_courier.queue.dead_letters.listing import Group
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Attempt, DeadLetter, Summary
 from stash_courier.worker import VERSION, destinations, heartbeat, process
 from stash_courier.worker.connections import drafts

@@ -12,10 +12,12 @@ from typing import Literal
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
-from stash_courier.queue import dlq_actions, dlq_list, failures
+from stash_courier.queue import failures
 from stash_courier.queue.checks import or_default, whole
-from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_list import Group, Page, Selection
+from stash_courier.queue.dead_letters import actions as dlq_actions
+from stash_courier.queue.dead_letters import listing as dlq_list
+from stash_courier.queue.dead_letters.actions import Batch
+from stash_courier.queue.dead_letters.listing import Group, Page, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 from stash_courier.worker import VERSION
 

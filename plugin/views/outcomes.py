@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text import outcomes as sentences
 from stash_courier.plugin.text.words import flat, sentence
-from stash_courier.queue import backlog, control, dlq_statements, ledger, receipts, search, store
-from stash_courier.queue.backlog import Live
-from stash_courier.queue.receipts import Receipt
+from stash_courier.queue import control, search
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.deliveries import backlog
+from stash_courier.queue.deliveries.backlog import Live
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.receipts import Receipt
+from stash_courier.queue.inbox import store
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.stash.address import StashUnavailable
 

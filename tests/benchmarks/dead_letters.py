@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from stash_courier.queue import files, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.inbox import files, store
 from tests.benchmarks import filling, timing
 from tests.benchmarks.helpers import start_helper
 from tests.benchmarks.table import Figure, cost, faster

@@ -6,8 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
-from stash_courier.queue import store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import store
 from tests.benchmarks import timing
 from tests.benchmarks.helpers import Helper, Worker, start_helper, write_connection
 from tests.benchmarks.table import Figure, faster

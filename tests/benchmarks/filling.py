@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stash_courier.queue import codec, control, dlq_codec, store
-from stash_courier.queue import statements as sql
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import codec, control
+from stash_courier.queue.dead_letters import codec as dlq_codec
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
 from stash_courier.queue.search import search_text
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import process
 from tests import ROOT
 from tests.benchmarks.lean import LeanServer, LeanSite

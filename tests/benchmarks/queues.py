@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from stash_courier.queue import statements as sql
+from stash_courier.queue.deliveries import statements as sql
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.benchmarks import filling, timing
 from tests.benchmarks.helpers import Helper

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from tests.benchmarks.delivery import CONCURRENCY, MEBIBYTE
 from tests.benchmarks.helpers import Helper, Worker, start_helper, write_connection
 from tests.benchmarks.hooks import REST_SECONDS, SETTINGS, next_hook

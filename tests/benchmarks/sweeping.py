@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.ledger import Sent, write
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history.ledger import Sent, write
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.sweep import Sweep, ask

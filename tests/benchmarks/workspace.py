@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stash_courier.queue import files, store
+from stash_courier.queue.inbox import files, store
 from tests.benchmarks import filling
 
 DESTINATION = "webhook:bench.example"  # of rows that are never delivered

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from stash_courier.queue import control, schema
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import schema
 from stash_courier.worker.delivery.breaker import from_json
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import ALL, Testbed

@@ -16,9 +16,11 @@ from typing import Any
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only in .build/fuzz/venv
 
 with atheris.instrument_imports(include=["stash_courier.queue", "pickletools"]):
-    from stash_courier.queue import coalesce, codec, pickles
-    from stash_courier.queue.coalesce import Content
-    from stash_courier.queue.statements import DELIVERY_COLUMNS
+    from stash_courier.queue import codec
+    from stash_courier.queue.codec import DELIVERY_COLUMNS
+    from stash_courier.queue.dead_letters import pickles
+    from stash_courier.queue.deliveries import coalesce
+    from stash_courier.queue.deliveries.coalesce import Content
 
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
 

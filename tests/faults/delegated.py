@@ -102,7 +102,7 @@ ROWS = [
         [
             [
                 Mutation(
-                    "queue/statements.py",
+                    "queue/deliveries/statements.py",
                     "WHERE _id = ? AND status = 2 AND seq = taken",
                     "WHERE _id = ? AND status = 2",
                 )

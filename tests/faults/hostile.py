@@ -20,9 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, files, schema
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
@@ -462,8 +463,12 @@ ROWS = [
                 )
             ],
             [
-                Mutation("queue/pickles.py", "    _check(data)\n", ""),
-                Mutation("queue/pickles.py", "_PlainUnpickler(io.BytesIO(data)).load()", "pickle.loads(data)"),
+                Mutation("queue/dead_letters/pickles.py", "    _check(data)\n", ""),
+                Mutation(
+                    "queue/dead_letters/pickles.py",
+                    "_PlainUnpickler(io.BytesIO(data)).load()",
+                    "pickle.loads(data)",
+                ),
             ],
         ],
     ),
@@ -486,8 +491,12 @@ ROWS = [
         run_codec,
         [
             [
-                Mutation("queue/pickles.py", "    _check(data)\n", ""),
-                Mutation("queue/pickles.py", "_PlainUnpickler(io.BytesIO(data)).load()", "pickle.loads(data)"),
+                Mutation("queue/dead_letters/pickles.py", "    _check(data)\n", ""),
+                Mutation(
+                    "queue/dead_letters/pickles.py",
+                    "_PlainUnpickler(io.BytesIO(data)).load()",
+                    "pickle.loads(data)",
+                ),
             ],
             [
                 Mutation(

@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import schema
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.inbox import schema
 from stash_courier.worker import process
 from stash_courier.worker.connections.model import Entry
 from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
@@ -155,7 +155,9 @@ ROWS = [
         [
             [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
             [  # each death counts for all that were being sent
-                Mutation("queue/scene_queue.py", '"counts": counts and len(sent) == 1', '"counts": counts'),
+                Mutation(
+                    "queue/deliveries/scene_queue.py", '"counts": counts and len(sent) == 1', '"counts": counts'
+                ),
             ],
         ],
     ),

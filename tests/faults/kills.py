@@ -102,7 +102,11 @@ ROWS = [
         "kills",
         run_kills,
         [
-            [Mutation("queue/scene_queue.py", "found = self.in_flight()", "found = self.in_flight()[:0]")],
+            [
+                Mutation(
+                    "queue/deliveries/scene_queue.py", "found = self.in_flight()", "found = self.in_flight()[:0]"
+                )
+            ],
             [
                 Mutation(
                     "worker/delivery/dispatcher.py",

@@ -73,10 +73,10 @@ ROWS = [
         [
             [  # the creation of the file is not protected by the gate
                 Mutation(
-                    "queue/store.py", "taken(gate_path, shared=not missing)", "taken(gate_path, shared=True)"
+                    "queue/inbox/store.py", "taken(gate_path, shared=not missing)", "taken(gate_path, shared=True)"
                 ),
-                Mutation("queue/store.py", "if missing and not os.path.exists(path):", "if missing:"),
-                Mutation("queue/store.py", 'draft = path + ".new"', 'draft = f"{path}.{os.getpid()}"'),
+                Mutation("queue/inbox/store.py", "if missing and not os.path.exists(path):", "if missing:"),
+                Mutation("queue/inbox/store.py", 'draft = path + ".new"', 'draft = f"{path}.{os.getpid()}"'),
             ]
         ],
         cheap=True,
@@ -87,7 +87,7 @@ ROWS = [
         [
             [
                 Mutation(
-                    "queue/store.py",
+                    "queue/inbox/store.py",
                     "            return int(conn.execute(schema.INSERT",
                     '            conn.execute(f"UPDATE {schema.DELIVERIES} SET status = 0 WHERE status = 2")\n'
                     "            return int(conn.execute(schema.INSERT",

@@ -13,10 +13,11 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from stash_courier.queue import files, repair, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import repair
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.jobs import SceneEvent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import process
 from tests import ROOT
 from tests.faults.row import Mutation, Report, Row
@@ -173,11 +174,11 @@ ROWS = [
         "power",
         run_power,
         [
-            [Mutation("queue/store.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
-            [Mutation("queue/scene_queue.py", "        self._late_sync.sync()\n", "")],
+            [Mutation("queue/inbox/store.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL")],
+            [Mutation("queue/deliveries/scene_queue.py", "        self._late_sync.sync()\n", "")],
             [
                 Mutation(
-                    "queue/spool.py",
+                    "queue/inbox/spool.py",
                     "            os.fsync(fd)\n        os.rename",
                     "        os.rename",
                 )

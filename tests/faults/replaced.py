@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import files, repair
+from stash_courier.queue import repair
+from stash_courier.queue.inbox import files
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.standin.receivers import Reply

@@ -24,10 +24,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from stash_courier.queue import files, receipts, schema, store
+from stash_courier.queue.deliveries.scene_queue import LOG_BYTES
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import receipts
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
-from stash_courier.queue.scene_queue import LOG_BYTES
 from stash_courier.worker import destinations, fields, main
 from stash_courier.worker.connections.model import Connection, Entry
 from stash_courier.worker.connections.store import Store
@@ -505,10 +506,16 @@ ROWS = [
         "soak",
         run_soak,
         [
-            [Mutation("queue/scene_queue.py", "        transactions.shrink(self.connection, FREE_PAGES)\n", "")],
             [
                 Mutation(
-                    "queue/dlq.py",
+                    "queue/deliveries/scene_queue.py",
+                    "        transactions.shrink(self.connection, FREE_PAGES)\n",
+                    "",
+                )
+            ],
+            [
+                Mutation(
+                    "queue/dead_letters/dlq.py",
                     "        if deleted:\n            self._shrink()\n        return deleted",
                     "        return deleted",
                 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from stash_courier.queue import schema, store
+from stash_courier.queue.inbox import schema, store
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.standin.receivers import Received, Receiver, Reply
@@ -175,9 +175,11 @@ ROWS = [
         run_kill_in_bulk,
         [
             [  # everything that was claimed runs alone, also after an edit
-                Mutation("queue/scene_queue.py", "if row_id in marked]", "]"),
-                Mutation("queue/statements.py", "WHEN suspect = 0 THEN 1", "WHEN suspect = 0 THEN 2"),
-                Mutation("queue/statements.py", "suspect = suspect * (:priority > 0)", "suspect = suspect"),
+                Mutation("queue/deliveries/scene_queue.py", "if row_id in marked]", "]"),
+                Mutation("queue/deliveries/statements.py", "WHEN suspect = 0 THEN 1", "WHEN suspect = 0 THEN 2"),
+                Mutation(
+                    "queue/deliveries/statements.py", "suspect = suspect * (:priority > 0)", "suspect = suspect"
+                ),
             ]
         ],
     ),
@@ -187,7 +189,7 @@ ROWS = [
         [
             [  # the probe that has waited longest, and failures that always count for the destination
                 Mutation(
-                    "queue/scene_queue.py",
+                    "queue/deliveries/scene_queue.py",
                     "found = found or self._find(sql.LONGEST",
                     "found = self._find(sql.LONGEST",
                 ),

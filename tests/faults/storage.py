@@ -14,7 +14,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from stash_courier.queue import control, files
+from stash_courier.queue import control
+from stash_courier.queue.inbox import files
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.support import durable
@@ -29,7 +30,7 @@ RECOVERY_SECONDS = 40.0  # from the end of the fault until all is delivered, wit
 
 # A hook that can't put its event into the queue reports success instead of spooling it.
 NOT_SPOOLED = Mutation(
-    "queue/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
+    "queue/inbox/store.py", 'raise QueueUnavailable(f"{files.QUEUE_DB}: {error}") from error', "return 0"
 )
 
 

@@ -21,9 +21,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from stash_courier.queue import control, files
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from stash_courier.worker import process
 from tests import ROOT
 from tests.faults.row import Report

@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from stash_courier.queue import dlq_statements, files, migrate, schema, store
+from stash_courier.queue import migrate
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.worker.connections.store import Store
 from stash_courier.worker.destinations.media.record import Record
 from tests import ROOT
@@ -598,8 +600,8 @@ ROWS = [
                     "values=dict(entry.values))",
                 )
             ],
-            [Mutation("queue/store.py", "    if found != version:\n", "    if found < version:\n")],
-            [Mutation("queue/store.py", "        close_untouched(conn, path)\n", "        conn.close()\n")],
+            [Mutation("queue/inbox/store.py", "    if found != version:\n", "    if found < version:\n")],
+            [Mutation("queue/inbox/store.py", "        close_untouched(conn, path)\n", "        conn.close()\n")],
         ],
     ),
 ]

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files, ledger, statements
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, statements
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import BULK
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin import emby, plex

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stash_courier.queue import control
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.store import Store

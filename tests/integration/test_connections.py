@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.jellyfin import KEY, StandInJellyfin

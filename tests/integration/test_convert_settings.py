@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.store import Store
 from tests.faults.upgrades import KINDS, Old

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import store
+from stash_courier.queue.inbox import store
 from stash_courier.worker import package, process
 from stash_courier.worker.delivery.repeats import COPY_SECONDS
 from tests import ROOT

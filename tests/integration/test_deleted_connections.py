@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger
+from stash_courier.queue import control
+from stash_courier.queue.history import ledger
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Store
 from tests import ROOT

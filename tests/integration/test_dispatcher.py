@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.jellyfin import KEY, StandInJellyfin

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, ledger
+from stash_courier.queue import control
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.destinations.webhook.destination import Webhook

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, locks, repair, store
+from stash_courier.queue import repair
+from stash_courier.queue.inbox import files, locks, store
 from tests.support.durable import START
 
 HOOKS = 12

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.views import dead_letters as views
-from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.destinations.webhook.destination import Webhook
 from stash_courier.worker.stash.client import Stash, StashUnavailable

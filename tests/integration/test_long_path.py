@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, store
+from stash_courier.queue.inbox import files, store
 from tests import ROOT
 from tests.support.durable import change, environment, inbox, run_hook, spooled
 from tests.support.press import press, refusal

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery
 from stash_courier.worker.connections.model import Entry

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import control, files
+from stash_courier.queue import control
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.messages import Messages
 from tests import ROOT

@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from stash_courier.queue import files, locks
+from stash_courier.queue.inbox import files, locks
 from tests.support.durable import HOOK, change, environment, failed, log_lines, request, spooled
 from tests.support.kill import needs_strace
 

@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from stash_courier.plugin import hook
-from stash_courier.queue import files, schema
+from stash_courier.queue.inbox import files, schema
 from stash_courier.worker import process, requirements
 from tests import ROOT
 from tests.integration.test_hook_imports import OURS

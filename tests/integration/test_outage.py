@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, scene_queue
+from stash_courier.queue import control
+from stash_courier.queue.deliveries import scene_queue
+from stash_courier.queue.inbox import files
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import backlog, receipts, schema, troubles
+from stash_courier.queue import troubles
+from stash_courier.queue.deliveries import backlog
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import receipts
+from stash_courier.queue.inbox import schema
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker.stash import quick
 from stash_courier.worker.stash.address import StashUnavailable
 from tests.standin.receivers import RawReceiver, Receiver, Reply, never_answer

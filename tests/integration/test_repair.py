@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, locks, migrate, repair, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue import control, migrate, repair
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Selection
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, locks, schema, store
 from stash_courier.queue.jobs import CorruptRow, Delivery
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS
 from stash_courier.worker.destinations.media.record import Record
 from tests import ROOT

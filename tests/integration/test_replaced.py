@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, ledger, locks, receipts, repair, replaced, schema, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import repair, replaced
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, locks, schema, store
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.runtime import Runtime
 from tests.standin.receivers import Receiver
 from tests.support.durable import DEST, START, change, event, inbox, run_hook, spooled

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, receipts, store
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.deliveries.marks import Marks
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.marks import Marks
 from stash_courier.worker import process
 from stash_courier.worker.runtime import Runtime
 from tests.support.durable import Clock, event

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, locks, schema, store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, locks, schema, store
 from tests.support.durable import change, failed, inbox, log_lines, run_hook, spooled
 
 SOON = 2.0  # seconds for a whole hook on a busy machine, of which 0.25 are for the lock

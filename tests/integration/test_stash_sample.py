@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.scene_files import SAMPLE_FOLDERS, sample
 from tests.standin.stash.server import StandInStash

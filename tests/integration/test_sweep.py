@@ -14,9 +14,10 @@ from typing import Any, Self
 
 import pytest
 
-from stash_courier.queue import control, files, store, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.wakeup import Wakeup

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, receipts, schema, transfer, troubles
-from stash_courier.queue.dlq import DAY
+from stash_courier.queue import control, transfer, troubles
+from stash_courier.queue.dead_letters.dlq import DAY
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import CorruptRow
-from stash_courier.queue.ledger import Sent
 from tests import ROOT
 from tests.standin.stash.server import StandInStash
 from tests.support import transfers

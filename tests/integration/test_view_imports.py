@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files, receipts
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.history import receipts
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
 from tests.integration.test_hook_imports import imports
 from tests.support.durable import HOOK
@@ -31,9 +32,9 @@ EXPENSIVE = {
     "persistqueue",
     "pickletools",
     "requests",
-    "stash_courier.queue.dlq",
+    "stash_courier.queue.dead_letters.dlq",
     "stash_courier.queue.repair",
-    "stash_courier.queue.scene_queue",
+    "stash_courier.queue.deliveries.scene_queue",
     "stash_courier.worker.http.client",
     "stash_courier.worker.stash.client",
     "stash_courier.worker.stash.queries",

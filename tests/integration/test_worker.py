@@ -18,9 +18,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from stash_courier.queue import control
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import CorruptRow
-from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.harness import SECRET, Courier, wait_until

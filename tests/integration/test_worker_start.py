@@ -16,7 +16,7 @@ from unittest import mock
 
 import pytest
 
-from stash_courier.queue import files, locks
+from stash_courier.queue.inbox import files, locks
 from stash_courier.worker import process
 from stash_courier.worker.wakeup import Wakeup
 from tests import ROOT
@@ -29,7 +29,7 @@ sys.path[0:1] = []
 package = type(sys)("stash_courier")
 package.__path__ = [{root!r}]
 sys.modules["stash_courier"] = package
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import process
 folder = os.environ["STASH_COURIER_DATA"]
 try:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, schema
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import CorruptRow
 from stash_courier.worker import heartbeat
 from tests import ROOT

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import files, schema
+from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import SceneEvent
 from tests import ROOT
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from stash_courier.queue import files, store, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.wakeup import Wakeup

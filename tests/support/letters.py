@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Attempt, Delivery
 from tests.support.harness import Courier

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.marks import Marks
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool
 from stash_courier.worker.destinations import Destination

@@ -15,9 +15,9 @@ import pytest
 
 from stash_courier.plugin import tasks
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
 from tests import ROOT
 

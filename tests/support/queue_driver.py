@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START
 
 OTHER = "plex"

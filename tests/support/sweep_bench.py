@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from stash_courier.queue import ledger, store
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import Delivery, Scene, SceneEvent
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import SweepPage
 from stash_courier.worker.stash.queries import Listed, SweepQuestion, changed_after

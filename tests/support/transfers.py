@@ -14,10 +14,10 @@ from types import SimpleNamespace
 from typing import cast
 
 from stash_courier.queue import repair, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Selection
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import Attempt, Delivery, Scene, SceneEvent, SceneFile
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.completer import Completer
 from stash_courier.worker.delivery.pool import Outcome, Pool

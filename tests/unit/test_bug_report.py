@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.views.bug_report import bug_report
-from stash_courier.queue import control, ledger
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Attempt, Delivery, SceneEvent
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.delivery.breaker import Health
 from tests import ROOT

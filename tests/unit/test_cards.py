@@ -13,10 +13,11 @@ import pytest
 from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
 from stash_courier.plugin.text.standings import standings
 from stash_courier.plugin.views.cards import card
-from stash_courier.queue import control, files, spool
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import files, spool
 from stash_courier.queue.jobs import Attempt, Backlog
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.store import Stored

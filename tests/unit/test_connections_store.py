@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files, locks
+from stash_courier.queue.inbox import files, locks
 from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections import store as module
 from stash_courier.worker.connections.model import Entry

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Attempt, CorruptRow
 from tests.support.press import HOOK, bury, press, refusal, states
 

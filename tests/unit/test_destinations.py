@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.model import Entry, Shared

@@ -1,4 +1,4 @@
-"""queue/dlq.py: dead letters are complete, counted, found, sent again on request, and purged."""
+"""queue/dead_letters/dlq.py: dead letters are complete, counted, found, sent again on request, and purged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import codec, dlq_statements, files, store
-from stash_courier.queue import dlq as dlq_module
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters import dlq as dlq_module
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
 from tests.support.durable import DEST, START, Clock
 from tests.support.press import bury
@@ -439,7 +441,7 @@ PARTIAL = "asked|back|unreported|discarded|waiting"  # indexes of few rows
 
 
 def statements() -> dict[str, str]:
-    """The statements of queue/dlq_statements.py by name."""
+    """The statements of queue/dead_letters/statements.py by name."""
     texts = {name: text for name, text in vars(dlq_statements).items() if name.isupper() and name[0] != "_"}
     pages = {f"IN_TRANSIT {state}": text for state, text in dlq_statements.IN_TRANSIT.items()}
     return pages | {n: t for n, t in texts.items() if isinstance(t, str) and n not in NO_STATEMENTS}

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import dlq as dlq_module
-from stash_courier.queue import dlq_statements, files, ledger, replaced, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import ALL, Selection
+from stash_courier.queue import replaced, transfer
+from stash_courier.queue.dead_letters import dlq as dlq_module
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import ALL, Selection
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Outcome, Sent
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.ledger import Outcome, Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock
 
 ERROR = DeliveryFailed(Failure.ITEM_REFUSED, "It answered 400.")

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import dlq_actions, dlq_list, transfer
-from stash_courier.queue.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.dlq_actions import Batch
-from stash_courier.queue.dlq_list import ALL, Selection
+from stash_courier.queue import transfer
+from stash_courier.queue.dead_letters import actions as dlq_actions
+from stash_courier.queue.dead_letters import listing as dlq_list
+from stash_courier.queue.dead_letters.actions import Batch
+from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import ALL, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support import transfers

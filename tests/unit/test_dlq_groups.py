@@ -1,4 +1,4 @@
-"""queue/dlq_groups.py: dead letters with the same cause have the same group, and others have another."""
+"""queue/dead_letters/groups.py: dead letters with the same cause have the same group, and others have another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import dlq_groups, files, migrate, repair
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Group, Selection
+from stash_courier.queue import migrate, repair
+from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Group, Selection
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.destinations.media.places import Place, ambiguous, never_there, not_there_yet
 from tests import ROOT

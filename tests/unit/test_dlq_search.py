@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import dlq_list, files, ledger, migrate, repair, store, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Page, Selection
+from stash_courier.queue import migrate, repair, transfer
+from stash_courier.queue.dead_letters import listing as dlq_list
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Page, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.ledger import Sent
 from tests import ROOT
 from tests.support import transfers
 from tests.support.durable import DEST, START, Clock

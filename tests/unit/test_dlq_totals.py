@@ -1,4 +1,4 @@
-"""queue/dlq_statements.py: the totals that triggers keep are what counting the rows gives."""
+"""queue/dead_letters/statements.py: the totals that triggers keep are what counting the rows gives."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from tests.support.durable import DEST, START, Clock

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile
-from stash_courier.queue.ledger import Sent
 from stash_courier.worker import fields
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.filters import FILTERS, judge, passes

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, late_sync, store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries import late_sync
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, store
 from tests.support.durable import DEST, START, event
 
 HELD_SECONDS = 0.14  # SQLite's own waiting looks after 128 and 178 ms

@@ -1,4 +1,4 @@
-"""queue/lean_json.py: the hook's JSON equals the json module's, without the cost of its import."""
+"""queue/inbox/lean_json.py: the hook's JSON equals the json module's, without the cost of its import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.queue import lean_json
+from stash_courier.queue.inbox import lean_json
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -1,4 +1,4 @@
-"""queue/lean_sqlite.py: the hook's SQLite is sqlite3, without the price of its import."""
+"""queue/inbox/lean_sqlite.py: the hook's SQLite is sqlite3, without the price of its import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import lean_sqlite
+from stash_courier.queue.inbox import lean_sqlite
 from tests import ROOT
 
 MAIN = str(ROOT / "plugin" / "main.py")
@@ -18,7 +18,7 @@ import os, sys
 exec(open({MAIN!r}).read(), {{"__name__": "look", "__file__": {MAIN!r}}})
 """
 PUT = """
-from stash_courier.queue import store
+from stash_courier.queue.inbox import store
 for _ in range(3):
     store.put(os.getcwd(), b"{}", 0.0)
 lean = store.sqlite3.__name__

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Noted, Outcome, Sent
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Noted, Outcome, Sent
 
 
 @pytest.mark.parametrize(

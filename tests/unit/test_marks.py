@@ -1,4 +1,4 @@
-"""queue/marks.py: what the worker's threads are working on survives a kill, and nothing else."""
+"""queue/deliveries/marks.py: what the worker's threads are working on survives a kill, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from stash_courier.queue import files, marks
+from stash_courier.queue.deliveries import marks
+from stash_courier.queue.deliveries.marks import SLOT_ROWS, Marks
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.marks import SLOT_ROWS, Marks
 from stash_courier.worker import process
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool
@@ -55,7 +56,8 @@ def test_a_folder_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
 def test_marks_survive_a_sigkill(tmp_path: Path) -> None:
     """A process that is killed leaves its marks, without having synced anything."""
     program = (
-        "import sys, os, signal, tests; from pathlib import Path; from stash_courier.queue.marks import Marks;"
+        "import sys, os, signal, tests; from pathlib import Path;"
+        "from stash_courier.queue.deliveries.marks import Marks;"
         "Marks(Path(sys.argv[1])).slot().set([7]); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, check=False)

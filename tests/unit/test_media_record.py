@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.queue.ledger import Noted
+from stash_courier.queue.history.ledger import Noted
 from stash_courier.worker.destinations.media import notes
 from stash_courier.worker.destinations.media.record import Record, digest
 

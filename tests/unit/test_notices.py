@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from stash_courier.plugin import notices as page
-from stash_courier.queue import control, files
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import Failure
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.notices import BEGINS, DEAD_LETTERS, ENDS, QUIET_SECONDS, Notices, Trouble, follow

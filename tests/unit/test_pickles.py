@@ -1,4 +1,4 @@
-"""queue/pickles.py: a job can be read again, and nothing else is ever loaded."""
+"""queue/dead_letters/pickles.py: a job can be read again, and nothing else is ever loaded."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import codec, pickles
+from stash_courier.queue import codec
+from stash_courier.queue.dead_letters import pickles
+from stash_courier.queue.dead_letters.pickles import UnsafePickleError
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery
-from stash_courier.queue.pickles import UnsafePickleError
 from tests import ROOT
 
 JOB = Delivery(

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from stash_courier.plugin.text.pseudonyms import Pseudonyms
-from stash_courier.queue.dlq_codec import stack_trace
+from stash_courier.queue.dead_letters.codec import stack_trace
 from tests import ROOT
 
 

@@ -16,9 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stash_courier.queue import store
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, Clock
 from tests.support.queue_driver import claim
 

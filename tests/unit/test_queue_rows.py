@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import codec, control, ledger, schema
-from stash_courier.queue import statements as sql
+from stash_courier.queue import codec, control
+from stash_courier.queue.deliveries import statements as sql
+from stash_courier.queue.deliveries.scene_queue import LOG_BYTES, SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history import statements as history_sql
+from stash_courier.queue.inbox import schema
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import LOG_BYTES, SceneQueue
 from stash_courier.queue.transactions import BUSY_SECONDS
 from stash_courier.worker.settings import parse
 from tests.support.durable import DEST, START, event
@@ -295,9 +298,11 @@ def test_a_cell_that_cannot_be_read_is_not_set(queue: SceneQueue, cell: object) 
 
 def test_every_key_has_a_check() -> None:
     """Every note between worker and buttons is checked when it is read."""
-    assert {value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)} == set(
-        KEYS
-    )
+    assert {
+        value
+        for name, value in vars(control).items()
+        if name.isupper() and name[0] != "_" and isinstance(value, str)
+    } == set(KEYS)
 
 
 def test_expediting_one_destination_expedites_no_others(queue: SceneQueue) -> None:
@@ -364,10 +369,10 @@ INDEXED = {
 
 
 def statements() -> dict[str, str]:
-    """The statements of queue/statements.py by name."""
+    """The statements on queue.db by name."""
     return {
         name: text
-        for name, text in vars(sql).items()
+        for name, text in {**vars(history_sql), **vars(sql)}.items()
         if isinstance(text, str) and name.isupper() and name[0] != "_" and name not in {"DELIVERIES", "INBOX"}
     }
 

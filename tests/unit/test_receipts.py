@@ -1,4 +1,4 @@
-"""queue/receipts.py: the table of outcomes, its search and its limits, and the counts of deliveries."""
+"""queue/history/receipts.py: the table of outcomes, its search and its limits, and the counts of deliveries."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import files, ledger, migrate, receipts, repair, schema, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import migrate, repair, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.history.receipts import Detail, Receipt
+from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import BULK, CorruptRow, Delivery
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.receipts import Detail, Receipt
-from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 from tests.support.durable import DEST, START
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.marks import Marks
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.marks import Marks
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.model import Connection, Entry, State
 from stash_courier.worker.connections.store import Store, Stored

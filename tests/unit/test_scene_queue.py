@@ -1,4 +1,4 @@
-"""queue/scene_queue.py: how events of a scene become one delivery, and when it is due."""
+"""queue/deliveries/scene_queue.py: how events of a scene become one delivery, and when it is due."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import backlog
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries import backlog
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
 from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, known, next_due
 

@@ -1,4 +1,4 @@
-"""queue/scene_queue.py: the order of claims, recovery after a worker died, and persist-queue's interface."""
+"""scene_queue.py: the order of claims, recovery after a worker died, and persist-queue's interface."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import persistqueue
 import pytest
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import files, schema, store
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.jobs import BULK, CATCH_UP, CorruptRow, Delivery, SceneEvent
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock, event
 from tests.support.queue_driver import FAILED, GONE, OTHER, QueueDriver, claim, known, next_due
 

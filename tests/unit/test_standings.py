@@ -9,8 +9,8 @@ import pytest
 from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import banners, standings
 from stash_courier.plugin.text.words import since
+from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Attempt, Backlog
-from stash_courier.queue.ledger import Noted
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded

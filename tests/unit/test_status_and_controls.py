@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files, ledger, schema, spool
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import Failure
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.inbox import files, schema, spool
 from stash_courier.worker import heartbeat, process
 from tests.support.press import HOOK, bury, press, refusal
 

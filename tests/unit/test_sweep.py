@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.ledger import Sent
 from stash_courier.worker.settings import Settings
 from tests.support.queue_driver import claim
 from tests.support.sweep_bench import HOUR, SweepBench, swept_library

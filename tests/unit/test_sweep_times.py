@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stash_courier.queue import control, ledger
-from stash_courier.queue.ledger import Sent
+from stash_courier.queue import control
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.listing import Mark
 from stash_courier.worker.stash.sweep import Refusal

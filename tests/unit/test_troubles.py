@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import coalesce, codec, transfer, troubles
+from stash_courier.queue import codec, transfer, troubles
 from stash_courier.queue.checks import DAMAGE
-from stash_courier.queue.coalesce import Content
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries import coalesce
+from stash_courier.queue.deliveries.coalesce import Content
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import CorruptRow, Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.support.durable import DEST, START, Clock
 from tests.support.queue_driver import claim
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from stash_courier.plugin import tasks
-from stash_courier.queue import files, locks
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, locks
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from tests import ROOT
 
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from stash_courier.queue.events import EVENTS
+from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.fields import BadSetting, Problem

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from stash_courier.queue import checks, files, locks
+from stash_courier.queue import checks
+from stash_courier.queue.inbox import files, locks
 from stash_courier.worker.connections.model import STATES, Entry, State
 
 FORMAT = 1

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Literal, NamedTuple
 
-from stash_courier.queue import control, ledger, receipts, transfer, troubles
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control, transfer, troubles
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
+from stash_courier.queue.history.receipts import Receipt
 from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene, row_id_of
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.receipts import Receipt
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.outcomes import named, receipt_of, receipt_without_sending

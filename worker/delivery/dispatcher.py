@@ -16,12 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 
-from stash_courier.queue import control, ledger, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.marks import Marks
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.history import ledger
 from stash_courier.queue.jobs import CorruptRow, Delivery, row_id_of
-from stash_courier.queue.marks import Marks
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import filters
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FOREVER, Claims

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from stash_courier.queue import control, ledger, receipts, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.stash.poller import Poller
 

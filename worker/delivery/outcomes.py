@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stash_courier.queue import receipts
+from stash_courier.queue.history import receipts
+from stash_courier.queue.history.receipts import Code, Detail, Names, Receipt
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.receipts import Code, Detail, Names, Receipt
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.delivery.pool import Outcome
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, LOCKED_ITEM, SHARED_ITEM

@@ -16,9 +16,9 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
+from stash_courier.queue.deliveries.marks import Marks, Slot
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import BULK, EDIT, Delivery, Scene
-from stash_courier.queue.marks import Marks, Slot
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health

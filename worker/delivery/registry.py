@@ -15,9 +15,9 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from stash_courier.queue import control, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import Delivery
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.model import ENDED, Connection

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
-from stash_courier.queue import receipts
 from stash_courier.queue.checks import or_default
+from stash_courier.queue.history import receipts
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.queue.ledger import Sent
 from stash_courier.worker.stash.queries import moment_of
 
 # How long an edit waits for the hook of the other copy. What Stash is asked for after that has every edit of the

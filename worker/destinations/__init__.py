@@ -24,8 +24,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from stash_courier.queue import files
 from stash_courier.queue.failures import DeliveryFailed
+from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import fields
 from stash_courier.worker.connections import quick_start
@@ -81,7 +81,7 @@ class Delivered:
     notes: frozenset[str] = frozenset()
     # filtered: the scene isn't written there, and that is no failure. It is neither tried again nor a success.
     outcome: Literal["sent", "filtered"] = "sent"
-    # The receipt, for people; see queue/receipts.py.
+    # The receipt, for people; see queue/history/receipts.py.
     changes: tuple[Change, ...] = ()  # what was changed there
     compared: bool = False  # without changes, nothing differed
     left: tuple[str, ...] = ()  # sentences: what was left alone, and why

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from stash_courier.queue.files import STASH
+from stash_courier.queue.inbox.files import STASH
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker import package
 from stash_courier.worker.stash import queries, state

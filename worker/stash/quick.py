@@ -12,7 +12,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from stash_courier.worker.stash import state
 from stash_courier.worker.stash.address import COOKIE, StashAddress, StashUnavailable, unverified
 from stash_courier.worker.stash.state import PluginState, WrongShape

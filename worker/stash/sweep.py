@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
-from stash_courier.queue import control, ledger, receipts
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger, receipts
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import CATCH_UP, DeadLetter, Delivery, Event, Scene, SceneEvent
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run

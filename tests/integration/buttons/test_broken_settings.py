@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stash_courier.queue import files, store
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import process
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import control, files
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, webhook

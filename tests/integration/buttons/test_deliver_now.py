@@ -8,8 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from stash_courier.queue import control, files, store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import process
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash import StandInStash

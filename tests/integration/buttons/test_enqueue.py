@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import BULK
-from stash_courier.queue.scene_queue import SceneQueue
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, Pressed

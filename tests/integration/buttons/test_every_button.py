@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from stash_courier.plugin import tasks
-from stash_courier.queue import files
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import files
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash

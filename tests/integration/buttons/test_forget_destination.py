@@ -9,10 +9,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from stash_courier.queue import control, ledger, transfer
-from stash_courier.queue.dlq import DeadLetterQueue
+from stash_courier.queue import control, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
 from stash_courier.queue.jobs import SceneEvent
-from stash_courier.queue.scene_queue import SceneQueue
 from stash_courier.worker import heartbeat
 from stash_courier.worker.runtime import Runtime
 from tests.standin.receivers import Receiver

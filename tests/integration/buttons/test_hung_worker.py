@@ -17,8 +17,9 @@ import pytest
 
 from stash_courier.plugin.buttons import controls
 from stash_courier.plugin.context import Context
-from stash_courier.queue import control, files, store
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue import control
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files, store
 from stash_courier.worker import heartbeat, lock_holder, process
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.main import Worker

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 from tests.standin.receivers import Receiver, Reply
 from tests.support.durable import run_hook
 from tests.support.harness import Courier, wait_until

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations.media.record import Record, digest
 from tests.standin import plex

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.files import STASH
+from stash_courier.queue.inbox.files import STASH
 from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import covers_of, image_type

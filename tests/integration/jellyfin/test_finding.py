@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import ledger
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.history import ledger
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations import Delivered
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin

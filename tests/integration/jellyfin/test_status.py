@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
+from stash_courier.queue.history import ledger
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.standin.stash.server import StandInStash
 from tests.support.buttons import Buttons

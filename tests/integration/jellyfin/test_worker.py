@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Noted
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Noted
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.library import Kind

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Noted
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Noted
 from tests import ROOT
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server

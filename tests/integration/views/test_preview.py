@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import ledger
-from stash_courier.queue.ledger import Sent
-from stash_courier.queue.scene_queue import SceneQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.worker.connections.model import Entry
 from tests.standin.jellyfin import KEY
 from tests.standin.receivers import Receiver

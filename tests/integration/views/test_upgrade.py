@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import dlq_statements, files, locks, schema
+from stash_courier.queue.dead_letters import statements as dlq_statements
+from stash_courier.queue.inbox import files, locks, schema
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.support.buttons import Buttons

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stash_courier.queue import files, troubles
+from stash_courier.queue import troubles
+from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stash_courier.queue.ledger import Noted
+from stash_courier.queue.history.ledger import Noted
 
 LOCKED_FIELDS = "locked_fields"
 LOCKED_ITEM = "locked_item"

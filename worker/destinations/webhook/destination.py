@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from stash_courier.queue import troubles
-from stash_courier.queue.events import EVENTS
 from stash_courier.queue.failures import DeliveryFailed, Failure
+from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.queue import codec
-from stash_courier.queue import statements as sql
+from stash_courier.queue.history import statements as sql
 
 DELETED_ROWS = 1000  # in one transaction
 

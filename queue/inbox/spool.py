@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 
 
 def put(folder: str, data: bytes) -> str:

@@ -10,9 +10,11 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stash_courier.queue import codec, dlq_groups, pickles
+from stash_courier.queue import codec
 from stash_courier.queue.checks import or_default, whole
-from stash_courier.queue.dlq_statements import LETTER_COLUMNS
+from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters import pickles
+from stash_courier.queue.dead_letters.statements import LETTER_COLUMNS
 from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
 
 TRACE_CHARACTERS = 16_000  # of a stack trace's end

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from stash_courier.queue import codec, dlq_groups, pickles
+from stash_courier.queue import codec
 from stash_courier.queue.checks import or_default, text
 from stash_courier.queue.codec import as_text
+from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters import pickles
 from stash_courier.queue.search import search_text
 
 # With the functions of register(). Each fills only what is empty.

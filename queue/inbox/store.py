@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from stash_courier.queue import files, lean_json, lean_sqlite, locks, schema
+from stash_courier.queue.inbox import files, lean_json, lean_sqlite, locks, schema
 
 TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from stash_courier.queue import codec, marks
-from stash_courier.queue import statements as sql
+from stash_courier.queue import codec
+from stash_courier.queue.deliveries import marks
+from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, Backlog, Delivery, SceneEvent
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stash_courier.queue import codec
-from stash_courier.queue import statements as sql
 from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, text, time, whole
 from stash_courier.queue.codec import as_text
+from stash_courier.queue.history import statements as sql
 from stash_courier.queue.jobs import BULK, EDIT, CorruptRow, Delivery, stem
 from stash_courier.queue.search import folded, search_text
 

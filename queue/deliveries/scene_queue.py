@@ -16,12 +16,15 @@ from typing import Any, NoReturn
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import backlog, coalesce, codec, control, files, ledger, schema, store, transactions
-from stash_courier.queue import statements as sql
+from stash_courier.queue import codec, control, transactions
 from stash_courier.queue.checks import number, or_default
-from stash_courier.queue.coalesce import Content, Pending
+from stash_courier.queue.deliveries import backlog, coalesce
+from stash_courier.queue.deliveries import statements as sql
+from stash_courier.queue.deliveries.coalesce import Content, Pending
+from stash_courier.queue.deliveries.late_sync import LateSync
+from stash_courier.queue.history import ledger
+from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
-from stash_courier.queue.late_sync import LateSync
 from stash_courier.queue.transactions import BUSY_SECONDS
 from stash_courier.queue.troubles import NOTICE
 

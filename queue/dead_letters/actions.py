@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number, or_default
-from stash_courier.queue.dlq_list import Selection
+from stash_courier.queue.dead_letters import statements as sql
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.transactions import transaction
 
 UNDO_SECONDS = 600.0  # for which a discard can be undone

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from stash_courier.queue import files
+from stash_courier.queue.inbox import files
 
 SLOT_ROWS = 64  # row ids in a thread's slot: more than there are deliveries in a batch
 _ID = struct.Struct("<q")

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from stash_courier.queue import dlq_groups
-from stash_courier.queue import dlq_statements as sql
 from stash_courier.queue.checks import number as number_of
 from stash_courier.queue.checks import or_default, text
+from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters import statements as sql
 from stash_courier.queue.jobs import Summary
 from stash_courier.queue.search import folded, scene_id
 

@@ -17,11 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue import codec, dlq_actions, dlq_codec, dlq_groups, files, store
-from stash_courier.queue import dlq_statements as sql
+from stash_courier.queue import codec
 from stash_courier.queue.checks import number, or_default, text, whole
-from stash_courier.queue.dlq_actions import UNDO_SECONDS, Batch
-from stash_courier.queue.dlq_list import ALL, Group, Selection
+from stash_courier.queue.dead_letters import actions as dlq_actions
+from stash_courier.queue.dead_letters import codec as dlq_codec
+from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters import statements as sql
+from stash_courier.queue.dead_letters.actions import UNDO_SECONDS, Batch
+from stash_courier.queue.dead_letters.listing import ALL, Group, Selection
+from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction

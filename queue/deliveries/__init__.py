@@ -1,0 +1,1 @@
+"""What is to be sent: one delivery for each destination and scene."""
