@@ -7,13 +7,14 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
 
-.PHONY: help demo test torture bench lint format plugin release lock clean
+.PHONY: help demo test check torture bench lint format plugin release lock clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     show the plugin at work, on this machine only"
-	@echo "make test     run all tests, or some: make test PYTEST_ARGS='-k hook'"
+	@echo "make test     run the tests, or some: make test PYTEST_ARGS='-k hook'"
+	@echo "make check    run what takes longer: the page in Chromium, Node's judges, slow processes, faults"
 	@echo "make torture  run the fault suite, or one row: make torture TORTURE_ARGS='bad_receivers --reduced'"
 	@echo "make bench    run the benchmarks; a quick check that they work: make bench BENCH_ARGS='--quick'"
 	@echo "make lint     check with ruff, mypy, the import contract, and the page with tsc and eslint"
@@ -26,9 +27,12 @@ help:
 demo: .venv/.installed
 	.venv/bin/python -m tests.demo
 
-test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed \
+test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not check" tests/unit tests/integration $(PYTEST_ARGS)
+
+check: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed \
 		.build/page/.installed
-	.venv/bin/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n 2 --dist worksteal -m check $(PYTEST_ARGS)
 
 torture: .venv/.installed .build/fuzz/.installed
 	.venv/bin/python -m tests.faults $(TORTURE_ARGS)

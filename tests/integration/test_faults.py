@@ -12,6 +12,8 @@ from tests.faults.__main__ import BROKEN, FAILED, carry_out, line, prove
 from tests.faults.row import Report, Row
 from tests.faults.rows import ROWS
 
+pytestmark = pytest.mark.check
+
 # More than any row takes on a busy machine, including its waits.
 ROW_SECONDS = 180
 

@@ -12,7 +12,7 @@ from tests.support.programs import node
 from tests.support.webhook_items import HOSTILE, OPTIONS, examples, form, item
 from tests.support.webhook_sending import OK, SECRET, received, send
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.check]
 
 ITEMS = [*examples().values(), item(HOSTILE)]
 
