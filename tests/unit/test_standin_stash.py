@@ -1,4 +1,4 @@
-"""The stand-in Stash has the schema of a real Stash and calls hooks as a real one did. What else it does, other tests use."""
+"""The stand-in Stash has a real one's schema and calls hooks like one. What else it does, other tests use."""
 
 from __future__ import annotations
 
@@ -114,8 +114,9 @@ def test_hook_contexts_are_like_those_of_a_stash(tmp_path: Path) -> None:
         stash.scan()
         stash.queue_scan("/media/new.mp4", size=5)
         stash.scan()
-        stash.graphql("mutation { sceneDestroy(input: {id: 1, delete_file: false, delete_generated: true}) }")
-        stash.graphql("mutation { scenesDestroy(input: {ids: [2, 3], delete_file: false, delete_generated: true}) }")
+        kept = "delete_file: false, delete_generated: true"
+        stash.graphql(f"mutation {{ sceneDestroy(input: {{id: 1, {kept}}}) }}")
+        stash.graphql(f"mutation {{ scenesDestroy(input: {{ids: [2, 3], {kept}}}) }}")
     wanted = [
         "scene_update",
         "scene_update_with_cover",
