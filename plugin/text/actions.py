@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,17 +19,13 @@ _DENIED = re.compile(r"\b(401|403|407)\b")  # in a failure's message: the creden
 class Action:
     """What a click does; docs/api.md lists the kinds."""
 
-    do: Literal[
-        "edit", "fix", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker", "open_settings"
-    ]
+    do: Literal["edit", "open_dead_letters", "deliver_now", "resume", "test", "restart_worker", "open_settings"]
     label: str
     field: str = ""  # edit: the connection's field to begin with
-    values: Mapping[str, object] | None = None  # fix: the connection's fields to change; no secret
 
     def facts(self) -> dict[str, object]:
         """This action in an answer."""
-        more = {"field": self.field, "values": self.values}
-        return {"do": self.do, "label": self.label, **{key: value for key, value in more.items() if value}}
+        return {"do": self.do, "label": self.label, **({"field": self.field} if self.field else {})}
 
 
 RESUME = Action("resume", "Resume deliveries")
@@ -49,8 +44,8 @@ def called_for(one: Standing, dead_letters: int) -> Action | None:
         return _edit(entry, one.problem.field)
     if entry is not None and (action := _of_hold(one, entry)) is not None:
         return action
-    if one.path_map:  # before dead letters, which may have come of it
-        return Action("fix", "Use this path", values={"path_map": list(one.path_map)})
+    if one.nothing_found:  # before dead letters, which may have come of it
+        return Action("test", "Test")
     if dead_letters:
         return Action("open_dead_letters", "Open dead letters")
     if one.state in {"paused", "off"}:

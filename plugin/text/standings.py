@@ -24,7 +24,6 @@ from stash_courier.queue.failures import Failure
 from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Attempt, Backlog
 from stash_courier.worker.connections.model import Entry
-from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.breaker import REMOVED_SECONDS, Health
 from stash_courier.worker.destinations import Loaded, field_label, versions_advice
 from stash_courier.worker.destinations.media import notes
@@ -40,6 +39,8 @@ ALWAYS_503 = (
     "This has lasted more than a day. A media server whose IP filter rejects this machine answers 503 "
     "to every request, so check its network settings."
 )
+
+NOTHING_FOUND = "Nothing was found under these paths: press Test."
 
 State = Literal["well", "waiting", "held", "gone", "paused", "off", "deleting", "broken", "removed"]
 
@@ -78,12 +79,17 @@ class Standing:
     entry: Entry | None = None  # the connection; None if it isn't known
     problem: Problem | None = None  # the first one that makes it unusable
     failure: str = ""  # the Failure that holds it, or that something which waits had at last
-    path_map: tuple[str, ...] = ()  # rules of a path map with which the server would have scenes
 
     @property
     def troubled(self) -> bool:
         """Whether the owner should act on it. A destination that the owner paused or removed is no trouble."""
         return self.state not in {"well", "paused", "off", "deleting", "removed"}
+
+    @property
+    def nothing_found(self) -> bool:
+        """Whether a media server found none of the scenes that were sent so far, as with a wrong path map."""
+        missing = self.absent > 0 or self.failure == Failure.NOT_THERE_YET
+        return missing and self.last_success is None and self.state in {"well", "waiting"}
 
     def shared_facts(self) -> dict[str, object]:
         """What a button's answer and the page's card have in common."""
@@ -168,16 +174,7 @@ def _completed(one: Standing, snapshot: Snapshot, loaded: Loaded | None) -> Stan
     remarks = notes.remarks(noted, lambda key: field_label(kind, key, values), versions_advice(kind))
     absent = snapshot.absent.get(name, 0)
     one = replace(one, absent=absent, notes=noted, remarks=tuple(remarks), entry=entry, problem=problem)
-    connection = None if loaded is None else loaded.connections.get(name)
-    if connection is None or one.state not in {"well", "waiting"}:
-        return one
-    path_map = breaker.better_path_map(snapshot.healths.get(name, Health()), connection.asks)
-    new = [rule for rule in path_map if rule not in connection.path_map.lines()]
-    if not new:
-        return one
-    field = field_label(kind, "path_map", values)
-    advice = f"It has files with the same names elsewhere: the rule {' and '.join(new)} in {field} leads there."
-    return replace(one, path_map=path_map, advice=advice)
+    return replace(one, advice=NOTHING_FOUND) if one.nothing_found else one
 
 
 def standing(snapshot: Snapshot, name: str, loaded: Loaded | None) -> Standing:

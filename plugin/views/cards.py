@@ -80,8 +80,7 @@ def _of_scenes(one: Standing, snapshot: Snapshot) -> str:
     """What is wrong with single scenes, while others are delivered; "" if nothing is."""
     retrying, failed = one.backlog.retrying, snapshot.failed.get(one.destination)
     if retrying and failed is not None:
-        known = "the server has no file with that path." if one.path_map else failed[1].message
-        return f"{_scenes(retrying)} tried again: {known}"
+        return f"{_scenes(retrying)} tried again: {failed[1].message}"
     refused = {scene for _, scene in snapshot.healths.get(one.destination, Health()).streak if scene >= 0}
     return f"{_scenes(len(refused))} not accepted: {one.reason}" if refused and one.reason else ""
 

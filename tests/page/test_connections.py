@@ -301,44 +301,6 @@ def test_a_fix_of_a_stored_connection_is_put_into_the_form(courier: Courier, tab
         assert stored(courier)[0]["values"]["path_map"] == ["/media => /"]
 
 
-def test_one_click_uses_the_path_that_was_found(courier: Courier, tab: Visit) -> None:
-    """The card offers the rule by itself. One click saves it, and what waits is sent at once."""
-    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
-        for one in courier.stash.library.all():
-            server.add(one.path.replace("/media/films", "/films"))
-        courier.connect(connected(server.url, path_map=""))
-        courier.stash.edit(1, title="Waits")
-        tab.open()
-        state = card(tab, "Jellyfin").locator(".courier-state")
-        expect(card(tab, "Jellyfin").get_by_role("button").first).to_have_text("Use this path")
-        expect(state).to_contain_text("Nothing sent yet. 1 scene is tried again")
-        expect(state).to_contain_text("/media => /")
-        press(tab, "Use this path: Jellyfin")
-        expect(tab.page.get_by_text("Saved. What waits is being sent now.")).to_be_visible()
-        assert stored(courier)[0]["values"]["path_map"] == ["/media => /"]
-        wait_until(lambda: "Waits" in {item["Name"] for item in server.items.values()}, 15.0)
-        expect(state).to_have_text("Delivering.")
-
-
-def test_a_path_is_not_saved_over_what_somebody_else_saved(courier: Courier, tab: Visit) -> None:
-    """If the connection was changed since the card was shown, the click changes nothing and says so."""
-    with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
-        for one in courier.stash.library.all():
-            server.add(one.path.replace("/media/films", "/films"))
-        courier.connect(connected(server.url, path_map=""))
-        courier.stash.edit(1, title="Waits")
-        tab.open()
-        button = tab.page.get_by_role("button", name="Use this path")
-        expect(button).to_be_visible()
-        tab.hide()  # it polls no more
-        revision = courier.stash.operation({"mode": "overview"})["revision"]
-        change = {"id": "jellyfin", "values": {"path_map": "/media/films => /films"}, "revision": revision}
-        assert courier.stash.operation({"mode": "save_connection", **change})["saved"]
-        button.click()
-        expect(tab.page.get_by_text("It was not changed. Somebody else changed the connections.")).to_be_visible()
-        assert stored(courier)[0]["values"]["path_map"] == "/media/films => /films"
-
-
 def test_the_library_report_is_a_table(courier: Courier, tab: Visit) -> None:
     """One click below the test: how many scenes the server has as items of their own, with examples."""
     with StandInJellyfin(libraries={"Films": ["/films"]}) as server:

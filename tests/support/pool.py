@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool
+from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import Destination
 from tests.support.connections import connection
 
@@ -24,7 +24,7 @@ def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | No
     outcomes: list[Outcome] = []
     changed = threading.Condition()
 
-    def finished(outcome: Outcome | Looked) -> None:
+    def finished(outcome: Outcome) -> None:
         assert isinstance(outcome, Outcome)
         with changed:
             outcomes.append(outcome)

@@ -190,7 +190,7 @@ def do_claim(folder: Path) -> None:
 
 def do_done(folder: Path) -> None:
     """Has the completer record that what is in flight was delivered."""
-    connection = SimpleNamespace(asks="")
+    connection = SimpleNamespace()
     pool = cast(Pool, SimpleNamespace(health=Health(), connection=connection, recorded=lambda _: None))
     registry = cast(Registry, SimpleNamespace(pools={}))
     with opened(folder) as both:

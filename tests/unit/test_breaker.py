@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -199,8 +198,8 @@ def test_gone_waits_for_new_settings() -> None:
     """A destination that answered 410 gets nothing until its settings change."""
     health, _ = after(replace(Health(), fingerprint="old"), Failure.GONE)
     assert breaker.may_send(health, NOW + 1e9) == "nothing"
-    assert breaker.configured(health, "old", "asks").state == "gone"
-    assert breaker.may_send(breaker.configured(health, "new", "asks"), NOW) == "all"
+    assert breaker.configured(health, "old").state == "gone"
+    assert breaker.may_send(breaker.configured(health, "new"), NOW) == "all"
 
 
 def test_a_person_can_have_a_gone_destination_tried() -> None:
@@ -213,8 +212,8 @@ def test_a_person_can_have_a_gone_destination_tried() -> None:
 def test_new_settings_are_a_new_start() -> None:
     """A person who corrects a key doesn't wait for the next probe."""
     health = replace(ill(Failure.DESTINATION), fingerprint="old")
-    assert breaker.configured(health, "old", "asks") == health
-    assert breaker.may_send(breaker.configured(health, "new", "asks"), NOW) == "all"
+    assert breaker.configured(health, "old") == health
+    assert breaker.may_send(breaker.configured(health, "new"), NOW) == "all"
 
 
 def test_health_survives_a_restart() -> None:
@@ -343,36 +342,3 @@ def test_an_outage_takes_no_refused_scene_back() -> None:
     health, _ = after(health, Failure.REFUSED, 2)
     health, took = after(health, Failure.UNREACHABLE, 3)
     assert (health.state, took) == ("ill", (2,))
-
-
-# Where a media server has scenes that it doesn't know under their paths
-
-
-def test_a_missing_scene_is_looked_up_once_an_hour_and_only_until_one_was_found() -> None:
-    """With other settings it is looked up again at once, and a clock that was set back doesn't stop it."""
-    assert breaker.may_look(Health(), "a", NOW)
-    looked = breaker.looking(Health(), "a", NOW)
-    assert not breaker.may_look(looked, "a", NOW + breaker.LOOK_SECONDS - 1)
-    assert breaker.may_look(looked, "a", NOW + breaker.LOOK_SECONDS)
-    assert breaker.may_look(looked, "a", NOW - 1)
-    assert breaker.may_look(looked, "b", NOW + 1)
-    assert not breaker.may_look(breaker.found(looked, "a"), "a", NOW + 1e6)
-
-
-def test_the_rules_that_would_help_are_stored_and_forgotten() -> None:
-    """They outlive a restart, failures and a sent deletion, and end with other settings or a found scene."""
-    health = replace(breaker.looking(Health(fingerprint="x"), "a", NOW), path_map=("/data => /media",))
-    stored = breaker.from_json(json.loads(json.dumps(asdict(health))))
-    assert stored == health
-    assert breaker.better_path_map(stored, "a") == ("/data => /media",)
-    for later in (after(stored, Failure.BUSY)[0], breaker.after_success(stored, NOW + 1)):
-        assert breaker.better_path_map(later, "a") == ("/data => /media",)
-    assert breaker.better_path_map(stored, "b") == ()
-    assert breaker.better_path_map(breaker.found(stored, "a"), "a") == ()
-    assert breaker.from_json({"path_map": "/data => /media"}).path_map == ()
-
-
-def test_what_an_earlier_version_delivered_counts_as_found() -> None:
-    """After an update nothing is looked up for a connection that works."""
-    assert not breaker.may_look(breaker.configured(Health(last_success=NOW), "x", "a"), "a", NOW)
-    assert breaker.may_look(breaker.configured(Health(), "x", "a"), "a", NOW)

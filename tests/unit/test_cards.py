@@ -130,40 +130,21 @@ def test_the_click_that_a_state_calls_for(fields: dict[str, Any], expected: tupl
     assert action(**fields) == expected
 
 
-def asks(entry: Entry = JELLYFIN) -> str:
-    """What the connection's health calls its settings."""
-    return destinations.read({}, Stored((entry,), revision=1), Settings()).connections[entry.id].asks
-
-
 LOST: dict[str, Any] = {
     "backlog": {JELLYFIN.id: RETRYING},
     "failed": {JELLYFIN.id: (5, Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5."))},
 }
-RULE = ("/data => /media",)
 
 
-def test_the_path_that_would_help_comes_first() -> None:
-    """Before dead letters, which may have come of it. Card and advice say which rule."""
-    found = shown(health=Health(looked_with=asks(), looked_at=NOW, path_map=RULE), dead_letters=3, **LOST)
-    assert found["action"] == {"do": "fix", "label": "Use this path", "values": {"path_map": [*RULE]}}
+@pytest.mark.parametrize("missing", [LOST, {"absent": {JELLYFIN.id: 1}}], ids=["it waits", "it is skipped"])
+def test_a_server_that_found_nothing_so_far_calls_for_a_test(missing: dict[str, Any]) -> None:
+    """Before dead letters, which may have come of the same path map. Once something was found, only they count."""
+    found = shown(dead_letters=3, **missing)
     assert found["health"] == "nothing_sent"
-    assert found["reason"] == "1 scene is tried again: the server has no file with that path."
-    assert 'the rule /data => /media in "Path map"' in found["advice"]
-
-
-@pytest.mark.parametrize(
-    "health",
-    [
-        Health(looked_with="other settings", looked_at=NOW, path_map=RULE),
-        Health(looked_with=asks(), looked_at=NOW, path_map=RULE, found_with=asks()),
-        Health(looked_with=asks(), looked_at=NOW),
-    ],
-    ids=["the settings have changed", "a scene was found", "nothing is known"],
-)
-def test_a_path_that_may_not_fit_is_not_offered(health: Health) -> None:
-    """With other settings, or after a scene was found, the rule could lead elsewhere."""
-    assert action(health=health, **LOST) == ("test", "Test", "")
-    assert shown(health=health, **LOST)["advice"] == ""
+    assert found["advice"] == "Nothing was found under these paths: press Test."
+    assert found["action"] == {"do": "test", "label": "Test"}
+    delivers = shown(health=Health(last_success=NOW), dead_letters=3, **missing)
+    assert (delivers["advice"], delivers["action"]["do"]) == ("", "open_dead_letters")
 
 
 def test_what_is_wrong_with_single_scenes_is_said_of_them() -> None:

@@ -16,7 +16,7 @@ from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import process
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool
+from stash_courier.worker.delivery.pool import Job, Outcome, Pool
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step
 from tests import ROOT
 from tests.support.connections import connection
@@ -103,7 +103,7 @@ class Preparing:
 
 def test_a_batch_is_marked_while_it_is_prepared(tmp_path: Path) -> None:
     """What kills the worker while its batch is looked up is among the marked rows, and then marked itself."""
-    destination, ended = Preparing(tmp_path), list[Outcome | Looked]()
+    destination, ended = Preparing(tmp_path), list[Outcome]()
     with closing(Marks(tmp_path)) as made:
         pool = Pool(destination, ONE_THREAD, Health(), made, ended.append)
         pool.start(allowed=True)

@@ -5,8 +5,6 @@ The fields of one kind are in its folder below ``worker/destinations``.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -163,12 +161,6 @@ class Connection:
     def id(self) -> str:
         """Its id."""
         return self.entry.id
-
-    @property
-    def asks(self) -> str:
-        """A digest of what decides which server is asked for which paths."""
-        asked = json.dumps([self.fingerprint, self.path_map.lines()])
-        return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @property
     def sends(self) -> bool:

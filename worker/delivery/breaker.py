@@ -27,7 +27,6 @@ PROBE_UNTRIED = 5.0
 MANY_REPEATS = 20
 # Whatever holds the destination, these failures before it are taken back.
 _OUTAGE_BEGINS = {Failure.REFUSED, Failure.FORBIDDEN}
-LOOK_SECONDS = 3600.0  # between two looks at where a media server has the scenes that it doesn't know
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,6 @@ class Health:
     fingerprint: str = ""  # of the settings that this is the health for
     removed_at: float = 0.0  # wall time since which the settings don't name it; 0: they do
     last_success: float = 0.0  # wall time
-    # Connection.asks with which a scene was found there; "": none was.
-    found_with: str = ""
-    # Where a media server has the scenes that it doesn't know under their paths: see may_look.
-    looked_with: str = ""  # Connection.asks with which that was looked up
-    looked_at: float = 0.0  # wall time
-    path_map: tuple[str, ...] = ()  # the rules that would help; (): none that is known
 
     @property
     def advice(self) -> str:
@@ -70,16 +63,12 @@ class Health:
 def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""
     known: dict[str, Any] = {
-        name: or_default(_rules if name == "path_map" else _CHECKS[type(default)], stored.get(name), default)
+        name: or_default(_CHECKS[type(default)], stored.get(name), default)
         for name, default in asdict(Health()).items()
     }
     if known["state"] not in {"well", "ill", "gone"}:
         known["state"] = "well"
     return Health(**known)
-
-
-def _rules(value: Any) -> tuple[str, ...]:
-    return tuple(text(rule) for rule in typed(list, value))
 
 
 def _streak(value: Any) -> tuple[tuple[str, int], ...]:
@@ -101,20 +90,16 @@ _CHECKS: Mapping[type, Callable[[Any], object]] = {
 }
 
 
-def configured(health: Health, fingerprint: str, asks: str) -> Health:
+def configured(health: Health, fingerprint: str) -> Health:
     """Health of a destination that the settings name; changed settings reset it.
 
     Args:
         health: before.
         fingerprint: the connection's.
-        asks: the connection's ``asks``.
     """
-    # Earlier versions didn't store with which settings something was delivered.
-    found_with = health.found_with or (asks if health.last_success else "")
     if health.fingerprint != fingerprint:
-        new = Health(fingerprint=fingerprint, last_success=health.last_success, found_with=found_with)
-        return replace(new, looked_with=health.looked_with, looked_at=health.looked_at, path_map=health.path_map)
-    return replace(health, removed_at=0.0, found_with=found_with)
+        return Health(fingerprint=fingerprint, last_success=health.last_success)
+    return replace(health, removed_at=0.0)
 
 
 def untried(health: Health, since: float) -> bool:
@@ -123,44 +108,8 @@ def untried(health: Health, since: float) -> bool:
 
 
 def _unscathed(health: Health, last_success: float) -> Health:
-    """Health without any failure. What is known of the scenes' paths stays."""
-    known = ("fingerprint", "removed_at", "found_with", "looked_with", "looked_at", "path_map")
-    return Health(last_success=last_success, **{name: getattr(health, name) for name in known})
-
-
-def may_look(health: Health, asks: str, now: float) -> bool:
-    """Whether to find out where a media server has scenes that it doesn't know under their paths.
-
-    That is worth a request only while nothing was found with these settings, and not more often than once an hour.
-
-    Args:
-        health: of the server.
-        asks: the connection's ``asks``.
-        now: wall time, unix seconds.
-    """
-    recently = health.looked_with == asks and 0 <= now - health.looked_at < LOOK_SECONDS
-    return health.found_with != asks and not recently
-
-
-def looking(health: Health, asks: str, now: float) -> Health:
-    """Health when that is being found out; what an earlier look with these settings found stays meanwhile."""
-    path_map = health.path_map if health.looked_with == asks else ()
-    return replace(health, looked_with=asks, looked_at=now, path_map=path_map)
-
-
-def found(health: Health, asks: str) -> Health:
-    """Health after a scene was found with these settings, so no other path map is needed."""
-    return replace(forgotten(health), found_with=asks)
-
-
-def forgotten(health: Health) -> Health:
-    """Health without what was looked up with other settings."""
-    return replace(health, looked_with="", looked_at=0.0, path_map=())
-
-
-def better_path_map(health: Health, asks: str) -> tuple[str, ...]:
-    """The rules that would help, if they were looked up with these settings and nothing was found with them."""
-    return health.path_map if health.looked_with == asks != health.found_with else ()
+    """Health without any failure."""
+    return Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=last_success)
 
 
 def within_reach(health: Health, now: float) -> Health:

@@ -24,7 +24,7 @@ from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Scene, row_i
 from stash_courier.worker.delivery import breaker, retry
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.outcomes import named, receipt_of, receipt_without_sending
-from stash_courier.worker.delivery.pool import Looked, Outcome, Pool
+from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.destinations import Delivered
 from stash_courier.worker.http.redact import redact
@@ -122,19 +122,7 @@ class Completer:
         self._burials += found.burials
         self._update_dlq(delivered, found.skipped)
 
-    def looked(self, found: Looked) -> None:
-        """Stores the path map that would help, unless the connection has changed or something was found since."""
-        pool = found.pool
-        name, asks = pool.destination.id, pool.connection.asks
-        if self._registry.pools.get(name) is pool and pool.health.looked_with == asks:
-            pool.health = replace(pool.health, path_map=found.path_map)
-            control.put_state(self._queue.connection, name, asdict(pool.health))
-            rules = ", ".join(breaker.better_path_map(pool.health, asks)) or "none is known"
-            log.info("%s: path map with which missing scenes would be found: %s", name, rules)
-
     def _succeeded(self, outcome: Outcome, before: Health, now: float) -> Health:
-        if outcome.scene is not None:
-            before = breaker.found(before, outcome.pool.connection.asks)
         if outcome.done.outcome == "filtered":  # nothing was accepted
             what = troubles.subject(outcome.delivery.scene_id), outcome.delivery.destination
             log.info("%s isn't written to %s: %s", *what, ", ".join(sorted(outcome.done.notes)))
@@ -189,12 +177,6 @@ class Completer:
         if error.failure is Failure.BUG:  # its message may contain anything
             error.message = redact(error.message, self._registry.secrets)[:LONGEST_BUG]
         health, took = breaker.after_failure(before, error, delivery, now, probe=outcome.probe, rng=self._rng)
-        if error.failure is Failure.NOT_THERE_YET and scene is not None:
-            asks = outcome.pool.connection.asks
-            look = breaker.may_look(health, asks, now)
-            outcome.pool.misses(scene, look=look)
-            if look:  # stored before, so that a kill doesn't make it look again and again
-                health = breaker.looking(health, asks, now)
         held, policy = health.state != "well", outcome.pool.connection.policy
         decision = retry.decide(delivery, error, now, held=held, policy=policy, scene=scene, rng=self._rng)
         attempt = Attempt(now, error.failure.value, error.message, error.status, error.answer)

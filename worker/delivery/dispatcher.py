@@ -28,7 +28,7 @@ from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FOREVER, Claims
 from stash_courier.worker.delivery.completer import Completer, Ended
 from stash_courier.worker.delivery.forgetting import Forgetting
-from stash_courier.worker.delivery.pool import Job, Looked, Outcome, Pool, next_batch
+from stash_courier.worker.delivery.pool import Job, Outcome, Pool, next_batch
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.delivery.repeats import COPY_SECONDS, is_repeat
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
@@ -89,7 +89,7 @@ class Dispatcher:
         self.forgetting = Forgetting(scene_queue, dlq, self.registry, self.poller)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
         self._stash_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stash")
-        self._reports: queue.SimpleQueue[Outcome | Looked | Answered] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Outcome | Answered] = queue.SimpleQueue()
         self._unrecorded: list[Outcome] = []
         self._notified = False  # the loop was woken since it last collected reports
         self._interrupted = False  # a step ended halfway: claims may have been dropped
@@ -151,7 +151,7 @@ class Dispatcher:
         self._marks.close()
         self._stash.close()
 
-    def _report(self, report: Outcome | Looked | Answered) -> None:
+    def _report(self, report: Outcome | Answered) -> None:
         self._reports.put(report)
         if not self._notified:
             self._notified = True
@@ -169,8 +169,6 @@ class Dispatcher:
                 delivery = self.registry.renamed(report.delivery)
                 renamed = delivery is not report.delivery
                 self._unrecorded.append(replace(report, delivery=delivery) if renamed else report)
-            elif isinstance(report, Looked):
-                self._completer.looked(report)
             else:
                 self._take_answer(*report)
         self.registry.close_idle()

@@ -22,14 +22,13 @@ from stash_courier.queue.jobs import BULK, EDIT, Delivery, Scene
 from stash_courier.queue.troubles import NOTICE
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.delivery.breaker import Health
-from stash_courier.worker.destinations import Delivered, Destination, Digests, Explains, Prepares
+from stash_courier.worker.destinations import Delivered, Destination, Digests, Prepares
 
 # Jobs that threads take until the loop looks again, for one thread and for each more: so many requests still start
 # after a person pressed "Pause", and so many outcomes are not recorded at a kill. At a receiver that takes longer
 # than the loop for a look, that is one for each thread.
 AHEAD, AHEAD_MORE = 3, 6
 MOST_TOGETHER = 200  # deliveries in one message
-MOST_MISSING = 20  # scenes from which a better path map is found out
 
 _T = TypeVar("_T")
 
@@ -62,14 +61,6 @@ class Outcome:
         return self.error is not None and (
             self.error.retry_after is not None or CLASSES[self.error.failure].hold_after == 1
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """Where a media server has the scenes that it doesn't know under their paths."""
-
-    pool: Pool
-    path_map: tuple[str, ...]  # the rules that would help; () if none are known
 
 
 class Batch:
@@ -105,7 +96,7 @@ class Pool:
         connection: its policy says how many threads there are.
         health: what is known of the destination.
         marks: where threads note what they are working on.
-        finished: called from a thread with each outcome, and with what ``look_for`` found.
+        finished: called from a thread with each outcome.
     """
 
     def __init__(
@@ -114,7 +105,7 @@ class Pool:
         connection: Connection,
         health: Health,
         marks: Marks,
-        finished: Callable[[Outcome | Looked], None],
+        finished: Callable[[Outcome], None],
     ) -> None:
         concurrency = connection.policy.concurrency
         self.destination = destination
@@ -135,8 +126,6 @@ class Pool:
         self._most_ahead = AHEAD + AHEAD_MORE * (concurrency - 1)
         self._ahead = 0  # jobs that were taken since the loop looked, and those that it saw running
         self._stops = 0  # outcomes that stop all further requests until the loop has recorded them
-        self._missing: dict[int, Scene] = {}  # by id: the latest that the destination doesn't know
-        self._to_look = False  # the next free thread finds out where it has them
         self._closed = False
         self._threads = self._idle = 0
 
@@ -231,22 +220,6 @@ class Pool:
                 self._stops -= 1
             self._wake()
 
-    def misses(self, scene: Scene, *, look: bool) -> None:
-        """Notes a scene that the destination doesn't know under its paths.
-
-        ``look``: the next free thread finds out where it has those that were noted.
-        """
-        if not isinstance(self.destination, Explains):
-            return
-        with self._changed:
-            self._missing.pop(scene.id, None)
-            self._missing[scene.id] = scene
-            if len(self._missing) > MOST_MISSING:
-                del self._missing[next(iter(self._missing))]
-            if look:
-                self._to_look = True
-                self._changed.notify()
-
     def end_threads(self) -> None:
         """Ends the threads as soon as they are done."""
         with self._changed:
@@ -262,8 +235,6 @@ class Pool:
 
     def _wake(self) -> None:
         with self._changed:
-            if self._to_look:
-                self._changed.notify()
             if not self._may_take():
                 return
             wanted = len(self._ready) - self._idle
@@ -290,8 +261,6 @@ class Pool:
     def _work(self) -> None:
         slot = self._marks.slot()
         while (taken := self._take(slot)) is not None:
-            if not taken:
-                self._look(slot)
             for outcome in self._attempts(slot, taken):
                 if outcome.stops:
                     with self._changed:
@@ -299,15 +268,9 @@ class Pool:
                 self._finished(outcome)
 
     def _take(self, slot: Slot) -> list[tuple[Job, Batch]] | None:
-        """Waits for the next job, or for several that are sent as one message.
-
-        Returns an empty list to look where missing scenes are, None if the pool is closed.
-        """
+        """Waits for the next job, or for several that are sent as one message. None if the pool is closed."""
         with self._changed:
             while not self._closed:
-                if self._to_look and self._open:
-                    self._to_look = False
-                    return []
                 if self._may_take():
                     self._ahead += 1
                     taken = [heapq.heappop(self._ready)[-2:] for _ in range(self._together())]
@@ -319,15 +282,6 @@ class Pool:
                 self._idle -= 1
         self._marks.release(slot)
         return None
-
-    def _look(self, slot: Slot) -> None:
-        slot.set(())
-        with self._changed:
-            scenes = [*self._missing.values()]
-        destination = self.destination
-        if isinstance(destination, Explains):
-            path_map, _ = _tried(partial(destination.better_path_map, scenes))
-            self._finished(Looked(self, path_map or ()))
 
     def _together(self) -> int:
         """How many jobs the next request sends."""

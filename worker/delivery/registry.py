@@ -45,7 +45,7 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
         health = replace(stored.get(name, Health()), removed_at=0.0)
         connection = loaded.connections.get(name)
         if connection:
-            health = breaker.configured(health, connection.fingerprint, connection.asks)
+            health = breaker.configured(health, connection.fingerprint)
         known[name] = health
     for name, health in stored.items():
         if name not in known:
@@ -119,11 +119,11 @@ class Registry:
         loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, asked_at=self._asked_at)
         problems += loaded.problems
         known = classify(self._healths(loaded), loaded, self._clock())
-        asks = {name: one.asks for name, one in loaded.connections.items()}
-        corrected = [name for name in asks if known[name].looked_with not in {"", asks[name]}]
-        known |= {name: breaker.forgotten(known[name]) for name in corrected}
+        before = self._loaded.connections
+        usable = loaded.connections.items()
+        moved = [name for name, one in usable if before.get(name, one).path_map != one.path_map]
         with self._queue.transaction():
-            for name in corrected:  # perhaps scenes that were missing are found now
+            for name in moved:  # perhaps scenes that were missing are found now
                 self._queue.make_due(self._clock(), name)
             for name, health in known.items():
                 control.put_state(self._queue.connection, name, asdict(health))

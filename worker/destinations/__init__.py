@@ -149,21 +149,6 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
-class Explains(Protocol):
-    """A destination that can find out under which paths it has scenes."""
-
-    def better_path_map(self, scenes: Sequence[Scene]) -> tuple[str, ...]:
-        """The rules of a path map with which these scenes would be found; () if no such rules are known.
-
-        Args:
-            scenes: the destination doesn't know them under their paths.
-
-        Raises:
-            DeliveryFailed: it can't be asked.
-        """
-
-
-@runtime_checkable
 class Digests(Protocol):
     """A destination that can send one message for many deliveries."""
 

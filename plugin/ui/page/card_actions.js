@@ -21,7 +21,6 @@ export const CardActions = ({ card, revision, go, running: { busy, run }, test, 
   /** @type {Record<string, (action: any) => void>} */
   const doing = {
     edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
-    fix: ({ values }) => run(() => applyFix(card, revision, values)),
     open_dead_letters: () => history.push(`${path}/dead_letters?${new URLSearchParams({ connection: card.id })}`),
     deliver_now: deliver,
     resume,
@@ -120,24 +119,6 @@ const resumeAll = async () => {
 const sendSkipped = async (card) => {
   const { queued } = await call("send_skipped", { connection: card.id });
   return `Queued again: ${plural(queued, "scene")}.`;
-};
-
-/**
- * Changes fields of a connection as its card offers. The worker sends at once what waited for that. What somebody else
- * changed meanwhile isn't overwritten: the offer may not fit any more.
- * @param {any} card
- * @param {number} revision
- * @param {Record<string, unknown>} values
- */
-const applyFix = async (card, revision, values) => {
-  const answer = await call("save_connection", { id: card.id, values, revision });
-  if (!answer.saved) {
-    const why = answer.problems.map((/** @type {any} */ one) => one.message).join(" ");
-    const elsewhere = "Somebody else changed the connections. If the card still offers it, press the button again.";
-    throw { kind: "problem", message: `It was not changed. ${why || elsewhere}` };
-  }
-  const waited = card.not_on_server > 0 ? await sendSkipped(card) : "";
-  return ["Saved.", waitsFor(card) && "What waits is being sent now.", waited].filter(Boolean).join(" ");
 };
 
 /**

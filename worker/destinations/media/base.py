@@ -156,12 +156,6 @@ class MediaDestination(abc.ABC):
             return f"{self._name} is told that {files} is gone."
         return "\n".join([f"file: {files}", *self._values(scene)])
 
-    def better_path_map(self, scenes: Sequence[Scene]) -> tuple[str, ...]:
-        """As ``Explains``: found out as in the test."""
-        looked_up = [(scene, places(None, scene, self._path_map)) for scene in scenes]
-        missing = [Missing(scene, where, never=self._never(where)) for scene, where in looked_up if where]
-        return self._found_out(missing, ()).path_map
-
     def library_report(self, scenes: Iterable[Scene], progress: Callable[[int], None]) -> LibraryReport:
         """What the server has of these scenes. Changes nothing.
 

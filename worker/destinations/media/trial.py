@@ -75,11 +75,6 @@ class Findings:
     fix: Fix | None = None  # the rule that helps most
     advice: str = ""  # that rule in a sentence
 
-    @property
-    def path_map(self) -> tuple[str, ...]:
-        """All rules of the path map with the one that helps most; () if none does."""
-        return () if self.fix is None else tuple(map(str, self.fix.values["path_map"]))  # type: ignore[call-overload]
-
 
 def find_out(
     missing: Sequence[Missing], found: Sequence[Place], libraries: Sequence[Library], path_map: PathMap
