@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.http.addresses import host_of
 from stash_courier.worker.http.client import KEPT, Client, classify, parse_retry_after, stated_wait
-from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 from tests.standin.receivers import RawReceiver, Receiver, Reply, Script, read_request, reset, say
 
 pytestmark = pytest.mark.timeout(30)
@@ -71,21 +69,6 @@ def test_a_request_arrives_as_it_was_given(client: Client) -> None:
     assert got.headers["user-agent"] == "Stash-Courier"
 
 
-def test_a_request_goes_out_in_one_piece(client: Client) -> None:
-    """Head and body arrive together, so a receiver wakes up once for a request."""
-    pieces: list[bytes] = []
-
-    def script(connection: socket.socket, ended: threading.Event) -> None:
-        while piece := connection.recv(65536):
-            pieces.append(piece)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    with RawReceiver(script) as receiver:
-        for body in (b"first", b"second"):
-            client.request("POST", receiver.url, body=body)
-    assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces] == [b"first", b"second"]
-
-
 def test_the_environment_changes_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment is not used: requests to the home network stay in it."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -122,27 +105,6 @@ def _serve_keeping(status: int) -> Script:
     return script
 
 
-def test_several_threads_share_a_client(client: Client) -> None:
-    """Requests from several threads run in parallel, and each gets its own answer."""
-
-    def echo(received: object) -> Reply:
-        time.sleep(0.05)
-        return Reply(body=received.body)  # type: ignore[attr-defined]
-
-    answers: dict[int, bytes] = {}
-
-    def ask(n: int) -> None:
-        answers[n] = client.request("POST", receiver.url, body=b"%d" % n).body
-
-    with Receiver(echo) as receiver:
-        threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert answers == {n: b"%d" % n for n in range(8)}
-
-
 # Kept connections
 
 
@@ -171,34 +133,6 @@ def test_dead_kept_connections_are_no_failure(client: Client) -> None:
         assert client.request("POST", receiver.url, body=b"2").status == 200
         assert receiver.accepted == 4
     assert bodies == [b"1", b"1", b"1", b"2"]
-
-
-def test_many_dead_connections_cost_one_retry(client: Client) -> None:
-    """After a receiver's restart the first request succeeds, however many dead connections are kept."""
-    with Receiver(Reply(delay=0.2)) as receiver:
-        threads = [threading.Thread(target=client.request, args=("GET", receiver.url)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        receiver.down()
-        receiver.answer = Reply()
-        receiver.up()
-        assert client.request("GET", receiver.url).status == 200
-        assert len(receiver.received) == 5
-
-
-def test_a_fresh_request_uses_no_kept_connection() -> None:
-    """The retry after a dead connection never uses another kept connection, which may be dead too."""
-    watchdog, adapter = Watchdog(), GuardedAdapter(4)
-    with RawReceiver(_serve_keeping(204)) as receiver:
-        request = requests.Request("GET", receiver.url).prepare()
-        for fresh in (False, False, True):
-            with watchdog.timed(time.monotonic() + 5, fresh=fresh):
-                adapter.send(request, stream=True, timeout=5).content  # noqa: B018 - reads the whole body
-        assert receiver.accepted == 2
-        adapter.close()
-        watchdog.close()
 
 
 @pytest.mark.parametrize("script", [say(), reset], ids=["closed", "reset"])
@@ -247,8 +181,10 @@ def test_a_new_connection_that_breaks_is_a_failure(client: Client, script: objec
     ],
 )
 def test_each_status_has_its_class(status: int, fixed: Failure, item: Failure) -> None:
-    """Each status belongs to its class; 404 and 405 depend on whether the owner entered the URL."""
+    """Each status has its class. 404 and 405 depend on whether the owner entered the URL, others on the kind."""
     assert (classify(status, fixed_url=True), classify(status, fixed_url=False)) == (fixed, item)
+    of_webhook = Failure.REJECTED if fixed is Failure.ITEM_REFUSED else fixed
+    assert classify(status, fixed_url=True, refused=Failure.REJECTED) is of_webhook
 
 
 def test_a_refusal_says_what_and_what_to_do(client: Client) -> None:
@@ -264,17 +200,9 @@ def test_a_refusal_says_what_and_what_to_do(client: Client) -> None:
     )
 
 
-def test_a_destination_can_give_its_own_advice() -> None:
-    """A destination's advice, which can name its settings, replaces the general advice."""
-    client = Client(timeout=5, advice={401: 'check "API key"'})
-    with Receiver(Reply(401)) as receiver:
-        assert failure(client, receiver.url).message.endswith('401 Unauthorized: check "API key".')
-    client.close()
-
-
-@pytest.mark.parametrize("location", ["{own}", "file:///etc/passwd", "http://169.254.169.254/", "//[", ""])
+@pytest.mark.parametrize("location", ["{own}", "https://u:pw@new.example/secret-path?k=v", "//[", ""])
 def test_a_redirect_is_a_failure_and_leads_nowhere(client: Client, location: str) -> None:
-    """A redirect is not followed, wherever it leads, and its body is not read beyond the limit."""
+    """A redirect is not followed and its body not read. Its path and query, perhaps a token, are not shown."""
     with Receiver() as receiver:
         receiver.answer = Reply(302, {"Location": location.format(own=receiver.url)}, b"x" * 1_000_000)
         failed = failure(client, receiver.url)
@@ -282,15 +210,9 @@ def test_a_redirect_is_a_failure_and_leads_nowhere(client: Client, location: str
     assert (failed.failure, failed.status) == (Failure.DESTINATION, 302)
     assert len(failed.answer) <= KEPT
     assert "redirects are not followed" in failed.message
-
-
-def test_a_redirect_is_shown_by_its_host_only(client: Client) -> None:
-    """The message shows where a redirect leads, but not its path and query, which may contain a token."""
-    with Receiver(Reply(308, {"Location": "https://u:pw@new.example/secret-path?k=v"})) as receiver:
-        message = failure(client, receiver.url).message
-    assert "https://new.example" in message
-    assert "secret-path" not in message
-    assert "pw" not in message
+    assert ("https://new.example" in failed.message) is ("new.example" in location)
+    assert "secret-path" not in failed.message
+    assert "pw" not in failed.message
 
 
 def test_plain_http_on_a_tls_port_is_the_settings_fault(client: Client) -> None:
@@ -329,13 +251,6 @@ def test_retry_after_is_parsed_by_the_rfc(value: str, seconds: float | None) -> 
     assert parse_retry_after(value, NOW) == seconds
 
 
-@pytest.mark.parametrize(("status", "asked"), [(429, 120.0), (503, 120.0), (500, None), (401, None)])
-def test_retry_after_counts_for_a_busy_answer(client: Client, status: int, asked: float | None) -> None:
-    """Retry-After counts only if the receiver is busy."""
-    with Receiver(Reply(status, {"Retry-After": "120"})) as receiver:
-        assert failure(client, receiver.url).retry_after == asked
-
-
 @pytest.mark.parametrize(
     ("body", "seconds"),
     [
@@ -364,30 +279,12 @@ def test_a_429_may_state_the_wait_in_its_body(client: Client, body: bytes, secon
     """Discord, Telegram and Matrix state the wait in JSON: at most a day; 0 and what is no number are ignored."""
     with Receiver(Reply(429, body=body)) as receiver:
         failed = failure(client, receiver.url)
+        receiver.answer = Reply(429, {"Retry-After": "120"}, body)
+        assert failure(client, receiver.url).retry_after == 120.0  # the header is the standard
+        receiver.answer = Reply(500, {"Retry-After": "120"}, body)
+        assert failure(client, receiver.url).retry_after is None  # only a busy receiver is asked
     assert failed.failure is Failure.BUSY
-    assert failed.retry_after == seconds
-    assert stated_wait(body) == seconds
-
-
-def test_only_a_429_without_the_header_is_asked_for_the_wait_in_its_body(client: Client) -> None:
-    """The header is the standard, so it is obeyed if both are there. Other answers' bodies may mean anything."""
-    body = b'{"retry_after": 5}'
-    with Receiver(Reply(429, {"Retry-After": "120"}, body)) as receiver:
-        assert failure(client, receiver.url).retry_after == 120.0
-        receiver.answer = Reply(503, body=body)
-        assert failure(client, receiver.url).retry_after is None
-        receiver.answer = Reply(429, body=b'{"retry_after": 0.65}')
-        assert "so we wait, 1 s as it asks." in failure(client, receiver.url).message
-
-
-def test_what_an_unlisted_4xx_means_is_up_to_the_destination(client: Client) -> None:
-    """At a webhook's URL it may concern all scenes; at a media server it concerns the item."""
-    for status in (400, 402, 413, 422, 451):
-        assert classify(status, fixed_url=True, refused=Failure.REJECTED) is Failure.REJECTED
-    for status in (401, 403, 404, 408, 410, 429):
-        assert classify(status, fixed_url=True, refused=Failure.REJECTED) is classify(status, fixed_url=True)
-    with Receiver(Reply(400)) as receiver:
-        assert failure(client, receiver.url).failure is Failure.ITEM_REFUSED
+    assert failed.retry_after == stated_wait(body) == seconds
 
 
 def test_an_answer_is_kept_up_to_the_limit(client: Client) -> None:
@@ -439,12 +336,6 @@ def test_a_name_that_does_not_exist_is_unreachable(client: Client, monkeypatch: 
     failed = failure(client, "http://nowhere.example:81/")
     assert failed.failure is Failure.UNREACHABLE
     assert failed.message.startswith("nowhere.example:81 can't be found (Name or service not known): check")
-
-
-def test_an_invalid_name_is_a_failure_with_a_message(client: Client) -> None:
-    """An invalid host name fails like any other, not with a traceback."""
-    failed = failure(client, f"http://{'a' * 70}.example/")
-    assert failed.failure in {Failure.UNREACHABLE, Failure.DESTINATION}
 
 
 def test_a_resolver_that_hangs_does_not_hold_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,16 +413,17 @@ def test_the_next_address_is_tried_if_the_first_fails(client: Client, monkeypatc
 # Secrets
 
 
-def test_an_answer_that_echoes_secrets_shows_none() -> None:
-    """If a receiver echoes the request, no secret gets into the history or the message."""
+def test_an_answer_that_echoes_secrets_shows_none(caplog: pytest.LogCaptureFixture) -> None:
+    """If a receiver echoes the request, no secret gets into the history, the message or the log of a library."""
+    caplog.set_level(logging.DEBUG)
     secret = "s3cr3t/with+signs=and&more"
     client = Client(timeout=5, secrets=(secret, "pass"))
     echoed = f'{secret} s3cr3t%2Fwith%2Bsigns%3Dand%26more s3cr3t/with+signs=and&amp;more "pass" passed '
     with Receiver(Reply(500, body=echoed.encode() + b"http://bob:hunter2@host/x?key=val ?q=1")) as receiver:
-        failed = failure(client, receiver.url)
+        failed = failure(client, receiver.url + "hook?token=s3cr3t")
     client.close()
     for part in ("s3cr3t", "hunter2", "val", '"pass"'):
-        assert part not in failed.answer + failed.message
+        assert part not in failed.answer + failed.message + caplog.text
     assert "passed" in failed.answer
 
 
@@ -543,14 +435,6 @@ def test_a_secret_at_the_cut_is_not_shown_in_part(offset: int) -> None:
     with Receiver(Reply(500, body=b"." * (KEPT - offset) + secret.encode() + b"." * 100)) as receiver:
         assert "a" not in failure(client, receiver.url).answer
     client.close()
-
-
-def test_urllib3_logs_no_url(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """No library logs the URL of a receiver with invalid headers; its query may contain a token."""
-    caplog.set_level(logging.DEBUG)
-    with RawReceiver(say(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 0\r\n\r\n")) as receiver:
-        client.request("GET", receiver.url + "hook?token=abcdefgh")
-    assert "abcdefgh" not in caplog.text
 
 
 def test_an_invalid_url_is_not_shown(client: Client) -> None:

@@ -17,7 +17,7 @@ from stash_courier.worker.destinations.webhook.messages import LARGEST_BODY
 from stash_courier.worker.destinations.webhook.render import render
 from stash_courier.worker.destinations.webhook.templates import LARGEST_TEMPLATE, parse
 from stash_courier.worker.destinations.webhook.values import NAMES, Item
-from tests.support.webhook_items import AT, HOSTILE, SCENE, examples, form, item, items, parsed, strings
+from tests.support.webhook_items import HOSTILE, SCENE, examples, form, item, items, parsed, strings
 
 
 def filled(template: Any, of: Item | None = None) -> Any:
@@ -67,17 +67,6 @@ def test_a_fallback_stands_for_an_empty_value() -> None:
 def test_braces() -> None:
     """``{{`` and ``}}`` are braces, and a single ``}`` is itself."""
     assert filled(["{{title}}", "{{{title}}}", "a } b", "{{"]) == ["{title}", "{First light}", "a } b", "{"]
-
-
-def test_keys_are_left_alone() -> None:
-    """Keys are not filled in."""
-    assert filled({"{title}": "{title}"}) == {"{title}": "First light"}
-
-
-def test_lone_surrogates_of_a_template() -> None:
-    """A lone surrogate that was typed into a template, also as an escape in a key, becomes U+FFFD."""
-    made = render(form("custom", {"template": '{"\\ud800": "\\udfff", "a": "\ud800{title}"}'}), item())
-    assert parsed(made) == {"\ufffd": "\ufffd", "a": "\ufffdFirst light"}
 
 
 def test_values_are_not_filled_in_again() -> None:
@@ -202,12 +191,6 @@ def test_a_wrong_template_is_explained(text: str, said: str) -> None:
     assert message.endswith(".")
 
 
-def test_a_number_is_not_a_template() -> None:
-    """A template that arrives with another type than text is a problem."""
-    made, (only,) = read_format("custom", {"template": {"a": 1}}, "http://127.0.0.1:1")
-    assert (made, only.message) == (None, '"Template" must be text. Until it is corrected, nothing is sent.')
-
-
 def test_each_wrong_field_is_reported() -> None:
     """All fields are checked at once, and each problem names its own."""
     raw = {"template": "{", "template_create": "]", "template_destroy": "[]", "method": "GET"}
@@ -239,17 +222,6 @@ def test_no_value_breaks_a_body(of: Item) -> None:
     assert not any("\ud800" <= letter <= "\udfff" for text in strings(got) for letter in text)
 
 
-def test_long_values_are_cut_and_short_ones_kept() -> None:
-    """With 10 MB of details the body is at most 256 KiB of JSON, ending in an ellipsis; the rest stays."""
-    scene = dataclasses.replace(SCENE, details='"\n🎬' * 2_500_000)
-    made = render(form("custom", {"template": '{"a": "{details}", "b": "{details}", "t": "{tags}"}'}), item(scene))
-    assert len(made.body) <= LARGEST_BODY
-    got = parsed(made)
-    assert got["a"].endswith("…")
-    assert len(got["a"]) > 10_000
-    assert got["t"] == ["outdoor", "lake"]
-
-
 @pytest.mark.parametrize("text", ["{details}", "{sequence}", "{at}", "{tags}", "🎬", "{details|x}"])
 def test_the_largest_template_makes_a_body_that_fits(text: str) -> None:
     """A template of the largest size that repeats one name thousands of times makes at most 256 KiB of JSON."""
@@ -261,14 +233,3 @@ def test_the_largest_template_makes_a_body_that_fits(text: str) -> None:
         made = render(form("custom", {"template": source}), of)
         assert len(made.body) <= LARGEST_BODY
         parsed(made)
-
-
-def test_one_content_one_digest() -> None:
-    """The same content has the same digest at any time, other content has another one."""
-    custom = form("custom")
-    first, other = item(), item(dataclasses.replace(SCENE, title="Second"))
-    later = dataclasses.replace(first, at=AT + 9)
-    assert render(custom, first).digest == render(custom, later).digest
-    assert render(custom, first).digest != render(custom, other).digest
-    edited = form("custom", {"template": '{"title": "{title}"}'})
-    assert render(custom, first).digest != render(edited, first).digest
