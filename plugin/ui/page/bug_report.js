@@ -1,4 +1,4 @@
-// "Copy for a bug report": versions, states, counts and the last errors, without anything private.
+// "Copy for a bug report": versions, kinds, states, counts and causes; no text that could be private.
 import { call } from "./api.js";
 import { CopyButton } from "./copy_button.js";
 import { Dialog } from "./dialog.js";
@@ -37,7 +37,7 @@ const Report = ({ close }) => {
         h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
       ),
     },
-    h("p", null, "Titles, paths, hosts and names are replaced, so that this can be posted in public. Read it first."),
+    h("p", null, "It has no names, titles, paths or addresses, so it can be posted in public."),
     failure && h(FailureNotice, { failure, retry: refresh }),
     h("textarea", {
       className: "form-control courier-report-text",
