@@ -23,7 +23,6 @@ _STATE_PUT = """
 INSERT INTO destinations (destination, state) VALUES (?, ?)
 ON CONFLICT (destination) DO UPDATE SET state = excluded.state"""
 _STATE_REMOVE = "DELETE FROM destinations WHERE destination = ?"
-_STATE_RENAME = "UPDATE OR REPLACE destinations SET destination = ? WHERE destination = ?"
 
 
 PAUSED = "paused"  # wall time since which nothing is delivered
@@ -117,11 +116,3 @@ def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] 
         conn.execute(_STATE_REMOVE, (destination,))
     else:
         conn.execute(_STATE_PUT, (destination, json.dumps(state)))
-
-
-def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
-    """Gives a destination's state, and since when sweeps know it, to another name."""
-    conn.execute(_STATE_RENAME, (new, old))
-    met = get(conn, SWEEP_MET)
-    if met is not None and old in met:
-        put(conn, SWEEP_MET, {new if name == old else name: at for name, at in met.items()})

@@ -109,14 +109,6 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
     return asked
 
 
-def rename(queue: SceneQueue, dlq: DeadLetterQueue, old: str, new: str) -> None:
-    """Gives all rows of a destination, in both files, to a name that has none yet."""
-    dlq.rename(old, new)
-    with queue.transaction():
-        queue.rename(old, new)
-        receipts.rename(queue.connection, old, new)
-
-
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:
     """Removes what a kill left in both files: the higher generation stays. Call it before ``recover``."""
     for delivery in queue.in_flight():

@@ -328,20 +328,6 @@ class DeadLetterQueue:
         else:
             self._write(sql.END_WAITING_OF, {"destination": destination})
 
-    def rename(self, old: str, new: str) -> None:
-        """Gives a destination's dead letters to another name.
-
-        That name may have some too, of a destination that was removed. Two of a scene become one.
-        """
-        conn = self._open()
-        if conn is not None:
-            with transaction(conn):
-                for stays, generation, *both in conn.execute(sql.RENAME_BOTH, {"old": old, "new": new}).fetchall():
-                    kept, its, dropped, other = both if stays else (*both[2:], *both[:2])
-                    conn.execute(sql.RENAME_JOIN, (dlq_codec.joined_history(other, its), generation, kept))
-                    conn.execute(sql.RENAME_DROP, (dropped,))
-                conn.execute(sql.RENAME, {"old": old, "new": new})
-
     # The file
 
     @property

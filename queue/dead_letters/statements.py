@@ -239,18 +239,3 @@ WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE id = waiting.id AND state = '
 END_WAITING_OF = """
 DELETE FROM waiting WHERE EXISTS (
     SELECT 1 FROM dead_letters WHERE id IN (waiting.id, waiting.first) AND destination = :destination)"""
-# A key begins with the destination.
-RENAME = """
-UPDATE dead_letters SET destination = :new, group_key = CASE
-    WHEN substr(group_key, 1, length(:old) + 1) = :old || '/' THEN :new || substr(group_key, length(:old) + 1)
-    ELSE group_key END
-WHERE destination = :old"""
-# Scenes that have a dead letter under both names, and whether the old name's stays. It does if its state comes
-# later in the list, or else if it failed later.
-RENAME_BOTH = """
-SELECT (instr('resolved dead asked back', o.state), o.failed_at) > (instr('resolved dead asked back', n.state),
-    n.failed_at), max(o.generation, n.generation), o.id, o.history, n.id, n.history
-FROM dead_letters o JOIN dead_letters n ON n.scene_id = o.scene_id AND n.destination = :new
-WHERE o.destination = :old AND o.scene_id != 0"""
-RENAME_JOIN = "UPDATE dead_letters SET history = ?, generation = ? WHERE id = ?"
-RENAME_DROP = "DELETE FROM dead_letters WHERE id = ?"

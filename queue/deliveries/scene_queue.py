@@ -16,13 +16,12 @@ from typing import Any, NoReturn
 import persistqueue
 from persistqueue.serializers import json as json_serializer
 
-from stash_courier.queue import codec, control, transactions
+from stash_courier.queue import codec, transactions
 from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.deliveries import backlog, coalesce
 from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.deliveries.coalesce import Content, Pending
 from stash_courier.queue.deliveries.late_sync import LateSync
-from stash_courier.queue.history import ledger
 from stash_courier.queue.inbox import files, schema, store
 from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
 from stash_courier.queue.transactions import BUSY_SECONDS
@@ -291,12 +290,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """
         values = {"now": now, "destination": destination, "only_failed": only_failed}
         return int(self.connection.execute(sql.MAKE_DUE, values).rowcount)
-
-    def rename(self, old: str, new: str) -> None:
-        """Gives all rows of a destination to a name without deliveries. Within a transaction."""
-        self.connection.execute(sql.RENAME, (new, old))
-        ledger.rename(self.connection, old, new)
-        control.rename(self.connection, old, new)
 
     def shift(self, seconds: float) -> None:
         """Moves all due times along with a jump of the wall clock. Within a transaction.

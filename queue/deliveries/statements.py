@@ -139,7 +139,6 @@ UPDATE {DELIVERIES} SET due = :now WHERE status < 2 AND due > :now
     AND (:destination IS NULL OR destination = :destination)
     AND (NOT :only_failed OR attempts > 0 AND not_found = 0)"""
 SHIFT = f"UPDATE {DELIVERIES} SET due = due + ?1, later_due = later_due + ?1"
-RENAME = f"UPDATE {DELIVERIES} SET destination = ? WHERE destination = ?"
 
 WAITING = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE destination = ? AND status < 2 LIMIT ?"
 DISCARD = f"""

@@ -70,11 +70,6 @@ def forget(conn: sqlite3.Connection, destination: str, scene_id: int) -> None:
     conn.execute(sql.SENT_FORGET, (destination, scene_id))
 
 
-def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
-    """Gives a destination's rows to another name."""
-    conn.execute(sql.SENT_RENAME, (new, old))
-
-
 def between(conn: sqlite3.Connection, destination: str, low: int, high: int) -> list[int]:
     """The scenes of a destination with ids above ``low`` and up to ``high``, ascending."""
     return [scene_id for (scene_id,) in conn.execute(sql.SENT_BETWEEN, (destination, low, high))]

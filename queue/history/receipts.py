@@ -269,12 +269,6 @@ def delete(conn: sqlite3.Connection, row_ids: Sequence[int]) -> None:
     conn.executemany(sql.RECEIPT_DELETE, ((row_id,) for row_id in row_ids))
 
 
-def rename(conn: sqlite3.Connection, old: str, new: str) -> None:
-    """Gives a destination's receipts and counts to another name."""
-    conn.execute(sql.RECEIPTS_RENAME, (new, old))
-    conn.execute(sql.DELIVERED_RENAME, (new, old))
-
-
 def forget(conn: sqlite3.Connection, destination: str) -> None:
     """Deletes a destination's receipts and counts, some at a time, so that others can write."""
     while conn.execute(sql.RECEIPTS_FORGET, (destination, DELETED_ROWS)).rowcount:

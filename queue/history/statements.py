@@ -18,7 +18,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (destination, scene_id) DO UPDATE
         ELSE excluded.outcome END,
     record = coalesce(excluded.record, record), notes = excluded.notes"""
 SENT_FORGET = "DELETE FROM sent WHERE destination = ? AND scene_id = ?"
-SENT_RENAME = "UPDATE OR REPLACE sent SET destination = ? WHERE destination = ?"
 SENT_BETWEEN = """
 SELECT scene_id FROM sent WHERE destination = ? AND scene_id > ? AND scene_id <= ? ORDER BY scene_id"""
 SENT_ABSENT = """
@@ -64,7 +63,6 @@ RECEIPTS_FIRST = "SELECT _id FROM receipts ORDER BY _id LIMIT ?"
 # Only the first ones are looked at. One with a time in the future stays until there are too many.
 RECEIPTS_OLD = "SELECT _id FROM (SELECT _id, at FROM receipts ORDER BY _id LIMIT ?) WHERE at < ?"
 RECEIPT_DELETE = "DELETE FROM receipts WHERE _id = ?"
-RECEIPTS_RENAME = "UPDATE OR REPLACE receipts SET destination = ? WHERE destination = ?"
 RECEIPTS_FORGET = """
 DELETE FROM receipts WHERE _id IN (SELECT _id FROM receipts WHERE destination = ? LIMIT ?)"""
 
@@ -77,5 +75,4 @@ WHERE bucket > :day AND bucket <= :now GROUP BY destination"""
 DELIVERED_MOST = "SELECT max(scenes) FROM delivered WHERE destination = ? AND bucket > ?"
 DELIVERED_OLD = "SELECT 1 FROM delivered WHERE bucket < ? LIMIT 1"
 DELIVERED_PRUNE = "DELETE FROM delivered WHERE bucket < ?"
-DELIVERED_RENAME = "UPDATE OR REPLACE delivered SET destination = ? WHERE destination = ?"
 DELIVERED_FORGET = "DELETE FROM delivered WHERE destination = ?"

@@ -111,36 +111,6 @@ def test_a_mistake_in_one_url_keeps_what_is_edited_for_it(
         assert sorted(arrived(other)) == ["1", "2", "3"]
 
 
-def test_a_second_url_on_a_host_strands_nothing(
-    courier: FastForward, stash: StandInStash, receiver: Receiver
-) -> None:
-    """A destination whose id changes, because its host got a second URL, keeps its deliveries and history."""
-    first = f"{receiver.url}first"
-    set_up(stash, webhook_url=first)
-    courier.put(1)
-    courier.run(courier.queue.empty)
-    receiver.answer = Reply(400)
-    courier.put(2)
-    courier.run(courier.queue.empty)
-    receiver.down()
-    courier.put(3)
-    courier.run(seconds=60.0)
-    set_up(stash, webhook_url=f"{first} {receiver.url}second")
-    courier.put(4)
-    receiver.up()
-    receiver.answer = Reply()
-    courier.run(courier.queue.empty)
-    at_first = [r.json()["data"]["id"] for r in receiver.received if r.path == "/first"]
-    assert at_first[:2] == ["1", "2"]
-    assert sorted(at_first[2:]) == ["3", "4"]
-    (dead_letter,) = courier.dlq.get_recent()
-    name = dead_letter.destination
-    assert name in courier.dispatcher.registry.pools
-    assert courier.dlq.count_by_error() == [("rejected", name, 1)]
-    assert ledger.find(courier.queue.connection, name, 1) is not None
-    assert not courier.dispatcher.registry.removed
-
-
 def test_what_waits_for_a_removed_destination_is_kept_for_30_days(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
@@ -568,28 +538,6 @@ def test_what_is_on_its_way_when_its_webhook_is_removed_is_not_stranded(
         courier.jump(31 * DAY)
         courier.run(seconds=120.0)
         assert (courier.queue.size, courier.dlq.get_count()) == (0, 1)
-
-
-@pytest.mark.parametrize("status", [200, 400])
-def test_what_is_on_its_way_when_its_webhook_gets_another_id_is_recorded_under_that(
-    courier: FastForward, stash: StandInStash, receiver: Receiver, status: int
-) -> None:
-    """A delivery that started under the old id is recorded under the new one."""
-    receiver.answer = slow = Slow(status)
-    set_up(stash, webhook_url=f"{receiver.url}first")
-    courier.put(1)
-    courier.run(slow.asked.is_set)
-    (old,) = courier.dispatcher.registry.pools
-    set_up(stash, webhook_url=f"{receiver.url}first {receiver.url}second")
-    take_settings(courier)
-    slow.may_answer.set()
-    courier.run(lambda: not courier.dispatcher.busy())
-    names = set(courier.dispatcher.registry.pools)
-    assert old not in names
-    known = {name for name in names if ledger.find(courier.queue.connection, name, 1)}
-    buried = {dead_letter.destination for dead_letter in courier.dlq.get_recent()}
-    assert (len(known), len(buried & names)) == ((1, 0) if status == 200 else (0, 1))
-    assert not courier.queue.holds(old)
 
 
 def test_an_id_that_comes_back_gets_its_own_results(

@@ -425,10 +425,8 @@ MAY_SCAN = {
     "ASKABLE",
     "SELECTED",
     "WAITING",  # reads only those that wait
-    "RENAME",
     "GROUPS",
     "EMPTY_GROUPS",
-    "RENAME_BOTH",
     "UNREPORTED",  # reads only what is new
     "MATCHING",
     "ASKABLE_FIRST",
@@ -462,31 +460,6 @@ def test_no_statement_of_the_worker_scans(dlq: DeadLetterQueue, name: str) -> No
         if re.match(rf"SCAN (?!CONSTANT|dead_letters USING (COVERING )?INDEX dead_letters_({PARTIAL}))", step)
         or "B-TREE" in step
     ] == []
-
-
-@pytest.mark.parametrize(
-    "states", [("dead", "resolved"), ("back", "dead"), ("dead", "dead"), ("resolved", "asked")]
-)
-def test_a_rename_to_a_name_with_dead_letters_keeps_one_of_each_scene(
-    tmp_path: Path, states: tuple[str, str]
-) -> None:
-    """After a rename to the name of a removed destination, a scene has one dead letter, with both histories."""
-    clock = Clock()
-    dlq = DeadLetterQueue(tmp_path, clock=clock)
-    for n, (name, state) in enumerate(zip(("new", "old"), states, strict=True)):
-        clock.now += 1.0
-        history = (Attempt(START + n, "refused", f"attempt {n}", 500),)
-        delivery = Delivery(1, name, 5, "update", (), n, START, history=history)
-        dlq.set_state(dlq.add(delivery, ValueError(name), 1), state)
-    dlq.rename("old", "new")
-    kept = "old" if states == ("dead", "dead") or states[1] == "asked" else "new"
-    (found,) = [one for n in (1, 2) if (one := dlq.get_by_id(n)) is not None]
-    assert (found.error_message, found.destination) == (kept, "new")
-    assert [attempt.message for attempt in found.history] == (
-        ["attempt 0", "attempt 1"] if kept == "old" else ["attempt 1", "attempt 0"]
-    )
-    assert dlq.get_count() == (found.state in {"dead", "asked"})
-    dlq.close()
 
 
 def test_a_row_with_the_highest_generation_can_be_joined(tmp_path: Path) -> None:

@@ -189,14 +189,6 @@ def test_a_delivery_resolves_it(dlq: DeadLetterQueue) -> None:
     assert state(dlq, 1) == "resolved"
 
 
-def test_a_rename_prefers_what_is_open(dlq: DeadLetterQueue) -> None:
-    """Where a destination gets another's name, a discarded dead letter gives way to an open one."""
-    dlq.add(Delivery(9, "new", 1, "update", (), 1, START), REFUSED, 1)
-    dlq.discard(Selection(destination=DEST))
-    dlq.rename(DEST, "new")
-    assert [one.scene_id for one in dlq.get_recent(9)] == [1]
-
-
 def test_a_kill_during_the_burial_sends_no_discarded_one(tmp_path: Path) -> None:
     """If a person discards the dead letter of a half finished burial, its delivery isn't sent again."""
     transfers.half_buried(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 from stash_courier.queue import migrate, repair
 from stash_courier.queue.dead_letters import groups as dlq_groups
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
-from stash_courier.queue.dead_letters.listing import Group, Selection
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
@@ -144,7 +144,7 @@ def test_a_key_is_short_readable_and_stable() -> None:
 
 
 def test_a_selection_by_group(tmp_path: Path) -> None:
-    """Dead letters are asked for and discarded by group, and a renamed destination keeps its groups."""
+    """Dead letters are asked for and discarded by group."""
     for scene, (where, message) in enumerate([("a", "one 1"), ("a", "one 2"), ("a", "two"), ("b", "one 3")], 1):
         bury(tmp_path, scene, "item_refused", message=message, destination=where)  # type: ignore[arg-type]
     with closing(DeadLetterQueue(tmp_path)) as dlq:
@@ -156,10 +156,6 @@ def test_a_selection_by_group(tmp_path: Path) -> None:
         }
         assert dlq.ask(Selection(group=counted["a", "one #"].key)) == 2
         assert dlq.discard(Selection(group=counted["a", "two"].key)).count == 1
-        dlq.rename("a", "c")
-        renamed = counted["a", "one #"].key.replace("a/", "c/", 1)
-        assert dlq.groups()[0] == Group(renamed, "c", "item_refused", "one #", 2)
-        assert dlq.discard(Selection(group=renamed)).count == 2
 
 
 @pytest.mark.parametrize("version", [1, 2])

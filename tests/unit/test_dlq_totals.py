@@ -67,10 +67,6 @@ class Totals(RuleBasedStateMachine):
     def resolve(self, scene: int) -> None:
         self.dlq.resolve(DEST, scene, delivered=bool(scene % 2))
 
-    @rule(old=st.sampled_from([DEST, "plex"]), new=st.sampled_from([DEST, "plex", "emby"]))
-    def rename(self, old: str, new: str) -> None:
-        self.dlq.rename(old, new)
-
     @rule(days=st.sampled_from([-1, 1]))
     def purge(self, days: int) -> None:
         self.dlq.delete_older_than(days)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import migrate, repair, transfer
-from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue import migrate, repair
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.history.ledger import Sent
@@ -192,16 +191,12 @@ def test_counts_of_the_last_hour_and_day(queue: SceneQueue) -> None:
     assert conn.execute("SELECT count(*) FROM delivered").fetchone() == (0,)
 
 
-def test_a_destination_is_renamed_or_forgotten(queue: SceneQueue, tmp_path: Path) -> None:
-    """Receipts and counts go along."""
+def test_a_destination_is_forgotten(queue: SceneQueue) -> None:
+    """Its receipts and counts are deleted."""
     conn = queue.connection
     fill(conn, 3)
     receipts.count(conn, {DEST: 3}, START)
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        transfer.rename(queue, dlq, DEST, "new")
-    assert scenes(receipts.page(conn, 9, destination="new")[0]) == [3, 2, 1]
-    assert receipts.delivered(conn, START) == {"new": (3, 3)}
-    receipts.forget(conn, "new")
+    receipts.forget(conn, DEST)
     assert receipts.page(conn, 9)[0] == []
     assert receipts.delivered(conn, START) == {}
 

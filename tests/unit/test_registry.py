@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control
-from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files
@@ -99,16 +98,15 @@ IMPLICIT = "webhook:a.example"
 class Setup:
     """A registry on a data folder with two connections and one of the quick start."""
 
-    def __init__(self, folder: Path, queue: SceneQueue, dlq: DeadLetterQueue, marks: Marks) -> None:
+    def __init__(self, folder: Path, queue: SceneQueue, marks: Marks) -> None:
         self.folder = folder
         self.queue = queue
-        self.dlq = dlq
         self.marks = marks
         self.start()
 
     def start(self) -> None:
         """Begins as a restarted worker does."""
-        self.registry = Registry(self.queue, self.dlq, lambda: NOW, no_cover, self._pool)
+        self.registry = Registry(self.queue, lambda: NOW, no_cover, self._pool)
 
     def _pool(self, destination: Destination, connection: Connection, health: Health) -> Pool:
         return Pool(destination, connection, health, self.marks, lambda _: None)
@@ -132,11 +130,10 @@ class Setup:
 def setup(tmp_path: Path) -> Iterator[Setup]:
     with (
         closing(SceneQueue(tmp_path)) as queue,
-        closing(DeadLetterQueue(tmp_path)) as dlq,
         closing(Marks(tmp_path)) as marks,
     ):
         store(tmp_path, HOOK, PLEX)
-        made = Setup(tmp_path, queue, dlq, marks)
+        made = Setup(tmp_path, queue, marks)
         made.registry.configure(RAW)
         yield made
         for pool in made.registry.all_pools():

@@ -6,11 +6,10 @@ Times are passed in. What happens to the single delivery is in retry.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stash_courier.queue.checks import or_default, text, time, typed, whole
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.delivery.retry import jitter
@@ -61,33 +60,12 @@ class Health:
 
 
 def from_json(stored: dict[str, Any]) -> Health:
-    """The inverse of ``asdict``; fields that are missing, unknown or damaged are ignored."""
-    known: dict[str, Any] = {
-        name: or_default(_CHECKS[type(default)], stored.get(name), default)
-        for name, default in asdict(Health()).items()
-    }
-    if known["state"] not in {"well", "ill", "gone"}:
-        known["state"] = "well"
-    return Health(**known)
-
-
-def _streak(value: Any) -> tuple[tuple[str, int], ...]:
-    pairs = [or_default(_pair, pair, None) for pair in value]
-    return tuple(pair for pair in pairs if pair is not None)
-
-
-def _pair(value: Any) -> tuple[str, int]:
-    failure, scene_id = value
-    return Failure(failure).value, whole(scene_id)
-
-
-_CHECKS: Mapping[type, Callable[[Any], object]] = {
-    float: time,
-    int: whole,
-    bool: lambda value: typed(bool, value),
-    str: text,
-    tuple: _streak,
-}
+    """The inverse of ``asdict``. A state that can't be read counts as that of a new destination."""
+    try:
+        pairs = {name: tuple((str(f), int(s)) for f, s in stored[name]) for name in ("streak", "repeats")}
+        return Health(**{**stored, **pairs})
+    except (LookupError, TypeError, ValueError):
+        return Health()
 
 
 def configured(health: Health, fingerprint: str) -> Health:
@@ -104,11 +82,10 @@ def configured(health: Health, fingerprint: str) -> Health:
 
 def untried(health: Health, since: float) -> bool:
     """Whether nothing is known since a wall time, because the settings have changed and nothing was sent yet."""
-    return health == _unscathed(health, health.last_success) and health.last_success <= since
+    return health == _without_failures(health, health.last_success) and health.last_success <= since
 
 
-def _unscathed(health: Health, last_success: float) -> Health:
-    """Health without any failure."""
+def _without_failures(health: Health, last_success: float) -> Health:
     return Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=last_success)
 
 
@@ -167,7 +144,7 @@ def after_success(health: Health, now: float, *, probe: bool = False, notice: bo
     """
     if notice and health.refuses_scenes:
         return replace(health, forced=health.forced and not probe)
-    well = _unscathed(health, now)
+    well = _without_failures(health, now)
     if notice:
         streak = tuple(entry for entry in health.streak if _by_scenes(entry[0]))
         since = health.streak_since if streak or health.repeats else 0.0

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 from stash_courier.queue import control, transfer
@@ -82,7 +82,7 @@ class Dispatcher:
         make_pool = partial(Pool, marks=self._marks, finished=self._report)
         cover = covers_of(stash)
         self.copies: tuple[str, ...] = ()  # ids under which Stash has loaded this plugin once more
-        self.registry = Registry(scene_queue, dlq, clock, cover, make_pool, monotonic=monotonic)
+        self.registry = Registry(scene_queue, clock, cover, make_pool, monotonic=monotonic)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry, monotonic)
         self.poller = Poller(monotonic)
@@ -166,9 +166,7 @@ class Dispatcher:
             report = self._reports.get()
             if isinstance(report, Outcome):
                 report.pool.end(report)
-                delivery = self.registry.renamed(report.delivery)
-                renamed = delivery is not report.delivery
-                self._unrecorded.append(replace(report, delivery=delivery) if renamed else report)
+                self._unrecorded.append(report)
             else:
                 self._take_answer(*report)
         self.registry.close_idle()

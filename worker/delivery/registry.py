@@ -1,8 +1,7 @@
 """Which connections there are, and what is known of the destination of each.
 
 A connection that can't be used, or is paused, still gets deliveries, which wait. One from the quick start that the
-settings no longer name keeps what waits for it. Where settings can't be read, none counts as removed. A webhook of
-the quick start whose id changes, because a second URL of its host was added or removed, keeps its deliveries.
+settings no longer name keeps what waits for it. Where settings can't be read, none counts as removed.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 
-from stash_courier.queue import control, transfer
-from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue import control
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
-from stash_courier.queue.jobs import Delivery
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, quick_start
 from stash_courier.worker.connections.model import ENDED, Connection
@@ -67,7 +64,6 @@ class Registry:
     def __init__(
         self,
         queue: SceneQueue,
-        dlq: DeadLetterQueue,
         clock: Callable[[], float],
         cover: Cover,
         make_pool: Callable[[Destination, Connection, Health], Pool],
@@ -75,7 +71,6 @@ class Registry:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
-        self._dlq = dlq
         self._store = Store(queue.folder)
         self._clock = clock
         self._cover = cover
@@ -86,7 +81,6 @@ class Registry:
         self._shows_returned = False  # whether they show what an old browser tab has written back
         self._stored = Stored()
         self._retired: list[Pool] = []
-        self._renamed: dict[str, str] = {}  # former id → the one since
         self._loaded = Loaded()
         self.settings = Settings()
         self.retention_days: int | None = None  # of dead letters; None if what the owner wants is unknown
@@ -118,7 +112,7 @@ class Registry:
         invalid = {problem.field for problem in problems}
         loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, asked_at=self._asked_at)
         problems += loaded.problems
-        known = classify(self._healths(loaded), loaded, self._clock())
+        known = classify(self._healths(), loaded, self._clock())
         before = self._loaded.connections
         usable = loaded.connections.items()
         moved = [name for name, one in usable if before.get(name, one).path_map != one.path_map]
@@ -131,7 +125,6 @@ class Registry:
             control.put(self._queue.connection, control.PROBLEMS, said or None)
 
         retired = self._replace_pools(loaded, known)
-        self._renamed = {old: new for old, new in self._renamed.items() if old not in self.pools}
         self._loaded = loaded
         self.settings = settings
         trusted = not loaded.unsure and "worker_dead_letter_days" not in invalid
@@ -186,27 +179,10 @@ class Registry:
         connections = loaded.connections
         return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
 
-    def _healths(self, loaded: Loaded) -> dict[str, Health]:
-        """The stored health of all destinations; those of the quick start with a new id are renamed first."""
-        named = {name: one for name, one in loaded.connections.items() if one.entry.implicit}
-        states = control.states(self._queue.connection)
-        now = self._clock()
-        stored = {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
-        for new in named.keys() - stored.keys():
-            for old in stored.keys() - loaded.entries.keys() - loaded.retired:
-                if stored[old].fingerprint == named[new].fingerprint and not self._queue.holds(new):
-                    transfer.rename(self._queue, self._dlq, old, new)
-                    stored[new] = stored.pop(old)
-                    self._renamed[old] = new
-                    self._renamed.pop(new, None)
-                    log.info("%s is now %s", old, new)
-                    break
-        return stored
-
-    def renamed(self, delivery: Delivery) -> Delivery:
-        """The delivery under its destination's current id, which may have changed since the claim."""
-        name = self._renamed.get(delivery.destination)
-        return delivery if name is None else replace(delivery, destination=name)
+    def _healths(self) -> dict[str, Health]:
+        """The stored health of every destination that was ever set up."""
+        states, now = control.states(self._queue.connection), self._clock()
+        return {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
 
     @property
     def secrets(self) -> tuple[str, ...]:
