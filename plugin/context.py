@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from stash_courier.queue.deliveries.scene_queue import SceneQueue
     from stash_courier.queue.history.ledger import Sent
     from stash_courier.queue.jobs import Scene
+    from stash_courier.worker.stash.answers import PluginState
     from stash_courier.worker.stash.client import Stash
-    from stash_courier.worker.stash.state import PluginState
 
 STASH_SECONDS = 2.0  # how long quick_state waits
 
@@ -114,7 +114,7 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
-        self.stash.save_settings(left, borrowed=self.state is not None and self.state.borrowed)
+        self.stash.save_settings(left)
         self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import parse
 from stash_courier.worker.stash.address import StashUnavailable
-from stash_courier.worker.stash.state import PluginState
+from stash_courier.worker.stash.answers import PluginState
 
 
 @dataclass(frozen=True, slots=True)

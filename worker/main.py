@@ -22,7 +22,7 @@ from stash_courier.worker import VERSION, destinations, heartbeat, package, proc
 from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
 from stash_courier.worker.runtime import Runtime
-from stash_courier.worker.stash.named import NamedStash
+from stash_courier.worker.stash.address import NamedStash
 
 CODE_SECONDS = 2.0  # between two looks at the code on disk
 ATTEND_SECONDS = 1.0  # between two looks at what the owner wants, and for trouble to tell the owner of

@@ -24,8 +24,8 @@ from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.messages import Messages
 from stash_courier.worker.notices import Notices
+from stash_courier.worker.stash.address import NamedStash
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.named import NamedStash
 from stash_courier.worker.wakeup import Wakeup
 
 LOOK_SECONDS = 1.0  # between two looks at the inbox even if nothing wakes the worker: a safety net

@@ -11,7 +11,6 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import joined
 from stash_courier.queue.inbox import files
-from stash_courier.worker import package
 from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.store import Conflict
 
@@ -26,7 +25,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
         raise BadInputError(f"{problems[0].message} Nothing was converted.")
     wanted, left = quick_start.converted(raw, stored)
     made = [entry.id for entry in wanted.entries[len(stored.entries) :]]
-    if left == raw and not state.borrowed:
+    if left == raw:
         why = (
             "Enter the address of a receiver first; the filters are for it."
             if implicit.former
@@ -38,7 +37,7 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
         context.store.change(stored.revision, lambda _: wanted)
     except Conflict as error:
         raise BadInputError("The connections were changed at the same time. Press this button again.") from error
-    emptied, moved = sorted(raw.keys() - left.keys()), bool(left) and state.borrowed
+    emptied = sorted(raw.keys() - left.keys())
     context.empty_settings(left)
     context.start_work()
     if unclaimed := quick_start.unclaimed(implicit, stored):
@@ -47,7 +46,6 @@ def convert_settings(context: Context, _: Arguments) -> dict[str, object]:
         joined(
             f"Connections made: {len(made)}{': ' if made else ''}{', '.join(made)}.",
             f"Settings emptied on Stash's page: {', '.join(emptied)}." if emptied else "",
-            f"Settings moved from {package.CHECKOUT} to this plugin: {', '.join(sorted(left))}." if moved else "",
             f"The values are in {files.CONNECTIONS} in the data folder now." if made else "",
             "Reload Stash's pages.",
         )

@@ -32,8 +32,6 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
     report = context.report
     loaded, problems, stash_error = _settings(context)
     context.warn_of_copies()
-    if context.state is not None and context.state.borrowed:
-        report.say(banners.borrowed())
     snapshot, queue_banner = seen.queue(context, time.time())
     queue_error = "" if queue_banner is None else queue_banner.text
     moment = snapshot or NO_QUEUE

@@ -78,14 +78,6 @@ def copies(found: Copies) -> Iterator[Banner]:
         yield Banner(f"The plugin's folder has manifests of an earlier version: {names}.", what)
 
 
-def borrowed() -> str:
-    """Says that the settings of a manual copy apply, and how to take them over."""
-    return (
-        f"Settings: those of {package.CHECKOUT} are used, because this plugin has none of its own. Press "
-        '"Convert settings" to take them over.'
-    )
-
-
 def stash_unknown(reason: str) -> Banner:
     """Stash can't be asked, for this reason."""
     known = "Connections and settings are shown as the worker last knew them."

@@ -29,7 +29,7 @@ from stash_courier.worker.destinations.webhook.formats import preset_of
 from stash_courier.worker.http import container
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.address import StashUnavailable
-from stash_courier.worker.stash.state import WrongShape
+from stash_courier.worker.stash.answers import WrongShape
 
 LETTERS = 200  # newest dead letters that are counted by cause
 COLUMNS = ("connection", "kind", "state", "health", "waiting", "retrying", "dead letters", "last delivery", "set")

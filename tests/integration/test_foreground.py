@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from stash_courier.worker import heartbeat, process
-from stash_courier.worker.stash.named import NamedStash
+from stash_courier.worker.stash.address import NamedStash
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash

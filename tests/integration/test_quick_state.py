@@ -21,7 +21,7 @@ from tests.support.press import press
 SETTINGS = {"path_map": "a => b"}
 STATE = {
     "configuration": {"general": {"apiKey": "", "username": ""}, "plugins": {"stash_plugin": SETTINGS}},
-    "plugins": [{"id": "stash_plugin", "enabled": True}],
+    "plugins": [{"id": "stash_plugin", "name": "Stash Courier", "enabled": True}],
 }
 
 

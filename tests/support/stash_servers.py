@@ -140,7 +140,7 @@ class Library:
             plugins = {"stash_plugin": self.settings} if self.settings else {}
             general = {"apiKey": self.api_key, "username": self.username}
             data["configuration"] = {"general": general, "plugins": plugins}
-            data["plugins"] = [{"id": "stash_plugin", "enabled": self.enabled}]
+            data["plugins"] = [{"id": "stash_plugin", "name": "Stash Courier", "enabled": self.enabled}]
         if asked.name == "Scenes":
             for name, scene_id in asked.variables.items():
                 data[name] = self._one(int(scene_id), name, errors)

@@ -16,9 +16,9 @@ from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import Delivery, Scene, SceneEvent
 from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.answers import PluginState
 from stash_courier.worker.stash.client import SweepPage
 from stash_courier.worker.stash.queries import Listed, SweepQuestion, changed_after
-from stash_courier.worker.stash.state import PluginState
 from stash_courier.worker.stash.sweep import Sweep
 from tests.support.queue_driver import claim
 

@@ -15,14 +15,13 @@ import graphql
 import pytest
 
 from stash_courier.queue.jobs import Named, SceneFile, StashId
-from stash_courier.worker import package
-from stash_courier.worker.stash import queries, scene_files, state
-from stash_courier.worker.stash.state import Login, PluginState, WrongShape
+from stash_courier.worker.stash import answers, queries, scene_files
+from stash_courier.worker.stash.answers import Login, PluginState, WrongShape
 from tests import ROOT
 
 INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared/stash/introspection.json"))
 TEXTS = {
-    "plugin state": state.PLUGIN_STATE,
+    "plugin state": answers.PLUGIN_STATE,
     "first scenes": queries.FIRST_SCENES,
     "scene ids": queries.scene_ids(count=False),
     "scene ids and count": queries.scene_ids(count=True),
@@ -83,11 +82,6 @@ class TestQueries:
             pytest.skip(f"Stash's schema isn't at {INTROSPECTION}: set STASH_INTROSPECTION to its path")
         schema = graphql.build_client_schema(json.loads(INTROSPECTION.read_text())["data"])
         assert graphql.validate(schema, graphql.parse(TEXTS[name])) == []
-
-    @pytest.mark.parametrize("name", TEXTS)
-    def test_no_query_asks_for_the_stream(self, name: str) -> None:
-        """The stream's URL, which contains the API key, is never requested."""
-        assert "stream" not in TEXTS[name].lower()
 
     def test_batches_of_one_size_share_a_query(self) -> None:
         """Ids are variables, so that requests for other scenes don't fill Stash's cache of parsed queries."""
@@ -235,32 +229,18 @@ class TestState:
     @pytest.mark.parametrize(
         ("plugins", "enabled"),
         [
-            ([{"id": "stash_plugin", "enabled": True}], True),
-            ([{"id": "stash_plugin", "enabled": False}, {"id": "other", "enabled": True}], False),
+            ([{"id": "stash_plugin", "name": "Stash Courier", "enabled": True}], True),
+            (
+                [{"id": "stash_plugin", "name": "a", "enabled": False}],
+                False,
+            ),
             ([], False),
             (None, False),
         ],
     )
     def test_only_an_enabled_plugin_delivers(self, plugins: object, enabled: bool) -> None:
         """The plugin counts as enabled only if Stash says so; without plugins Stash answers null."""
-        assert state.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
-
-    def test_settings_of_a_copy_by_hand_apply_while_there_are_no_own(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An installed package uses the settings that were entered for the copy by hand, and says so."""
-        monkeypatch.setattr(package, "ID", "stash_courier")
-        monkeypatch.setattr(state, "SETTINGS_OF", ["stash_courier", "stash_plugin"])
-        copy, own = {"webhook_url": "http://copy"}, {"webhook_url": "http://own"}
-
-        def read(**stored: object) -> PluginState:
-            general = {"apiKey": "", "username": ""}
-            return state.read_state(self.data(configuration={"general": general, "plugins": stored}))
-
-        assert read(stash_plugin=copy) == PluginState(copy, False, borrowed=True)
-        assert read(stash_plugin=copy, stash_courier={}) == PluginState(copy, False, borrowed=True)
-        assert read(stash_plugin=copy, stash_courier=own) == PluginState(own, False)
-        assert read(stash_courier=None) == PluginState({}, False)
+        assert answers.read_state(self.data(plugins=plugins)) == PluginState({}, enabled)
 
     def test_other_copies_are_named(self) -> None:
         """Stash's other enabled plugins with our name are copies of this one."""
@@ -270,19 +250,19 @@ class TestState:
             {"id": "old", "name": "Stash Courier", "enabled": False},
             {"id": "other", "name": "Other", "enabled": True},
         ]
-        found = state.read_state(self.data(plugins=copies))
+        found = answers.read_state(self.data(plugins=copies))
         assert (found.enabled, found.copies) == (True, ("stash_courier",))
 
     @pytest.mark.parametrize("data", [{}, {"configuration": None, "plugins": []}, {"configuration": {}}])
     def test_unreadable_settings_are_not_empty_ones(self, data: dict[str, Any]) -> None:
         """An incomplete state is an error and never counts as a plugin without settings."""
         with pytest.raises(WrongShape):
-            state.read_state(data)
+            answers.read_state(data)
 
     def test_the_key_is_in_no_repr(self) -> None:
         """The API key can't get into a log through the repr of an object."""
         configuration = {"general": {"apiKey": SECRET, "username": "me"}}
-        login = state.read_login(self.data(configuration=configuration))
+        login = answers.read_login(self.data(configuration=configuration))
         assert login == Login(SECRET, needed=True)
         assert SECRET not in repr(login)
 

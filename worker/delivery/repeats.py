@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 
-from stash_courier.queue.checks import or_default
 from stash_courier.queue.history import receipts
 from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery, Scene
@@ -13,7 +12,6 @@ from stash_courier.worker.stash.queries import moment_of
 # How long an edit waits for the hook of the other copy. What Stash is asked for after that has every edit of the
 # second in which the scene was changed: ``updated_at`` has whole seconds.
 COPY_SECONDS = 2.0
-NEVER = 1e12
 
 
 def is_repeat(conn: sqlite3.Connection, delivery: Delivery, scene: Scene | None, sent: Sent | None) -> bool:
@@ -31,4 +29,7 @@ def is_repeat(conn: sqlite3.Connection, delivery: Delivery, scene: Scene | None,
     if scene is None or sent is None or sent.outcome != "sent" or sent.updated_at != scene.updated_at:
         return False
     edited = delivery.event == "create" or bool(delivery.changed)  # hooks of edits name what changed
-    return edited and sent.fetched_at >= or_default(moment_of, scene.updated_at, NEVER) + COPY_SECONDS
+    try:
+        return edited and sent.fetched_at >= moment_of(scene.updated_at) + COPY_SECONDS
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Where Stash is and how to log in there, as hooks and page loads write it.
+"""Where Stash is and how to log in there: as hooks and page loads write it, or as the environment names it.
 
 Every view needs this, so what takes long to import is imported where it is used.
 """
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from stash_courier.queue.checks import DAMAGE, text, typed
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import ssl
 
 COOKIE = "session"  # the name of Stash's session cookie (its pkg/session)
+URL, KEY = "STASH_COURIER_STASH_URL", "STASH_COURIER_API_KEY"  # in the environment of a worker in the foreground
+PORTS = {"http": 80, "https": 443}
 
 
 class StashUnavailable(Exception):
@@ -31,7 +32,7 @@ class StashAddress:
     host: str  # the address Stash listens on
     port: int
     cookie: str = field(repr=False)  # value of the session cookie; "" if there was none
-    api_key: str = field(default="", repr=False)  # that the environment names; see named.py
+    api_key: str = field(default="", repr=False)  # that the environment names
 
     @classmethod
     def read(cls, path: Path) -> StashAddress:
@@ -44,19 +45,21 @@ class StashAddress:
         except (OSError, UnicodeDecodeError) as error:
             problem = f"can't be read ({type(error).__name__})"
             advice = "check who owns the folder, or delete the file and edit any scene"
-        except DAMAGE:
+        except (ValueError, LookupError, TypeError, RecursionError):
             problem, advice = "is damaged", "delete it and edit any scene, and the plugin writes it again"
         # Not chained: the parser's error would quote the text, which contains the cookie.
         raise StashUnavailable(f"{path} {problem}, so Stash's address is unknown; {advice}") from None
 
     @classmethod
     def _parse(cls, raw: Mapping[str, object]) -> StashAddress:
-        found = cls(text(raw["scheme"]), text(raw["host"]), typed(int, raw["port"]), text(raw["cookie"]))
-        if found.scheme not in ("http", "https") or set(found.host) & set("/@?#\\ "):
+        scheme, host, port, cookie = (raw[name] for name in ("scheme", "host", "port", "cookie"))
+        if scheme not in ("http", "https") or not isinstance(host, str) or set(host) & set("/@?#\\ "):
             raise ValueError
-        if not 0 < found.port < 65536 or not fits_header(found.cookie):
+        if type(port) is not int or not 0 < port < 65536:
             raise ValueError
-        return found
+        if not isinstance(cookie, str) or not fits_header(cookie):
+            raise ValueError
+        return cls(str(scheme), host, port, cookie)
 
     @property
     def url(self) -> str:
@@ -90,6 +93,40 @@ class StashAddress:
         return bool(found)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedStash:
+    """Where Stash is and its API key, as the environment of a worker under systemd or in a container names them.
+
+    What isn't named is in ``stash.json``. A worker that the plugin starts reads none: it runs beside Stash.
+    """
+
+    place: tuple[str, str, int] | None = None  # scheme, host, port
+    api_key: str = field(default="", repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> NamedStash:
+        """Reads both variables. Raises ValueError with a sentence, which never contains a value."""
+        url, key = environment.get(URL, ""), environment.get(KEY, "")
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError(f"{KEY} can't be used: an API key has neither spaces nor special characters.")
+        return cls(_place(url) if url else None, key)
+
+    def address(self, path: Path) -> StashAddress:
+        """The address to use; ``path`` is that of ``stash.json``.
+
+        Raises:
+            StashUnavailable: no place is named, and the file can't be read.
+        """
+        try:
+            written = StashAddress.read(path)
+        except StashUnavailable:
+            if self.place is None:
+                raise
+            return StashAddress(*self.place, cookie="", api_key=self.api_key)
+        place = self.place or (written.scheme, written.host, written.port)
+        return StashAddress(*place, cookie=written.cookie, api_key=self.api_key)
+
+
 def unverified() -> ssl.SSLContext:
     """TLS without checking the certificate; see StashAddress.trusted_by_place."""
     import ssl
@@ -103,3 +140,17 @@ def unverified() -> ssl.SSLContext:
 def fits_header(value: str) -> bool:
     """Whether a cookie or key can be sent as a header; requests' error would quote one that can't."""
     return value.isascii() and value.isprintable() and not set(value) & set('; ,"')
+
+
+def _place(url: str) -> tuple[str, str, int]:
+    wrong = f"{URL} can't be used. It must be like http://stash:9999, without a path, user name or password."
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError(wrong) from None  # the parser's error would quote it
+    host = parts.hostname or ""
+    clean = not (parts.query or parts.fragment or "@" in parts.netloc) and parts.path in ("", "/")
+    if parts.scheme not in PORTS or not clean or not host or set(host) & set("/@?#\\ ") or port == 0:
+        raise ValueError(wrong)
+    return parts.scheme, host, port or PORTS[parts.scheme]

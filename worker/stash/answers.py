@@ -1,39 +1,91 @@
-"""What the client for Stash returns."""
+"""How an answer of Stash is read, and what it says of this plugin. Imports little, for the views.
+
+queries.py has the queries about scenes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from stash_courier.queue.jobs import Scene
-from stash_courier.worker.stash.queries import Listed
-from stash_courier.worker.stash.state import PluginState
+from stash_courier.worker import package
+
+T = TypeVar("T")
+NULL = type(None)
+
+# Every state includes the API key and the user name, so that a new or changed key is known without
+# another request.
+STATE = f"""
+  configuration {{ general {{ apiKey username }} plugins(include: {json.dumps([package.ID])}) }}
+  plugins {{ id name enabled }}
+"""
+
+PLUGIN_STATE = f"query PluginState {{{STATE}}}"
+
+
+class WrongShape(ValueError):
+    """An answer doesn't match Stash's schema. The message names the field and not its value, perhaps a secret."""
+
+
+def read(owner: object, path: str, *kinds: type) -> Any:
+    """The value at a path of keys, like ``paths.screenshot``, if it has one of these types.
+
+    A missing key is WrongShape, not null.
+    """
+    value = owner
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise WrongShape(f"{path} is missing")
+        value = value[key]
+    if type(value) not in kinds:
+        raise WrongShape(f"{path} is {'null' if value is None else f'of type {type(value).__name__}'}")
+    return value
+
+
+def read_text(owner: object, path: str) -> str:
+    """The text at a path; "" for null."""
+    return read(owner, path, str, NULL) or ""
+
+
+def read_list(owner: object, path: str, read_item: Callable[[object], T]) -> tuple[T, ...]:
+    """What ``read_item`` makes of each item of the list at a path."""
+    found = read(owner, path, list)
+    try:
+        return tuple(map(read_item, found))
+    except WrongShape as error:
+        raise WrongShape(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedScenes:
-    """The scenes of one call, and the state read with them. Ask again for an id that is in neither mapping."""
+class PluginState:
+    """What Stash knows about this plugin."""
 
-    scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
-    broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
-    state: PluginState
-
-
-@dataclass(frozen=True, slots=True)
-class ScenePage:
-    """Some of the ids asked for, ascending, and the progress of the listing."""
-
-    ids: tuple[int, ...]
-    examined: int  # scenes looked at so far, including this page
-    total: int  # scenes to look at; with ``changed_since`` some of them don't qualify
+    settings: Mapping[str, object]  # as stored; settings without a value are absent
+    enabled: bool  # also False if Stash hasn't loaded the plugin
+    copies: tuple[str, ...] = ()  # ids of other enabled plugins with this plugin's name
 
 
 @dataclass(frozen=True, slots=True)
-class SweepPage:
-    """Some scenes of a sweep, and the state read with them."""
+class Login:
+    """What Stash requires of its clients."""
 
-    scenes: tuple[Listed, ...]  # ids ascending
-    last: bool  # no page follows
-    known: int | None  # number of scenes up to the given id; None if that wasn't asked
-    state: PluginState
-    asked_at: float  # wall time before the request, unix seconds
+    api_key: str = field(repr=False)  # "" if there is none
+    needed: bool  # False: Stash has no user name, so it asks for no credentials
+
+
+def read_state(data: Mapping[str, object]) -> PluginState:
+    """The plugin's state from an answer with ``STATE``; WrongShape if it isn't complete."""
+    stored = read(data, "configuration.plugins", dict)
+    settings = read(stored, package.ID, dict, NULL) if package.ID in stored else None
+    plugins = read(data, "plugins", list, NULL) or []  # null: Stash has loaded no plugins
+    names = {read(one, "id", str): read_text(one, "name") for one in plugins if read(one, "enabled", bool)}
+    copies = [one for one, name in names.items() if name == package.NAME and one != package.ID]
+    return PluginState(settings or {}, package.ID in names, tuple(sorted(copies)))
+
+
+def read_login(data: Mapping[str, object]) -> Login:
+    """The credentials to use from now on, from an answer with ``STATE``."""
+    key, user = (read_text(data, f"configuration.general.{name}") for name in ("apiKey", "username"))
+    return Login(key, needed=user != "")

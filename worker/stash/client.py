@@ -16,14 +16,11 @@ from typing import TypeVar
 from stash_courier.queue.inbox.files import STASH
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker import package
-from stash_courier.worker.stash import queries, state
-from stash_courier.worker.stash.address import StashAddress, StashUnavailable
-from stash_courier.worker.stash.answers import FetchedScenes, ScenePage, SweepPage
-from stash_courier.worker.stash.cover_wires import CoverWires
-from stash_courier.worker.stash.named import KEY, NamedStash
+from stash_courier.worker.stash import answers, queries
+from stash_courier.worker.stash.address import KEY, NamedStash, StashAddress, StashUnavailable
+from stash_courier.worker.stash.answers import PluginState, WrongShape
 from stash_courier.worker.stash.pace import Pace
-from stash_courier.worker.stash.queries import Listed, SweepQuestion
-from stash_courier.worker.stash.state import PluginState, WrongShape
+from stash_courier.worker.stash.queries import FetchedScenes, Listed, ScenePage, SweepPage, SweepQuestion
 from stash_courier.worker.stash.wire import LoginRefused, TimedOut, UnusableAnswer, Wire
 
 __all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
@@ -66,7 +63,8 @@ class Stash:
         self._lock = threading.Lock()
         self._address: StashAddress | None = None  # as stash.json named it last
         self._wire: Wire | None = None  # for queries
-        self._cover_wires = CoverWires(timeout)
+        self._covers_lock = threading.Lock()
+        self._cover_wires: set[Wire] = set()  # in use
         self._login_needed = False
         self._asked_at: float | None = None  # wall time of the last request
         self._written_at = 0  # of stash.json at the last request: mtime in nanoseconds
@@ -74,18 +72,13 @@ class Stash:
     def plugin_state(self) -> PluginState:
         """This plugin's settings and whether it is enabled."""
         began = time.monotonic()
-        found = self.ask(state.PLUGIN_STATE, {}, state.read_state)
+        found = self.ask(answers.PLUGIN_STATE, {}, answers.read_state)
         self.pace.answered((), time.monotonic() - began)
         return found
 
-    def save_settings(self, settings: Mapping[str, object], *, borrowed: bool = False) -> None:
-        """Replaces this plugin's settings on Stash's page. Only for programs that a person started.
-
-        With ``borrowed``, those of the copy by hand are emptied: otherwise they would apply again.
-        """
+    def save_settings(self, settings: Mapping[str, object]) -> None:
+        """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
         self.ask(queries.SAVE_SETTINGS, {"id": package.ID, "settings": settings}, lambda data: data)
-        if borrowed:
-            self.ask(queries.SAVE_SETTINGS, {"id": package.CHECKOUT, "settings": {}}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.
@@ -144,12 +137,18 @@ class Stash:
         used: the one that the queries renew stays valid, and there is only one place that replaces it.
         """
         address = self._read_address()
-        with self._cover_wires.lend(address) as wire:
-            wire.api_key, wire.cookie = address.api_key, address.cookie
-            queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
-            if queries_wire is not None and queries_wire.base_url == wire.base_url:
-                wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
+        wire = Wire(address, self._timeout)  # of its own, so one that hangs delays no other
+        queries_wire = self._wire  # without the lock, which is held while a query waits for its answer
+        if queries_wire is not None and queries_wire.base_url == wire.base_url:
+            wire.api_key, wire.cookie = queries_wire.api_key, queries_wire.cookie
+        with self._covers_lock:
+            self._cover_wires.add(wire)
+        try:
             return _with_login(wire, address, lambda wire: wire.cover(path))
+        finally:
+            with self._covers_lock:
+                self._cover_wires.discard(wire)
+            wire.close()
 
     def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
         """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
@@ -184,7 +183,7 @@ class Stash:
         def read(data: Mapping[str, object]) -> SweepPage:
             scenes = queries.read_listed(data, question.after)
             known = queries.read_count(data, "known") if counts else None
-            return SweepPage(scenes, len(scenes) < question.scenes, known, state.read_state(data), asked_at)
+            return SweepPage(scenes, len(scenes) < question.scenes, known, answers.read_state(data), asked_at)
 
         return self.ask(queries.sweep_page(count=counts), question.variables(), read)
 
@@ -214,11 +213,14 @@ class Stash:
         return self._written() != self._written_at
 
     def close(self) -> None:
-        """Closes the connections. A request in progress ends at once; a later one connects again."""
+        """Closes the connections. Requests in progress end at once; later ones connect again."""
         wire, self._wire = self._wire, None  # without the lock, which that request holds
         if wire is not None:
             wire.close()
-        self._cover_wires.close()
+        with self._covers_lock:
+            covers = list(self._cover_wires)
+        for wire in covers:
+            wire.close()
 
     # Scenes
 
@@ -236,7 +238,7 @@ class Stash:
                     scenes[scene_id] = _read_one(data, f"s{n}", scene_id, fetched_at)
                 except WrongShape as error:
                     broken[scene_id] = f"Stash's answer for scene {scene_id} can't be used: {error}"
-            return FetchedScenes(scenes, broken, state.read_state(data))
+            return FetchedScenes(scenes, broken, answers.read_state(data))
 
         began = time.monotonic()
         batch = self.ask(queries.scenes_by_id(len(ids)), variables, read)
@@ -306,7 +308,7 @@ class Stash:
             data = wire.ask(query, variables)
             try:
                 if "configuration" in data:
-                    login = state.read_login(data)
+                    login = answers.read_login(data)
                     wire.api_key, self._login_needed = login.api_key, login.needed
                 return read(data)
             except WrongShape as error:

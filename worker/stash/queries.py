@@ -7,28 +7,16 @@ Stash's schema.
 from __future__ import annotations
 
 import datetime
-import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from stash_courier.queue.checks import DAMAGE, number, optional, text, typed
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 from stash_courier.worker.paths import is_windows
-from stash_courier.worker.stash.state import (
-    STATE,
-    WrongShape,
-    an_object,
-    any_text,
-    checked,
-    field_at,
-    list_of,
-)
+from stash_courier.worker.stash.answers import NULL, STATE, PluginState, WrongShape, read, read_list, read_text
 
-T = TypeVar("T")
-
+LONGEST = 1e12  # seconds of a file
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
 # paths.stream is left out because it contains the API key.
 _SCENE = """
@@ -165,9 +153,38 @@ class Listed:
     moment: int  # the same, unix seconds
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedScenes:
+    """The scenes of one call, and the state read with them. Ask again for an id that is in neither mapping."""
+
+    scenes: Mapping[int, Scene | None]  # None: Stash no longer has it
+    broken: Mapping[int, str]  # Stash fails on this scene but not on others; a sentence
+    state: PluginState
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePage:
+    """Some of the ids asked for, ascending, and the progress of the listing."""
+
+    ids: tuple[int, ...]
+    examined: int  # scenes looked at so far, including this page
+    total: int  # scenes to look at; with ``changed_since`` some of them don't qualify
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPage:
+    """Some scenes of a sweep, and the state read with them."""
+
+    scenes: tuple[Listed, ...]  # ids ascending
+    last: bool  # no page follows
+    known: int | None  # number of scenes up to the given id; None if that wasn't asked
+    state: PluginState
+    asked_at: float  # wall time before the request, unix seconds
+
+
 def read_count(data: Mapping[str, object], name: str) -> int:
     """The number of scenes that match the filter of a ``findScenes`` in an answer."""
-    return field_at(data, f"{name}.count", _int)
+    return int(read(data, f"{name}.count", int))
 
 
 def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
@@ -176,24 +193,25 @@ def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
     Ids that don't ascend from ``after``, the last id of the previous page, are WrongShape: a listing would skip
     scenes or never end.
     """
-    scenes = field_at(data, "findScenes.scenes", list_of(_listed))
+    scenes = read_list(data, "findScenes.scenes", _listed)
     if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
         raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
-def _listed(scene: object) -> Listed:
-    updated_at, moment = field_at(scene, "updated_at", lambda value: (text(value), moment_of(value)))
-    return Listed(field_at(scene, "id", _id), updated_at, moment)
+def _listed(raw: object) -> Listed:
+    updated_at = read(raw, "updated_at", str)
+    try:
+        return Listed(read_id(raw), updated_at, moment_of(updated_at))
+    except WrongShape:
+        raise
+    except ValueError:
+        raise WrongShape("updated_at is no time") from None
 
 
-def moment_of(value: object) -> int:
-    """A time as Stash writes it, in unix seconds.
-
-    Raises:
-        ValueError, TypeError: it is none.
-    """
-    when = datetime.datetime.fromisoformat(text(value))
+def moment_of(text: str) -> int:
+    """A time as Stash writes it, in unix seconds. Raises ValueError if it is none."""
+    when = datetime.datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("no time zone")
     return int(when.timestamp())
@@ -201,17 +219,16 @@ def moment_of(value: object) -> int:
 
 def read_scenes(data: Mapping[str, object], fetched_at: float) -> tuple[Scene, ...]:
     """The scenes of ``FIRST_SCENES``."""
-    return field_at(data, "findScenes.scenes", list_of(lambda raw: read_scene(raw, fetched_at)))
+    return read_list(data, "findScenes.scenes", lambda raw: read_scene(raw, fetched_at))
 
 
 def read_folders(data: Mapping[str, object]) -> tuple[str, ...]:
     """The folders with videos in an answer to ``LIBRARY_FOLDERS``."""
 
-    def folder(row: object) -> str:
-        excluded = field_at(row, "excludeVideo", functools.partial(typed, bool))
-        return "" if excluded else field_at(row, "path", text)
+    def folder(raw: object) -> str:
+        return "" if read(raw, "excludeVideo", bool) else read_text(raw, "path")
 
-    return tuple(filter(None, field_at(data, "configuration.general.stashes", list_of(folder))))
+    return tuple(filter(None, read_list(data, "configuration.general.stashes", folder)))
 
 
 def read_scene(raw: object, fetched_at: float) -> Scene:
@@ -220,18 +237,39 @@ def read_scene(raw: object, fetched_at: float) -> Scene:
     What Stash may leave empty becomes "" or None. A promised field that is missing or has another type is
     WrongShape: an incomplete scene is never delivered.
     """
-    scene_id = checked("scene", raw, lambda scene: field_at(scene, "id", _id))
-    values = checked(f"scene {scene_id}", raw, _scene_fields)
-    return Scene(*(*values, fetched_at))
+    return Scene(
+        id=read_id(raw),
+        title=read_text(raw, "title"),
+        code=read_text(raw, "code"),
+        details=read_text(raw, "details"),
+        director=read_text(raw, "director"),
+        date=read_text(raw, "date"),
+        rating100=read(raw, "rating100", int, NULL),
+        organized=read(raw, "organized", bool),
+        urls=read_list(raw, "urls", _text),
+        created_at=read(raw, "created_at", str),
+        updated_at=read(raw, "updated_at", str),
+        files=read_list(raw, "files", _file),  # Stash puts the primary file first
+        performers=read_list(raw, "performers", read_named),
+        tags=read_list(raw, "tags", read_named),
+        studio=read_studio(raw),
+        groups=read_list(raw, "groups", lambda row: read_named(read(row, "group", dict))),
+        stash_ids=read_list(raw, "stash_ids", _stash_id),
+        cover_url=_cover_url(read_text(raw, "paths.screenshot")),
+        fetched_at=fetched_at,
+    )
 
 
-def _cover_url(value: object) -> str:
+def _cover_url(url: str) -> str:
     """The cover's URL without credentials, because it is sent to other systems.
 
     ``t``, the time of the scene's last change, is kept so that caches notice a new cover. A URL that is not
     absolute http(s), as when Stash's external host is set without a scheme, is useless to others and becomes "".
     """
-    parts = urlsplit(any_text(value))
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise WrongShape("paths.screenshot is no URL") from None
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return ""
     kept = [p for p in parts.query.split("&") if p.partition("=")[0].lower() != "apikey"]
@@ -239,68 +277,39 @@ def _cover_url(value: object) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))
 
 
-_int = functools.partial(typed, int)
-
-
-def _id(value: object) -> int:
-    """An id. GraphQL sends it as text; in Stash it is a row id of SQLite."""
-    digits = str(value)
+def read_id(owner: object) -> int:
+    """An object's id. GraphQL sends it as text; in Stash it is a row id of SQLite."""
+    digits = str(read(owner, "id", str, int))
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
-        raise ValueError("not an id")
+        raise WrongShape("id is no number")
     return int(digits)
 
 
-def _fields(**checks: Callable[[object], object]) -> Callable[[object], list[Any]]:
-    """A check of an object that has these fields, each of which passes its own; it returns their values."""
-    fields = tuple(checks.items())
-
-    def check(owner: object) -> list[Any]:
-        found = an_object(owner)
-        try:
-            return [field_check(found[key]) for key, field_check in fields]
-        except (WrongShape, *DAMAGE):
-            # Again, for the sentence. Without a frame for each field it takes a third of the time.
-            for key, field_check in fields:
-                field_at(found, key, field_check)
-            raise
-
-    return check
+def read_named(raw: object) -> Named:
+    """A performer, tag, studio or group."""
+    return Named(str(read_id(raw)), read_text(raw, "name"))
 
 
-def _made_of(make: Callable[..., T], **checks: Callable[[object], object]) -> Callable[[object], T]:
-    """A check of an object with these fields, which returns what is made of their values, in this order."""
-    read = _fields(**checks)
-    return lambda value: make(*read(value))
+def read_studio(raw: object) -> Named | None:
+    """A scene's studio."""
+    studio = read(raw, "studio", dict, NULL)
+    return None if studio is None else read_named(studio)
 
 
-_named = _made_of(Named, id=lambda value: str(_id(value)), name=any_text)
-_file = _made_of(
-    SceneFile,
-    path=text,
-    size=_int,
-    duration=number,
-    width=_int,
-    height=_int,
-    fingerprints=list_of(_made_of(lambda kind, value: (kind, value), type=text, value=text)),
-)
-# In the order of the fields of Scene.
-_scene_fields = _fields(
-    id=_id,
-    title=any_text,
-    code=any_text,
-    details=any_text,
-    director=any_text,
-    date=any_text,
-    rating100=optional(_int),
-    organized=functools.partial(typed, bool),
-    urls=list_of(text),
-    created_at=text,
-    updated_at=text,
-    files=list_of(_file),  # Stash puts the primary file first
-    performers=list_of(_named),
-    tags=list_of(_named),
-    studio=optional(_named),
-    groups=list_of(_made_of(lambda named: named, group=_named)),
-    stash_ids=list_of(_made_of(StashId, endpoint=text, stash_id=text)),
-    paths=_made_of(lambda url: url, screenshot=_cover_url),
-)
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise WrongShape("an item is no text")
+    return value
+
+
+def _file(raw: object) -> SceneFile:
+    duration = read(raw, "duration", int, float)
+    if not abs(duration) <= LONGEST:  # also if it isn't a number
+        raise WrongShape("duration is no finite number")
+    size, width, height = (read(raw, name, int) for name in ("size", "width", "height"))
+    fingerprints = read_list(raw, "fingerprints", lambda row: (read(row, "type", str), read(row, "value", str)))
+    return SceneFile(read(raw, "path", str), size, float(duration), width, height, fingerprints)
+
+
+def _stash_id(raw: object) -> StashId:
+    return StashId(read(raw, "endpoint", str), read(raw, "stash_id", str))

@@ -13,9 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stash_courier.queue.inbox import files
-from stash_courier.worker.stash import state
 from stash_courier.worker.stash.address import COOKIE, StashAddress, StashUnavailable, unverified
-from stash_courier.worker.stash.state import PluginState, WrongShape
+from stash_courier.worker.stash.answers import PLUGIN_STATE, PluginState, WrongShape, read, read_state
 
 LARGEST = 16 << 20  # bytes of an answer, which has the settings of all plugins
 
@@ -58,7 +57,7 @@ def _answer(address: StashAddress, seconds: float) -> bytes:
     if address.cookie:
         headers["Cookie"] = f"{COOKIE}={address.cookie}"
     try:
-        connection.request("POST", "/graphql", json.dumps({"query": state.PLUGIN_STATE}), headers)
+        connection.request("POST", "/graphql", json.dumps({"query": PLUGIN_STATE}), headers)
         response = connection.getresponse()
         if response.status != 200:
             login = "doesn't accept the plugin's session (401)"
@@ -71,8 +70,4 @@ def _answer(address: StashAddress, seconds: float) -> bytes:
 
 def _read(answer: bytes) -> PluginState:
     # Stash sends paths that aren't UTF-8 as raw bytes.
-    found = json.loads(answer.decode("utf-8", "surrogateescape"))
-    data = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(data, dict):
-        raise WrongShape("there is no data")
-    return state.read_state(data)
+    return read_state(read(json.loads(answer.decode("utf-8", "surrogateescape")), "data", dict))

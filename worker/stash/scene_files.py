@@ -6,14 +6,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from stash_courier.queue.checks import DAMAGE, text, typed
-from stash_courier.queue.jobs import Named, Scene, SceneFile
+from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
+from stash_courier.worker.stash.answers import WrongShape, read, read_list
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.state import WrongShape
 
 PAGE_SCENES = 500  # in one request
 SAMPLE_FOLDERS = 20  # of the library, in the request for a sample
@@ -50,12 +49,12 @@ def all_files(stash: Stash) -> Iterator[FilesPage]:
     """
     last = examined = total = 0
 
-    def read(data: Mapping[str, object]) -> tuple[tuple[Scene, ...], int]:
-        return _read(data, last), total if examined else queries.read_count(data, "findScenes")
+    def page(data: Mapping[str, object]) -> tuple[tuple[Scene, ...], int]:
+        return _page(data, last), total if examined else queries.read_count(data, "findScenes")
 
     while True:
         variables = {"where": {"id": queries.above(last)}, "how": queries.by_id(PAGE_SCENES)}
-        scenes, total = stash.ask(query(count=examined == 0), variables, read)
+        scenes, total = stash.ask(query(count=examined == 0), variables, page)
         examined += len(scenes)
         total = max(total, examined)
         yield FilesPage(scenes, examined, total)
@@ -91,7 +90,7 @@ def sample(stash: Stash, folders: Sequence[str] = ()) -> list[Scene]:
     found = stash.ask(
         sample_query(len(wanted)),
         variables,
-        lambda data: [_scenes(data, f"f{n}") for n in range(len(wanted))],
+        lambda data: [read_list(data, f"f{n}.scenes", _scene) for n in range(len(wanted))],
     )
     by_library = [_in_turns(_by_folder(scenes, root)) for root, scenes in zip(wanted, found, strict=True)]
     return list({scene.id: scene for scene in _in_turns(by_library)}.values())
@@ -113,45 +112,34 @@ def _in_turns(groups: Iterable[Iterable[T]]) -> list[T]:
     return [one for row in rows for one in row if one is not None]
 
 
-def _read(data: Mapping[str, Any], after: int) -> tuple[Scene, ...]:
+def _page(data: Mapping[str, object], after: int) -> tuple[Scene, ...]:
     """The scenes of a page. Ids that don't ascend are WrongShape: the listing would never end."""
-    scenes = _scenes(data, "findScenes")
+    scenes = read_list(data, "findScenes.scenes", _scene)
     if any(scene.id <= after for scene in scenes):
         raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
-def _scenes(data: Mapping[str, Any], name: str) -> tuple[Scene, ...]:
-    try:
-        return tuple(map(_scene, typed(list, data[name]["scenes"])))
-    except DAMAGE as error:
-        raise WrongShape(f"a scene can't be read ({type(error).__name__})") from None
-
-
-def _scene(raw: Mapping[str, Any]) -> Scene:
-    studio = raw["studio"]
+def _scene(raw: object) -> Scene:
+    """A scene with nothing but its files and what filters look at."""
     return Scene(
-        id=int(text(raw["id"])),
+        id=queries.read_id(raw),
         title="",
         code="",
         details="",
         director="",
         date="",
         rating100=None,
-        organized=typed(bool, raw["organized"]),
+        organized=read(raw, "organized", bool),
         urls=(),
         created_at="",
         updated_at="",
-        files=tuple(SceneFile(text(file["path"]), 0, 0.0, 0, 0) for file in raw["files"]),
+        files=read_list(raw, "files", lambda file: SceneFile(read(file, "path", str), 0, 0.0, 0, 0)),
         performers=(),
-        tags=tuple(map(_named, raw["tags"])),
-        studio=None if studio is None else _named(studio),
+        tags=read_list(raw, "tags", queries.read_named),
+        studio=queries.read_studio(raw),
         groups=(),
         stash_ids=(),
         cover_url="",
         fetched_at=0.0,
     )
-
-
-def _named(raw: Mapping[str, Any]) -> Named:
-    return Named(text(raw["id"]), text(raw["name"]))

@@ -19,10 +19,10 @@ from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import CATCH_UP, DeadLetter, Delivery, Event, Scene, SceneEvent
 from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.answers import PluginState
 from stash_courier.worker.stash.client import Stash, SweepPage
 from stash_courier.worker.stash.listing import Findings, Mark, Run
 from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
-from stash_courier.worker.stash.state import PluginState
 from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running

@@ -18,10 +18,10 @@ import requests
 import urllib3
 from stashapi.classes import GQLWrapper
 
-from stash_courier.queue.checks import DAMAGE, items, record, text
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.http.transport import GuardedAdapter, Watchdog
 from stash_courier.worker.stash.address import COOKIE, StashAddress, StashUnavailable, fits_header, unverified
+from stash_courier.worker.stash.answers import WrongShape, read, read_list
 
 QUOTED_CHARACTERS = 300  # of Stash's own error texts
 
@@ -32,7 +32,6 @@ _PROBLEMS = {
     requests.exceptions.ChunkedEncodingError: "closed the connection before the end of its answer",
     requests.exceptions.ConnectionError: "can't be reached; is it running?",
 }
-_read_errors = items(record(message=text))
 
 T = TypeVar("T")
 
@@ -148,14 +147,14 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         if not isinstance(answer, dict):
             raise self.wrong_shape("it is not an object")
         try:
-            errors = _read_errors(answer.get("errors", []))
-        except DAMAGE:
-            raise self.wrong_shape("its errors can't be read") from None
+            errors = read_list({"errors": [], **answer}, "errors", _said)
+        except WrongShape as error:
+            raise self.wrong_shape(str(error)) from None
         if response.status_code != 200:
-            quoted = f": {self._quote(errors[0]['message'])}" if errors else ""
+            quoted = f": {self._quote(errors[0])}" if errors else ""
             raise self._unavailable(f"answered with status {response.status_code}{quoted}")
         if errors:
-            raise self._answered_with_error(f"{errors[0].get('path', '')} {errors[0]['message']}")
+            raise self._answered_with_error(errors[0])
         data = answer.get("data")
         if not isinstance(data, dict) or not data:
             raise self.wrong_shape("there is no data")
@@ -201,6 +200,12 @@ class Wire(GQLWrapper):  # type: ignore[misc]
         text = redact(text, (self.api_key, self.cookie))
         line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return line if len(line) <= QUOTED_CHARACTERS else f"{line[:QUOTED_CHARACTERS]}…"
+
+
+def _said(error: object) -> str:
+    """What a GraphQL error says, and where."""
+    path = read({"path": "", **error} if isinstance(error, dict) else error, "path", str, list, type(None))
+    return f"{path or ''} {read(error, 'message', str)}".lstrip()
 
 
 def _not_json(response: requests.Response) -> str:
