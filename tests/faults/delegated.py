@@ -67,7 +67,8 @@ def run_model(folder: Path, full: bool) -> Report:
 
 def run_outage(folder: Path, full: bool) -> Report:
     """Hours of an outage, in fast-forward."""
-    return run_tests(folder, full, "8 h of an outage in fast-forward", "tests/integration/test_outage.py")
+    hours = "8 h" if full else "15 min"
+    return run_tests(folder, full, f"{hours} of an outage in fast-forward", "tests/integration/test_outage.py")
 
 
 def _no_strace() -> str:

@@ -96,7 +96,7 @@ def run_poison(folder: Path, full: bool) -> Report:
 
 
 def run_sigterm(folder: Path, full: bool) -> Report:
-    """SIGTERM during deliveries; in full also once while the receiver hangs, which test_worker.py tests too."""
+    """SIGTERM during deliveries; in full also once while the receiver hangs."""
     rounds = 20 if full else 3
     rng = random.Random(20260104)
     report = Report()

@@ -45,7 +45,7 @@ def test_hooks_spool(tmp_path: Path) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("mode", ["status", "deliver_now", "restart_worker", "pause"])
+@pytest.mark.parametrize("mode", ["status", "restart_worker"])
 def test_buttons_say_so(tmp_path: Path, mode: str) -> None:
     """Every button fails with the sentence, instead of taking the error for a worker that runs."""
     ran = run(tmp_path, press(mode))
@@ -71,14 +71,14 @@ def test_a_worker_by_hand_says_so(tmp_path: Path) -> None:
     assert ran.stderr.decode().startswith(SENTENCE.format(tmp_path))
 
 
-@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES])
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EACCES])
 def test_a_lock_that_another_holds_is_no_error(tmp_path: Path, code: int) -> None:
     """These errors mean that another has the lock."""
     with mock.patch.object(fcntl, "flock", side_effect=OSError(code, "held")):
         assert locks.taken(str(tmp_path / "lock")) is None
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.EIO])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EIO])
 def test_other_errors_are_raised(tmp_path: Path, code: int) -> None:
     """All others are raised, with nothing left open."""
     closed: list[int] = []

@@ -23,12 +23,9 @@ from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
 
 HOUR = 3600.0
-FULL = bool(os.environ.get("COURIER_FULL"))  # 1000 jobs and every combination instead of a sample
-JOBS = 1000 if FULL else 150
-# What happens, how many attempts the owner allows, how long it lasts.
-OUTAGES = [("not listening", 1, 8), ("500", 1, 1), ("500", 3, 1), ("503", 10, 1), ("401", 1, 8)]
-if FULL:
-    OUTAGES = list(itertools.product(["not listening", "500", "503", "401"], [1, 3, 10], [8]))
+JOBS = 20
+LASTS = 8 * HOUR if os.environ.get("COURIER_FULL") else HOUR / 4  # make torture sets it
+OUTAGES = [("not listening", 1), ("500", 3), ("401", 1)]  # what happens, how many attempts the owner allows
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +35,11 @@ def stash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInStash]:
         yield running
 
 
-@pytest.mark.parametrize(("outage", "max_attempts", "hours"), OUTAGES)
-def test_hours_of_outage_leave_no_dead_letters(
-    tmp_path: Path, stash: StandInStash, outage: str, max_attempts: int, hours: int
+@pytest.mark.parametrize(("outage", "max_attempts"), OUTAGES)
+def test_an_outage_leaves_no_dead_letters(
+    tmp_path: Path, stash: StandInStash, outage: str, max_attempts: int
 ) -> None:
-    """A receiver that is down overnight misses nothing, however few attempts the owner allows."""
+    """A receiver that is down misses nothing, however few attempts the owner allows."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": max_attempts}
         if outage == "not listening":
@@ -51,7 +48,7 @@ def test_hours_of_outage_leave_no_dead_letters(
             receiver.answer = Reply(int(outage))
         for scene_id in range(1, JOBS + 1):
             courier.put(scene_id)
-        courier.run(seconds=hours * HOUR)
+        courier.run(seconds=LASTS)
         assert courier.dlq.get_count() == 0
         assert courier.queue.size == JOBS
         if outage == "not listening":
@@ -65,7 +62,7 @@ def test_hours_of_outage_leave_no_dead_letters(
         assert arrived == {str(scene_id) for scene_id in range(1, JOBS + 1)}
 
 
-def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandInStash) -> None:
+def test_while_stash_is_away_nothing_is_buried(tmp_path: Path, stash: StandInStash) -> None:
     """While Stash itself is down deliveries wait, and they are sent within a minute of its return."""
     stash.config.plugins[PLUGIN] = {}
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
@@ -73,15 +70,15 @@ def test_stash_away_for_eight_hours_buries_nothing(tmp_path: Path, stash: StandI
         courier.put(1)
         courier.run(courier.queue.empty)
         stash.stop()
-        for scene_id in range(1, 101):
+        for scene_id in range(1, JOBS + 1):
             courier.put(scene_id)
-        courier.run(seconds=8 * HOUR)
+        courier.run(seconds=LASTS)
         assert courier.dlq.get_count() == 0
-        assert courier.queue.size == 100
+        assert courier.queue.size == JOBS
         assert len(receiver.received) == 1
         stash.start()
         assert courier.run(courier.queue.empty) <= 60.0
-        assert len(receiver.received) == 101
+        assert len(receiver.received) == JOBS + 1
 
 
 def test_a_new_session_is_used_at_once(tmp_path: Path) -> None:
@@ -106,29 +103,13 @@ def test_a_new_session_is_used_at_once(tmp_path: Path) -> None:
                     courier.step()
 
 
-def test_one_scene_that_is_refused_is_buried_though_the_others_pass(tmp_path: Path, stash: StandInStash) -> None:
-    """A scene that the receiver always refuses becomes a dead letter with its whole history."""
-    with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": 3}
-        receiver.answer = lambda received: Reply(500 if received.json()["data"]["id"] == "7" else 200)
-        for scene_id in (6, 7, 8):
-            courier.put(scene_id)
-        courier.run(courier.queue.empty)
-        (dead_letter,) = courier.dlq.get_recent()
-        whole = courier.dlq.get_by_id(dead_letter.id)
-        assert whole is not None
-        assert (dead_letter.scene_id, dead_letter.retry_count, dead_letter.title) == (7, 3, "Film 7")
-        assert [attempt.status for attempt in whole.history] == [500, 500, 500]
-        assert {r.json()["data"]["id"] for r in receiver.received} == {"6", "7", "8"}
-
-
 def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash) -> None:
     """However many attempts the owner allows, the dead letter lists each one with its answer."""
     said = itertools.count(1)
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {
             "webhook_url": receiver.url,
-            "worker_attempts": 100,
+            "worker_attempts": 30,
             "worker_schedule": "1s",
             "worker_sweep_off": True,
         }
@@ -138,39 +119,20 @@ def test_every_attempt_is_in_the_dead_letter(tmp_path: Path, stash: StandInStash
         (dead_letter,) = courier.dlq.get_recent()
         whole = courier.dlq.get_by_id(dead_letter.id)
         assert whole is not None
-        assert dead_letter.retry_count == 100
+        assert dead_letter.retry_count == 30
         assert whole.job is not None
         for history in (
             [attempt.answer for attempt in whole.history],
             [attempt["answer"] for attempt in whole.job["history"]],
         ):
-            assert [int(answer.split()[0]) for answer in history] == list(range(1, 101))
+            assert [int(answer.split()[0]) for answer in history] == list(range(1, 31))
 
 
-def test_a_dead_letter_of_an_outage_that_showed_late_comes_back(tmp_path: Path, stash: StandInStash) -> None:
-    """Scenes that became dead letters before the outage was recognized are sent after all."""
-    with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
-        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_attempts": 1}
-        for scene_id in (1, 2):
-            courier.put(scene_id)
-            courier.run(seconds=600.0)
-        assert courier.dlq.get_count() == 2
-        courier.put(3)
-        courier.run(seconds=600.0)
-        assert courier.dlq.get_count() == 0
-        receiver.answer = Reply()
-        courier.run(courier.queue.empty)
-        assert {r.json()["data"]["id"] for r in receiver.received} == {"1", "2", "3"}
-
-
-@pytest.mark.parametrize(
-    "body", [b'{"retry_after": 119.5}', b'{"parameters": {"retry_after": 120}}', b'{"retry_after_ms": 120000}']
-)
-def test_a_429_whose_body_states_the_wait_is_obeyed(tmp_path: Path, stash: StandInStash, body: bytes) -> None:
-    """Nothing is sent to a receiver before the time that the body of its 429 names, and then at once."""
+def test_a_429_holds_the_whole_destination(tmp_path: Path, stash: StandInStash) -> None:
+    """Nothing is sent to a receiver before the time that its 429 names, and then at once."""
     with Receiver() as receiver, FastForward(tmp_path / "data", stash) as courier:
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_schedule": "1s"}
-        receiver.answer_next(Reply(429, body=body))
+        receiver.answer_next(Reply(429, {"Retry-After": "120"}))
         courier.put(1)
         courier.run(lambda: len(receiver.received) == 1)
         courier.put(2)
@@ -216,7 +178,7 @@ def test_a_queue_that_is_locked_for_a_while_strands_nothing(
         intruder = sqlite3.connect(tmp_path / "data" / "queue.db", isolation_level=None, timeout=5.0)
         chances = random.Random(7)
         try:
-            for scene_id in range(1, 121):
+            for scene_id in range(1, JOBS + 1):
                 courier.put(scene_id)
                 for _ in range(3):
                     if chances.random() < 0.4:
@@ -229,7 +191,7 @@ def test_a_queue_that_is_locked_for_a_while_strands_nothing(
             courier.run(courier.queue.empty)
         finally:
             intruder.close()
-        assert {r.json()["data"]["id"] for r in receiver.received} == {str(n) for n in range(1, 121)}
+        assert {r.json()["data"]["id"] for r in receiver.received} == {str(n) for n in range(1, JOBS + 1)}
         assert courier.dlq.get_count() == 0
 
 
@@ -256,3 +218,26 @@ def test_a_claim_that_could_not_be_put_back_is_recovered(
         stash.faults.clear()
         courier.run(courier.queue.empty, seconds=600.0)
         assert [r.json()["data"]["id"] for r in receiver.received] == ["1"]
+
+
+def test_three_refused_scenes_hold_the_connection_and_lose_their_dead_letters(
+    tmp_path: Path, stash: StandInStash
+) -> None:
+    """Two dead letters are recalled when a third scene is refused; all arrive when the fault is corrected."""
+    with Receiver(Reply(422)) as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
+        for scene_id, dead in ((1, 1), (2, 2), (3, 0), (4, 0), (5, 0)):
+            courier.put(scene_id)
+            courier.run(seconds=2.0)
+            assert courier.dlq.get_count() == dead
+        courier.run(seconds=HOUR)
+        assert courier.dlq.get_count() == 0
+        assert courier.queue.size == 5
+        (pool,) = courier.dispatcher.registry.pools.values()
+        assert pool.health.state == "ill"
+        assert "answered 422" in pool.health.reason
+        tried = len(receiver.received)
+        receiver.answer = Reply()
+        courier.run(courier.queue.empty)
+        assert sorted(r.json()["data"]["id"] for r in receiver.received[tried:]) == ["1", "2", "3", "4", "5"]
+        assert courier.dlq.get_count() == 0

@@ -17,7 +17,7 @@ from stash_courier.queue.history import receipts
 from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.connections.model import Entry
-from tests.integration.test_hook_imports import imports
+from tests.integration.test_hook import imports
 from tests.support.durable import HOOK
 from tests.support.harness import Courier
 from tests.support.press import bury

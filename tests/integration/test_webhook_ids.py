@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from tests import ROOT
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.standin.stash.server import StandInStash
 from tests.support.fast_forward import FastForward
-from tests.support.harness import PLUGIN, Courier, wait_until
+from tests.support.harness import PLUGIN
 
 
 class Deduplicating:
@@ -91,33 +88,4 @@ def test_a_value_that_returns_to_an_older_one_is_taken(
             courier.put(1)
             courier.run(courier.queue.empty)
             assert app.state["1"]["title"] == title
-    assert len(app.seen) == 3
-
-
-def test_after_a_crash_the_same_content_has_the_same_id(tmp_path: Path, app: Deduplicating) -> None:
-    """The worker is killed while a receiver takes a message, then the scene is edited: all ids tell the truth."""
-    taken, released = threading.Event(), threading.Event()
-
-    def answer(received: Received) -> Reply:
-        reply = app(received)
-        if not taken.is_set():
-            taken.set()
-            released.wait(30)  # the worker dies before the answer
-        return reply
-
-    with Receiver(answer) as receiver, Courier(tmp_path, {"webhook_url": receiver.url}) as courier:
-        courier.stash.edit(1, title="Before the crash")
-        assert taken.wait(20)
-        os.kill(courier.worker_pid(), signal.SIGKILL)
-        wait_until(lambda: not courier.worker_runs, 10.0)
-        released.set()
-        courier.stash.edit(2, title="Another")  # starts a worker
-        courier.drained()
-        assert app.dropped == [next(iter(app.seen))]
-        courier.stash.edit(1, title="After the crash")
-        courier.drained()
-    assert {scene: data["title"] for scene, data in app.state.items()} == {
-        "1": "After the crash",
-        "2": "Another",
-    }
     assert len(app.seen) == 3

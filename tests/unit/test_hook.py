@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,14 @@ def is_kept_or_refused(raw: bytes, data: Path) -> None:
         assert len(inbox(data)) == before
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(changed_requests())
 def test_a_changed_request_is_stored_or_refused_with_a_message(data: Path, raw: bytes) -> None:
     """Whatever parts of Stash's request are replaced, the change is queued or one message says why not."""
     is_kept_or_refused(raw, data)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_garbage_is_refused_with_a_message(data: Path, raw: bytes) -> None:
     """Any other standard input is refused with one message, in the log and on stdout, and no traceback."""
@@ -111,13 +112,10 @@ def test_garbage_is_refused_with_a_message(data: Path, raw: bytes) -> None:
         {"id": "9" * 5000},
         {"id": 2**63},
         {"id": True},
-        {"id": 4.5},
         {"id": 0},
-        {"id": -3},
         {"id": "٣"},  # a digit, but not an ASCII digit
         {"id": None},
         {"type": "Scene.Merge.Post"},
-        {"type": ["Scene.Update.Post"]},
         {"type": None},
     ],
 )
@@ -127,11 +125,29 @@ def test_an_unusable_context_is_refused(data: Path, spoil: dict[str, object]) ->
     assert "Nothing was queued" in failed(*run(json.dumps(request(context)).encode(), data))
 
 
-def test_an_id_in_quotes_is_an_id(tmp_path: Path) -> None:
-    """An id in quotes, as Stash's GraphQL writes it, is the same scene."""
-    raw = json.dumps(request({"id": "45", "type": "Scene.Update.Post", "input": None})).encode()
-    assert run(raw, tmp_path)[0] == 0
-    assert [row["scene"] for row in inbox(tmp_path)] == [45]
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_kind_of_hook_becomes_one_event(tmp_path: Path, name: str) -> None:
+    """Every kind of hook that Stash sends becomes one row: scene, event, changes, time and nothing else."""
+    before = time.time()
+    ran = run(json.dumps(request(SAMPLES[name]["hookContext"])).encode(), tmp_path)
+    assert (ran[0], json.loads(ran[1]), ran[2]) == (0, {"output": "queued"}, b"")
+    (row,) = inbox(tmp_path)
+    assert before <= row.pop("at") <= time.time()
+    assert row.pop("seq") > 0
+    assert row == SAMPLES[name]["row"]
+
+
+def test_a_cover_of_megabytes_stays_out(tmp_path: Path) -> None:
+    """A new cover takes no more space in the queue than any other edit."""
+    assert run(change(45, cover_image="data:image/jpeg;base64," + "A" * 8_000_000), tmp_path)[0] == 0
+    assert inbox(tmp_path)[0]["changed"] == ["cover_image"]
+    assert sum(file.stat().st_size for file in tmp_path.glob("queue.db*")) < 200_000
+
+
+@pytest.mark.parametrize("mode", ["no_such_button", None, ["hook"]])
+def test_an_unknown_mode_is_refused_with_one_message(tmp_path: Path, mode: object) -> None:
+    """A mode that this version doesn't have is answered with one message and exit code 1."""
+    failed(*run(json.dumps(request(None, mode=mode)).encode(), tmp_path))
 
 
 def test_names_of_changes_are_bounded(tmp_path: Path) -> None:
@@ -142,20 +158,12 @@ def test_names_of_changes_are_bounded(tmp_path: Path) -> None:
     assert inbox(tmp_path)[0]["changed"] == [f"f{n:03}" for n in range(64)]
 
 
-@pytest.mark.parametrize("place", ["a\x00b", "/proc/none/here", "/dev/null/here", "\ud800"])
-def test_an_impossible_folder_is_reported(place: str) -> None:
-    """If the data folder can't be created, one message says so."""
+@pytest.mark.parametrize("place", ["a\x00b", "/dev/null/here", "\ud800", "", 5])
+def test_an_impossible_folder_is_reported(place: object) -> None:
+    """If the data folder can't be created, or Stash doesn't name one, one message says so."""
     spoiled = request({"id": 45, "type": "Scene.Update.Post"})
     spoiled["server_connection"]["Dir"] = place
-    assert "can't be created" in failed(*run(json.dumps(spoiled).encode()))
-
-
-@pytest.mark.parametrize("server", [None, {}, {"Dir": ""}, {"Dir": 5}])
-def test_without_a_folder_nothing_is_guessed(server: object) -> None:
-    """A request that doesn't name Stash's folder is refused."""
-    spoiled = request({"id": 45, "type": "Scene.Update.Post"})
-    spoiled["server_connection"] = server
-    failed(*run(json.dumps(spoiled).encode()))
+    assert "Nothing was queued." in failed(*run(json.dumps(spoiled).encode()))
 
 
 def test_the_data_folder_is_private(tmp_path: Path) -> None:
@@ -214,8 +222,6 @@ def test_a_recent_address_is_not_rewritten(tmp_path: Path) -> None:
         (2, {}),
         (-60, {}),
         (0, {"port": 9998}),
-        (0, {"host": "::"}),
-        (0, {"scheme": "https"}),
         (0, {"at": "x"}),
         (0, {"at": 10**400}),
     ],

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from stash_courier.queue.inbox import files
-from tests.integration.test_hook_imports import EXPENSIVE, OURS, imports
+from tests.integration.test_hook import EXPENSIVE, OURS, imports
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash import StandInStash
 from tests.support.buttons import COMMAND, Buttons, webhook
