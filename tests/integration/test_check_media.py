@@ -136,30 +136,6 @@ def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Serv
     assert servers.untouched
 
 
-def test_the_scenes_are_of_all_library_folders(courier: Courier, servers: Servers) -> None:
-    """With three library folders, the 20 scenes are not all of one of them."""
-    folders = [FOLDER, "/media/clips", "/media/home"]
-    courier.stash.config.stashes = folders
-    for number in range(60):
-        for folder in folders:
-            courier.stash.add_scene(f"{folder}/{folder[7]} {number}.mkv")
-        servers.scan(f"/films/f {number}.mkv")
-    text = steps_of(press(courier), "jellyfin")["scenes"]["text"]
-    assert text.startswith("7 of 20 scenes found. In none of the searched libraries: 13. Correct ")
-
-
-def test_a_scene_without_a_file_is_left_out(courier: Courier, servers: Servers) -> None:
-    """Only scenes with a file are looked up, since others can't be found on a server."""
-    scene_id = courier.stash.add_scene(f"{FOLDER}/last.mkv")
-    servers.scan("/films/last.mkv")
-    for _ in range(30):
-        courier.stash.add_scene()
-    found = press(courier)
-    assert {one["id"] for one in tried(found)} == {scene_id}
-    assert [one["scenes"] for one in found["destinations"]] == [1] * 3
-    assert outcome(found) == ALL
-
-
 @pytest.mark.parametrize(
     ("filters", "fields"),
     [
@@ -217,36 +193,3 @@ def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None
     assert any(wanted in line for line in warnings)
     assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL
-
-
-def test_a_stash_without_any_file(courier: Courier, servers: Servers) -> None:
-    """If no scene has a file, a line says so, and each server fails."""
-    scene_id = courier.stash.add_scene()
-    found = press(courier)
-    assert any("newest 500 scenes has a file" in line for line in found["lines"])
-    assert {one["id"] for one in tried(found)} == {scene_id}
-    assert outcome(found) == dict.fromkeys(ALL, False)
-    assert all("has no file" in said_of(found, destination) for destination in ALL)
-
-
-def test_an_empty_stash(courier: Courier, servers: Servers) -> None:
-    """Without any scene, addresses and keys are still checked."""
-    found = press(courier)
-    assert tried(found) == [None] * 3
-    assert outcome(found) == ALL
-    assert servers.untouched
-
-
-def test_a_missing_rule_shows_at_each_server(courier: Courier, servers: Servers) -> None:
-    """If the path isn't known, each server's path of the same file is shown with the missing rule."""
-    courier.stash.add_scene(f"{FOLDER}/last.mkv")
-    servers.scan("/films/last.mkv")
-    courier.connect(*servers.connections(path_map=""))
-    found = press(courier)
-    assert outcome(found) == dict.fromkeys(ALL, False)
-    for destination in ALL:
-        text = said_of(found, destination)
-        assert f"not at {FOLDER}/last.mkv, but a file of that name is at /films/last.mkv." in text
-        assert 'The rule /media => / in "Path map" would lead there.' in text
-        assert steps_of(found, destination)["scenes"]["field"] == "path_map"
-    assert servers.untouched

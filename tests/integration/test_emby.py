@@ -14,12 +14,11 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.destinations.emby.destination import Emby, make
-from stash_courier.worker.http.client import Client
 from stash_courier.worker.stash.covers import no_cover
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
-from tests.standin.receivers import Receiver, Reply
-from tests.support.connections import connection, problems
+from tests.standin.receivers import Reply
+from tests.support.connections import connection
 from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
 from tests.support.steps import tried
@@ -63,37 +62,6 @@ def failure(destination: Emby, of: Scene | None = SCENE) -> DeliveryFailed:
         destination.deliver(UPDATE, of)
     assert KEY not in str(caught.value) + caught.value.answer
     return caught.value
-
-
-def test_the_stand_in_notices_a_key_in_a_url() -> None:
-    """The stand-in fails any test in which a key is in a URL."""
-    running = Server()
-    running.__enter__()
-    client = Client(timeout=5)
-    client.request("GET", f"{running.url}/System/Info?api_key={KEY}", headers={"X-Emby-Token": KEY})
-    client.close()
-    with pytest.raises(AssertionError, match="key was in a URL"):
-        running.__exit__(None, None, None)
-
-
-# Fields
-
-
-@pytest.mark.parametrize(
-    ("values", "field", "label"),
-    [
-        ({"url": "emby:8096"}, "url", "Address"),
-        ({"url": "http://emby:8096/web/index.html"}, "url", "Address"),
-        ({"url": "http://emby:8096", "key": ""}, "key", "API key"),
-        ({"url": "http://emby:8096", "key": "two words"}, "key", "API key"),
-    ],
-)
-def test_bad_fields_are_explained(values: dict[str, object], field: str, label: str) -> None:
-    """An invalid field is named, and no message shows the key."""
-    (problem,) = problems("emby", {"key": KEY, **values})
-    assert problem.field == field
-    assert problem.message.startswith(f'"{label}" ')
-    assert KEY not in problem.message
 
 
 # Deliveries
@@ -146,32 +114,6 @@ def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> No
     assert [item_id for item_id, _ in server.refreshes] == ["1"]
 
 
-def test_notices_do_not_prevent_the_scan_that_they_ask_for(server: Server, emby: Make) -> None:
-    """Each notice makes Emby wait another minute before it scans the folder, so a folder gets one in two minutes.
-
-    All files that wait for the scan are looked for after it. Another folder has its own notice.
-    """
-    now = [1000.0]
-    destination = emby(clock=lambda: now[0])
-
-    def missing(path: str) -> float | None:
-        failed = failure(destination, replace(SCENE, files=(SceneFile(path, 1, 1.0, 1, 1),)))
-        return failed.again_in
-
-    waits = []
-    for n in range(6):
-        waits.append(missing(f"/data/a/{n}.mkv"))
-        now[0] += 5.0
-    assert server.notices == [Notice("/media/a/0.mkv", "Created")]
-    assert waits == [75.0, 70.0, 65.0, 60.0, 55.0, 50.0]
-    missing("/data/b/0.mkv")
-    destination.deliver(DESTROY, None)  # its folder's scan is pending, which will see that the file is gone
-    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv"]
-    now[0] = 1000.0 + 120.0
-    missing("/data/a/7.mkv")
-    assert [notice.path for notice in server.notices] == ["/media/a/0.mkv", "/media/b/0.mkv", "/media/a/7.mkv"]
-
-
 def test_an_edit_does_not_delay_the_scan_of_its_folder(server: Server, emby: Make) -> None:
     """While a folder's scan is pending, edits of known scenes in it send no notice."""
     server.items.append(Item("1", "/media/a/known.mkv"))
@@ -212,55 +154,6 @@ def test_a_deleted_scene_is_only_reported(server: Server, emby: Make) -> None:
     assert len(server.requests()) == 1
 
 
-def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
-    """An item that vanishes before its refresh is looked up again and makes no dead letter."""
-    server.items.append(Item("1", PATH))
-    intercept(server.receiver, Reply(404, {"Content-Type": "text/plain"}, b"Item not found"), "/Refresh")
-    failed = failure(emby())
-    assert failed.failure is Failure.REFUSED
-    assert "look again" in failed.message
-
-
-@pytest.mark.parametrize(("part", "items"), [("/Library/Media/Updated", []), ("/Refresh", [Item("1", PATH)])])
-def test_a_login_page_takes_no_notice(server: Server, emby: Make, part: str, items: list[Item]) -> None:
-    """A notice or refresh that a login page answered stops Emby and counts as not sent."""
-    server.items += items
-    intercept(server.receiver, LOGIN, part)
-    failed = failure(emby())
-    assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message
-
-
-def destroyed(destination: Emby) -> DeliveryFailed:
-    """How the delivery of a deleted scene fails."""
-    with pytest.raises(DeliveryFailed) as caught:
-        destination.deliver(DESTROY, None)
-    return caught.value
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        LOGIN,
-        Reply(404, HTML, b"<html>"),
-        Reply(405, HTML, b"<html>"),
-    ],
-)
-def test_a_deleted_scene_at_a_wrong_address(server: Server, emby: Make, reply: Reply) -> None:
-    """A login page, or an address that accepts no notices, stops Emby; nothing counts as delivered."""
-    server.receiver.answer = reply
-    failed = destroyed(emby())
-    assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message or '"Address"' in failed.message
-
-
-def test_a_path_outside_all_libraries(server: Server, emby: Make) -> None:
-    """The failure of a file outside all libraries lists the libraries' folders."""
-    failed = failure(emby(path_map=""))
-    assert failed.failure is Failure.NOT_THERE_YET
-    assert "None of the searched libraries contains that folder: Films (/media)." in failed.message
-
-
 @pytest.mark.parametrize(
     ("reply", "expected", "said"),
     [
@@ -289,18 +182,6 @@ def test_what_emby_answers(server: Server, emby: Make, reply: Reply, expected: F
     assert said in failed.message
 
 
-def test_below_a_path_of_a_reverse_proxy(emby: Make) -> None:
-    """An address with a path and a login is used as it is, and the key stays in its header."""
-    with Receiver(Reply(200, {}, b'{"Items": []}')) as receiver:
-        failure(emby(url=receiver.url.replace("http://", "http://me:pass-word@") + "media/"))
-        paths = [request.path for request in receiver.received]
-        headers = receiver.received[0].headers
-    assert paths[0].startswith("/media/Items?Path=")
-    assert paths[1] == "/media/Library/Media/Updated"
-    assert headers["x-emby-token"] == KEY
-    assert headers["authorization"].startswith("Basic ")
-
-
 # The test
 
 
@@ -316,27 +197,6 @@ def test_each_step_passes(server: Server, emby: Make) -> None:
     assert f'Scene 17 is "Film" (id 1), found under {PATH}' in found["example"].text
     assert found["example"].text.endswith("It would be refreshed; no field is written.")
     assert {r.method for r in server.requests()} == {"GET"}
-
-
-def test_a_missing_rule_is_one_fix_away(server: Server, emby: Make) -> None:
-    """If the path isn't found, Emby's path of the file is shown, and the missing rule, which then finds it."""
-    server.items.append(Item("1", PATH))
-    step = tried(emby(path_map=""), SCENE)["scenes"]
-    assert (step.status, step.field) == ("fail", "path_map")
-    assert step.text.endswith('The rule /data => /media in "Path map" would lead there.')
-    assert step.examples == (f"Scene 17: not at /data/a/one.mkv, but a file of that name is at {PATH}.",)
-    assert {r.method for r in server.requests()} == {"GET"}
-    assert step.fix is not None
-    assert tried(emby(**step.fix.values), SCENE).ok
-
-
-def test_a_file_that_is_not_scanned(server: Server, emby: Make) -> None:
-    """An unknown file in a library's folder is a pending scan, for which there is no fix."""
-    step = tried(emby(), SCENE)["scenes"]
-    assert (step.status, step.field, step.fix) == ("fail", "", None)
-    assert step.examples == (
-        f"Scene 17: {PATH} (in Stash /data/a/one.mkv) is in the library Films, which has not scanned it yet.",
-    )
 
 
 def test_a_wrong_rule_shows_among_many_files(server: Server, emby: Make) -> None:
@@ -359,26 +219,3 @@ def test_a_listing_that_fails(server: Server, emby: Make) -> None:
     missing, listing = found["scenes"].examples
     assert PATH in missing
     assert "500" in listing
-
-
-def test_a_folder_of_the_same_name(server: Server, emby: Make) -> None:
-    """If Emby has no such file, a library's folder with the same name shows the missing rule."""
-    server.libraries = {"Clips": ("/volume1/a",)}
-    step = tried(emby(path_map=""), SCENE)["scenes"]
-    assert step.text.endswith('The rule /data => /volume1 in "Path map" would lead there.')
-    assert step.examples == (
-        "Scene 17: /data/a/one.mkv is in no library; Clips has a folder of that name at /volume1/a.",
-    )
-
-
-def test_a_wrong_key(server: Server, emby: Make) -> None:
-    """A wrong key fails and names the field; without a scene the test passes, without a file it fails."""
-    assert tried(emby()).ok
-    bare = tried(emby(), replace(SCENE, files=()))
-    assert not bare.ok
-    assert "has no file" in bare["scenes"].examples[0]
-    server.receiver.answer = Reply(401, {}, b"Access token is invalid or expired.")
-    step = tried(emby(), SCENE)["key"]
-    assert (step.status, step.field) == ("fail", "key")
-    assert '"API key"' in step.text
-    assert step.text.endswith(" It said: Access token is invalid or expired.")

@@ -38,11 +38,6 @@ class Answering:
         return self.answer(delivery)
 
 
-def refuse(_: Delivery) -> Delivered:
-    """An item that is refused."""
-    raise DeliveryFailed(Failure.ITEM_REFUSED, "It refuses this.", status=400)
-
-
 def unreachable(_: Delivery) -> Delivered:
     """An outage."""
     raise DeliveryFailed(Failure.UNREACHABLE, "It can't be reached.")
@@ -87,17 +82,6 @@ def test_it_ends_at_once_and_is_counted(courier: FastForward, there: Answering) 
     courier.run(courier.queue.empty)
     assert ledger.noted(conn, 5) == {}
     assert control.get(conn, control.LAST_SUCCESS)["scene_id"] == 1
-
-
-def test_it_resolves_the_scene_s_dead_letter(courier: FastForward, there: Answering) -> None:
-    """A dead letter of the scene needs nobody any more."""
-    there.answer = refuse
-    courier.put(1)
-    courier.run(lambda: courier.dlq.get_count() == 1)
-    there.answer = lambda _: SHARED
-    courier.put(1)
-    courier.run(courier.queue.empty)
-    assert courier.dlq.get_count() == 0
 
 
 def test_it_shows_that_the_server_answers_again(courier: FastForward, there: Answering) -> None:

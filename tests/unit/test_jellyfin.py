@@ -5,13 +5,9 @@ from __future__ import annotations
 import copy
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.worker.destinations import Prepares
-from stash_courier.worker.destinations.jellyfin.destination import make
 from stash_courier.worker.destinations.jellyfin.items import (
     FIELDS,
     KEPT,
@@ -22,12 +18,7 @@ from stash_courier.worker.destinations.jellyfin.items import (
 )
 from stash_courier.worker.destinations.media.settings import Selection
 from stash_courier.worker.destinations.media.state import State, wanted_state
-from stash_courier.worker.stash.covers import no_cover
-from tests.support.connections import connection, problems
-from tests.support.media_samples import delivery, scene
-
-KEY = "0123456789abcdef0123456789abcdef"
-SETUP = {"url": "http://127.0.0.1:8096", "key": KEY}
+from tests.support.media_samples import scene
 
 ITEM: JellyfinItem = {
     "Id": "1a27aba7d8639d762d762bf9f64218fa",
@@ -64,36 +55,6 @@ def edit(wanted: State, item: JellyfinItem = ITEM, *, add_only: bool = False) ->
     return made
 
 
-# Fields
-
-
-@pytest.mark.parametrize(
-    ("values", "field"),
-    [
-        ({"url": "http://user:pass@host"}, "url"),
-        ({"skip_fields": "groups"}, "skip_fields"),
-        ({"refresh_only": "maybe"}, "refresh_only"),
-        ({"libraries": "Films"}, "libraries"),
-    ],
-)
-def test_an_invalid_field_stops_jellyfin(values: dict[str, object], field: str) -> None:
-    """An invalid field is named, and nothing is written to Jellyfin until it is corrected."""
-    (problem,) = problems("jellyfin", {**SETUP, **values})
-    assert problem.field == field
-    assert KEY not in problem.message
-    assert "user" not in problem.message
-
-
-def test_each_field_is_part_of_the_fingerprint() -> None:
-    """A change of any field changes the fingerprint, so a stopped destination is tried again."""
-    seen = set()
-    for values in ({}, {"key": "f" * 32}, {"add_only": True}, {"skip_fields": "tags"}, {"refresh_only": True}):
-        found = connection("jellyfin", {**SETUP, **values}).fingerprint
-        seen.add(found)
-        assert KEY not in found
-    assert len(seen) == 5
-
-
 # Edits
 
 
@@ -101,19 +62,6 @@ def test_nothing_wanted_changes_nothing() -> None:
     """Fields that aren't selected are left alone."""
     made = edit(State())
     assert made == JellyfinEdit({key: value for key, value in ITEM.items() if key not in KEPT})
-
-
-def test_the_wanted_fields_are_written() -> None:
-    """Each field of the scene reaches its place in the item."""
-    body = edit(wanted_state(scene(), ALL)).body
-    assert body["Name"] == "A Title"
-    assert body["Overview"] == "Some details."
-    assert body["PremiereDate"] == "2024-05-06T00:00:00.0000000Z"
-    assert body["ProductionYear"] == 2024
-    assert body["Studios"] == [{"Name": "Studio"}]
-    assert body["Tags"] == ["calm", "loud"]
-    assert body["CommunityRating"] == 8.0
-    assert body["ProviderIds"] == {"Imdb": "tt1", "Stash": "17"}
 
 
 def test_people_keep_their_roles_and_other_kinds_stay() -> None:
@@ -186,15 +134,6 @@ def test_in_add_only_mode_nothing_is_lost() -> None:
     ]
 
 
-def test_in_add_only_mode_a_director_added_by_hand_stays() -> None:
-    """A director who isn't in Stash stays in add-only mode, and is removed without it."""
-    item = {**ITEM, "People": [{"Name": "By Hand", "Role": "", "Type": "Director"}]}
-    kept = edit(State(director="Dora Director"), item, add_only=True).body["People"]
-    assert [p["Name"] for p in kept] == ["By Hand", "Dora Director"]
-    mirrored = edit(State(director="Dora Director"), item).body["People"]
-    assert [p["Name"] for p in mirrored] == ["Dora Director"]
-
-
 def test_a_year_alone_leaves_the_day() -> None:
     """A date that Stash knows to the month changes the year and leaves the day alone."""
     body = edit(State(date="2024-05")).body
@@ -234,20 +173,3 @@ def test_an_edit_needs_no_second_edit(
     once = edit(wanted, add_only=add_only)
     again = edit(wanted, {**ITEM, **once.body}, add_only=add_only)
     assert (again.changes, again.left) == ((), ())
-
-
-# The destination
-
-
-def test_a_lookup_in_advance_that_fails() -> None:
-    """A lookup in advance that fails raises nothing; the deliveries report the failure."""
-    made = make(connection("jellyfin", {**SETUP, "url": "http://127.0.0.1:1"}), no_cover)
-    assert isinstance(made, Prepares)
-    try:
-        job = (delivery("jellyfin"), scene())
-        made.prepare([job, job])
-        with pytest.raises(DeliveryFailed) as caught:
-            made.deliver(*job)
-        assert caught.value.failure is Failure.UNREACHABLE
-    finally:
-        made.close()

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes, warnings
+from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes
 from stash_courier.worker.destinations.jellyfin.items import (
-    LOCKS,
     EditRules,
     JellyfinEdit,
     JellyfinItem,
@@ -19,8 +18,7 @@ from stash_courier.worker.destinations.jellyfin.people import some_hidden
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.ours import Attempts, Ours
 from stash_courier.worker.destinations.media.record import Record, digest
-from stash_courier.worker.destinations.media.settings import Selection
-from stash_courier.worker.destinations.media.state import State, added_at, wanted_state
+from stash_courier.worker.destinations.media.state import State, added_at
 from tests.support.media_samples import delivery, scene
 
 EMPTY: JellyfinItem = {
@@ -35,8 +33,6 @@ EMPTY: JellyfinItem = {
     "LockedFields": [],
     "LockData": False,
 }
-WANTED = wanted_state(scene(), Selection(frozenset(LOCKS)))
-ALL_LOCKED = sorted({*LOCKS.values()})
 
 
 def actor(name: str, role: str = "", kind: str = "Actor") -> dict[str, Any]:
@@ -55,43 +51,6 @@ def ours(edit: JellyfinEdit) -> Ours:
 
 
 # Locks
-
-
-def test_what_we_locked_can_be_edited_again() -> None:
-    """Each field that we wrote and locked follows the next edit in Stash, also a list that was reordered there."""
-    both = EditRules(tags_as="both")
-    first = edit_for(EMPTY, WANTED, both)
-    assert first.record.fields.keys() == LOCKS.keys()
-    item = after(first)
-    for key in ("Tags", "Genres", "People", "Studios"):
-        item[key] = item[key][::-1]
-    changed = scene(title="B", details="B", performers=["B"], tags=["b"], director="B", studio=None)
-    second = edit_for(item, wanted_state(changed, Selection(frozenset(LOCKS), clear=True)), both, ours(first))
-    assert second.left == ()
-    assert {change[0] for change in second.changes} == LOCKS.keys()
-    third = edit_for(after(second, item), WANTED, both, ours(second))
-    assert third.left == ()
-    assert len(third.changes) == len(LOCKS)
-
-
-def test_what_the_owner_locked_is_left_alone() -> None:
-    """Locked fields with values that aren't from us are left alone and named; others are written."""
-    item = {**EMPTY, "LockedFields": ALL_LOCKED}
-    edit = edit_for(item, wanted_state(scene(), Selection(frozenset({*LOCKS, "date", "ids"}))), EditRules())
-    assert set(edit.left) == LOCKS.keys() - {"genres"}
-    assert {change[0] for change in edit.changes} == {"date", "year", "ids"}
-    assert edit.notes == {"locked_fields"}
-    assert edit.record.fields == {}
-
-
-def test_the_switch_overwrites_locks() -> None:
-    """With the switch off, locked fields and locked items are written, and become ours."""
-    item = {**EMPTY, "LockedFields": ALL_LOCKED, "LockData": True}
-    edit = edit_for(item, WANTED, EditRules(respect_locks=False))
-    assert (edit.left, edit.notes) == ((), frozenset())
-    assert {change[0] for change in edit.changes} == LOCKS.keys() - {"genres"}
-    assert edit.body["LockData"] is True
-    assert edit_for({**after(edit, item), "LockData": False}, State(title="B"), EditRules(), ours(edit)).changes
 
 
 def test_a_title_that_was_edited_in_jellyfin_is_the_owners() -> None:
@@ -260,14 +219,3 @@ def test_where_an_image_goes() -> None:
     assert "own folder" in image_place("/media/home/b.mkv", [MOVIES, HOME], '"Switch"', on=False)
     assert "own folder" in image_place("/net/b.mkv", [HOME], '"Switch"', on=False)
     assert image_place("/net/b.mkv", [], '"Switch"', on=False).startswith("Its cover isn't sent")
-
-
-def test_warnings_name_the_libraries() -> None:
-    """Only the libraries concerned are named; artwork matters only if covers are sent."""
-    (nfo,) = warnings([MOVIES, HOME], '"Switch"', images=False, beside=False)
-    assert nfo.startswith("In Movies each update makes Jellyfin rewrite the .nfo file")
-    _, artwork = warnings([MOVIES, HOME], '"Switch"', images=True, beside=False)
-    assert artwork.startswith("In Movies artwork is stored in the media folders: no cover is sent there")
-    _, artwork = warnings([MOVIES, HOME], '"Switch"', images=True, beside=True)
-    assert "covers replace yours there" in artwork
-    assert list(warnings([HOME], '"Switch"', images=True, beside=False)) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
 from stash_courier.worker.destinations.jellyfin.ids import TYPES, computed_ids, lower
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
 from stash_courier.worker.destinations.jellyfin.lookup import (
-    FRESH_SECONDS,
     IDS_AT_ONCE,
     LISTING_SECONDS,
     RARELY_SECONDS,
@@ -136,15 +134,6 @@ def test_a_server_that_lower_cases_is_understood() -> None:
     assert len(api.asked) == 2
 
 
-def test_a_prefetched_item_expires() -> None:
-    """A prefetched item isn't used after some seconds, as it may have been edited in Jellyfin."""
-    lookup = lookup_of(api := Api(*numbered(2)), clock := Clock())
-    lookup.prefetch(["/Media/0.mkv", "/Media/1.mkv"])
-    clock.now += FRESH_SECONDS
-    assert found(lookup, "/Media/0.mkv")
-    assert len(api.asked) == 2
-
-
 def test_a_prefetched_item_is_used_for_five_seconds() -> None:
     """Deliveries within five seconds of a lookup in advance cost no second lookup, later ones do."""
     lookup = lookup_of(api := Api(*numbered(2)), clock := Clock())
@@ -170,56 +159,6 @@ def test_an_item_is_read_again_by_its_id() -> None:
     assert lookup.reread(item) is None
     api.known.clear()
     assert lookup.reread(item) is None
-
-
-@pytest.mark.parametrize("lowered", [False, True])
-def test_a_missing_scene_costs_its_batch_no_second_request(lowered: bool) -> None:
-    """Once it is known how the server computes ids, a missing scene causes no request for other ids."""
-    items = numbered(50)
-    lookup = lookup_of(api := Api(*items[:49], lowered=lowered), Clock())
-    assert found(lookup, items[0]["Path"])
-    asked = len(api.asked)
-    lookup.prefetch([item["Path"] for item in items])
-    assert len(api.asked) == asked + 1
-    api.learn({**items[49], "Path": "/media/all/lower.mkv"})
-    assert found(lookup, "/media/all/lower.mkv")
-    assert len(api.asked) == asked + 2
-
-
-def test_the_first_find_settles_how_ids_are_made() -> None:
-    """Even in the first batch the other spelling isn't tried once an item was found."""
-    items = numbered(50)
-    lookup = lookup_of(api := Api(*items[:49]), Clock())
-    lookup.prefetch([item["Path"] for item in items])
-    assert len(api.asked) == 1
-
-
-@pytest.mark.parametrize("lowered", [False, True])
-def test_paths_without_capitals_need_no_second_request(lowered: bool) -> None:
-    """Sixty lower-case paths cost two requests, whichever way the server computes ids."""
-    items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
-    lookup = lookup_of(api := Api(*items, lowered=lowered), Clock())
-    lookup.prefetch([item["Path"] for item in items])
-    assert all(found(lookup, item["Path"]) for item in items)
-    assert (len(api.asked), api.pages) == (2, 0)
-
-
-def test_lower_case_paths_are_not_ruled_out() -> None:
-    """When another thread learns how ids are computed, lower-case paths aren't ruled out."""
-    items: list[JellyfinItem] = [{**ITEM, "Path": f"/media/lower-{n}.mkv"} for n in range(60)]
-    mixed = numbered(1)[0]
-
-    class Taught(Api):
-        def items(self, ids: Any) -> list[JellyfinItem]:
-            if not self.asked:
-                self.asked.append([])
-                found(lookup, mixed["Path"])
-            return super().items(ids)
-
-    lookup = lookup_of(api := Taught(*items, mixed, lowered=True), Clock())
-    lookup.prefetch([item["Path"] for item in items])
-    assert all(found(lookup, item["Path"]) for item in items)
-    assert api.pages == 0
 
 
 def test_a_server_that_starts_to_lower_case() -> None:
@@ -261,15 +200,6 @@ def test_a_file_on_windows_is_found_in_any_case(computable: bool) -> None:
     assert lookup.files_named(["one.mkv"]) == ["D:\\Media\\One.mkv"]
 
 
-def test_a_prefetched_item_is_used_once() -> None:
-    """A second delivery of the same scene reads the item as the first one left it."""
-    lookup = lookup_of(api := Api(*numbered(1)), Clock())
-    lookup.prefetch(["/Media/0.mkv"])
-    found(lookup, "/Media/0.mkv")
-    found(lookup, "/Media/0.mkv")
-    assert len(api.asked) == 2
-
-
 def test_an_id_counts_only_with_the_right_path() -> None:
     """An item with a computed id but another path isn't used."""
     api = Api()
@@ -297,16 +227,6 @@ def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
     assert found(lookup, "/Media/0.mkv")
 
 
-def test_an_old_listing_is_read_again() -> None:
-    """A listing that leads to an item with another path is read again."""
-    item = numbered(1)[0]
-    lookup = lookup_of(api := Api(item, computable=False), clock := Clock())
-    assert found(lookup, item["Path"])
-    api.known = {"b" * 32: {**item, "Id": "b" * 32}}
-    clock.now += LISTING_SECONDS
-    assert [one["Id"] for one in found(lookup, item["Path"])] == ["b" * 32]
-
-
 def test_the_first_file_that_is_known_counts() -> None:
     """Of several files, the first that Jellyfin knows is used."""
     lookup = lookup_of(Api(*numbered(3)), Clock())
@@ -321,29 +241,7 @@ def test_two_items_with_one_path_are_both_given() -> None:
     assert len(found(lookup_of(api, Clock()), "/Media/0.mkv")) == 2
 
 
-def test_threads_that_miss_together_read_the_listing_once() -> None:
-    """Many scenes that are missing at the same time cost one reading of the listing."""
-    lookup = lookup_of(api := Api(computable=False), Clock())
-    threads = [threading.Thread(target=lookup.find, args=([f"/Media/{n}.mkv"],)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert api.pages == 1
-
-
 # The listing
-
-
-def test_a_listing_that_takes_long_serves_all(caplog: pytest.LogCaptureFixture) -> None:
-    """Ten scenes that are missing cost one listing, also if it takes longer than one is believed."""
-    clock = Clock()
-    api = Api(*numbered(3000), computable=False)
-    api.clock, api.page_seconds = clock, LISTING_SECONDS
-    lookup = lookup_of(api, clock)
-    for n in range(10):
-        assert found(lookup, f"/elsewhere/{n}.mkv") == []
-    assert api.pages == 4  # the last one is empty
 
 
 def test_a_listing_is_believed_for_as_long_as_it_took() -> None:
@@ -375,15 +273,6 @@ def test_where_ids_are_computed_a_listing_is_rare() -> None:
     clock.now += RARELY_SECONDS
     assert found(lookup, "/elsewhere/0.mkv") == []
     assert api.pages == 2
-
-
-def test_a_listing_shows_that_ids_are_computed() -> None:
-    """Also if no scene has been found yet."""
-    lookup = lookup_of(api := Api(*numbered(1)), clock := Clock())
-    for _ in range(5):
-        assert found(lookup, "/elsewhere/0.mkv") == []
-        clock.now += LISTING_SECONDS
-    assert api.pages == 1
 
 
 def test_names_of_files_are_kept_by_one_listing() -> None:
@@ -453,15 +342,6 @@ def test_a_hidden_version_is_recognized(kind: int) -> None:
         assert len(api.played) == (kind + 1 if shared else 0)
 
 
-def test_a_link_is_not_asked_for_its_media_sources() -> None:
-    """Jellyfin reads the item of a .strm file anew if its media sources are asked for, so that isn't done."""
-    path = "/m/a/a - b.STRM"
-    api = Api(owned("/m/a/a.mkv", 0))
-    api.hidden[computed_ids(path, lowered=False)[0]] = path
-    assert lookup_of(api, Clock(), (12, 0)).find([path]).shared == ""
-    assert api.played == []
-
-
 def test_media_sources_are_asked_for_once() -> None:
     """Jellyfin may read an item anew when its media sources are asked for, so the answer is kept for an hour."""
     path = "/m/a/a - b.mkv"
@@ -475,14 +355,6 @@ def test_media_sources_are_asked_for_once() -> None:
     clock.now += 2
     assert lookup.find([path]).shared == path
     assert len(api.played) == 2
-
-
-def test_an_item_that_became_a_version_is_not_read_again() -> None:
-    """Between two lookups an item may become a version of another."""
-    lookup = lookup_of(api := Api(*numbered(1)), Clock())
-    (item,) = found(lookup, "/Media/0.mkv")
-    api.known[item["Id"]] = {**item, "ParentId": None}
-    assert lookup.reread(item) is None
 
 
 # Paths that answers show otherwise

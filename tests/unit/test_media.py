@@ -35,7 +35,6 @@ from stash_courier.worker.destinations.media.state import (
     same_name,
     same_text,
     wanted_state,
-    would_change,
 )
 from stash_courier.worker.fields import parse
 from stash_courier.worker.http.addresses import Target
@@ -158,15 +157,6 @@ def test_an_unknown_field_is_a_problem(text: str) -> None:
     assert "hunter22" not in problem.message
 
 
-@pytest.mark.parametrize("kind", ["jellyfin", "plex"])
-@pytest.mark.parametrize("key", ["add_only", "images"])
-@pytest.mark.parametrize("value", ["yes", 2, [True]])
-def test_an_invalid_switch(kind: str, key: str, value: object) -> None:
-    """A value that is neither on nor off is a problem, not a guess."""
-    (problem,) = problems(kind, {"url": "http://host", "key": KEY, key: value})
-    assert problem.field == key
-
-
 # Paths
 
 
@@ -223,15 +213,6 @@ def test_the_suggested_rule_leads_there(stash: str, server: str) -> None:
     assert same_path(shared.path_map.apply(stash), server)
 
 
-def test_a_rule_for_windows_is_as_short_as_can_be() -> None:
-    """Windows folders that differ only in case are the same, so the rule ends before them."""
-    assert rules_between("/data/x/one.mkv", "D:\\v\\X\\One.mkv") == [
-        ("/data", "D:\\v"),
-        ("/data/x", "D:\\v\\X"),
-        ("/data/x/one.mkv", "D:\\v\\X\\One.mkv"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("path", "name", "same"),
     [
@@ -247,19 +228,6 @@ def test_files_of_the_same_name(path: str, name: str, same: bool) -> None:
     """File names are compared by the rules of the server's system."""
     assert is_named(path, name) is same
     assert (file_name(path) == name) is (same and "One" not in path)
-
-
-def test_a_scan_is_mentioned_only_if_it_was_started() -> None:
-    """If no scan was started, the dead letter doesn't mention one."""
-    where = places(None, scene("/data/a.mkv"), MAP)
-    asked = not_there_yet("Plex", 17, where, again_in=75.0)
-    assert "it was asked to look for it" in asked.message
-    assert asked.again_in == 75.0
-    unasked = not_there_yet("Plex", 17, where, "A hint.").message
-    assert "asked" not in unasked
-    assert unasked.endswith("library of Plex. A hint.")
-    at_once = not_there_yet("Plex", 17, where, "A hint.", waits=False).message
-    assert at_once.endswith('. If it should, correct "Path map" or add that folder to a library of Plex. A hint.')
 
 
 def test_that_no_library_holds_a_folder() -> None:
@@ -304,24 +272,6 @@ def test_an_answer_is_cached() -> None:
     assert cached.get() == 3
     cached.forget()
     assert cached.get() == 4
-
-
-def test_the_age_of_an_answer_counts_from_its_end() -> None:
-    """An answer that takes longer than it is valid is not asked for again by each one that waited for it."""
-    now, asked = [0.0], []
-
-    def ask() -> int:
-        asked.append(now[0])
-        now[0] += 60.0
-        return len(asked)
-
-    cached = Cached(ask, 20.0, lambda: now[0])
-    assert [cached.get() for _ in range(3)] == [1, 1, 1]
-    cached.expire_soon()
-    now[0] += 19.0
-    assert cached.get() == 1
-    now[0] += 1.0
-    assert cached.get() == 2
 
 
 def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
@@ -435,14 +385,6 @@ def test_a_list_that_was_changed_needs_no_change(
     change = list_change(current, names(wanted), add_only=add_only, cased=cased)
     after = [name for name in current if name not in change.removed] + list(change.added)
     assert not list_change(after, names(wanted), add_only=add_only, cased=cased)
-
-
-def test_a_change_is_shown_in_one_line() -> None:
-    """A change is shown with before and after, shortened, in one line."""
-    tags, details = would_change([("tags", ["a", "b"], ("c",)), ("details", None, "x\n" * 100)])
-    assert tags == 'tags: "a, b" would become "c".'
-    assert details.count("\n") == 0
-    assert len(details) < 150
 
 
 # Answers

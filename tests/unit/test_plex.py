@@ -8,12 +8,10 @@ from urllib.parse import unquote
 import pytest
 
 from stash_courier.worker.destinations.plex.api import LISTS, PlexItem, Role, Section, split
-from stash_courier.worker.destinations.plex.destination import make
 from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
 from stash_courier.worker.destinations.plex.finder import split_names
 from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
-from stash_courier.worker.stash.covers import no_cover
-from tests.support.connections import connection, problems
+from tests.support.connections import connection
 from tests.support.media_samples import scene
 
 TOKEN = "plex-Token_7Yx"
@@ -21,12 +19,6 @@ VALUES = {"url": "http://127.0.0.1:32400", "key": TOKEN}
 FILMS = Section("Films", ("/media",), "3", "movie")
 NO_LISTS: dict[str, tuple[str, ...]] = dict.fromkeys(LISTS, ())
 ITEM = PlexItem("101", FILMS, ("/media/a.mkv",), {"title": "Old"}, NO_LISTS, whole=True)
-
-
-def problem(**values: object) -> str:
-    """The only message about these values."""
-    (only,) = problems("plex", {**VALUES, **values})
-    return only.message
 
 
 def item(**lists: tuple[str, ...]) -> PlexItem:
@@ -50,50 +42,6 @@ def edit(
 
 
 # Fields
-
-
-def test_a_bad_choice_of_fields_stops_plex() -> None:
-    """A misspelled field stops Plex, since its purpose was to protect a field."""
-    message = problem(skip_fields="title, detials")
-    assert message.startswith('"Fields to leave alone" ')
-    assert "entry 2" in message
-    assert "details" in message
-    assert problem(skip_fields="ids").startswith('"Fields to leave alone" ')  # Plex can't hold them
-    assert problem(images="perhaps").startswith('"Send covers" ')
-    assert problem(add_only=3).startswith('"Lists are only added to" ')
-    assert problem(key="two words").startswith('"Token" ')
-
-
-def test_every_field_is_in_the_fingerprint() -> None:
-    """The fingerprint changes with every field that only Plex has and with no other."""
-
-    def fingerprint(**values: object) -> str:
-        return connection("plex", {**VALUES, **values}).fingerprint
-
-    changed = [
-        fingerprint(key="other-token"),
-        fingerprint(libraries="Films"),
-        fingerprint(skip_fields="title"),
-        fingerprint(add_only=True),
-        fingerprint(images=True),
-        fingerprint(tags_as="labels"),
-        fingerprint(collections="none"),
-        fingerprint(respect_locks=False),
-        fingerprint(date_added=True),
-        fingerprint(url="http://127.0.0.1:1"),
-    ]
-    assert len({fingerprint(), *changed}) == 11
-    assert fingerprint(path_map="/a => /b", skip_tags="x", attempts=3) == fingerprint()
-    assert TOKEN not in fingerprint()
-
-
-def test_no_secret_in_a_repr() -> None:
-    """The repr of a destination's parts shows no token and no login."""
-    made = make(connection("plex", {**VALUES, "url": "http://me:pass-word@h:1"}), no_cover)
-    for shown in (repr(made), repr(made._server), made.fingerprint):
-        assert TOKEN not in shown
-        assert "pass-word" not in shown
-    made.close()
 
 
 @pytest.mark.parametrize(
@@ -181,12 +129,6 @@ def test_lists_are_sent_whole_with_real_removals() -> None:
     assert [unquote(name) for name in made.parameters["genre[].tag.tag-"].split(",")] == ["a, b", "c/d é"]
 
 
-def test_an_empty_list_is_emptied_when_that_is_wanted() -> None:
-    """With +empty a scene without tags removes all tags in Plex by name."""
-    made = edit(item(genre=("A", "B")), tags=())
-    assert made.parameters == {"genre[].tag.tag-": "A,B", "genre.locked": "1"}
-
-
 def test_add_only_takes_nothing_away() -> None:
     """In add-only mode names that Stash doesn't have stay, and nothing is sent if all of Stash's are there."""
     made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director=("D",))
@@ -199,16 +141,6 @@ def test_add_only_takes_nothing_away() -> None:
         "director.locked": "1",
     }
     assert not edit(item(genre=("Hand", "a")), add_only=True, tags=("A",))
-
-
-def test_add_only_takes_no_person_away() -> None:
-    """In add-only mode actors and directors that Stash doesn't have stay; otherwise they are removed by name."""
-    have = item(actor=("Hand",), director=("Hand",))
-    made = edit(have, add_only=True, performers=("P",), director=("D",))
-    assert made.removals == []
-    assert [v for k, v in made.parameters.items() if k.startswith("actor[")] == ["Hand", "P"]
-    assert [v for k, v in made.parameters.items() if k.startswith("director[")] == ["Hand", "D"]
-    assert edit(have, performers=("P",), director=("D",)).removals == ["Hand", "Hand"]
 
 
 def test_collections_are_only_added_to() -> None:

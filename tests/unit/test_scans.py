@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from stash_courier.worker.destinations.media.places import folder_key
-from stash_courier.worker.destinations.media.scans import APART_SECONDS, KEPT_SECONDS, SCAN_SECONDS, Scans
+from stash_courier.worker.destinations.media.scans import APART_SECONDS, SCAN_SECONDS, Scans
 
 DELAY = 60.0
 DONE = DELAY + SCAN_SECONDS  # seconds from a request to the end of its scan
@@ -43,18 +43,6 @@ def test_a_folder_gets_one_request_while_its_scan_is_pending() -> None:
         server.at(second)
         assert server.ask(f"/m/{second}.mkv") == pytest.approx(DONE)
     assert server.asked == [(0.0, "/m/0.mkv")]
-
-
-def test_scenes_that_come_after_the_scan_began_wait_for_the_next() -> None:
-    """They wait with those that the scan has missed, until two minutes have passed."""
-    server = Server()
-    server.ask("/m/a.mkv")
-    for second in (61.0, DONE, 119.0):
-        server.at(second)
-        assert server.ask(f"/m/{second}.mkv") == pytest.approx(APART_SECONDS)
-    server.at(APART_SECONDS)
-    assert server.ask("/m/b.mkv") == pytest.approx(APART_SECONDS + DONE)
-    assert [at for at, _ in server.asked] == [0.0, APART_SECONDS]
 
 
 def test_scenes_that_never_stop_coming() -> None:
@@ -105,28 +93,6 @@ def test_a_request_that_fails_is_none() -> None:
     assert server.ask("/m/c.mkv") == pytest.approx(APART_SECONDS + DONE)
 
 
-def test_a_request_that_takes_long() -> None:
-    """Its end counts for those who wait for the scan, its begin for those who rely on it."""
-    server = Server(took=30.0)
-    assert server.ask("/m/a.mkv") == pytest.approx(30.0 + DONE)
-    server.at(59.0)
-    assert server.scans.is_pending("/m")
-    server.at(60.0)
-    assert not server.scans.is_pending("/m")
-    assert server.ask("/m/b.mkv") == pytest.approx(30.0 + DONE)
-    server.at(149.0)
-    server.ask("/m/c.mkv")
-    assert len(server.asked) == 1
-
-
-def test_a_server_that_scans_at_once() -> None:
-    """The first scene is looked for soon, one that comes a second later after the next scan."""
-    server = Server(delay=0.0)
-    assert server.ask("/m/a.mkv") == pytest.approx(SCAN_SECONDS)
-    server.at(1.0)
-    assert server.ask("/m/b.mkv") == pytest.approx(APART_SECONDS)
-
-
 def test_threads_that_ask_together() -> None:
     """One of them sends the request."""
     server = Server()
@@ -136,16 +102,6 @@ def test_threads_that_ask_together() -> None:
     for thread in threads:
         thread.join()
     assert len(server.asked) == 1
-
-
-def test_folders_are_forgotten() -> None:
-    """What was asked for long ago isn't kept."""
-    server = Server()
-    for n in range(100):
-        server.ask(f"/m/{n}/a.mkv")
-    server.at(KEPT_SECONDS)
-    server.ask("/m/a.mkv")
-    assert len(server.scans._asked) == 1
 
 
 def test_a_report_that_failed_postpones_no_other() -> None:

@@ -15,7 +15,6 @@ from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
 from tests.standin import emby, plex
 from tests.standin.jellyfin import KEY, StandInJellyfin
-from tests.standin.jellyfin.disk import LibraryOptions
 from tests.standin.stash import StandInStash
 from tests.support import connections
 from tests.support.big_stash import big_stash
@@ -103,17 +102,6 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
     assert pressed.progress[-1] == 1.0
 
 
-def test_a_library_of_home_videos_has_no_versions(stash: StandInStash, buttons: Buttons) -> None:
-    """The advice for versions is true: there, each of these files is an item of its own. Parts remain parts."""
-    options = {"Films": LibraryOptions(collection="homevideos")}
-    with StandInJellyfin(version="10.11.11", libraries={"Films": ["/films"]}, options=options) as server:
-        server.put(*(scene.path.replace("/media/films", "/films") for scene in stash.library.all()))
-        server.scan()
-        connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY))
-        (found,) = buttons.press("library_report").output["connections"]
-    assert groups(found) == {"own": 5, "part": 1, "never": 1, "no_rule": 1}
-
-
 @pytest.mark.parametrize("path_map", [RULE, "/media/films => //nas/films"])
 def test_a_server_that_shows_network_paths(stash: StandInStash, buttons: Buttons, path_map: str) -> None:
     """The path map may lead to the real paths, or to those that the server's answers show."""
@@ -178,20 +166,6 @@ def test_plex_names_libraries_that_are_not_searched(stash: StandInStash, buttons
     assert "Path map" not in line
 
 
-def test_plex_never_shows_some_names(stash: StandInStash, buttons: Buttons) -> None:
-    """What the scanner of a library leaves out isn't waited for, and the report says why."""
-    for name in (".hidden.mp4", "@eaDir/a.mp4"):
-        stash.add_scene(f"/media/films/Anna/{name}")
-    films = plex.Library("1", "Films", ("/films",), scanner="Plex Video Files Scanner")
-    with plex.Plex(films) as server:
-        connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN))
-        (found,) = buttons.press("library_report").output["connections"]
-        assert groups(found) == {"never": 3, "not_scanned": 6, "no_rule": 1}
-        films.scanner = "Plex Movie"  # what that one leaves out isn't known
-        (found,) = buttons.press("library_report").output["connections"]
-        assert groups(found) == {"not_scanned": 9, "no_rule": 1}
-
-
 def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None:
     """Emby's listing says which files it has."""
     with emby.Emby(emby.Item("1", "/films/Anna/one.mp4"), libraries={"Films": ("/films",)}) as server:
@@ -225,6 +199,7 @@ def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, butto
     assert any(line.startswith("Attic: no report. ") for line in pressed.output["lines"])
 
 
+@pytest.mark.check
 def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Path) -> None:
     """At most 60 requests to the server per 10,000 scenes, and less than 100 MiB; a fifth of them are versions."""
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stash_courier.worker.stash.covers import no_cover
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
-from tests.standin.receivers import Reply
-from tests.support.intercept import intercept
 from tests.support.jellyfin import JPEG, jellyfin
 from tests.support.media_samples import delivery, scene
 from tests.support.steps import tried
@@ -40,30 +37,6 @@ def test_nfo_files_are_rewritten(server: StandInJellyfin, savers: list[str] | No
         assert list(server.nfo) == ["/media/movies/one/one.nfo"]
 
 
-def test_without_the_saver_nothing_is_said(server: StandInJellyfin) -> None:
-    """Without the saver there is no note, no warning and no file."""
-    server.add(PATH)
-    with jellyfin(server) as ours:
-        assert tried(ours, SCENE)["libraries"].status == "ok"
-        assert ours.deliver(delivery("jellyfin", SCENE), SCENE).notes == frozenset()
-    assert server.nfo == {}
-
-
-def test_the_libraries_are_asked_for_once(server: StandInJellyfin) -> None:
-    """Many deliveries share one request for the libraries' options, and none fails if it does."""
-    scenes = [scene(f"/data/movies/{n}.mkv", id=n) for n in range(20)]
-    for one in scenes:
-        server.add(one.files[0].path.replace("/data", "/media"))
-    with jellyfin(server) as ours:
-        for one in scenes:
-            ours.deliver(delivery("jellyfin", one), one)
-    assert server.counts["GET /Library/VirtualFolders"] == 1
-    intercept(server.receiver, Reply(500), "/Library/VirtualFolders")
-    with jellyfin(server) as ours:
-        assert ours.deliver(delivery("jellyfin"), scene("/data/movies/0.mkv", title="B")).notes
-    assert server.posted[-1]["Name"] != "B"  # its title was locked by the first delivery, whose record is lost
-
-
 def test_artwork_beside_the_media_is_not_replaced(server: StandInJellyfin) -> None:
     """Where artwork lies beside the media, covers need the second switch; the test says where they would go."""
     server.options["Movies"] = LibraryOptions(save_local_metadata=True)
@@ -94,31 +67,3 @@ def test_the_second_switch_sends_covers_beside_the_media(server: StandInJellyfin
     assert done.notes == frozenset()
     assert "Its cover goes to /media/movies/one/folder.jpg" in found["example"].text
     assert "covers replace yours there" in found["libraries"].text
-
-
-def test_covers_in_jellyfins_own_folder(server: StandInJellyfin) -> None:
-    """Where Jellyfin keeps artwork to itself, one switch is enough, and no file of the owner's is touched."""
-    server.add(PATH)
-    with jellyfin(server, lambda _: JPEG, images=True) as ours:
-        assert "own folder" in tried(ours, SCENE)["example"].text
-        ours.deliver(delivery("jellyfin", SCENE, event="create"), SCENE)
-    assert list(server.images.values()) == [JPEG]
-    assert server.artwork == {}
-
-
-def test_the_second_switch_alone_sends_nothing(server: StandInJellyfin) -> None:
-    """The switch for media folders sends no cover while covers are off."""
-    server.add(PATH)
-    with jellyfin(server, no_cover, images_beside_media=True) as ours:
-        ours.deliver(delivery("jellyfin", SCENE, event="create"), SCENE)
-    assert server.images == {}
-
-
-def test_without_libraries_no_cover_is_sent(server: StandInJellyfin) -> None:
-    """If Jellyfin names no library, it isn't known where a cover would go, so none is sent."""
-    server.libraries = {}
-    server.add(PATH)
-    with jellyfin(server, lambda _: JPEG, images=True) as ours:
-        done = ours.deliver(delivery("jellyfin", SCENE, event="create"), SCENE)
-    assert server.images == {}
-    assert done.notes == {"cover_beside"}

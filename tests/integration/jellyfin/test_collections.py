@@ -11,9 +11,8 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Named, Scene
 from stash_courier.worker.destinations import Delivered
-from stash_courier.worker.destinations.jellyfin.collections import Collections, memberships
+from stash_courier.worker.destinations.jellyfin.collections import Collections
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin
-from stash_courier.worker.destinations.media.record import Record
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Received, Reply
 from tests.support.intercept import intercept
@@ -65,14 +64,6 @@ def of_studio(one: Scene, name: str | None) -> Scene:
 def owners(server: StandInJellyfin, name: str, *paths: str) -> str:
     """The owner makes a collection; returns its id."""
     return server.collections.create(name, [server.add(path) for path in paths])
-
-
-def test_collections_are_off_by_default(server: StandInJellyfin) -> None:
-    """Without "Collections", none is asked for or made."""
-    (one,) = scenes(server, 1)
-    with jellyfin(server) as ours:
-        send(ours, one)
-    assert (requests(server), contents(server)) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -165,25 +156,6 @@ def test_a_renamed_collection_is_neither_replaced_nor_left(server: StandInJellyf
     assert contents(server) == {"My favorites": ["by hand.mkv", "1.mkv"]}
 
 
-def test_a_renamed_collection_whose_folder_does_not_tell_its_name(server: StandInJellyfin) -> None:
-    """A collection that we made is recognized under its new name by its id, also beside others of its old name."""
-    one, two, three = scenes(server, 3, studio=Named("9", "Studio / One"))
-    now = [1000.0]
-    with jellyfin(server, collections="studio") as ours:
-        ours._collections = Collections(ours._api, "studio", clock=lambda: now[0])
-        send(ours, one)
-        (box,) = server.collections.by_id.values()
-        box.name = "My favorites"
-        now[0] += 1000.0
-        assert send(ours, two).notes == frozenset()
-        for former in ("First", "Second"):
-            server.collections.by_id[owners(server, former, f"/media/movies/{former}.mkv")].name = "Studio / One"
-        now[0] += 1000.0
-        assert send(ours, three).notes == frozenset()
-    assert contents(server)["My favorites"] == ["0.mkv", "1.mkv", "2.mkv"]
-    assert made(server) == 1
-
-
 def test_a_removed_collection_stays_away(server: StandInJellyfin) -> None:
     """A collection that the owner removed isn't made again, neither for its scenes nor for new ones."""
     one, two, three = scenes(server, 3)
@@ -213,16 +185,6 @@ def test_two_collections_of_the_same_name(server: StandInJellyfin) -> None:
     assert made(server) == 1  # of the group
 
 
-def test_of_two_with_the_same_name_the_one_with_its_folder_is_used(server: StandInJellyfin) -> None:
-    """Of two collections with the same name, the one that was made under it is used."""
-    server.collections.by_id[owners(server, "First", "/media/movies/first.mkv")].name = "Studio"
-    box = owners(server, "Studio", "/media/movies/second.mkv")
-    (one,) = scenes(server, 1)
-    with jellyfin(server, collections="studio") as ours:
-        assert send(ours, one).notes == frozenset()
-    assert len(server.collections.by_id[box].items) == 2
-
-
 @pytest.mark.parametrize("name", ["Studio : One", "studio / one"])
 def test_a_name_that_makes_the_folder_of_another_collection(server: StandInJellyfin, name: str) -> None:
     """A collection whose folder another one has is not made, since the server would replace that one."""
@@ -232,33 +194,6 @@ def test_a_name_that_makes_the_folder_of_another_collection(server: StandInJelly
     with jellyfin(server, collections="studio") as ours:
         assert send(ours, one).notes == {f"not_collected:{name}"}
     assert contents(server) == {"Renamed": ["by hand.mkv"]}
-
-
-@pytest.mark.parametrize("name", ["é" * 130, "no UTF-8: \udcff"])
-def test_a_name_that_no_folder_can_have(server: StandInJellyfin, name: str) -> None:
-    """A name that no folder can have is left out and counted; the scene is delivered."""
-    (one,) = scenes(server, 1, studio=Named("9", name))
-    with jellyfin(server, collections="studio", skip_fields="studio") as ours:
-        assert send(ours, one).notes == {f"not_collected:{name}"}
-    assert made(server) == 0
-
-
-def test_a_collection_that_jellyfin_refuses(server: StandInJellyfin) -> None:
-    """If Jellyfin doesn't want to make a collection, the scene is counted and no dead letter."""
-    (one,) = scenes(server, 1)
-    intercept(server.receiver, Reply(400), "POST /Collections?name=")
-    with jellyfin(server, collections="studio") as ours:
-        assert send(ours, one).notes == {"not_collected:Studio"}
-
-
-def test_a_folder_of_media_is_no_collection(server: StandInJellyfin) -> None:
-    """A folder of videos that Jellyfin shows as a collection is left alone."""
-    box = owners(server, "Studio", "/media/movies/Studio [boxset]/a.mkv")
-    server.collections.by_id[box].path = "/media/movies/Studio [boxset]"
-    (one,) = scenes(server, 1)
-    with jellyfin(server, collections="studio") as ours:
-        send(ours, one)
-    assert server.counts["POST /Collections/{id}/Items"] == 0
 
 
 def test_threads_make_a_collection_once(server: StandInJellyfin) -> None:
@@ -348,21 +283,3 @@ def test_add_only_takes_nothing_out(server: StandInJellyfin) -> None:
         first = send(ours, one)
         send(ours, of_studio(one, "Another"), first)
     assert contents(server) == {"Studio": ["0.mkv"], "Another": ["0.mkv"]}
-
-
-def test_another_item_of_the_scene(server: StandInJellyfin) -> None:
-    """An item with a new id is added, whatever the record says of the former one."""
-    (one,) = scenes(server, 1)
-    with jellyfin(server, collections="studio") as ours:
-        first = send(ours, one)
-        server.add("/media/movies/moved.mkv")
-        send(ours, scene("/data/movies/moved.mkv", id=1), first)
-    assert contents(server) == {"Studio": ["0.mkv", "moved.mkv"]}
-
-
-def test_a_record_that_can_not_be_read() -> None:
-    """What another version of the plugin or a damaged file stored is left out."""
-    good = "+" + "a" * 32 + " " + "b" * 32 + " 12345678"
-    stored = ["", "x", "a" * 32, good.replace("b", "c"), f"{good} more", good]
-    assert [str(one) for one in memberships(stored, "b" * 32)] == [good]
-    assert Record.decode(Record(collections=(good,)).encode()).collections == (good,)

@@ -17,7 +17,7 @@ from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Reply
 from tests.standin.stash.server import StandInStash
-from tests.support.intercept import LOGIN, intercept
+from tests.support.intercept import intercept
 from tests.support.jellyfin import JPEG, PNG, jellyfin, refused
 from tests.support.media_samples import delivery, scene
 
@@ -40,15 +40,6 @@ class Covers:
 def images_sent(server: StandInJellyfin) -> int:
     """The number of images that were sent."""
     return server.counts["POST /Items/{id}/Images/Primary"]
-
-
-def test_images_are_off_by_default(server: StandInJellyfin) -> None:
-    """Without "Send covers" no cover is fetched or sent."""
-    server.add("/media/movies/one.mkv")
-    one, covers = scene(), Covers()
-    with jellyfin(server, cover=covers) as ours:
-        ours.deliver(delivery("jellyfin", one, event="create"), one)
-    assert (covers.asked, server.images) == (0, {})
 
 
 @pytest.mark.parametrize("values", [{"event": "create"}, {"changed": ("cover_image", "title")}, {"changed": ()}])
@@ -75,17 +66,6 @@ def test_another_edit_leaves_the_image_alone(server: StandInJellyfin) -> None:
     with jellyfin(server, cover=covers, images=True) as ours:
         ours.deliver(delivery("jellyfin", one, changed=("title", "tag_ids")), one)
     assert (covers.asked, server.images) == (0, {item_id: PNG})
-
-
-def test_a_cover_is_sent_once_across_restarts(server: StandInJellyfin) -> None:
-    """After a restart a cover that was sent is neither sent again nor compared with Jellyfin's."""
-    server.add("/media/movies/one.mkv")
-    one, known = scene(), b""
-    for _ in range(2):
-        with jellyfin(server, cover=Covers(), images=True) as ours:
-            known = ours.deliver(delivery("jellyfin", one, changed=()), one, known).record or b""
-    assert images_sent(server) == 1
-    assert server.counts["GET /Items/{id}/Images/Primary"] == 0
 
 
 def test_an_item_that_was_made_anew_gets_its_cover(server: StandInJellyfin) -> None:
@@ -152,19 +132,6 @@ def test_covers_are_only_fetched_from_stash(tmp_path: Path, stash: StandInStash)
         assert "cover can't be fetched" in caught.value.message
     finally:
         client.close()
-
-
-def test_a_login_page_takes_no_cover(server: StandInJellyfin) -> None:
-    """A cover that a login page answered is sent again at the next attempt."""
-    item_id = server.add("/media/movies/one.mkv")
-    inner = intercept(server.receiver, LOGIN, "/Images/Primary")
-    one = scene()
-    with jellyfin(server, cover=Covers(), images=True) as ours:
-        failed = refused(ours, one, changed=())
-        assert (failed.failure, server.images) == (Failure.DESTINATION, {})
-        server.receiver.answer = inner
-        ours.deliver(delivery("jellyfin", one, changed=()), one)
-    assert server.images == {item_id: JPEG}
 
 
 @pytest.mark.parametrize("path", ["/Items/", "/Images/"])

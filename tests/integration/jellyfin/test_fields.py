@@ -29,51 +29,6 @@ def test_a_date_that_a_refresh_put_back_is_restored(server: StandInJellyfin, ver
     assert (item["PremiereDate"][:10], item["ProductionYear"]) == ("2024-05-06", 2024)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_date_added(server: StandInJellyfin, version: str) -> None:
-    """With its switch on, the time at which Stash got the scene becomes "Date added", once."""
-    server.version = version
-    item_id = server.add("/media/movies/one.mkv")
-    before = server.items[item_id]["DateCreated"]
-    one = scene(created_at="2023-12-31T23:30:00-05:00")
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    assert server.items[item_id]["DateCreated"] == before
-    with jellyfin(server, date_added=True) as ours:
-        for _ in range(2):
-            ours.deliver(delivery("jellyfin", one), one)
-    assert server.items[item_id]["DateCreated"] == "2024-01-01T04:30:00.0000000Z"
-    assert len(server.posted) == 2
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_rating(server: StandInJellyfin, version: str) -> None:
-    """With +rating Stash's rating becomes Jellyfin's community rating, 0 to 10, and +empty empties it."""
-    server.version = version
-    item_id = server.add("/media/movies/one.mkv", CommunityRating=6.5)
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin"), scene(rating100=85))
-    assert server.items[item_id]["CommunityRating"] == 6.5
-    with jellyfin(server, skip_fields="+rating +empty") as ours:
-        ours.deliver(delivery("jellyfin"), scene(rating100=85))
-        assert server.items[item_id]["CommunityRating"] == 8.5
-        ours.deliver(delivery("jellyfin"), scene(rating100=None))
-    assert server.items[item_id]["CommunityRating"] is None
-
-
-@pytest.mark.parametrize(("how", "tags", "genres"), [("tags", 2, 1), ("genres", 1, 2), ("both", 2, 2)])
-def test_tags_as_tags_and_genres(server: StandInJellyfin, how: str, tags: int, genres: int) -> None:
-    """Tags become tags, genres, or both, as the connection says."""
-    item_id = server.add("/media/movies/one.mkv", Tags=["by hand"], Genres=["Drama"])
-    one = scene()
-    with jellyfin(server, tags_as=how) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    item = server.items[item_id]
-    assert item["Tags"] == (["by hand"] if tags == 1 else ["calm", "loud"])
-    assert item["Genres"] == (["Drama"] if genres == 1 else ["Drama", "calm", "loud"])
-    assert set(item["LockedFields"]) >= ({"Tags"} if tags == 2 else set()) | ({"Genres"} if genres == 2 else set())
-
-
 @pytest.mark.parametrize("how", ["genres", "both"])
 def test_only_our_genres_are_removed(server: StandInJellyfin, how: str) -> None:
     """A genre of the owner stays, also one that a tag has too; a genre that we added goes with its tag."""

@@ -80,29 +80,6 @@ def test_a_scene_with_several_files(scanned: StandInJellyfin) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_shared_items_cost_few_requests(scanned: StandInJellyfin) -> None:
-    """Twenty scenes of versions are looked up together; on 12 each costs one request more."""
-    files = [f"/data/movies/Bea/Bea - {n:02}.mp4" for n in range(20)]
-    put(scanned, *files)
-    scanned.counts.clear()
-    outcomes = deliver(scanned, *(scene(path, id=n) for n, path in enumerate(files)))
-    assert [one.outcome for one in outcomes] == ["sent"] + ["filtered"] * 19
-    newest = scanned.version == "12.0.0"
-    assert scanned.counts["GET /Items/{id}/PlaybackInfo"] == (19 if newest else 0)
-    assert scanned.counts["GET /Items?ids"] == 2  # the item is read once more before it is written
-    assert sum(scanned.counts.values()) <= (31 if newest else 5)
-
-
-def test_a_library_of_home_videos_groups_nothing(server: StandInJellyfin) -> None:
-    """There each scene has its own item."""
-    server.options["Movies"] = LibraryOptions("homevideos")
-    put(server, *ANNA)
-    outcomes = deliver(server, *(scene(path, id=n, title=f"T{n}") for n, path in enumerate(ANNA)))
-    assert [one.outcome for one in outcomes] == ["sent", "sent"]
-    assert titles(server) == {"Anna - a.mp4": "T0", "Anna - b.mp4": "T1"}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
 def test_the_test_tells_of_shared_items(scanned: StandInJellyfin) -> None:
     """ "Test" counts such scenes, shows one, and recommends the type of library that has no versions."""
     with jellyfin(scanned) as ours:
@@ -230,13 +207,3 @@ def test_network_path_substitution(server: StandInJellyfin, path_map: str) -> No
         refused(ours, scene("/data/movies/new.mp4"))
     assert titles(server) == {"One.mp4": "A Title"}
     assert [one["Path"] for one in server.notified] == ["/media/movies/new.mp4"]
-
-
-def test_ids_of_lower_cased_paths(server: StandInJellyfin) -> None:
-    """With EnableCaseSensitiveItemIds off, items are found without the listing, also with unusual capitals."""
-    server.lower_ids = True
-    paths = [f"/data/movies/{name}.mp4" for name in ("One", "\u0130stanbul \u03a3\u0391\u03a3", "\u00c9")]
-    put(server, *paths)
-    outcomes = deliver(server, *(scene(path, id=n) for n, path in enumerate(paths)))
-    assert [one.outcome for one in outcomes] == ["sent"] * 3
-    assert server.counts["GET /Items"] == 0

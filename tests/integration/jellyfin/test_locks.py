@@ -10,11 +10,9 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Named
-from stash_courier.worker.destinations.media.record import Record
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.standin.receivers import Received, Reply
-from tests.support.intercept import intercept
-from tests.support.jellyfin import JPEG, VERSIONS, jellyfin, refused
+from tests.support.jellyfin import JPEG, VERSIONS, jellyfin
 from tests.support.media_samples import DISTINCT, delivery, scene
 from tests.support.steps import tried
 
@@ -139,18 +137,6 @@ def test_an_edit_in_jellyfin_after_ours_is_the_owners(server: StandInJellyfin) -
     assert server.items[item_id]["Name"] == "D"
 
 
-def test_items_of_an_earlier_version(server: StandInJellyfin) -> None:
-    """Without a record, locked values that are Stash's become ours at the first delivery, whatever it changes."""
-    item_id = server.add("/media/movies/one.mkv")
-    one = scene()
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)  # the record of this one is lost
-        done = ours.deliver(delivery("jellyfin", one), one)
-        assert len(server.posted) == 1
-        ours.deliver(delivery("jellyfin"), scene(title="B", tags=["b"]), done.record or b"")
-    assert (server.items[item_id]["Name"], server.items[item_id]["Tags"]) == ("B", ["b"])
-
-
 def test_an_answer_that_was_lost_makes_nothing_the_owners(server: StandInJellyfin) -> None:
     """If Jellyfin's answer to an update is lost and Stash changes again meanwhile, the later edit arrives."""
     item_id = server.add("/media/movies/one.mkv")
@@ -172,47 +158,6 @@ def test_an_answer_that_was_lost_makes_nothing_the_owners(server: StandInJellyfi
     assert done.notes == frozenset()
 
 
-def test_a_cover_that_fails_makes_nothing_the_owners(server: StandInJellyfin) -> None:
-    """If the fields were written and the cover failed, a later edit of the same fields still arrives."""
-    item_id = server.add("/media/movies/one.mkv")
-    inner = intercept(server.receiver, Reply(503), "/Images/Primary")
-    with jellyfin(server, lambda _: JPEG, images=True) as ours:
-        refused(ours, scene(title="A"), changed=())
-        server.receiver.answer = inner
-        one = scene(title="B")
-        assert ours.deliver(delivery("jellyfin", one, changed=()), one).notes == frozenset()
-    assert server.items[item_id]["Name"] == "B"
-    assert server.images == {item_id: JPEG}
-
-
-def test_the_owner_s_spelling_of_a_locked_tag(server: StandInJellyfin) -> None:
-    """Locked tags that differ from Stash's only in case keep the owner's spelling; ours follow Stash's."""
-    item = server.items[server.add("/media/movies/one.mkv", Tags=["BBC"], LockedFields=["Tags"])]
-    with jellyfin(server) as ours:
-        record = b""
-        for _ in range(2):
-            done = ours.deliver(delivery("jellyfin"), scene(tags=["bbc"]), record)
-            record = done.record or b""
-            assert (item["Tags"], done.notes) == (["BBC"], frozenset())
-        done = ours.deliver(delivery("jellyfin"), scene(tags=["bbc", "new"]), record)
-        assert item["Tags"] == ["BBC"]
-        assert done.notes == {"locked_fields"}
-        item["LockedFields"].remove("Tags")
-        for tags in (["bbc"], ["Bbc"]):
-            done = ours.deliver(delivery("jellyfin"), scene(tags=tags), done.record or b"")
-            assert item["Tags"] == tags
-
-
-def test_an_empty_list_that_the_owner_locked(server: StandInJellyfin) -> None:
-    """If nothing is removed from lists, a locked list with names of the owner isn't ours while Stash has none."""
-    item = server.items[server.add("/media/movies/one.mkv", Tags=["mine"], LockedFields=["Tags"])]
-    with jellyfin(server, add_only=True, skip_fields="+empty") as ours:
-        done = ours.deliver(delivery("jellyfin"), scene(tags=[]))
-        done = ours.deliver(delivery("jellyfin"), scene(tags=["new"]), done.record or b"")
-    assert item["Tags"] == ["mine"]
-    assert done.notes == {"locked_fields"}
-
-
 @pytest.mark.parametrize("tried", [{"attempts": 1}, {"suspect": 1}, {"generation": 1}])
 def test_a_retry_by_another_worker(server: StandInJellyfin, tried: dict[str, Any]) -> None:
     """A worker that ends after its update and before its record makes nothing the owner's: the retry sees that."""
@@ -224,21 +169,6 @@ def test_a_retry_by_another_worker(server: StandInJellyfin, tried: dict[str, Any
         done = ours.deliver(delivery("jellyfin", **tried), scene(title="B"), done.record or b"")
         done = ours.deliver(delivery("jellyfin"), scene(title="C"), done.record or b"")
     assert (item["Name"], done.notes) == ("C", frozenset())
-
-
-def test_what_an_earlier_version_wrote_follows_stash(server: StandInJellyfin) -> None:
-    """It locked what it wrote and kept no record. The first delivery writes these fields, and then knows them."""
-    item_id = server.add("/media/movies/one.mkv", Name="Of before", LockedFields=["Name", "Tags"], Tags=["Old"])
-    one = scene()
-    with jellyfin(server) as ours:
-        first = ours.deliver(delivery("jellyfin", one), one, Record(unknown=True).encode())
-        assert server.items[item_id]["Name"] == "A Title"
-        assert server.items[item_id]["Tags"] == ["calm", "loud"]
-        server.items[item_id]["Name"] = "By hand"
-        second = ours.deliver(delivery("jellyfin", one), one, first.record or b"")
-    assert server.items[item_id]["Name"] == "By hand"
-    assert first.notes == frozenset()
-    assert second.notes == {"locked_fields"}
 
 
 def test_a_list_that_is_only_added_to_takes_names_beside_the_owner_s(server: StandInJellyfin) -> None:

@@ -39,16 +39,6 @@ def test_refresh_only_reports_paths_and_writes_nothing(server: StandInJellyfin) 
     assert server.counts == {"POST /Library/Media/Updated": 2}
 
 
-def test_every_folder_of_a_missing_scene_is_reported(server: StandInJellyfin) -> None:
-    """Jellyfin is told of one file in each folder of a scene that it doesn't know: it scans the others too."""
-    with jellyfin(server) as ours:
-        refused(ours, scene("/data/movies/a.mkv", "/data/movies/b.mkv", "/data/movies/x/c.mkv"))
-    assert server.notified == [
-        {"Path": "/media/movies/a.mkv", "UpdateType": "Created"},
-        {"Path": "/media/movies/x/c.mkv", "UpdateType": "Created"},
-    ]
-
-
 def test_notices_leave_the_pending_scan_alone(server: StandInJellyfin) -> None:
     """With new and deleted scenes in a folder every 20 s, the scan of the first notice comes and finds all."""
     now = [0.0]
@@ -92,25 +82,3 @@ def test_the_longer_a_scene_is_missing_the_more_rarely_it_is_looked_for(server: 
     with jellyfin(server) as ours:
         waits = [refused(ours, scene(), not_found=waited).again_in or 0.0 for waited in (0, 400, 4000)]
     assert 0 < waits[0] < 120 < waits[1] < waits[2] < 3600
-
-
-@pytest.mark.parametrize("only_notify", [False, True])
-def test_reports_that_keep_coming_let_the_scan_come(server: StandInJellyfin, only_notify: bool) -> None:
-    """Deletions, or changes with "Only notify", every 20 s for 10 minutes: all are reported, and scans come."""
-    now = [0.0]
-    server.clock = lambda: now[0]
-    one = scene("/data/movies/one.mkv")
-    due: list[tuple[float, int]] = [(n * 20.0, n) for n in range(30)]
-    with jellyfin(server, clock=lambda: now[0], refresh_only=only_notify) as ours:
-        while due:
-            due.sort()
-            now[0], n = due.pop(0)
-            server.run_due()
-            gone = delivery("jellyfin", event="destroy", path=f"/data/movies/{n}.mkv")
-            try:
-                ours.deliver(*((delivery("jellyfin", one), one) if only_notify else (gone, None)))
-            except DeliveryFailed as failed:
-                due.append((now[0] + (failed.again_in or 1e9), n))
-    assert len(server.notified) == 30 if only_notify else len(server.notified) > 5
-    assert now[0] < 750
-    assert len(server.scans) >= 4

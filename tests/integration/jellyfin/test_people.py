@@ -71,16 +71,6 @@ def test_people_are_left_alone_while_somebody_is_hidden(
     assert done.notes == {"hidden_people"}
 
 
-def test_names_with_the_same_folder(server: StandInJellyfin) -> None:
-    """Who isn't shown because another name in the cast makes the same folder name is hidden, too."""
-    cast = [{"Name": name, "Role": "", "Type": "Actor"} for name in ("A/B", "A:B")]
-    item_id = server.add("/media/movies/one.mkv", People=cast)
-    with jellyfin(server) as ours:
-        done = deliver(ours, scene())
-    assert names(server, item_id) == ["A/B", "A:B"]
-    assert done.notes == {"hidden_people"}
-
-
 def test_people_are_written_once_nobody_is_hidden(server: StandInJellyfin) -> None:
     """After the cast was corrected in Jellyfin, the next delivery writes the people."""
     item_id = server.add("/media/movies/one.mkv", People=CAST)
@@ -116,16 +106,6 @@ def test_the_others_keep_their_roles(server: StandInJellyfin, version: str) -> N
         ("Gus", "Guest", "GuestStar"),
         ("Zoë", "", "Actor"),
     ]
-
-
-def test_only_lists_that_change_are_sent(server: StandInJellyfin) -> None:
-    """People, studios, taglines, countries and the date added aren't sent with an edit of other fields."""
-    server.add("/media/movies/one.mkv", People=CAST, Studios=[{"Name": "S"}], Taglines=["T"])
-    with jellyfin(server, skip_fields="performers director studio") as ours:
-        deliver(ours, scene())
-    (sent,) = server.posted
-    assert not {"People", "Studios", "Taglines", "ProductionLocations", "DateCreated"} & set(sent)
-    assert {"Name", "Tags", "Genres", "ProviderIds", "LockData", "LockedFields"} <= set(sent)
 
 
 def test_somebody_who_is_hidden_later_is_no_lock_of_the_owner(server: StandInJellyfin) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from typing import Any
 
@@ -11,14 +9,11 @@ import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.jellyfin import person_images
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin
-from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Received, Reply
-from tests.support.intercept import intercept
 from tests.support.jellyfin import JPEG, PNG, VERSIONS, jellyfin
-from tests.support.media_samples import delivery, named, scene
+from tests.support.media_samples import delivery, scene
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -63,14 +58,6 @@ def shown(server: StandInJellyfin) -> dict[str, bytes]:
 def images_sent(server: StandInJellyfin) -> int:
     """The number of images that were sent."""
     return server.counts["POST /Items/{id}/Images/Primary"]
-
-
-def test_person_images_are_off_by_default(server: StandInJellyfin) -> None:
-    """Without "Send images of performers" none is fetched or sent."""
-    pictures = Pictures()
-    with jellyfin(server, cover=pictures) as ours:
-        send(ours, added(server))
-    assert (sum(pictures.asked.values()), server.images) == (0, {})
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -154,53 +141,3 @@ def test_a_server_that_refuses_images_does_not_fail_the_delivery(server: StandIn
             send(ours, added(server, number))
     assert len(sent) == (2 if status == 400 else 1)
     assert [item["Name"] for item in server.items.values()] == ["A Title"] * 3
-
-
-def test_a_hanging_stash_delays_one_delivery_for_its_timeout(server: StandInJellyfin) -> None:
-    """If Stash hangs at an image, one delivery waits for the connection's timeout, and others don't wait."""
-    done = threading.Event()
-
-    def hang(url: str) -> bytes:
-        done.wait(30)
-        return JPEG
-
-    took = []
-    with jellyfin(server, cover=hang, person_images=True, timeout_seconds=1) as ours:
-        for number in range(3):
-            one = added(server, number, performers=(f"Performer {number}",))
-            began = time.monotonic()
-            send(ours, one)
-            took.append(time.monotonic() - began)
-        done.set()
-    assert 0.9 < took[0] < 3
-    assert max(took[1:]) < 0.9
-    assert [item["Name"] for item in server.items.values()] == ["A Title"] * 3
-
-
-def test_a_person_that_jellyfin_hides_is_left_alone(server: StandInJellyfin) -> None:
-    """A performer whose person was renamed in Jellyfin is not among the people, and so gets no image."""
-    one = added(server, performers=("Anna",))
-    with jellyfin(server, cover=Pictures(), skip_fields="performers") as ours:
-        send(ours, one)
-    with jellyfin(server, cover=Pictures(), person_images=True, skip_fields="performers") as ours:
-        send(ours, one)
-    assert server.images == {}
-
-
-def test_what_is_remembered_is_bounded(server: StandInJellyfin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of persons are remembered up to a limit."""
-    monkeypatch.setattr(person_images, "MOST_KNOWN", 10)
-    item = {"Id": "a" * 32, "People": [{"Name": str(n), "PrimaryImageTag": "x"} for n in range(100)]}
-    with jellyfin(server) as ours:
-        images = PersonImages(ours._api, Pictures(), 1.0)
-        images.send(item, named(["99", "95"]))
-        assert len(images._due) == 10
-    assert server.receiver.received == ()
-
-
-def test_a_login_page_counts_as_no_image(server: StandInJellyfin) -> None:
-    """A login page where Jellyfin lists images means that nothing is sent."""
-    intercept(server.receiver, Reply(200, {"Content-Type": "text/html"}, b"<html>"), "/Images")
-    with jellyfin(server, cover=Pictures(), person_images=True) as ours:
-        send(ours, added(server))
-    assert server.images == {}

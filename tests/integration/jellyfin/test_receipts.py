@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations import Change, Delivered
+from stash_courier.worker.destinations import Delivered
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.support.jellyfin import JPEG, jellyfin
 from tests.support.media_samples import delivery, scene
@@ -43,54 +43,6 @@ def test_changes_are_what_the_test_had_announced(server: StandInJellyfin) -> Non
     assert done.link == f"{server.url}/web/#/details?id={item}"
 
 
-def test_a_second_delivery_changes_nothing(server: StandInJellyfin) -> None:
-    """The item was compared and nothing differs."""
-    server.add("/media/movies/one.mkv")
-    first = deliver(server, scene())
-    again = deliver(server, scene(), first.record or b"")
-    assert (again.changes, again.compared, again.left) == ((), True, ())
-
-
-def test_a_long_value_is_cut(server: StandInJellyfin) -> None:
-    """Of a value 200 characters are shown, on one line."""
-    server.add("/media/movies/one.mkv")
-    done = deliver(server, scene(details="two\nlines " * 100))
-    after = changed(done)["details"][1]
-    assert len(after) == 201
-    assert after.endswith("…")
-    assert after.startswith("two lines two lines")
-
-
-def test_locked_fields_are_named(server: StandInJellyfin) -> None:
-    """What the owner locked is in no change, and a sentence says so."""
-    server.add("/media/movies/one.mkv", Name="Owner's", LockedFields=["Name"])
-    done = deliver(server, scene())
-    assert "title" not in changed(done)
-    assert not done.compared
-    assert done.left == (
-        'Left alone, because they are locked in Jellyfin: title. "Leave locked fields alone" decides that.',
-    )
-
-
-def test_a_locked_item_is_named(server: StandInJellyfin) -> None:
-    """An item that is locked as a whole has no changes, but a page."""
-    item = server.add("/media/movies/one.mkv", LockData=True)
-    done = deliver(server, scene())
-    assert (done.changes, done.compared) == ((), False)
-    assert done.left[0].startswith("The whole item is locked in Jellyfin")
-    assert done.link.endswith(f"/web/#/details?id={item}")
-
-
-def test_a_cover_that_was_sent_is_a_change(server: StandInJellyfin) -> None:
-    """The cover counts once: the item has it afterwards."""
-    server.add("/media/movies/one.mkv")
-    done = deliver(server, scene(), images=True)
-    assert Change("cover", None, "the cover in Stash") in done.changes
-    again = deliver(server, scene(), done.record or b"", images=True)
-    assert again.changes == ()
-    assert deliver(server, scene(), images=True).changes == ()  # without a record it is compared
-
-
 def test_a_cover_that_was_not_sent_is_explained(server: StandInJellyfin) -> None:
     """Beside the media a cover could replace the owner's, so the receipt says where it would have gone."""
     server.add("/media/movies/one.mkv")
@@ -107,25 +59,3 @@ def test_collections_are_changes(server: StandInJellyfin) -> None:
     assert changed(done)["collections"] == (None, "added to Group, added to Studio")
     again = deliver(server, scene(groups=[]), done.record or b"", collections="both")
     assert changed(again)["collections"] == (None, "taken out of 1")
-
-
-def test_a_version_of_another_item(server: StandInJellyfin) -> None:
-    """A scene that isn't written because its file is another item's says so."""
-    server.add("/media/movies/one.mkv", ParentId=None)
-    done = deliver(server, scene())
-    assert done.outcome == "filtered"
-    assert "only as a version, part or extra of another item" in done.left[0]
-
-
-def test_only_notified(server: StandInJellyfin) -> None:
-    """With "Only notify" nothing is compared and no item is known."""
-    server.add("/media/movies/one.mkv")
-    done = deliver(server, scene(), refresh_only=True)
-    assert (done.changes, done.compared, done.left, done.link) == ((), False, (), "")
-
-
-def test_a_receipt_costs_no_request(server: StandInJellyfin) -> None:
-    """Lookup and update, as before."""
-    server.add("/media/movies/one.mkv")
-    deliver(server, scene())
-    assert sum(server.counts.values()) <= 4, server.counts

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue.history import ledger
 from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
 from tests.standin.stash.server import StandInStash
 from tests.support.buttons import Buttons
@@ -16,8 +15,6 @@ from tests.support.jellyfin import connected
 
 pytestmark = pytest.mark.timeout(60)
 
-VERSIONS = ["10.10.7", "10.11.11", "12.0.0"]
-
 
 def deliver(courier: FastForward, server: StandInJellyfin, *scenes: int) -> None:
     """Delivers scenes, within a minute."""
@@ -26,31 +23,6 @@ def deliver(courier: FastForward, server: StandInJellyfin, *scenes: int) -> None
         courier.put(scene_id)
     assert courier.run(lambda: courier.queue.empty() and courier.queue.inbox_empty()) < 60.0
     assert courier.dlq.get_count() == 0
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_two_scenes_of_one_item(
-    tmp_path: Path, stash: StandInStash, server: StandInJellyfin, version: str
-) -> None:
-    """Of two versions, the first file's scene is written; the other ends at once, and status counts it."""
-    server.version = version
-    server.libraries = {"Films": ["/films"]}
-    files = [f"Anna/Anna - {name}.mp4" for name in "ab"]
-    one, other = (stash.add_scene(f"/media/films/{name}") for name in files)
-    server.put(*(f"/films/{name}" for name in files))
-    server.scan()
-    buttons = Buttons(tmp_path, stash.config.port)
-    with FastForward(buttons.folder, stash) as courier:
-        deliver(courier, server, one, other)
-        rows = {n: row for n in (one, other) if (row := ledger.find(courier.queue.connection, "jellyfin", n))}
-        assert {n: row.outcome for n, row in rows.items()} == {one: "sent", other: "filtered"}
-        asked = len(server.receiver.received)
-        courier.run(seconds=3600.0)
-        assert len(server.receiver.received) == asked
-        lines = buttons.press("status").output["lines"]
-    assert len(server.posted) == 1
-    assert any(f"version or part of another item: 1 ({other})." in line for line in lines)
-    assert any('library of type "Home videos and photos" gives each version' in line for line in lines)
 
 
 def test_what_was_left_alone(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:

@@ -144,40 +144,6 @@ def test_paths_with_every_kind_of_character(server: StandInJellyfin, name: str) 
     assert server.items[item_id]["Name"] == "A Title"
 
 
-@pytest.mark.parametrize("kind", ["Movie", "Video", "MusicVideo", "Episode"])
-@pytest.mark.parametrize("computed_ids", [True, False])
-def test_every_kind_of_item_is_found(server: StandInJellyfin, kind: str, computed_ids: bool) -> None:
-    """An item of every kind is found, even if ids can't be computed."""
-    server.computed_ids = computed_ids
-    item_id = server.add("/media/movies/one.mkv", kind)
-    one = scene()
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    assert server.items[item_id]["Name"] == "A Title"
-    assert server.counts["GET /Items"] == (0 if computed_ids else 1)
-
-
-def test_a_listing_of_many_pages(server: StandInJellyfin) -> None:
-    """The listing is read to its end, with a thousand items in a request."""
-    server.computed_ids = False
-    for n in range(2001):
-        server.add(f"/media/movies/{n}.mkv")
-    one = scene("/data/movies/2000.mkv")
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    assert (server.counts["GET /Items?ids"], server.counts["GET /Items"]) == (2, 3)
-
-
-def test_of_several_files_the_first_that_is_known(server: StandInJellyfin) -> None:
-    """A scene with several files updates only the item of the first file that Jellyfin knows."""
-    first = server.add("/media/movies/b.mkv")
-    second = server.add("/media/movies/c.mkv")
-    one = scene("/data/movies/a.mkv", "/data/movies/b.mkv", "/data/movies/c.mkv")
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    assert (server.items[first]["Name"], server.items[second]["Name"]) == ("A Title", "c")
-
-
 def test_a_server_below_a_path(server: StandInJellyfin) -> None:
     """Jellyfin below a reverse proxy's path works, even with a trailing slash in the address."""
     server.prefix = "/jellyfin"
@@ -199,12 +165,3 @@ def test_the_key_is_only_in_its_header(server: StandInJellyfin) -> None:
         assert KEY not in received.path
         holding = [name for name, value in received.headers.items() if KEY in value]
         assert holding == ["authorization"]
-
-
-def test_a_server_on_windows(server: StandInJellyfin) -> None:
-    """An item on a Windows server is found by its Windows path in any case."""
-    item_id = server.add("D:\\Media\\Movies\\One.mkv")
-    one = scene()
-    with jellyfin(server, path_map="/data => d:\\media") as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-    assert server.items[item_id]["Name"] == "A Title"

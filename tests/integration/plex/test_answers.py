@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stash_courier.queue.failures import Failure
-from stash_courier.queue.jobs import Delivery
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
-from tests.standin.receivers import RawReceiver, Receiver, Reply, say
+from tests.standin.receivers import Receiver, Reply
 from tests.support.intercept import HTML, LOGIN, intercept
-from tests.support.plex import DESTROY, PATH, SCENE, UPDATE, Make, failure
+from tests.support.plex import PATH, SCENE, UPDATE, Make, failure
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,41 +47,6 @@ def test_what_plex_answers(server: Server, plex: Make, reply: Reply, expected: F
     assert failed.failure is expected
     assert said in failed.message
     assert failed.retry_after == (120.0 if reply.status == 429 else None)
-
-
-def test_a_login_page_takes_no_edit(server: Server, films: Library, plex: Make) -> None:
-    """An edit that a login page answered stops Plex, and is repeated when the page is gone."""
-    item = server.add(films, PATH)
-    real = intercept(server.receiver, LOGIN, "PUT ")
-    destination = plex()
-    failed = failure(destination)
-    assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message
-    server.receiver.answer = real
-    destination.deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"
-
-
-@pytest.mark.parametrize("job", [UPDATE, DESTROY])
-def test_a_login_page_scans_nothing(server: Server, plex: Make, job: Delivery) -> None:
-    """A scan that a login page answered fails the delivery of a new and of a deleted scene."""
-    intercept(server.receiver, LOGIN, "/refresh")
-    failed = failure(plex(), SCENE if job is UPDATE else None, job)
-    assert failed.failure is Failure.DESTINATION
-    assert "login page" in failed.message
-
-
-@pytest.mark.parametrize("status", [401, 500, 503])
-def test_an_edit_that_fails(server: Server, films: Library, plex: Make, status: int) -> None:
-    """An edit that Plex refuses fails with the class of the answer, and is repeated at the next attempt."""
-    item = server.add(films, PATH)
-    real = intercept(server.receiver, Reply(status, HTML, b"<html>"), "PUT ")
-    destination = plex()
-    expected = {401: Failure.DESTINATION, 500: Failure.REFUSED, 503: Failure.BUSY}
-    assert failure(destination).failure is expected[status]
-    server.receiver.answer = real
-    destination.deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"
 
 
 def test_invalid_rows_of_a_listing_are_skipped(server: Server, plex: Make) -> None:
@@ -125,22 +87,6 @@ def test_an_item_that_is_removed_meanwhile(server: Server, films: Library, plex:
     assert f"(id {item.key})" in failed.message
 
 
-def test_a_server_that_is_down(server: Server, plex: Make) -> None:
-    """A Plex server that is down is an outage, and deliveries work when it is back."""
-    destination = plex()
-    server.receiver.down()
-    assert failure(destination).failure is Failure.UNREACHABLE
-    server.receiver.up()
-    assert failure(destination).failure is Failure.NOT_THERE_YET
-
-
-def test_something_that_is_not_http(plex: Make) -> None:
-    """Another program on Plex's port pauses Plex."""
-    with RawReceiver(say(b"SSH-2.0-OpenSSH_9.6\r\n")) as other:
-        failed = failure(plex(url=other.url))
-    assert failed.failure is Failure.DESTINATION
-
-
 def test_below_a_path_of_a_reverse_proxy(plex: Make) -> None:
     """An address with a path and a login is used as it is."""
     with Receiver(Reply(200, {}, b'{"MediaContainer": {"Directory": []}}')) as receiver:
@@ -150,13 +96,3 @@ def test_below_a_path_of_a_reverse_proxy(plex: Make) -> None:
     assert request.headers["x-plex-token"] == TOKEN
     assert request.headers["authorization"].startswith("Basic ")
     assert request.headers["accept"] == "application/json"
-
-
-def test_closing_ends_requests(films: Library, plex: Make) -> None:
-    """A request that hangs ends when the destination is closed."""
-    with Receiver(Reply(delay=30)) as receiver:
-        destination = plex(url=receiver.url)
-        threading.Timer(0.2, destination.close).start()
-        started = time.monotonic()
-        assert failure(destination).failure is Failure.BUSY
-        assert time.monotonic() - started < 4

@@ -36,18 +36,6 @@ def test_the_rating_is_off_unless_asked_for(server: Server, films: Library, plex
     assert len(server.edits) == 1
 
 
-def test_a_rating_is_cleared_if_that_is_wanted(server: Server, films: Library, plex: Make) -> None:
-    """A rating that is gone in Stash stays in Plex, and with +empty it is cleared."""
-    item = server.add(films, PATH, userRating="6")
-    bare = replace(SCENE, rating100=None)
-    plex(skip_fields="+rating").deliver(UPDATE, bare)
-    assert item.values["userRating"] == "6"
-    for _ in range(2):
-        plex(skip_fields="+rating +empty").deliver(UPDATE, bare)
-    assert "userRating" not in item.values
-    assert len(server.requests("PUT", "/:/rate")) == 1
-
-
 @pytest.mark.parametrize(
     ("tags_as", "lists"), [("genres", {"genre"}), ("labels", {"label"}), ("both", {"genre", "label"})]
 )
@@ -140,15 +128,6 @@ def test_a_collection_that_a_listing_cut_is_left(server: Server, films: Library,
     assert item.tags["collection"] == ["A", "B", "C"]
 
 
-def test_nothing_is_taken_out_in_add_only_mode(server: Server, films: Library, plex: Make) -> None:
-    """With "Lists are only added to" an item stays in collections that we added it to."""
-    item = server.add(films, PATH)
-    destination, ledger = plex(add_only=True), Ledger()
-    ledger.deliver(destination)
-    ledger.deliver(destination, replace(SCENE, groups=named(["Next"])))
-    assert item.tags["collection"] == ["Group", "Next"]
-
-
 # Libraries of TV shows
 
 
@@ -161,13 +140,3 @@ def test_the_test_says_that_tv_shows_are_not_supported(server: Server, plex: Mak
     assert failed.message.endswith(sentence)
     assert "TV shows" not in failure(plex()).message
     assert server.scans == [("3", "/media/a")]
-
-
-def test_a_library_of_tv_shows_that_was_named(server: Server, plex: Make) -> None:
-    """If the owner names a library of TV shows, the message says why it can't be used."""
-    step = tried(plex(libraries="Films; Shows"), SCENE)["libraries"]
-    assert (step.status, step.field) == ("fail", "libraries")
-    assert 'no library "Shows" of movies or other videos, and libraries of TV shows are not supported' in step.text
-    del server.libraries[0]
-    text = tried(plex(), SCENE)["libraries"].text
-    assert "Libraries of TV shows are not supported: Shows (/tv)." in text

@@ -39,14 +39,6 @@ def test_an_item_is_found_by_its_exact_path(server: Server, films: Library, plex
     assert [i for i in films.items if i.values["title"] == "A day"] == [item]
 
 
-def test_a_server_on_windows(plex: Make, films: Library, server: Server) -> None:
-    """An item on a Windows server is found by its Windows path in any case."""
-    films.locations = (r"D:\Media",)
-    item = server.add(films, r"D:\Media\a\One.mkv")
-    plex(path_map=r"/data => d:\media").deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"
-
-
 def test_a_common_name_is_found_among_thousands(server: Server, films: Library, plex: Make) -> None:
     """A file named 1.mkv is found page by page if hundreds of others have that in their names."""
     for n in range(250):
@@ -54,15 +46,6 @@ def test_a_common_name_is_found_among_thousands(server: Server, films: Library, 
     item = server.add(films, "/media/a/1.mkv")
     plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/a/1.mkv", 1, 1.0, 1, 1),)))
     assert item.values["title"] == "A day"
-    assert len(server.lookups) == 2
-
-
-def test_a_name_that_every_file_has_costs_two_lookups(server: Server, films: Library, plex: Make) -> None:
-    """With a thousand files of the same name, a lookup costs two requests."""
-    for n in range(1000):
-        server.add(films, f"/media/{n}/video.mp4")
-    plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/999/video.mp4", 1, 1.0, 1, 1),)))
-    assert films.items[999].values["title"] == "A day"
     assert len(server.lookups) == 2
 
 
@@ -85,14 +68,6 @@ def test_only_the_library_that_has_the_folder_is_asked(server: Server, films: Li
     plex().deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
     assert [urlsplit(r.path).path for r in server.lookups] == ["/library/sections/5/all"]
-
-
-def test_a_library_with_unknown_folders_is_searched(server: Server, films: Library, plex: Make) -> None:
-    """A library that doesn't list its folders to this token is searched too."""
-    films.locations = ()
-    item = server.add(films, PATH)
-    plex().deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"
 
 
 def test_only_named_libraries_are_touched(server: Server, films: Library, plex: Make) -> None:
@@ -120,14 +95,6 @@ def test_a_library_that_does_not_exist(server: Server, films: Library, plex: Mak
     assert films.items[0].values["title"] == "A day"
 
 
-def test_a_server_without_suitable_libraries(server: Server, plex: Make) -> None:
-    """A Plex server with only shows and music is paused with a message that says why."""
-    del server.libraries[0]
-    failed = failure(plex())
-    assert failed.failure is Failure.DESTINATION
-    assert "no library of movies or other videos" in failed.message
-
-
 def test_two_items_with_that_path(server: Server, films: Library, plex: Make) -> None:
     """If two items have the scene's path, neither is edited and the dead letter names both."""
     other = Library("7", "Copies", ("/media/a",))
@@ -138,14 +105,6 @@ def test_two_items_with_that_path(server: Server, films: Library, plex: Make) ->
     for item, library in zip(items, ("Films", "Copies"), strict=True):
         assert f'"one" in {library} (id {item.key})' in failed.message
     assert server.edits == []
-
-
-def test_a_scene_without_a_file(server: Server, plex: Make) -> None:
-    """A scene without files is refused without a request to Plex."""
-    failed = failure(plex(), replace(SCENE, files=()))
-    assert failed.failure is Failure.ITEM_REFUSED
-    assert "has no file" in failed.message
-    assert server.requests() == []
 
 
 def test_a_scene_with_several_files(server: Server, films: Library, plex: Make) -> None:

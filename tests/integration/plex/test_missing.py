@@ -32,46 +32,6 @@ def test_a_new_file_is_scanned_and_then_found(server: Server, films: Library, pl
     assert item.values["title"] == "A day"
 
 
-def test_a_new_library_is_noticed_at_the_next_attempt(server: Server, films: Library, plex: Make) -> None:
-    """The next attempt for a missing scene searches libraries that were created meanwhile."""
-    films.locations = ("/other",)
-    now = [1000.0]
-    destination = plex(clock=lambda: now[0])
-    assert failure(destination).failure is Failure.NOT_THERE_YET
-    films.locations = ("/other", "/media")
-    item = server.add(films, PATH)
-    now[0] += 24.0  # the shortest retry
-    destination.deliver(UPDATE, SCENE)
-    assert item.values["title"] == "A day"
-
-
-def test_many_missing_scenes_ask_for_the_libraries_once(server: Server, plex: Make) -> None:
-    """A batch of missing scenes requests the list of libraries once."""
-    now = [1000.0]
-    destination = plex(clock=lambda: now[0])
-    for n in range(10):
-        missing = replace(SCENE, files=(SceneFile(f"/data/a/{n}.mkv", 1, 1.0, 1, 1),))
-        assert failure(destination, missing).failure is Failure.NOT_THERE_YET
-    assert len(server.requests("GET", "/library/sections")) == 1
-    now[0] += 24.0
-    failure(destination)
-    assert len(server.requests("GET", "/library/sections")) == 2
-
-
-def test_the_list_of_libraries_expires(server: Server, films: Library, plex: Make) -> None:
-    """A library that is created while everything is found is searched within minutes."""
-    now = [1000.0]
-    destination = plex(clock=lambda: now[0])
-    server.add(films, PATH)
-    destination.deliver(UPDATE, SCENE)
-    server.libraries.append(Library("7", "Copies", ("/media/a",)))
-    server.add(server.libraries[-1], PATH)
-    now[0] += 299.0
-    destination.deliver(UPDATE, SCENE)
-    now[0] += 1.0
-    assert failure(destination).failure is Failure.ITEM_REFUSED  # now two items have the path
-
-
 def test_one_folder_is_not_scanned_over_and_over(server: Server, plex: Make) -> None:
     """Many new files in a folder start one scan, and another when the first of them is retried."""
     now = [1000.0]
@@ -83,17 +43,6 @@ def test_one_folder_is_not_scanned_over_and_over(server: Server, plex: Make) -> 
     now[0] += 24.0  # the shortest retry
     failure(destination)
     assert len(server.scans) == 2
-
-
-def test_a_path_outside_all_libraries(server: Server, plex: Make) -> None:
-    """For a path outside all libraries nothing is scanned, and the message lists the libraries' folders."""
-    failed = failure(plex(path_map="/nowhere => /media"))
-    assert failed.failure is Failure.NOT_THERE_YET
-    assert 'no rule of "Path map" fits it' in failed.message
-    assert "asked to look" not in failed.message
-    assert "None of the searched libraries contains that folder: Films (/media)" in failed.message
-    assert server.scans == []
-    assert server.lookups == []
 
 
 @pytest.mark.parametrize("name", [".one.mkv", "@eaDir/one.mkv", "one-scene.mkv"])
@@ -110,17 +59,6 @@ def test_a_name_that_is_never_an_item(server: Server, films: Library, plex: Make
     item = server.add(films, f"/media/a/{name}")
     plex().deliver(UPDATE, one)
     assert item.values["title"] == "A day"
-
-
-def test_such_a_name_beside_another_file(server: Server, films: Library, plex: Make) -> None:
-    """A scene with another file is waited for, and so is one in a library whose scanner isn't known."""
-    films.scanner = "Plex Video Files Scanner"
-    files = tuple(SceneFile(f"/data/{name}", 1, 1.0, 1, 1) for name in ("a/.one.mkv", "b/one.mkv"))
-    assert failure(plex(), replace(SCENE, files=files)).failure is Failure.NOT_THERE_YET
-    assert server.scans == [("3", "/media/b")]
-    films.scanner = "Plex Movie"
-    assert failure(plex(), replace(SCENE, files=files[:1])).failure is Failure.NOT_THERE_YET
-    assert server.scans[1:] == [("3", "/media/a")]
 
 
 def test_a_deleted_scene_only_starts_a_scan(server: Server, films: Library, plex: Make) -> None:

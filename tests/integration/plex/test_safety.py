@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -127,14 +126,6 @@ def test_only_the_scene_of_the_first_file_is_written(server: Server, films: Libr
     assert len(server.edits) == 1
 
 
-def test_a_scene_with_all_files_of_an_item_is_written(server: Server, films: Library, plex: Make) -> None:
-    """A scene that has the item's first file among others is the item's."""
-    item = server.add(films, PATH, "/media/a/two.mkv")
-    both = replace(OTHER, files=(*OTHER.files, *SCENE.files))
-    assert plex().deliver(UPDATE, both).outcome == "sent"
-    assert item.values["title"] == "Another"
-
-
 def test_the_test_names_the_first_file(server: Server, films: Library, plex: Make) -> None:
     """The test says that a scene's item belongs to another file."""
     item = server.add(films, PATH, "/media/a/two.mkv")
@@ -205,44 +196,6 @@ def test_what_we_locked_stays_ours_until_the_owner_changes_it(server: Server, fi
     item.locked -= {"title", "genre"}  # the owner gives them back
     assert ledger.deliver(destination, third).notes == frozenset()
     assert (item.values["title"], item.tags["genre"]) == ("Third", ["newer"])
-
-
-def test_what_a_failed_attempt_wrote_is_ours(server: Server, films: Library, plex: Make) -> None:
-    """If the cover fails after the fields were written, they are ours at the next attempt, of an edited scene."""
-    item = server.add(films, PATH)
-
-    def cover(url: str) -> bytes:
-        raise DeliveryFailed(Failure.STASH, "The cover can't be fetched.")
-
-    destination = plex(cover=cover, images=True)
-    assert failure(destination, SCENE, replace(UPDATE, changed=("cover_image",))).failure is Failure.STASH
-    assert item.values["title"] == "A day"
-    assert Ledger().deliver(destination, replace(SCENE, title="Second")).notes == frozenset()
-    assert item.values["title"] == "Second"
-
-
-@pytest.mark.parametrize("tried", [{"attempts": 1}, {"suspect": 1}, {"generation": 1}])
-def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, tried: dict[str, Any]) -> None:
-    """A worker that ends after its edit and before its record makes nothing the owner's: the retry sees that."""
-    item = server.add(films, PATH)
-    ledger = Ledger()
-    ledger.deliver(plex())
-    second = replace(SCENE, title="Second")
-    plex().deliver(UPDATE, second, ledger.records[SCENE.id])  # the record of this one is lost
-    ledger.deliver(plex(), second, replace(UPDATE, **tried))
-    assert ledger.deliver(plex(), replace(SCENE, title="Third")).notes == frozenset()
-    assert item.values["title"] == "Third"
-
-
-def test_a_locked_field_with_the_scene_s_value_is_ours(server: Server, films: Library, plex: Make) -> None:
-    """A locked value without a record is ours if it is what we would write: as after an upgrade or a repair."""
-    item = server.add(films, PATH, title="A day")
-    item.tags["genre"] = ["OUTSIDE", "50%", "rain & wind"]
-    item.locked = {"title", "genre"}
-    destination, ledger = plex(), Ledger()
-    assert ledger.deliver(destination).notes == frozenset()
-    ledger.deliver(destination, replace(SCENE, title="Second", tags=named(["new"])))
-    assert (item.values["title"], item.tags["genre"]) == ("Second", ["new"])
 
 
 def test_lists_that_are_added_to_may_have_the_owner_s_names(server: Server, films: Library, plex: Make) -> None:

@@ -37,23 +37,6 @@ def film(stash: StandInStash, scene_id: int) -> tuple[str, str]:
     return found.files[0].path.replace("/media/films", "/media"), found.title
 
 
-def test_two_scenes_of_one_item(tmp_path: Path, stash: StandInStash, server: Server, films: Library) -> None:
-    """Of two scenes that are one item in Plex, the first file's is written; the other is filtered, at once."""
-    (first, title), (second, _) = film(stash, 1), film(stash, 2)
-    item = server.add(films, first, second)
-    with FastForward(tmp_path / "data", stash) as courier:
-        for scene_id in (1, 2, 1, 2):
-            courier.put(scene_id)
-            assert courier.run(courier.queue.empty) < 60.0
-        conn = courier.queue.connection
-        outcomes = {n: row.outcome for n in (1, 2) if (row := ledger.find(conn, "plex", n))}
-        assert outcomes == {1: "sent", 2: "filtered"}
-        assert ledger.noted(conn, 5) == {"plex": {"shared_item": Noted(1, (2,))}}
-        assert courier.dlq.get_count() == 0
-    assert item.values["title"] == title
-    assert len(server.edits) == 1
-
-
 def test_our_locks_are_known_after_a_restart(
     tmp_path: Path, stash: StandInStash, server: Server, films: Library
 ) -> None:
