@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +227,8 @@ def down(folder: Path, entry: Entry, **health: object) -> None:
     """Stores a connection, and that it is held."""
     connections.store(folder, entry)
     queue = SceneQueue(folder)
-    state = {"state": "ill", "failure": "unreachable", "reason": "no", "until": time.time() + 60, **health}
-    control.put_state(queue.connection, entry.id, state)
+    state = asdict(Health("ill", "unreachable", "no", until=time.time() + 60))
+    control.put_state(queue.connection, entry.id, {**state, **health})
     queue.close()
 
 
