@@ -244,7 +244,7 @@ def test_the_badge_counts_dead_letters_and_what_is_down(tmp_path: Path) -> None:
 def test_a_connection_of_stashs_page_that_is_down(tmp_path: Path) -> None:
     """It is shown as the worker last knew it, since the badge doesn't ask Stash; not after it was removed."""
     name = "webhook:nas:5678"
-    state = {"state": "ill", "failure": "unreachable", "reason": "no", "since": time.time() - 1800}
+    state = asdict(Health("ill", "unreachable", "no", since=time.time() - 1800))
     for removed_at, counted in ((0.0, 1), (time.time(), 0)):
         with closing(SceneQueue(tmp_path)) as queue:
             control.put_state(queue.connection, name, {**state, "removed_at": removed_at})
