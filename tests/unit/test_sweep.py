@@ -1,4 +1,4 @@
-"""What the sweep finds, and what it leaves out."""
+"""What the sweep finds and leaves out, when it asks, and what clocks, outages and restarts change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from stash_courier.queue import control
 from stash_courier.queue.history import ledger
 from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.settings import Settings
+from stash_courier.worker.stash.sweep import Refusal
 from tests.support.queue_driver import claim
-from tests.support.sweep_bench import HOUR, SweepBench, swept_library
+from tests.support.sweep_bench import HOUR, STATE, SweepBench, swept_library
 
 
 @pytest.fixture
@@ -38,35 +42,6 @@ class TestFirst:
         bench.run()
         assert bench.inbox() == []
 
-    def test_the_first_two_sweeps_take_one_question_each(self, bench: SweepBench) -> None:
-        """The first sweep doesn't list the library, and neither does the second if nothing changed lately."""
-        for _ in range(7):
-            bench.library.add(bench.wall - 100 * HOUR)
-        assert bench.run() == 1
-        bench.wait(HOUR)
-        assert bench.run() == 1
-
-    def test_changes_after_the_first_sweep_are_found(self, bench: SweepBench) -> None:
-        """A scene that is added or changed without a hook after the first sweep is found by the second."""
-        old = bench.library.add(bench.wall - HOUR)
-        bench.run()
-        bench.wait(60.0)
-        bench.library.change(old, bench.wall)
-        new = bench.library.add(bench.wall)
-        bench.wait(HOUR)
-        bench.run()
-        assert sorted(bench.inbox()) == [(old, "update"), (new, "create")]
-
-    def test_an_empty_library(self, bench: SweepBench) -> None:
-        """Whatever is added to a library that was empty is new, in any time zone."""
-        bench.library.zone = -11 * 3600
-        bench.run()
-        bench.wait(600.0)
-        bench.library.add(bench.wall)
-        bench.wait(600.0)
-        bench.run()
-        assert bench.inbox() == [(1, "create")]
-
     def test_a_destination_added_later_is_not_flooded(self, seen: SweepBench) -> None:
         """A new destination gets what changes from now on, not what changed before it was added."""
         for scene_id in (1, 2, 3):
@@ -85,49 +60,8 @@ class TestFirst:
         seen.run()
         assert seen.deliver() == [("webhook:a", 2, "update"), ("webhook:b", 2, "update")]
 
-    def test_a_destination_added_later_gets_no_new_scene_of_before(self, seen: SweepBench) -> None:
-        """A scene that was added and delivered before a destination was there isn't sent to it."""
-        new = seen.library.add(seen.wall)
-        seen.hook(new, "create", ())
-        seen.deliver()
-        seen.wait(60.0)
-        seen.targets = ("webhook:a", "webhook:b")
-        seen.sweep.meet(seen.targets)
-        seen.wait(HOUR)
-        seen.run()
-        assert seen.inbox() == []
-
 
 class TestChanges:
-    def test_an_idle_library_takes_one_question(self, seen: SweepBench) -> None:
-        """A sweep of an idle library costs Stash one request."""
-        assert seen.run() == 1
-        assert seen.inbox() == []
-
-    def test_a_change_without_a_hook_is_found_once(self, seen: SweepBench) -> None:
-        """What auto-tag changed is sent once, though each sweep lists the changes of many hours."""
-        for scene_id in range(1, 9):
-            seen.library.change(scene_id, seen.wall)
-        for _ in range(12):
-            seen.wait(15 * 60.0)
-            seen.run()
-            seen.deliver()
-        assert sorted(seen.sent) == [("webhook:a", i, "update") for i in range(1, 9)]
-
-    def test_a_change_with_a_hook_is_left_out(self, seen: SweepBench) -> None:
-        """An edit with a hook isn't sent again by the sweep, whether it was delivered or waits."""
-        seen.library.change(1, seen.wall)
-        seen.hook(1)
-        seen.deliver()
-        seen.library.change(2, seen.wall)
-        seen.hook(2)
-        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
-        seen.library.change(3, seen.wall)
-        seen.hook(3)
-        seen.wait(HOUR)
-        seen.run()
-        assert seen.inbox() == [(3, "update")]  # the hook's own
-
     def test_an_edit_while_the_sweep_asks(self, seen: SweepBench) -> None:
         """An edit after the page was listed is delivered through its hook, and the older listing adds nothing."""
         seen.library.change(1, seen.wall)
@@ -157,14 +91,6 @@ class TestChanges:
         seen.hook(3)
         assert seen.deliver() == [("webhook:a", 3, "update")]
 
-    def test_hooks_are_not_left_out_without_a_sweep(self, seen: SweepBench) -> None:
-        """Without a sweep in between, a second hook is delivered though the scene looks the same."""
-        seen.library.change(1, seen.wall)
-        for _ in range(2):
-            seen.wait(5.0)
-            seen.hook(1)
-            assert seen.deliver() == [("webhook:a", 1, "update")]
-
     def test_a_change_whose_hook_may_be_under_way_waits_for_it(self, seen: SweepBench) -> None:
         """A change of the last seconds is looked at again ten seconds later, so that its hook comes first."""
         seen.library.change(1, seen.wall)
@@ -177,14 +103,6 @@ class TestChanges:
         seen.wait(10.0)
         seen.ask()
         assert seen.inbox() == [(new, "create")]
-
-    def test_a_known_young_change_calls_for_no_second_look(self, seen: SweepBench) -> None:
-        """Edits with hooks cause no extra sweeps."""
-        seen.library.change(1, seen.wall)
-        seen.hook(1)
-        seen.deliver()
-        seen.ask()
-        assert seen.sweep.due_in(Settings()) == 15 * 60.0
 
     def test_a_change_that_was_committed_late(self, seen: SweepBench) -> None:
         """A change in a long transaction, visible minutes after its time stamp, is found."""
@@ -202,17 +120,6 @@ class TestChanges:
         new = seen.library.add(seen.wall - 5000 * HOUR)
         seen.run()
         assert seen.inbox() == [(new, "create")]
-
-    def test_a_change_of_a_new_scene(self, seen: SweepBench) -> None:
-        """A scene that was delivered as new and changed before the next sweep is sent as updated."""
-        new = seen.library.add(seen.wall)
-        seen.hook(new, "create", ())
-        seen.deliver()
-        seen.wait(60.0)
-        seen.library.change(new, seen.wall)
-        seen.wait(HOUR)
-        seen.run()
-        assert seen.inbox() == [(new, "update")]
 
     def test_a_change_during_a_delivery(self, seen: SweepBench) -> None:
         """A change after a waiting delivery was fetched is found by the sweep after that delivery."""
@@ -255,33 +162,6 @@ class TestChanges:
         seen.run()
         assert seen.inbox() == [(6, "update")]
 
-    def test_a_dead_letter_after_the_clock_was_set_back(self, seen: SweepBench) -> None:
-        """A dead letter whose scene has a time in the future isn't sent again by every sweep."""
-        seen.library.change(6, seen.wall)
-        seen.hook(6)
-        seen.wall -= 5 * HOUR
-        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
-        (delivery,) = claim(seen.queue, 1, 1e12, "webhook:a")
-        assert isinstance(delivery, Delivery)
-        seen.dlq.add(delivery, ValueError("no"), 1)
-        with seen.queue.transaction():
-            seen.queue.remove(delivery.row_id)
-        seen.wait(60.0)
-        seen.run()
-        assert seen.inbox() == []
-
-    def test_edits_go_before_what_the_sweep_finds(self, seen: SweepBench) -> None:
-        """An edit doesn't wait behind the thousands of scenes that auto-tag changed."""
-        for scene_id in (1, 2, 3):
-            seen.library.change(scene_id, seen.wall)
-        seen.wait(HOUR)
-        seen.run()
-        seen.wait(1.0)
-        seen.hook(9)
-        seen.queue.route(seen.queue.inbox_rows(), dict.fromkeys(seen.targets, 0.0))
-        claimed = claim(seen.queue, 4, 1e12, "webhook:a")
-        assert next(d.scene_id for d in claimed if isinstance(d, Delivery)) == 9
-
 
 class TestDestroys:
     def test_deleted_scenes_are_found(self, seen: SweepBench) -> None:
@@ -292,24 +172,6 @@ class TestDestroys:
         assert seen.deliver() == [("webhook:a", i, "destroy") for i in (3, 4, 10)]
         seen.wait(HOUR)
         assert seen.run() == 1
-        assert seen.inbox() == []
-
-    def test_a_scene_added_and_deleted_between_two_sweeps(self, seen: SweepBench) -> None:
-        """A scene that was delivered as new and deleted before the next sweep ends in a destroy."""
-        new = seen.library.add(seen.wall)
-        seen.hook(new, "create", ())
-        seen.deliver()
-        del seen.library.scenes[new]
-        seen.wait(HOUR)
-        seen.run()
-        assert seen.deliver() == [("webhook:a", new, "destroy")]
-
-    def test_a_deletion_with_a_hook_is_sent_once(self, seen: SweepBench) -> None:
-        """A deletion with a hook isn't sent again by the sweep."""
-        del seen.library.scenes[3]
-        seen.hook(3, "destroy", ())
-        assert seen.deliver() == [("webhook:a", 3, "destroy")]
-        seen.run()
         assert seen.inbox() == []
 
     def test_a_hook_that_comes_after_the_sweep(self, seen: SweepBench) -> None:
@@ -350,3 +212,169 @@ class TestDestroys:
         seen.wait(HOUR)
         seen.run()
         assert seen.inbox() == [(5, "update")]
+
+
+class TestClocks:
+    def test_old_changes_are_not_listed_again(self, seen: SweepBench) -> None:
+        """Two days after a big import a sweep takes one question again."""
+        for _ in range(100):
+            seen.library.add(seen.wall)
+        seen.wait(HOUR)
+        assert seen.run() > 30
+        seen.deliver()
+        seen.wait(48 * HOUR)
+        seen.run()
+        seen.wait(HOUR)
+        assert seen.run() == 1
+
+    def test_the_clock_is_set_back(self, seen: SweepBench) -> None:
+        """After the clock was set back, changes are found though they look older than the last sweep."""
+        seen.run()
+        seen.wait(60.0)
+        seen.wall -= 5 * HOUR
+        seen.library.change(1, seen.wall)
+        seen.wait(840.0)
+        seen.run()
+        assert seen.inbox() == [(1, "update")]
+
+    def test_the_clock_is_set_back_while_no_worker_runs(self, seen: SweepBench) -> None:
+        """The same holds if the clock was set back while no worker ran."""
+        seen.run()
+        seen.wall -= 5 * HOUR
+        seen.library.change(1, seen.wall)
+        seen.wall += 60.0
+        seen.restart()
+        seen.run()
+        assert seen.inbox() == [(1, "update")]
+
+
+class TestWhen:
+    def test_the_interval(self, seen: SweepBench) -> None:
+        """A sweep is due as often as the setting says, and at once when a worker starts."""
+        seen.run()
+        assert seen.sweep.due_in(Settings(worker_sweep_minutes=20)) == 20 * 60.0
+        seen.restart()
+        assert seen.sweep.due_in(Settings(worker_sweep_minutes=20)) == 0.0
+
+    def test_it_can_be_switched_off(self, seen: SweepBench) -> None:
+        """Without a destination, or when it is switched off, the sweep asks nothing."""
+        assert seen.sweep.due_in(Settings(worker_sweep_off=True)) > 1e9
+        seen.sweep.meet(())
+        assert seen.sweep.due_in(Settings()) > 1e9
+
+    def test_it_is_due_when_stash_is_back(self, seen: SweepBench) -> None:
+        """A sweep is due at once after an outage of Stash, and a minute after a failure during a sweep."""
+        seen.run()
+        seen.sweep.stash_failed()
+        assert seen.sweep.due_in(Settings()) == 0.0
+        seen.sweep.question()
+        seen.sweep.stash_failed()
+        seen.sweep.stash_failed()
+        assert seen.sweep.due_in(Settings()) == 60.0
+
+    def test_a_refusal_is_logged_once(self, seen: SweepBench, caplog: pytest.LogCaptureFixture) -> None:
+        """If Stash refuses the question, that is logged once, and it is asked again at the usual interval."""
+        seen.library.change(1, seen.wall)
+        seen.wait(60.0)
+        for _ in range(3):
+            seen.sweep.question()
+            seen.sweep.hear(Refusal("no such field", STATE))
+            assert seen.sweep.due_in(Settings()) == 15 * 60.0
+            seen.wait(15 * 60.0)
+        assert caplog.text.count("no such field") == 1
+        seen.run()
+        assert seen.inbox() == [(1, "update")]
+
+
+class TestCrash:
+    def test_mark_and_events_are_one_transaction(self, seen: SweepBench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If the mark can't be written, no event is, and the page is put at the next try."""
+        seen.library.change(1, seen.wall)
+        seen.wait(60.0)
+        seen.sweep.hear(seen.library.answer(seen.sweep.question(), seen.wall))
+        with monkeypatch.context() as patched:
+
+            def full(*_: object) -> None:
+                raise OSError("disk full")
+
+            patched.setattr(control, "put", full)
+            with pytest.raises(OSError, match="disk full"):
+                seen.sweep.put()
+        assert seen.inbox() == []
+        assert seen.sweep.due_in(Settings()) > 1e9
+        seen.sweep.put()
+        assert seen.inbox() == [(1, "update")]
+
+
+OPS = st.one_of(
+    st.tuples(st.just("change"), st.integers(0, 9)),
+    st.tuples(st.just("add"), st.just(0)),
+    st.tuples(st.just("delete"), st.integers(0, 9)),
+    st.tuples(st.just("sweep"), st.just(0)),
+    st.tuples(st.just("page"), st.just(0)),
+    st.tuples(st.just("restart"), st.just(0)),
+    st.tuples(st.just("away"), st.just(0)),
+    st.tuples(st.just("deliver"), st.just(0)),
+    st.tuples(st.just("zone"), st.sampled_from([-12, -5, 0, 1, 14])),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(OPS, st.booleans(), st.sampled_from([1.0, 20.0, 400.0, 2000.0])), max_size=40))
+def test_every_change_arrives_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    story: list[tuple[tuple[str, int], bool, float]],
+) -> None:
+    """With or without hooks, over restarts, outages and time zones, each change and deletion is delivered once."""
+    with SweepBench(tmp_path_factory.mktemp("sweep")) as bench:
+        for _ in range(3):
+            bench.library.add(bench.wall - 100 * HOUR)
+        bench.run()
+        edits: list[tuple[int, str]] = []
+        for (what, which), hooked, seconds in story:
+            bench.wait(seconds)
+            ids = sorted(bench.library.scenes)
+            if what in {"change", "delete"} and ids:
+                scene_id = ids[which % len(ids)]
+                edits.append(_edit(bench, what, scene_id, hooked=hooked))
+            elif what == "add":
+                edits.append(_edit(bench, what, 0, hooked=hooked))
+            elif what == "sweep":
+                bench.run()
+            elif what == "page":
+                bench.ask()
+            elif what == "restart":
+                bench.restart()
+            elif what == "away":
+                bench.sweep.stash_failed()
+            elif what == "deliver":
+                bench.deliver()
+            elif what == "zone":
+                bench.library.zone = which * 3600
+        bench.deliver()
+        for _ in range(2):
+            bench.wait(1000.0)
+            bench.run()
+            bench.deliver()
+        have = {i: row.updated_at for i in range(1, 60) if (row := _row(bench, i))}
+        changed = {i for i, what in edits if what != "delete"}
+        assert {i: text for i, text in bench.library.scenes.items() if i in changed} == have
+        assert not [i for i in range(1, 60) if i not in bench.library.scenes and _row(bench, i)]
+        assert len(bench.sent) <= len(edits)
+
+
+def _edit(bench: SweepBench, what: str, scene_id: int, *, hooked: bool) -> tuple[int, str]:
+    if what == "delete":
+        del bench.library.scenes[scene_id]
+    elif what == "add":
+        scene_id = bench.library.add(bench.wall)
+    else:
+        bench.library.change(scene_id, bench.wall)
+    if hooked:
+        event = {"add": "create", "delete": "destroy"}.get(what, "update")
+        bench.hook(scene_id, event, ("title",) if event == "update" else ())
+    return scene_id, what
+
+
+def _row(bench: SweepBench, scene_id: int) -> Sent | None:
+    return ledger.find(bench.queue.connection, "webhook:a", scene_id)
