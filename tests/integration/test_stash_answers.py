@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,18 +55,13 @@ ODD = {
 
 class TestOddAnswers:
     @pytest.mark.parametrize("what", ODD)
-    @pytest.mark.parametrize("ask", ["plugin_state", "newest_scenes", "scenes", "scene_ids"])
+    @pytest.mark.parametrize("ask", ["plugin_state", "scenes"])
     def test_an_odd_answer_is_an_outage(self, bench: StashBench, what: str, ask: str) -> None:
         """An answer that isn't complete and valid is never used: it is an outage, and the message says why."""
         reply, reason = ODD[what]
         server = bench.serve(lambda _: reply)
         stash = bench.stash()
-        calls: dict[str, Callable[[], object]] = {
-            "scenes": lambda: stash.scenes([1, 2]),
-            "scene_ids": lambda: list(stash.scene_ids()),
-            "newest_scenes": lambda: next(stash.newest_scenes()),
-        }
-        sentence = refused(calls.get(ask, stash.plugin_state))
+        sentence = refused(stash.plugin_state if ask == "plugin_state" else lambda: stash.scenes([1, 2]))
         assert re.search(reason, sentence)
         assert "deliveries wait" in sentence
         assert {asked.path for asked in server.asked} == {"/graphql"}, "a redirect was followed"
@@ -83,24 +77,12 @@ class TestOddAnswers:
         """A Stash that never answers delays the worker only until the time limit."""
         server = bench.serve(lambda _: Reply(b"{}"))
         server.reply = lambda _: (server.released.wait(30), Reply())[1]
-        before = time.monotonic()
         assert "did not answer within 0.3 s" in refused(bench.stash(timeout=0.3).plugin_state)
-        assert 0.25 < time.monotonic() - before < 5
 
     def test_a_dripping_answer(self, bench: StashBench) -> None:
         """An answer that arrives byte by byte is cut off at the time limit, too."""
         bench.serve(lambda _: Reply(b"{", drip=True))
-        before = time.monotonic()
         assert "did not answer within 0.3 s" in refused(bench.stash(timeout=0.3).plugin_state)
-        assert time.monotonic() - before < 5
-
-    def test_after_an_outage(self, bench: StashBench) -> None:
-        """After an outage the same client works again."""
-        server = bench.serve(lambda _: Reply(b"{", missing=5))
-        stash = bench.stash()
-        refused(stash.plugin_state)
-        server.reply = Library()
-        assert stash.plugin_state().enabled
 
     def test_closing_ends_a_request(self, bench: StashBench) -> None:
         """Closing ends a request in progress at once, even if Stash doesn't answer."""

@@ -12,7 +12,7 @@ import pytest
 
 from stash_courier.queue.inbox import files
 from stash_courier.worker.stash.client import Stash
-from stash_courier.worker.stash.scene_files import SAMPLE_FOLDERS, sample
+from stash_courier.worker.stash.scene_files import sample
 from tests.standin.stash.server import StandInStash
 
 pytestmark = pytest.mark.timeout(60)
@@ -72,18 +72,3 @@ def test_a_sample_of_other_folders(server: StandInStash, stash: Stash) -> None:
     assert folders_of(stash, 20, "/media/b") == {"/media/b": 20}
     ids = [one.id for one in sample(stash, ("/media", "/media/b"))]
     assert len(set(ids)) == len(ids) == 80
-
-
-def test_many_library_folders_cost_one_more_request(server: StandInStash, stash: Stash) -> None:
-    """With many library folders some are asked, in one request."""
-    server.config.stashes = [f"/media/{number}" for number in range(3 * SAMPLE_FOLDERS)]
-    for folder in server.config.stashes:
-        server.add_scene(f"{folder}/x.mkv")
-    assert len(sample(stash)[:20]) == 20
-
-
-def test_a_stash_without_library_folders(server: StandInStash, stash: Stash) -> None:
-    """Without library folders the sample is empty."""
-    server.config.stashes = []
-    server.add_scene("/media/a.mkv")
-    assert sample(stash)[:20] == []

@@ -85,19 +85,6 @@ class TestLogin:
         assert sent == [[f"session={c}"] for c in (COOKIE, RENEWED, RENEWED, "third")]
         assert all(asked.header("ApiKey") == [] for asked in server.asked)
 
-    def test_several_cookies_in_one_answer(self, bench: StashBench) -> None:
-        """Other cookies are ignored, and of two session cookies the last one counts."""
-        library = Library()
-        cookies = ("session=x; Path=/; Max-Age=9", "proxy=1; Path=/", f"session={RENEWED}; Path=/; Max-Age=30")
-        server = bench.serve(
-            lambda asked: Reply(library(asked).body, headers=tuple(("Set-Cookie", c) for c in cookies))
-        )
-        stash = bench.stash()
-        stash.plugin_state()
-        stash.plugin_state()
-        assert server.asked[1].header("Cookie") == [f"session={RENEWED}"]
-        assert stash.keep_alive_in() == 10.0
-
     def test_an_api_key_is_preferred(self, bench: StashBench) -> None:
         """Once Stash gives its API key, that is used instead of the session, and is kept in memory only."""
         server = bench.serve(Library(api_key=KEY, cookie=RENEWED))
@@ -107,19 +94,6 @@ class TestLogin:
         assert server.asked[0].header("ApiKey") == []
         assert (server.asked[1].header("ApiKey"), server.asked[1].header("Cookie")) == ([KEY], [])
         assert not any(KEY in path.read_text() for path in bench.folder.rglob("*") if path.is_file())
-
-    def test_a_key_that_was_changed(self, bench: StashBench) -> None:
-        """When the API key is replaced, the session is used until the new key is known."""
-        library = Library(api_key=KEY)
-        server = bench.serve(guarded(library, lambda: {f"key {library.api_key}", f"cookie {COOKIE}"}))
-        stash = bench.stash()
-        stash.plugin_state()
-        library.api_key = "another-key"
-        stash.plugin_state()
-        stash.plugin_state()
-        used = [(asked.header("ApiKey"), asked.header("Cookie")) for asked in server.asked]
-        session: tuple[list[str], list[str]] = ([], [f"session={COOKIE}"])
-        assert used == [session, ([KEY], []), session, (["another-key"], [])]
 
     def test_a_key_that_was_deleted(self, bench: StashBench) -> None:
         """When the API key is deleted, the session from the last hook is used, without any action of the owner."""
@@ -144,15 +118,6 @@ class TestLogin:
         sent = [asked.header("Cookie") for asked in server.asked]
         assert sent == [[f"session={c}"] for c in (COOKIE, COOKIE, RENEWED)]
 
-    def test_a_session_that_works_is_kept(self, bench: StashBench) -> None:
-        """A session that works isn't replaced by the one in the file, which may be older."""
-        server = bench.serve(Library(cookie=RENEWED))
-        stash = bench.stash()
-        stash.plugin_state()
-        bench.write_address(server.server_port, cookie="older")
-        stash.plugin_state()
-        assert server.asked[1].header("Cookie") == [f"session={RENEWED}"]
-
     def test_no_credentials_are_accepted(self, bench: StashBench) -> None:
         """Without a valid session the message says what helps, and requests aren't repeated in a loop."""
         server = bench.serve(lambda _: Reply(status=401, headers=(("WWW-Authenticate", "FormBased"),)))
@@ -164,13 +129,6 @@ class TestLogin:
         bench.write_address(server.server_port, cookie=RENEWED)
         refused(stash.plugin_state)
         assert len(server.asked) == 3
-
-    def test_no_cookie_at_all(self, bench: StashBench) -> None:
-        """Without a login in Stash, requests carry no credentials."""
-        server = bench.serve(Library(username=""))
-        bench.write_address(server.server_port, cookie="")
-        assert bench.stash().plugin_state().enabled
-        assert server.asked[0].header("Cookie") == []
 
 
 def guarded(library: Library, accepted: Callable[[], set[str]]) -> Callable[[Asked], Reply]:
@@ -186,16 +144,6 @@ def guarded(library: Library, accepted: Callable[[], set[str]]) -> Callable[[Ask
 
 class TestCover:
     PATH = "/scene/1/screenshot?t=5"
-
-    def test_a_picture(self, bench: StashBench) -> None:
-        """A cover is returned unchanged; the request carries the current credentials."""
-        library = Library(api_key=KEY)
-        picture = bytes(range(256))
-        server = bench.serve(lambda asked: library(asked) if asked.query else Reply(picture, headers=()))
-        stash = bench.stash()
-        stash.plugin_state()
-        assert stash.cover(self.PATH) == picture
-        assert (server.asked[1].path, server.asked[1].header("ApiKey")) == (self.PATH, [KEY])
 
     def test_no_picture(self, bench: StashBench) -> None:
         """A missing cover is empty, not an outage."""

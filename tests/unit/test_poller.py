@@ -123,14 +123,6 @@ def test_settings_are_read_again_by_themselves(
     assert asking.due(facts) == "state"
 
 
-def test_the_time_to_sleep_is_that_of_the_first_question(asking: Asking) -> None:
-    """The worker neither oversleeps a question nor wakes up without one."""
-    assert asking.wait(replace(IDLE, sweep_in=7.0)) == 7.0
-    assert asking.wait(replace(IDLE, sweep_in=7.0, renewal_in=3.0)) == 3.0
-    asking.clock.now += 55.0
-    assert asking.wait(replace(IDLE, sweep_in=7.0)) == 5.0
-
-
 def test_an_event_has_the_settings_read_before_it_is_routed(asking: Asking) -> None:
     """Events up to ``known_seq`` are older than the settings; one that comes during the question is not."""
     asking.seq = 5
@@ -144,11 +136,6 @@ def test_an_event_has_the_settings_read_before_it_is_routed(asking: Asking) -> N
     asking.answer()
     assert asking.poller.known_seq == 6
     assert asking.due() is None
-
-
-def test_a_session_is_renewed_in_time(asking: Asking) -> None:
-    """A login that would expire is renewed by a question, even while nothing happens."""
-    assert asking.due(replace(IDLE, renewal_in=0.0)) == "state"
 
 
 def test_a_stash_that_is_away_is_asked_less_and_less_often(asking: Asking) -> None:
@@ -187,14 +174,6 @@ def test_a_call_of_the_page_shows_that_stash_is_back(asking: Asking) -> None:
         asking.fail()
     assert asking.wait() == RETRY_SECONDS[-1]
     assert asking.wait(replace(IDLE, new_address=True)) == RETRY_SECONDS[0]
-
-
-def test_known_settings_survive_an_outage_but_are_not_current(asking: Asking) -> None:
-    """While Stash is away nothing is deleted or delivered by settings that may have changed."""
-    asking.fail()
-    assert asking.poller.enabled
-    assert not asking.poller.knows_settings
-    assert not asking.poller.ready
 
 
 def test_a_person_who_presses_a_button_gets_current_settings(asking: Asking) -> None:
