@@ -77,7 +77,7 @@ def test_a_stash_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     """A view goes on with what was known."""
     with RawReceiver(never_answer) as stash:
         place(tmp_path, stash.port)
-        with pytest.raises(StashUnavailable, match="did not answer within 0.2 s"):
+        with pytest.raises(StashUnavailable, match="did not answer within"):
             quick.plugin_state(tmp_path, 0.2)
 
 
