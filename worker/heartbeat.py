@@ -1,7 +1,6 @@
 """worker.json: which worker runs, and when it was last known to be alive. For people.
 
-Until a worker's first beat, worker.json is that of the worker before it. So each also signs its own in a file
-that is deleted when the lock is taken. It can't be the lock file: some systems let no other process read one.
+The process that takes the lock for a worker moves the file away, so worker.json is never that of an earlier one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stash_courier.queue import checks
 from stash_courier.queue.inbox import files
 from stash_courier.worker import VERSION
 
@@ -34,7 +32,7 @@ class Heartbeat:
     version: str
     started_at: float  # wall time
     heartbeat_at: float  # wall time
-    purge_in: float  # seconds that workers must still run before dead letters may be deleted
+    purge_in: float = 0.0  # seconds that workers must still run before dead letters may be deleted
 
     def is_late(self, now: float) -> bool:
         """Whether the next heartbeat is overdue at a wall time."""
@@ -48,59 +46,33 @@ def beat(folder: Path, started_at: float, ran: float = 0.0) -> float:
     run before dead letters may be deleted by their age.
     """
     now = time.time()
-    last = read(folder)
+    last = read(folder) or _read(folder / files.WORKER_BEFORE)
     purge_in = 0.0 if last is None else max(0.0, last.purge_in - ran)
     if last is not None and abs(now - last.heartbeat_at) > SILENCE_SECONDS:
         log.warning(
             "no heartbeat for a week: dead letters are deleted after a day of running, in case a clock is wrong"
         )
         purge_in = CAUTION_SECONDS
-    this = Heartbeat(os.getpid(), VERSION, started_at, now, purge_in)
-    _write(folder / files.WORKER_STATUS, json.dumps(asdict(this)).encode("ascii"))
-    if _signed(folder) != _signature(this):
-        _write(folder / files.WORKER_SIGNED, _signature(this))
-    return purge_in
-
-
-def current(folder: Path) -> Heartbeat | None:
-    """The last heartbeat of the worker that holds the lock; None if it hasn't written a valid one.
-
-    If none holds it, that of the last one may be returned.
-    """
-    last = read(folder)
-    return last if last is not None and _signed(folder) == _signature(last) else None
-
-
-def _signature(of: Heartbeat) -> bytes:
-    return f"{of.pid} {of.started_at!r}".encode("ascii")
-
-
-def _signed(folder: Path) -> bytes:
-    try:
-        return (folder / files.WORKER_SIGNED).read_bytes()
-    except OSError:
-        return b""
-
-
-def _write(path: Path, data: bytes) -> None:
+    path = folder / files.WORKER_STATUS
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(data)
+        draft.write_text(json.dumps(asdict(Heartbeat(os.getpid(), VERSION, started_at, now, purge_in))))
         draft.replace(path)
     except OSError as error:
         log.warning("%s can't be written: %s", path.name, error.strerror)
+    return purge_in
 
 
 def read(folder: Path) -> Heartbeat | None:
-    """The last heartbeat in the data folder; None if there is none or it is invalid."""
+    """The last heartbeat of the worker that holds the lock; None if it hasn't written one.
+
+    If no worker holds it, that of the last one may be returned.
+    """
+    return _read(folder / files.WORKER_STATUS)
+
+
+def _read(path: Path) -> Heartbeat | None:
     try:
-        stored = checks.parsed((folder / files.WORKER_STATUS).read_bytes())
-        return Heartbeat(
-            pid=checks.whole(stored["pid"]),
-            version=checks.text(stored["version"]),
-            started_at=checks.time(stored["started_at"]),
-            heartbeat_at=checks.time(stored["heartbeat_at"]),
-            purge_in=checks.time(stored.get("purge_in", 0.0)),
-        )
-    except (OSError, *checks.DAMAGE):
+        return Heartbeat(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
         return None

@@ -98,7 +98,7 @@ class Worker:
             if not self._anything_new() or (lock := process.hold(str(self._folder))) is None:
                 return
             self._lock = lock
-            self._next["beat"] = 0.0  # taking the lock has deleted the signature
+            self._next["beat"] = 0.0  # taking the lock has moved the heartbeat away
 
     def _open(self) -> Runtime | None:
         """Opens the data folder as soon as possible; None if the worker must end before that."""

@@ -205,7 +205,7 @@ def _identity(pid: int) -> str:
 
 
 def _taken(folder: str) -> int | None:
-    """The worker's lock, or None if a worker holds it. The last worker's signature is deleted: see heartbeat.py.
+    """The worker's lock, or None if a worker holds it. The heartbeat of the last one is moved away: heartbeat.py.
 
     `running` shares the lock for a moment, and only a worker keeps others from sharing it. So while it can be
     shared, no worker runs, and this tries again.
@@ -217,7 +217,7 @@ def _taken(folder: str) -> int | None:
             return None
         time.sleep(TRY_SECONDS)
     try:
-        os.unlink(os.path.join(folder, files.WORKER_SIGNED))
+        os.replace(os.path.join(folder, files.WORKER_STATUS), os.path.join(folder, files.WORKER_BEFORE))
     except OSError:
         pass  # there is none
     return lock

@@ -92,7 +92,7 @@ def _new_worker(context: Context, began: float) -> heartbeat.Heartbeat | None:
     """Waits for the heartbeat of a worker that started after ``began``; None if there is none in time."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
-        status = heartbeat.current(context.folder)
+        status = heartbeat.read(context.folder)
         if status is not None and status.started_at >= began and process.running(str(context.folder)):
             return status
         time.sleep(LOOK_SECONDS)
@@ -106,7 +106,7 @@ def _stop(context: Context) -> bool:
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:
         # None for a worker that is starting: it is asked after its first heartbeat.
-        status = heartbeat.current(context.folder)
+        status = heartbeat.read(context.folder)
         replaced = asked is not None and status is not None and status.pid != asked.pid
         if status is not None and not replaced:
             asked = status

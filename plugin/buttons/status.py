@@ -80,7 +80,7 @@ def _settings(context: Context) -> tuple[Loaded | None, tuple[Problem, ...], str
 def _worker(context: Context, waits: bool | None) -> dict[str, object]:
     """The worker; ``waits`` is whether something waits for it, or None if the queue can't be read."""
     running = process.running(str(context.folder))
-    last = heartbeat.current(context.folder)
+    last = heartbeat.read(context.folder)
     if running:
         _say_running(context, last)
     else:

@@ -62,7 +62,7 @@ def bug_report(context: Context, _: Arguments) -> dict[str, object]:
 
 
 def _versions(context: Context, now: float) -> Iterator[str]:
-    last = heartbeat.current(context.folder) if process.running(str(context.folder)) else None
+    last = heartbeat.read(context.folder) if process.running(str(context.folder)) else None
     worker = "not running"
     if last is not None:
         version = last.version if last.version == VERSION else "another version"

@@ -91,7 +91,7 @@ def _is_down(one: Standing, connection: Connection | None) -> bool:
 
 def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, object], Banner | None]:
     """The worker, and a banner if it should run and doesn't, or hangs. ``waits``: something waits for it."""
-    running, last = process.running(str(context.folder)), heartbeat.current(context.folder)
+    running, last = process.running(str(context.folder)), heartbeat.read(context.folder)
     late = running and last is not None and last.is_late(now)
     text, banner = "Worker: running.", None
     if not running:

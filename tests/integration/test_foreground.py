@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stash_courier.worker import heartbeat, process
+from stash_courier.worker import process
 from stash_courier.worker.stash.address import NamedStash
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
-from tests.support.harness import wait_until
 
 KEY = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.key"
 # Runs main.py as it is, but with this many seconds without Stash after which a worker in the background ends.
@@ -132,6 +131,7 @@ def test_the_documented_service_delivers(stash: StandInStash, receiver: Receiver
         (received,) = receiver.wait_for(1)
         assert received.json()["data"]["title"] == "New"
         assert process.running(env["STASH_COURIER_DATA"])
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == os.nice(0)  # whoever starts a service decides
     assert child.returncode == 0
     assert stash.requests.by_credential["cookie"] == 0
     assert KEY not in (Path(env["STASH_COURIER_DATA"]) / "worker.log").read_text()
@@ -156,35 +156,6 @@ def test_only_a_worker_in_the_foreground_stays(stash: StandInStash, receiver: Re
         assert child.poll() is None
 
 
-def test_a_worker_that_stays_for_a_late_change_is_known(stash: StandInStash) -> None:
-    """A change comes when the worker has just let go of the lock: it takes it again, and signs it at once."""
-    stash.stop()
-    command, env = here(of_systemd(), stash)
-    main = next(argument for argument in command if argument.endswith("main.py"))
-    late = IMPATIENT.replace("sys.exit", "main.Worker._anything_new = lambda worker: True\nsys.exit")
-    command = [*command[: command.index(main)], "-c", late, main, str(ROOT), "worker"]
-    data = Path(env["STASH_COURIER_DATA"])
-    with worker(command, {**env, process.LOCK_FD: "none"}) as child:
-        wait_until(lambda: "ending: Stash is gone" in log_of(data), 20.0)
-        beats = {found for _ in range(40) if (found := wait_until(lambda: heartbeat.current(data), 2.0))}
-        assert {found.pid for found in beats} == {child.pid}
-
-
-def log_of(data: Path) -> str:
-    """The worker's log; "" while there is none."""
-    log = data / "worker.log"
-    return log.read_text() if log.exists() else ""
-
-
-def test_a_worker_of_the_plugin_ignores_the_address(stash: StandInStash) -> None:
-    """A worker that the plugin started asks the Stash of stash.json, whatever the environment says."""
-    stash.edit(1, title="New")
-    command, env = here(of_systemd(), stash)
-    with worker(command, {**env, process.LOCK_FD: "none"}):
-        log = Path(env["STASH_COURIER_DATA"]) / "worker.log"
-        wait_until(lambda: log.exists() and "http://stash.invalid" in log.read_text(), 20.0)
-
-
 def test_new_code_stays_in_the_foreground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """When the worker becomes new code, it is still what the service manager started, or what the plugin did."""
     became: list[Mapping[str, str]] = []
@@ -207,31 +178,6 @@ def test_a_refused_key_is_named(stash: StandInStash) -> None:
         read_until(child, "refuses STASH_COURIER_API_KEY (401)")
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "stash:9999",
-        "ftp://stash:9999",
-        "http://",
-        "http://stash:99999",
-        "http://stash:0",
-        "http://owner:secret@stash:9999",
-        "http://stash:9999/secret",
-        "http://stash:9999?secret",
-        "http://[secret",
-    ],
-)
-def test_an_impossible_address_is_refused(tmp_path: Path, url: str) -> None:
-    """The worker ends with a sentence that names the variable and never quotes it."""
-    command = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py"), "worker"]
-    env = {"STASH_COURIER_DATA": str(tmp_path), "STASH_COURIER_STASH_URL": url}
-    with worker(command, env) as child:
-        _, said = child.communicate(timeout=30)
-    assert child.returncode == 1
-    assert said.startswith("STASH_COURIER_STASH_URL can't be used.")
-    assert "secret" not in said
-
-
 def test_an_address_without_port_or_key(tmp_path: Path) -> None:
     """The port follows from the scheme; a key with a line break is refused."""
     there = tmp_path / "stash.json"
@@ -240,3 +186,21 @@ def test_an_address_without_port_or_key(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="STASH_COURIER_API_KEY can't be used"):
         NamedStash.read({"STASH_COURIER_API_KEY": "a\nb"})
     assert NamedStash.read({}) == NamedStash()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "stash:9999",
+        "http://",
+        "http://stash:0",
+        "http://me:secret@stash:9999",
+        "http://a/secret",
+        "http://[secret",
+    ],
+)
+def test_an_impossible_address_is_refused(url: str) -> None:
+    """The sentence names the variable and never quotes it."""
+    with pytest.raises(ValueError, match="STASH_COURIER_STASH_URL can't be used") as refused:
+        NamedStash.read({"STASH_COURIER_STASH_URL": url})
+    assert "secret" not in str(refused.value)

@@ -107,7 +107,7 @@ class Courier:
         def ended() -> bool:
             if not self.worker_runs:
                 return True
-            if (last := heartbeat.current(self.data)) is not None:
+            if (last := heartbeat.read(self.data)) is not None:
                 with suppress(ProcessLookupError):
                     os.kill(last.pid, signal.SIGTERM)
             return False

@@ -80,7 +80,7 @@ def test_forgetting_can_be_stopped_where_it_is_the_worker(
         seen: list[heartbeat.Heartbeat | None] = []
 
         def stop_wanted(_: Runtime) -> bool:
-            seen.append(heartbeat.current(buttons.folder))
+            seen.append(heartbeat.read(buttons.folder))
             return True
 
         monkeypatch.setattr(Runtime, "stop_wanted", stop_wanted)

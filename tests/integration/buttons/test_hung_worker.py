@@ -42,12 +42,12 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 def claim(folder: Path, pid: int, *, started: float, version: str = "1") -> None:
     """Writes the heartbeat of a worker with this pid that holds the lock since this wall time."""
-    known = {"pid": pid, "version": version, "started_at": started, "heartbeat_at": time.time()}
+    known = {"pid": pid, "version": version, "started_at": started, "heartbeat_at": time.time(), "purge_in": 0.0}
     (folder / files.WORKER_STATUS).write_text(json.dumps(known))
-    (folder / files.WORKER_SIGNED).write_text(f"{pid} {started!r}")
 
 
 @needs_proc
+@pytest.mark.check
 def test_restart_ends_a_worker_that_hangs(live: Buttons, receiver: Receiver) -> None:
     """A stopped process stands for a worker that hangs: it is ended, another starts, and changes are delivered."""
     hung = live.press("status").output["worker"]["pid"]
