@@ -94,7 +94,7 @@
     asking = true;
     asked = Date.now();
     try {
-      const [{ call }, { outdated }] = await Promise.all([import(`${assets}api.js`), import(`${assets}failures.js`)]);
+      const [{ call }, { outdated }] = await Promise.all([import(`${assets}shared/api.js`), import(`${assets}shared/failures.js`)]);
       every = BADGE_EVERY;
       badge = await call("badge").catch((/** @type {any} */ failure) => {
         if (failure.logged) every = LOGGED_EVERY;
@@ -190,7 +190,7 @@
   };
 
   const Page = lazy("main.js", NotLoaded);
-  const PluginSettings = lazy("settings.js", (/** @type {any} */ { original }) => original);
+  const PluginSettings = lazy("connections/settings.js", (/** @type {any} */ { original }) => original);
   const Original = (/** @type {any} */ { props, next }) => next(props);
 
   const extend = () => {

@@ -135,7 +135,7 @@ def test_a_part_that_throws_takes_only_itself_away(courier: Courier, tab: Visit)
 
 def test_without_its_files_the_page_says_so(tab: Visit) -> None:
     """If the page's modules can't be loaded, Stash's page goes on, and badge and page say what to do."""
-    tab.page.route("**/assets/*/*.js", lambda route: route.abort())
+    tab.page.route("**/assets/*/**/*.js", lambda route: route.abort())
     tab.open(PATH)
     expect(tab.page.get_by_role("button", name="Reload")).to_be_visible()
     expect(link(tab)).to_have_attribute("title", "Stash Courier: The page can't be loaded. Reload this tab.")

@@ -1,4 +1,4 @@
-"""plugin/ui/page/poll.js: which answer is shown when several are on their way."""
+"""plugin/ui/page/shared/poll.js: which answer is shown when several are on their way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOW = """async (poll) => {
 def shown(tab: Visit) -> Page:
     """A page that shows the component."""
     tab.open("/scenes/1")
-    tab.page.evaluate(SHOW, f"/plugin/{PLUGIN}/assets/{VERSION}/poll.js")
+    tab.page.evaluate(SHOW, f"/plugin/{PLUGIN}/assets/{VERSION}/shared/poll.js")
     return tab.page
 
 
@@ -59,7 +59,7 @@ def test_what_is_asked_once_is_asked_when_the_tab_is_first_seen(tab: Visit) -> N
     """A tab that was opened in the background asks nothing; in front it asks, once."""
     tab.open("/scenes/1")
     tab.hide()
-    tab.page.evaluate(SHOW, f"/plugin/{PLUGIN}/assets/{VERSION}/poll.js")
+    tab.page.evaluate(SHOW, f"/plugin/{PLUGIN}/assets/{VERSION}/shared/poll.js")
     assert tab.page.evaluate("window.pending.length") == 0
     tab.hide(hidden=False)
     end(tab.page, 0, "resolve('one')")

@@ -26,7 +26,7 @@ class Selection:
         """What is selected after clicks; each is the name of a function and its arguments after the selection."""
         found: dict[str, Any] = self._tab.page.evaluate(
             """async ([base, clicks, page]) => {
-                const s = await import(new URL(`${base}selection.js`, document.baseURI));
+                const s = await import(new URL(`${base}dead_letters/selection.js`, document.baseURI));
                 let now = s.NOTHING;
                 for (const [name, ...args] of clicks) {
                     now = name === "everything" ? s.everything(...args) : s[name](now, ...args);
@@ -122,7 +122,7 @@ def moved(tab: Visit) -> Any:
     def run(asked: dict[str, Any], now: dict[str, Any]) -> Any:
         return tab.page.evaluate(
             """async ([base, shownView, asked, now]) => {
-                const { momentFor, received } = await import(new URL(`${base}letters_state.js`, document.baseURI));
+                const { momentFor, received } = await import(new URL(`${base}dead_letters/letters_state.js`, document.baseURI));
                 const shown = { answer: { as_of: 5, rows: ["old"] }, view: shownView, newer: 0, discarded: null };
                 const answer = { as_of: 9, rows: ["new"], newer: 7, discarded: null };
                 const moment = asked.fresh ? null : momentFor(shown, asked.view, asked.held);

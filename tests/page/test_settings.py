@@ -132,7 +132,7 @@ def test_a_save_of_another_plugin_brings_nothing_of_ours_back(courier: Courier, 
 def test_without_our_part_the_form_of_stash_is_there(tab: Visit, courier: Courier, module: str | None) -> None:
     """Whatever is wrong with our code, the settings can be changed in Stash's own form."""
     answer = {"status": 404} if module is None else {"body": module, "content_type": "text/javascript"}
-    tab.page.route("**/assets/*/settings.js", lambda route: route.fulfill(**answer))
+    tab.page.route("**/assets/*/connections/settings.js", lambda route: route.fulfill(**answer))
     tab.open(SETTINGS)
     expect(number(tab, ATTEMPTS)).to_have_value("0")
     number(tab, ATTEMPTS).fill("8")

@@ -1,4 +1,4 @@
-"""plugin/ui/page/words.js: numbers and times as a person reads them."""
+"""plugin/ui/page/shared/words.js: numbers and times as a person reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_words() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not on this machine, so the page's words can't be checked")
-    file = (ROOT / "plugin" / "ui" / "page" / "words.js").as_uri()
+    file = (ROOT / "plugin" / "ui" / "page" / "shared" / "words.js").as_uri()
     names = "number, plural, duration, ago, ahead, clock"
     script = f"import {{ {names} }} from '{file}'; console.log(JSON.stringify([{', '.join(CASES)}]));"
     command = [node, "--no-warnings", "--input-type=module", "--eval", script]

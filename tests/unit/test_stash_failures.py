@@ -92,7 +92,7 @@ def pages(folder: Path, calls: list[list[dict[str, Any]]]) -> list[dict[str, Any
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "call.js").write_text(CALL)
     (folder / "calls.json").write_text(json.dumps(calls))
-    urls = [(modules / name).as_uri() for name in ("api.js", "failures.js")]
+    urls = [(modules / name).as_uri() for name in ("shared/api.js", "shared/failures.js")]
     done = subprocess.run(
         [node, "call.js", *urls, "calls.json"], cwd=folder, stdout=subprocess.PIPE, check=True, timeout=60
     )

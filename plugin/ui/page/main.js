@@ -1,19 +1,19 @@
 // The page: its header, what is wrong with all of it, and one of three views, chosen by the route.
-import { call, changed } from "./api.js";
-import { Banner } from "./banner.js";
-import { BugReport } from "./bug_report.js";
-import { Connections } from "./connections.js";
-import { DeadLetters } from "./dead_letters.js";
-import { outdated } from "./failures.js";
-import { Above, FailureNotice } from "./notice.js";
-import { usePolling } from "./poll.js";
-import { Scenes } from "./scenes.js";
-import { Bootstrap, React, Router, h, path, version } from "./stash.js";
-import { useTitle } from "./title.js";
-import { number } from "./words.js";
+import { Connections } from "./connections/connections.js";
+import { DeadLetters } from "./dead_letters/dead_letters.js";
+import { Scenes } from "./scenes/scenes.js";
+import { call, changed } from "./shared/api.js";
+import { CopyButton } from "./shared/copy_button.js";
+import { Dialog } from "./shared/dialog.js";
+import { outdated } from "./shared/failures.js";
+import { Above, FailureNotice, Notice } from "./shared/notice.js";
+import { usePolling } from "./shared/poll.js";
+import { useRunning } from "./shared/running.js";
+import { Bootstrap, h, path, React, Router, version } from "./shared/stash.js";
+import { clock, number } from "./shared/words.js";
 
 /** @typedef {{part: string, label: string, View: (props: ViewProps) => any, seconds: number}} Tab */
-/** @typedef {{overview: import("./poll.js").Polled<any>}} ViewProps what every view gets */
+/** @typedef {{overview: import("./shared/poll.js").Polled<any>}} ViewProps what every view gets */
 
 // The header needs the overview in each view. Only the cards show all of it, so elsewhere it is asked for less often.
 /** @type {Tab[]} */
@@ -100,3 +100,101 @@ const Banners = ({ overview: { data, failure, refresh } }) =>
       h(Banner, { key: banner.text, banner, now: data.at, refresh }),
     ),
   );
+
+// A sentence about all connections, such as that the worker doesn't run, with the click that helps.
+
+const MODES = new Set(["resume", "restart_worker"]); // actions that are modes of the plugin
+
+/** @param {{action: {do: string, label: string}, busy: boolean, act: () => void}} props */
+const Click = ({ action, busy, act }) => {
+  if (action.do === "open_settings") {
+    return h(Router.Link, { className: "btn btn-secondary btn-sm", to: "/settings?tab=plugins" }, action.label);
+  }
+  if (!MODES.has(action.do)) return null;
+  return h(Bootstrap.Button, { variant: "secondary", size: "sm", disabled: busy, onClick: act }, action.label);
+};
+
+/**
+ * @param {{banner: {status: string, text: string, since: number | null, action: any}, now: number,
+ *   refresh: () => Promise<void>}} props
+ */
+const Banner = ({ banner: { status, text, since, action }, now, refresh }) => {
+  const { busy, failure, run } = useRunning(refresh);
+  const act = () => run(async () => (await call(action.do), ""));
+  return h(
+    React.Fragment,
+    null,
+    h(Notice, { status, action: action && h(Click, { action, busy, act }) }, since ? `${text} Since ${clock(since, now)}.` : text),
+    failure ? h(FailureNotice, { failure }) : null,
+  );
+};
+
+// "Copy for a bug report": versions, kinds, states, counts and causes; no text that could be private.
+
+const BugReport = () => {
+  const [shown, show] = React.useState(false);
+  return h(
+    React.Fragment,
+    null,
+    h(
+      Bootstrap.Button,
+      { variant: "secondary", size: "sm", className: "courier-bug-report", onClick: () => show(true) },
+      "Copy for a bug report",
+    ),
+    shown && h(Report, { close: () => show(false) }),
+  );
+};
+
+/** @param {{close: () => void}} props */
+const Report = ({ close }) => {
+  const { data, failure, refresh } = usePolling((signal) => call("bug_report", {}, signal), 0);
+  return h(
+    Dialog,
+    {
+      id: "courier-report",
+      title: "For a bug report",
+      large: true,
+      close,
+      footer: h(
+        React.Fragment,
+        null,
+        data && h(CopyButton, { text: data.text, label: "Copy", variant: "primary", atOnce: true }),
+        h(Bootstrap.Button, { variant: "secondary", onClick: close }, "Close"),
+      ),
+    },
+    h("p", null, "It has no names, titles, paths or addresses, so it can be posted in public."),
+    failure && h(FailureNotice, { failure, retry: refresh }),
+    h("textarea", {
+      className: "form-control courier-report-text",
+      readOnly: true,
+      rows: 14,
+      value: data?.text ?? "",
+      "aria-label": "Text for a bug report",
+      "aria-busy": !data && !failure,
+    }),
+  );
+};
+
+// The title of the browser's tab.
+
+/**
+ * Holds document.title while the component is shown: Stash sets its own again and again.
+ * @param {string} title
+ */
+const useTitle = (title) => {
+  React.useEffect(() => {
+    let theirs = document.title;
+    const hold = () => {
+      if (document.title === title) return;
+      theirs = document.title;
+      document.title = title;
+    };
+    hold();
+    const observer = new MutationObserver(hold);
+    observer.observe(document.head, { childList: true, subtree: true, characterData: true });
+    return () => {
+      observer.disconnect();
+      document.title = theirs;
+    };
+  }, [title]);
+};
