@@ -122,7 +122,8 @@ def moved(tab: Visit) -> Any:
     def run(asked: dict[str, Any], now: dict[str, Any]) -> Any:
         return tab.page.evaluate(
             """async ([base, shownView, asked, now]) => {
-                const { momentFor, received } = await import(new URL(`${base}dead_letters/letters_state.js`, document.baseURI));
+                const file = new URL(`${base}dead_letters/letters_state.js`, document.baseURI);
+                const { momentFor, received } = await import(file);
                 const shown = { answer: { as_of: 5, rows: ["old"] }, view: shownView, newer: 0, discarded: null };
                 const answer = { as_of: 9, rows: ["new"], newer: 7, discarded: null };
                 const moment = asked.fresh ? null : momentFor(shown, asked.view, asked.held);
