@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,6 @@ STASH_SECONDS = 2.0  # how long quick_state waits
 class Setup:
     """What the owner set up."""
 
-    raw: Mapping[str, object] = field(repr=False)  # the plugin's map
     stored: Stored  # connections.json
     settings: Settings
     loaded: Loaded
@@ -97,25 +96,15 @@ class Context:
         Raises:
             StashUnavailable: Stash can't be asked.
         """
-        asked_at = time.time()
         state = self.plugin_state()
         settings, problems = parse(state.settings)
         stored = self.store.read()
-        loaded = destinations.load(state.settings, stored, settings, asked_at=asked_at)
+        loaded = destinations.load(state.settings, stored, settings)
         try:
-            yield Setup(state.settings, stored, settings, loaded, (*problems, *loaded.problems))
+            yield Setup(stored, settings, loaded, (*problems, *loaded.problems))
         finally:
             for destination in loaded.destinations.values():
                 destination.close()
-
-    def empty_settings(self, left: Mapping[str, object]) -> None:
-        """Keeps only these settings on Stash's page; connections were made from the others.
-
-        Raises:
-            StashUnavailable: Stash can't be asked.
-        """
-        self.stash.save_settings(left)
-        self.store.settings_emptied()
 
     def names(self) -> Mapping[str, str]:
         """The names of stored connections, by id. Those on Stash's page have only an id."""

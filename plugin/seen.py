@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from dataclasses import dataclass, replace
 
 from stash_courier.plugin.context import Context
@@ -40,7 +39,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
 
     ``ask``: whether Stash is asked at all.
     """
-    asked_at, banner = time.time(), None
+    banner = None
     state = PluginState({}, enabled=False)
     try:
         if ask:
@@ -49,7 +48,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
         banner = banners.stash_unknown(str(error))
     settings, problems = parse(state.settings)
     stored = context.store.read()
-    loaded = destinations.read(state.settings, stored, settings, asked_at=asked_at)
+    loaded = destinations.read(state.settings, stored, settings)
     if banner is not None or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
     return Known(stored, loaded, (*problems, *loaded.problems), banner, state.copies, state.enabled)

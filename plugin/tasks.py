@@ -54,7 +54,6 @@ MODES: Mapping[str, Mode] = {
     "test_destinations": Mode("buttons.check_destinations", ("destination",)),
     "library_report": Mode("buttons.library_report", ("connection",)),
     "forget_destination": Mode("buttons.forget_destination", ("destination", "waiting")),
-    "convert_settings": Mode("buttons.convert"),
     "enqueue_all": Mode("buttons.enqueue", ("connection",)),
     "enqueue_recent": Mode("buttons.enqueue", ("days", "connection")),
     "send_existing": Mode("buttons.enqueue", ("connection", "days", "since", "all", "count")),

@@ -6,7 +6,7 @@ Expected failures, such as a bad value or a conflict, are part of the answer. No
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
@@ -16,7 +16,7 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
-from stash_courier.worker.connections import drafts, model, quick_start
+from stash_courier.worker.connections import drafts, model
 from stash_courier.worker.connections.drafts import Draft
 from stash_courier.worker.connections.model import Entry, Shared, State
 from stash_courier.worker.connections.store import Conflict, Stored
@@ -62,27 +62,19 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
     """Saves a new connection, or changes one. Never depends on a test."""
     with context.setup() as setup:
         before, entry, wrong = draft(setup, arguments)
+        if before is not None and before.from_settings:
+            raise BadInputError(f"{flat(before.id)} is in Stash's settings. Change it there. {NOTHING}")
         wrong += drafts.wrong_name(entry.name, entry.id, setup.stored)
         wrong += destinations.configured(entry, setup.settings)[1]
-        raw, stored = setup.raw, setup.stored
+        stored = setup.stored
     if wrong:
         told = [{**_told(problem), "fix": _fix(problem.fix, arguments)} for problem in _first_of_each_field(wrong)]
         return {"saved": False, "problems": told, "revision": stored.revision}
-    left: Mapping[str, object] | None = None
-    if before is not None and before.implicit:
-        implicit = quick_start.read(raw, stored)
-        if implicit.former:
-            raise BadInputError(f'Press "Convert settings" first: {", ".join(implicit.former)}. {NOTHING}')
-        if before.kind == "webhook" and implicit.bad_urls:
-            raise BadInputError(f"{implicit.bad_urls[0].message} {NOTHING}")  # its setting is emptied below
-        stored, left = quick_start.converted(raw, stored, before.kind)
     saved, entry = drafts.saved(stored, entry)
     if arguments.revision not in {None, stored.revision}:  # a revision that this save wasn't made from
         return {"saved": False, "conflict": True, "problems": [], "revision": stored.revision}
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
         return {"saved": False, "conflict": True, "problems": [], "revision": conflict}
-    if left is not None:
-        context.empty_settings(left)
     context.start_work()
     offers = drafts.offers(before, entry)
     return {"saved": True, "id": entry.id, "revision": context.store.read().revision, "offers": offers}
@@ -124,7 +116,7 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
         entry = _before(setup, arguments)
     if entry is None:
         raise BadInputError(f"id is missing. The mode connections tells it. {NOTHING}")
-    if entry.implicit:
+    if entry.from_settings:
         raise BadInputError(f"{flat(entry.id)} is in Stash's settings. Empty it there. {NOTHING}")
     if arguments.waiting is None:
         raise BadInputError(f"waiting must be send, dead_letter or discard. {NOTHING}")
@@ -196,7 +188,7 @@ def _facts(entry: Entry, setup: Setup) -> dict[str, object]:
         "name": entry.name,
         "kind": entry.kind,
         "state": entry.state,
-        "implicit": entry.implicit,
+        "from_settings": entry.from_settings,
         "host": drafts.host(entry),
         "values": {key: value for key, value in entry.values.items() if key not in secret},
         "secrets": {key: bool(entry.values.get(key)) for key in sorted(secret)},

@@ -74,6 +74,8 @@ def _key_of(entry: Entry) -> str:
 
 
 def _edit(entry: Entry, field: str) -> Action:
+    if entry.from_settings:
+        return OPEN_SETTINGS
     found = find_field(entry.kind, field, entry.values)
     if field == ADDRESS:
         return Action("edit", "Enter a new address", field)

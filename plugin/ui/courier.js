@@ -201,7 +201,7 @@
     api.patch.instead("PluginSettings", (/** @type {any} */ props, /** @type {any[]} */ ...rest) => {
       const original = h(Original, { props, next: rest[rest.length - 1] });
       if (props?.pluginID !== id) return original;
-      return h(Boundary, { instead: original }, h(PluginSettings, { settings: props.settings ?? [], original }));
+      return h(Boundary, { instead: original }, h(PluginSettings, { original }));
     });
     watchBadge();
     LATE.forEach((delay) => setTimeout(renderAgain, delay));

@@ -110,7 +110,7 @@ def _kind(entry: Entry | None) -> str:
     if entry is None or entry.kind not in destinations.kinds():
         return "unknown"
     preset = f" ({preset_of(entry.values).name})" if entry.kind == "webhook" else ""
-    return f"{entry.kind}{preset}{', in Stash settings' if entry.implicit else ''}"
+    return f"{entry.kind}{preset}{', in Stash settings' if entry.from_settings else ''}"
 
 
 def _fields(entry: Entry) -> Sequence[fields.Field]:

@@ -48,7 +48,7 @@ def card(one: Standing, snapshot: Snapshot, loaded: Loaded, dead_letters: int, s
         **one.shared_facts(),
         "kind": kind,
         "kind_name": kind if module is None else module.NAME,
-        "implicit": entry is None or entry.implicit,
+        "from_settings": entry is None or entry.from_settings,
         "host": drafts.host(entry) if entry else "",
         "often_off": connection is not None and connection.shared.often_off,
         "is_message": entry is not None and destinations.is_message(entry),

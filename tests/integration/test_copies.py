@@ -195,24 +195,6 @@ def test_while_the_package_is_disabled_the_copy_delivers(two: Two) -> None:
     wait_until(lambda: two.worker_of() == installed, 10.0)
 
 
-def test_settings_of_the_copy_are_taken_over(two: Two) -> None:
-    """The package uses them and says so, until the button has made them its own."""
-    two.remove(two.by_hand())
-    two.package()
-    two.stash.configure(BY_HAND, {"webhook_url": two.receiver.url, "worker_attempts": 3})
-    arrive_once(two, edit_all(two.stash, "Borrowed"))
-    said = [line for line in two.press("Show status") if line.startswith("Settings: those of stash_plugin")]
-    assert [line.count('Press "Convert settings"') for line in said] == [1]
-    assert "Settings moved from stash_plugin to this plugin: worker_attempts." in " ".join(
-        two.press("Convert settings")
-    )
-    assert two.stash.config.plugins == {NAME: {"worker_attempts": 3}, BY_HAND: {}}
-    arrive_once(two, edit_all(two.stash, "Converted"))
-    said = two.press("Show status")
-    assert not [line for line in said if "stash_plugin" in line]
-    assert "There is nothing to convert." in " ".join(two.press("Convert settings"))
-
-
 def test_a_manifest_of_an_earlier_version_is_named(two: Two) -> None:
     """A package over a folder that was copied by hand: Stash loads it twice, and each edit still arrives once."""
     installed = two.package()

@@ -11,7 +11,6 @@ import pytest
 
 from stash_courier.queue.inbox import files
 from stash_courier.worker import destinations, fields
-from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.model import Entry, Shared
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.destinations import Loaded
@@ -56,7 +55,7 @@ def test_both_places_are_read() -> None:
     assert set(loaded.destinations) == set(loaded.connections) == set(loaded.entries)
     assert set(loaded.entries) == {"webhook-1", "plex", "webhook:a.example"}
     assert all(destination.id == name for name, destination in loaded.destinations.items())
-    assert [entry.implicit for entry in loaded.entries.values()] == [False, False, True]
+    assert [entry.from_settings for entry in loaded.entries.values()] == [False, False, True]
     assert (loaded.problems, loaded.unusable, loaded.unsure, loaded.empty) == ((), {}, False, False)
     assert loaded.connections["plex"].path_map.apply("/data/x") == "/media/x"
     assert loaded.connections["webhook-1"].path_map.apply("/data/x") == "/data/x"
@@ -150,35 +149,6 @@ def test_deleted_connections_are_never_unsure() -> None:
     loaded = load({"webhook_url": "b.example"}, PLEX, retired=frozenset({"webhook-1"}))
     assert not loaded.names("webhook-1", removed=False)
     assert loaded.names("webhook-2", removed=False)
-
-
-def test_settings_of_an_earlier_version_stop_all_connections() -> None:
-    """While a former setting waits for its conversion, nothing is sent anywhere: it may be a filter."""
-    raw = {**QUICK, "filter_skip_tags": "private", "delivery_max_attempts": 3}
-    loaded = load(raw, PLEX)
-    assert loaded.destinations == {}
-    assert loaded.connections == {}
-    assert set(loaded.entries) == {"plex", "webhook:a.example"}
-    assert loaded.unusable == dict.fromkeys(loaded.entries, (destinations.FORMER,))
-    (problem,) = loaded.problems
-    assert "Convert settings" in problem.message
-    assert not loaded.unsure
-    stored, left = quick_start.converted(raw, Stored((PLEX,), 1))
-    assert set(load(left, *stored.entries, converted=stored.converted).destinations) == set(loaded.entries)
-
-
-def test_a_value_that_came_back_stops_nothing() -> None:
-    """What an old tab wrote back is reported, and all connections work."""
-    raw = {**QUICK, "filter_skip_tags": "private"}
-    stored, _ = quick_start.converted(raw, Stored())
-    loaded = load(raw, *stored.entries, converted=stored.converted)
-    assert set(loaded.destinations) == {"webhook:a.example"}
-    assert not loaded.entries["webhook:a.example"].implicit
-    assert [(problem.field, problem.minor) for problem in loaded.problems] == [
-        ("filter_skip_tags", True),
-        ("webhook_url", True),
-    ]
-    assert (loaded.unusable, loaded.to_correct, loaded.unsure) == ({}, [], False)
 
 
 def test_while_connections_json_cannot_be_read_nothing_is_sent() -> None:

@@ -158,10 +158,9 @@ def test_a_new_connection_has_an_id_that_was_never_used() -> None:
 
 
 def test_a_changed_connection_keeps_its_id_and_place() -> None:
-    """Saving a connection changes no other, and a connection of the quick start becomes a real one."""
-    stored, saved = drafts.saved(STORED, replace(PLEX, name="Other", implicit=True))
+    """Saving a connection changes no other."""
+    stored, _ = drafts.saved(STORED, replace(PLEX, name="Other"))
     assert [(entry.id, entry.name) for entry in stored.entries] == [("plex", "Other"), ("webhook-1", "Hook")]
-    assert not saved.implicit
     assert stored.next_number == STORED.next_number
 
 

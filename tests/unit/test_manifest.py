@@ -17,7 +17,6 @@ import yaml
 from graphql import build_client_schema, parse, validate
 
 from stash_courier.worker import VERSION, destinations, fields, settings
-from stash_courier.worker.connections import quick_start
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.settings import QuickStart, Settings
 from tests import ROOT
@@ -39,7 +38,6 @@ MODES = {
     "discard_dead_letters",
     "test_destinations",
     "library_report",
-    "convert_settings",
     "enqueue_all",
     "enqueue_recent",
     "pause",
@@ -191,9 +189,6 @@ def test_the_page_is_short_and_begins_with_the_quick_start(manifest: dict[str, A
     quick = sorted(entry.key for entry in fields.of(QuickStart))
     assert len(keys) <= 16
     assert keys == quick + sorted(entry.key for entry in fields.of(Settings))
-    former = {*quick_start.FORMER, *quick_start.RENAMED}
-    assert not former & set(keys)  # else they would be reported as settings of an earlier version
-    assert set(quick_start.RENAMED.values()) == {entry.key for entry in fields.of(Settings)}
 
 
 def test_the_quick_start_has_an_effect() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -15,9 +14,9 @@ from stash_courier.queue import control
 from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files
-from stash_courier.worker.connections import drafts, quick_start
+from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import Connection, Entry, State
-from stash_courier.worker.connections.store import Store, Stored
+from stash_courier.worker.connections.store import Store
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Pool
 from stash_courier.worker.delivery.registry import Registry, classify
@@ -303,51 +302,6 @@ def test_an_empty_page_is_trusted_once_there_are_connections(setup: Setup) -> No
     assert set(setup.registry.targets) == {"webhook-1", "plex"}
     assert setup.registry.removed == {IMPLICIT: NOW}
     assert setup.registry.retention_days == 30
-
-
-def converted(setup: Setup) -> Stored:
-    """Makes a real connection of the implicit one, as a save does, up to where the setting must be emptied."""
-    kept = Store(setup.folder)
-    before = kept.read()
-    return kept.change(before.revision, lambda now: quick_start.converted(RAW, now)[0])
-
-
-def returned(setup: Setup) -> bool:
-    """Whether the worker says that an old browser tab has written a setting back."""
-    return any("converted before" in message for _, _, message in setup.problems())
-
-
-def test_settings_from_before_they_were_emptied_show_no_old_tab(setup: Setup) -> None:
-    """The worker knows the settings from before a save. Only what Stash still has afterwards has come back."""
-    setup.registry.configure(RAW, time.time())
-    converted(setup)
-    assert setup.follow() == [IMPLICIT]
-    assert not returned(setup)
-    setup.registry.configure(RAW, time.time())  # Stash was asked between the two writes of the save
-    assert not returned(setup)
-    Store(setup.folder).settings_emptied()
-    setup.follow()
-    assert not returned(setup)
-    setup.registry.configure({}, time.time())
-    assert not returned(setup)
-    setup.registry.configure(RAW, time.time())
-    assert returned(setup)
-
-
-def test_a_setting_that_was_never_emptied_is_told(setup: Setup) -> None:
-    """If a program dies before it has emptied the setting, the owner is told a minute later."""
-    limit = converted(setup).emptied_at
-    assert limit - time.time() < 61.0
-    setup.registry.configure(RAW, limit - 1.0)
-    assert not returned(setup)
-    setup.registry.configure(RAW, limit + 1.0)  # the same settings and the same file
-    assert returned(setup)
-
-
-def test_a_jump_of_the_clock_hides_no_old_tab(setup: Setup) -> None:
-    """A clock that was set back by a day since the conversion keeps nothing from being told."""
-    setup.registry.configure(RAW, converted(setup).emptied_at - 86_400.0)
-    assert returned(setup)
 
 
 def test_secrets_are_known_and_nothing_else(setup: Setup) -> None:

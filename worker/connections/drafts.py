@@ -107,7 +107,6 @@ def saved(stored: Stored, entry: Entry) -> tuple[Stored, Entry]:
     if not entry.id:
         entry = replace(entry, id=f"{entry.kind}-{number}")
         return replace(stored, entries=(*stored.entries, entry), next_number=number + 1), entry
-    entry = replace(entry, implicit=False)
     return replace(stored, entries=tuple(entry if one.id == entry.id else one for one in stored.entries)), entry
 
 

@@ -40,7 +40,7 @@ class Entry:
     values: Mapping[str, object] = field(default_factory=dict, repr=False)  # field → raw value, secrets included
     # Wall time at which it was switched off or deleted; only events from before are queued for it. 0: it wasn't.
     off_since: float = 0.0
-    implicit: bool = False  # from the quick start, so it isn't in connections.json
+    from_settings: bool = False  # it is in Stash's settings, not in connections.json
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ class Dispatcher:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
         self.copies = state.copies
-        self._take_over(self.registry.configure(state.settings, self._asked_at))
+        self._take_over(self.registry.configure(state.settings))
         self.poller.answered(enabled=state.enabled)
 
     def _take_over(self, retired: Iterable[Pool]) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from stash_courier.queue import control
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.worker import destinations, fields
-from stash_courier.worker.connections import drafts, quick_start
+from stash_courier.worker.connections import drafts
 from stash_courier.worker.connections.model import ENDED, Connection
 from stash_courier.worker.connections.store import Conflict, Store, Stored
 from stash_courier.worker.delivery import breaker
@@ -77,8 +77,6 @@ class Registry:
         self._make_pool = make_pool
         self._monotonic = monotonic
         self._raw: dict[str, object] | None = None
-        self._asked_at = 0.0  # wall time at which Stash was asked for these
-        self._shows_returned = False  # whether they show what an old browser tab has written back
         self._stored = Stored()
         self._retired: list[Pool] = []
         self._loaded = Loaded()
@@ -90,12 +88,11 @@ class Registry:
         self.unusable = False  # a connection is set up and can't be used until something is corrected
         self.removed: dict[str, float] = {}  # id → wall time since which the settings don't name it
 
-    def configure(self, raw: Mapping[str, object], asked_at: float | None = None) -> list[Pool]:
+    def configure(self, raw: Mapping[str, object]) -> list[Pool]:
         """Takes over the plugin's settings as Stash has them now, and connections.json: all of them, or none.
 
         Args:
             raw: the settings.
-            asked_at: wall time at which Stash was asked for them; None: now.
 
         Returns:
             The pools of connections that have changed: put back what they had claimed and not started.
@@ -104,13 +101,11 @@ class Registry:
             sqlite3.Error: queue.db can't be written; the previous settings stay in use.
         """
         stored = self._store.read()
-        self._asked_at = self._clock() if asked_at is None else asked_at
-        shows_returned = quick_start.shows_returned(stored, self._asked_at)
-        if (self._raw, self._stored, self._shows_returned) == (dict(raw), stored, shows_returned):
+        if (self._raw, self._stored) == (dict(raw), stored):
             return []
         settings, problems = parse(raw)
         invalid = {problem.field for problem in problems}
-        loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic, asked_at=self._asked_at)
+        loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic)
         problems += loaded.problems
         known = classify(self._healths(), loaded, self._clock())
         before = self._loaded.connections
@@ -134,7 +129,7 @@ class Registry:
         ended = (entry for entry in loaded.entries.values() if entry.state in ENDED)
         self.ending = {entry.id: entry.off_since for entry in ended}
         self.unusable = bool(loaded.unusable) or loaded.unsure
-        self._raw, self._stored, self._shows_returned = dict(raw), stored, shows_returned
+        self._raw, self._stored = dict(raw), stored
         for problem in problems:
             log.warning("%s", ": ".join(filter(None, (problem.connection, problem.message))))
         log.info("connections: %s", ", ".join(loaded.entries) or "none is set up")
@@ -152,7 +147,7 @@ class Registry:
 
     def follow_store(self) -> list[Pool]:
         """Takes over connections.json if it has changed; otherwise as ``configure``."""
-        return [] if self._raw is None else self.configure(self._raw, self._asked_at)
+        return [] if self._raw is None else self.configure(self._raw)
 
     def _replace_pools(self, loaded: Loaded, known: Mapping[str, Health]) -> list[Pool]:
         """Makes a pool for each destination, and keeps those of connections that have not changed."""

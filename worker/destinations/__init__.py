@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -160,9 +159,6 @@ class Digests(Protocol):
         """As ``deliver``, for all of these together."""
 
 
-FORMER = 'the settings of an earlier version (press "Convert settings")'  # where they must be corrected
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """All connections, and what is wrong with them."""
@@ -222,8 +218,6 @@ def load(
     settings: Settings,
     cover: Cover = no_cover,
     clock: Callable[[], float] = time.monotonic,
-    *,
-    asked_at: float = math.inf,
 ) -> Loaded:
     """Reads all connections and builds their destinations.
 
@@ -233,24 +227,21 @@ def load(
         settings: the common settings parsed from ``raw``.
         cover: fetches covers from Stash.
         clock: monotonic seconds.
-        asked_at: wall time at which Stash was asked for ``raw``.
     """
-    found = read(raw, stored, settings, asked_at=asked_at)
+    found = read(raw, stored, settings)
     usable = {name: one for name, one in found.connections.items() if one.sends}
     return replace(found, destinations={name: make(one, cover, clock) for name, one in usable.items()})
 
 
-def read(raw: Mapping[str, object], stored: Stored, settings: Settings, *, asked_at: float = math.inf) -> Loaded:
+def read(raw: Mapping[str, object], stored: Stored, settings: Settings) -> Loaded:
     """As ``load``, without the destinations: their modules take long to import."""
-    implicit = quick_start.read(raw, stored, asked_at)
-    problems = implicit.problems
+    in_settings, problems = quick_start.read(raw)
+    urls_hidden = bool(problems)
     if stored.problem:
         problems.append(Problem(files.CONNECTIONS, stored.problem, minor=not stored.unknown))
     # Filters may be among these, so nothing is sent.
     hold = [label(files.CONNECTIONS)] if stored.unknown else []
-    if implicit.former:
-        hold.insert(0, FORMER)
-    entries = {entry.id: entry for entry in (*stored.entries, *implicit.entries)}
+    entries = {entry.id: entry for entry in (*stored.entries, *in_settings)}
     connections, unusable = {}, {}
     for name, entry in entries.items():
         connection, wrong = configured(entry, settings)
@@ -262,7 +253,7 @@ def read(raw: Mapping[str, object], stored: Stored, settings: Settings, *, asked
         connections[name] = connection
     # Stash's configuration may have been lost. With connections of our own, empty settings are nothing unusual.
     lost = not raw and not stored.revision
-    unsure = lost or stored.unknown or bool(implicit.bad_urls)
+    unsure = lost or stored.unknown or urls_hidden
     known = Loaded({}, connections, entries, unusable, tuple(problems), unsure)
     return replace(known, retired=stored.retired, told=_told(entries))
 

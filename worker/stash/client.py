@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from stash_courier.queue.inbox.files import STASH
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker import package
 from stash_courier.worker.stash import answers, queries
 from stash_courier.worker.stash.address import KEY, NamedStash, StashAddress, StashUnavailable
 from stash_courier.worker.stash.answers import PluginState, WrongShape
@@ -75,10 +74,6 @@ class Stash:
         found = self.ask(answers.PLUGIN_STATE, {}, answers.read_state)
         self.pace.answered((), time.monotonic() - began)
         return found
-
-    def save_settings(self, settings: Mapping[str, object]) -> None:
-        """Replaces this plugin's settings on Stash's page. Only for programs that a person started."""
-        self.ask(queries.SAVE_SETTINGS, {"id": package.ID, "settings": settings}, lambda data: data)
 
     def scenes(self, ids: Collection[int]) -> FetchedScenes:
         """The scenes as they are now and the plugin's state. Give at most ``pace.scenes`` ids.

@@ -32,10 +32,6 @@ fragment SceneFields on Scene {
 }
 """
 
-SAVE_SETTINGS = (
-    "mutation SaveSettings($id: ID!, $settings: Map!) { configurePlugin(plugin_id: $id, input: $settings) }"
-)
-
 # The first scenes in a given order, with the state.
 FIRST_SCENES = f"""
 query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{STATE}

@@ -9,7 +9,7 @@ import { outdated } from "./shared/failures.js";
 import { Above, FailureNotice, Notice } from "./shared/notice.js";
 import { usePolling } from "./shared/poll.js";
 import { useRunning } from "./shared/running.js";
-import { Bootstrap, h, path, React, Router, version } from "./shared/stash.js";
+import { Bootstrap, h, path, React, Router, settingsPath, version } from "./shared/stash.js";
 import { clock, number } from "./shared/words.js";
 
 /** @typedef {{part: string, label: string, View: (props: ViewProps) => any, seconds: number}} Tab */
@@ -108,7 +108,7 @@ const MODES = new Set(["resume", "restart_worker"]); // actions that are modes o
 /** @param {{action: {do: string, label: string}, busy: boolean, act: () => void}} props */
 const Click = ({ action, busy, act }) => {
   if (action.do === "open_settings") {
-    return h(Router.Link, { className: "btn btn-secondary btn-sm", to: "/settings?tab=plugins" }, action.label);
+    return h(Router.Link, { className: "btn btn-secondary btn-sm", to: settingsPath }, action.label);
   }
   if (!MODES.has(action.do)) return null;
   return h(Bootstrap.Button, { variant: "secondary", size: "sm", disabled: busy, onClick: act }, action.label);

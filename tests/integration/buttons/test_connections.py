@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.standin.receivers import Receiver, Reply
+from tests.standin.stash import GraphQLFailed
 from tests.support.harness import Courier, wait_until
 
 SECRET = "whsec_c3Rhc2gtY291cmllci1kZW1vLXNlY3JldC0wMDE="
@@ -237,49 +238,6 @@ def test_deleting_a_connection_says_what_becomes_of_what_waits(
     assert webhook(live, receiver) != name
 
 
-def test_a_connection_of_the_page_becomes_a_real_one_and_keeps_its_id(
-    live: Live,
-    receiver: Receiver,
-) -> None:
-    """Saving it empties the setting. An old tab that writes the value back changes nothing and is reported."""
-    settings = {"webhook_url": receiver.url, "worker_timeout_seconds": 9}
-    live.stash.configure("stash_plugin", settings)
-    _, connections = listed(live)
-    (name,) = connections
-    assert connections[name]["implicit"] is True
-    assert saved(live, id=name, name="Real")["saved"]
-    assert live.stash.config.plugins["stash_plugin"] == {"worker_timeout_seconds": 9}
-    live.stash.configure("stash_plugin", settings)
-    _, connections = listed(live)
-    assert [(one["id"], one["implicit"]) for one in connections.values()] == [(name, False)]
-    problems = live.call("connections")["problems"]
-    assert [problem["field"] for problem in problems] == ["webhook_url"]
-    live.stash.edit(2, title="Two")
-    receiver.wait_for(1)
-
-
-def test_the_first_save_of_a_quick_start_connection_raises_no_alarm(live: Live, receiver: Receiver) -> None:
-    """The worker knows the setting from before, and takes over the connection: nothing is said of an old tab."""
-    live.stash.configure("stash_plugin", {"webhook_url": receiver.url})
-    live.stash.edit(1, title="One")  # the worker reads the settings
-    receiver.wait_for(1)
-    (name,) = listed(live)[1]
-    log = live.folder / "worker.log"
-    taken = log.read_text().count("connections: ")
-    assert saved(live, id=name, name="Real")["saved"]
-    wait_until(lambda: log.read_text().count("connections: ") > taken, 20.0)
-    live.stash.edit(2, title="Two")  # and reads them again
-    receiver.wait_for(2)
-    assert "converted before" not in log.read_text()
-    found = live.call("status")
-    assert (found["problems"], found["notices"]) == ([], [])
-    assert not (live.folder / "notices").exists()
-
-    live.stash.configure("stash_plugin", {"webhook_url": receiver.url})
-    live.stash.edit(3, title="Three")
-    wait_until(lambda: "converted before" in log.read_text(), 20.0)
-
-
 def test_a_draft_can_be_tested_before_it_is_saved(live: Live, receiver: Receiver) -> None:
     """Nothing is stored by a test."""
     draft = {"kind": "webhook", "name": "Draft", "values": {"url": receiver.url}}
@@ -287,3 +245,20 @@ def test_a_draft_can_be_tested_before_it_is_saved(live: Live, receiver: Receiver
     receiver.down()
     assert live.call("test_connection", **draft)["ok"] is False
     assert listed(live) == (0, {})
+
+
+def test_a_connection_of_stash_settings_is_changed_there(live: Live, receiver: Receiver) -> None:
+    """It is listed as such, delivers, can be duplicated, and is neither saved nor deleted here."""
+    live.stash.configure("stash_plugin", {"webhook_url": receiver.url})
+    revision, connections = listed(live)
+    (name,) = connections
+    assert (name.partition(":")[0], connections[name]["from_settings"]) == ("webhook", True)
+    with pytest.raises(GraphQLFailed, match="Change it there"):
+        saved(live, id=name, state="off")
+    with pytest.raises(GraphQLFailed, match="Empty it there"):
+        live.call("delete_connection", id=name, waiting="send", revision=revision)
+    live.stash.edit(2, title="Two")
+    receiver.wait_for(1)
+    assert saved(live, copy_of=name, name="Mine")["saved"]
+    assert [one["from_settings"] for one in listed(live)[1].values()] == [False, True]
+    assert live.stash.config.plugins["stash_plugin"] == {"webhook_url": receiver.url}

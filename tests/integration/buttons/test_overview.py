@@ -120,23 +120,6 @@ def run_away(folder: Path, place: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
-@pytest.mark.parametrize("state", ["paused", "off"])
-def test_one_connection_of_stash_settings_can_be_paused(state: str, tmp_path: Path, receiver: Receiver) -> None:
-    """Saving its state makes it a connection of its own, with the same values, and what waits stays."""
-    with Courier(tmp_path, {"webhook_url": receiver.url, "webhook_secret": SECRET}) as courier:
-        page = Page(courier)
-        (implicit,) = page.cards().values()
-        answer = page.saved(id=implicit["id"], state=state)
-        assert answer["saved"], answer
-        (card,) = page.cards().values()
-        assert (card["id"], card["state"], card["implicit"]) == (implicit["id"], state, False)
-        assert card["action"]["do"] == "resume"
-        page.saved(id=implicit["id"], state="on")
-        page.stash.edit(3, title="Three")
-        (got,) = receiver.wait_for(1)
-        assert "webhook-signature" in got.headers
-
-
 def test_a_copy_has_the_secrets_and_sends_them_nowhere_else(page: Page, receiver: Receiver) -> None:
     """The copy signs as the original does; no answer contains the secret. Elsewhere it must be entered again."""
     first = page.saved(kind="webhook", name="One", values={"url": receiver.url, "secret": SECRET})["id"]

@@ -1,7 +1,7 @@
 // The buttons of a card. The action that the state calls for comes first.
 import { call } from "../shared/api.js";
 import { Dialog } from "../shared/dialog.js";
-import { Bootstrap, h, path, React, Router } from "../shared/stash.js";
+import { Bootstrap, h, path, React, Router, settingsPath } from "../shared/stash.js";
 import { plural } from "../shared/words.js";
 import { SendExisting } from "./send_existing.js";
 
@@ -17,9 +17,11 @@ export const CardActions = ({ card, revision, go, running: { busy, run }, test, 
   const [dialog, setDialog] = React.useState("");
   const history = Router.useHistory();
   const deliver = () => run(() => deliverNow(card));
+  const openSettings = () => history.push(settingsPath);
   const resume = () => run(() => (card.state === "on" ? resumeAll() : setState(card, revision, "on")));
   /** @type {Record<string, (action: any) => void>} */
   const doing = {
+    open_settings: openSettings,
     edit: ({ field }) => go(field ? { edit: card.id, field } : { edit: card.id }),
     open_dead_letters: () => history.push(`${path}/dead_letters?${new URLSearchParams({ connection: card.id })}`),
     deliver_now: deliver,
@@ -32,10 +34,11 @@ export const CardActions = ({ card, revision, go, running: { busy, run }, test, 
   const buttons = [
     ["Test", "test", test.start, true],
     ["Deliver now", "deliver_now", deliver, card.state !== "off" && card.health !== "paused"],
-    ["Pause", "", () => run(() => setState(card, revision, "paused")), card.state === "on"],
+    ["Pause", "", () => run(() => setState(card, revision, "paused")), card.state === "on" && !card.from_settings],
     [card.state === "off" ? "Switch on" : "Resume", "resume", resume, card.state !== "on" && !ending],
     ["Keep the connection", "", () => run(() => setState(card, revision, "on")), card.state === "leaving"],
-    ["Edit", "", () => go({ edit: card.id }), !ending],
+    ["Edit", "", () => go({ edit: card.id }), !ending && !card.from_settings],
+    ["Edit in Stash's settings", "open_settings", openSettings, card.from_settings],
   ];
   const look = { variant: "secondary", disabled: busy, "aria-describedby": `courier-card-${card.id}` };
   return h(
@@ -83,7 +86,7 @@ const More = ({ card, go, open, report, sendSkipped }) => {
     ["Send existing scenes", ending || card.state === "off" ? null : () => open("send")],
     ["Send again what the server didn't have", card.not_on_server > 0 ? sendSkipped : null],
     ["Library report", report],
-    ["Delete", card.state === "burying" || card.implicit ? null : () => open("delete")],
+    ["Delete", card.state === "burying" || card.from_settings ? null : () => open("delete")],
   ];
   const { Item, Menu, Toggle } = Bootstrap.Dropdown;
   return h(

@@ -115,9 +115,9 @@ const usePhases = () => {
 
 /**
  * @param {{test: Test, draft: boolean, report: (() => void) | null, label: (key: string) => string,
- *   onFix: (fix: Fix) => void, onField: (key: string) => void}} props
+ *   onFix: ((fix: Fix) => void) | null, onField: ((key: string) => void) | null}} props
  *   `draft`: it isn't saved yet. `report`: shows the library report. `label`: of a field that is on the page, which
- *   shows what is wrong with its value; "" if it isn't
+ *   shows what is wrong with its value; "" if it isn't. `onFix`, `onField`: null if no form shows the fields
  */
 export const TestPanel = ({ test, draft, report, label, onFix, onField }) => {
   if (test.phase === "none") return null;
@@ -159,8 +159,8 @@ const summary = ({ phase, answer }, draft) => {
 };
 
 /**
- * @param {{step: Step, label: (key: string) => string, onFix: (fix: Fix) => void, onField: (key: string) => void,
- *   onReport: (() => void) | null}} props
+ * @param {{step: Step, label: (key: string) => string, onFix: ((fix: Fix) => void) | null,
+ *   onField: ((key: string) => void) | null, onReport: (() => void) | null}} props
  */
 const OneStep = ({ step, label, onFix, onField, onReport }) => {
   const { fix, action } = step;
@@ -170,15 +170,15 @@ const OneStep = ({ step, label, onFix, onField, onReport }) => {
   const button = (text, onClick, variant = "secondary") =>
     h(Bootstrap.Button, { key: text, size: "sm", variant, onClick }, text);
   const buttons = [
-    fix && button(fix.label, () => onFix(fix), "primary"),
-    step.field && step.status !== "ok" && button(open, () => onField(step.field)),
+    fix && onFix && button(fix.label, () => onFix(fix), "primary"),
+    step.field && onField && step.status !== "ok" && button(open, () => onField(step.field)),
     action?.do === "library_report" && onReport && button(action.label, onReport),
   ].filter(Boolean);
   return h(
     "li",
     { className: "courier-step" },
     h("strong", { className: `courier-${step.status}` }, STATUS[step.status]),
-    h("div", null, step.text),
+    h("div", null, step.text, fix && !onFix ? ` To fix it: ${fix.label}.` : ""),
     step.examples?.length
       ? h(
           "ul",

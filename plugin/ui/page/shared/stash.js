@@ -10,10 +10,8 @@ export const Router = api.libraries.ReactRouterDOM;
 /** Stash's short messages: `const toast = useToast(); toast.success("…")`. Stash has them since 0.27. */
 export const useToast = api.hooks?.useToast ?? (() => ({ success: () => {}, error: () => {} }));
 
-/** Stash's settings with its own save; only inside Stash's settings page. */
-export const useSettings = () => api.hooks.useSettings();
-/** Stash's own parts; those of its settings page exist when that is shown. */
-export const parts = () => api.components ?? {};
+/** Where Stash shows the settings of plugins. */
+export const settingsPath = "/settings?tab=plugins";
 
 // Where this file was loaded from says the rest: <base>plugin/<id>/assets/<version>/shared/stash.js
 const [, root = "/", name = "", number = ""] =
