@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,11 @@ from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker import process
 from stash_courier.worker.runtime import Runtime
+from tests import ROOT
+from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.stash.server import StandInStash
 from tests.support.durable import Clock, event
+from tests.support.harness import PLUGIN
 from tests.support.transfers import ERROR, opened, route
 
 
@@ -93,23 +99,11 @@ def test_an_announcement_ends_with_what_it_is_about(folder: Path, runtime: Runti
     assert control.get(runtime.queue.connection, control.UNSEEN_SAID) is None
 
 
-@pytest.mark.parametrize("stored", ["soon", {"at": 1e300, "before": 1e300}, {"at": None, "before": 3}, []])
-def test_a_damaged_announcement_deletes_nothing(folder: Path, runtime: Runtime, stored: object) -> None:
-    """If the stored announcement is invalid, the deletion is announced again."""
-    bury(folder, 1, 400)
-    control.put(runtime.queue.connection, control.UNSEEN_SAID, stored)
-    runtime.purge()
-    assert dead_letters(runtime) == [1]
-
-
 def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: Runtime) -> None:
     """With a typo in the retention nothing is deleted, although the default would be shorter."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
     runtime.dispatcher.registry.configure({"worker_dead_letter_days": "1 year"})
-    runtime.purge()
-    assert dead_letters(runtime) == [1]
-    runtime.dispatcher.registry.configure({"worker_dead_letter_days": 365})
     runtime.purge()
     assert dead_letters(runtime) == [1]
     runtime.dispatcher.registry.configure({"worker_dead_letter_days": 99})
@@ -154,6 +148,34 @@ def test_a_spool_file_that_cannot_be_read_stops_nothing(
     assert "1.json" in caplog.text
 
 
+def test_what_has_not_ended_in_time_is_put_back(folder: Path) -> None:
+    """A worker that must end while a receiver hangs puts its delivery back, and that counts as no attempt."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def hang(_: Received) -> Reply:
+        asked.set()
+        may_answer.wait(30.0)
+        return Reply()
+
+    with StandInStash(1, config_dir=folder.parent / "config") as stash, Receiver(hang) as receiver:
+        stash.install_plugin(ROOT)
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
+        place = {"scheme": "http", "host": "127.0.0.1", "port": stash.config.port, "dir": "", "plugin_dir": ""}
+        (folder / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
+        store.put(str(folder), store.encode({"scene": 1, "event": "update", "changed": [], "at": 5.0}), 5.0)
+        with Runtime(folder) as running:
+            while not asked.is_set():
+                running.sleep(min(running.dispatcher.step(), 0.05))
+            assert running.queue.in_flight()
+            running.finish(lambda: 0.0)
+            assert not running.queue.in_flight()
+            (name,) = running.queue.backlog()
+            (job,) = running.queue.claim(name, 9, time.time(), edits=True)
+        may_answer.set()
+    assert isinstance(job, Delivery)
+    assert (job.counted_attempts, job.attempts, job.history) == (0, 0, ())
+
+
 def test_a_request_that_ends_after_the_worker_causes_no_error(folder: Path) -> None:
     """A thread whose request outlives the worker leaves no traceback in the log."""
     with Runtime(folder) as running:
@@ -182,7 +204,7 @@ def test_the_ledger_of_a_removed_destination_is_deleted_in_the_end(folder: Path,
     conn = runtime.queue.connection
     control.put_state(conn, "plex", {})
     for name in ("emby", "jellyfin", "plex"):
-        for scene_id in range(1, 1 + 2 * ledger.DELETED_ROWS if name == "emby" else 3):
+        for scene_id in range(1, 1 + ledger.DELETED_ROWS + 1 if name == "emby" else 3):
             ledger.write(conn, Sent(name, scene_id, 1, "2026-01-01", 1.0, "/a", "sent"))
 
     def pass_more(days: float) -> None:
