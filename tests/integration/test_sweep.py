@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import http.client
 import json
 import signal
@@ -35,14 +34,13 @@ SWEEP = 15 * 60.0
 class Bench:
     """A dispatcher and a stand-in Stash that share a clock, which runs in real time and can be moved."""
 
-    def __init__(self, folder: Path, scenes: int = 20, zone: datetime.tzinfo | None = None) -> None:
+    def __init__(self, folder: Path, scenes: int = 20) -> None:
         self.ahead = -72 * HOUR  # so that the library is older than the watermark
         self.receiver = Receiver()
         self.stash = StandInStash(
             scenes,
             config_dir=folder / "config",
             env={"STASH_COURIER_WORKER": "off"},
-            zone=zone,
             clock=self.wall,
         )
         self.data = folder / "config" / "stash_courier"

@@ -30,13 +30,12 @@ def apply(library: Library, scene: Scene, fields: Mapping[str, Any]) -> Scene:
         raise StashError("title must be set if scene has no files")
     if "date" in fields:
         values["date"] = _date(fields["date"])
-    values |= {k: fields[k] for k in ("rating100", "resume_time", "play_duration") if k in fields}
+    if "rating100" in fields:
+        values["rating100"] = fields["rating100"]
     if "organized" in fields:
         values["organized"] = bool(fields["organized"])
     if "urls" in fields:
         values["urls"] = tuple(u.strip() for u in _merged(scene.urls, fields["urls"], "values"))
-    elif "url" in fields:
-        values["urls"] = (fields["url"],) if fields["url"] else ()
     if "studio_id" in fields:
         values["studio"] = _studio(library, fields["studio_id"])
     for field, kind, target in (("performer_ids", "performer", "performers"), ("tag_ids", "tag", "tags")):
@@ -47,7 +46,7 @@ def apply(library: Library, scene: Scene, fields: Mapping[str, Any]) -> Scene:
     if groups is not None:
         values["groups"] = groups
     if "stash_ids" in fields:
-        values["stash_ids"] = _stash_ids(fields["stash_ids"] or (), library.now())
+        values["stash_ids"] = tuple(StashId(g["endpoint"], g["stash_id"]) for g in fields["stash_ids"] or ())
     if fields.get("cover_image"):
         values["cover"] = _cover(fields["cover_image"])
     if fields.get("primary_file_id"):
@@ -89,21 +88,15 @@ def _studio(library: Library, text: str | None) -> int | None:
 def _groups(
     library: Library, scene: Scene, fields: Mapping[str, Any]
 ) -> tuple[tuple[int, int | None], ...] | None:
-    """Groups from any of the four input fields; None if the client sent none of them."""
-    if "group_ids" in fields or "movie_ids" in fields:
-        ids = fields["group_ids"] if "group_ids" in fields else fields["movie_ids"]
+    """Groups from an input; None if the client sent none."""
+    if "group_ids" in fields:
         old = dict(scene.groups)
-        chosen = _known(library, "group", _merged([str(i) for i in old], ids, "ids"))
+        chosen = _known(library, "group", _merged([str(i) for i in old], fields["group_ids"], "ids"))
         return tuple((i, old.get(i)) for i in chosen)
-    if "groups" not in fields and "movies" not in fields:
+    if "groups" not in fields:
         return None
-    given = fields["groups"] if "groups" in fields else fields["movies"]
-    pairs = [(g.get("group_id") or g.get("movie_id"), g.get("scene_index")) for g in given or ()]
-    return tuple((_known(library, "group", [text])[0], index) for text, index in pairs)
-
-
-def _stash_ids(given: Iterable[Mapping[str, Any]], now: str) -> tuple[StashId, ...]:
-    return tuple(StashId(g["endpoint"], g["stash_id"], g.get("updated_at") or now) for g in given)
+    given = fields["groups"] or ()
+    return tuple((_known(library, "group", [g["group_id"]])[0], g.get("scene_index")) for g in given)
 
 
 def _cover(text: str) -> bytes:

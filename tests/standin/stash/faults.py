@@ -21,16 +21,14 @@ class Reply:
 
 @dataclass(slots=True)
 class Faults:
-    """Plain attributes that can be set at any time. The first one set of hang, status, html, login_redirect and
+    """Plain attributes that can be set at any time. The first one set of hang, status, login_redirect and
     graphql_error decides the answer; delays come before it. ``operations`` comes last."""
 
     delay: float = 0.0  # seconds before every answer
     scene_delay: float = 0.0  # seconds more for each scene that is asked for by its id
     slow_ids: set[int] = field(default_factory=set)  # a request for one of these scenes is never answered
-    slow_covers: set[int] = field(default_factory=set)  # a request for the cover of one of these scenes likewise
     hang: bool = False  # reads the request and never answers
     status: int = 0  # answers with this HTTP status and a line of text, such as 500 or 503
-    html: bool = False  # answers 200 with an HTML page, like a proxy in front of Stash
     login_redirect: bool = False  # answers 302 to /login
     graphql_error: str = ""  # answers 200 with this error and no data
     operations: dict[str, Reply] = field(default_factory=dict)  # by mode: answers of runPluginOperation
@@ -55,5 +53,4 @@ class Requests:
 
     total: int = 0
     by_field: Counter[str] = field(default_factory=Counter)  # by root field
-    by_mode: Counter[str] = field(default_factory=Counter)  # of runPluginOperation
     by_credential: Counter[str] = field(default_factory=Counter)  # api_key, cookie or none

@@ -27,16 +27,10 @@ class VideoFile:
     id: int
     path: str
     size: int  # bytes
-    mod_time: str
-    created_at: str
-    updated_at: str
     fingerprints: tuple[tuple[str, str], ...]  # (type, value)
     duration: float = 60.0  # seconds
     width: int = 1920
     height: int = 1080
-    frame_rate: float = 25.0
-    video_codec: str = "h264"
-    audio_codec: str = "aac"
 
     def fingerprint(self, kind: str) -> str:
         """The value of one kind of fingerprint, "" if it was never computed."""
@@ -49,7 +43,6 @@ class StashId:
 
     endpoint: str
     stash_id: str
-    updated_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +67,6 @@ class Scene:
     groups: tuple[tuple[int, int | None], ...] = ()  # (group, index of the scene in it)
     stash_ids: tuple[StashId, ...] = ()
     cover: bytes = b""
-    resume_time: float = 0.0
-    play_duration: float = 0.0
-    o_counter: int = 0
-    play_count: int = 0
-    interactive: bool = False
 
     @property
     def path(self) -> str:
@@ -144,9 +132,8 @@ class Library:
         with self._lock:
             self._last_file += 1
             number = self._last_file
-        now = self.now()
         oshash = hashlib.blake2b(f"{path}|{size}".encode(), digest_size=8).hexdigest()
-        return VideoFile(number, path, size, now, now, now, (("oshash", oshash),), duration)
+        return VideoFile(number, path, size, (("oshash", oshash),), duration)
 
     def new_scene(self, files: Iterable[VideoFile] = ()) -> Scene:
         """A scene with a fresh id, not yet in the library."""

@@ -53,14 +53,6 @@ class Mutations:
         self._backend = backend
         self._schema = schema
 
-    @answers("Mutation.sceneCreate")
-    def scene_create(self, _root: Any, caller: Caller, args: Args) -> Scene | None:
-        library = self._backend.library
-        scene = edits.apply(library, library.new_scene(), {"title": "", **args["input"]})
-        library.commit([scene])
-        self._hook(caller, scene.id, "Create", None)
-        return library.find(scene.id)
-
     @answers("Mutation.sceneUpdate")
     def scene_update(self, _root: Any, caller: Caller, args: Args) -> Scene | None:
         given = args["input"]
@@ -113,7 +105,7 @@ class Mutations:
             for path, size in files:
                 if job.cancel.is_set():
                     return
-                self._scan(replace(caller, cancel=job.cancel), path, size, rescan=bool(given.get("rescan")))
+                self._scan(replace(caller, cancel=job.cancel), path, size)
 
         return self._backend.jobs.add("Scanning...", scan).id
 
@@ -185,7 +177,7 @@ class Mutations:
             self._backend.plugins.run_hooks(caller, scene.id, "Scene.Destroy.Post", {**given, **facts})
         return True
 
-    def _scan(self, caller: Caller, path: str, size: int, *, rescan: bool) -> None:
+    def _scan(self, caller: Caller, path: str, size: int) -> None:
         library, plugins = self._backend.library, self._backend.plugins
         known = library.by_path(path)
         if known is None:
@@ -194,9 +186,9 @@ class Mutations:
             plugins.run_hooks(caller, scene.id, "Scene.Create.Post", None)
             return
         old = next(f for f in known.files if f.path == path)
-        if not rescan and old.size == size:
+        if old.size == size:
             return
-        new = replace(library.video(path, size), id=old.id, created_at=old.created_at)
+        new = replace(library.video(path, size), id=old.id)
         files = tuple(new if f is old else f for f in known.files)
         library.commit([replace(known, files=files)])  # a changed file doesn't change the scene's updated_at
         plugins.run_hooks(caller, known.id, "Scene.Update.Post", None)

@@ -165,11 +165,6 @@ class StandInStash:
         """All plugin processes that have ended, in the order of their ends."""
         return list(self.plugins.runs)
 
-    @property
-    def hook_seconds(self) -> list[float]:
-        """The duration of each hook process, from before its start until Stash would continue."""
-        return [run.seconds for run in self.runs if run.kind == "hook"]
-
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None, timeout: float = 60.0) -> Any:
         """Sends a request like the owner's browser; returns the data of the answer.
 

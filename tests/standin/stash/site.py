@@ -64,8 +64,6 @@ class StashSite:
     def __call__(self, request: Request) -> Response | None:
         """Answers a request; None for no answer."""
         request = self._ui.forwarded(request)
-        if request.path == "/healthz":
-            return Response(200, b".")
         if request.path == "/graphql" and request.method == "POST":
             return self._graphql(request)
         return self._page(request)
@@ -75,7 +73,6 @@ class StashSite:
         fields = _root_fields(asked) if isinstance(asked, _Asked) else []
         if OWNER not in request.headers:
             self._count(request, fields)
-            self._requests.by_mode[_mode(asked)] += 1
             faults = self._backend.faults
             seconds = faults.delay + faults.scene_delay * fields.count("findScene")
             if seconds and wait(request.client, seconds):
@@ -112,8 +109,6 @@ class StashSite:
         faults = self._backend.faults
         if faults.status:
             return Response(faults.status, b"the stand-in fails on request\n")
-        if faults.html:
-            return Response(200, _PAGE, "text/html; charset=utf-8")
         if faults.login_redirect:
             return Response(302, headers=(("Location", "/login?returnURL=%2Fgraphql"),))
         if faults.graphql_error:
@@ -180,9 +175,6 @@ class StashSite:
             if page is not None:
                 return replace(page, headers=(*page.headers, *headers))
             return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
-        if int(shot[1]) in self._backend.faults.slow_covers:
-            wait(request.client, None)
-            return None
         scene = self._backend.library.find(int(shot[1]))
         if scene is None:
             return Response(404, b"Not Found\n", headers=headers)
