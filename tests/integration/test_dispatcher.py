@@ -137,7 +137,8 @@ def test_a_dead_letter_of_a_removed_destination_does_not_vanish(
         courier.run(seconds=120.0)
         assert (courier.dlq.get_count(), courier.queue.size) == (1, 0)
         assert courier.dlq.ask() == 1
-        courier.run(seconds=DAY)
+        courier.jump(DAY)
+        courier.run(seconds=120.0)
         other.answer = Reply()
         set_up(stash, webhook_url=f"{receiver.url} {other.url}")
         courier.run(courier.queue.empty)
@@ -156,8 +157,8 @@ def test_a_destination_that_hangs_delays_no_other(
         set_up(stash, webhook_url=f"{other.url} {receiver.url}")
         for scene_id in range(1, SCENES + 1):
             courier.put(scene_id)
-        courier.run(lambda: courier.queue.size == SCENES)  # those of the first
-        assert len(receiver.received) == SCENES
+        courier.run(lambda: len(receiver.received) == SCENES)
+        assert len(other.received) < SCENES
         hanging.may_answer.set()
         courier.run(courier.queue.empty)
         assert set(arrived(other)) == set(arrived(receiver))
