@@ -24,7 +24,6 @@ from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.inbox import files, locks, schema, store
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from stash_courier.worker.delivery.retry import NOT_FOUND_SECONDS
-from stash_courier.worker.destinations.media.record import Record
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.standin.stash.server import StandInStash
@@ -246,20 +245,6 @@ def test_an_upgrade_keeps_how_long_a_delivery_has_waited(tmp_path: Path) -> None
     waited = {d.scene_id: d.not_found for d in claimed if isinstance(d, Delivery)}
     ends = [0, *itertools.accumulate(NOT_FOUND_SECONDS)]
     assert waited == {n + 1: ends[min(n, 8)] for n in range(10)}
-
-
-def test_after_an_upgrade_locks_count_as_ours_once(tmp_path: Path) -> None:
-    """An earlier version kept no record of what it sent. That says the record, beside the cover that it knew."""
-    with closing(sqlite3.connect(tmp_path / files.QUEUE_DB)) as conn, conn:
-        conn.executescript((ROOT / "tests" / "samples" / "queue-version-4.sql").read_text())
-        conn.execute("DELETE FROM sent")
-        rows = [(1, "sent", b"\x01\xab"), (2, "sent", None), (3, "filtered", None)]
-        conn.executemany("INSERT INTO sent VALUES ('jellyfin', ?1, 1, '', 1.0, '/a', ?2, ?3)", rows)
-    migrate.migrate(tmp_path)
-    with closing(SceneQueue(tmp_path)) as queue:
-        found = [ledger.find(queue.connection, "jellyfin", n) for n in (1, 2, 3)]
-    records = [Record.decode(one.record or b"") for one in found if one is not None]
-    assert records == [Record(cover="01ab", unknown=True), Record(unknown=True), Record()]
 
 
 def test_dead_letters_are_saved_and_counted(tmp_path: Path) -> None:

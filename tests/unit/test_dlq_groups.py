@@ -19,7 +19,8 @@ from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker.destinations.media.places import Place, ambiguous, never_there, not_there_yet
+from stash_courier.worker.destinations.media.missing import never_there, not_there_yet
+from stash_courier.worker.destinations.media.places import Place, ambiguous
 from tests import ROOT
 from tests.support.press import bury, press
 

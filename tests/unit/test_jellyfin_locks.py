@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from stash_courier.worker.destinations.jellyfin.beside import image_place, nfo_notes
 from stash_courier.worker.destinations.jellyfin.items import (
     EditRules,
     JellyfinEdit,
     JellyfinItem,
     edit_for,
+    some_hidden,
 )
-from stash_courier.worker.destinations.jellyfin.people import some_hidden
+from stash_courier.worker.destinations.jellyfin.layout import image_place, nfo_notes
 from stash_courier.worker.destinations.media.libraries import Library
-from stash_courier.worker.destinations.media.ours import Attempts, Ours
-from stash_courier.worker.destinations.media.record import Record, digest
+from stash_courier.worker.destinations.media.record import Attempts, Ours, Record, digest
 from stash_courier.worker.destinations.media.state import State, added_at
 from tests.support.media_samples import delivery, scene
 

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stash_courier.worker.destinations.jellyfin.api import PAGE, JellyfinApi
-from stash_courier.worker.destinations.jellyfin.ids import TYPES, computed_ids, lower
+from stash_courier.worker.destinations.jellyfin.api import IDS_AT_ONCE, PAGE, JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem
 from stash_courier.worker.destinations.jellyfin.lookup import (
-    IDS_AT_ONCE,
     LISTING_SECONDS,
     RARELY_SECONDS,
     Lookup,
 )
+from stash_courier.worker.destinations.jellyfin.paths import TYPES, computed_ids, lower
 from stash_courier.worker.paths import PathMap, path_map
 
 ITEM: JellyfinItem = {

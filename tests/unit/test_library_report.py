@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from stash_courier.worker.destinations.jellyfin.survey import stack
+from stash_courier.worker.destinations.jellyfin.listing import stack
 from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.missing import Rules
 from stash_courier.worker.destinations.media.report import (
     EXAMPLES,
     GROUPS,
     TEXTS,
     Group,
     LibraryReport,
-    Rules,
     Shown,
     Survey,
 )

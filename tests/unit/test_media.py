@@ -12,12 +12,12 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.destinations.media.api import advice, check_write, read_json, still_there, unexpected
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
+from stash_courier.worker.destinations.media.missing import not_there_yet
 from stash_courier.worker.destinations.media.places import (
     Place,
     ambiguous,
     file_name,
     is_named,
-    not_there_yet,
     places,
     rules_between,
     same_path,

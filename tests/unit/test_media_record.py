@@ -28,14 +28,6 @@ def test_damaged_bytes_are_an_empty_record(raw: bytes) -> None:
     assert isinstance(Record.decode(raw), Record)
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"[]", b'{"cover": 1}', b'{"fields": []}', b'{"fields": {"a": 1}}', b'{"collections": "ab"}']
-)
-def test_what_is_no_record_is_an_empty_one(raw: bytes) -> None:
-    """Valid JSON of another form isn't trusted either."""
-    assert Record.decode(raw) == Record()
-
-
 def test_an_empty_record_takes_no_room() -> None:
     """A ledger of many scenes without anything to remember stays small."""
     assert Record().encode() == b""

@@ -8,9 +8,8 @@ from urllib.parse import unquote
 import pytest
 
 from stash_courier.worker.destinations.plex.api import LISTS, PlexItem, Role, Section, split
-from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import PlexEdit, Rules, Wanted, edit_for, needs_whole, wanted_for
 from stash_courier.worker.destinations.plex.finder import split_names
-from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
 from tests.support.connections import connection
 from tests.support.media_samples import scene
 

@@ -25,6 +25,8 @@ from stash_courier.worker.http.client import Answer
 from stash_courier.worker.paths import PathMap, path_map
 
 PAGE = 1000  # items in one request for the listing
+# Ids in one request: four for each of 50 scenes. They make a request line of 6.9 KB; servers and proxies accept 8.
+IDS_AT_ONCE = 200
 KINDS = "Movie,Video,MusicVideo,Episode"
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")

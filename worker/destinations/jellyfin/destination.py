@@ -18,15 +18,15 @@ from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.collections import Collections
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, known_as, several
 from stash_courier.worker.destinations.jellyfin.layout import Layout
+from stash_courier.worker.destinations.jellyfin.listing import shown, stack
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
 from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from stash_courier.worker.destinations.jellyfin.settings import VERSIONS, Options
-from stash_courier.worker.destinations.jellyfin.survey import shown, stack
 from stash_courier.worker.destinations.jellyfin.writer import Writer
-from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there
 from stash_courier.worker.destinations.media.base import Known, MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.missing import Rules
 from stash_courier.worker.destinations.media.notes import SHARED_ITEM
 from stash_courier.worker.destinations.media.places import (
     Place,
@@ -35,10 +35,10 @@ from stash_courier.worker.destinations.media.places import (
     places,
 )
 from stash_courier.worker.destinations.media.record import Record
-from stash_courier.worker.destinations.media.report import Rules, Shown
+from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.scans import Notices
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import FieldChange, collection_names
+from stash_courier.worker.destinations.media.state import FieldChange, collection_names, receipt_changes
 from stash_courier.worker.stash.covers import Cover
 
 ONLY_NOTIFIES = '"Only notify" is on: changes are reported to Jellyfin, but no field is written.'
@@ -112,7 +112,7 @@ class Jellyfin(MediaDestination):
         return Delivered(
             replace(cover.record, collections=collected.record).encode(),
             written.notes | collected.notes,
-            changes=receipt.changes(written.changes, cover=cover.sent, unknown=collected.changes),
+            changes=receipt_changes(written.changes, cover=cover.sent, unknown=collected.changes),
             compared=not left,
             left=left,
             link=link,

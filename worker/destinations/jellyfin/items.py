@@ -1,4 +1,4 @@
-"""Jellyfin's items: whose an item is, and the edit that writes a scene's fields into an item. Pure.
+"""Jellyfin's items: whose an item is, its cast, and the edit that writes a scene's fields into an item. Pure.
 
 The facts are from Jellyfin's sources, 10.8 to 12 (DtoService, ItemUpdateController).
 An update replaces the item: most fields that are left out become null or are unlocked. So an item is read whole,
@@ -8,18 +8,19 @@ we read may lack something: people who aren't shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from stash_courier.worker.destinations.jellyfin import people
 from stash_courier.worker.destinations.media.notes import HIDDEN_PEOPLE, LOCKED_FIELDS, LOCKED_ITEM
-from stash_courier.worker.destinations.media.ours import NOTHING, Ours
-from stash_courier.worker.destinations.media.record import Record, digest
+from stash_courier.worker.destinations.media.record import NOTHING, Ours, Record, digest
 from stash_courier.worker.destinations.media.state import (
+    Change,
     FieldChange,
     State,
+    folded,
     list_change,
     names,
     same_name,
@@ -113,6 +114,47 @@ def known_as(item: JellyfinItem) -> str:
     return f'"{item.get("Name") or ""}" (id {item["Id"]})'
 
 
+# A list of people in an update replaces the whole cast. So the entries of those who stay are sent as they were
+# read, with role, type and order. Jellyfin 12 has several entries for a person with several roles.
+
+Entry = Mapping[str, Any]  # an entry of People, or a person's own item
+
+CAST_KINDS: Mapping[str, str] = {"performers": "Actor", "director": "Director"}  # our fields → Type of an entry
+
+
+def name_of(entry: Entry) -> str:
+    """The name in an entry of a list; "" if it has none."""
+    return str(entry.get("Name") or "")
+
+
+def names_of(people: Iterable[Entry], kind: str) -> list[str]:
+    """The people of one kind, each once."""
+    return list(dict.fromkeys(name_of(one) for one in people if one.get("Type") == kind))
+
+
+def changed_cast(people: Iterable[Entry], kind: str, change: Change) -> list[Entry]:
+    """The cast after a change of the people of one kind."""
+    kept = [one for one in people if one.get("Type") != kind or name_of(one) not in change.removed]
+    return [*kept, *({"Name": name, "Role": "", "Type": kind} for name in change.added)]
+
+
+def some_hidden(people: Sequence[Entry], persons: Iterable[Entry]) -> bool:
+    """Whether an item's cast has somebody whom its ``People`` leave out, and whom an update would delete.
+
+    ``People`` leave out those whose person has another name now, or shares one with somebody else: names that make
+    the same folder name have one person (DtoService.AttachPeople). ``/Persons`` has a person for each name in the
+    cast (LibraryManager.GetPeopleItems, 10.8 to 12). So if somebody is hidden, it has a name that isn't shown, or
+    has one twice. From 10.9 on, both leave out a name without any person, and that isn't noticed here.
+
+    Args:
+        people: the item's ``People``.
+        persons: the answer of ``/Persons?appearsInItemId=``.
+    """
+    shown = {folded(name_of(one)) for one in people}
+    listed = Counter(folded(name_of(one)) for one in persons)
+    return any(count > 1 or name not in shown for name, count in listed.items())
+
+
 TagsAs = Literal["tags", "genres", "both"]
 
 
@@ -198,7 +240,7 @@ class _Editor:
 
     def edit(self) -> JellyfinEdit:
         """The edit as far as it got."""
-        record = replace(self._ours.record, fields=self._fields, labels=self._labels, unknown=False)
+        record = replace(self._ours.record, fields=self._fields, labels=self._labels)
         return JellyfinEdit(self._body, tuple(self._changes), tuple(self._left), record=record)
 
     def text(self, field: str, key: str, wanted: str) -> None:
@@ -224,27 +266,27 @@ class _Editor:
             self._write("year", before_year, wanted.year, {"ProductionYear": wanted.year})
 
     def studios(self, wanted: Sequence[str]) -> None:
-        before = [people.name_of(one) for one in self._item["Studios"]]
+        before = [name_of(one) for one in self._item["Studios"]]
         if change := list_change(before, wanted, add_only=self._rules.add_only):
-            kept = [one for one in self._item["Studios"] if people.name_of(one) not in change.removed]
+            kept = [one for one in self._item["Studios"] if name_of(one) not in change.removed]
             after = [*kept, *({"Name": name} for name in change.added)]
-            self._write("studio", before, [people.name_of(one) for one in after], {"Studios": after})
+            self._write("studio", before, [name_of(one) for one in after], {"Studios": after})
         else:
             self._list_is_right("studio", before, wanted)
 
     def people(self, field: str, wanted: Sequence[str]) -> None:
         """People of one kind. Other kinds, and the roles of people who stay, are left alone."""
-        kind, cast = people.KINDS[field], (self._body if "People" in self._body else self._item)["People"]
-        before = people.names_of(cast, kind)
+        kind, cast = CAST_KINDS[field], (self._body if "People" in self._body else self._item)["People"]
+        before = names_of(cast, kind)
         if not (change := list_change(before, wanted, add_only=self._rules.add_only)):
             self._list_is_right(field, before, wanted)
             return
-        after = people.changed(cast, kind, change)
-        self._write(field, before, people.names_of(after, kind), {"People": after})
+        after = changed_cast(cast, kind, change)
+        self._write(field, before, names_of(after, kind), {"People": after})
         if not self._is_locked(field):
             # The new lock covers all kinds, and so does the list that we send.
-            for other, kind in people.KINDS.items():
-                self._fields[other] = digest(people.names_of(after, kind))
+            for other, kind in CAST_KINDS.items():
+                self._fields[other] = digest(names_of(after, kind))
 
     def tags(self, wanted: Sequence[str]) -> None:
         before = self._item["Tags"]

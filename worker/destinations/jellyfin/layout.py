@@ -1,17 +1,21 @@
-"""What a Jellyfin is: its version and its libraries, and what they make of a file.
+"""What a Jellyfin is: its version and its libraries, what they make of a file, and what they write beside it.
 
-Both are cached. If the server doesn't tell them, as little as possible is concluded.
+Both are cached. If the server doesn't tell them, as little as possible is concluded. .nfo files and artwork in the
+media folders are options of a library. Which file an image becomes is from Jellyfin's ImageSaver, when a library
+saves .nfo files from its ProviderManager.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.ids import TYPES
 from stash_courier.worker.destinations.jellyfin.names import Version, why_never
+from stash_courier.worker.destinations.jellyfin.paths import TYPES
 from stash_courier.worker.destinations.media.libraries import MIXED, NEGATIVE_SECONDS, Cached, Library, holding
+from stash_courier.worker.destinations.media.notes import NFO
+from stash_courier.worker.destinations.media.places import file_name
 
 VERSION_SECONDS = 3600.0  # how long the server's version is believed
 # Types of the items of versions and parts, by the library's type. In one of home videos only parts exist.
@@ -55,3 +59,56 @@ class Layout:
             return self.libraries.get()
         except DeliveryFailed:
             return ()
+
+
+def nfo_notes(path: str, libraries: Iterable[Library]) -> frozenset[str]:
+    """A note for each library with this path whose .nfo files are rewritten."""
+    return frozenset(f"{NFO}:{one.name}" for one in holding(path, libraries) if one.saves_nfo)
+
+
+def image_beside(path: str, libraries: Sequence[Library]) -> bool:
+    """Whether an image of the item with this path may be stored beside its video.
+
+    If no library is known to hold it, as with a network path, it may be in any of them, and in one that isn't
+    known if there are none.
+    """
+    return not libraries or any(one.images_beside for one in holding(path, libraries) or libraries)
+
+
+def image_place(path: str, libraries: Sequence[Library], switch: str, *, on: bool) -> str:
+    """Where the image of the item with this path goes, in sentences.
+
+    Args:
+        switch: the label of the switch that allows images beside the media.
+        on: whether it is on.
+    """
+    if not image_beside(path, libraries):
+        return "Its cover goes to Jellyfin's own folder for metadata."
+    name = file_name(path)
+    folder, stem = path[: -len(name)], name.rpartition(".")[0] or name
+    place = f"{folder}folder.jpg, or {stem}-poster.jpg if other videos are in that folder"
+    if on:
+        return f"Its cover goes to {place}, and replaces a file of that name."
+    return f"Its cover isn't sent: it would go to {place}, and replace a file of that name. {switch} allows it."
+
+
+def library_warnings(libraries: Iterable[Library], switch: str, *, images: bool, beside: bool) -> Iterator[str]:
+    """What the owner must know of the libraries, in sentences.
+
+    Args:
+        switch: the label of the switch that allows images beside the media.
+        images: whether covers are sent.
+        beside: whether that switch is on.
+    """
+    libraries = list(libraries)
+    if saving := [one.name for one in libraries if one.saves_nfo]:
+        yield (
+            f"In {', '.join(saving)} each update makes Jellyfin rewrite the .nfo file beside the video, and what "
+            "other programs wrote there since its last scan is lost. If you use such programs, switch off the NFO "
+            "saver of that library in Jellyfin."
+        )
+    if images and (storing := [one.name for one in libraries if one.images_beside]):
+        yield (
+            f"In {', '.join(storing)} artwork is stored in the media folders: "
+            + ("covers replace yours there." if beside else f"no cover is sent there, unless {switch} is on.")
+        )

@@ -14,17 +14,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
-from stash_courier.worker.destinations.jellyfin.ids import computed_ids, lower
+from stash_courier.worker.destinations.jellyfin.api import IDS_AT_ONCE, JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import JellyfinItem, is_own
 from stash_courier.worker.destinations.jellyfin.listing import Listing
-from stash_courier.worker.destinations.jellyfin.substitutions import Substitutions
+from stash_courier.worker.destinations.jellyfin.paths import Substitutions, computed_ids, lower
 from stash_courier.worker.destinations.media.libraries import NEGATIVE_SECONDS
 from stash_courier.worker.destinations.media.places import path_key
 from stash_courier.worker.paths import is_windows
 
-# Ids in one request: four for each of 50 scenes. They make a request line of 6.9 KB; servers and proxies accept 8.
-IDS_AT_ONCE = 200
 # How long a prefetched item is used. The owner may edit the item in Jellyfin meanwhile.
 FRESH_SECONDS = 5.0
 LISTING_SECONDS = NEGATIVE_SECONDS  # how long a listing is believed that lacks a path

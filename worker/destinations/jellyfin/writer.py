@@ -9,25 +9,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations.jellyfin import beside
 from stash_courier.worker.destinations.jellyfin.api import JellyfinApi
 from stash_courier.worker.destinations.jellyfin.items import (
+    CAST_KINDS,
     EMPTY,
     EditRules,
     JellyfinEdit,
     JellyfinItem,
     edit_for,
     known_as,
+    some_hidden,
 )
-from stash_courier.worker.destinations.jellyfin.layout import Layout
+from stash_courier.worker.destinations.jellyfin.layout import (
+    Layout,
+    image_beside,
+    image_place,
+    library_warnings,
+    nfo_notes,
+)
 from stash_courier.worker.destinations.jellyfin.lookup import Found, Lookup
-from stash_courier.worker.destinations.jellyfin.people import KINDS, some_hidden
 from stash_courier.worker.destinations.jellyfin.settings import Options
 from stash_courier.worker.destinations.media.api import vanished
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import COVER_BESIDE
-from stash_courier.worker.destinations.media.ours import NOTHING, Attempts, Ours, left_alone
-from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.record import NOTHING, Attempts, Ours, Record, left_alone
 from stash_courier.worker.destinations.media.settings import Server
 from stash_courier.worker.destinations.media.state import FieldChange, added_at, wanted_state, would_change
 from stash_courier.worker.fields import label
@@ -75,7 +80,7 @@ class Writer:
         if edit.changes:
             self._attempts.begin(scene.id, edit.record.fields)
             self._api.update(edit.body)
-        notes = edit.notes | beside.nfo_notes(self._path(item), self._layout.known_libraries())
+        notes = edit.notes | nfo_notes(self._path(item), self._layout.known_libraries())
         takes_cover = self._takes_cover(item)
         if self._options.images and scene.cover_url and not takes_cover:
             notes |= {COVER_BESIDE}
@@ -100,7 +105,7 @@ class Writer:
         options, switch = self._options, label(Options, "images_beside_media")
         if options.refresh_only:
             return []
-        found = beside.warnings(libraries, switch, images=options.images, beside=options.images_beside_media)
+        found = library_warnings(libraries, switch, images=options.images, beside=options.images_beside_media)
         return list(found)
 
     def _edit(self, item: JellyfinItem, scene: Scene, ours: Ours, *, people: bool = True) -> JellyfinEdit:
@@ -118,7 +123,7 @@ class Writer:
         at also if the cast seems to be locked by the owner.
         """
         edit = self._edit(item, scene, ours)
-        if ("People" in edit.body or not KINDS.keys().isdisjoint(edit.left)) and some_hidden(
+        if ("People" in edit.body or not CAST_KINDS.keys().isdisjoint(edit.left)) and some_hidden(
             item["People"], self._api.persons(item["Id"])
         ):
             return replace(self._edit(item, scene, ours, people=False), people_hidden=True)
@@ -133,7 +138,7 @@ class Writer:
         options = self._options
         if not options.images or options.images_beside_media:
             return options.images
-        return not beside.image_beside(self._path(item), self._layout.libraries.get())
+        return not image_beside(self._path(item), self._layout.libraries.get())
 
     def _left_alone(self, edit: JellyfinEdit) -> Iterator[str]:
         switch = label(Options, "respect_locks")
@@ -149,4 +154,4 @@ class Writer:
     def _cover_place(self, item: JellyfinItem, edit: JellyfinEdit) -> Iterator[str]:
         if self._options.images and not edit.item_locked:
             switch, on = label(Options, "images_beside_media"), self._options.images_beside_media
-            yield beside.image_place(self._path(item), self._layout.libraries.get(), switch, on=on)
+            yield image_place(self._path(item), self._layout.libraries.get(), switch, on=on)

@@ -1,6 +1,6 @@
 """What the destinations for media servers share: the frame of a delivery, covers, the test, the library report.
 
-Test and report change nothing. Why scenes are missing is found out in trial.py.
+Test and report change nothing. Why scenes are missing is found out in missing.py.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
-from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import MediaApi
 from stash_courier.worker.destinations.media.libraries import Cached, Library, described, holder, none_holds
-from stash_courier.worker.destinations.media.places import Place, file_name, never_there, not_there_yet, places
-from stash_courier.worker.destinations.media.record import Record
-from stash_courier.worker.destinations.media.report import LibraryReport, Rules, Shown, Survey
-from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import FieldChange
-from stash_courier.worker.destinations.media.trial import (
+from stash_courier.worker.destinations.media.missing import (
     Findings,
     Missing,
+    Rules,
     find_out,
+    never_shown,
+    never_there,
+    not_there_yet,
     scenes_step,
     with_namesakes,
 )
+from stash_courier.worker.destinations.media.places import Place, file_name, places
+from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.report import LibraryReport, Shown, Survey
+from stash_courier.worker.destinations.media.settings import Server
+from stash_courier.worker.destinations.media.state import COVER, FieldChange, value_lines
 from stash_courier.worker.fields import Fix
 from stash_courier.worker.http import container
 from stash_courier.worker.stash.covers import Cover, cover_digest, image_type, may_have_changed
@@ -232,9 +235,13 @@ class MediaDestination(abc.ABC):
     def _files_named(self, names: Collection[str]) -> Iterable[str]:
         """The server's paths of files that may have one of these names."""
 
-    def _report_rules(self) -> Rules:
-        """What the library report must know of this kind of server."""
+    def _file_rules(self) -> Rules:
+        """What this server does with the files of its libraries."""
         return Rules(self._why_never, self._not_searched)
+
+    def _report_rules(self) -> Rules:
+        """The same, with what the library report needs besides."""
+        return self._file_rules()
 
     @abc.abstractmethod
     def _shown(self) -> Iterator[Shown]:
@@ -254,7 +261,7 @@ class MediaDestination(abc.ABC):
 
     def _absent(self, delivery: Delivery, scene: Scene, where: Sequence[Place]) -> DeliveryFailed:
         """The failure if the server has no item at these places, which are announced to it if it is waited for."""
-        never = self._by_name(where)
+        never = never_shown(where, self._file_rules())
         possible = [place for place in where if place not in never]
         if not possible:
             return never_there(self._name, scene.id, never)
@@ -267,16 +274,6 @@ class MediaDestination(abc.ABC):
         except DeliveryFailed:
             outside = ""
         return not_there_yet(self._name, scene.id, where, outside, again_in=again_in, waits=waits)
-
-    def _by_name(self, where: Sequence[Place]) -> dict[Place, str]:
-        """The places whose names the server never makes an item of, and why."""
-        reasons = {place: self._why_never(place.server) for place in where}
-        return {place: why for place, why in reasons.items() if why}
-
-    def _never(self, where: Sequence[Place]) -> str:
-        """Why the server, which has none of these files, never will, for the end of a sentence; "" if it may."""
-        never = self._by_name(where)
-        return "; ".join(never.values()) if len(never) == len(where) else ""
 
     def _may_send_cover(self, delivery: Delivery, scene: Scene) -> bool:
         return self._cover is not None and bool(scene.cover_url) and may_have_changed(delivery)
@@ -297,8 +294,8 @@ class MediaDestination(abc.ABC):
 
     def _lines(self, scene: Scene, values: Iterable[FieldChange]) -> list[str]:
         """These values and the cover, in lines."""
-        cover = [receipt.COVER] if self._cover is not None and scene.cover_url else []
-        return receipt.lines([*values, *cover])
+        cover = [COVER] if self._cover is not None and scene.cover_url else []
+        return value_lines([*values, *cover])
 
     # The test's steps about scenes
 
@@ -323,7 +320,7 @@ class MediaDestination(abc.ABC):
                 elif known.groups:
                     counts["shared"] += 1
                 else:
-                    missing.append(Missing(scene, where, never=self._never(where)))
+                    missing.append(Missing(scene, where))
             except DeliveryFailed as failed:
                 if failed.failure is not Failure.ITEM_REFUSED:
                     raise
@@ -359,7 +356,7 @@ class MediaDestination(abc.ABC):
         missing: Sequence[Missing],
         kept: Sequence[Place],
         refusals: dict[str, str],
-        others: Counter[str],  # kinds that trial.py doesn't find out
+        others: Counter[str],  # kinds that missing.py doesn't find out
         *,
         found: int,
     ) -> Step:
@@ -370,12 +367,14 @@ class MediaDestination(abc.ABC):
                 findings = self._found_out(missing, kept)
             except DeliveryFailed as failed:
                 refusals["no listing"] = failed.message
-                findings = find_out(missing, kept, self._libraries.get(), self._path_map)
+                findings = find_out(missing, kept, self._libraries.get(), self._path_map, self._file_rules())
         skips = self._policy.absent == "skip"
         return scenes_step(self._name, findings, refusals, others, found=found, skips=skips)
 
     def _found_out(self, missing: Sequence[Missing], kept: Sequence[Place]) -> Findings:
         """Why scenes are missing. ``kept``: places of scenes that the server has."""
-        names = {file_name(place.server) for one in missing if not one.never for place in one.where}
+        rules = self._file_rules()
+        looked_for = (one.where for one in missing if len(never_shown(one.where, rules)) < len(one.where))
+        names = {file_name(place.server) for where in looked_for for place in where}
         named = with_namesakes(missing, self._files_named(names) if names else ())
-        return find_out(named, kept, self._libraries.get(), self._path_map)
+        return find_out(named, kept, self._libraries.get(), self._path_map, rules)

@@ -1,17 +1,13 @@
-"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between.
-
-Also the failures if none or several of the server's items have such a path.
-"""
+"""The paths of a scene's files: what Stash calls them, what a media server calls them, and the rule in between."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
-from stash_courier.worker.destinations.media.notes import NEVER_BY_NAME
 from stash_courier.worker.paths import PathMap, Rule, is_windows
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that aren't UTF-8
@@ -37,55 +33,6 @@ def places(delivery: Delivery | None, scene: Scene | None, path_map: PathMap) ->
     deleted = [] if delivery is None else [delivery.path]
     paths = deleted if scene is None else [file.path for file in scene.files]
     return tuple(Place(path, path_map.apply(path), path_map.rule_for(path)) for path in paths if path)
-
-
-def all_places(where: Sequence[Place]) -> str:
-    """Places as a list that follows the word "under"."""
-    return "; nor under ".join(map(str, where))
-
-
-def not_there_yet(
-    name: str,
-    scene_id: int,
-    where: Sequence[Place],
-    hint: str = "",
-    *,
-    again_in: float | None = None,
-    waits: bool = True,
-) -> DeliveryFailed:
-    """The server doesn't know the item, or not yet.
-
-    Args:
-        name: the server's name.
-        scene_id: Stash's id.
-        where: all places that were looked up.
-        hint: a sentence, such as that no library contains that folder.
-        again_in: seconds until it makes sense to look again; None if the server wasn't asked to scan the file.
-        waits: whether it is tried again.
-    """
-    cause = "the server has no item with its path"
-    if hint:
-        cause = "its folder is in none of the searched libraries"
-        if not any(place.rule for place in where):
-            cause += ', and no rule of "Path map" fits it'
-    unknown = f"{name} does not know scene {scene_id} under {all_places(where)}"
-    correct = f'correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}'
-    if not waits:
-        return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}", cause=cause)
-    request = "" if again_in is None else "it was asked to look for it, and "
-    wait = f"{request}it has about 2 hours to show it. If it stays unknown, {correct}"
-    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in, cause=cause)
-
-
-def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryFailed:
-    """The server will never know the scene's files, by their names. ``why``: see names.py of the server."""
-    reasons = "; ".join(f"{place.server}: {reason}" for place, reason in why.items())
-    return DeliveryFailed(
-        Failure.NEVER_THERE,
-        f"{name} has no item for scene {scene_id} and never will: {reasons}, then retry this dead letter.",
-        notes=frozenset({NEVER_BY_NAME}),
-        cause="its name, or the name of a folder above it",
-    )
 
 
 def ambiguous(name: str, scene_id: int, place: Place, items: Iterable[str]) -> DeliveryFailed:

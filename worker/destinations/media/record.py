@@ -1,7 +1,13 @@
-"""What a media server's item has from us: the ledger keeps it for each scene and hands it to the next delivery.
+"""What a media server's item has from us, and which of its locked values may be written.
 
-It tells our values from the owner's. If it is lost, as after a repair, nothing of the owner's is at risk: each
-destination treats a value without a record as the owner's, unless it is the one that we would write now.
+The ledger keeps a record for each scene and hands it to the next delivery. It tells our values from the owner's.
+If it is lost, as after a repair, nothing of the owner's is at risk: each destination treats a value without a
+record as the owner's, unless it is the one that we would write now.
+
+A server's own refresh leaves locked fields alone, but its API overwrites them, so respecting an owner's locks is
+up to us. We lock what we write, and a lock doesn't say who set it. So the value decides: a locked field is ours if
+it still has the value that we last wrote or, without a record, the one that we would write now. Any other value is
+the owner's. A list that is only added to may have names of the owner; there it is enough that we wrote it before.
 """
 
 from __future__ import annotations
@@ -9,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from stash_courier.queue.checks import DAMAGE, items, parsed, text, typed
+from stash_courier.queue.jobs import Delivery
 
 DIGEST_DIGITS = 8  # hex digits
 
@@ -26,24 +32,14 @@ class Record:
     # In Plex, names of the collections that we added it to. In Jellyfin, see jellyfin/collections.py.
     collections: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()  # of its labels in Plex, or genres in Jellyfin, those that we added
-    # An earlier version wrote the item, locked what it wrote, and kept no record. Until the next delivery, a lock
-    # counts as ours: otherwise no later edit would reach these items.
-    unknown: bool = False
 
     @classmethod
     def decode(cls, raw: bytes) -> Record:
         """The inverse of ``encode``. What can't be read is an empty record."""
         try:
-            stored = typed(dict, parsed(raw)) if raw else {}
-            fields = typed(dict, stored.get("fields", {}))
-            return cls(
-                text(stored.get("cover", "")),
-                {text(name): text(value) for name, value in fields.items()},
-                tuple(items(text)(stored.get("collections", []))),
-                tuple(items(text)(stored.get("labels", []))),
-                typed(bool, stored.get("unknown", False)),
-            )
-        except DAMAGE:
+            stored = {"collections": (), "labels": (), **json.loads(raw)} if raw else {}
+            return cls(**{**stored, **{name: tuple(stored[name]) for name in ("collections", "labels") if stored}})
+        except (TypeError, ValueError):
             return cls()
 
     def encode(self) -> bytes:
@@ -75,3 +71,76 @@ def _canonical(value: object) -> object:
         names = {" ".join(str(one).split()).casefold() for one in value}
         return sorted(unicodedata.normalize("NFC", name) for name in names)
     return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What an item may have from us."""
+
+    record: Record = field(default_factory=Record)
+    unrecorded: Collection[tuple[str, str]] = ()  # fields, and digests of values that attempts may have written
+    # The delivery was tried before, perhaps by a worker that ended between the server's answer and the record.
+    retried: bool = False
+
+    def wrote(self, field: str, value: object) -> bool:
+        """Whether a field's value is from us."""
+        written = digest(value)
+        return self.record.fields.get(field) == written or (field, written) in self.unrecorded
+
+    def wrote_any(self, field: str) -> bool:
+        """Whether we have written the field at all."""
+        return field in self.record.fields or any(known == field for known, _ in self.unrecorded)
+
+    def may_write(self, field: str, value: object, *, added_to: bool = False) -> bool:
+        """Whether a locked field with this value may be written. ``added_to``: a list that is only added to."""
+        return self.wrote(field, value) or (added_to and self.wrote_any(field))
+
+    def accepts(self, field: str, value: object) -> bool:
+        """Whether a value on which server and scene agree is ours from now on.
+
+        If we had written another one before, the owner has set it.
+        """
+        return self.retried or self.wrote(field, value) or not self.wrote_any(field)
+
+
+NOTHING = Ours()
+
+
+def left_alone(server: str, fields: Sequence[str], switch: str) -> list[str]:
+    """A sentence about fields that the owner locked; none if there are none.
+
+    Args:
+        server: its name.
+        switch: the label of the switch that has locks respected.
+    """
+    locked = f"Left alone, because they are locked in {server}: {', '.join(fields)}. {switch} decides that."
+    return [locked] if fields else []
+
+
+class Attempts:
+    """What attempts whose end isn't recorded may have written. Thread-safe: a scene has one attempt at a time.
+
+    If the server answers too late, or a cover fails after the fields were written, the record lacks values that
+    the item may have from us. After the next edit in Stash they would count as the owner's. This is only kept in
+    memory.
+    """
+
+    MOST = 10_000  # scenes; the oldest are forgotten first
+
+    def __init__(self) -> None:
+        self._written: dict[int, set[tuple[str, str]]] = {}
+
+    def begin(self, scene_id: int, fields: Mapping[str, str]) -> None:
+        """These digests are about to be written."""
+        self._written.setdefault(scene_id, set()).update(fields.items())
+        if len(self._written) > self.MOST:
+            self._written.pop(next(iter(self._written)), None)
+
+    def end(self, scene_id: int) -> None:
+        """What was written is about to be recorded."""
+        self._written.pop(scene_id, None)
+
+    def ours(self, delivery: Delivery, record: Record) -> Ours:
+        """What the item of the delivery's scene may have from us."""
+        retried = bool(delivery.attempts or delivery.suspect or delivery.generation)
+        return Ours(record, frozenset(self._written.get(delivery.scene_id, ())), retried)

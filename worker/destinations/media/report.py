@@ -7,15 +7,15 @@ the server's library.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from stash_courier.queue.jobs import Scene
-from stash_courier.worker.destinations.media.libraries import Library, holder
+from stash_courier.worker.destinations.media.libraries import Library
+from stash_courier.worker.destinations.media.missing import Missing, Rules, find_out, why_missing, with_namesakes
 from stash_courier.worker.destinations.media.notes import NO_PARTS
 from stash_courier.worker.destinations.media.places import Place, file_name, path_key, places
-from stash_courier.worker.destinations.media.trial import Missing, find_out, with_namesakes
 from stash_courier.worker.fields import Fix
 from stash_courier.worker.paths import PathMap
 
@@ -87,25 +87,6 @@ class LibraryReport:
         return sum(self.counts.values())
 
 
-def _nothing(_: str) -> str:
-    return ""
-
-
-def _same(path: str) -> str:
-    return path
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a kind of server does with the files of its libraries, by their paths."""
-
-    never: Callable[[str], str] = _nothing  # why it will never show the file, in words; "" if it may
-    # In which library that isn't searched the file is, and why that is so, in words; "" if it is in none.
-    not_searched: Callable[[str], str] = _nothing
-    stack: Callable[[str], str] = _nothing  # equal for the files that may be parts of one item; "" for others
-    real: Callable[[str], str] = _same  # what the server itself calls a file that its answers call otherwise
-
-
 @dataclass(slots=True)
 class Survey:
     """Sorts scenes: first ``add`` all of them, then ``saw`` all files of the server, then ``result``.
@@ -131,7 +112,8 @@ class Survey:
         self._scenes.append((scene.id, tuple(place.stash for place in where)))
         for place in where:
             self._kinds[_digest(place.server)] = None
-        if len(self._outside) < EXAMPLES and where and not self._in_library(where) and not self._elsewhere(where):
+        lacking = where and why_missing(where, self.libraries, self.rules)[0] in {"outside", "no_rule"}
+        if lacking and len(self._outside) < EXAMPLES:
             self._outside.append(Missing(scene, where))
             self._names |= {file_name(place.server).casefold() for place in where}
 
@@ -176,24 +158,13 @@ class Survey:
         kinds = [kind for place in where if (kind := self._kinds.get(_digest(place.server))) is not None]
         if kinds:
             return min(kinds, key=KINDS.index), ""
-        if not self._in_library(where):
-            if elsewhere := self._elsewhere(where):
-                return "not_searched", elsewhere
-            return ("outside" if any(place.rule for place in where) else "no_rule"), ""
-        if any(_digest(stack) in self._stacks for place in where if (stack := self.rules.stack(place.server))):
+        reason, more = why_missing(where, self.libraries, self.rules)
+        stacks = {stack for place in where if (stack := self.rules.stack(place.server))}
+        if reason not in {"not_searched", "outside", "no_rule"} and any(
+            _digest(one) in self._stacks for one in stacks
+        ):
             return "part", ""
-        reasons = [self.rules.never(place.server) for place in where]
-        return ("never", reasons[0]) if all(reasons) else ("not_scanned", self._holder(where))
-
-    def _in_library(self, where: Sequence[Place]) -> bool:
-        return any(one.may_hold(self.rules.real(place.server)) for one in self.libraries for place in where)
-
-    def _holder(self, where: Sequence[Place]) -> str:
-        library = holder((self.rules.real(place.server) for place in where), self.libraries)
-        return f"in the library {library.name}" if library else ""
-
-    def _elsewhere(self, where: Sequence[Place]) -> str:
-        return next(filter(None, (self.rules.not_searched(self.rules.real(place.server)) for place in where)), "")
+        return ("not_scanned" if reason == "unknown" else reason), more
 
 
 def _digest(path: str) -> int:

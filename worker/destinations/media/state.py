@@ -1,4 +1,4 @@
-"""What a scene should look like on a media server, and how that is compared with what the server has."""
+"""What a scene should look like on a media server, how that is compared with what the server has, and in words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations import Change as ReceiptChange
 from stash_courier.worker.destinations.media.settings import Collections, Selection
 
 SHOWN = 80  # characters of a value in a line for a person
 
 FieldChange = tuple[str, object, object]  # a field, its value on the server, and the value it gets
+LONGEST = 200  # characters of a value in a receipt
+COVER: FieldChange = ("cover", None, "the cover in Stash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,22 @@ def would_change(changes: Iterable[FieldChange]) -> list[str]:
     """The changes in lines for a person."""
     lines = [f"{name}: {_shown(before)} would become {_shown(after)}." for name, before, after in changes]
     return lines or ["Nothing would change."]
+
+
+def receipt_changes(
+    made: Iterable[FieldChange], *, cover: bool = False, unknown: Iterable[FieldChange] = ()
+) -> tuple[ReceiptChange, ...]:
+    """The changes of an item. ``cover``: it was sent. ``unknown``: more changes, of unknown former values."""
+    more = [*unknown, COVER] if cover else [*unknown]
+    return (
+        *(ReceiptChange(name, as_line(before, LONGEST), as_line(after, LONGEST)) for name, before, after in made),
+        *(ReceiptChange(name, None, as_line(after, LONGEST)) for name, _, after in more),
+    )
+
+
+def value_lines(values: Iterable[FieldChange]) -> list[str]:
+    """The values that an item would get."""
+    return [f"{name}: {as_line(after, LONGEST)}" for name, _, after in values]
 
 
 def as_line(value: object, limit: int) -> str:

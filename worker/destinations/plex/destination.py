@@ -15,23 +15,28 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import Delivered
-from stash_courier.worker.destinations.media import receipt
 from stash_courier.worker.destinations.media.api import still_there, vanished
 from stash_courier.worker.destinations.media.base import Known, MediaDestination, Pictured
 from stash_courier.worker.destinations.media.libraries import Library
 from stash_courier.worker.destinations.media.notes import LOCKED_FIELDS, SHARED_ITEM
-from stash_courier.worker.destinations.media.ours import Attempts, Ours, left_alone
 from stash_courier.worker.destinations.media.places import Place, places, same_path
-from stash_courier.worker.destinations.media.record import Record
+from stash_courier.worker.destinations.media.record import Attempts, Ours, Record, left_alone
 from stash_courier.worker.destinations.media.report import Shown
 from stash_courier.worker.destinations.media.scans import Scans
 from stash_courier.worker.destinations.media.settings import Server
-from stash_courier.worker.destinations.media.state import would_change
+from stash_courier.worker.destinations.media.state import receipt_changes, would_change
 from stash_courier.worker.destinations.plex.api import PlexApi, PlexItem, Section, split
-from stash_courier.worker.destinations.plex.edit import LISTS, PlexEdit, Rules, edit_for, needs_whole
+from stash_courier.worker.destinations.plex.edit import (
+    LISTS,
+    PlexEdit,
+    Rules,
+    Wanted,
+    edit_for,
+    needs_whole,
+    wanted_for,
+)
 from stash_courier.worker.destinations.plex.finder import Finder, Libraries
 from stash_courier.worker.destinations.plex.settings import VERSIONS, Options
-from stash_courier.worker.destinations.plex.wanted import Wanted, wanted_for
 from stash_courier.worker.fields import label
 from stash_courier.worker.stash.covers import Cover
 
@@ -109,7 +114,7 @@ class Plex(MediaDestination):
         return Delivered(
             poster.record.encode(),
             frozenset({LOCKED_FIELDS} if locked else ()),
-            changes=receipt.changes(edit.changes, cover=poster.sent),
+            changes=receipt_changes(edit.changes, cover=poster.sent),
             compared=not locked,
             left=tuple(left_alone("Plex", locked, label(Options, "respect_locks"))),
             link=self._api.page(item),

@@ -1,16 +1,87 @@
-"""The edit that writes a scene's fields to a Plex item: only fields that differ, with removals, locked. Pure."""
+"""What a scene's item in Plex should have, and the edit that writes it: what differs, with its locks. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from stash_courier.worker.destinations.media.ours import NOTHING, Ours
-from stash_courier.worker.destinations.media.record import Record, digest
-from stash_courier.worker.destinations.media.state import Change, FieldChange, list_change, same_text
+from stash_courier.queue.jobs import Scene
+from stash_courier.worker.destinations.media.record import NOTHING, Ours, Record, digest
+from stash_courier.worker.destinations.media.state import (
+    Change,
+    FieldChange,
+    State,
+    added_at,
+    collection_names,
+    list_change,
+    names,
+    same_text,
+    wanted_state,
+)
 from stash_courier.worker.destinations.plex.api import SHOWN, PlexItem, Role
-from stash_courier.worker.destinations.plex.wanted import Wanted
+from stash_courier.worker.destinations.plex.settings import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The values of an item, by the names of our fields. Fields that are absent are left alone."""
+
+    scalars: Mapping[str, str] = field(default_factory=dict)  # "" empties
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rating: float | None = None  # above 0, up to 10; 0 means none
+
+    def without(self, fields: Collection[str]) -> Wanted:
+        """The same, with these fields left alone."""
+        return replace(
+            self,
+            scalars={name: value for name, value in self.scalars.items() if name not in fields},
+            lists={name: value for name, value in self.lists.items() if name not in fields},
+        )
+
+
+def wanted_for(scene: Scene, options: Options) -> Wanted:
+    """The values of a scene's item."""
+    state = wanted_state(scene, options.skip_fields)
+    scalars = {
+        "title": state.title,
+        "details": state.details,
+        "date": _date(state),
+        "studio": state.studio,
+        "date_added": _date_added(scene) if options.date_added else None,
+    }
+    lists = {
+        "performers": state.performers,
+        "tags": state.tags if options.tags_as in {"genres", "both"} else None,
+        "labels": state.tags if options.tags_as in {"labels", "both"} else None,
+        "director": None if state.director is None else names([state.director]),
+        "collections": _collections(scene, options),
+    }
+    return Wanted(
+        {name: value for name, value in scalars.items() if value is not None},
+        {name: value for name, value in lists.items() if value is not None},
+        state.rating,
+    )
+
+
+def _date(state: State) -> str | None:
+    """Plex stores full dates only, and a made-up day would be wrong."""
+    return state.day if state.date else state.date
+
+
+def _date_added(scene: Scene) -> str | None:
+    """In unix seconds, as python-plexapi's ``editAddedAt`` sends it."""
+    added = added_at(scene)
+    return None if added is None else str(int(added.timestamp()))
+
+
+def _collections(scene: Scene, options: Options) -> tuple[str, ...] | None:
+    """Also empty: what we added is taken out when the scene has left its groups."""
+    chosen = options.collections
+    if "groups" not in options.skip_fields.fields:
+        chosen = "studio" if chosen in {"studio", "both"} else "none"
+    return None if chosen == "none" else collection_names(scene, chosen)
+
 
 # Our fields, and their names in edits, in the order in which they are sent.
 SCALARS = {
@@ -102,9 +173,7 @@ class _Editor:
     def edit(self) -> PlexEdit:
         """The edit as far as it got."""
         labels, collections = self._added["labels"], self._added["collections"]
-        self._edit.record = replace(
-            self._ours.record, fields=self._fields, labels=labels, collections=collections, unknown=False
-        )
+        self._edit.record = replace(self._ours.record, fields=self._fields, labels=labels, collections=collections)
         return self._edit
 
     def write_scalar(self, what: str, wanted: str) -> None:

@@ -1,7 +1,8 @@
-"""Why a media server doesn't have scenes that were looked up, and the rule of the path map that would help. Pure.
+"""Why a media server doesn't have a scene, for deliveries, the test and the library report. Pure.
 
-The usual mistake is a missing rule. So the server's own paths are compared with ours: those of files with the same
-name, or else its libraries' folders with the name of a folder in ours.
+Also the rule of the path map that would help: the usual mistake is a missing one. So the server's own paths are
+compared with ours: those of files with the same name, or else its libraries' folders with the name of a folder in
+ours.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations import Step
 from stash_courier.worker.destinations.media.libraries import Library, described, holder, none_holds
+from stash_courier.worker.destinations.media.notes import NEVER_BY_NAME
 from stash_courier.worker.destinations.media.places import (
     Place,
     file_name,
@@ -24,22 +28,66 @@ from stash_courier.worker.destinations.media.places import (
 from stash_courier.worker.fields import Fix
 from stash_courier.worker.paths import PathMap, Rule
 
+# Why a server doesn't have a scene's files; what comes first counts if several are true.
+Reason = Literal["never", "not_searched", "outside", "no_rule", "unknown", "not_scanned"]
 NAMESAKES = 3  # files with the same name that are compared
 EXAMPLES = 2  # that are shown
-LACKING = {"name", "outside", "unknown"}  # reasons that time doesn't change
+LACKING = {"never", "not_searched", "outside", "unknown"}  # reasons that time doesn't change
 ALL_SCENES = '"Library report" compares all scenes.'
 # What scenes are that the server has no item for, or none of their own: for people, before a number. Those that
 # say most come first.
 KINDS: Mapping[str, str] = {
     "path": "At another path there",
     "outside": "In none of the searched libraries",
+    "not_searched": "In a library that is not searched",
     "unknown": "Not known under their path",
-    "scan": "Not scanned yet",
-    "name": "Never shown because of their name",
+    "not_scanned": "Not scanned yet",
+    "never": "Never shown because of their name",
     "refused": "With several items",
     "shared": "Sharing another scene's item",
     "no file": "Without a file in Stash",
 }
+
+
+def _nothing(_: str) -> str:
+    return ""
+
+
+def _same(path: str) -> str:
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a kind of server does with the files of its libraries, by their paths."""
+
+    never: Callable[[str], str] = _nothing  # why it will never show the file, in words; "" if it may
+    # In which library that isn't searched the file is, and why that is so, in words; "" if it is in none.
+    not_searched: Callable[[str], str] = _nothing
+    stack: Callable[[str], str] = _nothing  # equal for the files that may be parts of one item; "" for others
+    real: Callable[[str], str] = _same  # what the server itself calls a file that its answers call otherwise
+
+
+NO_RULES = Rules()
+
+
+def never_shown(where: Iterable[Place], rules: Rules) -> dict[Place, str]:
+    """The places whose names the server never makes an item of, and why, for the end of a sentence."""
+    reasons = {place: rules.never(place.server) for place in where}
+    return {place: why for place, why in reasons.items() if why}
+
+
+def why_missing(where: Sequence[Place], libraries: Sequence[Library], rules: Rules) -> tuple[Reason, str]:
+    """Why the server doesn't have a scene with these files, and more about it in words, if there is more."""
+    never, paths = never_shown(where, rules), [rules.real(place.server) for place in where]
+    if len(never) == len(where):
+        return "never", "; ".join(dict.fromkeys(never.values()))
+    if not any(library.may_hold(path) for library in libraries for path in paths):
+        if elsewhere := next(filter(None, map(rules.not_searched, paths)), ""):
+            return "not_searched", elsewhere
+        return ("outside" if any(place.rule for place in where) else "no_rule"), ""
+    library = holder(paths, libraries)
+    return ("not_scanned", f"in the library {library.name}") if library else ("unknown", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +97,6 @@ class Missing:
     scene: Scene
     where: tuple[Place, ...]
     elsewhere: tuple[str, ...] = ()  # the server's other paths of files with its name
-    never: str = ""  # why the server will never have it, for the end of a sentence
 
     @property
     def looked_for(self) -> str:
@@ -77,7 +124,11 @@ class Findings:
 
 
 def find_out(
-    missing: Sequence[Missing], found: Sequence[Place], libraries: Sequence[Library], path_map: PathMap
+    missing: Sequence[Missing],
+    found: Sequence[Place],
+    libraries: Sequence[Library],
+    path_map: PathMap,
+    rules: Rules = NO_RULES,
 ) -> Findings:
     """Why scenes are missing, and which rule would help most.
 
@@ -86,8 +137,9 @@ def find_out(
         found: places of scenes that the server has; a rule must not move them.
         libraries: those that are searched.
         path_map: the connection's.
+        rules: the server's.
     """
-    searched = [one for one in missing if not one.never]
+    searched = [one for one in missing if len(never_shown(one.where, rules)) < len(one.where)]
     by_files = [change for one in searched for _, change in _of_files(one)]
     change = _best(by_files, missing, found, path_map, lambda one, path: _is_at(path, one.elsewhere))
     if not by_files:
@@ -96,12 +148,61 @@ def find_out(
     examples: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for one in missing:
-        kind, why = _reason(one, libraries)
+        kind, why = _reason(one, libraries, rules)
         counts[kind] += 1
         examples.setdefault(kind, f"Scene {one.scene.id}: {why}.")
     if change is None:
         return Findings(examples, counts)
     return Findings(examples, counts, *_fix(path_map, change))
+
+
+def all_places(where: Sequence[Place]) -> str:
+    """Places as a list that follows the word "under"."""
+    return "; nor under ".join(map(str, where))
+
+
+def not_there_yet(
+    name: str,
+    scene_id: int,
+    where: Sequence[Place],
+    hint: str = "",
+    *,
+    again_in: float | None = None,
+    waits: bool = True,
+) -> DeliveryFailed:
+    """The server doesn't know the item, or not yet.
+
+    Args:
+        name: the server's name.
+        scene_id: Stash's id.
+        where: all places that were looked up.
+        hint: a sentence, such as that no library contains that folder.
+        again_in: seconds until it makes sense to look again; None if the server wasn't asked to scan the file.
+        waits: whether it is tried again.
+    """
+    cause = "the server has no item with its path"
+    if hint:
+        cause = "its folder is in none of the searched libraries"
+        if not any(place.rule for place in where):
+            cause += ', and no rule of "Path map" fits it'
+    unknown = f"{name} does not know scene {scene_id} under {all_places(where)}"
+    correct = f'correct "Path map" or add that folder to a library of {name}.{hint and " " + hint}'
+    if not waits:
+        return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}. If it should, {correct}", cause=cause)
+    request = "" if again_in is None else "it was asked to look for it, and "
+    wait = f"{request}it has about 2 hours to show it. If it stays unknown, {correct}"
+    return DeliveryFailed(Failure.NOT_THERE_YET, f"{unknown}: {wait}", again_in=again_in, cause=cause)
+
+
+def never_there(name: str, scene_id: int, why: Mapping[Place, str]) -> DeliveryFailed:
+    """The server will never know the scene's files, by their names. ``why``: see names.py of the server."""
+    reasons = "; ".join(f"{place.server}: {reason}" for place, reason in why.items())
+    return DeliveryFailed(
+        Failure.NEVER_THERE,
+        f"{name} has no item for scene {scene_id} and never will: {reasons}, then retry this dead letter.",
+        notes=frozenset({NEVER_BY_NAME}),
+        cause="its name, or the name of a folder above it",
+    )
 
 
 def scenes_step(
@@ -138,7 +239,7 @@ def scenes_step(
     if findings.examples.keys() & {"path", "outside"}:
         more.insert(0, f'Correct "Path map", or add their folder to a library of {name}.')
         step = replace(step, field="path_map")
-    elif "scan" in findings.examples:
+    elif "not_scanned" in findings.examples:
         more.insert(0, f"Have {name} scan its libraries.")
     if found and findings.counts.keys() & LACKING:
         step = replace(step, fix=Fix(f"Skip scenes that {name} doesn't have", {"absent": "skip"}))
@@ -174,21 +275,23 @@ def _namesakes(one: Missing, known: Mapping[str, list[str]]) -> Iterator[str]:
                 yield path
 
 
-def _reason(one: Missing, libraries: Sequence[Library]) -> tuple[str, str]:
+def _reason(one: Missing, libraries: Sequence[Library], rules: Rules) -> tuple[str, str]:
     """The kind of reason, and what an example of it says."""
-    if one.never:
-        return "name", f"{one.where[0].server} is never shown: {one.never}"
-    if one.elsewhere:
+    reason, more = why_missing(one.where, libraries, rules)
+    if one.elsewhere and reason != "never":
         files = " and ".join(one.elsewhere)
         return "path", f"not at {one.looked_for}, but a file of that name is at {files}"
-    if none_holds(one.where, libraries):
+    if reason in {"outside", "no_rule"}:
         folders = dict.fromkeys(where for where, _ in _of_folders(one, libraries))
         known = " and ".join(folders) or f"these are {described(libraries)}"
         return "outside", f"{one.looked_for} is in no library; {known}"
-    library = holder([place.server for place in one.where], libraries)
-    if library is None:
-        return "unknown", f"not known as {one.looked_for}"
-    return "scan", f"{one.looked_for} is in the library {library.name}, which has not scanned it yet"
+    said = {
+        "never": f"{one.where[0].server} is never shown: {more}",
+        "not_searched": f"{one.looked_for} is {more}",
+        "unknown": f"not known as {one.looked_for}",
+        "not_scanned": f"{one.looked_for} is {more}, which has not scanned it yet",
+    }
+    return reason, said[reason]
 
 
 def _of_files(one: Missing) -> list[tuple[str, Change]]:
