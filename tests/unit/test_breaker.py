@@ -39,63 +39,49 @@ def ill(failure: Failure = Failure.UNREACHABLE) -> Health:
     return health
 
 
-@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.DESTINATION])
-def test_what_can_only_be_the_destination_holds_it_at_once(failure: Failure) -> None:
-    """A refused connection or a wrong key concerns every scene."""
-    health, _ = after(Health(), failure)
-    assert health.state == "ill"
-    assert health.since == NOW
-    assert "scene 1" in health.reason
+R, B, F = Failure.REFUSED, Failure.BUSY, Failure.FORBIDDEN
+U, D, J = Failure.UNREACHABLE, Failure.DESTINATION, Failure.REJECTED
+OK = None  # a delivery of another scene is accepted
+
+
+@pytest.mark.parametrize(
+    ("happens", "taken_back"),
+    [
+        ([(U, 1)], []),  # only the destination can be at fault
+        ([(D, 1)], []),
+        ([(B, 7), (B, 7), (B, 7)], []),  # overloaded: also if it is always the same scene
+        ([(R, 1), (R, 1), (R, 2), (R, 3)], [1, 1, 2]),  # three scenes; the last was not counted
+        ([(F, 1), (F, 2)], [1]),
+        ([(J, 1), (J, 1), (J, 2), (J, 2), (J, 3)], [1, 1, 2, 2]),
+        ([(J, 1), (R, 2), (U, 3)], [2]),  # the refused scene was looked at, so its dead letter stays
+    ],
+)
+def test_the_failure_that_shows_a_fault_of_the_destination_holds_it(
+    happens: list[tuple[Failure, int]], taken_back: list[int]
+) -> None:
+    """The last of these failures holds it, and what counted against scenes before is taken back."""
+    health = Health()
+    for failure, scene_id in happens[:-1]:
+        health, took = after(health, failure, scene_id)
+        assert (health.state, took) == ("well", ())
+    health, took = after(health, *happens[-1])
+    assert (health.state, health.since, sorted(took)) == ("ill", NOW, taken_back)
     assert breaker.may_send(health, NOW + 1) == "nothing"
+    assert after(health, happens[-1][0], 9)[0] == health  # what was on its way already postpones no probe
+    well = breaker.after_success(health, NOW + 60)
+    assert (breaker.may_send(well, NOW + 60), well.last_success) == ("all", NOW + 60)
 
 
-def test_three_busy_answers_in_a_row_hold_it() -> None:
-    """An overloaded receiver is held, even if it is always the same scene that fails."""
+ITEM = (Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.BUG, Failure.STASH)
+
+
+@pytest.mark.parametrize("happens", [[R, OK], [J, J, OK], [B, B, OK], *([failure] for failure in ITEM)])
+def test_a_fault_of_scenes_holds_no_others(happens: list[Failure | None]) -> None:
+    """While other scenes are accepted, or if it says nothing about the destination, however many fail."""
     health = Health()
-    for count in (1, 2, 3):
-        health, _ = after(health, Failure.BUSY, 7)
-        assert (health.state == "ill") == (count == 3)
-
-
-def test_three_refused_scenes_hold_it_and_get_their_attempts_back() -> None:
-    """A 500 for one scene is that scene's fault; for three different ones it is the destination's."""
-    health = Health()
-    for scene_id in (1, 1, 1, 1, 2):
-        health, took = after(health, Failure.REFUSED, scene_id)
-        assert (health.state, took) == ("well", ())
-    health, took = after(health, Failure.REFUSED, 3)
-    assert health.state == "ill"
-    assert took == (1, 1, 1, 1, 2)  # the last was not counted
-
-
-def test_a_success_between_shows_that_it_is_the_scene() -> None:
-    """While other scenes are accepted, refusals are the fault of the refused scenes."""
-    health = Health()
-    for scene_id in (1, 2, 3, 4, 5):
-        health, _ = after(health, Failure.REFUSED, scene_id)
-        health = breaker.after_success(health, NOW)
-    assert health.state == "well"
-
-
-def test_a_second_forbidden_scene_means_the_destination() -> None:
-    """A 403 for one scene is a dead letter; a second one means the destination, and the first is taken back."""
-    health, took = after(Health(), Failure.FORBIDDEN, 1)
-    assert (health.state, took) == ("well", ())
-    health, took = after(health, Failure.FORBIDDEN, 2)
-    assert health.state == "ill"
-    assert took == (1,)
-
-
-def test_a_third_rejected_scene_means_the_destination() -> None:
-    """4xx answers at a fixed URL: one or two scenes are dead letters, with a third they are taken back."""
-    health = Health()
-    for scene_id in (1, 1, 2, 2):
-        health, took = after(health, Failure.REJECTED, scene_id)
-        assert (health.state, took) == ("well", ())
-    health, took = after(health, Failure.REJECTED, 3)
-    assert health.state == "ill"
-    assert set(took) == {1, 2}
-    assert health.until - NOW == 30.0  # a person must fix it
+    for scene_id, failure in enumerate(happens * 30):
+        health = after(health, failure, scene_id)[0] if failure else breaker.after_success(health, NOW)
+        assert health.state == "well"
 
 
 def test_messages_about_trouble_are_no_evidence_about_scenes() -> None:
@@ -112,21 +98,6 @@ def test_messages_about_trouble_are_no_evidence_about_scenes() -> None:
     assert (health.state, set(took)) == ("ill", {-1, -2, -3, -4, 1, 2})
     assert breaker.after_success(health, NOW, probe=True, notice=True).state == "ill"
     assert breaker.after_success(health, NOW, probe=True).state == "well"
-
-
-def test_a_message_about_trouble_shows_that_an_outage_is_over() -> None:
-    """A receiver that can be reached again is well, whatever it was reached with."""
-    health = ill(Failure.UNREACHABLE)
-    assert breaker.after_success(health, NOW, probe=True, notice=True).state == "well"
-
-
-@pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET, Failure.BUG, Failure.STASH])
-def test_one_item_never_takes_the_connection_down(failure: Failure) -> None:
-    """A failure that concerns one item, or is our own bug, holds no other delivery."""
-    health = Health()
-    for scene_id in range(100):
-        health, _ = after(health, failure, scene_id)
-    assert health.state == "well"
 
 
 def test_an_outage_is_probed_at_least_every_minute() -> None:
@@ -150,19 +121,6 @@ def test_a_fault_is_probed_more_and_more_rarely() -> None:
         health, _ = after(health, Failure.DESTINATION, now=now, probe=True)
     assert waits == sorted(waits)
     assert waits[-1] == pytest.approx(900.0)
-
-
-def test_late_failures_of_an_outage_change_nothing() -> None:
-    """Failures of deliveries that were already on their way don't postpone the probe."""
-    health = ill()
-    assert after(health, Failure.UNREACHABLE, 9)[0] == health
-
-
-def test_a_success_makes_it_well() -> None:
-    """After one accepted delivery everything is sent again."""
-    health = breaker.after_success(ill(), NOW + 60)
-    assert breaker.may_send(health, NOW + 60) == "all"
-    assert health.last_success == NOW + 60
 
 
 @pytest.mark.parametrize("failure", [Failure.ITEM_REFUSED, Failure.NOT_THERE_YET])
@@ -236,16 +194,6 @@ def test_a_wait_that_was_asked_for_outlasts_what_ran_beside(between: Failure | N
     assert breaker.after_success(health, NOW + 601).retry_at == 0.0
 
 
-def test_each_counted_attempt_of_an_outage_is_given_back() -> None:
-    """When an outage is recognized, each attempt that was counted before is given back."""
-    health = Health()
-    for scene_id in (1, 2, 1):
-        health, took = after(health, Failure.REFUSED, scene_id)
-        assert took == ()
-    _, took = after(health, Failure.REFUSED, 3)
-    assert sorted(took) == [1, 1, 2]
-
-
 @pytest.mark.parametrize("failure", [Failure.STASH, Failure.BUG])
 def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure: Failure) -> None:
     """The stored reason of an outage isn't replaced by a failure that says nothing about the destination."""
@@ -313,19 +261,3 @@ def test_only_a_person_shortens_a_wait_that_was_asked_for() -> None:
     assert breaker.opens_at(failed) == NOW + 600
     assert breaker.may_send(breaker.after_success(health, NOW + 2, probe=True), NOW + 2) == "all"
     assert not breaker.expedited(Health(), NOW + 601).forced
-
-
-def test_a_wait_that_was_asked_for_counts_while_it_is_held() -> None:
-    """A destination that is probed and answers with Retry-After isn't probed before that."""
-    health, _ = after(ill(Failure.BUSY), Failure.BUSY, now=NOW + 5, probe=True, retry_after=300.0)
-    assert breaker.opens_at(health) == NOW + 305
-    assert breaker.may_send(health, NOW + 304) == "nothing"
-    assert breaker.may_send(health, NOW + 306) == "probe"
-
-
-def test_an_outage_takes_no_refused_scene_back() -> None:
-    """A scene that was refused was looked at, so its dead letter stays when the receiver goes away later."""
-    health, _ = after(Health(), Failure.REJECTED, 1)
-    health, _ = after(health, Failure.REFUSED, 2)
-    health, took = after(health, Failure.UNREACHABLE, 3)
-    assert (health.state, took) == ("ill", (2,))

@@ -143,8 +143,8 @@ def looked(job: Delivery, at: float, failure: Failure = Failure.NOT_THERE_YET) -
     return replace(job, history=(*job.history, Attempt(at, failure, "It failed.")))
 
 
-@pytest.mark.parametrize("rng", [0.0, 0.5, 0.999])
-@pytest.mark.parametrize("again_in", [None, 0.0, 0.4, 20.0, 65.0, 500.0])
+@pytest.mark.parametrize("rng", [0.0, 0.999])
+@pytest.mark.parametrize("again_in", [None, 0.0, 20.0, 500.0])
 def test_an_item_that_is_not_there_yet_has_two_hours(again_in: float | None, rng: float) -> None:
     """A media server has two hours to scan a new file, then the scene becomes a dead letter.
 
