@@ -37,18 +37,18 @@ def classify(stored: Mapping[str, Health], loaded: Loaded, now: float) -> dict[s
         loaded: what is set up.
         now: wall time, unix seconds.
     """
-    known = {}
+    healths = {}
     for name in loaded.entries:
         health = replace(stored.get(name, Health()), removed_at=0.0)
         connection = loaded.connections.get(name)
         if connection:
             health = breaker.configured(health, connection.fingerprint)
-        known[name] = health
+        healths[name] = health
     for name, health in stored.items():
-        if name not in known:
+        if name not in healths:
             kept = loaded.names(name, removed=bool(health.removed_at))
-            known[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
-    return known
+            healths[name] = replace(health, removed_at=0.0 if kept else health.removed_at or now)
+    return healths
 
 
 class Registry:
@@ -107,25 +107,25 @@ class Registry:
         invalid = {problem.field for problem in problems}
         loaded = destinations.load(raw, stored, settings, self._cover, self._monotonic)
         problems += loaded.problems
-        known = classify(self._healths(), loaded, self._clock())
+        healths = classify(self._stored_healths(), loaded, self._clock())
         before = self._loaded.connections
         usable = loaded.connections.items()
         moved = [name for name, one in usable if before.get(name, one).path_map != one.path_map]
         with self._queue.transaction():
             for name in moved:  # perhaps scenes that were missing are found now
                 self._queue.make_due(self._clock(), name)
-            for name, health in known.items():
+            for name, health in healths.items():
                 control.put_state(self._queue.connection, name, asdict(health))
             said = [(problem.connection, problem.field, problem.message) for problem in problems]
             control.put(self._queue.connection, control.PROBLEMS, said or None)
 
-        retired = self._replace_pools(loaded, known)
+        retired = self._replace_pools(loaded, healths)
         self._loaded = loaded
         self.settings = settings
         trusted = not loaded.unsure and "worker_dead_letter_days" not in invalid
         self.retention_days = settings.worker_dead_letter_days if trusted else None
-        self.removed = {name: health.removed_at for name, health in known.items() if health.removed_at}
-        self.targets = self._targets(loaded, known)
+        self.removed = {name: health.removed_at for name, health in healths.items() if health.removed_at}
+        self.targets = self._targets(loaded, healths)
         ended = (entry for entry in loaded.entries.values() if entry.state in ENDED)
         self.ending = {entry.id: entry.off_since for entry in ended}
         self.unusable = bool(loaded.unusable) or loaded.unsure
@@ -149,7 +149,7 @@ class Registry:
         """Takes over connections.json if it has changed; otherwise as ``configure``."""
         return [] if self._raw is None else self.configure(self._raw)
 
-    def _replace_pools(self, loaded: Loaded, known: Mapping[str, Health]) -> list[Pool]:
+    def _replace_pools(self, loaded: Loaded, healths: Mapping[str, Health]) -> list[Pool]:
         """Makes a pool for each destination, and keeps those of connections that have not changed."""
         retired, pools = [], {}
         for name, pool in self.pools.items():
@@ -159,7 +159,7 @@ class Registry:
         for name, destination in loaded.destinations.items():
             kept = self.pools.get(name)
             if kept is None or kept in retired:
-                pools[name] = self._make_pool(destination, loaded.connections[name], known[name])
+                pools[name] = self._make_pool(destination, loaded.connections[name], healths[name])
             else:
                 destination.close()
                 pools[name] = kept
@@ -167,14 +167,14 @@ class Registry:
         self.pools = pools
         return retired
 
-    def _targets(self, loaded: Loaded, known: Mapping[str, Health]) -> dict[str, float]:
+    def _targets(self, loaded: Loaded, healths: Mapping[str, Health]) -> dict[str, float]:
         """The ids of connections that aren't switched off, and of those that unreadable settings hide."""
         off = {name for name, entry in loaded.entries.items() if entry.state in ENDED}
-        ids = [name for name in known if name not in self.removed and name not in off]
+        ids = [name for name in healths if name not in self.removed and name not in off]
         connections = loaded.connections
         return {name: connections[name].policy.settle_seconds if name in connections else 0.0 for name in ids}
 
-    def _healths(self) -> dict[str, Health]:
+    def _stored_healths(self) -> dict[str, Health]:
         """The stored health of every destination that was ever set up."""
         states, now = control.states(self._queue.connection), self._clock()
         return {name: breaker.within_reach(breaker.from_json(state), now) for name, state in states.items()}
