@@ -47,5 +47,13 @@ class Objects:
     def enabled(self, plugin: Manifest, _caller: Caller, _args: Args) -> bool:
         return self._backend.plugins.enabled(plugin.id)
 
+    @answers("Plugin.paths")
+    def plugin_paths(self, plugin: Manifest, caller: Caller, _args: Args) -> Any:
+        base = f"{caller.base_url}/plugin/{plugin.id}"
+        return {
+            "javascript": [f"{base}/javascript"] if plugin.javascript else None,
+            "css": [f"{base}/css"] if plugin.css else None,
+        }
+
     def _named(self, kind: Kind, number: int) -> dict[str, Any]:
         return {"id": number, "name": self._backend.library.name(kind, number)}
