@@ -1,30 +1,29 @@
-"""The button "Library report": what each media server has of Stash's scenes, and what would fix the rest.
+"""The library report: what each media server has of Stash's scenes, and what would fix the rest.
 
 It changes nothing, and needs neither queue nor worker. Stopping it costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.text.words import LONGEST, flat, joined, to_correct
+from stash_courier.plugin.text.words import flat, to_correct
 from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker import destinations
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations.media.base import MediaDestination
-from stash_courier.worker.destinations.media.report import GROUPS, TEXTS, Example, Group, LibraryReport
+from stash_courier.worker.destinations.media.report import GROUPS, TEXTS, Group, LibraryReport
 from stash_courier.worker.filters import passes
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.scene_files import all_files
 
 STASH_SHARE = 0.3  # of a connection's progress: reading Stash's scenes, which goes first
-NONE = "No Jellyfin, Plex or Emby is set up, so there is nothing to compare Stash's scenes with."
 OUTSIDE: tuple[Group, ...] = ("outside", "no_rule")  # a rule of the path map may help these
 
 
@@ -62,8 +61,6 @@ def library_report(context: Context, arguments: Arguments) -> dict[str, object]:
         problems = context.warn_of_settings(setup.problems)
         found = _media_servers(setup)
         chosen = _chosen(setup, sorted(found), arguments.connection)
-        if not chosen:
-            context.report.say(NONE)
         share = 1 / max(len(chosen), 1)
         try:
             results = [
@@ -104,39 +101,25 @@ def _chosen(setup: Setup, names: list[str], wanted: str | None) -> list[str]:
 def _compare(
     context: Context, destination: MediaDestination, connection: Connection, begin: float, share: float
 ) -> dict[str, object]:
-    """Compares one server, reports a line for each group, and returns the facts."""
+    """What one server has."""
     scenes = _Scenes(context.stash, connection, begin, share)
-    name = connection.entry.name
+    about = {"id": connection.id, "name": connection.entry.name}
     try:
         found = destination.library_report(scenes, scenes.compared)
     except DeliveryFailed as failed:
-        context.report.warn(f"{name}: no report. {flat(failed.message)}")
-        return {"id": connection.id, "name": name, "error": failed.message, "groups": []}
-    filtered = f"Left out by filters: {scenes.left_out:,}." if scenes.left_out else ""
-    context.report.say(joined(f"{name}: scenes compared: {found.total:,}.", filtered))
-    groups = [_group(context, found, group, connection) for group in GROUPS if found.counts[group]]
-    return {
-        "id": connection.id,
-        "name": name,
-        "error": None,
-        "scenes": found.total,
-        "left_out": scenes.left_out,
-        "groups": groups,
-    }
+        return {**about, "error": failed.message, "groups": []}
+    groups = [_group(found, group, connection) for group in GROUPS if found.counts[group]]
+    return {**about, "error": None, "scenes": found.total, "left_out": scenes.left_out, "groups": groups}
 
 
-def _group(context: Context, found: LibraryReport, group: Group, connection: Connection) -> dict[str, object]:
-    """Reports one group in a line, and returns its facts."""
+def _group(found: LibraryReport, group: Group, connection: Connection) -> dict[str, object]:
+    """One group of scenes, with what to do about it."""
     what, how = TEXTS[group]
     kind = destinations.kinds()[connection.entry.kind]
     advice = how.replace("{server}", kind.NAME.partition(" (")[0])
     advice = advice.replace("{versions}", destinations.versions_advice(connection.entry.kind))
     if group in OUTSIDE and found.fix is not None:
         advice = f"{advice} {found.fix.label}."
-    line = f"{connection.entry.name}: {what[0].lower()}{what[1:]}: {found.counts[group]:,}. {advice}".rstrip()
-    act = group != "own" and connection.policy.absent != "skip"
-    say = context.report.warn if act else context.report.say
-    say(line if group == "own" else _with_examples(line, found.examples[group]))
     return {
         "group": group,
         "scenes": found.counts[group],
@@ -147,16 +130,3 @@ def _group(context: Context, found: LibraryReport, group: Group, connection: Con
             for one in found.examples[group]
         ],
     }
-
-
-def _with_examples(line: str, examples: Sequence[Example]) -> str:
-    """The line with as many examples as it has room for."""
-    line += " Examples:"
-    for n, one in enumerate(examples):
-        where = f'"{flat(one.server)}"' if one.server else "no file"
-        why = f"({flat(one.why)})" if one.why else ""
-        example = f"{';' if n else ''} scene {one.scene_id}: {joined(where, why)}"
-        if n and len(line) + len(example) >= LONGEST:
-            break
-        line += example
-    return f"{line}."
