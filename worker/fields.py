@@ -64,7 +64,6 @@ class Problem:
 
     field: str  # its key
     message: str  # what is wrong, what applies meanwhile, what to do; never contains a secret
-    minor: bool = False  # True: everything is used as if it were unset
     connection: str = ""  # the connection's id; "" for a common setting
     name: str = ""  # the connection's name
     fix: Fix | None = None

@@ -116,7 +116,5 @@ def _worker(context: Context, now: float, *, waits: bool) -> tuple[Mapping[str, 
 
 def _of_settings(problem: Problem) -> Banner:
     """What is wrong with settings that belong to no single connection."""
-    if problem.minor:  # a setting has come back after its conversion, which removes it
-        return Banner(problem_line(problem))
     there = any(entry.key == problem.field for entry in MANIFEST)
     return Banner(problem_line(problem), action=actions.OPEN_SETTINGS if there else None, status="fail")

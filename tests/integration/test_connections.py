@@ -281,40 +281,19 @@ def test_what_is_off_gets_nothing_later_however_it_is_switched_on(
 # The file
 
 
-# The copy goes first: a worker that saw only the file gone would restore it.
 def _deleted(folder: Path) -> None:
-    (folder / files.CONNECTIONS_COPY).unlink()
     (folder / files.CONNECTIONS).unlink()
 
 
 def _damaged(folder: Path) -> None:
-    for name in (files.CONNECTIONS_COPY, files.CONNECTIONS):
-        (folder / name).write_bytes(b'{"format": 1, "connections": [')
+    (folder / files.CONNECTIONS).write_bytes(b'{"format": 1, "connections": [')
 
 
-def _unreadable(folder: Path) -> None:
-    """As with the mode 0; root, who runs the tests in containers, may read such a file."""
-    file = folder / files.CONNECTIONS
-    file.rename(folder / "kept")
-    file.mkdir()
+SPOILT = {"deleted": _deleted, "damaged": _damaged}
+SAYS: Mapping[str, str] = {"deleted": "is missing", "damaged": "is damaged"}
 
 
-def _newer(folder: Path) -> None:
-    file = folder / files.CONNECTIONS
-    file.write_text(file.read_text().replace('"format": 1', '"format": 99'))
-
-
-SPOILT = {"deleted": _deleted, "damaged": _damaged, "unreadable": _unreadable, "newer": _newer}
-SAYS: Mapping[str, str] = {
-    "deleted": "was missing. There is no good copy of it",
-    "damaged": "There is no good copy of it",
-    "unreadable": "can't be read",
-    "newer": "was written by a newer version",
-}
-
-
-@pytest.mark.parametrize("how", SPOILT)
-@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("how", "restarts"), [("deleted", True), ("damaged", False)])
 def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
     courier: Courier, receiver: Receiver, how: str, restarts: bool
 ) -> None:
@@ -342,37 +321,10 @@ def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
     assert len(receiver.received) == tried
     assert courier.waiting() == 3
     file = courier.data / files.CONNECTIONS
-    if file.is_dir():
-        file.rmdir()
     file.write_bytes(kept)
     courier.drained(30.0)
     assert sorted(arrived(receiver)[tried:]) == ["1", "2"]
     assert "Private" not in titles(receiver)
-
-
-@pytest.mark.parametrize("content", [None, b"\x00" * 40])
-def test_the_copy_replaces_a_lost_or_damaged_file(
-    courier: Courier, receiver: Receiver, content: bytes | None
-) -> None:
-    """Deliveries go on with the last good copy, the damaged file is kept, and a person is told."""
-    courier.connect(webhook(receiver))
-    courier.stash.edit(1, title="Before")
-    receiver.wait_for(1)
-    file = courier.data / files.CONNECTIONS
-    good = file.read_bytes()
-    if content is None:
-        file.unlink()
-    else:
-        file.write_bytes(content)
-    wait_until(lambda: file.exists() and file.read_bytes() == good, 10.0)
-    courier.stash.edit(2, title="After")
-    receiver.wait_for(2)
-    assert "Its copy, revision 1, is used." in courier.log()
-    aside = [found.read_bytes() for found in courier.data.glob(f"{files.CONNECTIONS}.damaged-*")]
-    assert aside == ([] if content is None else [content])
-    if content is not None:
-        (problem,) = courier.stash.operation({"mode": "status"})["problems"]
-        assert "was damaged and set aside" in problem["message"]
 
 
 def test_the_former_file_with_a_session_is_removed(courier: Courier, receiver: Receiver) -> None:

@@ -153,7 +153,7 @@ def test_deleted_connections_are_never_unsure() -> None:
 
 def test_while_connections_json_cannot_be_read_nothing_is_sent() -> None:
     """What the owner set up is unknown then, filters included, and the quick start may hold old values."""
-    loaded = load(QUICK, unknown=True, problem="connections.json can't be read.")
+    loaded = load(QUICK, problem="connections.json can't be read.")
     assert loaded.destinations == {}
     assert loaded.unsure
     assert loaded.unusable == {"webhook:a.example": (f'"{files.CONNECTIONS}"',)}
@@ -161,16 +161,6 @@ def test_while_connections_json_cannot_be_read_nothing_is_sent() -> None:
     assert loaded.names("webhook-1", removed=False)
     assert [problem.message for problem in loaded.problems] == ["connections.json can't be read."]
     assert not loaded.empty
-
-
-def test_a_repaired_file_is_reported_and_stops_nothing() -> None:
-    """After a repair from the copy everything works, and the owner is told."""
-    loaded = load(QUICK, HOOK, problem="connections.json was damaged.")
-    assert set(loaded.destinations) == {"webhook-1", "webhook:a.example"}
-    assert [(problem.message, problem.minor) for problem in loaded.problems] == [
-        ("connections.json was damaged.", True)
-    ]
-    assert (loaded.unsure, loaded.to_correct) == (False, [])
 
 
 def test_the_fingerprint_is_of_the_kinds_own_fields() -> None:

@@ -271,16 +271,6 @@ def test_an_unreadable_file_removes_nothing(
     assert setup.registry.retention_days == 30
 
 
-def test_a_missing_file_removes_nothing(setup: Setup) -> None:
-    """A file that was deleted comes back from its copy, and no request is interrupted."""
-    before = dict(setup.registry.pools)
-    (setup.folder / files.CONNECTIONS).unlink()
-    assert setup.follow() == []
-    assert setup.registry.pools == before
-    assert setup.registry.removed == {}
-    assert "was missing" in setup.problems()[0][2]
-
-
 def test_a_change_that_could_not_be_stored_is_tried_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """If queue.db can't be written, the former connections stay in use until the next look."""
 

@@ -181,9 +181,7 @@ class Loaded:
     @property
     def to_correct(self) -> list[str]:
         """Labels of everything that keeps a connection from being used."""
-        hidden = [
-            label(problem.field) for problem in self.problems if not problem.connection and not problem.minor
-        ]
+        hidden = [label(problem.field) for problem in self.problems if not problem.connection]
         return list(dict.fromkeys([*(name for names in self.unusable.values() for name in names), *hidden]))
 
     def names(self, name: str, *, removed: bool) -> bool:
@@ -238,7 +236,7 @@ def read(raw: Mapping[str, object], stored: Stored, settings: Settings) -> Loade
     in_settings, problems = quick_start.read(raw)
     urls_hidden = bool(problems)
     if stored.problem:
-        problems.append(Problem(files.CONNECTIONS, stored.problem, minor=not stored.unknown))
+        problems.append(Problem(files.CONNECTIONS, stored.problem))
     # Filters may be among these, so nothing is sent.
     hold = [label(files.CONNECTIONS)] if stored.unknown else []
     entries = {entry.id: entry for entry in (*stored.entries, *in_settings)}

@@ -157,7 +157,7 @@ def test_send_all_is_refused_while_it_is_unknown_who_gets_messages(courier: Cour
     """While connections.json can't be read, nobody knows which connections are chats."""
     courier.stash.edit(3, title="Three")
     courier.drained()
-    for name in (files.CONNECTIONS, files.CONNECTIONS_COPY):
+    for name in (files.CONNECTIONS, files.CONNECTIONS_PREVIOUS):
         (courier.data / name).write_bytes(b"{")
     for mode in ("enqueue_all", "enqueue_recent"):
         with pytest.raises(GraphQLFailed, match=r"can't be read.* Nothing was queued"):
