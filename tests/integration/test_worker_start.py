@@ -11,16 +11,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
-from stash_courier.queue.inbox import files, locks
+from stash_courier.queue.inbox import files
 from stash_courier.worker import process
 from stash_courier.worker.wakeup import Wakeup
 from tests import ROOT
 from tests.support.durable import HOOK, change, failed, request, run_hook, start_hook
+from tests.support.harness import wait_until
+
+wait_for = partial(wait_until, timeout=60.0)
 
 # A worker's program that records its start and what it inherited, and holds the lock until the file "end" exists.
 STUB = """
@@ -68,15 +72,6 @@ def root(tmp_path: Path) -> Path:
     (folder / "plugin").mkdir(parents=True)
     (folder / "plugin" / "main.py").write_text(STUB.format(root=str(ROOT)))
     return folder
-
-
-def wait_for(holds: object, seconds: float = 30.0) -> None:
-    """Waits until a condition holds; fails if it doesn't in time."""
-    assert callable(holds)
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def started(data: Path) -> list[dict[str, object]]:
@@ -190,14 +185,6 @@ def test_a_hook_waits_for_a_status_button(data: Path, root: Path) -> None:
         assert process.start(str(data), str(root))
     assert len(waits) == 3
     wait_for(lambda: started(data))
-
-
-def test_two_status_buttons_see_no_worker_in_each_other(data: Path) -> None:
-    """A status button that looks at the lock isn't taken for a worker by another one."""
-    looking = locks.taken(str(data / files.WORKER_LOCK), shared=True)
-    assert looking is not None
-    assert not process.running(str(data))
-    os.close(looking)
 
 
 def end_workers_of(root: Path) -> None:
