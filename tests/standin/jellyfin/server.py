@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from tests.standin.jellyfin import dto
 from tests.standin.jellyfin.disk import LibraryOptions
-from tests.standin.jellyfin.ids import id_of
 from tests.standin.jellyfin.state import USER, State
 from tests.standin.receivers import Received, Receiver, Reply
 
@@ -81,9 +80,7 @@ class StandInJellyfin(State):
         route = f"{request.method} {_ID.sub('{id}', path)}"
         self.counts[f"{route}?ids" if query.get("ids") and path == "/Items" else route] += 1
         if self.starting:
-            return self._starting(route)
-        if route == "GET /System/Info/Public":
-            return _json({**self._info(), "ProductName": "Jellyfin Server"})
+            return self._starting()
         if self._token(request.headers, query) != KEY:
             return Reply(401)
         found = (_ID.findall(path.removeprefix(f"/Users/{self.user}")) or [""])[0]
@@ -93,9 +90,7 @@ class StandInJellyfin(State):
             return self._about_item(route, found, query, request)
         return self._about_server(route, query, request)
 
-    def _starting(self, route: str) -> Reply:
-        if route == "GET /System/Info/Public" and self.number >= (12, 0):
-            return Reply(200)
+    def _starting(self) -> Reply:
         wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         page = b"Jellyfin Server is loading. Please try again shortly."
         return Reply(503, {"Content-Type": "text/html", **wait}, page)
@@ -109,8 +104,6 @@ class StandInJellyfin(State):
                 return _json({"PathSubstitutions": rules})
             case "GET /System/Ping":
                 return _json("Jellyfin Server")
-            case "GET /Users":
-                return _json([{"Name": "owner", "Id": self.user}])
             case "GET /Library/VirtualFolders":
                 return _json([self._virtual_folder(name) for name in self.libraries])
             case "GET /Items" | "GET /Users/{id}/Items":
@@ -119,10 +112,6 @@ class StandInJellyfin(State):
                 return self._persons(query)
             case "POST /Library/Media/Updated":
                 return self._notified(json.loads(request.body))
-        if route.startswith("GET /Persons/"):
-            name = unquote(urlsplit(request.path).path.rpartition("/")[2]).lower()
-            named = [one for one in self.persons.by_id.values() if (one["Name"] or "").lower() == name]
-            return _json(self._with_image(named[0])) if named else Reply(404)
         return Reply(404)
 
     def _about_item(self, route: str, found: str, query: Mapping[str, str], request: Received) -> Reply:
@@ -211,7 +200,7 @@ class StandInJellyfin(State):
         elif query.get("recursive") == "true":
             found = self._all(kinds, collapsed=query.get("collapseboxsetitems") != "false")
         else:
-            found = self._root_folders() if self.number < (10, 11) else []
+            found = []
         if term := query.get("searchterm", "").lower():
             found = [one for one in found if term in (one["Name"] or "").lower()]
         if query.get("sortby", "").startswith("DateCreated"):
@@ -234,16 +223,10 @@ class StandInJellyfin(State):
             return [item for item in found if item["Id"] not in hidden]
         return [item for item in found if item["ParentId"] or not collapsed]
 
-    def _root_folders(self) -> list[dict[str, Any]]:
-        kind = "CollectionFolder"
-        return [{"Name": name, "Id": id_of(kind, name), "Type": kind} for name in self.libraries]
-
     def _persons(self, query: Mapping[str, str]) -> Reply:
         found = list(self.persons.by_id.values())
         if item := query.get("appearsinitemid"):
             found = self.persons.appearing(self.items[item]["People"]) if item in self.items else []
-        if term := query.get("searchterm", "").lower():
-            found = [one for one in found if term in (one["Name"] or "").lower()]
         return self._page(found, query)
 
     def _page(self, found: list[dict[str, Any]], query: Mapping[str, str]) -> Reply:

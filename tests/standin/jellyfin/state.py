@@ -67,11 +67,6 @@ class State:
         with self._lock:
             self.files.update(dict.fromkeys(paths))
 
-    def remove(self, path: str) -> None:
-        """Removes a file. Its item stays until the next scan."""
-        with self._lock:
-            del self.files[path]
-
     def scan(self, folder: str = "") -> None:
         """Scans a folder and those below it; without one, all libraries."""
         with self._lock:
@@ -117,7 +112,6 @@ class State:
     def _scan(self, root: str, folder: str, options: LibraryOptions) -> None:
         known = {(one["Path"], one["Type"], one.get("ExtraType", "")): key for key, one in self.items.items()}
         own = {one["Path"] for key, one in self.items.items() if key not in self._scanned}
-        kept = set()
         for one in resolve(self.files, root, options.collection, self.number):
             if folder and not below(one.path, folder):
                 continue
@@ -128,15 +122,10 @@ class State:
                 found = known.get((each.path, each.kind, each.extra)) or self._make(each, each.values)
                 self._scanned.add(found)
                 ids.append(found)
-            kept.update(ids)
             self.parts.pop(ids[0], None)
             self.versions.pop(ids[0], None)
             if one.others:
                 (self.parts if one.stacked else self.versions)[ids[0]] = ids[1:]
-        for key in [key for key, one in self.items.items() if below(one["Path"], folder or root)]:
-            gone = self.items[key]["Path"] not in self.files
-            if gone or (key in self._scanned and key not in kept and below(self.items[key]["Path"], root)):
-                self._forget(key)
 
     def _make(self, one: Resolved, values: Mapping[str, Any]) -> str:
         path = lower(one.path) if self.lower_ids else one.path
@@ -176,11 +165,6 @@ class State:
             if one:  # tests of our client make invalid items
                 self.persons.of(one["Name"])
 
-    def _forget(self, item_id: str) -> None:
-        for known in (self.items, self.versions, self.parts, self.images, self.unsaved):
-            known.pop(item_id, None)
-        self._scanned.discard(item_id)
-
     # Writes
 
     def update(self, item_id: str, sent: dict[str, Any]) -> int:
@@ -201,8 +185,7 @@ class State:
         for other in self.versions.get(item_id, ()):
             self.items[other].update({key: item.get(key) for key in updates.SHARED})
         if "Nfo" in (self._library_of(item).metadata_savers or ()):
-            path = nfo.path_of(item["Path"])
-            self.nfo[path] = nfo.written(item, self.nfo.get(path, ""))
+            self.nfo[nfo.path_of(item["Path"])] = "<movie/>"  # the whole file, whatever was in it
         return status
 
     def save_image(self, found: str, image: bytes) -> None:
