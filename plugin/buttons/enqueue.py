@@ -74,7 +74,7 @@ def _forecast(chosen: _Chosen, scenes: int) -> dict[str, object]:
 def _count(context: Context, since: float | None) -> int:
     if since is None:
         return next(iter(context.stash.scene_ids(page_size=1))).total
-    return sum(len(page.ids) for page in context.stash.scene_ids(changed_since=since, page_size=PAGE_SCENES))
+    return sum(len(page.items) for page in context.stash.scene_ids(changed_since=since, page_size=PAGE_SCENES))
 
 
 def _enqueue(context: Context, only: str | None, changed_since: float | None, which: str) -> dict[str, object]:
@@ -87,12 +87,12 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
             if people:
-                newest.extend(page.ids)
-            elif page.ids:
-                _put(context, page.ids, chosen.to)
+                newest.extend(page.items)
+            elif page.items:
+                _put(context, page.items, chosen.to)
                 if not queued:
                     context.wake_worker()
-            queued += 0 if people else len(page.ids)
+            queued += 0 if people else len(page.items)
             examined, total = page.examined, page.total
             log.progress(examined / total if total else 1.0)
         if newest:

@@ -40,7 +40,7 @@ class _Scenes:
 
     def __iter__(self) -> Iterator[Scene]:
         for page in all_files(self.stash):
-            for scene in page.scenes:
+            for scene in page.items:
                 wanted = passes(scene, self.connection.shared)
                 self.sent += wanted
                 self.left_out += not wanted

@@ -68,7 +68,7 @@ class LeanSite:
             query, variables = asked["query"].lstrip(), asked.get("variables") or {}
             if query.startswith("query Scenes("):
                 return self._scenes(request, variables)
-            if query.startswith("query SceneIds(") and variables["where"].keys() == {"id"}:
+            if query.startswith("query SceneList(") and variables["where"].keys() == {"id"}:
                 return self._ids(variables, counted="count" in query)
         return self._site(request)
 

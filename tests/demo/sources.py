@@ -169,5 +169,5 @@ class _Relay:
         if "plugins" in (data.get("configuration") or {}):
             data["configuration"]["plugins"] = {PLUGIN: dict(self.settings)}
         if "plugins" in data:
-            data["plugins"] = [{"id": PLUGIN, "enabled": True}]
+            data["plugins"] = [{"id": PLUGIN, "name": "Stash Courier", "enabled": True}]
         return answer

@@ -175,9 +175,9 @@ class TestListing:
         server = bench.serve(Library({i: scene(i) for i in range(1, 26)}))
         pages = bench.stash().scene_ids(page_size=10)
         first = next(pages)
-        assert (first.ids, first.examined, first.total) == (tuple(range(1, 11)), 10, 25)
+        assert (first.items, first.examined, first.total) == (tuple(range(1, 11)), 10, 25)
         assert len(server.asked) == 1
-        rest = [(page.ids, page.examined, page.total) for page in pages]
+        rest = [(page.items, page.examined, page.total) for page in pages]
         assert rest == [(tuple(range(11, 21)), 20, 25), (tuple(range(21, 26)), 25, 25)]
         assert ["count" in asked.query for asked in server.asked] == [True, False, False]
 
@@ -186,11 +186,11 @@ class TestListing:
         library = Library({i: scene(i) for i in range(1, 26)})
         bench.serve(library)
         pages = bench.stash().scene_ids(page_size=10)
-        found = list(next(pages).ids)
+        found = list(next(pages).items)
         for gone in (1, 2, 3, 12):
             del library.scenes[gone]
         library.scenes[26] = scene(26)
-        found += [i for page in pages for i in page.ids]
+        found += [i for page in pages for i in page.items]
         assert found == [i for i in range(1, 27) if i != 12]
 
     @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ class TestListing:
         bench.serve(Library({1: scene(1, updated_at=before), 2: scene(2, updated_at=after)}))
         since = 1_767_607_200.75  # 2026-01-05 10:00:00.75 UTC; Stash stores whole seconds
         pages = list(bench.stash().scene_ids(changed_since=since))
-        assert [page.ids for page in pages] == [(2,)]
+        assert [page.items for page in pages] == [(2,)]
         assert pages[0].examined == pages[0].total
 
     @pytest.mark.parametrize("ids", [["3", "2"], ["2", "2"], ["0"]])

@@ -10,7 +10,7 @@ from tests.standin.receivers import Received, Receiver, Reply
 
 STATE = {
     "configuration": {"general": {"apiKey": "", "username": ""}, "plugins": {}},
-    "plugins": [{"id": "stash_plugin", "enabled": True}],
+    "plugins": [{"id": "stash_plugin", "name": "Stash Courier", "enabled": True}],
 }
 
 

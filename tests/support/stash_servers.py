@@ -144,7 +144,7 @@ class Library:
         if asked.name == "Scenes":
             for name, scene_id in asked.variables.items():
                 data[name] = self._one(int(scene_id), name, errors)
-        if asked.name in ("FirstScenes", "SceneIds"):
+        if asked.name in ("FirstScenes", "SceneList"):
             found = self._found(asked.variables)
             page = found[: asked.variables["how"]["per_page"]]
             data["findScenes"] = {"scenes": [self._one(i, "findScenes", errors) for i in page]}

@@ -23,14 +23,13 @@ INTROSPECTION = Path(os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared
 TEXTS = {
     "plugin state": answers.PLUGIN_STATE,
     "first scenes": queries.FIRST_SCENES,
-    "scene ids": queries.scene_ids(count=False),
-    "scene ids and count": queries.scene_ids(count=True),
+    "page of scenes": queries.listing(queries.LISTED, count=False),
+    "first page of scenes": queries.listing(queries.LISTED, count=True),
     "one scene": queries.scenes_by_id(1),
     "forty scenes": queries.scenes_by_id(40),
     "first page of a sweep": queries.sweep_page(count=True),
     "page of a sweep": queries.sweep_page(count=False),
-    "first page of files": scene_files.query(count=True),
-    "page of files": scene_files.query(count=False),
+    "page of files": queries.listing(scene_files.FIELDS, count=True),
     "library folders": queries.LIBRARY_FOLDERS,
     "scenes in a folder": scene_files.sample_query(1),
     "scenes in twenty folders": scene_files.sample_query(20),
@@ -193,14 +192,16 @@ class TestListed:
 
     def test_the_moment_of_a_change(self) -> None:
         """A change has the same moment whatever the server's time zone."""
-        found = queries.read_listed(self.data("2026-01-05T10:00:00Z", "2026-01-04T22:00:00-12:00"), 0)
+        found = queries.read_page(
+            self.data("2026-01-05T10:00:00Z", "2026-01-04T22:00:00-12:00"), 0, queries.read_listed
+        )
         assert [scene.moment for scene in found] == [1_767_607_200] * 2
 
     @pytest.mark.parametrize("text", [None, "", "yesterday", "2026-01-05T10:00:00", 5])
     def test_an_invalid_time(self, text: object) -> None:
         """A time that is invalid or has no time zone makes the answer unusable."""
         with pytest.raises(WrongShape, match="updated_at"):
-            queries.read_listed(self.data(text), 0)
+            queries.read_page(self.data(text), 0, queries.read_listed)
 
 
 class TestChangedAfter:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from stash_courier.queue.inbox.files import STASH
@@ -19,11 +20,12 @@ from stash_courier.worker.stash import answers, queries
 from stash_courier.worker.stash.address import KEY, NamedStash, StashAddress, StashUnavailable
 from stash_courier.worker.stash.answers import PluginState, WrongShape
 from stash_courier.worker.stash.pace import Pace
-from stash_courier.worker.stash.queries import FetchedScenes, Listed, ScenePage, SweepPage, SweepQuestion
+from stash_courier.worker.stash.queries import FetchedScenes, Page, SceneT, SweepPage, SweepQuestion
 from stash_courier.worker.stash.wire import LoginRefused, TimedOut, UnusableAnswer, Wire
 
-__all__ = ["FetchedScenes", "PluginState", "ScenePage", "Stash", "StashUnavailable", "SweepPage"]
+__all__ = ["FetchedScenes", "PluginState", "Stash", "StashUnavailable", "SweepPage"]
 
+EVERYTHING: Mapping[str, object] = MappingProxyType({})
 SCENES_PER_REQUEST = 40  # each costs Stash about ten small database queries
 
 
@@ -145,27 +147,42 @@ class Stash:
                 self._cover_wires.discard(wire)
             wire.close()
 
-    def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[ScenePage]:
-        """The ids of all scenes, or of those changed at or after a time (unix seconds), page by page, ascending.
+    def scene_ids(self, *, changed_since: float | None = None, page_size: int = 1000) -> Iterator[Page[int]]:
+        """The ids of all scenes, or of those changed at or after a time (unix seconds).
 
-        Pages follow each other by ``id > last``, so no scene is skipped or listed twice when others are deleted or
-        changed meanwhile. Of ``changed_since`` whole seconds count; what Stash lists from before it is left out.
+        Of ``changed_since`` whole seconds count; what Stash lists from before it is left out.
         """
         where: dict[str, object] = {}
         if changed_since is not None:
             where["updated_at"] = queries.above(queries.changed_after(changed_since))
-        last, examined, total = 0, 0, 0
+        for page in self.pages(queries.LISTED, queries.read_listed, page_size, where):
+            ids = (s.id for s in page.items if changed_since is None or s.moment >= int(changed_since))
+            yield Page(tuple(ids), page.examined, page.total)
 
-        def read(data: Mapping[str, object]) -> tuple[tuple[Listed, ...], int]:
-            return queries.read_listed(data, last), total if examined else queries.read_count(data, "findScenes")
+    def pages(
+        self,
+        fields: str,
+        read_item: Callable[[object], SceneT],
+        page_size: int,
+        where: Mapping[str, object] = EVERYTHING,
+    ) -> Iterator[Page[SceneT]]:
+        """All scenes that match a filter, with these fields, by ascending id.
+
+        Pages follow each other by ``id > last``, so no scene is skipped or listed twice when others are deleted or
+        changed meanwhile.
+        """
+        last = examined = total = 0
+
+        def read(data: Mapping[str, object]) -> tuple[tuple[SceneT, ...], int]:
+            found = queries.read_page(data, last, read_item)
+            return found, total if examined else queries.read_count(data, "findScenes")
 
         while True:
             variables = {"where": {**where, "id": queries.above(last)}, "how": queries.by_id(page_size)}
-            found, total = self.ask(queries.scene_ids(count=examined == 0), variables, read)
+            found, total = self.ask(queries.listing(fields, count=examined == 0), variables, read)
             examined += len(found)
             total = max(total, examined)
-            ids = (s.id for s in found if changed_since is None or s.moment >= int(changed_since))
-            yield ScenePage(tuple(ids), examined, total)
+            yield Page(found, examined, total)
             if len(found) < page_size:
                 return
             last = found[-1].id
@@ -176,7 +193,7 @@ class Stash:
         counts = question.known_up_to is not None
 
         def read(data: Mapping[str, object]) -> SweepPage:
-            scenes = queries.read_listed(data, question.after)
+            scenes = queries.read_page(data, question.after, queries.read_listed)
             known = queries.read_count(data, "known") if counts else None
             return SweepPage(scenes, len(scenes) < question.scenes, known, answers.read_state(data), asked_at)
 

@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from stash_courier.queue.jobs import Named, Scene, SceneFile, StashId
 from stash_courier.worker.paths import is_windows
 from stash_courier.worker.stash.answers import NULL, STATE, PluginState, WrongShape, read, read_list, read_text
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class HasId(Protocol):
+    """A scene of any kind."""
+
+    @property
+    def id(self) -> int: ...
+
+
+SceneT = TypeVar("SceneT", bound=HasId)
 
 LONGEST = 1e12  # seconds of a file
 HIGHEST_ID = 2**31 - 2  # filters take 32-bit numbers, and "up to" is written as "less than the next"
@@ -40,11 +53,14 @@ query FirstScenes($where: SceneFilterType, $how: FindFilterType) {{{STATE}
 {_SCENE}"""
 
 
-def scene_ids(*, count: bool) -> str:
-    """The query for one page of ids; ``count`` adds the number of all matching scenes, which costs a query."""
+LISTED = "id updated_at"
+
+
+def listing(fields: str, *, count: bool) -> str:
+    """The query for one page of scenes; ``count`` adds the number of all matching scenes, which costs a query."""
     return f"""
-query SceneIds($where: SceneFilterType, $how: FindFilterType) {{
-  findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""} scenes {{ id updated_at }} }}
+query SceneList($where: SceneFilterType, $how: FindFilterType) {{
+  findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""} scenes {{ {fields} }} }}
 }}
 """
 
@@ -55,7 +71,7 @@ def sweep_page(*, count: bool) -> str:
     counted = "  known: findScenes(scene_filter: $known, filter: { per_page: 0 }) { count }\n" if count else ""
     return f"""
 query Sweep($where: SceneFilterType, $how: FindFilterType{", $known: SceneFilterType" if count else ""}) {{{STATE}
-  findScenes(scene_filter: $where, filter: $how) {{ scenes {{ id updated_at }} }}
+  findScenes(scene_filter: $where, filter: $how) {{ scenes {{ {LISTED} }} }}
 {counted}}}
 """
 
@@ -159,12 +175,12 @@ class FetchedScenes:
 
 
 @dataclass(frozen=True, slots=True)
-class ScenePage:
-    """Some of the ids asked for, ascending, and the progress of the listing."""
+class Page(Generic[T_co]):
+    """What a listing gives of some scenes, by ascending id, and its progress."""
 
-    ids: tuple[int, ...]
+    items: tuple[T_co, ...]
     examined: int  # scenes looked at so far, including this page
-    total: int  # scenes to look at; with ``changed_since`` some of them don't qualify
+    total: int  # scenes to look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,19 +199,20 @@ def read_count(data: Mapping[str, object], name: str) -> int:
     return int(read(data, f"{name}.count", int))
 
 
-def read_listed(data: Mapping[str, object], after: int) -> tuple[Listed, ...]:
-    """The scenes of a page of ``scene_ids`` or ``sweep_page``.
+def read_page(data: Mapping[str, object], after: int, read_item: Callable[[object], SceneT]) -> tuple[SceneT, ...]:
+    """The scenes of a page of a listing.
 
     Ids that don't ascend from ``after``, the last id of the previous page, are WrongShape: a listing would skip
     scenes or never end.
     """
-    scenes = read_list(data, "findScenes.scenes", _listed)
+    scenes = read_list(data, "findScenes.scenes", read_item)
     if any(one >= other for one, other in itertools.pairwise([after, *(scene.id for scene in scenes)])):
         raise WrongShape("the scenes aren't sorted by ascending id")
     return scenes
 
 
-def _listed(raw: object) -> Listed:
+def read_listed(raw: object) -> Listed:
+    """A scene of ``LISTED``."""
     updated_at = read(raw, "updated_at", str)
     try:
         return Listed(read_id(raw), updated_at, moment_of(updated_at))

@@ -4,69 +4,36 @@ page, and a sample of it for tests."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from stash_courier.queue.jobs import Scene, SceneFile
 from stash_courier.worker.paths import matches_prefix
 from stash_courier.worker.stash import queries
-from stash_courier.worker.stash.answers import WrongShape, read, read_list
+from stash_courier.worker.stash.answers import read, read_list
 from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.stash.queries import Page
 
 PAGE_SCENES = 500  # in one request
 SAMPLE_FOLDERS = 20  # of the library, in the request for a sample
-_FIELDS = "id organized files { path } tags { id name } studio { id name }"
+FIELDS = "id organized files { path } tags { id name } studio { id name }"
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class FilesPage:
-    """Some scenes, by ascending id, with nothing but the paths of their files and what filters look at."""
-
-    scenes: tuple[Scene, ...]
-    examined: int  # with those of earlier pages
-    total: int
-
-
-def query(*, count: bool) -> str:
-    """The query for one page; ``count`` adds the number of all scenes."""
-    return f"""
-query SceneFiles($where: SceneFilterType, $how: FindFilterType) {{
-  findScenes(scene_filter: $where, filter: $how) {{ {"count" if count else ""}
-    scenes {{ {_FIELDS} }}
-  }}
-}}
-"""
-
-
-def all_files(stash: Stash) -> Iterator[FilesPage]:
-    """All scenes. Pages follow each other by ``id > last``, so none is skipped when others are deleted.
+def all_files(stash: Stash) -> Iterator[Page[Scene]]:
+    """All scenes, page by page.
 
     Raises:
         StashUnavailable: Stash can't be asked.
     """
-    last = examined = total = 0
-
-    def page(data: Mapping[str, object]) -> tuple[tuple[Scene, ...], int]:
-        return _page(data, last), total if examined else queries.read_count(data, "findScenes")
-
-    while True:
-        variables = {"where": {"id": queries.above(last)}, "how": queries.by_id(PAGE_SCENES)}
-        scenes, total = stash.ask(query(count=examined == 0), variables, page)
-        examined += len(scenes)
-        total = max(total, examined)
-        yield FilesPage(scenes, examined, total)
-        if len(scenes) < PAGE_SCENES:
-            return
-        last = scenes[-1].id
+    return stash.pages(FIELDS, _scene, PAGE_SCENES)
 
 
 def sample_query(folders: int) -> str:
     """The query for scenes in each of several folders (``$w0`` …), which come back as ``f0``, ``f1`` …."""
     variables = ", ".join(f"$w{n}: SceneFilterType" for n in range(folders))
-    scenes = f"{{ scenes {{ {_FIELDS} }} }}"
+    scenes = f"{{ scenes {{ {FIELDS} }} }}"
     found = "\n".join(f"  f{n}: findScenes(scene_filter: $w{n}, filter: $how) {scenes}" for n in range(folders))
     return f"query ScenesIn({variables}, $how: FindFilterType) {{\n{found}\n}}"
 
@@ -110,14 +77,6 @@ def _in_turns(groups: Iterable[Iterable[T]]) -> list[T]:
     """The first of each group, then the second of each, and so on."""
     rows = itertools.zip_longest(*groups)
     return [one for row in rows for one in row if one is not None]
-
-
-def _page(data: Mapping[str, object], after: int) -> tuple[Scene, ...]:
-    """The scenes of a page. Ids that don't ascend are WrongShape: the listing would never end."""
-    scenes = read_list(data, "findScenes.scenes", _scene)
-    if any(scene.id <= after for scene in scenes):
-        raise WrongShape("the scenes aren't sorted by ascending id")
-    return scenes
 
 
 def _scene(raw: object) -> Scene:

@@ -64,7 +64,7 @@ class ManyScenes(ThreadingHTTPServer):
                     "general": {"apiKey": "", "username": ""},
                     "plugins": {"stash_plugin": self.settings},
                 },
-                "plugins": [{"id": "stash_plugin", "enabled": True}],
+                "plugins": [{"id": "stash_plugin", "name": "Stash Courier", "enabled": True}],
             }
         after, size = variables["where"]["id"]["value"], variables["how"]["per_page"]
         page = range(after + 1, min(after + size, self.scenes) + 1)
