@@ -159,15 +159,6 @@ def test_a_filtered_scene_is_left_out(
     assert outcome(found) == ALL
 
 
-def test_filters_that_few_scenes_pass(courier: Courier, servers: Servers) -> None:
-    """If the sample has no scene that passes the filters, the newest scenes are searched for some."""
-    for number in range(100):
-        courier.stash.add_scene(f"{FOLDER}/{number}.mkv")
-    courier.stash.add_scene("/outside the library/rare.mkv", tags=["Rare"])
-    courier.connect(*servers.connections(include_tags="rare"))
-    assert all("rare.mkv" in said_of(press(courier), destination) for destination in ALL)
-
-
 def test_a_scene_that_stash_cannot_give(courier: Courier, servers: Servers) -> None:
     """If Stash fails on a scene of the sample, the newest scenes are looked up instead."""
     broken = courier.stash.add_scene(f"{FOLDER}/broken.mkv")

@@ -19,7 +19,7 @@ from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Reply
 from tests.support.connections import connection
-from tests.support.intercept import HTML, LOGIN, intercept
+from tests.support.intercept import HTML, LOGIN
 from tests.support.media_samples import delivery, scene
 from tests.support.steps import tried
 
@@ -114,17 +114,6 @@ def test_a_new_file_is_reported_and_then_found(server: Server, emby: Make) -> No
     assert [item_id for item_id, _ in server.refreshes] == ["1"]
 
 
-def test_an_edit_does_not_delay_the_scan_of_its_folder(server: Server, emby: Make) -> None:
-    """While a folder's scan is pending, edits of known scenes in it send no notice."""
-    server.items.append(Item("1", "/media/a/known.mkv"))
-    destination = emby()
-    failure(destination)
-    known = replace(SCENE, files=(SceneFile("/data/a/known.mkv", 1, 1.0, 1, 1),))
-    destination.deliver(UPDATE, known)
-    assert server.notices == [Notice(PATH, "Created")]
-    assert [item_id for item_id, _ in server.refreshes] == ["1"]
-
-
 def test_two_items_with_that_path(server: Server, emby: Make) -> None:
     """If two items have the scene's path, neither is refreshed and the dead letter names both."""
     server.items += [Item("1", PATH, "One"), Item("2", PATH, "Two")]
@@ -209,13 +198,3 @@ def test_a_wrong_rule_shows_among_many_files(server: Server, emby: Make) -> None
     )
     assert "/media/films/a/one.mkv" in step.examples[0]
     assert len(server.requests("GET", "/Items")) == 1 + 3
-
-
-def test_a_listing_that_fails(server: Server, emby: Make) -> None:
-    """If Emby can't list its files, the unknown path is still shown."""
-    intercept(server.receiver, Reply(500), "StartIndex")
-    found = tried(emby(), SCENE)
-    assert not found.ok
-    missing, listing = found["scenes"].examples
-    assert PATH in missing
-    assert "500" in listing

@@ -64,26 +64,11 @@ def test_nothing_wanted_changes_nothing() -> None:
     assert made == JellyfinEdit({key: value for key, value in ITEM.items() if key not in KEPT})
 
 
-def test_people_keep_their_roles_and_other_kinds_stay() -> None:
-    """Performers who stay keep their roles, writers stay, and performers who aren't in Stash are removed."""
-    assert edit(wanted_state(scene(), ALL)).body["People"] == [
-        {"Name": "Walter Writer", "Role": "", "Type": "Writer"},
-        {"Name": "anna", "Role": "The Queen", "Type": "Actor"},
-        {"Name": "Zoë", "Role": "", "Type": "Actor"},
-        {"Name": "Dora Director", "Role": "", "Type": "Director"},
-    ]
-
-
 def test_a_person_of_two_kinds_is_removed_from_one() -> None:
     """A writer who no longer performs in Stash stays as the writer."""
     people = [{"Name": "Both", "Role": "", "Type": kind} for kind in ("Writer", "Actor")]
     made = edit(State(performers=("Anna",)), {**ITEM, "People": people})
     assert [(p["Name"], p["Type"]) for p in made.body["People"]] == [("Both", "Writer"), ("Anna", "Actor")]
-
-
-def test_a_tag_whose_case_changed_is_renamed() -> None:
-    """A tag whose case changed in Stash gets the new spelling in Jellyfin."""
-    assert edit(State(tags=("Calm",)), {**ITEM, "Tags": ["calm"]}).body["Tags"] == ["Calm"]
 
 
 def test_all_else_in_the_item_is_sent_back() -> None:

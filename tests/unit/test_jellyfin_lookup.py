@@ -214,32 +214,6 @@ def test_the_listing_is_used_if_ids_cannot_be_computed() -> None:
     assert api.pages == 1
 
 
-def test_a_negative_answer_is_not_kept_until_the_next_try() -> None:
-    """A scene that is scanned between two attempts is found by the second."""
-    lookup = lookup_of(api := Api(computable=False), clock := Clock())
-    assert found(lookup, "/Media/0.mkv") == []
-    assert found(lookup, "/Media/0.mkv") == []
-    assert api.pages == 1  # shared by all that are missing just now
-    api.learn(numbered(1)[0])
-    clock.now += 24.0  # the first retry at its earliest
-    assert LISTING_SECONDS < 24.0
-    assert found(lookup, "/Media/0.mkv")
-
-
-def test_the_first_file_that_is_known_counts() -> None:
-    """Of several files, the first that Jellyfin knows is used."""
-    lookup = lookup_of(Api(*numbered(3)), Clock())
-    assert found(lookup, "/Media/none.mkv", "/Media/2.mkv", "/Media/1.mkv")[0]["Path"] == "/Media/2.mkv"
-
-
-def test_two_items_with_one_path_are_both_given() -> None:
-    """Two items with the same path are both returned."""
-    api = Api()
-    for one in computed_ids("/Media/0.mkv", lowered=False)[:2]:
-        api.known[one] = {**ITEM, "Id": one, "Path": "/Media/0.mkv"}
-    assert len(found(lookup_of(api, Clock()), "/Media/0.mkv")) == 2
-
-
 # The listing
 
 
@@ -256,22 +230,6 @@ def test_a_listing_is_believed_for_as_long_as_it_took() -> None:
     clock.now += 1.0
     found(lookup, "/elsewhere/1.mkv")
     assert api.pages == 4
-
-
-def test_where_ids_are_computed_a_listing_is_rare() -> None:
-    """If items are found by computed ids, a missing one costs a listing an hour, and is found once it is there."""
-    items = numbered(2)
-    lookup = lookup_of(api := Api(items[0]), clock := Clock())
-    assert found(lookup, items[0]["Path"])
-    for _ in range(50):
-        assert found(lookup, items[1]["Path"]) == []
-        clock.now += 60.0
-    assert api.pages == 1
-    api.learn(items[1])
-    assert found(lookup, items[1]["Path"])
-    clock.now += RARELY_SECONDS
-    assert found(lookup, "/elsewhere/0.mkv") == []
-    assert api.pages == 2
 
 
 def test_names_of_files_are_kept_by_one_listing() -> None:

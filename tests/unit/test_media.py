@@ -12,7 +12,6 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.worker.connections.model import Shared
 from stash_courier.worker.destinations.media.api import advice, check_write, read_json, still_there, unexpected
 from stash_courier.worker.destinations.media.libraries import Cached, Library, none_holds
-from stash_courier.worker.destinations.media.missing import not_there_yet
 from stash_courier.worker.destinations.media.places import (
     Place,
     ambiguous,
@@ -274,14 +273,6 @@ def test_an_answer_is_cached() -> None:
     assert cached.get() == 4
 
 
-def test_not_there_yet_shows_both_paths_and_the_rule() -> None:
-    """The failure for an unknown item shows both paths and the rule, or that no rule fits."""
-    failed = not_there_yet("Plex", 17, places(None, scene("/data/a.mkv", "/b.mkv"), MAP))
-    assert failed.failure is Failure.NOT_THERE_YET
-    assert '/media/a.mkv (in Stash /data/a.mkv; by the rule /data => /media of "Path map")' in failed.message
-    assert '/b.mkv (in Stash /b.mkv; no rule of "Path map" fits it)' in failed.message
-
-
 def test_ambiguous_names_both() -> None:
     """Two items with one path refuse the scene, and the failure names both items."""
     failed = ambiguous("Plex", 17, Place("/data/a", "/media/a", None), ['"A" (id 1)', '"B" (id 2)'])
@@ -363,12 +354,6 @@ def test_lists_are_mirrored() -> None:
     """Missing names are added, names that Stash doesn't have are removed, and the order doesn't matter."""
     assert list_change(["B", "a"], ["A", "b"], add_only=False) == Change()
     assert list_change(["A", "hand"], ["b", "a"], add_only=False) == Change(("b",), ("hand",))
-
-
-def test_lists_that_are_only_added_to_lose_nothing() -> None:
-    """In add-only mode names that were added on the server stay, and no name is added twice."""
-    assert list_change(["A", "hand"], ["b", "a"], add_only=True) == Change(("b",))
-    assert not list_change(["A", "hand"], ["a"], add_only=True, cased=True)
 
 
 def test_a_changed_case_reaches_a_server_that_takes_it_over() -> None:

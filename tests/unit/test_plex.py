@@ -169,24 +169,6 @@ def test_the_rating_is_of_ten() -> None:
     assert not edit(ITEM, rating=0)
 
 
-def test_those_who_stay_keep_all_their_roles() -> None:
-    """Performers who stay are sent with all their entries as they were, also with two roles of one person."""
-    cast = (Role("A", "Hero", "http://h/a.jpg", "5d77"), Role("A", "Twin"), Role("B"), Role("C", "Gone"))
-    have = dataclasses.replace(item(actor=("A", "A", "B", "C")), cast=cast)
-    assert edit(have, performers=("D", "b", "a")).parameters == {
-        "actor[0].tag.tag": "A",
-        "actor[0].tagging.text": "Hero",
-        "actor[0].tag.thumb": "http://h/a.jpg",
-        "actor[0].tag.tagKey": "5d77",
-        "actor[1].tag.tag": "A",
-        "actor[1].tagging.text": "Twin",
-        "actor[2].tag.tag": "B",
-        "actor[3].tag.tag": "D",
-        "actor[].tag.tag-": "C",
-        "actor.locked": "1",
-    }
-
-
 def test_no_edit_ever_unlocks() -> None:
     """An edit only sets locks."""
     have = item(genre=("x",), actor=("x",), director=("x",), collection=("x",))

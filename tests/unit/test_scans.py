@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from stash_courier.worker.destinations.media.places import folder_key
@@ -63,18 +61,6 @@ def test_folders_are_asked_for_apart() -> None:
     assert [path for _, path in server.asked] == ["/m/a.mkv", "/m/x/a.mkv", "D:\\M\\a.mkv"]
 
 
-def test_the_next_request_names_another_file() -> None:
-    """The server may ignore notices for one file, and then the others of its folder would wait in vain."""
-    server = Server()
-    server.ask("/m/ignored.mkv")
-    server.ask("/m/a.mkv")
-    server.at(APART_SECONDS)
-    server.ask("/m/ignored.mkv")
-    server.at(2 * APART_SECONDS)
-    server.ask("/m/ignored.mkv")
-    assert [path for _, path in server.asked] == ["/m/ignored.mkv", "/m/a.mkv", "/m/ignored.mkv"]
-
-
 def test_a_request_that_fails_is_none() -> None:
     """The next scene asks again."""
     server = Server()
@@ -91,17 +77,6 @@ def test_a_request_that_fails_is_none() -> None:
     with pytest.raises(ConnectionError):
         server.scans.ask("/m", "/m/a.mkv", fail)
     assert server.ask("/m/c.mkv") == pytest.approx(APART_SECONDS + DONE)
-
-
-def test_threads_that_ask_together() -> None:
-    """One of them sends the request."""
-    server = Server()
-    threads = [threading.Thread(target=server.ask, args=(f"/m/{n}.mkv",)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(server.asked) == 1
 
 
 def test_a_report_that_failed_postpones_no_other() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -211,7 +210,6 @@ def test_threads_make_a_collection_once(server: StandInJellyfin) -> None:
             return inner(request)
         overlaps.append(lock.locked())
         with lock:
-            time.sleep(0.01)
             return inner(request)
 
     server.receiver.answer = one_at_a_time

@@ -15,9 +15,7 @@ from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
-from tests.standin.receivers import Reply
 from tests.standin.stash.server import StandInStash
-from tests.support.intercept import intercept
 from tests.support.jellyfin import JPEG, PNG, jellyfin, refused
 from tests.support.media_samples import delivery, scene
 
@@ -132,14 +130,3 @@ def test_covers_are_only_fetched_from_stash(tmp_path: Path, stash: StandInStash)
         assert "cover can't be fetched" in caught.value.message
     finally:
         client.close()
-
-
-@pytest.mark.parametrize("path", ["/Items/", "/Images/"])
-def test_an_item_that_vanished_at_its_edit(server: StandInJellyfin, path: str) -> None:
-    """A 404 to the edit or cover of an item that was found makes no dead letter."""
-    server.add("/media/movies/one.mkv")
-    intercept(server.receiver, Reply(404), path)
-    with jellyfin(server, cover=Covers(), images=True) as ours:
-        failed = refused(ours, scene(), changed=())
-    assert (failed.failure, failed.status) == (Failure.REFUSED, 404)
-    assert '"one" (id ' in failed.message

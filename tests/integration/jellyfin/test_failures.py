@@ -83,15 +83,6 @@ def test_two_items_with_the_path_change_neither(server: StandInJellyfin, compute
     assert server.posted == []
 
 
-def test_a_scene_without_files_is_refused(server: StandInJellyfin) -> None:
-    """A scene without files is refused without a request."""
-    with jellyfin(server) as ours:
-        failed = refused(ours, scene(files=()))
-    assert failed.failure is Failure.ITEM_REFUSED
-    assert "no file" in failed.message
-    assert server.counts == {}
-
-
 def test_an_item_that_vanished_before_its_edit(server: StandInJellyfin) -> None:
     """An item that vanishes between lookup and edit is looked up again and makes no dead letter."""
     server.add("/media/movies/one.mkv")

@@ -160,13 +160,6 @@ def test_a_scene_with_one_possible_file_is_waited_for(server: StandInJellyfin) -
     assert [one["Path"] for one in server.notified] == ["/media/movies/a.mp4"]
 
 
-def test_such_a_name_that_is_an_item_is_written(server: StandInJellyfin) -> None:
-    """The server is asked first, so a rule that doesn't hold for it does no harm."""
-    server.add("/media/movies/a-scene.mp4")
-    (done,) = deliver(server, scene("/data/movies/a-scene.mp4"))
-    assert done.outcome == "sent"
-
-
 @pytest.mark.parametrize("absent", ["wait", "skip", "dead_letter"])
 def test_what_becomes_of_such_a_scene(
     tmp_path: Path, stash: StandInStash, server: StandInJellyfin, absent: str

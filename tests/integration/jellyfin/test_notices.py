@@ -75,10 +75,3 @@ def test_a_deleted_scene_is_reported_after_the_scan(server: StandInJellyfin) -> 
         now[0] += failed.value.again_in or 0.0
         ours.deliver(gone, None)
     assert [notice["UpdateType"] for notice in server.notified] == ["Created", "Deleted"]
-
-
-def test_the_longer_a_scene_is_missing_the_more_rarely_it_is_looked_for(server: StandInJellyfin) -> None:
-    """Its waits grow with the time for which it has waited."""
-    with jellyfin(server) as ours:
-        waits = [refused(ours, scene(), not_found=waited).again_in or 0.0 for waited in (0, 400, 4000)]
-    assert 0 < waits[0] < 120 < waits[1] < waits[2] < 3600

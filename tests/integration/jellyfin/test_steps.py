@@ -157,16 +157,6 @@ def test_a_folder_of_the_same_name(server: StandInJellyfin) -> None:
     assert step.fix.values == {"path_map": ["/data => /media"]}
 
 
-def test_windows_paths(server: StandInJellyfin) -> None:
-    """The server's path is shown with its own spelling, and the rule that maps ours to it finds the file."""
-    server.add("D:\\Movies\\One.mkv")
-    step = steps_of(server, [scene()], path_map="")["scenes"]
-    assert "a file of that name is at D:\\Movies\\One.mkv." in step.examples[0]
-    assert 'The rule /data => D: in "Path map" would lead there.' in step.text
-    assert step.fix is not None
-    assert steps_of(server, [scene()], **step.fix.values)["scenes"].status == "ok"
-
-
 def test_a_wrong_key(server: StandInJellyfin) -> None:
     """A refused key fails at its own step and names the field; without a scene the test passes."""
     steps = steps_of(server, [scene()], key="f" * 32)

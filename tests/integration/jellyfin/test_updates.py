@@ -50,16 +50,6 @@ def test_one_lookup_and_one_edit(server: StandInJellyfin) -> None:
     assert server.counts == {**ONCE, "GET /Items?ids": 1}
 
 
-def test_where_nothing_differs_nothing_is_sent(server: StandInJellyfin) -> None:
-    """An item that is up to date gets no edit."""
-    server.add("/media/movies/one.mkv")
-    one = scene()
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one)
-        ours.deliver(delivery("jellyfin", one), one)
-    assert server.counts == {**ONCE, "GET /Items?ids": 2}
-
-
 def test_an_edit_made_since_the_lookup_survives(server: StandInJellyfin) -> None:
     """An edit that is made in Jellyfin between the lookup in advance and the update isn't undone."""
     item_id = server.add("/media/movies/one.mkv")
@@ -94,18 +84,6 @@ def test_an_item_that_became_right_since_the_lookup_is_not_sent(server: StandInJ
         ours.deliver(*job)
     assert server.posted == []
     assert ids_asked(server) == [4, 1]
-
-
-def test_a_tag_added_by_hand_survives_in_add_only_mode(server: StandInJellyfin) -> None:
-    """Tags that were added in Jellyfin survive in add-only mode, and are removed without it."""
-    item_id = server.add("/media/movies/one.mkv", Tags=["by hand"])
-    one = scene()
-    with jellyfin(server, add_only=True) as ours:
-        done = ours.deliver(delivery("jellyfin", one), one)
-    assert server.items[item_id]["Tags"] == ["by hand", "calm", "loud"]
-    with jellyfin(server) as ours:
-        ours.deliver(delivery("jellyfin", one), one, done.record or b"")
-    assert server.items[item_id]["Tags"] == ["calm", "loud"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from stash_courier.queue.failures import Failure
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
-from tests.standin.receivers import Receiver, Reply
+from tests.standin.receivers import Reply
 from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.plex import PATH, SCENE, UPDATE, Make, failure
 
@@ -75,24 +75,3 @@ def test_a_library_that_was_recreated(server: Server, films: Library, plex: Make
     assert "look again" in failed.message
     destination.deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
-
-
-def test_an_item_that_is_removed_meanwhile(server: Server, films: Library, plex: Make) -> None:
-    """An item that vanishes between lookup and read is looked up again and makes no dead letter."""
-    item = server.add(films, PATH)
-    item.tags["genre"] = ["a", "b", "c"]
-    intercept(server.receiver, Reply(200, {}, b'{"MediaContainer": {"size": 0}}'), "/metadata/")
-    failed = failure(plex())
-    assert failed.failure is Failure.REFUSED
-    assert f"(id {item.key})" in failed.message
-
-
-def test_below_a_path_of_a_reverse_proxy(plex: Make) -> None:
-    """An address with a path and a login is used as it is."""
-    with Receiver(Reply(200, {}, b'{"MediaContainer": {"Directory": []}}')) as receiver:
-        failure(plex(url=receiver.url.replace("http://", "http://me:pass-word@") + "plex/"))
-        (request,) = receiver.received
-    assert request.path == "/plex/library/sections"
-    assert request.headers["x-plex-token"] == TOKEN
-    assert request.headers["authorization"].startswith("Basic ")
-    assert request.headers["accept"] == "application/json"

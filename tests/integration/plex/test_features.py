@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from stash_courier.queue.failures import Failure
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.support.media_samples import named
-from tests.support.plex import PATH, SCENE, UPDATE, Ledger, Make, failure, sent
-from tests.support.steps import tried
+from tests.support.plex import PATH, SCENE, UPDATE, Ledger, Make, sent
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -126,17 +124,3 @@ def test_a_collection_that_a_listing_cut_is_left(server: Server, films: Library,
     assert item.tags["collection"] == ["A", "B", "C", "Group"]
     ledger.deliver(destination, replace(SCENE, groups=()))
     assert item.tags["collection"] == ["A", "B", "C"]
-
-
-# Libraries of TV shows
-
-
-def test_the_test_says_that_tv_shows_are_not_supported(server: Server, plex: Make) -> None:
-    """The test names the libraries of TV shows; a scene in one of them fails with that reason."""
-    sentence = "Libraries of TV shows are not supported: Shows (/tv)."
-    assert sentence in tried(plex(path_map="/data => /tv"), SCENE)["libraries"].text
-    failed = failure(plex(path_map="/data => /tv"))
-    assert failed.failure is Failure.NOT_THERE_YET
-    assert failed.message.endswith(sentence)
-    assert "TV shows" not in failure(plex()).message
-    assert server.scans == [("3", "/media/a")]

@@ -39,16 +39,6 @@ def test_an_item_is_found_by_its_exact_path(server: Server, films: Library, plex
     assert [i for i in films.items if i.values["title"] == "A day"] == [item]
 
 
-def test_a_common_name_is_found_among_thousands(server: Server, films: Library, plex: Make) -> None:
-    """A file named 1.mkv is found page by page if hundreds of others have that in their names."""
-    for n in range(250):
-        server.add(films, f"/media/a/{n}1.mkv")
-    item = server.add(films, "/media/a/1.mkv")
-    plex().deliver(UPDATE, replace(SCENE, files=(SceneFile("/data/a/1.mkv", 1, 1.0, 1, 1),)))
-    assert item.values["title"] == "A day"
-    assert len(server.lookups) == 2
-
-
 def test_a_comma_in_a_name_does_not_list_the_library(server: Server, films: Library, plex: Make) -> None:
     """A file with a comma, Plex's separator of alternatives, in its name is found with one request."""
     for n in range(150):

@@ -198,19 +198,6 @@ def test_what_we_locked_stays_ours_until_the_owner_changes_it(server: Server, fi
     assert (item.values["title"], item.tags["genre"]) == ("Third", ["newer"])
 
 
-def test_lists_that_are_added_to_may_have_the_owner_s_names(server: Server, films: Library, plex: Make) -> None:
-    """After our first edit, names that the owner adds to a list of which nothing is removed don't stop us."""
-    item = server.add(films, PATH)
-    destination, ledger = plex(add_only=True), Ledger()
-    ledger.deliver(destination)
-    item.tags["collection"].append("Favorites")
-    item.tags["genre"].append("mine")
-    edited = replace(SCENE, groups=named(["Group", "More"]), tags=named(["outside", "new"]))
-    assert ledger.deliver(destination, edited).notes == frozenset()
-    assert item.tags["collection"] == ["Group", "Favorites", "More"]
-    assert item.tags["genre"] == ["outside", "rain & wind", "50%", "mine", "new"]
-
-
 def test_a_lock_on_a_list_that_we_never_wrote_is_the_owner_s(server: Server, films: Library, plex: Make) -> None:
     """Collections that the owner locked stay locked to us when a scene without groups gets one."""
     item = server.add(films, PATH)

@@ -59,13 +59,3 @@ def test_the_stand_in_rates_labels_and_casts(server: Server, films: Library) -> 
     movie.edit(**{"actor[0].tag.tag": "Bo", "actor[0].tagging.text": "Villain"}).reload()
     assert [(one.tag, one.role) for one in movie.roles] == [("Bo", "Villain")]  # a list that is sent replaces
     client._session.close()
-
-
-def test_the_stand_in_takes_no_id_for_all(server: Server, films: Library) -> None:
-    """An edit without an id, or with an empty one, changes every item of the library."""
-    client = PlexServer(server.url, TOKEN)
-    for given in ("", "&id="):
-        items = [server.add(films, f"/media/{n}.mkv") for n in range(2)]
-        client.query(f"/library/sections/3/all?type=1{given}&title.value=X", method=client._session.put)
-        assert {item.values["title"] for item in items} == {"X"}
-    client._session.close()

@@ -83,21 +83,6 @@ def test_what_survives_an_update(server: Server, films: Library, plex: Make) -> 
     assert "director" not in item.locked
 
 
-@pytest.mark.parametrize("replaces", [False, True])
-def test_tags_that_a_listing_cut_survive_in_add_only_mode(
-    server: Server, films: Library, plex: Make, replaces: bool
-) -> None:
-    """Tags that a listing doesn't show are neither lost nor cause useless edits."""
-    server.replaces_tags = replaces
-    item = server.add(films, PATH)
-    item.tags["genre"] = [f"hand {n}" for n in range(6)]
-    destination = plex(add_only=True)
-    destination.deliver(UPDATE, SCENE)
-    assert item.tags["genre"] == [*(f"hand {n}" for n in range(6)), "outside", "rain & wind", "50%"]
-    destination.deliver(UPDATE, SCENE)
-    assert len(server.edits) == 1
-
-
 def test_removals_are_repeated_if_only_one_is_executed(server: Server, films: Library, plex: Make) -> None:
     """All surplus tags are removed even if the server executes only one removal per request."""
     server.one_removal, server.replaces_tags = True, False
