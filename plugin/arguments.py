@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue.checks import LATEST
 from stash_courier.worker.connections.model import State
 
 COMMON = {"mode", "log"}  # arguments of every mode
 MOST_LETTERS = 1000
 MOST_DAYS = 3650  # as in the retention setting
 LARGEST_VALUES = 200_000  # characters of a connection's values as JSON
+LATEST_TIME = 1e11  # unix seconds, far beyond any date
 
 Reader = Callable[[str, object], object]  # gets an argument's name and value; raises BadInputError
 
@@ -93,7 +93,7 @@ def _switch(name: str, value: object) -> bool:
 def _moment(name: str, value: object) -> float:
     """A date such as 2026-05-01, in local time, or unix seconds."""
     with contextlib.suppress(ValueError, OSError, OverflowError):
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST_TIME:
             return float(value)
         if isinstance(value, str):
             return datetime.datetime.fromisoformat(value.strip()).timestamp()

@@ -1,4 +1,4 @@
-"""Writes the worker's notices to Stash's log. Cheap, because each page load runs it. See worker/notices.py."""
+"""Writes the worker's notices to Stash's log. Cheap, because each page load runs it. See worker/troubles.py."""
 
 from __future__ import annotations
 

@@ -1,20 +1,22 @@
 """Rows of queue.db to dataclasses and back.
 
-Every column and every JSON field is checked. A row that isn't what this plugin writes becomes a ``CorruptRow``.
+A row that can't be decoded becomes a ``CorruptRow``, which the worker sets aside as a dead letter with its bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 from stash_courier.queue import troubles
-from stash_courier.queue.checks import DAMAGE, items, number, or_default, parsed, text, typed, utf8, whole
 from stash_courier.queue.failures import NEVER_FATAL
 from stash_courier.queue.inbox.events import EVENTS
-from stash_courier.queue.jobs import BULK, EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import EDIT, Attempt, CorruptRow, Delivery, Event, SceneEvent
 
+# What decoding a damaged row raises.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 # The columns of a delivery that delivery() reads, in this order.
 DELIVERY_COLUMNS = (
     *("_id", "destination", "scene_id", "event", "changed", "seq", "timestamp"),
@@ -29,72 +31,66 @@ _WHOLE = (  # columns of whole numbers
     *("seq", "counted_attempts", "attempts", "not_found"),
     *("generation", "priority", "suspect", "deaths"),
 )
+_LATEST = 1e11  # wall times are below this: far beyond any date, and all arithmetic with them works
+_LARGEST_ID = 2**63 - 1  # of SQLite
 
 
-def event(seq: int, data: object) -> SceneEvent | CorruptRow:
+def event(seq: int, data: Any) -> SceneEvent | CorruptRow:
     """Reads a row of the inbox, whatever ``data`` is."""
     try:
-        fields = parsed(data)
+        fields = json.loads(data)
         return SceneEvent(
             seq=seq,
             scene_id=_scene_id(fields["scene"]),
-            event=kind(fields["event"]),
-            changed=field_names(fields["changed"]),
-            at=number(fields["at"]),
-            priority=_priority(fields),
-            to=tuple(items(text)(fields.get("to", []))),
-            **{name: text(fields.get(name, "")) for name in FILE_FACTS},
+            event=_kind(fields["event"]),
+            changed=_field_names(fields["changed"]),
+            at=_time(fields["at"]),
+            priority=int(fields.get("priority", EDIT)),
+            to=tuple(fields.get("to", ())),
+            **{name: str(fields.get(name, "")) for name in FILE_FACTS},
         )
     except DAMAGE as error:
         return CorruptRow(seq, "", 0, _raw(data), f"event {seq} of the inbox can't be decoded: {error}")
 
 
 def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
-    """Reads a row of deliveries, whose columns are ``statements.DELIVERY_COLUMNS``."""
+    """Reads a row of deliveries, whose columns are ``DELIVERY_COLUMNS``."""
     columns = dict(zip(DELIVERY_COLUMNS, row, strict=True))
+    row_id, destination = columns["_id"], storable(str(columns["destination"]), "replace")
     try:
-        data = parsed(columns["data"])
-        event = delivery_kind(columns["event"])
+        data = json.loads(columns["data"])
+        is_notice = columns["event"] == troubles.NOTICE
+        if is_notice:
+            troubles.message(data["notice"])  # raises if it can't be read
+        texts: dict[str, Any] = {name: str(data[name]) for name in FILE_FACTS}
+        numbers: dict[str, Any] = {name: int(columns[name]) for name in _WHOLE}
         return Delivery(
-            row_id=columns["_id"],
-            destination=utf8(columns["destination"]),
-            scene_id=_scene_id(columns["scene_id"], event),
-            event=event,
-            changed=field_names(text(columns["changed"]).split()),
-            at=number(columns["timestamp"]),
-            path=text(data["path"]),
-            oshash=text(data["oshash"]),
-            checksum=text(data["checksum"]),
-            history=_attempts(data.get("history", [])),
-            due=or_default(number, columns["due"], 0.0),
-            notice=troubles.checked(data["notice"]) if event == troubles.NOTICE else "",
-            **{name: whole(columns[name]) for name in _WHOLE},
+            row_id=row_id,
+            destination=destination,
+            scene_id=_scene_id(columns["scene_id"], notice=is_notice),
+            event=troubles.NOTICE if is_notice else _kind(columns["event"]),
+            changed=_field_names(columns["changed"].split()),
+            at=_time(columns["timestamp"]),
+            **texts,
+            history=_attempts(data.get("history", ())),
+            due=float(columns["due"]),
+            notice=data["notice"] if is_notice else "",
+            **numbers,
         )
     except DAMAGE as error:
-        row_id, destination = columns["_id"], storable(str(columns["destination"]), "replace")
-        scene_id = or_default(whole, columns["scene_id"], 0)
+        scene_id = columns["scene_id"] if isinstance(columns["scene_id"], int) else 0
         reason = f"delivery row {row_id} can't be decoded: {error}"
         return CorruptRow(row_id, destination, scene_id, _raw(columns["data"]), reason)
 
 
-def _priority(fields: dict[str, Any]) -> int:
-    """An event's priority. Hooks write none; until schema version 3 there was only ``bulk``."""
-    if typed(bool, fields.get("bulk", False)):
-        return BULK
-    priority = whole(fields.get("priority", EDIT))
-    if priority not in PRIORITIES:
-        raise ValueError("the priority is unknown")
-    return priority
-
-
 def facts(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> dict[str, object]:
     """The content of a delivery's ``data`` column, which is stored as JSON."""
-    found: dict[str, object] = {name: getattr(job, name) for name in FILE_FACTS}
+    content: dict[str, object] = {name: getattr(job, name) for name in FILE_FACTS}
     if job.notice:
-        found["notice"] = job.notice
+        content["notice"] = job.notice
     if history:
-        found["history"] = [asdict(attempt) for attempt in latest(history)]
-    return found
+        content["history"] = [asdict(attempt) for attempt in latest(history)]
+    return content
 
 
 def latest(history: Sequence[Attempt]) -> list[Attempt]:
@@ -109,21 +105,16 @@ def latest(history: Sequence[Attempt]) -> list[Attempt]:
     return kept[::-1]
 
 
-def history(stored: object) -> tuple[Attempt, ...] | None:
+def history(stored: str) -> tuple[Attempt, ...] | None:
     """Reads a history stored as JSON; None if it can't be decoded."""
-    return or_default(lambda cell: _attempts(parsed(cell)), stored, None)
-
-
-def field_names(changed: object) -> tuple[str, ...]:
-    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier."""
-    names = tuple(items(text)(changed))
-    if not all(name.isidentifier() for name in names):
-        raise ValueError("a changed field has no valid name")
-    return names
+    try:
+        return _attempts(json.loads(stored))
+    except DAMAGE:
+        return None
 
 
 def exact(raw: bytes) -> str:
-    """Decodes a TEXT column without losing bytes. The checks here refuse what isn't UTF-8."""
+    """Decodes a TEXT column without losing bytes."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -142,36 +133,36 @@ def storable(given: str, errors: str = "backslashreplace") -> str:
     return given.encode("utf-8", errors).decode()
 
 
-def _attempts(stored: object) -> tuple[Attempt, ...]:
-    return tuple(
-        Attempt(
-            at=number(fields["at"]),
-            failure=text(fields["failure"]),
-            message=text(fields["message"]),
-            status=None if fields["status"] is None else whole(fields["status"]),
-            answer=text(fields["answer"]),
-        )
-        for fields in typed(list, stored)
-    )
+def _attempts(stored: Iterable[dict[str, Any]]) -> tuple[Attempt, ...]:
+    return tuple(Attempt(**{**fields, "at": _time(fields["at"])}) for fields in stored)
 
 
-def _scene_id(value: object, event: Event = "update") -> int:
-    scene_id = whole(value)
-    if scene_id == 0 or (scene_id < 0) != (event == troubles.NOTICE):
+def _scene_id(value: Any, *, notice: bool = False) -> int:
+    scene_id = int(value)
+    if scene_id == 0 or abs(scene_id) > _LARGEST_ID or (scene_id < 0) is not notice:
         raise ValueError("Stash has no scene with this id")
     return scene_id
 
 
-def delivery_kind(value: object) -> Event:
-    """One of EVENTS, or a notice."""
-    return troubles.NOTICE if value == troubles.NOTICE else kind(value)
-
-
-def kind(value: object) -> Event:
-    """One of EVENTS."""
+def _kind(value: object) -> Event:
     if value not in EVENTS:
         raise ValueError(f"the event is none of {', '.join(EVENTS)}")
     return cast(Event, value)
+
+
+def _field_names(names: list[str]) -> tuple[str, ...]:
+    """Names of changed fields. A column holds them separated by spaces, so each must be an identifier."""
+    if not all(name.isidentifier() for name in names):
+        raise ValueError("a changed field has no valid name")
+    return tuple(names)
+
+
+def _time(value: Any) -> float:
+    """A wall time. One that isn't finite would stop the transaction that stores it, and all rows with it."""
+    at = float(value)
+    if not 0 <= at < _LATEST:
+        raise ValueError("the time is invalid")
+    return at
 
 
 def _raw(value: object) -> bytes:

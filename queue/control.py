@@ -41,8 +41,7 @@ LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only r
 CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
 PROBLEMS = "problems"  # [[connection or "", field, message], …] of what is set up now
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
-TOLD = "told"  # {receiver: {connection: [since, told, ended, end told]}}: as TROUBLES, of messages about trouble
-TROUBLES = "troubles"  # {key: [since, told, ended, end told]}: worker/notices.py's Trouble
+TOLD = "told"  # {outlet: {trouble: [since, told, ended, end told]}}: worker/troubles.py's Told
 
 
 Check = Callable[[object], object]
@@ -76,7 +75,6 @@ _CHECKS: Mapping[str, Check] = {
     CONTEXT: text,
     PROBLEMS: items(_row(text, text, text)),
     FORGET: _values(("dead_letter", "discard").index),
-    TROUBLES: _values(_row(time, time, time, time)),
     TOLD: _values(_values(_row(time, time, time, time))),
 }
 

@@ -7,12 +7,14 @@ between the two the job is in both files, never in neither. Each move raises the
 
 from __future__ import annotations
 
-from stash_courier.queue import codec, control, troubles
-from stash_courier.queue.checks import or_default
+from typing import cast
+
+from stash_courier.queue import control, troubles
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue, InTransit
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger, receipts
-from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, SceneEvent, row_id_of
+from stash_courier.queue.inbox.events import EVENTS
+from stash_courier.queue.jobs import CATCH_UP, CorruptRow, DeadLetter, Delivery, Event, SceneEvent, row_id_of
 
 
 def bury(
@@ -85,15 +87,15 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         dlq.end(dead_letter.id, delivered=False)
         return False
     job = dead_letter.job or {}
-    notice = or_default(troubles.checked, job.get("notice"), "") if dead_letter.scene_id < 0 else ""
+    notice = str(job.get("notice", ""))
     if not dead_letter.destination or not (notice or dead_letter.scene_id > 0):
         dlq.set_state(dead_letter.id, "dead")
         return False
     event = SceneEvent(
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
-        event=troubles.NOTICE if notice else or_default(codec.kind, dead_letter.event, "update"),
-        changed=or_default(codec.field_names, job.get("changed"), ()),
+        event=troubles.NOTICE if notice else _kind(dead_letter.event),
+        changed=tuple(job.get("changed", ())),
         at=now,
         priority=CATCH_UP,
         path=str(job.get("path", "")),
@@ -107,6 +109,11 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
                 control.put_state(queue.connection, dead_letter.destination, {"removed_at": now})
             queue.redrive(event, dead_letter.destination, dead_letter.generation + 1)
     return asked
+
+
+def _kind(stored: str) -> Event:
+    """The event of a dead letter. That of a row that can't be decoded is unknown: its scene counts as changed."""
+    return cast(Event, stored) if stored in EVENTS else "update"
 
 
 def heal(queue: SceneQueue, dlq: DeadLetterQueue) -> None:

@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, record, text, whole
-from stash_courier.queue.checks import time as wall
-
 NOTICE: Literal["notice"] = "notice"  # the event of these deliveries
 DEAD_LETTERS = "courier.dead_letters"
 DOWN = "courier.connection_down"
@@ -24,17 +21,10 @@ UP = "courier.connection_up"
 MOST_GROUPS = 10  # of dead letters in one message
 LONGEST_REASON = 400  # characters
 _REVIEW = "Open Stash Courier in Stash to see what failed. After fixing the cause, retry the dead letters."
-
-_ABOUT = {"connection": optional(text), "connection_name": optional(text), "kind": optional(text)}
+_ABOUT = ("connection", "connection_name", "kind")
 _CAUSE = ("group", "error_type", "cause", "count")
 _TITLES = {DEAD_LETTERS: "Dead letters: {}", DOWN: "Down: {}", UP: "Works again: {}"}
 _SEVERAL = "several connections"
-_GROUP = record(group=text, error_type=text, cause=text, count=whole, **_ABOUT)
-_CHECKS = {
-    DEAD_LETTERS: record(at=wall, since=wall, count=whole, groups=items(_GROUP), **_ABOUT),
-    DOWN: record(at=wall, since=wall, reason=text, advice=text, **_ABOUT),
-    UP: record(at=wall, since=wall, **_ABOUT),
-}
 
 
 def slot(connection: str = "") -> int:
@@ -46,12 +36,6 @@ def slot(connection: str = "") -> int:
 def subject(scene_id: int) -> str:
     """What a delivery is about, for people: ``scene 45`` or ``a message about trouble``."""
     return f"scene {scene_id}" if scene_id >= 0 else "a message about trouble"
-
-
-def checked(stored: object) -> str:
-    """A stored message. Raises one of ``DAMAGE`` if it isn't one."""
-    _read(stored)
-    return text(stored)
 
 
 def about(connection: str, name: str, kind: str) -> dict[str, object]:
@@ -76,23 +60,19 @@ def dead_letters(at: float, since: float, groups: Sequence[dict[str, Any]]) -> s
     Args:
         at: wall time.
         since: wall time of the first.
-        groups: by cause, each with ``group``, ``error_type``, ``cause``, ``count`` and the fields of ``about``.
+        groups: by cause, at least one, each with ``group``, ``error_type``, ``cause``, ``count`` and the fields of
+            ``about``.
     """
     count = sum(group["count"] for group in groups)
     message = {"type": DEAD_LETTERS, "at": at, "since": since, "count": count, **_common(groups)}
     return json.dumps({**message, "groups": sorted(groups, key=_most_first)[:MOST_GROUPS]})
 
 
-def joined(older: object, newer: object) -> str:
-    """One message for two of the same slot: the newer one, and dead letters are added up.
-
-    A damaged one doesn't count.
-    """
-    first, second = or_default(_read, older, None), or_default(_read, newer, None)
-    if first is None or second is None:
-        return str(newer if first is None else older)
+def joined(older: str, newer: str) -> str:
+    """One message for two of the same slot: the newer one, and dead letters are added up."""
+    first, second = json.loads(older), json.loads(newer)
     if first["type"] != DEAD_LETTERS or second["type"] != DEAD_LETTERS:
-        return str(newer)
+        return newer
     groups = {group["group"]: group for group in first["groups"]}
     for group in second["groups"]:
         before = groups.get(group["group"], {"count": 0})
@@ -104,7 +84,7 @@ def joined(older: object, newer: object) -> str:
 
 def message(stored: str) -> tuple[str, float, dict[str, object]]:
     """What a receiver gets: the type, the wall time, and ``data`` of the standard body."""
-    found = _read(stored)
+    found = json.loads(stored)
     groups = [{**_named(group), **{key: group[key] for key in _CAUSE}} for group in found.get("groups", [])]
     data = {
         "summary": summary(stored),
@@ -120,11 +100,10 @@ def message(stored: str) -> tuple[str, float, dict[str, object]]:
 
 
 def summary(stored: str) -> str:
-    """A message in one line; "" for a damaged one."""
-    try:
-        found = _read(stored)
-    except DAMAGE:
+    """A message in one line; "" for none."""
+    if not stored:
         return ""
+    found = json.loads(stored)
     name = _name(found) or _SEVERAL
     if found["type"] == UP:
         return f"{name}: takes deliveries again. It had been held up since {_clock(found['since'])}."
@@ -144,6 +123,12 @@ def shortened(text: str, longest: int) -> str:
     return f"{words.rstrip(' ,;:')}…"
 
 
+def sentence(text: str) -> str:
+    """The text on one line, with a period."""
+    text = shortened(" ".join(text.split()), LONGEST_REASON)
+    return text if not text or text[-1] in ".!?…" else f"{text}."
+
+
 def _named(found: dict[str, Any]) -> dict[str, object]:
     """A connection in what a receiver gets: its id and kind are null if several or none are meant."""
     return {"connection_id": found["connection"], "connection": _name(found), "kind": found["kind"]}
@@ -151,14 +136,6 @@ def _named(found: dict[str, Any]) -> dict[str, object]:
 
 def _name(found: dict[str, Any]) -> str:
     return str(found["connection_name"] or found["connection"] or "")
-
-
-def _read(stored: object) -> dict[str, Any]:
-    found = parsed(stored)
-    checked = _CHECKS[found["type"]](found)
-    if found["type"] == DEAD_LETTERS and not found["groups"]:
-        raise ValueError("a message about dead letters names none")
-    return checked
 
 
 def _common(parts: Sequence[dict[str, Any]]) -> dict[str, object]:

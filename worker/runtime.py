@@ -22,10 +22,9 @@ from stash_courier.queue.inbox import files, store
 from stash_courier.worker import VERSION, process
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
-from stash_courier.worker.messages import Messages
-from stash_courier.worker.notices import Notices
 from stash_courier.worker.stash.address import NamedStash
 from stash_courier.worker.stash.client import Stash
+from stash_courier.worker.troubles import Troubles
 from stash_courier.worker.wakeup import Wakeup
 
 LOOK_SECONDS = 1.0  # between two looks at the inbox even if nothing wakes the worker: a safety net
@@ -73,8 +72,7 @@ class Runtime:
             control.put(self.queue.connection, control.REPAIRED, repaired)
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder, named=self._named), self.wakeup)
         self._opened.callback(self.dispatcher.close)
-        self._notices = Notices(self.folder, self.queue, self.dlq, self.dispatcher.registry)
-        self._messages = Messages(self.queue, self.dlq, self.dispatcher.registry)
+        self._troubles = Troubles(self.queue, self.dlq, self.dispatcher.registry)
         self._data_version = -1
 
     def _open_files(self) -> None:
@@ -148,8 +146,7 @@ class Runtime:
         if self.dispatcher.poller.knows_settings:
             self.dispatcher.forgetting.work()
             self.dispatcher.registry.leave()
-            self._notices.update()
-            self._messages.update()
+            self._troubles.update()
 
     def tidy(self) -> None:
         """Deletes receipts and counts that are too old or too many, and dead letters that were discarded for good.

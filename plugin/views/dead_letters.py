@@ -13,11 +13,8 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
 from stash_courier.queue import failures
-from stash_courier.queue.checks import or_default, whole
-from stash_courier.queue.dead_letters import actions as dlq_actions
 from stash_courier.queue.dead_letters import listing as dlq_list
-from stash_courier.queue.dead_letters.actions import Batch
-from stash_courier.queue.dead_letters.listing import Group, Page, Selection
+from stash_courier.queue.dead_letters.listing import Batch, Group, Page, Selection
 from stash_courier.queue.jobs import DeadLetter, Summary
 from stash_courier.worker import VERSION
 
@@ -108,8 +105,8 @@ def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
         if conn is None:
             return Page(now if arguments.as_of is None else arguments.as_of), None
         page = dlq_list.page(conn, wanted, now, arguments.page or 1, arguments.limit or ROWS)
-        discarded = dlq_actions.discarded(conn, now)
-        dlq_actions.mark_reviewed(conn, [one.id for one in page.rows], now)
+        discarded = dlq_list.discarded(conn, now)
+        dlq_list.mark_reviewed(conn, [one.id for one in page.rows], now)
     return page, discarded
 
 
@@ -152,7 +149,7 @@ def _row(one: Summary, names: Mapping[str, str], retired: Collection[str]) -> di
     state = (
         one.state if one.state != "dead" or one.waits_for is None else "after_one" if one.waits_for else "asked"
     )
-    known = bool(one.destination) and (or_default(whole, one.scene_id, 0) > 0 or one.event == "notice")
+    known = bool(one.destination) and (one.scene_id > 0 or one.event == "notice")
     return {
         "id": one.id,
         "scene_id": one.scene_id,

@@ -11,28 +11,24 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stash_courier.queue import codec
-from stash_courier.queue.checks import number, or_default, text, whole
-from stash_courier.queue.dead_letters import actions as dlq_actions
-from stash_courier.queue.dead_letters import codec as dlq_codec
 from stash_courier.queue.dead_letters import groups as dlq_groups
+from stash_courier.queue.dead_letters import listing, rows
 from stash_courier.queue.dead_letters import statements as sql
-from stash_courier.queue.dead_letters.actions import UNDO_SECONDS, Batch
-from stash_courier.queue.dead_letters.listing import ALL, Group, Selection
+from stash_courier.queue.dead_letters.listing import ALL, UNDO_SECONDS, Batch, Group, Selection
 from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
 from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
 DISCARDED_ROWS = 2000  # deleted for good at once: some tenths of a second
-HIGHEST = 2**63 - 1  # of SQLite's integers; a damaged row may have it
-PURGE_ROWS = 500  # deleted in one transaction, so that others can write in between
+CHANGED_ROWS = 500  # changed or deleted in one transaction, so that others can write in between
 FREE_PAGES = 250  # given back to the file system at a time: 1 MB
 PAGE_ROWS = 1000  # read at a time, however many there are
 ASKED_ROWS = 100  # sent again at a time
@@ -107,31 +103,27 @@ class DeadLetterQueue:
         """
         path = path or (job.path if isinstance(job, Delivery) else "")
         columns: dict[str, Any] = {
-            **dlq_codec.job_columns(job, self._plugin_version),
-            **dlq_codec.error_columns(error, self._redact),
+            **rows.job_columns(job, self._plugin_version),
+            **rows.error_columns(error, self._redact),
             "title": codec.storable(title),
             "path": codec.storable(path),
             "failed_at": self._clock(),
         }
-        columns["retry_count"] = dlq_codec.all_attempts(retry_count, columns["history"])
-        columns |= dlq_codec.group_columns(columns, getattr(error, "cause", ""))
+        columns["retry_count"] = rows.all_attempts(retry_count, columns["history"])
+        columns |= rows.group_columns(columns, getattr(error, "cause", ""))
         columns["search"] = search_text(columns["title"], columns["path"])
         conn = self.opened()
-        added = conn.execute(sql.ADD, columns)
-        if added.rowcount:
-            return int(added.lastrowid or 0)
         with transaction(conn):
             added = conn.execute(sql.ADD, columns)
-            if added.rowcount:  # the other one was discarded in between
+            if added.rowcount:
                 return int(added.lastrowid or 0)
             known, history, generation, *names = conn.execute(sql.FIND_SAME, columns).fetchone()
             for name, old in zip(("title", "path"), names, strict=True):
-                columns[name] = columns[name] or or_default(text, old, "")
+                columns[name] = columns[name] or old
             columns["search"] = search_text(columns["title"], columns["path"])
-            columns["history"] = dlq_codec.joined_history(history, columns["history"])
-            columns["retry_count"] = dlq_codec.all_attempts(retry_count, columns["history"])
-            known_generation = or_default(whole, generation, 0)
-            columns["generation"] = max(columns["generation"], min(known_generation, HIGHEST - 1) + 1)
+            columns["history"] = rows.joined_history(history, columns["history"])
+            columns["retry_count"] = rows.all_attempts(retry_count, columns["history"])
+            columns["generation"] = max(columns["generation"], generation + 1)
             conn.execute(sql.JOIN, {**columns, "id": known})
             return int(known)
 
@@ -145,8 +137,8 @@ class DeadLetterQueue:
 
     def get_by_id(self, dead_letter_id: int) -> DeadLetter | None:
         """Everything about one dead letter; None if there is no such id."""
-        rows = self._read(sql.BY_ID, (dead_letter_id,))
-        return dlq_codec.dead_letter(rows[0]) if rows else None
+        found = self._read(sql.BY_ID, (dead_letter_id,))
+        return rows.dead_letter(found[0]) if found else None
 
     def get_count(self) -> int:
         """How many open dead letters there are."""
@@ -183,14 +175,12 @@ class DeadLetterQueue:
 
     def mark_reviewed(self, ids: Collection[int]) -> None:
         """Remembers that a person was shown these."""
-        conn = self._open()
-        if conn is not None:
-            dlq_actions.mark_reviewed(conn, ids, self._clock())
+        if (conn := self._open()) is not None:
+            listing.mark_reviewed(conn, ids, self._clock())
 
     def ask(self, selection: Selection = ALL) -> int:
         """Asks the worker to send a selection again, as far as that is possible. Returns how many dead letters."""
-        conn = self._open()
-        return 0 if conn is None else dlq_actions.ask(conn, selection)
+        return self._each(sql.ASK, self._meant(sql.ASKABLE, selection), selection.parameters)
 
     def ask_carefully(self, selection: Selection = ALL) -> tuple[int | None, int]:
         """Asks for one dead letter of a selection. The others are asked for when that one is delivered.
@@ -199,25 +189,62 @@ class DeadLetterQueue:
         others stay dead. Returns its id, None if there is none, and how many wait.
         """
         conn = self._open()
-        return (None, 0) if conn is None else dlq_actions.ask_carefully(conn, selection)
+        if conn is None:
+            return None, 0
+        with transaction(conn):
+            first = self._first(selection)
+            if first is None:
+                return None, 0
+            parameters = {**selection.parameters, "first": first}
+            if selection.ids is None:
+                waiting = conn.execute(sql.WAIT_FOR, parameters).rowcount
+            else:
+                each = ({**parameters, "id": dead_letter_id} for dead_letter_id in selection.ids)
+                waiting = conn.executemany(sql.WAIT_FOR_ONE, each).rowcount
+            conn.execute(sql.ASK, {**parameters, "id": first})
+        return first, waiting
+
+    def _first(self, selection: Selection) -> int | None:
+        if selection.ids is None:
+            found = self._read(sql.ASKABLE_FIRST, selection.parameters)
+            return found[0][0] if found else None
+        parameters = selection.parameters
+        can = (i for i in selection.ids if self._read(sql.ASKABLE_ONE, {**parameters, "id": i}))
+        return next(can, None)
 
     def discard(self, selection: Selection = ALL) -> Batch:
         """Discards the open dead letters of a selection, together. ``restore`` undoes it for ``UNDO_SECONDS``."""
-        conn = self._open()
-        if conn is None:
-            return Batch(self._clock(), 0)
         self.delete_discarded()
-        return dlq_actions.discard(conn, selection, self._clock())
+        batch = round(self._clock(), 3)
+        while self._number(sql.BATCH_COUNT, {"batch": batch}):  # another one was discarded in this millisecond
+            batch = round(batch + 0.001, 3)
+        parameters = {**selection.parameters, "batch": batch}
+        return Batch(batch, self._each(sql.DISCARD, self._meant(sql.SELECTED, selection), parameters))
 
     def restore(self, batch: float) -> int:
         """Undoes a discard. Returns how many dead letters it brought back."""
-        conn = self._open()
-        return 0 if conn is None else dlq_actions.restore(conn, batch)
+        parameters = {"batch": batch}
+        return self._each(sql.RESTORE, [found for (found,) in self._read(sql.BATCH, parameters)], parameters)
 
-    def discarded(self) -> Batch | None:
-        """What was discarded last, if that can still be undone."""
-        conn = self._open()
-        return None if conn is None else dlq_actions.discarded(conn, self._clock())
+    def _meant(self, statement: str, selection: Selection) -> Sequence[int]:
+        """A selection's ids or, if it names none, those that a statement finds."""
+        if selection.ids is not None:
+            return [*selection.ids]
+        return [found for (found,) in self._read(statement, selection.parameters)]
+
+    def _each(self, statement: str, ids: Sequence[int], parameters: Mapping[str, str | float | None]) -> int:
+        """Executes a statement with each id, in parts, between which the worker can write. Returns the changes."""
+        changed = 0
+        for start in range(0, len(ids), CHANGED_ROWS):
+            began = time.monotonic()
+            conn = self.opened()
+            with transaction(conn):
+                each = ({**parameters, "id": i} for i in ids[start : start + CHANGED_ROWS])
+                changed += conn.executemany(statement, each).rowcount
+            if start + CHANGED_ROWS < len(ids):
+                # SQLite polls while it waits: without a pause another process would rarely find the lock free.
+                time.sleep((time.monotonic() - began) / 2)
+        return changed
 
     def delete_discarded(self) -> int:
         """Deletes for good what was discarded more than ``UNDO_SECONDS`` ago, a part of it at each call.
@@ -248,8 +275,8 @@ class DeadLetterQueue:
 
     def unreported_since(self) -> float | None:
         """Wall time of the first dead letter that the owner wasn't sent a message about; None if there is none."""
-        rows = self._read(sql.UNREPORTED_SINCE)
-        return or_default(number, rows[0][0], 0.0) if rows and rows[0][0] is not None else None
+        found: list[tuple[float | None]] = self._read(sql.UNREPORTED_SINCE)
+        return found[0][0] if found else None
 
     def unreported(self) -> list[Group]:
         """Dead letters that the owner wasn't sent a message about, by cause.
@@ -273,19 +300,20 @@ class DeadLetterQueue:
         """Dead letters that a person wants sent again, oldest first, as many as are moved at a time."""
         if self._number(sql.RELEASED):  # by the delivery that they waited for
             self._write(sql.ASK_RELEASED, (ASKED_ROWS,))
-        return [dlq_codec.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
+        return [rows.dead_letter(row) for row in self._read(sql.ASKED, (ASKED_ROWS,))]
 
     def in_transit(self, state: str) -> Iterator[InTransit]:
         """Dead letters that are ``asked`` or ``back``, oldest first. Their states may be changed meanwhile."""
         last = 0
-        while rows := self._read(sql.IN_TRANSIT[state], (last, PAGE_ROWS)):
-            for last, destination, *numbers in rows:
-                yield InTransit(last, destination, *(or_default(whole, value, 0) for value in numbers))
+        while found := self._read(sql.IN_TRANSIT[state], (last, PAGE_ROWS)):
+            for row in found:
+                yield InTransit(*row)
+            last = row[0]
 
     def find(self, destination: str, scene_id: int) -> tuple[int, str, int, int] | None:
         """Id, state, generation and seq of a scene's dead letter."""
-        rows = self._read(sql.BY_SCENE, (scene_id, destination))
-        return rows[0] if rows else None
+        found = self._read(sql.BY_SCENE, (scene_id, destination))
+        return found[0] if found else None
 
     def set_state(self, dead_letter_id: int, state: str) -> None:
         """Moves a dead letter to another state."""
@@ -346,8 +374,8 @@ class DeadLetterQueue:
         return [] if conn is None else conn.execute(statement, parameters).fetchall()
 
     def _number(self, statement: str, parameters: Any = ()) -> int:
-        rows = self._read(statement, parameters)
-        return int(rows[0][0]) if rows else 0
+        found = self._read(statement, parameters)
+        return int(found[0][0]) if found else 0
 
     def _write(self, statement: str, parameters: Any) -> int:
         conn = self._open()
@@ -355,9 +383,9 @@ class DeadLetterQueue:
 
     def _delete(self, statement: str, parameters: Mapping[str, float], most: float = math.inf) -> int:
         """Deletes what a statement names, a part at a time. Returns how many."""
-        deleted, count = 0, PURGE_ROWS
-        while count == PURGE_ROWS and deleted < most:
-            count = self._write(statement, {**parameters, "limit": PURGE_ROWS})
+        deleted, count = 0, CHANGED_ROWS
+        while count == CHANGED_ROWS and deleted < most:
+            count = self._write(statement, {**parameters, "limit": CHANGED_ROWS})
             deleted += count
         if deleted:
             self._shrink()

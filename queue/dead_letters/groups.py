@@ -2,18 +2,17 @@
 
 A group has a text for people, such as ``400: title is longer than #``, and a short key, such as
 ``plex/400/5f2c09ab``, which stays the same for the same cause. A failure that we word ourselves names its cause. A
-dead letter without either is grouped by its message. Pure, and the input may be damaged: it was stored long ago,
-or another program wrote it.
+dead letter without either is grouped by its message. Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 
 from stash_courier.queue import codec, failures
-from stash_courier.queue.checks import or_default, parsed
 from stash_courier.queue.troubles import shortened
 
 LOOKED_AT = 1000  # characters of an answer
@@ -52,14 +51,14 @@ _STATUS = re.compile(r"(\d{3}): ")
 
 
 def text_of(
-    error_type: str, message: str, history: object, title: str = "", *, variable: Sequence[_Part] = VARIABLE
+    error_type: str, message: str, history: str, title: str = "", *, variable: Sequence[_Part] = VARIABLE
 ) -> str:
     """A group's text: the status and the answer of the last attempt, or the message, without variable parts.
 
     Args:
         error_type: a dead letter's error type. Attempts of another type say nothing about its cause.
         message: its error message.
-        history: its attempts as JSON; anything else counts as none.
+        history: its attempts as JSON.
         title: its scene's title, which may stand in the answer; "" keeps it.
         variable: the parts that are left out.
     """
@@ -102,8 +101,9 @@ def said(answer: str) -> str:
     """What an answer says to a person: the reasons in JSON, the title or the text of HTML, or all of it."""
     answer = answer[:LOOKED_AT].strip()
     if answer[:1] in {"{", "[", '"'}:
-        found = or_default(parsed, answer, None)
-        if found is None:  # it was cut
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):  # it was cut
             return "; ".join(_CUT_REASON.findall(answer)) or answer
         texts = [*_texts(found)]
         return "; ".join([text for text, reason in texts if reason] or [text for text, _ in texts]) or answer

@@ -1,17 +1,22 @@
-"""Which dead letters a person means, and the list of them: its pages, and how many there are of each kind."""
+"""Which dead letters a person means, and the list of them: its pages, and how many there are of each kind.
+
+The page asks for it every few seconds, so it works on a connection that was opened for reading.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from stash_courier.queue.checks import number as number_of
-from stash_courier.queue.checks import or_default, text
 from stash_courier.queue.dead_letters import groups as dlq_groups
 from stash_courier.queue.dead_letters import statements as sql
 from stash_courier.queue.jobs import Summary
 from stash_courier.queue.search import folded, scene_id
+from stash_courier.queue.transactions import transaction
+
+UNDO_SECONDS = 600.0  # for which a discard can be undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,19 @@ class Selection:
 
 
 ALL = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Dead letters that were discarded together."""
+
+    at: float  # wall time, which identifies it
+    count: int
+
+    @property
+    def until(self) -> float:
+        """The wall time until which it can be restored."""
+        return self.at + UNDO_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +99,7 @@ def page(conn: sqlite3.Connection, selection: Selection, now: float, number: int
     try:
         as_of = selection.as_of
         if as_of is None:  # those that failed while the clock was ahead are listed too
-            as_of = max(now, or_default(number_of, conn.execute(sql.LATEST).fetchone()[0], now))
+            as_of = max(now, conn.execute(sql.LATEST).fetchone()[0] or now)
         groups = tuple(Group(*row) for row in conn.execute(sql.GROUPS))
         wanted = replace(selection, as_of=as_of)
         rows = _rows(conn, wanted, number, size)
@@ -104,9 +122,7 @@ def _cause(conn: sqlite3.Connection, row: Summary, groups: Mapping[str, str]) ->
     if general and not dlq_groups.is_general(general):
         return general
     error_type, message, history, _ = conn.execute(sql.CAUSE, (row.id,)).fetchone()
-    return dlq_groups.text_of(
-        or_default(text, error_type, ""), or_default(text, message, ""), history, variable=()
-    )
+    return dlq_groups.text_of(error_type, message, history, variable=())
 
 
 def _rows(conn: sqlite3.Connection, wanted: Selection, number: int, size: int) -> tuple[Summary, ...]:
@@ -136,3 +152,26 @@ def _fits(group: Group, wanted: Selection) -> bool:
         (wanted.group, group.key),
     )
     return all(value in {None, its} for value, its in pairs)
+
+
+def discarded(conn: sqlite3.Connection, now: float) -> Batch | None:
+    """What was discarded last, if that can still be undone at a wall time."""
+    last = conn.execute(sql.LAST_BATCH).fetchone()[0]
+    if last is None or not now - UNDO_SECONDS < last <= now + UNDO_SECONDS:
+        return None
+    return Batch(last, conn.execute(sql.BATCH_COUNT, {"batch": last}).fetchone()[0])
+
+
+def mark_reviewed(conn: sqlite3.Connection, ids: Collection[int], now: float) -> None:
+    """Remembers that a person was shown these at a wall time, unless another program writes just now.
+
+    The page looks again soon, and should not wait for that.
+    """
+    new = [(now, i) for i in ids if conn.execute(sql.UNREVIEWED, (i,)).fetchone()]
+    if not new:
+        return
+    before = conn.execute("PRAGMA busy_timeout").fetchone()[0]
+    conn.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.OperationalError), transaction(conn):
+        conn.executemany(sql.REVIEWED, new)
+    conn.execute(f"PRAGMA busy_timeout = {before}")

@@ -97,6 +97,27 @@ _FITS = """
 _SELECTED = f"{_FITS} AND (:as_of IS NULL OR failed_at <= :as_of)"
 _FROM_OPEN = f"FROM dead_letters INDEXED BY dead_letters_open WHERE {_OPEN}"
 
+# The columns of a Summary and of a DeadLetter, in the order of their fields.
+SUMMARY_COLUMNS = (
+    *("id", "job_id", "scene_id", "title", "destination", "event", "error_type", "error_message"),
+    *("retry_count", "failed_at", "state", "group_key", "path", "waits_for"),
+)
+LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
+_TYPES = {
+    **dict.fromkeys(("id", "scene_id", "retry_count", "generation", "seq"), "INTEGER"),
+    "failed_at": "REAL",
+    "job_data": "BLOB",
+}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Columns to select, each of its declared type, also in a damaged row."""
+    waits_for = "(SELECT first FROM waiting WHERE waiting.id = dead_letters.id)"
+    return ", ".join(
+        waits_for if name == "waits_for" else f"CAST({name} AS {_TYPES.get(name, 'TEXT')})" for name in names
+    )
+
+
 # Adding
 
 _ADDED = (
@@ -109,30 +130,17 @@ _SAME = """
 FROM dead_letters
 WHERE scene_id = :scene_id AND destination = :destination AND (:scene_id != 0 OR job_id = :job_id)"""
 
-# Adds a dead letter unless the scene has one. One statement needs no explicit transaction.
+# Adds a dead letter unless the scene has one.
 ADD = f"""
 INSERT INTO dead_letters ({", ".join(_ADDED)}, unreported)
 SELECT :{", :".join(_ADDED)}, 1 WHERE NOT EXISTS (SELECT 1 {_SAME})"""
-FIND_SAME = f"SELECT id, history, generation, title, path {_SAME}"
+FIND_SAME = f"SELECT {_listed(('id', 'history', 'generation', 'title', 'path'))} {_SAME}"
 JOIN = f"""
 UPDATE dead_letters SET {", ".join(f"{name} = :{name}" for name in _ADDED)}, state = 'dead', reviewed_at = NULL,
     unreported = 1, discarded_at = NULL
 WHERE id = :id"""
 
 # Reading
-
-# The columns of a Summary and of a DeadLetter, in the order of their fields.
-SUMMARY_COLUMNS = (
-    *("id", "job_id", "scene_id", "title", "destination", "event", "error_type", "error_message"),
-    *("retry_count", "failed_at", "state", "group_key", "path", "waits_for"),
-)
-_WAITS_FOR = "(SELECT first FROM waiting WHERE waiting.id = dead_letters.id) AS waits_for"
-LETTER_COLUMNS = (*SUMMARY_COLUMNS, "job_data", "history", "stack_trace", "generation", "seq", "plugin_version")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(_WAITS_FOR if name == "waits_for" else name for name in names)
-
 
 # The rows are looked up by the ids that the index gives.
 RECENT = f"""
@@ -143,10 +151,11 @@ ORDER BY failed_at DESC, id DESC"""
 MATCHING = f"SELECT count(*) {_FROM_OPEN} AND {_SELECTED}"
 NEWER = f"SELECT count(*) {_FROM_OPEN} AND failed_at > :as_of AND {_FITS}"
 NEWER_IDS = f"SELECT id {_FROM_OPEN} AND state = 'dead' AND failed_at > :as_of AND {_FITS}"
-LATEST = f"SELECT max(failed_at) {_FROM_OPEN}"
+LATEST = f"SELECT CAST(max(failed_at) AS REAL) {_FROM_OPEN}"
 BY_ID = f"SELECT {_listed(LETTER_COLUMNS)} FROM dead_letters WHERE id = ?"
-CAUSE = "SELECT error_type, error_message, history, title FROM dead_letters WHERE id = ?"
-BY_SCENE = "SELECT id, state, generation, seq FROM dead_letters WHERE scene_id = ? AND destination = ?"
+CAUSE = f"SELECT {_listed(('error_type', 'error_message', 'history', 'title'))} FROM dead_letters WHERE id = ?"
+BY_SCENE = f"""
+SELECT {_listed(("id", "state", "generation", "seq"))} FROM dead_letters WHERE scene_id = ? AND destination = ?"""
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
 COUNT_BY_ERROR = """
 SELECT error_type, destination, sum(n) FROM totals GROUP BY error_type, destination HAVING sum(n) > 0
@@ -182,7 +191,7 @@ SELECTED = f"SELECT id {_FROM_OPEN} AND {_SELECTED}"
 DISCARD = f"""
 UPDATE dead_letters SET state = 'discarded', discarded_at = :batch WHERE id = :id AND {_OPEN} AND {_SELECTED}"""
 _DISCARDED = "INDEXED BY dead_letters_discarded WHERE state = 'discarded'"
-LAST_BATCH = f"SELECT max(discarded_at) FROM dead_letters {_DISCARDED}"
+LAST_BATCH = f"SELECT CAST(max(discarded_at) AS REAL) FROM dead_letters {_DISCARDED}"
 BATCH = f"SELECT id FROM dead_letters {_DISCARDED} AND discarded_at = :batch"
 BATCH_COUNT = f"SELECT count(*) FROM ({BATCH})"
 RESTORE = """
@@ -203,7 +212,7 @@ DELETE FROM dead_letters WHERE id IN (
 
 _NEW = "INDEXED BY dead_letters_unreported"
 _UNREPORTED = "WHERE unreported = 1 AND state = 'dead' AND scene_id >= 0"
-UNREPORTED_SINCE = f"SELECT min(failed_at) FROM dead_letters {_NEW} {_UNREPORTED}"
+UNREPORTED_SINCE = f"SELECT CAST(min(failed_at) AS REAL) FROM dead_letters {_NEW} {_UNREPORTED}"
 UNREPORTED = f"""
 SELECT group_key, destination, error_type, min(group_text), count(*), max(id)
 FROM dead_letters {_NEW} {_UNREPORTED} GROUP BY group_key, destination, error_type"""
@@ -214,7 +223,7 @@ REPORTED = f"UPDATE dead_letters {_NEW} SET unreported = 0 {_UNREPORTED}"
 ASKED = f"SELECT {_listed(LETTER_COLUMNS)} FROM dead_letters WHERE state = 'asked' ORDER BY id LIMIT ?"
 # Those in a state, in pages. The state is no parameter, so that the index of just this state is used.
 IN_TRANSIT = {
-    state: f"SELECT id, destination, scene_id, generation, seq FROM dead_letters "
+    state: f"SELECT {_listed(('id', 'destination', 'scene_id', 'generation', 'seq'))} FROM dead_letters "
     f"WHERE state = '{state}' AND id > ? ORDER BY id LIMIT ?"
     for state in ("asked", "back")
 }

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from stash_courier.queue import codec, troubles
-from stash_courier.queue.checks import number, or_default, parsed, typed, whole
 from stash_courier.queue.jobs import Attempt, Delivery, Event, SceneEvent
 
 
@@ -20,15 +19,15 @@ class Content(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What already waits in the scene's row when a new event arrives. Nothing in it is checked yet."""
+    """What already waits in the scene's row when a new event arrives. The first columns may be damaged."""
 
     row_id: int
     in_flight: int  # 1: the rest is about what came in during the delivery
     event: Any  # this and the next two as in Content; None: nothing came in during the delivery
     changed: Any
     data: Any
-    due: object  # wall time at which it is due; None if a new due time is to be computed
-    generation: object
+    due: float | None  # wall time at which it is due; None if a new due time is to be computed
+    generation: int
 
 
 def content_of(job: SceneEvent | Delivery, history: Sequence[Attempt] = ()) -> Content:
@@ -51,7 +50,8 @@ def joined(older: Content, newer: Content) -> Content:
     first, second = _facts(older.data), _facts(newer.data)
     data = {**first, **second}
     if newer.event == troubles.NOTICE:
-        data["notice"] = troubles.joined(first.get("notice"), second.get("notice"))
+        messages = [facts["notice"] for facts in (first, second) if "notice" in facts]
+        data["notice"] = troubles.joined(messages[0], messages[-1]) if len(messages) > 1 else messages[0]
     elif older.event == "destroy" and newer.event == "update":
         # The scene is gone: only the older event knows where its file was.
         data |= {name: first[name] for name in codec.FILE_FACTS if name in first}
@@ -82,8 +82,8 @@ def delivery_columns(
         least_seconds if content.event == "destroy" else max(settle_seconds, least_seconds)
     )
     if pending is not None:
-        due = min(due, or_default(number, pending.due, due))
-        generation = max(generation, or_default(whole, pending.generation, 0))
+        due = min(due, due if pending.due is None else pending.due)
+        generation = max(generation, pending.generation)
     return {
         **content._asdict(),
         "scene_id": event.scene_id,
@@ -95,5 +95,8 @@ def delivery_columns(
     }
 
 
-def _facts(data: object) -> dict[str, Any]:
-    return or_default(lambda cell: typed(dict, parsed(cell)), data, {})
+def _facts(data: Any) -> dict[str, Any]:
+    try:
+        return dict(json.loads(data))
+    except codec.DAMAGE:
+        return {}

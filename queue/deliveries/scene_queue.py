@@ -17,7 +17,6 @@ import persistqueue
 from persistqueue.serializers import json as json_serializer
 
 from stash_courier.queue import codec, transactions
-from stash_courier.queue.checks import number, or_default
 from stash_courier.queue.deliveries import backlog, coalesce
 from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.deliveries.coalesce import Content, Pending
@@ -205,7 +204,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def newest_untried_edit(self, destination: str, now: float) -> float | None:
         """Wall time of the newest due edit that never failed, as far as it is found at once; else None."""
         found = self._find(sql.NEWEST_UNTRIED_EDIT, destination, now)
-        return None if found is None else or_default(number, found[1], None)
+        return None if found is None else _time(found[1])
 
     def _find(self, statement: str, destination: str, now: float, priority: int = 0) -> Any:
         values = {"destination": destination, "now": now, "priority": priority, "depth": PROBE_DEPTH}
@@ -222,12 +221,12 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         values = {"destination": destination}
         edit = self.connection.execute(sql.NEXT_EDIT_DUE, values).fetchone()[0]
         rest = self.connection.execute(sql.NEXT_REST_DUE, values).fetchone()[0]
-        return or_default(number, edit, None), or_default(number, rest, None)
+        return _time(edit), _time(rest)
 
     def suspect_due(self, destination: str, suspect: int) -> float | None:
         """Wall time at which the first suspect (1), or the first strongly suspect one (2), is due."""
         values = {"destination": destination, "suspect": suspect}
-        return or_default(number, self.connection.execute(sql.SUSPECT_DUE, values).fetchone()[0], None)
+        return _time(self.connection.execute(sql.SUSPECT_DUE, values).fetchone()[0])
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""
@@ -391,3 +390,8 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     get = get_nowait = ack = ack_failed = nack = update = queue = task_done = _refused
     resume_unack_tasks = clear_acked_data = shrink_disk_usage = active_size = _refused
     unack_count = acked_count = ready_count = ack_failed_count = _refused
+
+
+def _time(stored: object) -> float | None:
+    """A wall time; None if it is unset, or damaged, which must not stop the loop."""
+    return float(stored) if isinstance(stored, int | float) else None

@@ -24,8 +24,8 @@ SELECT _id, status = 2,
     CASE status WHEN 2 THEN later_event ELSE event END,
     CASE status WHEN 2 THEN later_changed ELSE changed END,
     CASE status WHEN 2 THEN later_data ELSE data END,
-    CASE WHEN status = 2 THEN later_due WHEN attempts = 0 THEN due END,
-    generation
+    CAST(CASE WHEN status = 2 THEN later_due WHEN attempts = 0 THEN due END AS REAL),
+    CAST(generation AS INTEGER)
 FROM {DELIVERIES} WHERE destination = ? AND scene_id = ?"""
 
 # The first event of a scene becomes a delivery.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stash_courier.queue import codec, control
-from stash_courier.queue.dead_letters import codec as dlq_codec
+from stash_courier.queue.dead_letters import rows as dlq_rows
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.failures import DeliveryFailed, Failure
@@ -141,9 +141,9 @@ def values(number: int, destination: str, now: float) -> dict[str, object]:
         job, error = dead_letter(number, destination, now)
         raise error
     except DeliveryFailed as failed:  # so that it has a traceback, as in a worker
-        columns = {**dlq_codec.job_columns(job, ""), **dlq_codec.error_columns(failed, str)}
+        columns = {**dlq_rows.job_columns(job, ""), **dlq_rows.error_columns(failed, str)}
         columns |= {"title": "", "path": "", "search": "", "retry_count": 3, "failed_at": now}
-        return {**columns, **dlq_codec.group_columns(columns)}
+        return {**columns, **dlq_rows.group_columns(columns)}
 
 
 def _write(conn: sqlite3.Connection, statement: str, rows: Iterator[dict[str, object]]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,8 @@ from typing import Any
 import pytest
 
 from stash_courier.queue import control
-from stash_courier.queue.inbox import files
 from stash_courier.worker.connections.model import Entry
-from stash_courier.worker.messages import Messages
+from stash_courier.worker.troubles import Troubles
 from tests import ROOT
 from tests.standin.receivers import Received, Receiver, Reply
 from tests.standin.stash.server import StandInStash
@@ -31,13 +27,13 @@ class Attended(FastForward):
 
     def __enter__(self) -> Attended:
         super().__enter__()
-        self.messages = Messages(self.queue, self.dlq, self.dispatcher.registry, lambda: self.wall)
+        self.troubles = Troubles(self.queue, self.dlq, self.dispatcher.registry, lambda: self.wall)
         return self
 
     def step(self) -> float:
         wait = super().step()
         if self.dispatcher.poller.knows_settings:
-            self.messages.update()
+            self.troubles.update()
         return min(wait, 20.0)
 
 
@@ -119,60 +115,6 @@ def test_it_is_reported_after_the_minutes_that_the_owner_set(
         assert types(alerts) == types(patient) == ["connection_down", "connection_up"]
 
 
-def test_a_short_outage_is_not_reported(courier: Attended, alerts: Receiver, bad: Receiver) -> None:
-    """If nobody was told that it is down, nobody is told that it is up."""
-    connections.store(courier.folder, webhook(bad, "bad"), listener(alerts))
-    bad.down()
-    courier.put(1)
-    courier.run(seconds=5 * MINUTE)
-    bad.up()
-    courier.run(courier.queue.empty)
-    courier.run(seconds=15 * MINUTE)
-    assert types(alerts) == []
-
-
-def test_trouble_that_comes_and_goes_is_told_at_most_once_an_hour(
-    courier: Attended, alerts: Receiver, bad: Receiver
-) -> None:
-    """A connection that fails every few minutes for three hours makes at most four pairs of messages."""
-    connections.store(courier.folder, webhook(bad, "bad"), listener(alerts, minutes=0))
-    for turn in range(18):
-        bad.down()
-        courier.put(turn + 1)
-        courier.run(seconds=5 * MINUTE)
-        bad.up()
-        courier.run(seconds=5 * MINUTE)
-    assert 3 <= types(alerts).count("connection_down") <= 4
-    assert types(alerts).count("connection_up") == types(alerts).count("connection_down")
-
-
-def test_one_that_cannot_be_used_is_reported(courier: Attended, alerts: Receiver, bad: Receiver) -> None:
-    """A connection with a mistyped secret holds its deliveries up as well."""
-    entry = webhook(bad, "bad", secret="hunter2")
-    connections.store(courier.folder, entry, listener(alerts))
-    courier.put(1)
-    courier.run(seconds=11 * MINUTE)
-    (down,) = told(alerts)
-    assert "Signing secret" in down["data"]["reason"]
-    assert "hunter2" not in str(down)
-    connections.store(courier.folder, webhook(bad, "bad"))
-    courier.run(courier.queue.empty)
-    courier.run(seconds=MINUTE)
-    assert types(alerts) == ["connection_down", "connection_up"]
-
-
-def test_a_long_wait_that_it_asks_for_is_reported(courier: Attended, alerts: Receiver, bad: Receiver) -> None:
-    """A 429 with a Retry-After of two hours holds the connection up, too."""
-    connections.store(courier.folder, webhook(bad, "bad"), listener(alerts))
-    bad.answer_next(Reply(429, {"Retry-After": "7200"}))
-    courier.put(1)
-    courier.run(seconds=11 * MINUTE)
-    assert types(alerts) == ["connection_down"]
-    courier.run(courier.queue.empty)
-    courier.run(seconds=MINUTE)
-    assert types(alerts) == ["connection_down", "connection_up"]
-
-
 @pytest.mark.parametrize("state", ["paused", "off"])
 def test_one_that_the_owner_stopped_is_no_trouble(
     courier: Attended, alerts: Receiver, bad: Receiver, state: Any
@@ -213,34 +155,6 @@ def test_new_settings_are_no_recovery(courier: Attended, alerts: Receiver, bad: 
     assert types(alerts) == ["connection_down", "connection_up"]
 
 
-def test_a_look_without_news_locks_nothing(courier: Attended, alerts: Receiver) -> None:
-    """While nothing is wrong, the look once a second needs no lock of a database."""
-    connections.store(courier.folder, listener(alerts))
-    courier.put(1)
-    courier.run(courier.queue.empty)
-    with closing(sqlite3.connect(courier.folder / files.QUEUE_DB, isolation_level=None)) as intruder:
-        intruder.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
-        courier.messages.update()
-        assert time.monotonic() - began < 1.0
-
-
-def test_only_the_newest_state_waits_for_a_receiver_that_is_down(
-    courier: Attended, alerts: Receiver, bad: Receiver
-) -> None:
-    """A receiver that was down meanwhile gets one message about a connection: how it is now."""
-    connections.store(courier.folder, webhook(bad, "bad"), listener(alerts))
-    bad.down()
-    alerts.down()
-    courier.put(1)
-    courier.run(seconds=15 * MINUTE)
-    bad.up()
-    courier.run(seconds=5 * MINUTE)
-    alerts.up()
-    courier.run(courier.queue.empty)
-    assert types(alerts) == ["connection_up"]
-
-
 def test_two_that_are_told_of_each_other_end_quietly(courier: Attended, alerts: Receiver, bad: Receiver) -> None:
     """If both are down, each gets one message about the other when it is back, and no more."""
     connections.store(courier.folder, listener(bad, "bad"), listener(alerts))
@@ -279,26 +193,6 @@ def test_dead_letters_of_one_minute_are_one_message(courier: Attended, alerts: R
     courier.put(102)
     courier.run(seconds=15 * MINUTE)
     assert [one["data"]["count"] for one in told(alerts)] == [50, 1]
-
-
-def test_dead_letters_add_up_while_the_receiver_is_down(
-    courier: Attended, alerts: Receiver, bad: Receiver
-) -> None:
-    """A receiver that was down for a while gets one message with all of them, by connection."""
-    with Receiver(refuse_even) as worse:
-        connections.store(courier.folder, webhook(bad, "bad"), webhook(worse, "worse"), listener(alerts))
-        bad.answer = refuse_even
-        alerts.down()
-        for scene_id in range(1, 6):
-            courier.put(scene_id)
-            courier.run(seconds=5 * MINUTE)
-        alerts.up()
-        courier.run(courier.queue.empty)
-        assert told(bad) == told(worse) == []  # they don't want to be told
-    (message,) = told(alerts)
-    about = message["data"]
-    assert (about["count"], about["connection_id"]) == (4, None)
-    assert {(group["connection_id"], group["count"]) for group in about["groups"]} == {("bad", 2), ("worse", 2)}
 
 
 def test_a_receiver_is_not_told_of_its_own_dead_letters(
@@ -356,9 +250,9 @@ def test_nothing_is_forgotten_while_the_receivers_are_unknown(
     assert courier.dlq.get_count() == 1
     registry = courier.dispatcher.registry
     registry._loaded = replace(registry.loaded, unsure=True, told={})
-    courier.messages.update()
+    courier.troubles.update()
     courier.jump(HOUR)
-    courier.messages.update()
+    courier.troubles.update()
     registry._loaded = replace(registry.loaded, unsure=False, told={"alerts": 600.0})
     courier.run(seconds=15 * MINUTE)
     assert types(alerts) == ["dead_letters"]

@@ -128,7 +128,8 @@ def test_what_was_discarded_is_deleted_after_ten_minutes(folder: Path, runtime: 
     bury(folder, 1, 1)
     batch = runtime.dlq.discard()
     runtime.tidy()
-    assert runtime.dlq.discarded() == batch
+    assert runtime.dlq.restore(batch.at) == 1
+    runtime.dlq.discard()
     runtime.dlq.opened().execute("UPDATE dead_letters SET discarded_at = discarded_at - 601")
     runtime.tidy()
     assert runtime.dlq.get_by_id(1) is None

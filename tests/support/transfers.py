@@ -23,7 +23,7 @@ from stash_courier.worker.delivery.completer import Completer
 from stash_courier.worker.delivery.pool import Outcome, Pool
 from stash_courier.worker.delivery.registry import Registry
 from stash_courier.worker.destinations import Loaded
-from stash_courier.worker.messages import Messages
+from stash_courier.worker.troubles import Troubles
 from tests.support.durable import DEST, START, Clock, change, event, run_hook
 from tests.support.queue_driver import claim
 
@@ -249,7 +249,7 @@ def do_report(folder: Path) -> None:
     """Queues a message about new dead letters to DEST, as the worker does once a second."""
     with opened(folder) as both:
         registry = SimpleNamespace(pools={}, loaded=Loaded(told={DEST: 0.0}))
-        Messages(both.queue, both.dlq, cast(Registry, registry), lambda: START * 1.5).update()
+        Troubles(both.queue, both.dlq, cast(Registry, registry), lambda: START * 1.5).update()
 
 
 def do_repair(folder: Path) -> None:

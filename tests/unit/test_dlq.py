@@ -1,4 +1,4 @@
-"""queue/dead_letters/dlq.py: dead letters are complete, counted, found, sent again on request, and purged."""
+"""queue/dead_letters: what a dead letter keeps, damaged rows, locks, and costs. See test_dead_letter_model.py."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import logging
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import codec
 from stash_courier.queue.dead_letters import dlq as dlq_module
+from stash_courier.queue.dead_letters import listing
 from stash_courier.queue.dead_letters import statements as dlq_statements
 from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
 from stash_courier.queue.dead_letters.listing import Selection
+from stash_courier.queue.dead_letters.statements import LETTER_COLUMNS
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.inbox import files, store
-from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery, Summary
+from stash_courier.queue.jobs import Attempt, CorruptRow, Delivery
 from tests.support.durable import DEST, START, Clock
-from tests.support.press import bury
 
 HISTORY = (
     Attempt(START - 20, "busy", "No answer."),
@@ -66,23 +66,6 @@ def dlq(tmp_path: Path, clock: Clock) -> Iterator[DeadLetterQueue]:
     opened.close()
 
 
-def scenes(summaries: list[Summary]) -> list[int]:
-    """The scenes of a list."""
-    return [summary.scene_id for summary in summaries]
-
-
-def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """As long as nothing has failed there is no file, and every method returns nothing."""
-    assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.count_by_error()) == ([], None, 0, [])
-    assert (dlq.ask(), dlq.discard().count, dlq.delete_older_than(), dlq.count_unseen(3)) == (0, 0, 0, 0)
-    assert (dlq.asked(), list(dlq.in_transit("back")), dlq.find(DEST, 5)) == ([], [], None)
-    assert (dlq.recall(DEST, {5}, 0), dlq.count_unsendable()) == (0, 0)
-    dlq.mark_reviewed([1])
-    dlq.set_state(1, "dead")
-    dlq.resolve(DEST, 5, delivered=True)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> None:
     """Everything needed to understand a failure and to send the scene again is stored and can be read."""
     dead_letter_id = dlq.add(JOB, refused(), 2, title="A film")
@@ -121,19 +104,6 @@ def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> No
     assert dead_letter.job_problem == ""
 
 
-def test_the_latest_come_first(dlq: DeadLetterQueue, clock: Clock) -> None:
-    """The review lists the latest dead letters, newest first, and unpickles none of them."""
-    for scene in (1, 2, 3):
-        clock.now = START + scene
-        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
-    spoil(dlq, job_data=b"cos\nsystem\n.")
-    assert scenes(dlq.get_recent(limit=2)) == [3, 2]
-    assert scenes(dlq.get_recent(selection=Selection(destination="plex"))) == []
-    assert scenes(dlq.get_recent(10, Selection(error_type="refused", destination=DEST))) == [3, 2, 1]
-    assert [type(summary) for summary in dlq.get_recent()] == [Summary] * 3
-    assert dlq.get_count() == 3
-
-
 def spoil(dlq: DeadLetterQueue, **columns: object) -> None:
     """Overwrites columns of all dead letters."""
     with closing(sqlite3.connect(dlq.path)) as conn, conn:
@@ -153,7 +123,7 @@ def test_a_job_that_is_not_safe_is_not_loaded(dlq: DeadLetterQueue, raw: object)
     assert dead_letter.history == HISTORY
 
 
-@pytest.mark.parametrize("history", ["", "{}", "[5]", '[{"at": "x"}]', b"\xff"])
+@pytest.mark.parametrize("history", ["", "[5]", '[{"at": "x"}]', b"\xff"])
 def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, history: object) -> None:
     """A damaged history is reported, and the next failure of the scene starts a new one."""
     dead_letter_id = dlq.add(JOB, refused(), 2)
@@ -166,6 +136,21 @@ def test_a_history_that_cannot_be_decoded_stops_nothing(dlq: DeadLetterQueue, hi
     again = dlq.get_by_id(dead_letter_id)
     assert again is not None
     assert again.history == HISTORY
+
+
+@pytest.mark.parametrize("value", ["x", b"\xff", -1, 2**63 - 1, 1e300])
+@pytest.mark.parametrize("column", [*LETTER_COLUMNS[1:11], *LETTER_COLUMNS[14:]])
+def test_a_damaged_row_is_listed_and_discarded(dlq: DeadLetterQueue, column: str, value: object) -> None:
+    """Whatever a column holds, the worker goes on, and a person sees the dead letter and can discard it."""
+    dead_letter_id = dlq.add(JOB, refused(), 2, title="A film")
+    with suppress(sqlite3.IntegrityError):
+        spoil(dlq, **{column: value})
+    dlq.ask()
+    if column not in {"state", "failed_at"}:
+        assert listing.page(dlq.opened(), Selection(), START, 1, 9).rows[0].id == dead_letter_id
+        assert [one.generation + one.seq > 0 for one in dlq.in_transit("asked")] in ([True], [False], [])
+    assert dlq.get_by_id(dead_letter_id) is not None
+    assert dlq.discard().count == (column != "state")
 
 
 def test_texts_that_are_not_utf8_stop_nothing(dlq: DeadLetterQueue) -> None:
@@ -220,29 +205,6 @@ def test_a_second_burial_joins_the_first(dlq: DeadLetterQueue, clock: Clock) -> 
     assert dlq.count_by_error() == [("KeyError", DEST, 1)]
 
 
-def test_attempts_before_a_newer_event_are_counted(dlq: DeadLetterQueue) -> None:
-    """The count is that of the time line, also for what an earlier version stored, and of more than that keeps."""
-    dead_letter_id = dlq.add(JOB, refused(), 1)
-    assert dlq.get_recent()[0].retry_count == len(HISTORY)
-    spoil(dlq, retry_count=1)
-    earlier = dlq.get_by_id(dead_letter_id)
-    assert earlier is not None
-    assert earlier.retry_count == len(HISTORY)
-    dlq.add(JOB, refused(), 301)
-    assert dlq.get_recent()[0].retry_count == 301
-
-
-def test_a_history_of_many_burials_is_bounded(dlq: DeadLetterQueue) -> None:
-    """However often a scene fails, its dead letter keeps the latest attempts, and all of the last failure."""
-    for n in range(5):
-        attempts = tuple(Attempt(n + i / 1000, "refused", "It answered 500.") for i in range(100))
-        dead_letter_id = dlq.add(replace(JOB, history=attempts), refused(), 100)
-    dead_letter = dlq.get_by_id(dead_letter_id)
-    assert dead_letter is not None
-    assert len(dead_letter.history) == codec.COUNTED_KEPT
-    assert dead_letter.history[-100:] == attempts
-
-
 def test_secrets_are_taken_out(tmp_path: Path) -> None:
     """Secrets are removed from dead letters, from the traceback too."""
     dlq = DeadLetterQueue(tmp_path, redact=lambda text: text.replace("hunter2", "***"))
@@ -251,96 +213,12 @@ def test_secrets_are_taken_out(tmp_path: Path) -> None:
     assert b"hunter2" not in (tmp_path / files.DLQ_DB).read_bytes()
 
 
-def test_a_selection_is_asked_for(dlq: DeadLetterQueue) -> None:
-    """A person asks for dead letters by id, error or destination, or for all. Each is asked for once."""
-    ids = [
-        dlq.add(replace(JOB, scene_id=n, destination=where), error, 1)
-        for n, (where, error) in enumerate(
-            [(DEST, refused()), ("plex", refused()), (DEST, KeyError("x")), ("plex", KeyError("x"))], 1
-        )
-    ]
-    assert dlq.ask(Selection([ids[1], 999])) == 1
-    assert dlq.ask(Selection(error_type="KeyError", destination="plex")) == 1
-    assert scenes(list(dlq.asked())) == [2, 4]
-    assert dlq.ask(Selection(destination=DEST)) == 2
-    assert dlq.ask() == 0
-    assert scenes(list(dlq.asked())) == [1, 2, 3, 4]
-    assert dlq.get_count() == 4  # they are open until they are back in the queue
-    dlq.set_state(ids[0], "back")
-    assert dlq.get_count() == 3
-    assert [(moving.id, moving.scene_id) for moving in dlq.in_transit("back")] == [(ids[0], 1)]
-
-
-def test_what_names_no_scene_is_not_asked_for(dlq: DeadLetterQueue) -> None:
-    """Dead letters that can't be sent again are counted for any selection and stay dead letters."""
-    ids = [
-        dlq.add(CorruptRow(row, where, scene, b"x", "why"), ValueError("why"), 0)
-        for row, where, scene in ((70, "", 0), (71, DEST, 0), (72, "", 5), (73, DEST, 5), (74, DEST, -1))
-    ]
-    assert dlq.count_unsendable() == 4
-    assert dlq.count_unsendable(Selection(ids[2:])) == 2
-    assert dlq.count_unsendable(Selection(destination=DEST, error_type="ValueError")) == 2
-    assert dlq.ask() == 1
-    assert scenes(list(dlq.asked())) == [5]
-    assert dlq.count_unsendable() == 4
-
-
-def test_in_transit_lists_each_while_states_change(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dead letters in transit are listed once each, even while their states are changed."""
-    monkeypatch.setattr(dlq_module, "PAGE_ROWS", 3)
-    for scene in range(1, 11):
-        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
-    dlq.ask()
-    seen = []
-    for moving in dlq.in_transit("asked"):
-        assert (moving.destination, moving.generation, moving.seq) == (DEST, 4, JOB.seq)
-        seen.append(moving.scene_id)
-        dlq.set_state(moving.id, "back" if moving.scene_id % 2 else "resolved")
-    assert seen == list(range(1, 11))
-    assert [moving.scene_id for moving in dlq.in_transit("back")] == [1, 3, 5, 7, 9]
-
-
-def test_a_selection_is_discarded(dlq: DeadLetterQueue) -> None:
-    """A person discards a selection of the open dead letters. Those back in the queue stay."""
-    ids = [dlq.add(replace(JOB, scene_id=n), refused() if n < 4 else KeyError("x"), 1) for n in range(1, 7)]
-    dlq.set_state(ids[0], "back")
-    dlq.ask(Selection([ids[1]]))
-    assert dlq.discard(Selection([ids[2], ids[3]], "KeyError")).count == 1
-    assert dlq.discard(Selection(destination="plex")).count == 0
-    assert dlq.discard(Selection([])).count == 0
-    assert dlq.discard().count == 4
-    assert dlq.get_by_id(ids[0]) is not None
-    assert dlq.get_count() == 0
-
-
-def test_recalled_since(dlq: DeadLetterQueue, clock: Clock) -> None:
-    """If the destination was at fault, the dead letters since then are asked for, but no older ones."""
-    for scene in (1, 2, 3):
-        clock.now = START + scene
-        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
-    assert dlq.recall(DEST, {1, 2, 9}, START + 2) == 1
-    assert dlq.recall("plex", {1, 2, 3}, 0) == 0
-    assert scenes(list(dlq.asked())) == [2]
-
-
-def test_resolved_when_the_scene_arrived(dlq: DeadLetterQueue) -> None:
-    """When the scene reaches the destination later, its dead letter is resolved and keeps its history."""
-    first = dlq.add(JOB, refused(), 1)
-    dlq.add(replace(JOB, destination="plex"), refused(), 1)
-    dlq.resolve(DEST, 5, delivered=True)
-    assert dlq.count_by_error() == [("refused", "plex", 1)]
-    assert dlq.find(DEST, 5) == (first, "resolved", 4, JOB.seq)
-    dead_letter = dlq.get_by_id(first)
-    assert dead_letter is not None
-    assert dead_letter.history == HISTORY
-
-
 def test_purged_past_retention(
     dlq: DeadLetterQueue, clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Old dead letters are deleted except those in transit, the log says how many, and the file shrinks."""
     big = Attempt(START, "busy", "m", 503, "x" * 2048)
-    count = 2 * dlq_module.PURGE_ROWS + 7
+    count = 2 * dlq_module.CHANGED_ROWS + 7
     for scene in range(1, count + 1):
         dlq.add(replace(JOB, scene_id=scene, history=(big,) * 2), refused(), 1)
     clock.now += 20 * DAY
@@ -360,24 +238,6 @@ def test_purged_past_retention(
     assert dlq.get_count() == 2
     assert tmp_path.joinpath(files.DLQ_DB).stat().st_size < size / 4
     assert dlq.get_by_id(new) is not None
-
-
-def test_a_discard_shrinks_the_file(dlq: DeadLetterQueue, clock: Clock, tmp_path: Path) -> None:
-    """When a discard can't be undone any more, the file and its log are small again."""
-    for scene in range(1, 300):
-        dlq.add(replace(JOB, scene_id=scene), refused("x" * 2000), 1)
-    assert (tmp_path / "dlq.db-wal").stat().st_size < 8 << 20
-    dlq.discard()
-    clock.now += 601
-    assert dlq.delete_discarded() == 299
-    assert sum(file.stat().st_size for file in tmp_path.glob("dlq.db*")) < 200_000
-
-
-def test_the_log_is_bounded(dlq: DeadLetterQueue, tmp_path: Path) -> None:
-    """However many dead letters are added, the write-ahead log doesn't grow without limit."""
-    for n in range(800):
-        dlq.add(replace(JOB, scene_id=n % 20 + 1), refused("x" * 4000), 1)
-    assert (tmp_path / "dlq.db-wal").stat().st_size < 6 << 20
 
 
 def test_a_change_of_a_locked_file_fails_whole(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +260,58 @@ def test_a_change_of_a_locked_file_fails_whole(dlq: DeadLetterQueue, monkeypatch
     dlq.mark_reviewed([dead_letter])
     assert dlq.count_unseen(-1) == 0
     assert dlq.ask() == 1
+
+
+def test_others_can_write_between_the_parts(
+    dlq: DeadLetterQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many are changed in parts, between which the worker can write, and a discard comes back as a whole."""
+    monkeypatch.setattr(dlq_module, "CHANGED_ROWS", 2)
+    for scene in range(1, 8):
+        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
+    written = []
+    with closing(DeadLetterQueue(tmp_path)) as worker:
+        worker.opened().execute("PRAGMA busy_timeout = 0")
+
+        def write(_: float) -> None:
+            worker.mark_reported()
+            written.append(worker.get_count())
+
+        monkeypatch.setattr(dlq_module.time, "sleep", write)
+        batch = dlq.discard()
+    assert (batch.count, written) == (7, [5, 3, 1])
+    assert dlq.restore(batch.at) == 7
+
+
+def test_a_careful_retry_is_one_change(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one and the rest change in one transaction, and so do its end and the rest."""
+    for scene in (1, 2):
+        dlq.add(replace(JOB, scene_id=scene), refused(), 1)
+    before = dlq.get_recent()
+    monkeypatch.setattr(dlq_statements, "ASK", "SELECT no_such_column FROM dead_letters")
+    with pytest.raises(sqlite3.OperationalError):
+        dlq.ask_carefully()
+    assert dlq.get_recent() == before
+    monkeypatch.undo()
+    dlq.ask_carefully()
+    before = dlq.get_recent()
+    monkeypatch.setattr(dlq_statements, "SET_STATE", "SELECT no_such_column FROM dead_letters")
+    with pytest.raises(sqlite3.OperationalError):
+        dlq.resolve(DEST, 2, delivered=True)
+    assert dlq.get_recent() == before
+
+
+def test_a_wrong_clock_keeps_nothing_for_ever(dlq: DeadLetterQueue, clock: Clock) -> None:
+    """What was discarded while the clock was years ahead is deleted, too, and what failed then is listed."""
+    clock.now += 1000 * DAY
+    dlq.add(JOB, refused(), 1)
+    clock.now -= 1000 * DAY
+    assert listing.page(dlq.opened(), Selection(), clock.now, 1, 9).matching == 1
+    clock.now += 1000 * DAY
+    dlq.discard()
+    clock.now -= 1000 * DAY
+    assert listing.discarded(dlq.opened(), clock.now) is None
+    assert dlq.delete_discarded() == 1
 
 
 def test_another_version_is_left_alone(dlq: DeadLetterQueue, tmp_path: Path) -> None:
@@ -460,14 +372,3 @@ def test_no_statement_of_the_worker_scans(dlq: DeadLetterQueue, name: str) -> No
         if re.match(rf"SCAN (?!CONSTANT|dead_letters USING (COVERING )?INDEX dead_letters_({PARTIAL}))", step)
         or "B-TREE" in step
     ] == []
-
-
-def test_a_row_with_the_highest_generation_can_be_joined(tmp_path: Path) -> None:
-    """A damaged row may hold SQLite's largest integer; a new failure of its scene is kept all the same."""
-    bury(tmp_path, 7, Failure.BUG)
-    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn, conn:
-        conn.execute("UPDATE dead_letters SET generation = ?", (2**63 - 1,))
-    again = bury(tmp_path, 7, Failure.REFUSED)
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        assert [one.error_type for one in dlq.get_recent()] == ["refused"]
-        assert dlq.get_recent()[0].id == again

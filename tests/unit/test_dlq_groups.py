@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
 import re
-import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import migrate, repair
 from stash_courier.queue.dead_letters import groups as dlq_groups
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
-from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.queue.failures import Failure
-from stash_courier.queue.inbox import files
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.destinations.media.missing import never_there, not_there_yet
 from stash_courier.worker.destinations.media.places import Place, ambiguous
-from tests import ROOT
 from tests.support.press import bury, press
 
 NAME = "plex"
@@ -125,61 +118,7 @@ def test_a_text_that_is_cut_shows_it(tmp_path: Path) -> None:
     assert re.search(r"\w… Dead letters: 1\.", line)
 
 
-def test_any_bytes_have_a_group_quickly() -> None:
-    """Whatever is stored, there is a group, and it doesn't take long."""
-    rng = random.Random(1)
-    hard = ["/ " * 600, "a" * 1000, "'" * 999, '{"a":' * 500, "<" * 1000, "1-" * 500, "\ud800 x", "[1e999]"]
-    hard += ["".join(map(chr, rng.choices(range(0x20, 0x250), k=1000))) for _ in range(50)]
-    began = time.process_time()
-    for text in hard:
-        text_of = dlq_groups.text_of("item_refused", text, text, text[:9])
-        assert dlq_groups.key_of(text, text, text_of)
-        group(400, text).encode()
-    assert time.process_time() - began < 5.0
-
-
 def test_a_key_is_short_readable_and_stable() -> None:
     """The key names destination and status, and is the same in every version of the plugin."""
     assert dlq_groups.key_of(NAME, "item_refused", "400: title too long") == "plex/400/b7988b17"
     assert dlq_groups.key_of("", "ValueError", "it can't be decoded").startswith("none/ValueError/")
-
-
-def test_a_selection_by_group(tmp_path: Path) -> None:
-    """Dead letters are asked for and discarded by group."""
-    for scene, (where, message) in enumerate([("a", "one 1"), ("a", "one 2"), ("a", "two"), ("b", "one 3")], 1):
-        bury(tmp_path, scene, "item_refused", message=message, destination=where)  # type: ignore[arg-type]
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        counted = {(one.destination, one.text): one for one in dlq.groups()}
-        assert {place: one.count for place, one in counted.items()} == {
-            ("a", "one #"): 2,
-            ("a", "two"): 1,
-            ("b", "one #"): 1,
-        }
-        assert dlq.ask(Selection(group=counted["a", "one #"].key)) == 2
-        assert dlq.discard(Selection(group=counted["a", "two"].key)).count == 1
-
-
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("damaged", [False, True])
-def test_what_is_stored_already_gets_its_group(tmp_path: Path, version: int, damaged: bool) -> None:
-    """After an upgrade, also of a damaged file, old dead letters are in the groups that new ones get."""
-    script = (ROOT / "tests" / "samples" / f"dlq-version-{version}.sql").read_text()
-    with closing(sqlite3.connect(tmp_path / files.DLQ_DB)) as conn, conn:
-        conn.executescript(script)
-        for scene, state in enumerate(["dead", "asked", "resolved", "dead"], 1):
-            conn.execute(
-                "INSERT INTO dead_letters VALUES (NULL, 'j', ?, 'plex', 'update', '', x'80', ?, 'item_refused', "
-                "?, '', 1, 5.0, ?, 1, 1, NULL, '0.1.0')",
-                (scene, b"\xff{" if scene == 4 else "[]", f"scene {scene} is refused", state),
-            )
-    if damaged:
-        with (tmp_path / files.DLQ_DB).open("r+b") as file:  # its last page is one of an index
-            file.seek(-4096, 2)
-            file.write(b"\xff" * 4096)
-        assert repair.repair(tmp_path) is not None
-    else:
-        migrate.migrate(tmp_path)
-    bury(tmp_path, 9, "item_refused", message="scene 9 is refused", destination=NAME)  # type: ignore[arg-type]
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        (found,) = dlq.groups()
-        assert (found.text, found.count, dlq.get_count()) == ("scene # is refused", 4, 4)

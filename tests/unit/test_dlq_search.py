@@ -1,9 +1,7 @@
-"""Dead letters are found by title, path and scene id, also those of earlier versions, and paged as of a time."""
+"""Dead letters are found by title, path and scene id, and paged as of a time."""
 
 from __future__ import annotations
 
-import pickle
-import sqlite3
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue import migrate, repair, transfer
+from stash_courier.queue import transfer
 from stash_courier.queue.dead_letters import listing as dlq_list
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.dead_letters.listing import Page, Selection
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.history import ledger
 from stash_courier.queue.history.ledger import Sent
-from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
-from tests import ROOT
 from tests.support import transfers
 from tests.support.durable import DEST, START, Clock
 
@@ -100,14 +96,6 @@ def test_found_by_text(dlq: DeadLetterQueue, text: str, scenes: set[int]) -> Non
     assert found(dlq, text) == scenes
 
 
-def test_what_is_found_is_sent_again_or_discarded(dlq: DeadLetterQueue) -> None:
-    """A selection by text changes what a search shows, and nothing else."""
-    assert dlq.ask(Selection(text="12")) == 3
-    assert dlq.discard(Selection(text="films")).count == 1
-    assert [row.scene_id for row in page_of(dlq, Selection(), None, 1, 9).rows] == [34, 2, 1]
-    assert dlq.ask(Selection(text="")) == 1
-
-
 def test_the_path_of_a_failed_delivery_is_kept(dlq: DeadLetterQueue) -> None:
     """A dead letter knows its scene's path, a deletion's too; a later failure without one keeps the known one."""
     bury(dlq, 50, "", "", job_path="/media/deleted.mp4")
@@ -158,95 +146,3 @@ def test_those_of_one_moment_are_in_a_stable_order(dlq: DeadLetterQueue) -> None
     pages = [ids(page_of(dlq, Selection(text="same"), None, number, 7)) for number in (1, 2, 3)]
     assert [scene for page in pages for scene in page] == list(range(119, 99, -1))
     assert ids(page_of(dlq, Selection(text="same"), None, 99, 7)) == pages[2]
-
-
-def test_filters_and_counts(dlq: DeadLetterQueue) -> None:
-    """Counts without a text come from the totals, and are what counting gives."""
-    dlq.add(Delivery(1, "plex", 7, "update", (), 1, START), KeyError("x"), 1)
-    for selection, count in (
-        (Selection(destination="plex"), 1),
-        (Selection(error_type="item_refused"), 4),
-        (Selection(error_type="item_refused", destination="plex"), 0),
-        (Selection(group=dlq.groups()[0].key), 4),
-    ):
-        page = page_of(dlq, selection, None, 1, 2)
-        assert page.matching == count
-        assert len(page.rows) == min(count, 2)
-        assert len(page.groups) == 2
-
-
-def test_a_dead_letter_from_the_future_is_listed(dlq: DeadLetterQueue, clock: Clock) -> None:
-    """After the clock was set back, nothing is missing from the list."""
-    clock.now -= 3600
-    page = page_of(dlq, Selection(), None, 1, 50)
-    assert (page.matching, page.newer, len(page.rows)) == (4, 0, 4)
-
-
-COLUMNS = (
-    "job_id, scene_id, destination, event, title, job_data, history, error_type, error_message, stack_trace, "
-    "retry_count, failed_at, state, generation, seq, plugin_version, group_key, group_text"
-)
-
-
-def old_file(folder: Path) -> None:
-    """dlq.db of version 4 with four dead letters, and a ledger that knows two of the scenes."""
-    script = (ROOT / "tests" / "samples" / "dlq-version-4.sql").read_text()
-    with closing(sqlite3.connect(folder / files.DLQ_DB)) as conn, conn:
-        conn.executescript(script)
-        for scene, title, job in (
-            (1, "Überfall", pickle.dumps({"path": "/media/Gelöscht.mp4"}, protocol=4)),
-            (2, "Zwei", pickle.dumps({"path": ""}, protocol=4)),
-            (3, b"dr\xffei", b"cos\nsystem\n"),
-            (4, "", pickle.dumps({"path": 5}, protocol=4)),
-            (5, "", "text"),
-        ):
-            conn.execute(
-                f"INSERT INTO dead_letters ({COLUMNS}) VALUES ('j', ?, ?, 'update', CAST(? AS TEXT), ?, '[]', "
-                "'item_refused', 'm', '', 1, 5.0, 'dead', 1, 1, '0.1.0', 'k', 't')",
-                (scene, DEST, title, job),
-            )
-        conn.execute("UPDATE dead_letters SET job_data = CAST(x'ff' AS TEXT) WHERE scene_id = 5")
-    store.create(str(folder / files.QUEUE_DB))
-    with closing(sqlite3.connect(folder / files.QUEUE_DB)) as conn, conn:
-        for scene, path in ((1, "/media/other.mp4"), (2, "/media/Größe.mp4")):
-            conn.execute(
-                "INSERT INTO sent (destination, scene_id, seq, updated_at, fetched_at, path, outcome) "
-                "VALUES ('plex', ?, 1, '', 1.0, ?, 'sent')",
-                (scene, path),
-            )
-
-
-def test_old_dead_letters_are_found(tmp_path: Path) -> None:
-    """After the upgrade the path comes from the stored job, else from the ledger; an unreadable job has none."""
-    old_file(tmp_path)
-    migrate.migrate(tmp_path)
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        assert found(dlq, "GELÖSCHT") == found(dlq, "überFALL") == {1}
-        assert found(dlq, "grösse.mp4") == found(dlq, "zwei") == {2}
-        assert found(dlq, "dr") == {3}
-        assert {row.scene_id: row.path for row in dlq.get_recent(9)} == {
-            1: "/media/Gelöscht.mp4",
-            2: "/media/Größe.mp4",
-            3: "",
-            4: "",
-            5: "",
-        }
-        with closing(sqlite3.connect(dlq.path)) as conn:
-            made = conn.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
-        dlq.path.unlink()
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        bury(dlq, 1)
-        with closing(sqlite3.connect(dlq.path)) as conn:
-            new = conn.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
-    assert [row for row in made if row[1] != "dead_letters"] == [row for row in new if row[1] != "dead_letters"]
-
-
-def test_a_damaged_old_file_is_searchable_too(tmp_path: Path) -> None:
-    """What a repair saves from a file of version 4 is found by its title and its job's path."""
-    old_file(tmp_path)
-    with (tmp_path / files.DLQ_DB).open("r+b") as file:  # its last page is one of an index
-        file.seek(-4096, 2)
-        file.write(b"\xff" * 4096)
-    assert repair.repair(tmp_path) is not None
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        assert found(dlq, "GELÖSCHT") == found(dlq, "überFALL") == {1}

@@ -1,182 +1,274 @@
-"""queue/troubles.py and its rows: what a message about trouble says, how two become one, and damaged ones."""
+"""worker/troubles.py and plugin/notices.py: the list of troubles, and what each outlet is told of them."""
 
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stash_courier.queue import codec, transfer, troubles
-from stash_courier.queue.checks import DAMAGE
+from stash_courier.plugin import notices as page
+from stash_courier.queue import control
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
-from stash_courier.queue.deliveries import coalesce
-from stash_courier.queue.deliveries.coalesce import Content
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
-from stash_courier.queue.jobs import CorruptRow, Delivery
-from tests.support.durable import DEST, START, Clock
-from tests.support.queue_driver import claim
+from stash_courier.queue.failures import Failure
+from stash_courier.queue.inbox import files
+from stash_courier.worker import troubles
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.delivery.breaker import Health
+from stash_courier.worker.delivery.registry import Registry
+from stash_courier.worker.destinations import Loaded
+from stash_courier.worker.troubles import BEGINS, DEAD_LETTERS, ENDS, QUIET_SECONDS, Told, Trouble, Troubles
+from tests.support.durable import START, Clock
+from tests.support.press import bury, press
 
-NAMED = troubles.about("plex-1", "Living room", "plex")
-
-
-def letters(**counts: int) -> str:
-    """A message about dead letters, by cause."""
-    groups = [
-        {**NAMED, "group": f"plex-1/400/{cause}", "error_type": "rejected", "cause": cause, "count": count}
-        for cause, count in counts.items()
-    ]
-    return troubles.dead_letters(START + 60, START, groups)
-
-
-def counts(message: str) -> tuple[Any, dict[Any, Any]]:
-    """The number of dead letters, and that of each cause."""
-    _, _, about = troubles.message(message)
-    groups: Any = about["groups"]
-    return about["count"], {group["cause"]: group["count"] for group in groups}
+NAME = "jellyfin"
+ILL = Health(state="ill", failure=Failure.DESTINATION, reason="It refuses the API key (401)", since=START - 60)
+ENTRY = Entry(NAME, "Living room", "jellyfin")
+WRONG = [("plex", "url", '"Address" is wrong')]
 
 
-def test_a_slot_is_negative_and_fits_any_number_type() -> None:
-    """Slots of different connections differ, never look like a scene, and survive JavaScript."""
-    slots = {troubles.slot(name) for name in ("", *(f"webhook:{n}" for n in range(1000)))}
-    assert len(slots) == 1001
-    assert all(-(2**53) < slot < 0 for slot in slots)
-
-
-def test_what_each_message_says() -> None:
-    """Type, time, and the fields of data, all of which are always there."""
-    down = troubles.connection_down(NAMED, START + 600, START, "It  refuses\nthe key.", "Fix this.")
-    kind, at, about = troubles.message(down)
-    assert (kind, at) == ("courier.connection_down", START + 600)
-    summary = about.pop("summary")
-    assert about == {
-        "title": "Down: Living room",
-        "connection_id": "plex-1",
-        "connection": "Living room",
-        "kind": "plex",
-        "since": "2023-11-14T22:13:20.000Z",
-        "reason": "It refuses the key.",
-        "advice": "Fix this.",
-        "count": None,
-        "groups": [],
-    }
-    assert str(summary).startswith("Living room: held up since 2023-11-1")
-    assert str(summary).endswith(". It refuses the key.")
-    fields = {*about, "summary"}
-    for message in (troubles.connection_up(NAMED, START, START), letters(one=1)):
-        assert set(troubles.message(message)[2]) == fields
-
-
-def test_dead_letters_add_up() -> None:
-    """Of two messages about dead letters one has the sum of both, by cause, and ten causes at most."""
-    assert counts(troubles.joined(letters(a=3, b=1), letters(b=4, c=2))) == (10, {"b": 5, "a": 3, "c": 2})
-    many = letters(**{f"cause-{n}": n + 1 for n in range(30)})
-    total, groups = counts(troubles.joined(many, letters(a=100)))
-    assert (total, len(groups), groups["a"]) == (565, 10, 100)
-    assert len(many) < 4000
-
-
-def test_of_two_states_of_a_connection_the_newer_one_stays() -> None:
-    """Recovery replaces the message about the trouble, and the other way round."""
-    down = troubles.connection_down(NAMED, START, START, "Why.", "")
-    up = troubles.connection_up(NAMED, START + 1, START)
-    assert troubles.joined(down, up) == up
-    assert troubles.joined(up, down) == down
+def present(entry: Entry = ENTRY, health: Health | None = None, **given: Any) -> dict[str, Trouble]:
+    """The troubles with one connection."""
+    loaded = Loaded(entries={NAME: entry}, unusable=given.get("unusable", {}))
+    healths = {} if health is None else {NAME: health}
+    return troubles.present(loaded, healths, given.get("problems", ()), given.get("dead", 0), START)
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("found", "keys", "since", "says"),
     [
-        None,
-        5,
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"type": "courier.other"}',
-        '{"type": []}',
-        '{"type": "courier.dead_letters", "groups": []}',
-        letters(a=1).replace('"count": 1', '"count": "1"'),
-        letters(a=1).replace('"groups": [{', '"groups": [5, {'),
-        letters(),
-        troubles.connection_up(NAMED, START, START).replace(str(START), "1e99"),
-        "[" * 100_000,
+        (present(), [], 0, ""),
+        (present(health=Health()), [], 0, ""),
+        (present(health=ILL), [NAME], START - 60, "It refuses the API key (401)"),
+        (
+            present(health=Health(retry_at=START + 7200, reason="It asks to wait")),
+            [NAME],
+            START,
+            "It asks to wait",
+        ),
+        (present(health=Health(retry_at=START - 1)), [], 0, ""),
+        (present(unusable={NAME: ("Key",)}), [NAME], START, "It can't be used: Key."),
+        (present(Entry(NAME, "A", "plex", state="paused"), unusable={NAME: ("Key",)}), [], 0, ""),
+        (present(problems=WRONG), ["settings"], START, '1. plex: "Address" is wrong.'),
+        (present(unusable={NAME: ("Key",)}, problems=[(NAME, "key", "is wrong")]), [NAME], START, "Key"),
+        (present(dead=1200), [DEAD_LETTERS], START, "Dead letters: 1,200."),
     ],
 )
-def test_a_damaged_message_does_no_harm(damaged: object, tmp_path: Path) -> None:
-    """It is refused, joins as nothing, says nothing, and its row becomes a dead letter that is no news."""
-    with pytest.raises(DAMAGE):
-        troubles.checked(damaged)
-    assert troubles.joined(damaged, letters(a=1)) == troubles.joined(letters(a=1), damaged) == letters(a=1)
-    assert troubles.summary(damaged) == ""  # type: ignore[arg-type]
-    data = json.dumps({"path": "", "oshash": "", "checksum": "", "notice": damaged})
-    row = [1, DEST, -5, "notice", "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START, 0]
-    corrupt = codec.delivery(row)
-    assert isinstance(corrupt, CorruptRow)
-    with closing(DeadLetterQueue(tmp_path)) as dlq:
-        dlq.add(corrupt, ValueError(corrupt.reason), 0)
-        assert dlq.unreported() == []
-        assert dlq.ask() == 0
+def test_what_is_a_trouble(found: dict[str, Trouble], keys: list[str], since: float, says: str) -> None:
+    """A connection that is held up or can't be used, settings, and dead letters, each with since when and why."""
+    assert list(found) == keys
+    for trouble in found.values():
+        assert (trouble.since, says in trouble.reason) == (since, True)
 
 
-@pytest.mark.parametrize(("scene_id", "event"), [(-5, "update"), (5, "notice"), (0, "notice"), (0, "update")])
-def test_only_messages_have_negative_ids(scene_id: int, event: str) -> None:
-    """A row that is half a scene's and half a message's is damaged."""
-    data = json.dumps({"path": "", "oshash": "", "checksum": "", "notice": letters(a=1)})
-    row = [1, DEST, scene_id, event, "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START, 0]
-    assert isinstance(codec.delivery(row), CorruptRow)
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 2000), st.booleans()), max_size=60))
+def test_trouble_that_comes_and_goes_is_told_at_most_once_an_hour(steps: list[tuple[bool, int, bool]]) -> None:
+    """Whatever comes, goes and is read when: a beginning an hour at most, and each end after its beginning.
+
+    A step is whether the trouble is there, how many seconds pass, and whether the outlet passes on what is due.
+    """
+    now, known = START, dict[str, Told]()
+    told: list[tuple[str, float]] = []
+    for there, seconds, reads in steps:
+        now += seconds
+        found = {"a": Trouble(now, "Why.")} if there else {}
+        known = troubles.followed(known, found, now)
+        if reads:
+            began, ended = troubles.beginnings(known, found, 0.0, now), troubles.ends(known)
+            told += [("begins", now)] * len(began) + [("ends", now)] * len(ended)
+            known = troubles.marked(known, began, ended, now)
+            assert not there or any(one.told for one in known.values())
+        assert there or not any(one.told and not one.ended for one in known.values())
+    assert [what for what, _ in told] == (["begins", "ends"] * len(told))[: len(told)]
+    begun = [at for what, at in told if what == "begins"]
+    assert all(later - earlier >= QUIET_SECONDS for earlier, later in pairwise(begun))
 
 
-def test_no_hook_can_make_a_message() -> None:
-    """An event in the inbox is about a scene, whatever it says."""
-    data = json.dumps({"scene": 5, "event": "notice", "changed": [], "at": START, "notice": letters(a=1)})
-    assert isinstance(codec.event(7, data), CorruptRow)
+@pytest.mark.parametrize(
+    ("lasts", "patience", "least", "told"),
+    [(0, 0, 0, True), (599, 600, 0, False), (600, 600, 0, True), (5, 0, 60, False)],
+)
+def test_a_short_trouble_is_not_told(lasts: float, patience: float, least: float, told: bool) -> None:
+    """An outlet is told after the minutes that its owner set, and of a Retry-After only if it is long."""
+    found = {"a": Trouble(START, "Why.", least_seconds=least)}
+    known = troubles.followed({}, found, START)
+    assert troubles.beginnings(known, found, patience, START + lasts) == ["a"] * told
+    assert troubles.followed(known, {}, START + lasts) == {}, "if nothing was told, no end is"
 
 
-def test_a_message_that_comes_during_the_sending_of_another_follows(tmp_path: Path) -> None:
-    """What comes in during a request is a message of its own if that succeeds, and is added if it fails."""
-    with closing(SceneQueue(tmp_path, clock=Clock(START))) as queue:
-        for outcome in ("done", "back"):
-            with queue.transaction():
-                queue.notify(DEST, troubles.slot(), letters(a=1), START)
-            (first,) = claim(queue, 9, START)
-            assert isinstance(first, Delivery)
-            with queue.transaction():
-                queue.notify(DEST, troubles.slot(), letters(a=2), START)
-                if outcome == "done":
-                    queue.done(first)
-                else:
-                    queue.back(first, START)
-            (second,) = claim(queue, 9, START)
-            assert isinstance(second, Delivery)
-            assert counts(second.notice) == ((2, {"a": 2}) if outcome == "done" else (3, {"a": 3}))
-            with queue.transaction():
-                queue.done(second)
-        assert queue.empty()
+def test_whether_it_has_ended_may_be_unknown() -> None:
+    """While it is unknown whether a trouble lasts, its end isn't told."""
+    told = {"a": Told(START, told=START)}
+    assert troubles.ends(troubles.followed(told, {}, START + 9, unknown=["a"])) == []
+    assert troubles.ends(troubles.followed(told, {}, START + 9)) == ["a"]
 
 
-def test_a_dead_letter_of_a_message_joins_what_waits(tmp_path: Path) -> None:
-    """If it is sent again while a newer message waits, one message has the dead letters of both."""
-    with closing(SceneQueue(tmp_path, clock=Clock(START))) as queue, closing(DeadLetterQueue(tmp_path)) as dlq:
-        with queue.transaction():
-            queue.notify(DEST, troubles.slot(), letters(a=1), START)
-        (job,) = claim(queue, 9, START)
-        transfer.bury(queue, dlq, job, RuntimeError("refused"), now=1.0)
-        with queue.transaction():
-            queue.notify(DEST, troubles.slot(), letters(a=2), START)
-        assert dlq.ask() == 1
-        (asked,) = dlq.asked()
-        assert transfer.redrive(queue, dlq, asked, START)
-        (both,) = claim(queue, 9, START)
-        assert isinstance(both, Delivery)
-        assert (both.event, counts(both.notice)) == ("notice", (3, {"a": 3}))
+# Stash's log
 
 
-def test_the_history_of_a_message_stays(tmp_path: Path) -> None:
-    """Joining keeps what is stored beside the message."""
-    older = Content("notice", "", json.dumps({"history": [1], "notice": letters(a=1)}))
-    newer = Content("notice", "", json.dumps({"notice": letters(a=1)}))
-    event, _, data = coalesce.joined(older, newer)
-    assert (event, json.loads(data)["history"]) == ("notice", [1])
+class Worker:
+    """The troubles of a worker whose destination has a health that the test sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.pool = SimpleNamespace(health=Health())
+        self.registry = SimpleNamespace(pools={NAME: self.pool}, loaded=Loaded(entries={NAME: ENTRY}))
+        self.queue = SceneQueue(folder)
+        self.dlq = DeadLetterQueue(folder)
+        self.start()
+
+    def start(self) -> None:
+        """Starts another worker with the same files."""
+        self.troubles = Troubles(self.queue, self.dlq, cast(Registry, self.registry), self.clock)
+
+    def close(self) -> None:
+        self.queue.close()
+        self.dlq.close()
+
+
+def shown(folder: Path, capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """What a page load writes to Stash's log."""
+    page.show(str(folder))
+    lines = capfd.readouterr().err.split("\n")[:-1]
+    assert all(line.startswith("\x01w\x02") for line in lines)
+    return [line[3:] for line in lines]
+
+
+def test_each_trouble_and_its_end_is_logged_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A destination, dead letters and settings: one line at the beginning, one at the end, across restarts."""
+    with closing(Worker(tmp_path)) as worker:
+        worker.troubles.update()
+        assert shown(tmp_path, capfd) == []
+        worker.pool.health = ILL
+        dead = bury(tmp_path, 1, Failure.ITEM_REFUSED)
+        control.put(worker.queue.connection, control.PROBLEMS, WRONG)
+        for _ in range(3):
+            worker.troubles.update()
+            worker.start()
+        lines = shown(tmp_path, capfd)
+        assert len(lines) == 3
+        assert lines[0].startswith("Living room: held up since ")
+        assert "It refuses the API key (401). Fix this, then test" in lines[0]
+        assert 'Settings that can\'t be used: 1. plex: "Address" is wrong.' in lines
+        assert "Dead letters: 1. Open Stash Courier in the top bar to see what failed and why." in lines
+        for _ in range(3):
+            worker.troubles.update()
+            worker.start()
+            assert shown(tmp_path, capfd) == []
+        worker.pool.health = Health(last_success=START)
+        worker.dlq.set_state(dead, "resolved")
+        control.put(worker.queue.connection, control.PROBLEMS, None)
+        worker.troubles.update()
+        worker.start()
+        worker.troubles.update()
+        lines = shown(tmp_path, capfd)
+        assert len(lines) == 3
+        assert any(line.startswith("Living room: takes deliveries again.") for line in lines)
+        for _ in range(3):
+            worker.clock.now += QUIET_SECONDS
+            worker.troubles.update()
+            assert shown(tmp_path, capfd) == []
+        assert control.get(worker.queue.connection, control.TOLD) is None
+
+
+def test_a_removed_connection_ends_silently(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said of the end of a trouble whose connection was deleted."""
+    with closing(Worker(tmp_path)) as worker:
+        worker.pool.health = ILL
+        worker.troubles.update()
+        assert len(shown(tmp_path, capfd)) == 1
+        worker.registry.pools, worker.registry.loaded = {}, Loaded()
+        worker.troubles.update()
+        assert shown(tmp_path, capfd) == []
+
+
+def test_a_task_says_once_that_there_are_dead_letters(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A report that has the number of dead letters takes the place of the line, also of the one of their end."""
+
+    def pressed() -> list[str]:
+        press(tmp_path, "status", log="yes")
+        told = [line[3:] for line in capfd.readouterr().err.split("\n") if line[:1] == "\x01"]
+        return [line for line in told if line.startswith("Dead letters: ")]
+
+    with closing(Worker(tmp_path)) as worker:
+        dead = bury(tmp_path, 1, Failure.ITEM_REFUSED)
+        worker.troubles.update()
+        (line,) = pressed()
+        assert line.startswith("Dead letters: 1")
+        worker.troubles.update()
+        assert shown(tmp_path, capfd) == [], "it counts as shown"
+        worker.dlq.set_state(dead, "resolved")
+        worker.troubles.update()
+        assert pressed() == ["Dead letters: 0."]
+        assert page.DEAD_LETTERS == (BEGINS + DEAD_LETTERS, ENDS + DEAD_LETTERS)
+
+
+def test_two_page_loads_at_once_show_it_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of many programs that look at the same moment one writes the lines."""
+    with closing(Worker(tmp_path)) as worker:
+        worker.pool.health = ILL
+        worker.troubles.update()
+        pages = [threading.Thread(target=page.show, args=(str(tmp_path),)) for _ in range(8)]
+        for one in pages:
+            one.start()
+        for one in pages:
+            one.join()
+        assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_page_load_during_the_update_is_not_lost(tmp_path: Path) -> None:
+    """If the lines are taken just before they are replaced, they count as shown, and only the others follow."""
+    with closing(Worker(tmp_path)) as worker:
+        worker.pool.health = ILL
+        worker.troubles.update()
+        bury(tmp_path, 1, Failure.ITEM_REFUSED)
+        looking, taken = cast(Any, worker.troubles), tmp_path / files.NOTICES_SHOWN
+        write = looking._write
+
+        def racing(lines: dict[str, str]) -> None:
+            (tmp_path / files.NOTICES).replace(taken)
+            looking._write = write
+            write(lines)
+
+        looking._write = racing
+        worker.troubles.update()
+        assert taken.exists()
+        worker.troubles.update()
+        assert list(json.loads((tmp_path / files.NOTICES).read_text())) == [BEGINS + DEAD_LETTERS]
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"\xff", b'{"a": 5}', b"[" * 100_000])
+def test_damaged_files_do_no_harm(damage: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever is in the file, a page load works, and the worker replaces it."""
+    with closing(Worker(tmp_path)) as worker:
+        (tmp_path / files.NOTICES).write_bytes(damage)
+        page.show(str(tmp_path))
+        capfd.readouterr()
+        (tmp_path / files.NOTICES).write_bytes(damage)
+        worker.pool.health = ILL
+        worker.troubles.update()
+        assert len(shown(tmp_path, capfd)) == 1
+
+
+def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """If the file can't be written, worker.log says so once, and the next look tries again."""
+    with closing(Worker(tmp_path)) as worker:
+        worker.pool.health = ILL
+        draft = tmp_path / f"{files.NOTICES}.draft"
+        draft.mkdir()
+        worker.troubles.update()
+        worker.troubles.update()
+        assert [record.getMessage()[:25] for record in caplog.records] == ["notices can't be written "]
+        draft.rmdir()
+        worker.troubles.update()
+        assert (tmp_path / files.NOTICES).exists()

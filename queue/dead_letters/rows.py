@@ -1,7 +1,4 @@
-"""Rows of dlq.db to dataclasses and back.
-
-A damaged row is still shown to a person, so whatever of it can't be read is replaced and reported.
-"""
+"""A dead letter as a row of dlq.db. A damaged row is still shown to a person: what can't be read is reported."""
 
 from __future__ import annotations
 
@@ -11,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stash_courier.queue import codec
-from stash_courier.queue.checks import or_default, whole
-from stash_courier.queue.dead_letters import groups as dlq_groups
-from stash_courier.queue.dead_letters import pickles
+from stash_courier.queue.dead_letters import groups, pickles
 from stash_courier.queue.dead_letters.statements import LETTER_COLUMNS
 from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
 
@@ -57,42 +52,35 @@ def group_columns(columns: Mapping[str, Any], cause: str = "") -> dict[str, str]
     """
     error_type = columns["error_type"]
     if cause:
-        text = dlq_groups.named(error_type, cause)
+        text = groups.named(error_type, cause)
     else:
-        text = dlq_groups.text_of(error_type, columns["error_message"], columns["history"], columns["title"])
-    return {"group_key": dlq_groups.key_of(columns["destination"], error_type, text), "group_text": text}
+        text = groups.text_of(error_type, columns["error_message"], columns["history"], columns["title"])
+    return {"group_key": groups.key_of(columns["destination"], error_type, text), "group_text": text}
 
 
-def joined_history(older: object, newer: object) -> str:
+def joined_history(older: str, newer: str) -> str:
     """One history as JSON for two. A delivery's history includes what it had before its redrive."""
     attempts = *(codec.history(older) or ()), *(codec.history(newer) or ())
     return json.dumps([_fields(attempt) for attempt in codec.latest(list(dict.fromkeys(attempts)))])
 
 
-def all_attempts(retry_count: int, history: object) -> int:
+def all_attempts(retry_count: int, history: str) -> int:
     """The attempts since the newest event, or more if a history as JSON has earlier ones."""
     return max(retry_count, len(codec.history(history) or ()))
 
 
 def dead_letter(row: Sequence[Any]) -> DeadLetter:
-    """Reads a row whose columns are ``dlq_statements.LETTER_COLUMNS``."""
+    """Reads a row whose columns are ``LETTER_COLUMNS``."""
     columns = dict(zip(LETTER_COLUMNS, row, strict=True))
-    for name in ("scene_id", "generation", "seq"):
-        columns[name] = or_default(whole, columns[name], 0)
     problems, job = [], None
-    data = columns.pop("job_data")
     try:
-        job = pickles.loads(data if isinstance(data, bytes) else b"")
+        job = pickles.loads(columns.pop("job_data"))
     except pickles.UnsafePickleError as error:
         problems.append(f"the stored job was not loaded: {error}")
-    stored = columns.pop("history")
-    # Earlier versions counted only those since the newest event.
-    columns["retry_count"] = all_attempts(or_default(whole, columns["retry_count"], 0), stored)
-    history = codec.history(stored)
+    history = codec.history(columns.pop("history"))
     if history is None:
-        history = ()
         problems.append("the stored history can't be decoded")
-    return DeadLetter(**columns, job=job, job_problem="; ".join(problems), history=history)
+    return DeadLetter(**columns, job=job, job_problem="; ".join(problems), history=history or ())
 
 
 def stack_trace(error: BaseException) -> str:
