@@ -277,10 +277,24 @@ def test_others_can_write_between_the_parts(
             worker.mark_reported()
             written.append(worker.get_count())
 
-        monkeypatch.setattr(dlq_module.time, "sleep", write)
+        monkeypatch.setattr("time.sleep", write)
         batch = dlq.discard()
     assert (batch.count, written) == (7, [5, 3, 1])
     assert dlq.restore(batch.at) == 7
+
+
+def test_what_a_message_says_of_a_cause(dlq: DeadLetterQueue) -> None:
+    """The text of one dead letter of each cause: with its numbers, without its path, addresses and title."""
+    answer = 'Film 7: too long (max 5 of "title") for /films/7/Film 7.mp4, see http://nas/7'
+    attempt = Attempt(5.0, "refused", "nas answered 400.", 400, answer)
+    dlq.add(replace(JOB, history=(attempt,)), refused(), 1, title="Film 7")
+    dlq.add(replace(JOB, scene_id=-5, event="notice"), refused(), 1)  # a message about trouble is no news
+    (group,) = dlq.unreported()
+    assert group.text == '400: "": too long (max 5 of "title") for <path>, see <url>'
+    dlq.mark_reported()
+    assert dlq.unreported() == []
+    dlq.add(JOB, refused(), 1)
+    assert [one.count for one in dlq.unreported()] == [1]
 
 
 def test_a_careful_retry_is_one_change(dlq: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch) -> None:
