@@ -24,7 +24,6 @@ from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.scene_files import all_files
 
 STASH_SHARE = 0.3  # of a connection's progress: reading Stash's scenes, which goes first
-OUTSIDE: tuple[Group, ...] = ("outside", "no_rule")  # a rule of the path map may help these
 
 
 @dataclass(slots=True)
@@ -118,8 +117,6 @@ def _group(found: LibraryReport, group: Group, connection: Connection) -> dict[s
     kind = destinations.kinds()[connection.entry.kind]
     advice = how.replace("{server}", kind.NAME.partition(" (")[0])
     advice = advice.replace("{versions}", destinations.versions_advice(connection.entry.kind))
-    if group in OUTSIDE and found.fix is not None:
-        advice = f"{advice} {found.fix.label}."
     return {
         "group": group,
         "scenes": found.counts[group],

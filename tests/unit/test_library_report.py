@@ -94,15 +94,6 @@ def test_there_are_ten_examples_with_reasons() -> None:
     assert [one.why for one in found.examples["not_scanned"]] == ["in the library Films"] * 2
 
 
-def test_a_missing_rule_is_suggested() -> None:
-    """If the server has files of the same names elsewhere, the report suggests the rule that leads to them."""
-    shown = tuple(Shown(f"/films/new/{n}.mp4", "own") for n in range(20))
-    found = survey(*(f"/media/new/{n}.mp4" for n in range(20)), shown=shown, rules=PathMap())
-    assert found.counts["no_rule"] == 20
-    assert found.fix is not None
-    assert found.fix.values == {"path_map": ["/media => /films"]}
-
-
 def test_every_group_says_what_to_do() -> None:
     """Only scenes with an item of their own need nothing."""
     assert {group for group, (_, advice) in TEXTS.items() if not advice} == {"own"}

@@ -61,6 +61,18 @@ def test_folders_are_asked_for_apart() -> None:
     assert [path for _, path in server.asked] == ["/m/a.mkv", "/m/x/a.mkv", "D:\\M\\a.mkv"]
 
 
+def test_the_next_request_names_another_file() -> None:
+    """The server may ignore notices for one file, and then the others of its folder would wait in vain."""
+    server = Server()
+    server.ask("/m/ignored.mkv")
+    server.ask("/m/a.mkv")
+    server.at(APART_SECONDS)
+    server.ask("/m/ignored.mkv")
+    server.at(2 * APART_SECONDS)
+    server.ask("/m/ignored.mkv")
+    assert [path for _, path in server.asked] == ["/m/ignored.mkv", "/m/a.mkv", "/m/ignored.mkv"]
+
+
 def test_a_request_that_fails_is_none() -> None:
     """The next scene asks again."""
     server = Server()

@@ -1,4 +1,4 @@
-"""The library report: what a media server has of Stash's scenes, why it lacks others, and what would fix it. Pure.
+"""The library report: what a media server has of Stash's scenes, and why it lacks others. Pure.
 
 Of the server's files only those of Stash's scenes are kept, and of each only a digest, so memory doesn't grow with
 the server's library.
@@ -13,14 +13,12 @@ from typing import Literal, get_args
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations.media.libraries import Library
-from stash_courier.worker.destinations.media.missing import Missing, Rules, find_out, why_missing, with_namesakes
+from stash_courier.worker.destinations.media.missing import Rules, why_missing
 from stash_courier.worker.destinations.media.notes import NO_PARTS
-from stash_courier.worker.destinations.media.places import Place, file_name, path_key, places
-from stash_courier.worker.fields import Fix
+from stash_courier.worker.destinations.media.places import Place, path_key, places
 from stash_courier.worker.paths import PathMap
 
 EXAMPLES = 10  # of each group
-NAMESAKES = 200  # files of the server with the name of an example, which are compared with it
 
 Kind = Literal["own", "version", "part"]  # how a server shows a file; the first one counts if there are several
 Group = Literal["own", "version", "part", "never", "not_scanned", "not_searched", "outside", "no_rule", "no_file"]
@@ -44,11 +42,11 @@ TEXTS: Mapping[Group, tuple[str, str]] = {
     ),
     "outside": (
         "Outside all libraries",
-        'Add their folder to a library of {server}, or correct "Path map".',
+        'Add their folder to a library of {server}, or correct "Path map": a test offers a rule.',
     ),
     "no_rule": (
         'Outside all libraries, and under no rule of "Path map"',
-        'Add a rule to "Path map" that says what {server} calls their folder.',
+        'Add a rule to "Path map" that says what {server} calls their folder: a test offers it.',
     ),
     "no_file": ("Without a file in Stash", "Assign a file to them, or delete them."),
 }
@@ -79,7 +77,6 @@ class LibraryReport:
 
     counts: Mapping[Group, int]
     examples: Mapping[Group, Sequence[Example]]
-    fix: Fix | None = None  # a rule of the path map that would help those outside
 
     @property
     def total(self) -> int:
@@ -102,9 +99,6 @@ class Survey:
     _scenes: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)  # id, paths in Stash
     _kinds: dict[int, Kind | None] = field(default_factory=dict)  # by digest of a path of the server
     _stacks: set[int] = field(default_factory=set)  # digests
-    _outside: list[Missing] = field(default_factory=list)  # examples of scenes that no library contains
-    _names: set[str] = field(default_factory=set)  # of their files, case-folded
-    _namesakes: list[str] = field(default_factory=list)  # the server's paths of files with these names
 
     def add(self, scene: Scene) -> None:
         """Adds one of Stash's scenes. Only its id and paths matter."""
@@ -112,10 +106,6 @@ class Survey:
         self._scenes.append((scene.id, tuple(place.stash for place in where)))
         for place in where:
             self._kinds[_digest(place.server)] = None
-        lacking = where and why_missing(where, self.libraries, self.rules)[0] in {"outside", "no_rule"}
-        if lacking and len(self._outside) < EXAMPLES:
-            self._outside.append(Missing(scene, where))
-            self._names |= {file_name(place.server).casefold() for place in where}
 
     def saw(self, shown: Shown) -> None:
         """Notes a file of the server."""
@@ -126,14 +116,11 @@ class Survey:
                 self._kinds[digest] = shown.kind
         if shown.stack:
             self._stacks.add(_digest(shown.stack))
-        if len(self._namesakes) < NAMESAKES and file_name(shown.path).casefold() in self._names:
-            self._namesakes.append(shown.path)
 
     def result(self) -> LibraryReport:
         """The groups of all scenes."""
         counts = dict.fromkeys(GROUPS, 0)
         examples: dict[Group, list[Example]] = {}
-        kept: list[Place] = []  # of scenes that are there, which a rule must not move
         for scene_id, paths in self._scenes:
             where = self._places(paths)
             group, why = self._group(where)
@@ -141,11 +128,7 @@ class Survey:
             some = examples.setdefault(group, [])
             if len(some) < EXAMPLES:
                 some.append(Example(scene_id, *((where[0].stash, where[0].server) if where else ("", "")), why))
-                if group in KINDS:
-                    kept += where
-        missing = with_namesakes(self._outside, self._namesakes)
-        fix = find_out(missing, kept, self.libraries, self.path_map).fix if missing else None
-        return LibraryReport(counts, examples, fix)
+        return LibraryReport(counts, examples)
 
     def _places(self, paths: Sequence[str]) -> list[Place]:
         return [Place(path, self.path_map.apply(path), self.path_map.rule_for(path)) for path in paths]
