@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stash_courier.plugin.report import Report
-from stash_courier.plugin.text.words import problem_line, sentence
+from stash_courier.plugin.text.words import problem_line
 from stash_courier.queue import codec
 from stash_courier.queue.dead_letters import statements as dlq_statements
 from stash_courier.queue.inbox import files, store
-from stash_courier.queue.inbox.store import BeingReplaced, NotUpgraded, QueueUnavailable
+from stash_courier.queue.inbox.store import QueueUnavailable
 from stash_courier.queue.transactions import VIEW_SECONDS
 from stash_courier.worker import destinations, package, process
 from stash_courier.worker.connections.store import Store, Stored
@@ -183,19 +183,6 @@ class Context:
         """Wakes the worker or starts one; False if none runs and this plugin may not start one."""
         folder = str(self.folder)
         return process.wake(folder) or process.start(folder, self.root)
-
-    def wait_for_queue(self, error: QueueUnavailable) -> str:
-        """Why the queue can't be read yet; "" for any other error. Wakes the worker if it has to upgrade it."""
-        if isinstance(error, BeingReplaced):
-            return "The queue is being upgraded or repaired."
-        if not isinstance(error, NotUpgraded):
-            return ""
-        try:
-            if not self.wake_worker():
-                return f"The queue waits for its upgrade. {self.start_by_hand}"
-        except (process.NoWorkerHere, OSError) as wrong:
-            return f"The queue waits for its upgrade. {sentence(str(wrong))}"
-        return "The queue is being upgraded."
 
     def start_work(self) -> None:
         """Wakes or starts the worker, with a warning if neither is possible."""

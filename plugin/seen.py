@@ -61,7 +61,7 @@ def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:
             if conn is not None:
                 return read(conn, context.folder, at), None
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return None, unreadable(context, files.QUEUE_DB, error)
+        return None, unreadable(files.QUEUE_DB, error)
     reason = store.too_long(str(context.folder / files.QUEUE_DB))
     return None, Banner(f"{files.QUEUE_DB} can't be made: {reason}.", status="fail") if reason else None
 
@@ -75,14 +75,14 @@ def dead_letters(context: Context) -> tuple[dict[str, int], Banner | None]:
                 for _, name, count in conn.execute(dlq_statements.COUNT_BY_ERROR):
                     found[name] = found.get(name, 0) + count
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        return {}, unreadable(context, files.DLQ_DB, error)
+        return {}, unreadable(files.DLQ_DB, error)
     return found, None
 
 
-def unreadable(context: Context, name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
-    """Why a database can't be read, and what to do. Wakes a worker that has to upgrade it."""
+def unreadable(name: str, error: store.QueueUnavailable | sqlite3.Error) -> Banner:
+    """Why a database can't be read, and what to do."""
     if isinstance(error, sqlite3.Error):
         return Banner(words.unreadable(name, error), action=RESTART, status="fail")
-    if said := context.wait_for_queue(error):
-        return Banner(said)
+    if isinstance(error, store.BeingReplaced):
+        return Banner("The queue is being made, repaired or upgraded.")
     return Banner(f"{name} can't be read. {words.sentence(str(error))}", status="fail")

@@ -90,7 +90,7 @@ def named(snapshot: Snapshot, name: str, loaded: Loaded | None) -> bool:
 
 def read(conn: sqlite3.Connection, folder: Path, at: float) -> Snapshot:
     """Reads queue.db at a wall time. The cost grows with the number of waiting deliveries."""
-    waits = backlog.by_destination(conn, folder)
+    waits = backlog.by_destination(conn)
 
     def stored(key: str) -> Any:
         return control.get(conn, key)

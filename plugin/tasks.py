@@ -144,8 +144,8 @@ def _tell_of_copies(context: Context) -> None:
 
 def _explained(error: Exception, context: Context) -> str:
     """What is wrong and what to do, for an error that stops a button."""
-    if isinstance(error, store.QueueUnavailable) and (said := context.wait_for_queue(error)):
-        return f"{said} Try again in a moment."
+    if isinstance(error, store.BeingReplaced):
+        return "The queue is being made, repaired or upgraded. Try again in a moment."
     if isinstance(error, sqlite3.Error):
         return unreadable(f"A database in {context.folder}", error)
     if isinstance(error, locks.LocksUnavailable):

@@ -21,7 +21,7 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, Ov
 DELIVERY_COLUMNS = (
     *("_id", "destination", "scene_id", "event", "changed", "seq", "timestamp"),
     *("counted_attempts", "attempts", "not_found", "data", "generation", "deaths"),
-    *("priority", "due", "suspect"),
+    *("priority", "due"),
 )
 # A history keeps the latest hundred attempts that the settings allow, plus those of an item that wasn't there
 # yet. Of attempts that never count it keeps fewer.
@@ -29,7 +29,7 @@ COUNTED_KEPT, UNCOUNTED_KEPT = 120, 30
 FILE_FACTS = ("path", "oshash", "checksum")
 _WHOLE = (  # columns of whole numbers
     *("seq", "counted_attempts", "attempts", "not_found"),
-    *("generation", "priority", "suspect", "deaths"),
+    *("generation", "priority", "deaths"),
 )
 _LATEST = 1e11  # wall times are below this: far beyond any date, and all arithmetic with them works
 _LARGEST_ID = 2**63 - 1  # of SQLite

@@ -1,17 +1,14 @@
 """Notes that the worker and the buttons leave for each other in queue.db, and each destination's state.
 
-A destination's state is stored as JSON; its fields belong to worker/delivery/breaker.py. A value that isn't of its
-key's kind counts as not set.
+A destination's state is stored as JSON; its fields belong to worker/delivery/breaker.py. A value that can't be
+decoded counts as not set.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
 from typing import Any
-
-from stash_courier.queue.checks import items, or_default, parsed, record, text, time, typed, utf8, whole
 
 _CONTROL_GET = "SELECT value FROM control WHERE key = ?"
 _CONTROL_PUT = """
@@ -38,52 +35,15 @@ DISABLED = "disabled"  # true while the plugin is disabled in Stash
 SWEEP = "sweep"  # the last sweep's mark: worker/stash/listing.py's Mark
 SWEEP_MET = "sweep_met"  # {destination: wall time since which sweeps know it}
 LEDGER_LEFT = "ledger_left"  # {destination: wall time since which it has only rows of the ledger}
-CONTEXT = "context"  # the boot, container and Stash that the last worker ran in: worker/process.py's context()
 PROBLEMS = "problems"  # [[connection or "", field, message], …] of what is set up now
 FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard", for what waits}
 TOLD = "told"  # {outlet: {trouble: [since, told, ended, end told]}}: worker/troubles.py's Told
 
 
-Check = Callable[[object], object]
-
-
-def _row(*checks: Check) -> Check:
-    """A list with one item for each check."""
-    return lambda value: [check(item) for check, item in zip(checks, typed(list, value), strict=True)]
-
-
-def _values(check: Check) -> Check:
-    """An object whose values pass a check."""
-    return lambda value: [check(item) for item in typed(dict, value).values()]
-
-
-# What a value must pass; None or an exception refuses it.
-_CHECKS: Mapping[str, Check] = {
-    PAUSED: time,
-    STOP: whole,
-    EXPEDITE: lambda value: True if value is True else items(text)(value),
-    REPAIRED: text,
-    UNSEEN: text,
-    UNSEEN_SAID: record(at=time, before=time),
-    LAST_SUCCESS: record(at=time, destination=text, scene_id=whole),
-    STASH: record(since=time, reason=text),
-    STASH_SLOW: time,
-    DISABLED: lambda value: True if value is True else None,
-    SWEEP: record(at=time, last_id=whole, total=whole),
-    SWEEP_MET: _values(time),
-    LEDGER_LEFT: _values(time),
-    CONTEXT: text,
-    PROBLEMS: items(_row(text, text, text)),
-    FORGET: _values(("dead_letter", "discard").index),
-    TOLD: _values(_values(_row(time, time, time, time))),
-}
-
-
 def get(conn: sqlite3.Connection, key: str) -> Any:
-    """The value of a key, None if it isn't set or can't be read."""
+    """The value of a key, None if it isn't set or can't be decoded."""
     row = conn.execute(_CONTROL_GET, (key,)).fetchone()
-    value = None if row is None else or_default(parsed, row[0], None)
-    return None if or_default(_CHECKS[key], value, None) is None else value
+    return None if row is None else _decoded(row[0])
 
 
 def put(conn: sqlite3.Connection, key: str, value: object) -> None:
@@ -96,16 +56,15 @@ def put(conn: sqlite3.Connection, key: str, value: object) -> None:
 
 def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
     """Has what waits for a destination, or for all of them, tried now. Within a transaction."""
-    known = get(conn, EXPEDITE)
-    everything = destination is None or known is True
-    put(conn, EXPEDITE, True if everything else sorted({*(known or ()), destination}))
+    wanted = get(conn, EXPEDITE)
+    everything = destination is None or wanted is True
+    put(conn, EXPEDITE, True if everything else sorted({*(wanted or ()), destination}))
 
 
 def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """The stored states of all destinations that were ever configured, without those that can't be read."""
-    rows = conn.execute(_STATES).fetchall()
-    found = {name: or_default(parsed, state, None) for name, state in rows if or_default(utf8, name, "")}
-    return {name: state for name, state in found.items() if isinstance(state, dict)}
+    """The stored states of all destinations that were ever configured, without those that can't be decoded."""
+    stored = {name: _decoded(state) for name, state in conn.execute(_STATES).fetchall()}
+    return {name: state for name, state in stored.items() if isinstance(state, dict)}
 
 
 def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] | None) -> None:
@@ -114,3 +73,10 @@ def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] 
         conn.execute(_STATE_REMOVE, (destination,))
     else:
         conn.execute(_STATE_PUT, (destination, json.dumps(state)))
+
+
+def _decoded(cell: str | bytes) -> Any:
+    try:
+        return json.loads(cell)
+    except (ValueError, TypeError, RecursionError):
+        return None

@@ -67,8 +67,7 @@ class Delivery:
     generation: int = 0  # moves between queue.db and dlq.db so far
     priority: int = EDIT
     due: float = 0.0  # wall time
-    suspect: int = 0  # 1: the worker died while it was sent; 2: it did so twice
-    deaths: int = 0  # times the worker died while only this delivery was sent
+    deaths: int = 0  # how often the worker died while it was in flight, since an attempt last ended
     notice: str = ""  # as in SceneEvent
 
     @property
@@ -140,10 +139,9 @@ class Backlog:
 
     total: int  # deliveries, those in flight included
     retrying: int  # waiting after at least one failure
-    in_flight: int  # claimed; most of them wait in the worker for their request
+    in_flight: int  # claimed: the worker sends them now
     oldest: float  # wall time of the oldest event among them, unix seconds
     next_due: float  # wall time at which the first of them is due
-    requests: int = 0  # of those in flight: being sent at this moment
 
 
 @dataclass(frozen=True, slots=True)

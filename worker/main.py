@@ -34,9 +34,7 @@ GRACE_SECONDS = 8.0  # for deliveries in flight when the worker is asked to stop
 STASH_GONE_SECONDS = 300.0  # after this long without Stash, a worker with nothing to deliver ends
 LONGEST_LIFE_SECONDS = 86_400.0  # then it restarts itself
 
-End = Literal[
-    "stopped", "Stash is gone", "new code", "another copy delivers", "removed", "the lock file was removed"
-]
+End = Literal["stopped", "Stash is gone", "new code", "another copy delivers", "removed", "replaced files"]
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 OTHER_CODE: tuple[End, ...] = ("new code", "another copy delivers")  # the process goes on with other code
 
@@ -116,8 +114,11 @@ class Worker:
             try:
                 end = self._work(runtime)
                 log.info("ending: %s", end)
-                if end == "the lock file was removed":
-                    return end  # the files may be another worker's by now
+                if end == "replaced files":
+                    # Without closing anything: SQLite would remove the write-ahead log at the path, which may be
+                    # that of another file by now.
+                    logging.shutdown()
+                    os._exit(0)
                 runtime.finish(partial(self._grace_seconds, runtime, end))
                 return "stopped" if self._stopped(runtime) else end
             except sqlite3.DatabaseError as error:
@@ -129,10 +130,8 @@ class Worker:
     def _work(self, runtime: Runtime) -> End:
         while True:
             try:
-                if self._due("files", FILES_SECONDS):
-                    if not self._holds_lock():
-                        return "the lock file was removed"
-                    runtime.follow_files(GRACE_SECONDS)
+                if self._due("files", FILES_SECONDS) and (not self._holds_lock() or runtime.moved):
+                    return "replaced files"
                 if (end := self._why_end(runtime)) is not None:
                     return end
                 runtime.take_spool()

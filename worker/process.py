@@ -21,7 +21,6 @@ FOREGROUND = "STASH_COURIER_FOREGROUND"  # "1" for new code that takes the place
 GLANCE_SECONDS = 0.25  # longer than `running` shares the lock, even on a busy machine
 TRY_SECONDS = 0.002  # between two attempts meanwhile
 LOG_BYTES = 1 << 20  # of worker.log before it is rotated
-STARTED_BY = "STASH_COURIER_STARTED_BY"  # passes the identity of the Stash that started the worker
 LOCK_FD = "STASH_COURIER_LOCK_FD"  # passes the locked descriptor to the worker that is started
 NICENESS = 5  # of a worker in the background: with more, it is slow to let go of the write lock on a busy machine
 
@@ -181,29 +180,6 @@ def become(folder: str, root: str, lock: int, *, foreground: bool) -> NoReturn:
     os.execve(command[0], command, environment)  # does not return
 
 
-def context() -> str:
-    """What this worker runs in: the boot, the container and the Stash that started it, as far as they are known.
-
-    If two workers in a row have different ones, the first may have died with its surroundings.
-    """
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-    except OSError:
-        boot = ""
-    return " ".join((boot, _identity(1), os.environ.get(STARTED_BY) or _identity(os.getppid())))
-
-
-def _identity(pid: int) -> str:
-    """A process: its pid and, on Linux, when it started. Pids are used again, also in a restarted container."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            started = file.read().rpartition(b")")[2].split()[19].decode("ascii")  # field 22 of proc(5)
-    except (OSError, IndexError):
-        started = ""
-    return f"{pid}:{started}"
-
-
 def _taken(folder: str) -> int | None:
     """The worker's lock, or None if a worker holds it. The heartbeat of the last one is moved away: heartbeat.py.
 
@@ -250,7 +226,7 @@ def _start_with_lock(folder: str, root: str, lock: int) -> None:
     os.posix_spawn(
         command[0],
         command,
-        {**_environment(folder, str(lock)), STARTED_BY: _identity(os.getppid())},
+        _environment(folder, str(lock)),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),

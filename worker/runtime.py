@@ -13,13 +13,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from stash_courier.queue import control, migrate, repair, replaced, transfer
+from stash_courier.queue import control, migrate, repair, transfer
 from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.deliveries import marks
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger, receipts
-from stash_courier.queue.inbox import files, store
-from stash_courier.worker import VERSION, process
+from stash_courier.queue.inbox import files
+from stash_courier.worker import VERSION
 from stash_courier.worker.delivery.dispatcher import Dispatcher
 from stash_courier.worker.http.redact import redact
 from stash_courier.worker.stash.address import NamedStash
@@ -43,7 +42,6 @@ class Runtime:
         self.folder = folder
         self._named = named  # a Stash that the environment names
         self._queue_db = folder / files.QUEUE_DB
-        self._seen_moved = False  # at the last look
         self._ignored: set[str] = set()  # names in the spool that can't be read or removed
         self.wakeup = Wakeup(folder)
         try:
@@ -59,15 +57,16 @@ class Runtime:
         self.wakeup.close()
         self._opened.close()
 
-    def _open(self, repaired: str | None = None) -> None:
-        """Opens everything; ``repaired`` is a sentence about a repair that was done before."""
+    def _open(self, *, after_damage: bool = False) -> None:
+        """Opens everything; ``after_damage`` if this process met damage while it had the files open."""
+        repaired = repair.repair(self.folder, after_damage=after_damage)
         try:
-            self._open_files()
+            self._open_files(died=not after_damage)
         except sqlite3.DatabaseError as error:
             if not repair.is_damage(error):
                 raise
-            repaired = repair.repair(self.folder)
-            self._open_files()
+            repaired = repair.repair(self.folder, after_damage=True)
+            self._open_files(died=not after_damage)
         if repaired is not None:
             control.put(self.queue.connection, control.REPAIRED, repaired)
         self.dispatcher = Dispatcher(self.queue, self.dlq, Stash(self.folder, named=self._named), self.wakeup)
@@ -75,68 +74,36 @@ class Runtime:
         self._troubles = Troubles(self.queue, self.dlq, self.dispatcher.registry)
         self._data_version = -1
 
-    def _open_files(self) -> None:
+    def _open_files(self, *, died: bool) -> None:
         """Migrates and opens both files and cleans up after a kill. If one is damaged, neither stays open."""
         migrate.migrate(self.folder)
-        store.admit(str(self.folder), None)
         with ExitStack() as opened:
             before = files.identity(self._queue_db)
             self.queue = opened.enter_context(closing(SceneQueue(self.folder)))
             # What was there before it was opened: a file that was replaced since is noticed.
             self._queue_identity = before or files.identity(self._queue_db)
-            store.admit(str(self.folder), self._queue_identity)
             dlq = DeadLetterQueue(self.folder, redact=self._redact, plugin_version=VERSION)
             self.dlq = opened.enter_context(closing(dlq))
-            replaced.take_over(self.queue, self.dlq)
             # These were for the previous worker.
             control.put(self.queue.connection, control.STOP, None)
             control.put(self.queue.connection, control.STASH, None)
             transfer.heal(self.queue, self.dlq)
-            self._recover()
+            self.queue.recover(died=died)
             self._opened = opened.pop_all()
 
-    def follow_files(self, grace_seconds: float) -> None:
-        """If the open files were removed or replaced, opens those at their paths and takes over what waits.
-
-        Only at the second look: a folder that is being deleted loses its lock file too, and the caller checks
-        that first. Deliveries in flight may end first, for at most ``grace_seconds``.
-
-        Raises:
-            sqlite3.OperationalError: what waits can't be copied now; everything is still open.
-        """
-        moved = self._moved()
-        seen, self._seen_moved = self._seen_moved, bool(moved)
-        if moved and seen:
-            names = " and ".join(path.name for path in moved)
-            log.warning("%s was removed or replaced: what waits is taken over into the new file", names)
-            self.finish(lambda: grace_seconds)
-            self.reopen()
-
-    def _moved(self) -> dict[Path, sqlite3.Connection]:
-        """The databases that are open here and no longer at their paths."""
-        moved = {}
+    @property
+    def moved(self) -> bool:
+        """Whether queue.db or dlq.db was removed or replaced: what is open here isn't the file at its path."""
         try:
-            if files.identity(self._queue_db) != self._queue_identity:
-                moved[self._queue_db] = self.queue.connection
-            if self.dlq.moved:
-                moved[self.dlq.path] = self.dlq.opened()
+            return files.identity(self._queue_db) != self._queue_identity or self.dlq.moved
         except OSError as error:
             log.warning("the data folder can't be looked at (%s)", error)
-        return moved
-
-    def _recover(self) -> None:
-        """Puts back what was in flight. What the last worker was sending when it was killed becomes suspect."""
-        conn, context = self.queue.connection, process.context()
-        marked = frozenset[int]().union(*marks.read(self.folder))
-        self.queue.recover(marked, counts=control.get(conn, control.CONTEXT) == context)
-        control.put(conn, control.CONTEXT, context)
+            return False
 
     def reopen(self) -> None:
         """Repairs a damaged file and opens everything again. What was in flight is delivered again."""
-        for path, conn in self._moved().items():
-            replaced.keep(conn, path)
         self._opened.close()
-        self._open(repair.repair(self.folder))
+        self._open(after_damage=True)
 
     def _redact(self, text: str) -> str:
         return redact(text, self.dispatcher.registry.secrets)

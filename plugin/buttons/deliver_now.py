@@ -204,7 +204,8 @@ class _Foreground:
             self._beat_at = now
             heartbeat.beat(self._context.folder, self._began)
         session.attend()
-        session.follow_files(main.GRACE_SECONDS)
+        if session.moved:
+            return False
         end = time.monotonic() + _look_seconds(seen)
         while (left := end - time.monotonic()) > 0:
             session.take_spool()

@@ -144,7 +144,7 @@ def _dead_letters(context: Context) -> dict[str, object]:
         with context.dead_letters() as dlq:
             total, groups = dlq.get_count(), dlq.count_by_error()
     except (store.QueueUnavailable, sqlite3.Error) as error:
-        report.warn(seen.unreadable(context, files.DLQ_DB, error).text)
+        report.warn(seen.unreadable(files.DLQ_DB, error).text)
         return {"total": None, "groups": []}
     if total:
         shown = groups[:GROUPS]

@@ -97,9 +97,9 @@ class Standing:
         return {
             "id": self.destination,
             "name": self.name,
-            "waiting": waits.total - waits.requests,
+            "waiting": waits.total - waits.in_flight,
             "retrying": waits.retrying,
-            "in_flight": waits.requests,
+            "in_flight": waits.in_flight,
             "oldest": waits.oldest or None,
             "advice": self.advice,
             "last_success": self.last_success,
@@ -144,9 +144,9 @@ class Standing:
 def counts(waits: Backlog, now: float) -> str:
     """``Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min.``"""
     return joined(
-        f"Waiting: {waits.total - waits.requests:,}.",
+        f"Waiting: {waits.total - waits.in_flight:,}.",
         f"Retrying: {waits.retrying:,}." if waits.retrying else "",
-        f"In flight: {waits.requests:,}." if waits.requests else "",
+        f"In flight: {waits.in_flight:,}." if waits.in_flight else "",
         f"Oldest: {span(now - waits.oldest)}." if waits.total else "",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 5  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
+VERSION = 1  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
 # resolved (delivered, or superseded by something newer), discarded (by a person, who can still undo it). Open are

@@ -6,14 +6,11 @@ Everything is read from a connection, so that a view needs no more than that.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from stash_courier.queue import codec
-from stash_courier.queue.deliveries import marks
 from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, Backlog, Delivery, SceneEvent
@@ -46,13 +43,9 @@ class Live:
 # Counts
 
 
-def by_destination(conn: sqlite3.Connection, folder: Path) -> dict[str, Backlog]:
+def by_destination(conn: sqlite3.Connection) -> dict[str, Backlog]:
     """What waits, per destination. It reads a whole index, so it is for people and not for the loop."""
-    # A thread that prepares a batch has marked all of it, for one request.
-    sent = [conn.execute(sql.REQUESTS, (min(slot),)).fetchone() for slot in marks.read(folder)]
-    requests = Counter(row[0] for row in sent if row is not None)
-    rows = conn.execute(sql.BACKLOG)
-    return {name: replace(Backlog(*facts), requests=requests[name]) for name, *facts in rows}
+    return {name: Backlog(*facts) for name, *facts in conn.execute(sql.BACKLOG)}
 
 
 def failed(conn: sqlite3.Connection, destination: str) -> tuple[int, Attempt] | None:
@@ -93,6 +86,7 @@ def some(conn: sqlite3.Connection, destinations: Collection[str], now: float, li
     """
     rows = conn.execute(sql.LIVE_IN_FLIGHT, (limit,)).fetchall()
     for name in destinations:
+        rows += conn.execute(sql.LIVE_COUNTED, {"destination": name, "limit": limit}).fetchall()
         for priority in PRIORITIES:
             values = {"destination": name, "priority": priority, "now": now, "limit": limit}
             rows += conn.execute(sql.LIVE_LATER, values).fetchall()

@@ -22,7 +22,7 @@ from stash_courier.queue.deliveries import statements as sql
 from stash_courier.queue.deliveries.coalesce import Content, Pending
 from stash_courier.queue.deliveries.late_sync import LateSync
 from stash_courier.queue.inbox import files, schema, store
-from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent, row_id_of
+from stash_courier.queue.jobs import PRIORITIES, Attempt, Backlog, CorruptRow, Delivery, SceneEvent
 from stash_courier.queue.transactions import BUSY_SECONDS
 from stash_courier.queue.troubles import NOTICE
 
@@ -178,22 +178,28 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     # Deliveries
 
     def claim(self, destination: str, limit: int, now: float, *, edits: bool) -> list[Delivery | CorruptRow]:
-        """Takes at most ``limit`` due deliveries of a destination, suspects aside, in the order to send them.
+        """Takes at most ``limit`` due deliveries of a destination, in the order to send them.
 
         Either edits only, or only the rest: what comes from dead letters and sweeps before what comes from bulk.
+        None that was in flight when a worker died: see ``claim_counted``.
         """
         values = {"destination": destination, "limit": limit, "now": now}
         return self._claimed(sql.CLAIM_EDITS if edits else sql.CLAIM_REST, values)
 
-    def claim_suspect(self, destination: str, suspect: int, now: float) -> list[Delivery | CorruptRow]:
-        """Takes the first due suspect (1), or the first strongly suspect one (2)."""
-        return self._claimed(sql.CLAIM_SUSPECT, {"destination": destination, "suspect": suspect, "now": now})
+    def claim_counted(self, destination: str, limit: int = 1) -> list[Delivery | CorruptRow]:
+        """Takes deliveries that were in flight when a worker died, and so were due; the fewest deaths first."""
+        return self._claimed(sql.CLAIM_COUNTED, {"destination": destination, "limit": limit})
+
+    def fewest_deaths(self, destination: str) -> int:
+        """The lowest count of deaths that a waiting delivery has; 0 if none has one."""
+        row = self.connection.execute(sql.FEWEST_DEATHS, {"destination": destination}).fetchone()
+        return 0 if row is None else int(row[0])
 
     def claim_probe(self, destination: str, now: float) -> list[Delivery | CorruptRow]:
         """Takes the delivery that is most likely to succeed, to probe a held destination.
 
         That is the newest edit that never failed, then one of a lower priority that never failed, then the one
-        that has waited longest, due or not. Never a suspect.
+        that has waited longest, due or not. None with a count of deaths.
         """
         found = self._find(sql.NEWEST_UNTRIED_EDIT, destination, now)
         for priority in PRIORITIES:
@@ -213,20 +219,18 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
     def _claimed(self, statement: str, values: Any) -> list[Delivery | CorruptRow]:
         with self._late_sync.unsynced():  # a claim that a power cut undoes waits again, as any claim after it
             rows = self.connection.execute(statement, values).fetchall()
-        rows.sort(key=lambda row: row[-3:-1])  # by priority and due: RETURNING has no order
+        rows.sort(key=lambda row: row[-2:])  # by priority and due: RETURNING has no order
         return [codec.delivery(row) for row in rows]
 
     def next_due(self, destination: str) -> tuple[float | None, float | None]:
-        """When the next edit and the next of the rest are due, suspects aside: wall times, None if none waits."""
+        """When the next edit and the next of the rest are due: wall times, None if none waits.
+
+        Those with a count of deaths aside.
+        """
         values = {"destination": destination}
         edit = self.connection.execute(sql.NEXT_EDIT_DUE, values).fetchone()[0]
         rest = self.connection.execute(sql.NEXT_REST_DUE, values).fetchone()[0]
         return _time(edit), _time(rest)
-
-    def suspect_due(self, destination: str, suspect: int) -> float | None:
-        """Wall time at which the first suspect (1), or the first strongly suspect one (2), is due."""
-        values = {"destination": destination, "suspect": suspect}
-        return _time(self.connection.execute(sql.SUSPECT_DUE, values).fetchone()[0])
 
     def superseded(self, delivery: Delivery) -> bool:
         """Whether a newer event of the scene came in while this delivery was in flight."""
@@ -302,20 +306,16 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         now = self._clock()
         self.connection.execute(sql.RESET_DUE, {"now": now, "latest": now + LONGEST_WAIT})
 
-    def recover(self, marked: Collection[int] = (), *, counts: bool = True) -> None:
+    def recover(self, *, died: bool = True) -> None:
         """Puts back what was in flight when the last worker ended. Needs the worker lock.
 
-        Args:
-            marked: rows that it was preparing or sending when it died. They are suspects from now on.
-            counts: whether its death counts for the marked row if there is only one.
+        A worker that ends cleanly leaves nothing in flight. If it ``died``, that counts for all that it has left.
         """
         with self.transaction():
             self._reset_due()
-            found = self.in_flight()
-            sent = [row_id for row_id in map(row_id_of, found) if row_id in marked]
-            death = {"counts": counts and len(sent) == 1, "several": counts and len(sent) > 1}
-            self.connection.executemany(sql.SUSPECT, ({"row_id": row_id, **death} for row_id in sent))
-            for delivery in found:
+            if died:
+                self.connection.execute(sql.COUNT_DEATH)
+            for delivery in self.in_flight():
                 if isinstance(delivery, Delivery):
                     self.back(delivery, None)
                 else:
@@ -334,7 +334,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
 
     def backlog(self) -> dict[str, Backlog]:
         """What waits, per destination; see ``backlog.by_destination``."""
-        return backlog.by_destination(self.connection, self.folder)
+        return backlog.by_destination(self.connection)
 
     def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
         """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""

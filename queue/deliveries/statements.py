@@ -34,12 +34,12 @@ INSERT INTO {DELIVERIES} (status, destination, scene_id, data, timestamp, event,
     generation)
 VALUES (0, :destination, :scene_id, :data, :at, :event, :changed, :seq, :due, :priority, :generation)"""
 
-# A newer event joins a delivery that waits. The counts start again, and an edit of a suspect is tried at once.
+# A newer event joins a delivery that waits. The counts start again, but only an edit ends the count of deaths.
 JOIN_WAITING = f"""
 UPDATE {DELIVERIES} SET event = :event, changed = :changed, data = :data, seq = max(seq, :seq), due = :due,
     priority = min(priority, :priority), generation = :generation,
     counted_attempts = 0, attempts = 0, not_found = 0,
-    suspect = suspect * (:priority > 0), deaths = deaths * (:priority > 0)
+    deaths = deaths * (:priority > 0)
 WHERE _id = :row_id"""
 
 # A newer event arrives during a delivery and is kept beside it until the outcome is known. The row's seq must
@@ -50,12 +50,12 @@ UPDATE {DELIVERIES} SET later_event = :event, later_changed = :changed, later_da
     priority = min(priority, :priority), generation = :generation
 WHERE _id = :row_id"""
 
-# Claiming. Each priority is a range of its own in the partial index deliveries_due.
+# Claiming. Each priority is a range of its own in the partial index deliveries_due. What has a count of deaths is
+# claimed by itself, the fewest deaths first.
 
-_WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND suspect = 0 AND priority"
-_SUSPECT = f"""
-{DELIVERIES} INDEXED BY deliveries_suspect
-WHERE suspect != 0 AND status < 2 AND destination = :destination AND suspect = :suspect"""
+_WAITING = f"{DELIVERIES} WHERE destination = :destination AND status < 2 AND deaths = 0 AND priority"
+_COUNTED = f"""
+{DELIVERIES} INDEXED BY deliveries_due WHERE status < 2 AND destination = :destination AND deaths > 0"""
 
 CLAIM_EDITS = f"""
 UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
@@ -68,9 +68,9 @@ UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
     SELECT _id FROM (SELECT _id FROM {_WAITING} = 2 AND due <= :now ORDER BY due LIMIT :limit)
     LIMIT :limit)
 RETURNING {_COLUMNS}"""
-CLAIM_SUSPECT = f"""
-UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = (
-    SELECT _id FROM {_SUSPECT} AND due <= :now ORDER BY priority, due LIMIT 1)
+CLAIM_COUNTED = f"""
+UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id IN (
+    SELECT _id FROM {_COUNTED} ORDER BY deaths, priority, due LIMIT :limit)
 RETURNING {_COLUMNS}"""
 CLAIM_ONE = f"UPDATE {DELIVERIES} SET status = 2, taken = seq WHERE _id = ? AND status < 2 RETURNING {_COLUMNS}"
 
@@ -80,7 +80,7 @@ SELECT min(due) FROM (
     SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)
     UNION ALL
     SELECT * FROM (SELECT due FROM {_WAITING} = 2 ORDER BY due LIMIT 1))"""
-SUSPECT_DUE = f"SELECT min(due) FROM {_SUSPECT}"
+FEWEST_DEATHS = f"SELECT deaths FROM {_COUNTED} ORDER BY deaths LIMIT 1"
 
 # What may probe a destination. Both look at the index only and never at more than :depth of its entries.
 # The newest edit that never failed: failed ones have a later due time, so they are passed over.
@@ -109,7 +109,7 @@ DONE = f"DELETE FROM {DELIVERIES} WHERE _id = ? AND status = 2 AND seq = taken"
 # Delivered, and something newer came in, which becomes the next delivery.
 START_LATER = f"""
 UPDATE {DELIVERIES} SET status = 0, event = later_event, changed = later_changed, data = later_data,
-    timestamp = later_at, due = later_due, suspect = 0,
+    timestamp = later_at, due = later_due,
     counted_attempts = 0, attempts = 0, not_found = 0, deaths = 0,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
 WHERE _id = ? AND status = 2 AND seq > taken"""
@@ -117,9 +117,9 @@ WHERE _id = ? AND status = 2 AND seq > taken"""
 LATER = f"SELECT later_event, later_changed, later_data, later_due FROM {DELIVERIES} WHERE _id = ? AND status = 2"
 
 # Not delivered: the delivery waits again, joined with what came in meanwhile. If an attempt has ended, the
-# delivery doesn't kill the worker and is no suspect any more.
+# delivery doesn't kill the worker, so its deaths count no longer.
 BACK = f"""
-UPDATE {DELIVERIES} SET status = 0, suspect = suspect * :unended, deaths = deaths * :unended,
+UPDATE {DELIVERIES} SET status = 0, deaths = deaths * :unended,
     event = :event, changed = :changed, data = :data, due = coalesce(:due, due),
     counted_attempts = :counted_attempts, attempts = :attempts, not_found = :not_found,
     later_event = NULL, later_changed = NULL, later_data = NULL, later_at = NULL, later_due = NULL
@@ -151,7 +151,6 @@ ANY = f"SELECT 1 FROM {DELIVERIES} LIMIT 1"
 COUNT = f"SELECT count(*) FROM {DELIVERIES}"
 EVER_ADDED = f"SELECT seq FROM sqlite_sequence WHERE name = '{DELIVERIES}'"
 
-REQUESTS = f"SELECT destination FROM {DELIVERIES} WHERE _id = ? AND status = 2"
 # What waits, for people. It reads one index and no row, which takes a tenth of the time with a million rows.
 BACKLOG = f"""
 SELECT destination, sum(n), sum(retrying), sum(in_flight), min(oldest), min(due) FROM (
@@ -164,7 +163,7 @@ GROUP BY destination"""
 
 FAILED = f"""
 SELECT {_COLUMNS} FROM {DELIVERIES} INDEXED BY deliveries_due
-WHERE destination = ? AND status < 2 AND attempts > 0 ORDER BY priority, due LIMIT 1"""
+WHERE destination = ? AND status < 2 AND attempts > 0 ORDER BY deaths, priority, due LIMIT 1"""
 
 # The deliveries, per destination, that have an event from before a moment. Reads the same index.
 BACKLOG_SINCE = f"""
@@ -184,12 +183,7 @@ RESET_DUE = f"""
 UPDATE {DELIVERIES} SET due = CASE WHEN {_TOO_LATE} THEN :now ELSE due END,
     later_due = CASE WHEN later_due > :latest THEN :now ELSE later_due END
 WHERE {_TOO_LATE} OR later_due > :latest"""
-# One that the worker was sending. Its death counts if it was the only one. If there were others, a suspect is
-# strongly suspect.
-SUSPECT = f"""
-UPDATE {DELIVERIES} SET deaths = deaths + :counts,
-    suspect = CASE WHEN suspect = 0 THEN 1 WHEN :several THEN 2 ELSE suspect END
-WHERE _id = :row_id AND status = 2"""
+COUNT_DEATH = f"UPDATE {DELIVERIES} SET deaths = deaths + 1 WHERE status = 2"
 UNCLAIM = f"UPDATE {DELIVERIES} SET status = 0 WHERE _id = ?"
 
 # Deliveries on their way, for people
@@ -201,13 +195,15 @@ SELECT count(*) FROM {DELIVERIES} WHERE scene_id > 0 AND (:destination IS NULL O
 LIVE_IN_FLIGHT = f"{_LIVE} {DELIVERIES} WHERE status = 2 AND scene_id > 0 LIMIT ?"
 _LIVE_WAITING = f"""
 {_LIVE} {DELIVERIES} INDEXED BY deliveries_due
-WHERE status < 2 AND destination = :destination AND priority = :priority AND scene_id > 0"""
+WHERE status < 2 AND destination = :destination AND deaths = 0 AND priority = :priority AND scene_id > 0"""
 LIVE_LATER = f"{_LIVE_WAITING} AND due > :now ORDER BY due LIMIT :limit"
 LIVE_DUE = f"{_LIVE_WAITING} AND due <= :now ORDER BY due DESC LIMIT :limit"
+LIVE_COUNTED = f"{_LIVE} {_COUNTED} AND scene_id > 0 LIMIT :limit"
 # Edits since a moment. None is due before it came.
 _EDITED = "destination = :destination AND priority = 0 AND timestamp >= :since"
 LIVE_EDITED = f"""
-SELECT _id FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2 AND {_EDITED} AND due >= :since
+SELECT _id FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2 AND deaths = 0 AND {_EDITED}
+    AND due >= :since
 UNION ALL
 SELECT _id FROM {DELIVERIES} INDEXED BY deliveries_in_flight WHERE status = 2 AND {_EDITED}
 LIMIT 1"""

@@ -49,9 +49,8 @@ def find(conn: sqlite3.Connection, destination: str, scene_id: int) -> Sent | No
     if row is None:
         return None
     seq, updated_at, fetched_at, path, outcome, record, notes = row
-    times = _text(updated_at), fetched_at
-    known = record if isinstance(record, bytes) else None
-    return Sent(destination, scene_id, seq, *times, _text(path), outcome, known, _notes(notes))
+    texts = _text(updated_at), fetched_at, _text(path)
+    return Sent(destination, scene_id, seq, *texts, outcome, record, _notes(notes))
 
 
 def write(conn: sqlite3.Connection, sent: Sent) -> None:
@@ -87,14 +86,14 @@ def count_absent(conn: sqlite3.Connection) -> dict[str, int]:
 
 def noted(conn: sqlite3.Connection, examples: int) -> dict[str, dict[str, Noted]]:
     """The scenes of each destination with each note. Reads an index of only those that have some."""
-    found: dict[str, dict[str, Noted]] = {}
+    noted_scenes: dict[str, dict[str, Noted]] = {}
     for destination, notes, count in conn.execute(sql.SENT_COUNT_NOTES).fetchall():
         scenes = [scene for (scene,) in conn.execute(sql.SENT_NOTED, (destination, notes, examples))]
-        of = found.setdefault(destination, {})
+        by_note = noted_scenes.setdefault(destination, {})
         for note in _notes(notes):
-            before = of.get(note, Noted(0, ()))
-            of[note] = Noted(before.count + count, tuple(sorted({*before.scenes, *scenes})[:examples]))
-    return found
+            before = by_note.get(note, Noted(0, ()))
+            by_note[note] = Noted(before.count + count, tuple(sorted({*before.scenes, *scenes})[:examples]))
+    return noted_scenes
 
 
 def highest(conn: sqlite3.Connection, destination: str) -> int:
@@ -104,12 +103,12 @@ def highest(conn: sqlite3.Connection, destination: str) -> int:
 
 def destinations(conn: sqlite3.Connection) -> list[str]:
     """The destinations that have rows. Each costs one look at the index, however many rows it has."""
-    found: list[str] = []
+    names: list[str] = []
     while (
-        name := conn.execute(sql.SENT_NEXT_DESTINATION, (found[-1] if found else "",)).fetchone()[0]
+        name := conn.execute(sql.SENT_NEXT_DESTINATION, (names[-1] if names else "",)).fetchone()[0]
     ) is not None:
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def delete(conn: sqlite3.Connection, destination: str) -> int:
@@ -125,8 +124,8 @@ def _storable(text: str) -> str | bytes:
     return text.encode("utf-8", "surrogatepass") if codec.storable(text) != text else text
 
 
-def _notes(stored: object) -> frozenset[str]:
-    return frozenset(stored.split("\n")) if stored and isinstance(stored, str) else frozenset()
+def _notes(stored: str | None) -> frozenset[str]:
+    return frozenset(stored.split("\n")) if stored else frozenset()
 
 
 def _text(stored: str | bytes) -> str:

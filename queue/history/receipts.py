@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stash_courier.queue import codec
-from stash_courier.queue.checks import DAMAGE, items, optional, or_default, parsed, text, time, whole
-from stash_courier.queue.codec import as_text
 from stash_courier.queue.history import statements as sql
 from stash_courier.queue.jobs import BULK, EDIT, CorruptRow, Delivery, stem
 from stash_courier.queue.search import folded, search_text
@@ -120,9 +118,10 @@ def write(conn: sqlite3.Connection, receipt: Receipt) -> None:
     """Writes a receipt in place of the scene's last one. Within a transaction."""
     title, path = receipt.title, receipt.path
     if not title or not path:
-        known = conn.execute(sql.RECEIPT_NAMED, (receipt.destination, receipt.scene_id)).fetchone()
-        path = path or as_text(known[1])
-        title = title or as_text(known[0]) or stem(path)
+        last = conn.execute(sql.RECEIPT_NAMED, (receipt.destination, receipt.scene_id)).fetchone()
+        last_title, last_path = map(codec.as_text, last)
+        path = path or last_path
+        title = title or last_title or stem(path)
     title, path = clipped(title, LONGEST_TITLE), clipped(path, LONGEST_PATH)
     conn.execute(
         sql.RECEIPT_WRITE,
@@ -151,8 +150,8 @@ def encoded(detail: Detail) -> str | None:
     link = codec.storable(detail.link)
     stored: dict[str, Any] = {"link": link if len(link) <= LONGEST_LINK else "", "left": left, "changes": changes}
     more = 0
-    while len(found := json.dumps(stored, ensure_ascii=False)) * 4 > LONGEST_DETAIL and (
-        len(found.encode()) > LONGEST_DETAIL
+    while len(text := json.dumps(stored, ensure_ascii=False)) * 4 > LONGEST_DETAIL and (
+        len(text.encode()) > LONGEST_DETAIL
     ):
         if changes:
             changes.pop()
@@ -161,7 +160,7 @@ def encoded(detail: Detail) -> str | None:
         else:
             left.pop()
             stored["left"] = left
-    return found
+    return text
 
 
 def clipped(given: str, length: int) -> str:
@@ -194,7 +193,8 @@ def page(
     """
     values = {"destination": destination, "without": without, "text": folded(codec.storable(search))}
     rows = conn.execute(sql.RECEIPTS_PAGE, {**values, "limit": limit + 1, "offset": offset}).fetchall()
-    return [found for row in rows[:limit] if (found := _read(row)) is not None], len(rows) > limit
+    read = map(_read, rows[:limit])
+    return [receipt for receipt in read if receipt is not None], len(rows) > limit
 
 
 def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt | None:
@@ -204,50 +204,25 @@ def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt
 
 
 def _read(row: Sequence[Any]) -> Receipt | None:
-    (
-        destination,
-        scene_id,
-        at,
-        event,
-        event_at,
-        seq,
-        title,
-        path,
-        outcome,
-        reason,
-        changed,
-        seconds,
-        detail,
-        updated_at,
-    ) = row
+    """A row whose columns are in the order of the fields; None if it can't be decoded."""
+    *columns, changed, seconds, detail, updated_at = row
     try:
         return Receipt(
-            destination=as_text(destination),
-            scene_id=whole(scene_id),
-            at=time(at),
-            event=as_text(event),
-            event_at=time(event_at),
-            seq=whole(seq),
-            title=as_text(title),
-            path=as_text(path),
-            outcome=as_text(outcome),
-            reason=as_text(reason),
-            changed=tuple(as_text(changed).split()),
-            seconds=optional(time)(seconds),
-            detail=Detail() if detail is None else or_default(_detail, detail, Detail()),
-            updated_at=as_text(updated_at),
+            *columns,
+            changed=tuple(changed.split()),
+            seconds=seconds,
+            detail=_detail(detail),
+            updated_at=updated_at,
         )
-    except DAMAGE:
+    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def _detail(stored: object) -> Detail:
-    found = parsed(stored)
-    changes = tuple(
-        (text(field), None if before is None else text(before), text(after))
-        for field, before, after in found["changes"]
-    )
-    return Detail(changes, tuple(items(text)(found["left"])), text(found["link"]))
+def _detail(stored: str | None) -> Detail:
+    if stored is None:
+        return Detail()
+    fields = json.loads(stored)
+    return Detail(tuple(map(tuple, fields["changes"])), tuple(fields["left"]), fields["link"])
 
 
 # Housekeeping
@@ -289,14 +264,14 @@ def delivered(conn: sqlite3.Connection, now: float) -> dict[str, tuple[int, int]
     """How many scenes each destination took in the last hour and in the last day, to five minutes."""
     bucket = int(now // BUCKET_SECONDS)
     values = {"hour": bucket - HOUR_BUCKETS, "day": bucket - DAY_BUCKETS, "now": bucket}
-    return {as_text(name): (hour, day) for name, hour, day in conn.execute(sql.DELIVERED, values)}
+    return {name: (hour, day) for name, hour, day in conn.execute(sql.DELIVERED, values)}
 
 
 def rate(conn: sqlite3.Connection, destination: str, now: float) -> float:
     """How many scenes a second a destination took in its busiest five minutes of the last day; 0.0 if none."""
     day = int(now // BUCKET_SECONDS) - DAY_BUCKETS
     most = conn.execute(sql.DELIVERED_MOST, (destination, day)).fetchone()[0]
-    return or_default(whole, most, 0) / BUCKET_SECONDS
+    return (most or 0) / BUCKET_SECONDS
 
 
 def drop_counts(conn: sqlite3.Connection, now: float) -> None:

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 
 QUEUE_DB = "queue.db"  # events and deliveries
 DLQ_DB = "dlq.db"  # dead letters
-GATE = "gate"  # lock: shared by everyone who has queue.db open, exclusive for creating or replacing it
+GATE = "gate"  # lock: shared by everyone who has queue.db open, exclusive for creating or repairing it
 SPOOL = "spool"  # folder: events that could not be put into queue.db
 STASH = "stash.json"  # how to reach Stash, with a session
-FORMER_STASH = "connection.json"  # the same, as earlier versions called it
 CONNECTIONS = "connections.json"  # what the owner set up, with its secrets
 CONNECTIONS_PREVIOUS = "connections.json.previous"  # its content before the last change, for a person
 CONNECTIONS_LOCK = "connections.lock"  # lock: held while connections.json is written
@@ -23,7 +22,6 @@ WORKER_STATUS = "worker.json"  # pid, version and heartbeat of the worker
 WORKER_BEFORE = "worker.before.json"  # the last one of the worker before it
 WORKER_LOG = "worker.log"
 TOLD = "told"  # empty: when Stash's log was last told why no worker can run
-IN_FLIGHT = "in_flight"  # what the worker's threads are working on; see marks.py
 WAKE = "wake"  # named pipe that wakes the worker
 NOTICES = "notices"  # lines for Stash's log, left by the worker
 NOTICES_SHOWN = "notices.shown"  # those that were written there

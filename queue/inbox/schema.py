@@ -5,7 +5,7 @@ The worker's statements are in statements.py.
 
 from __future__ import annotations
 
-VERSION = 6  # PRAGMA user_version of queue.db; migrate.py upgrades older files
+VERSION = 1  # PRAGMA user_version of queue.db; migrate.py upgrades older files
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"
@@ -35,8 +35,7 @@ CREATE TABLE {DELIVERIES} (
     attempts INTEGER NOT NULL DEFAULT 0,
     not_found INTEGER NOT NULL DEFAULT 0,   -- seconds of waiting for the media server to have the item
     generation INTEGER NOT NULL DEFAULT 0,  -- moves between here and dlq.db
-    suspect INTEGER NOT NULL DEFAULT 0,     -- 1: the worker died while it was sent; 2: twice, so it runs alone
-    deaths INTEGER NOT NULL DEFAULT 0,      -- deaths of the worker while only this was sent
+    deaths INTEGER NOT NULL DEFAULT 0,      -- how often the worker died while this was in flight
     later_event TEXT,                       -- what came in during the delivery
     later_changed TEXT,
     later_data TEXT,
@@ -45,11 +44,9 @@ CREATE TABLE {DELIVERIES} (
     UNIQUE (destination, scene_id));        -- newest wins, and at most one in flight
 
 -- What is due. The other columns are there so that BACKLOG and the search for a probe read no row.
-CREATE INDEX deliveries_due ON {DELIVERIES} (destination, priority, due, timestamp, attempts, status, suspect)
+CREATE INDEX deliveries_due ON {DELIVERIES} (destination, deaths, priority, due, timestamp, attempts, status)
     WHERE status < 2;
 CREATE INDEX deliveries_in_flight ON {DELIVERIES} (_id) WHERE status = 2;
-CREATE INDEX deliveries_suspect ON {DELIVERIES} (destination, suspect, priority, due)
-    WHERE suspect != 0 AND status < 2;
 
 CREATE TABLE sent (                         -- the ledger
     destination TEXT NOT NULL,

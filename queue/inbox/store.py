@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 else:
     sqlite3 = lean_sqlite.module()
 
-NO_FILE = (0, 0)  # the identity of no file: no process may open queue.db
-REPLACED = f"{files.QUEUE_DB} is being replaced, and the worker has not taken over the new file yet"
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
 PUT_SECONDS = 0.25  # how long a hook, and Stash with it, waits for another's lock
@@ -29,12 +27,8 @@ class QueueUnavailable(Exception):
     """The queue can't take an event now; it goes to the spool folder instead."""
 
 
-class NotUpgraded(QueueUnavailable):
-    """It has an earlier schema version, and the worker upgrades it when it starts."""
-
-
 class BeingReplaced(QueueUnavailable):
-    """It is being made, repaired, replaced or upgraded at this moment."""
+    """It is being made, repaired or upgraded at this moment."""
 
 
 def encode(event: dict[str, object]) -> bytes:
@@ -127,20 +121,15 @@ def put(folder: str, data: bytes, at: float) -> int:
     ``at`` is wall time.
 
     Raises:
-        QueueUnavailable: the queue is locked, damaged, being replaced, or of another version.
+        QueueUnavailable: the queue is locked, damaged, being repaired, or of another version.
     """
     path = os.path.join(folder, files.QUEUE_DB)
     try:
         gate = _through_gate(folder, path, PUT_SECONDS, patient=False)
         try:
-            opened = files.identity(path)
             conn = connect(path, PUT_SECONDS, schema.VERSION)
             try:
-                seq = _insert(conn, data, at)
-                # Compared while the file is open, or another one could have its inode.
-                if files.identity(path) != opened:
-                    raise QueueUnavailable(REPLACED)
-                return seq
+                return _insert(conn, data, at)
             finally:
                 conn.close()
         finally:
@@ -179,7 +168,7 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
         under an open connection.
 
     Raises:
-        QueueUnavailable: it is being created or replaced, or has another schema version.
+        QueueUnavailable: it is being created or repaired, or has another schema version.
         sqlite3.Error: it is damaged or locked.
     """
     path = os.path.join(folder, files.QUEUE_DB)
@@ -191,50 +180,13 @@ def open_queue(folder: str, busy_seconds: float, *, patient: bool = False) -> tu
         raise
 
 
-def admit(folder: str, found: tuple[int, int] | None) -> None:
-    """Writes into the gate which queue.db the worker has open. While it runs, no process opens another one.
-
-    SQLite would apply the log of the worker's file to a file that was put in its place. ``found`` is the file's
-    identity, ``NO_FILE`` to keep everyone out, or None to admit everyone. A file in use can't be replaced on
-    Windows, so nothing is written there.
-    """
-    if os.name == "nt":
-        return
-    fd = os.open(os.path.join(folder, files.GATE), os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        if found is None:
-            os.ftruncate(fd, 0)
-        else:
-            os.pwrite(fd, _written(found), 0)
-    finally:
-        os.close(fd)
-
-
-def _admitted(folder: str, gate: int, found: tuple[int, int]) -> bool:
-    """Whether the worker has this file open, or no worker runs that says which."""
-    if os.name == "nt":
-        return True
-    written = os.pread(gate, 64, 0)
-    if not written or written == _written(found):
-        return True
-    worker = locks.taken(os.path.join(folder, files.WORKER_LOCK), shared=True)
-    if worker is None:
-        return False
-    os.close(worker)
-    return True
-
-
-def _written(found: tuple[int, int]) -> bytes:
-    return b"%20d%20d\n" % found
-
-
 def _check(conn: sqlite3.Connection, path: str, version: int) -> None:
     found = conn.execute("PRAGMA user_version").fetchone()[0]
     if found == 0:
         raise sqlite3.DatabaseError(f"{path} is no database of Stash Courier")
     if found != version:
         close_untouched(conn, path)
-        raise (NotUpgraded if found < version else QueueUnavailable)(other_version(path, found, version))
+        raise QueueUnavailable(other_version(path, found, version))
 
 
 def other_version(path: str, found: int, known: int) -> str:
@@ -268,25 +220,23 @@ def close_untouched(conn: sqlite3.Connection, path: str) -> None:
 
 
 def _through_gate(folder: str, path: str, wait_seconds: float, patient: bool) -> int:
+    """The descriptor that shares the gate of a queue.db that exists, which is made if it is missing."""
     gate_path = os.path.join(folder, files.GATE)
     give_up = time.monotonic() + wait_seconds
     while True:
         missing = not os.path.exists(path)
         patient = patient or missing  # creating the file takes milliseconds
         gate = locks.taken(gate_path, shared=not missing)
-        refused = f"{files.QUEUE_DB} is being made or replaced"
         if gate is not None:
-            found = None if missing else files.identity(path)
-            if found is not None and _admitted(folder, gate, found):
+            exists = os.path.exists(path)
+            if exists and not missing:
                 return gate
             try:
-                if missing and not os.path.exists(path):
+                if not exists and missing:
                     create(path)
             finally:
                 os.close(gate)
-            if found is None:
-                continue  # the gate was exclusive and must be shared, or the file was set aside in between
-            refused = REPLACED
+            continue  # the gate was exclusive and must be shared, or the file was set aside in between
         if not patient or time.monotonic() > give_up:
-            raise BeingReplaced(refused)
+            raise BeingReplaced(f"{files.QUEUE_DB} is being made or repaired")
         time.sleep(0.002)

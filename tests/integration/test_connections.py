@@ -325,14 +325,3 @@ def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
     courier.drained(30.0)
     assert sorted(arrived(receiver)[tried:]) == ["1", "2"]
     assert "Private" not in titles(receiver)
-
-
-def test_the_former_file_with_a_session_is_removed(courier: Courier, receiver: Receiver) -> None:
-    """connection.json of an earlier version, which holds a session of Stash, is gone once the worker runs."""
-    courier.connect(webhook(receiver))
-    former = courier.data / files.FORMER_STASH
-    former.write_text('{"cookie": "a session"}')
-    courier.stash.edit(1, title="An edit")
-    receiver.wait_for(1)
-    wait_until(lambda: not former.exists(), 5.0)
-    assert (courier.data / files.STASH).exists()

@@ -13,12 +13,10 @@ import pytest
 
 from stash_courier.queue import control
 from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
-from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
-from stash_courier.worker import process
 from stash_courier.worker.runtime import Runtime
 from tests import ROOT
 from tests.standin.receivers import Received, Receiver, Reply
@@ -225,21 +223,3 @@ def test_the_ledger_of_a_removed_destination_is_deleted_in_the_end(folder: Path,
     control.put_state(conn, "plex", None)
     runtime.purge()
     assert control.get(conn, control.LEDGER_LEFT) is None
-
-
-@pytest.mark.parametrize(("before", "deaths"), [(None, 3), ("boot 1:7 9:8", 0)], ids=["same", "restarted"])
-def test_only_a_death_of_the_worker_alone_counts(folder: Path, before: str | None, deaths: int) -> None:
-    """Three kills of the worker are counted; kills with a restart of Stash, container or machine are not."""
-    with opened(folder) as both:
-        route(both.queue, event(5), event(6))
-    for _ in range(3):
-        with opened(folder) as both:
-            control.put(both.queue.connection, control.CONTEXT, before or process.context())
-            (sent,) = [job for job in both.claim() if job.scene_id == 5]
-            Marks(folder).slot().set([sent.row_id])  # and then it is killed
-        with Runtime(folder) as runtime:
-            assert control.get(runtime.queue.connection, control.CONTEXT) == process.context()
-            assert not runtime.queue.in_flight()
-    with opened(folder) as both:
-        found = {job.scene_id: (job.suspect, job.deaths) for job in both.claim() if isinstance(job, Delivery)}
-    assert found == {5: (1, deaths), 6: (0, 0)}

@@ -32,7 +32,6 @@ class FastForward:
         self._timeout = timeout
         self.wall = time.time()
         self.ran = 0.0  # monotonic seconds
-        self.marked: set[int] = set()  # rows that the last worker was sending when it died
         folder.mkdir(mode=0o700, exist_ok=True)
         self._stash = stash if isinstance(stash, Stash) else None
         if isinstance(stash, StandInStash):
@@ -45,7 +44,7 @@ class FastForward:
         self.queue = SceneQueue(self.folder, clock=lambda: self.wall)
         self.dlq = DeadLetterQueue(self.folder, clock=lambda: self.wall)
         transfer.heal(self.queue, self.dlq)
-        self.queue.recover(self.marked)
+        self.queue.recover()
         self.dispatcher = Dispatcher(
             self.queue,
             self.dlq,

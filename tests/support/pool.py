@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool
@@ -30,22 +26,21 @@ def run_pool(destination: Destination, jobs: Sequence[tuple[Delivery, Scene | No
             outcomes.append(outcome)
             changed.notify()
 
-    with TemporaryDirectory() as folder, closing(Marks(Path(folder))) as marks:
-        pool = Pool(destination, ANY, Health(), marks, finished)
-        pool.start(allowed=True)
-        for first in range(0, len(jobs), 50):
-            batch = [Job(*job) for job in jobs[first : first + 50]]
-            pool.make_ready(batch)
-            taken = first
-            while taken < first + len(batch):
-                with changed:
-                    assert changed.wait_for(partial(_exceeds, outcomes, taken), 30)
-                for outcome in outcomes[taken:]:
-                    pool.end(outcome)
-                    pool.recorded(outcome)
-                    taken += 1
-                pool.start(allowed=True)
-        pool.end_threads()
+    pool = Pool(destination, ANY, Health(), finished)
+    pool.start(allowed=True)
+    for first in range(0, len(jobs), 50):
+        batch = [Job(*job) for job in jobs[first : first + 50]]
+        pool.make_ready(batch)
+        taken = first
+        while taken < first + len(batch):
+            with changed:
+                assert changed.wait_for(partial(_exceeds, outcomes, taken), 30)
+            for outcome in outcomes[taken:]:
+                pool.end(outcome)
+                pool.recorded(outcome)
+                taken += 1
+            pool.start(allowed=True)
+    pool.end_threads()
     return outcomes
 
 

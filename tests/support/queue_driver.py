@@ -59,7 +59,7 @@ def claim(queue: SceneQueue, limit: int, now: float, destination: str = DEST) ->
 
 
 def next_due(queue: SceneQueue, destination: str = DEST) -> float | None:
-    """When the next delivery is due, suspects aside."""
+    """When the next delivery is due, those with a count of deaths aside."""
     return min((due for due in queue.next_due(destination) if due is not None), default=None)
 
 

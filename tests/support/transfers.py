@@ -51,10 +51,9 @@ class Open:
     dlq: DeadLetterQueue
 
     def claim(self) -> list[Delivery]:
-        """Claims everything that waits, suspects too."""
+        """Claims everything that waits, those with a count of deaths too."""
         claimed = claim(self.queue, 99, START * 2)
-        while self.queue.suspect_due(DEST, 1) is not None:
-            claimed += self.queue.claim_suspect(DEST, 1, START * 2)
+        claimed += self.queue.claim_counted(DEST, 99)
         assert all(isinstance(delivery, Delivery) for delivery in claimed)
         return [delivery for delivery in claimed if isinstance(delivery, Delivery)]
 
@@ -254,7 +253,7 @@ def do_report(folder: Path) -> None:
 
 def do_repair(folder: Path) -> None:
     """Sets damaged files aside and saves what can be read."""
-    repair.repair(folder)
+    repair.repair(folder, after_damage=True)
 
 
 DO = {name.removeprefix("do_"): do for name, do in list(globals().items()) if name.startswith("do_")}

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from stash_courier.queue import control
-from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files
 from stash_courier.worker.connections import drafts
@@ -97,10 +96,9 @@ IMPLICIT = "webhook:a.example"
 class Setup:
     """A registry on a data folder with two connections and one of the quick start."""
 
-    def __init__(self, folder: Path, queue: SceneQueue, marks: Marks) -> None:
+    def __init__(self, folder: Path, queue: SceneQueue) -> None:
         self.folder = folder
         self.queue = queue
-        self.marks = marks
         self.start()
 
     def start(self) -> None:
@@ -108,7 +106,7 @@ class Setup:
         self.registry = Registry(self.queue, lambda: NOW, no_cover, self._pool)
 
     def _pool(self, destination: Destination, connection: Connection, health: Health) -> Pool:
-        return Pool(destination, connection, health, self.marks, lambda _: None)
+        return Pool(destination, connection, health, lambda _: None)
 
     def save(self, *entries: Entry) -> list[str]:
         """Saves connections, lets the worker follow; the ids of the pools that were retired."""
@@ -127,12 +125,9 @@ class Setup:
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Iterator[Setup]:
-    with (
-        closing(SceneQueue(tmp_path)) as queue,
-        closing(Marks(tmp_path)) as marks,
-    ):
+    with closing(SceneQueue(tmp_path)) as queue:
         store(tmp_path, HOOK, PLEX)
-        made = Setup(tmp_path, queue, marks)
+        made = Setup(tmp_path, queue)
         made.registry.configure(RAW)
         yield made
         for pool in made.registry.all_pools():

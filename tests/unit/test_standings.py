@@ -20,7 +20,7 @@ from tests.support.press import HOOK
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
 WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
-WAITING = Backlog(total=12, retrying=3, in_flight=7, oldest=NOW - 300, next_due=NOW + 180, requests=2)
+WAITING = Backlog(total=12, retrying=3, in_flight=2, oldest=NOW - 300, next_due=NOW + 180)
 COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
 SECRET = '"Signing secret"'
 URL = '"Webhook, URL"'

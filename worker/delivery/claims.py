@@ -1,13 +1,13 @@
 """What is claimed next, by each destination's health and room, and when that will be.
 
-Of the deliveries that the last worker was sending when it was killed, each destination sends one at a time, in
-its turn and beside others. One that was sent when two workers were killed runs alone in the process. If the worker
-dies again, the culprit is known.
+A delivery that was in flight when a worker died has a count of deaths. Those with a count are sent beside the
+others: at each destination one of those with a single death, and in the whole process one of those with more, when
+no other with a count is left to be sent. So the third death finds its culprit and no neighbor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.jobs import EDIT, CorruptRow, Delivery, row_id_of
@@ -18,34 +18,22 @@ from stash_courier.worker.stash.pace import MOST_SCENES
 
 # Edits per destination, and as many others: one batch is delivered, one is fetched, and two are ready or recorded.
 CLAIM_AHEAD = 4 * MOST_SCENES
-NORMAL_SECONDS = 1.0  # at least, before a delivery runs alone and between two of them
 FOREVER = 1e12  # as a wall time, later than anything is due; as seconds, longer than anything waits
-SUSPECT, ALONE = 1, 2  # what the column ``suspect`` says
 
 Claimed = list[Delivery | CorruptRow]
 
 
 class Claims:
-    """Claims deliveries for the registry's pools. ``monotonic`` gives seconds."""
+    """Claims deliveries for the registry's pools."""
 
-    def __init__(self, queue: SceneQueue, registry: Registry, monotonic: Callable[[], float]) -> None:
+    def __init__(self, queue: SceneQueue, registry: Registry) -> None:
         self._queue = queue
         self._registry = registry
-        self._monotonic = monotonic
-        self._alone: int | None = None  # row id of the delivery that runs alone
-        self._wanted_at: float | None = None  # monotonic time since which one is to run alone
-        self._normal_until = monotonic() + NORMAL_SECONDS  # monotonic time
+        self._counted: dict[str, Delivery] = {}  # by destination: the last one claimed with a count of deaths
 
     def take(self, now: float) -> Iterator[tuple[Pool, Claimed]]:
         """Claims what may be sent at the wall time ``now``. Take over each result before asking for the next."""
-        if (name := self._to_run_alone(now)) is not None:
-            pool = self._registry.pools[name]
-            claimed = self._queue.claim_suspect(name, ALONE, FOREVER)
-            self._alone = next(map(row_id_of, claimed), None)
-            pool.probe = self._alone if breaker.may_send(pool.health, now) == "probe" else None
-            yield pool, claimed
-        if self._alone is not None:
-            return
+        turns = self._turns_of_counted(now)
         for name, pool in self._registry.pools.items():
             if now < breaker.opens_at(pool.health, self._untried_edit(pool, now)):
                 continue
@@ -53,20 +41,18 @@ class Claims:
                 if not pool.on_its_way:
                     yield pool, self._probe(name, pool, now)
                 continue
+            if name in turns:
+                yield pool, self._claim_counted(name)
             yield from ((pool, claimed) for claimed in self._due(name, pool, now))
 
     def _probe(self, name: str, pool: Pool, now: float) -> Claimed:
-        claimed = self._queue.claim_probe(name, now) or self._queue.claim_suspect(name, SUSPECT, FOREVER)
+        claimed = self._queue.claim_probe(name, now)
+        if not claimed and self._counted_may_join(self._queue.fewest_deaths(name)):
+            claimed = self._claim_counted(name)
         pool.probe = next(map(row_id_of, claimed), None)
         return claimed
 
     def _due(self, name: str, pool: Pool, now: float) -> Iterator[Claimed]:
-        if pool.suspect is not None and not pool.holds(pool.suspect):
-            pool.suspect = None
-        if pool.suspect is None and _is_due(self._queue.suspect_due(name, SUSPECT), now):
-            claimed = self._queue.claim_suspect(name, SUSPECT, now)
-            pool.suspect = next(map(row_id_of, claimed), None)
-            yield claimed
         edit, rest = self._queue.next_due(name)
         edits_room, rest_room = _room(pool)
         if edits_room and _is_due(edit, now):
@@ -74,49 +60,39 @@ class Claims:
         if rest_room and _is_due(rest, now):
             yield self._queue.claim(name, rest_room, now, edits=False)
 
-    # One that runs alone
+    # Those with a count of deaths
 
-    def clears_the_way(self, now: float) -> bool:
-        """Whether nothing may begin, because a delivery runs alone as soon as what runs has ended."""
-        if self._runs_alone():
-            return False
-        if self._alone is not None:  # it has ended
-            took = self._monotonic() - (self._wanted_at or 0.0)
-            self._normal_until = self._monotonic() + max(took, NORMAL_SECONDS)
-            self._alone = self._wanted_at = None
-        if self._alone_in(now) > 0.0:
-            self._wanted_at = None
-            return False
-        if self._wanted_at is None:
-            self._wanted_at = self._monotonic()
-        return self._on_its_way()
+    def _claim_counted(self, name: str) -> Claimed:
+        claimed = self._queue.claim_counted(name)
+        for delivery in claimed:
+            if isinstance(delivery, Delivery):
+                self._counted[name] = delivery
+        return claimed
 
-    def _runs_alone(self) -> bool:
-        return any(pool.holds(self._alone) for pool in self._registry.all_pools())
+    def _turns_of_counted(self, now: float) -> list[str]:
+        """The destinations that may be sent one with a count now."""
+        waiting = {
+            name: deaths
+            for name, pool in self._registry.pools.items()
+            if (deaths := self._queue.fewest_deaths(name))
+            and breaker.may_send(pool.health, now) == "all"
+            and now >= breaker.opens_at(pool.health)
+        }
+        if not waiting:
+            return []
+        turns = [name for name, deaths in waiting.items() if deaths == 1 and self._counted_may_join(1, name)]
+        if not turns and self._counted_may_join(2):
+            turns = sorted(waiting, key=waiting.__getitem__)[:1]
+        return turns
 
-    def _to_run_alone(self, now: float) -> str | None:
-        """The destination whose strongly suspect delivery may be claimed now."""
-        if self._wanted_at is None or self._alone is not None or self._on_its_way():
-            return None
-        return next((name for name in self._registry.pools if self._alone_at(name) <= now), None)
-
-    def _on_its_way(self) -> bool:
-        return any(pool.on_its_way for pool in self._registry.all_pools())
-
-    def _alone_in(self, now: float) -> float:
-        """Seconds until a delivery may run alone."""
-        due = min((self._alone_at(name) for name in self._registry.pools), default=FOREVER)
-        return max(due - now, self._normal_until - self._monotonic())
-
-    def _alone_at(self, name: str) -> float:
-        """Wall time at which a destination's strongly suspect delivery may be sent."""
-        due = self._queue.suspect_due(name, ALONE)
-        health = self._registry.pools[name].health
-        if due is None:
-            return FOREVER
-        if health.state != "well" and self._first_due(name) is not None:
-            return FOREVER  # others are better probes
-        return max(due if health.state == "well" else 0.0, min(breaker.opens_at(health), FOREVER))
+    def _counted_may_join(self, deaths: int, name: str = "") -> bool:
+        """Whether one with so many deaths may be sent beside those that are on their way."""
+        for other, delivery in list(self._counted.items()):
+            if not any(pool.holds(delivery.row_id) for pool in self._registry.all_pools()):
+                del self._counted[other]
+        if deaths > 1:
+            return not self._counted
+        return name not in self._counted and all(delivery.deaths == 1 for delivery in self._counted.values())
 
     # Removed destinations
 
@@ -129,38 +105,31 @@ class Claims:
             elif now - since >= breaker.REMOVED_SECONDS:
                 for edits in (True, False):
                     claimed += self._queue.claim(name, CLAIM_AHEAD, FOREVER, edits=edits)
-                for suspect in (SUSPECT, ALONE):
-                    claimed += self._queue.claim_suspect(name, suspect, FOREVER)
+                claimed += self._queue.claim_counted(name, CLAIM_AHEAD)
         return claimed
 
     # When
 
     def due_in(self, now: float) -> float:
         """Seconds from the wall time ``now`` until there is something to claim, unless an outcome comes first."""
-        if self._alone is not None:
-            return FOREVER if self._runs_alone() else 0.0
-        if self._wanted_at is not None:
-            return FOREVER
-        waits = [self._due_in(pool, now) for pool in self._registry.pools.values()]
-        return min([*waits, self._alone_in(now)])
+        if self._turns_of_counted(now):
+            return 0.0
+        waits = (self._due_in(name, pool, now) for name, pool in self._registry.pools.items())
+        return min(waits, default=FOREVER)
 
-    def _due_in(self, pool: Pool, now: float) -> float:
-        name = pool.destination.id
+    def _due_in(self, name: str, pool: Pool, now: float) -> float:
         opens_in = breaker.opens_at(pool.health, self._untried_edit(pool, now)) - now
+        dues = self._queue.next_due(name)
         if pool.health.state != "well" or pool.health.forced:
-            waits = not pool.on_its_way and self._first_due(name) is not None
+            waits = not pool.on_its_way and (any(due is not None for due in dues) or self._counted_probes(name))
             return min(max(opens_in, 0.0), FOREVER) if waits else FOREVER
-        dues = []
-        if not pool.holds(pool.suspect):
-            dues.append(self._queue.suspect_due(name, SUSPECT))
-        dues += (due for due, room in zip(self._queue.next_due(name), _room(pool), strict=True) if room)
-        due = min((due for due in dues if due is not None), default=FOREVER)
-        return max(due - now, opens_in)
+        with_room = (due for due, room in zip(dues, _room(pool), strict=True) if room and due is not None)
+        return max(min(with_room, default=FOREVER) - now, opens_in)
 
-    def _first_due(self, name: str) -> float | None:
-        """When the first delivery of a destination is due, except those that run alone."""
-        dues = *self._queue.next_due(name), self._queue.suspect_due(name, SUSPECT)
-        return min((due for due in dues if due is not None), default=None)
+    def _counted_probes(self, name: str) -> bool:
+        """Whether one with a count of deaths may probe a destination that is held."""
+        deaths = self._queue.fewest_deaths(name)
+        return deaths > 0 and self._counted_may_join(deaths)
 
     def _untried_edit(self, pool: Pool, now: float) -> float | None:
         if pool.health.state == "well":

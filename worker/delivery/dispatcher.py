@@ -18,7 +18,6 @@ from functools import partial
 
 from stash_courier.queue import control, transfer
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
-from stash_courier.queue.deliveries.marks import Marks
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.history import ledger
@@ -78,13 +77,12 @@ class Dispatcher:
         self._wakeup = wakeup
         self._clock = clock
         self._monotonic = monotonic
-        self._marks = Marks(scene_queue.folder)
-        make_pool = partial(Pool, marks=self._marks, finished=self._report)
+        make_pool = partial(Pool, finished=self._report)
         cover = covers_of(stash)
         self.copies: tuple[str, ...] = ()  # ids under which Stash has loaded this plugin once more
         self.registry = Registry(scene_queue, clock, cover, make_pool, monotonic=monotonic)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
-        self._claims = Claims(scene_queue, self.registry, monotonic)
+        self._claims = Claims(scene_queue, self.registry)
         self.poller = Poller(monotonic)
         self.forgetting = Forgetting(scene_queue, dlq, self.registry, self.poller)
         self._sweep = Sweep(scene_queue, dlq, clock, monotonic)
@@ -148,7 +146,6 @@ class Dispatcher:
         self._stash_thread.shutdown(wait=False, cancel_futures=True)
         for pool in self.registry.all_pools():
             pool.close()
-        self._marks.close()
         self._stash.close()
 
     def _report(self, report: Outcome | Answered) -> None:
@@ -333,12 +330,11 @@ class Dispatcher:
                 self.registry.note_removed(dead_letter.destination)
 
     def _begin(self) -> None:
-        now = self._clock()
-        held = self._held() or (self.poller.ready and self._claims.clears_the_way(now))
+        held = self._held()
         if held:
             self.hold()
         elif self.poller.ready:
-            self._claim(now)
+            self._claim(self._clock())
         self._ask_stash()
         for pool in self.registry.pools.values():
             pool.start(allowed=not held)

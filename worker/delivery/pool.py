@@ -16,7 +16,6 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from stash_courier.queue.deliveries.marks import Marks, Slot
 from stash_courier.queue.failures import CLASSES, DeliveryFailed, Failure
 from stash_courier.queue.jobs import BULK, EDIT, Delivery, Scene
 from stash_courier.queue.troubles import NOTICE
@@ -72,14 +71,13 @@ class Batch:
         self._prepared = len(jobs) < 2 or not isinstance(destination, Prepares)
         self._lock = threading.Lock()
 
-    def prepare(self, slot: Slot) -> None:
-        """Returns when the lookup is done, in whichever thread came first; that one marks all jobs in ``slot``."""
+    def prepare(self) -> None:
+        """Returns when the lookup is done, in whichever thread came first."""
         if self._prepared:
             return
         with self._lock:
             jobs, self._jobs = self._jobs, ()
             if jobs and isinstance(self._destination, Prepares):
-                slot.set([job.delivery.row_id for job in jobs])
                 self._destination.prepare([(job.delivery, job.scene) for job in jobs])
             self._prepared = True
 
@@ -95,7 +93,6 @@ class Pool:
     Args:
         connection: its policy says how many threads there are.
         health: what is known of the destination.
-        marks: where threads note what they are working on.
         finished: called from a thread with each outcome.
     """
 
@@ -104,7 +101,6 @@ class Pool:
         destination: Destination,
         connection: Connection,
         health: Health,
-        marks: Marks,
         finished: Callable[[Outcome], None],
     ) -> None:
         concurrency = connection.policy.concurrency
@@ -112,10 +108,8 @@ class Pool:
         self.connection = connection
         self.health = health
         self.probe: int | None = None  # row id of the delivery that was claimed as a probe
-        self.suspect: int | None = None  # row id of the suspect that was claimed last
         self.fetching: dict[int, Delivery] = {}  # by row id: Stash is asked for their scenes
         self._concurrency = concurrency
-        self._marks = marks
         self._finished = finished
         self._to_fetch: tuple[deque[Delivery], deque[Delivery]] = deque(), deque()  # edits, and the rest
         self._numbers = count()
@@ -259,15 +253,14 @@ class Pool:
         return 1 if asked_for else above
 
     def _work(self) -> None:
-        slot = self._marks.slot()
-        while (taken := self._take(slot)) is not None:
-            for outcome in self._attempts(slot, taken):
+        while (taken := self._take()) is not None:
+            for outcome in self._attempts(taken):
                 if outcome.stops:
                     with self._changed:
                         self._stops += 1
                 self._finished(outcome)
 
-    def _take(self, slot: Slot) -> list[tuple[Job, Batch]] | None:
+    def _take(self) -> list[tuple[Job, Batch]] | None:
         """Waits for the next job, or for several that are sent as one message. None if the pool is closed."""
         with self._changed:
             while not self._closed:
@@ -276,11 +269,9 @@ class Pool:
                     taken = [heapq.heappop(self._ready)[-2:] for _ in range(self._together())]
                     self._running.update((job.delivery.row_id, job.delivery) for job, _ in taken)
                     return taken
-                slot.set(())
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
-        self._marks.release(slot)
         return None
 
     def _together(self) -> int:
@@ -289,22 +280,20 @@ class Pool:
         alone = above is None or len(self._ready) <= above or self.health.state != "well"
         return 1 if alone else min(len(self._ready), MOST_TOGETHER)
 
-    def _attempts(self, slot: Slot, taken: Sequence[tuple[Job, Batch]]) -> Iterator[Outcome]:
+    def _attempts(self, taken: Sequence[tuple[Job, Batch]]) -> Iterator[Outcome]:
         """The outcomes of jobs. Singly is sent what was refused as one message, and each message about trouble."""
         jobs = [job for job, _ in taken if job.delivery.event != NOTICE]
         if len(jobs) > 1 and isinstance(self.destination, Digests):
-            slot.set([job.delivery.row_id for job in jobs])
             digest = partial(self.destination.deliver_digest, [(job.delivery, job.scene) for job in jobs])
             _, error = _tried(digest)
             if error is None or CLASSES[error.failure].delivery != "bury":
                 yield from (Outcome(self, job.delivery, job.scene, job.probe, error, digest=True) for job in jobs)
                 taken = [(job, batch) for job, batch in taken if job.delivery.event == NOTICE]
-        yield from (self._attempt(slot, job, batch) for job, batch in taken)
+        yield from (self._attempt(job, batch) for job, batch in taken)
 
-    def _attempt(self, slot: Slot, job: Job, batch: Batch) -> Outcome:
+    def _attempt(self, job: Job, batch: Batch) -> Outcome:
         def deliver() -> Delivered:
-            batch.prepare(slot)
-            slot.set((job.delivery.row_id,))
+            batch.prepare()
             return self.destination.deliver(job.delivery, job.scene, job.record)
 
         done, error = _tried(deliver)

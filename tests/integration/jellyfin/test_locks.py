@@ -158,7 +158,7 @@ def test_an_answer_that_was_lost_makes_nothing_the_owners(server: StandInJellyfi
     assert done.notes == frozenset()
 
 
-@pytest.mark.parametrize("tried", [{"attempts": 1}, {"suspect": 1}, {"generation": 1}])
+@pytest.mark.parametrize("tried", [{"attempts": 1}, {"deaths": 1}, {"generation": 1}])
 def test_a_retry_by_another_worker(server: StandInJellyfin, tried: dict[str, Any]) -> None:
     """A worker that ends after its update and before its record makes nothing the owner's: the retry sees that."""
     item = server.items[server.add("/media/movies/one.mkv")]

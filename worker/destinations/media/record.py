@@ -142,5 +142,5 @@ class Attempts:
 
     def ours(self, delivery: Delivery, record: Record) -> Ours:
         """What the item of the delivery's scene may have from us."""
-        retried = bool(delivery.attempts or delivery.suspect or delivery.generation)
+        retried = bool(delivery.attempts or delivery.deaths or delivery.generation)
         return Ours(record, frozenset(self._written.get(delivery.scene_id, ())), retried)
