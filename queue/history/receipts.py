@@ -204,16 +204,11 @@ def of_edit(conn: sqlite3.Connection, destination: str, since: float) -> Receipt
 
 
 def _read(row: Sequence[Any]) -> Receipt | None:
-    """A row whose columns are in the order of the fields; None if it can't be decoded."""
-    *columns, changed, seconds, detail, updated_at = row
+    """A row with the columns ``RECEIPT``; None if it can't be decoded."""
+    columns = dict(zip(sql.RECEIPT, row, strict=True))
     try:
-        return Receipt(
-            *columns,
-            changed=tuple(changed.split()),
-            seconds=seconds,
-            detail=_detail(detail),
-            updated_at=updated_at,
-        )
+        changed = tuple(columns["changed"].split())
+        return Receipt(**{**columns, "changed": changed, "detail": _detail(columns["detail"])})
     except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         return None
 

@@ -38,14 +38,14 @@ SENT_HIGHEST = "SELECT max(scene_id) FROM sent WHERE destination = ?"
 
 # Receipts: the last outcome of each scene and destination
 
-_RECEIPT = (
+RECEIPT = (
     *("destination", "scene_id", "at", "event", "event_at", "seq", "title", "path"),
     *("outcome", "reason", "changed", "seconds", "detail", "updated_at"),
 )
-_RECEIPT_COLUMNS = ", ".join(_RECEIPT)
+_RECEIPT_COLUMNS = ", ".join(RECEIPT)
 # A replaced row gets a new, higher _id, so the newest outcomes have the highest.
 RECEIPT_WRITE = f"""
-INSERT OR REPLACE INTO receipts ({_RECEIPT_COLUMNS}, search) VALUES ({", ".join("?" * (len(_RECEIPT) + 1))})"""
+INSERT OR REPLACE INTO receipts ({_RECEIPT_COLUMNS}, search) VALUES ({", ".join("?" * (len(RECEIPT) + 1))})"""
 RECEIPT_FIND = f"SELECT {_RECEIPT_COLUMNS} FROM receipts WHERE destination = ? AND scene_id = ?"
 RECEIPT_NAMED = """
 SELECT coalesce(r.title, ''), coalesce(nullif(r.path, ''), s.path, '') FROM (SELECT 1)

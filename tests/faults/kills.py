@@ -104,7 +104,9 @@ ROWS = [
         [
             [
                 Mutation(
-                    "queue/deliveries/scene_queue.py", "found = self.in_flight()", "found = self.in_flight()[:0]"
+                    "queue/deliveries/scene_queue.py",
+                    "for delivery in self.in_flight():",
+                    "for delivery in self.in_flight()[:0]:",
                 )
             ],
             [

@@ -274,12 +274,12 @@ def test_an_older_file_is_upgraded_by_its_steps(tmp_path: Path, monkeypatch: pyt
     """Each step runs once, in order; where a step fails, the file keeps the version that it had reached."""
     transfers.buried(tmp_path)
     invented = ("CREATE TABLE invented (value);", "INSERT INTO invented VALUES ('second');")
-    monkeypatch.setitem(migrate.STEPS, files.QUEUE_DB, (*invented, "no SQL;"))  # type: ignore[arg-type]
+    monkeypatch.setitem(migrate.STEPS, files.QUEUE_DB, (*invented, "no SQL;"))
     for _ in range(2):
         with pytest.raises(sqlite3.OperationalError):
             migrate.migrate(tmp_path)
         assert steps(tmp_path, files.QUEUE_DB) == ["second", "3"]
-    monkeypatch.setitem(migrate.STEPS, files.QUEUE_DB, invented)  # type: ignore[arg-type]
+    monkeypatch.setitem(migrate.STEPS, files.QUEUE_DB, invented)
     migrate.migrate(tmp_path)
     assert steps(tmp_path, files.QUEUE_DB) == ["second", "3"]
 
