@@ -23,7 +23,7 @@ from stash_courier.queue.dead_letters import statements as dlq_statements
 from stash_courier.queue.inbox import files, store
 from stash_courier.queue.inbox.store import QueueUnavailable
 from stash_courier.queue.transactions import VIEW_SECONDS
-from stash_courier.worker import destinations, package, process
+from stash_courier.worker import destinations, process
 from stash_courier.worker.connections.store import Store, Stored
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
@@ -195,7 +195,7 @@ class Context:
         For a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
         answer have only the problems.
         """
-        for one in problems:
+        if self.state is None:
             self.report.warn(problem_line(one))
         if any(one.connection and one.field == "secret" for one in problems):
             from stash_courier.worker.destinations.webhook.settings import fresh_secret
@@ -207,7 +207,9 @@ class Context:
         """Warns if Stash has said that the plugin is installed more than once."""
         from stash_courier.plugin.text import banners
 
-        for one in banners.copies(package.copies(() if self.state is None else self.state.copies)):
+        if self.state is None:
+            return
+        for one in banners.copies(self.state):
             self.report.warn(one.line(time.time()))
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:

@@ -30,8 +30,7 @@ class Known:
     loaded: Loaded  # without destinations
     problems: tuple[Problem, ...]
     banner: Banner | None  # why Stash can't be asked
-    copies: tuple[str, ...] = ()  # ids of other enabled plugins that are this one
-    enabled: bool = False  # Stash says that the plugin is enabled
+    state: PluginState  # what Stash says of the plugin
 
 
 def connections(context: Context, *, ask: bool = True) -> Known:
@@ -51,7 +50,7 @@ def connections(context: Context, *, ask: bool = True) -> Known:
     loaded = destinations.read(state.settings, stored, settings)
     if banner is not None or not ask:
         loaded = replace(loaded, unsure=True, asked=False)
-    return Known(stored, loaded, (*problems, *loaded.problems), banner, state.copies, state.enabled)
+    return Known(stored, loaded, (*problems, *loaded.problems), banner, state)
 
 
 def queue(context: Context, at: float) -> tuple[Snapshot | None, Banner | None]:

@@ -52,7 +52,7 @@ class Worker:
 
     def __init__(self, folder: Path, root: Path, lock: int, named: NamedStash | None, code: CodeWatch) -> None:
         self._folder = folder
-        self._root = root
+        self._root: Path | None = root  # of the code that this process becomes in the end
         self._lock = lock
         self._named = named
         self._stop = False
@@ -85,8 +85,8 @@ class Worker:
             if end in OTHER_CODE:
                 for number in STOP_SIGNALS:  # from now on one ends the process, which has nothing open any more
                     signal.signal(number, signal.SIG_DFL)
-                if self._stop:
-                    return
+                if self._stop or self._root is None:
+                    return  # the copy that delivers is elsewhere, so only its hooks can start it
                 foreground = self._named is not None
                 process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
             if end != "Stash is gone":
@@ -148,10 +148,11 @@ class Worker:
         if self._due("code", CODE_SECONDS):
             if (changed := self._code.look()) is not None:
                 return changed
-            enabled = runtime.dispatcher.poller.enabled is not False
-            if (other := package.delivering(runtime.dispatcher.copies, enabled=enabled)) is not None:
-                self._root = other
-                return "another copy delivers"
+            if (other := runtime.dispatcher.delivering) != package.ID:
+                found = package.find(other)
+                self._root = None if found is None else found.parent
+                if self._root is None or other != package.PACKAGE or not package.incomplete(self._root):
+                    return "another copy delivers"  # unless an update is just writing it
         if self._age() > LONGEST_LIFE_SECONDS and not runtime.dispatcher.busy():
             return "new code"
         gone = runtime.dispatcher.poller.gone_seconds > STASH_GONE_SECONDS

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIST = "files.json"
 CHECKOUT = "stash_plugin"  # the id of a checkout, and of a manual copy
+PACKAGE = "stash_courier"  # the id that the build gives
 NAME = "Stash Courier"  # in the manifest; a copy under another id has the same
 
 
@@ -44,60 +45,21 @@ def incomplete(root: Path) -> str:
     return next((name for name, size in package.files.items() if _size(f"{root}/{name}") != size), "")
 
 
-def other_manifests(root: Path, plugin: str) -> list[str]:
-    """Manifests in a plugin's folder besides its own: Stash loads each of them as another plugin."""
-    return sorted(path.name for path in root.glob("*.yml") if path.stem != plugin)
+def delivering(others: Collection[str], *, enabled: bool) -> str:
+    """The id of the copy that delivers: of those that are enabled, the package before a copy by hand.
 
-
-def managed(root: Path) -> bool:
-    """Whether Stash's package manager installed a plugin's folder; it leaves a file of its own there."""
-    return (root / "manifest").is_file()
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """The other copies of this plugin, and what to remove."""
-
-    others: tuple[str, ...] = ()  # ids of other copies that Stash has loaded and not disabled
-    delivers: str = ""  # the id of the copy that Stash's package manager installed; "" if there is none
-    remove: tuple[Path, ...] = ()  # the folders of the others, as far as they are found
-    manifests: tuple[Path, ...] = ()  # of other plugins, in this plugin's folder
-
-
-def copies(ids: Collection[str]) -> Copies:
-    """What is wrong with how this plugin is installed.
-
-    ``ids`` are other enabled plugins that Stash has loaded under this plugin's name.
+    ``others`` are other enabled plugins with this plugin's name; ``enabled``: whether this one is, too.
     """
-    manifests = other_manifests(ROOT, ID) if INSTALLED else []
-    others = sorted(one for one in ids if f"{one}.yml" not in manifests)
-    found = {ID: ROOT, **{one: folder for one in others if (folder := _folder(one)) is not None}}
-    delivers = next((one for one, folder in found.items() if managed(folder)), "") if others else ""
-    remove = [folder for one, folder in found.items() if delivers and one != delivers]
-    return Copies(tuple(others), delivers, tuple(remove), tuple(ROOT / name for name in manifests))
+    ids = sorted({*others, ID} if enabled else others)
+    return PACKAGE if PACKAGE in ids else next(iter(ids), ID)
 
 
-def delivering(ids: Collection[str], *, enabled: bool) -> Path | None:
-    """The folder of the copy that delivers in place of this one; None if this one does.
-
-    ``ids`` as in ``copies``. ``enabled``: whether this one is enabled in Stash.
-    """
-    if not ids or (enabled and managed(ROOT)):
-        return None
-    found = [folder for one in sorted(ids) if (folder := _folder(one)) is not None]
-    other = max(found, key=managed, default=None)
-    if other is None or (enabled and not managed(other)) or (read(other) is not None and incomplete(other)):
-        return None  # during an update too
-    return other
-
-
-def _folder(plugin: str) -> Path | None:
-    """The folder of another plugin, by its manifest; None if it isn't found."""
+def find(plugin: str) -> Path | None:
+    """The manifest of a plugin, in Stash's plugins folder or in that of a source; None if it isn't found."""
     name = glob.escape(f"{plugin}.yml")
-    # A source may have a folder of its own below Stash's plugins folder. In Stash's folder there is too much else.
+    # In Stash's own folder there is too much else.
     roots = [folder for folder in ROOT.parents[:2] if not (folder / "config.yml").exists()]
-    found = (path.parent for root in roots for some in ("*", "*/*") for path in root.glob(f"{some}/{name}"))
-    return next((folder for folder in found if folder != ROOT), None)
+    return next((path for root in roots for some in ("*", "*/*") for path in root.glob(f"{some}/{name}")), None)
 
 
 def replaced() -> bool:

@@ -12,7 +12,7 @@ from stash_courier.plugin.text.words import flat, joined, sentence, since, to_co
 from stash_courier.queue.inbox import files
 from stash_courier.worker import package
 from stash_courier.worker.destinations import Loaded
-from stash_courier.worker.package import Copies
+from stash_courier.worker.stash.answers import PluginState
 
 PLUGINS = "Settings → Plugins"
 
@@ -60,22 +60,24 @@ def blocked(snapshot: Snapshot, *, running: bool = True) -> Banner | None:
     return None
 
 
-def copies(found: Copies) -> Iterator[Banner]:
-    """That the plugin is installed more than once, and what to do."""
-    then = f'Then press "Reload plugins" in Stash\'s {PLUGINS}.'
-    if found.others:
-        where = f" ({', '.join(map(str, found.remove))})" if found.remove else ""
-        if found.delivers:
-            who = f"Only the package {found.delivers} delivers. Remove the folder of the copy{where}."
-        else:
-            who = "Only one of them delivers. Remove the folders of all but one."
-        ids = " and ".join(sorted({package.ID, *found.others}))
-        yield Banner(f"Stash Courier is installed more than once: {ids}.", f"{who} {then}")
-    if found.manifests:
-        names = ", ".join(path.name for path in found.manifests)
-        where = ", ".join(map(str, found.manifests))
-        what = f"Stash loads each as another plugin, so changes arrive twice. Delete {where}. {then}"
-        yield Banner(f"The plugin's folder has manifests of an earlier version: {names}.", what)
+def copies(state: PluginState) -> Iterator[Banner]:
+    """That the plugin is installed more than once, and what to remove."""
+    if not state.copies:
+        return
+    delivers = package.delivering(state.copies, enabled=state.enabled)
+    ids = sorted({package.ID, *state.copies})
+    remove = []
+    for plugin in ids:
+        if plugin != delivers:
+            path = package.find(plugin)
+            # Where the package was unzipped over a copy by hand, only a manifest is left of that.
+            where = path if path is None or (path.parent / f"{delivers}.yml").exists() else path.parent
+            remove.append(plugin if where is None else f"{plugin} ({where})")
+    yield Banner(
+        f"Stash Courier is installed more than once: {' and '.join(ids)}.",
+        f"Only {delivers} delivers, and changes may arrive twice. Remove {', '.join(remove)}. Then press "
+        f'"Reload plugins" in Stash\'s {PLUGINS}.',
+    )
 
 
 def stash_unknown(reason: str) -> Banner:

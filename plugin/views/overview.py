@@ -15,7 +15,7 @@ from stash_courier.plugin.text.banners import Banner
 from stash_courier.plugin.text.standings import Standing, standings
 from stash_courier.plugin.text.words import joined, problem_line
 from stash_courier.plugin.views import cards
-from stash_courier.worker import VERSION, heartbeat, package, process
+from stash_courier.worker import VERSION, heartbeat, process
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.fields import Problem
 from stash_courier.worker.settings import MANIFEST
@@ -28,7 +28,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     snapshot, queue_banner = seen.queue(context, now)
     letters, letters_banner = seen.dead_letters(context)
     moment = snapshot or replace(NO_QUEUE, at=now)
-    if known.enabled:  # the worker hasn't asked Stash since it was enabled
+    if known.state.enabled:  # the worker hasn't asked Stash since it was enabled
         moment = replace(moment, disabled=False)
     found = standings(moment, known.loaded)
     spooled = context.spooled()
@@ -37,7 +37,7 @@ def overview(context: Context, _: Arguments) -> dict[str, object]:
     stopped = next((one.text for one in (held, None if worker["running"] else worker_banner) if one), "")
     concerns = [
         known.banner,
-        *banners.copies(package.copies(known.copies)),
+        *banners.copies(known.state),
         queue_banner,
         letters_banner,
         *(_of_settings(one) for one in known.problems if not one.connection),  # the others are on their cards

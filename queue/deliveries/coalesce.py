@@ -64,13 +64,12 @@ def delivery_columns(
     now: float,
     *,
     settle_seconds: float,
-    least_seconds: float,
     generation: int,
 ) -> dict[str, object]:
     """The columns of the delivery that covers a new event and what waits already.
 
-    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others, and
-    ``least_seconds`` how long even a destroy does. The ``generation`` is above 0 for a dead letter's event, which
+    ``now`` is wall time. ``settle_seconds`` is how long the first event of a scene waits for others; a destroy
+    doesn't. The ``generation`` is above 0 for a dead letter's event, which
     is older than anything that waits.
     """
     content = content_of(event)
@@ -78,9 +77,7 @@ def delivery_columns(
         waiting = Content(pending.event, pending.changed, pending.data)
         content = joined(content, waiting) if generation else joined(waiting, content)
     # If the clock was set back, an older event may lie in the future.
-    due = min(event.at, now) + (
-        least_seconds if content.event == "destroy" else max(settle_seconds, least_seconds)
-    )
+    due = min(event.at, now) + (0.0 if content.event == "destroy" else settle_seconds)
     if pending is not None:
         due = min(due, due if pending.due is None else pending.due)
         generation = max(generation, pending.generation)

@@ -114,7 +114,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         events: Collection[SceneEvent | CorruptRow],
         destinations: Mapping[str, float],
         until: Mapping[str, float] | None = None,
-        least_seconds: float = 0.0,
     ) -> None:
         """Moves events from the inbox to one delivery per destination and scene, in one transaction.
 
@@ -123,7 +122,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         Args:
             destinations: by id, how many seconds the first event of a scene waits for others.
             until: by id, the wall time from which on events don't go there.
-            least_seconds: how long the first event of a scene waits everywhere, even a deletion.
         """
         with self.transaction():
             for event in events:
@@ -131,7 +129,7 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
                     for destination, settle_seconds in destinations.items():
                         ended = until is not None and event.at >= until.get(destination, event.at + 1)
                         if not ended and (not event.to or destination in event.to):
-                            self._add(event, destination, settle_seconds, least_seconds=least_seconds)
+                            self._add(event, destination, settle_seconds)
                 self.connection.execute(sql.INBOX_DELETE, (event.seq,))
 
     def redrive(self, event: SceneEvent, destination: str, generation: int) -> None:
@@ -162,13 +160,13 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         destination: str,
         settle_seconds: float,
         *,
-        least_seconds: float = 0.0,
         generation: int = 0,
     ) -> None:
         row = self.connection.execute(sql.PENDING, (destination, event.scene_id)).fetchone()
         pending = None if row is None else Pending(*row)
-        now, seconds = self._clock(), {"settle_seconds": settle_seconds, "least_seconds": least_seconds}
-        columns = coalesce.delivery_columns(event, pending, now, **seconds, generation=generation)
+        columns = coalesce.delivery_columns(
+            event, pending, self._clock(), settle_seconds=settle_seconds, generation=generation
+        )
         if pending is None:
             self.connection.execute(sql.ADD, {**columns, "destination": destination})
         else:

@@ -71,51 +71,32 @@ def test_new_code_counts_when_all_of_it_is_there(tmp_path: Path) -> None:
     assert watch.look() == "new code"
 
 
-def test_the_package_delivers_and_no_copy(plugins: Path) -> None:
-    """Of two copies the one that Stash's package manager installed delivers, also below a source's folder."""
-    assert package.delivering([ID], enabled=True) is None
-    found = install(plugins / "a source" / ID, ID, managed=True)
-    assert package.delivering([ID], enabled=True) == found
-    assert package.delivering([], enabled=True) is None  # Stash hasn't loaded it
-    assert package.delivering(["other"], enabled=True) is None
-    assert package.copies([ID]) == package.Copies((ID,), ID, (package.ROOT,))
+@pytest.mark.parametrize(
+    ("this", "others", "enabled", "delivers"),
+    [
+        ("stash_plugin", [], True, "stash_plugin"),
+        ("stash_plugin", [], False, "stash_plugin"),
+        ("stash_plugin", ["stash_courier"], True, "stash_courier"),
+        ("stash_courier", ["stash_plugin"], True, "stash_courier"),
+        ("stash_courier", ["stash_plugin"], False, "stash_plugin"),
+        ("stash_plugin", ["my_copy"], True, "my_copy"),
+        ("my_copy", ["stash_plugin"], True, "my_copy"),
+    ],
+)
+def test_of_two_copies_one_delivers(
+    this: str, others: list[str], enabled: bool, delivers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package before a copy by hand, if it is enabled; all copies agree on it."""
+    monkeypatch.setattr(package, "ID", this)
+    assert package.delivering(others, enabled=enabled) == delivers
 
 
-def test_a_package_that_is_being_updated_takes_over_later(plugins: Path) -> None:
-    """The worker goes on with its own code until all files are there."""
-    found = install(plugins / ID, ID, managed=True)
-    (found / "worker" / "main.py").unlink()
-    assert package.delivering([ID], enabled=True) is None
-
-
-def test_a_package_takes_over_from_nobody(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package itself stays while it is enabled; when it is disabled, the copy delivers."""
-    copy = package.ROOT
-    monkeypatch.setattr(package, "ROOT", install(plugins / ID, ID, managed=True))
-    monkeypatch.setattr(package, "ID", ID)
-    assert package.delivering([package.CHECKOUT], enabled=True) is None
-    assert package.delivering([package.CHECKOUT], enabled=False) == copy
-    assert package.copies([package.CHECKOUT]) == package.Copies((package.CHECKOUT,), ID, (copy,))
-
-
-def test_of_two_copies_by_hand_none_is_to_be_removed_first(plugins: Path) -> None:
-    """Nothing says which one the owner wants."""
-    install(plugins / "other", "other")
-    assert package.delivering(["other"], enabled=True) is None
-    assert package.copies(["other"]) == package.Copies(("other",))
-
-
-def test_a_manifest_that_an_earlier_version_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stash loads each manifest in the folder as another plugin."""
-    folder = install(tmp_path / "plugin", ID)
-    assert package.other_manifests(folder, ID) == []
-    (folder / "stash_plugin.yml").touch()
-    assert package.other_manifests(folder, ID) == ["stash_plugin.yml"]
-    monkeypatch.setattr(package, "ROOT", folder)
-    monkeypatch.setattr(package, "ID", ID)
-    monkeypatch.setattr(package, "INSTALLED", True)
-    # Stash has loaded it, but there is no other copy whose folder could be removed.
-    assert package.copies(["stash_plugin"]) == package.Copies(manifests=(folder / "stash_plugin.yml",))
+def test_a_copy_is_found_by_its_manifest(plugins: Path) -> None:
+    """In Stash's plugins folder, or in the folder of a source below it."""
+    assert package.find(ID) is None
+    assert package.find("stash_plugin") == package.ROOT / "stash_plugin.yml"
+    folder = install(plugins / "a source" / ID, ID)
+    assert package.find(ID) == folder / f"{ID}.yml"
 
 
 def test_an_update_on_a_slow_disk_is_no_removal(tmp_path: Path) -> None:
@@ -139,16 +120,6 @@ def test_a_removed_plugin_is_noticed_within_a_minute(tmp_path: Path) -> None:
     watch = CodeWatch(folder)
     shutil.rmtree(folder)
     assert "removed" in [watch.look() for _ in range(12)]
-
-
-def test_a_package_that_is_being_written_does_not_take_over(plugins: Path) -> None:
-    """The worker of a copy by hand goes on until all files of the package are there."""
-    found = install(plugins / ID, ID, managed=True)
-    code = found / "worker" / "main.py"
-    code.write_text("pa")
-    assert package.delivering([ID], enabled=True) is None
-    code.write_text("pass")
-    assert package.delivering([ID], enabled=True) == found
 
 
 @pytest.mark.parametrize("by_hand", [False, True])

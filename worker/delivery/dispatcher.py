@@ -22,14 +22,13 @@ from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.history import ledger
 from stash_courier.queue.jobs import CorruptRow, Delivery, row_id_of
-from stash_courier.worker import filters
+from stash_courier.worker import filters, package
 from stash_courier.worker.delivery import breaker
 from stash_courier.worker.delivery.claims import FOREVER, Claims
 from stash_courier.worker.delivery.completer import Completer, Ended
 from stash_courier.worker.delivery.forgetting import Forgetting
 from stash_courier.worker.delivery.pool import Job, Outcome, Pool, next_batch
 from stash_courier.worker.delivery.registry import Registry
-from stash_courier.worker.delivery.repeats import COPY_SECONDS, is_repeat
 from stash_courier.worker.stash.client import FetchedScenes, PluginState, Stash, StashUnavailable, SweepPage
 from stash_courier.worker.stash.covers import covers_of
 from stash_courier.worker.stash.poller import Facts, Poller, Question
@@ -79,7 +78,7 @@ class Dispatcher:
         self._monotonic = monotonic
         make_pool = partial(Pool, finished=self._report)
         cover = covers_of(stash)
-        self.copies: tuple[str, ...] = ()  # ids under which Stash has loaded this plugin once more
+        self.delivering = package.ID  # of the copies of this plugin that Stash has loaded, the one that delivers
         self.registry = Registry(scene_queue, clock, cover, make_pool, monotonic=monotonic)
         self._completer = Completer(scene_queue, dlq, self.registry, clock, rng)
         self._claims = Claims(scene_queue, self.registry)
@@ -191,12 +190,15 @@ class Dispatcher:
         if not self.poller.available:
             log.info("Stash answers again")
             control.put(self._conn, control.STASH, None)
-        if self.poller.enabled != state.enabled:
+        self.delivering = package.delivering(state.copies, enabled=state.enabled)
+        enabled = state.enabled and self.delivering == package.ID
+        if self.poller.enabled != enabled:
             control.put(self._conn, control.DISABLED, None if state.enabled else True)
             log.info("enabled in Stash" if state.enabled else "disabled in Stash: nothing is delivered")
-        self.copies = state.copies
+            if self.delivering != package.ID:
+                log.warning("Stash Courier is installed twice: %s delivers, not this copy", self.delivering)
         self._take_over(self.registry.configure(state.settings))
-        self.poller.answered(enabled=state.enabled)
+        self.poller.answered(enabled=enabled)
 
     def _take_over(self, retired: Iterable[Pool]) -> None:
         """Puts back what the pools of former settings had claimed, and tells the sweep who is there now."""
@@ -249,8 +251,7 @@ class Dispatcher:
                 continue
             scene = batch.scenes[delivery.scene_id] if delivery.needs_scene else None
             sent = ledger.find(self._conn, delivery.destination, delivery.scene_id)
-            repeated = bool(self.copies) and is_repeat(self._conn, delivery, scene, sent)
-            if repeated or self._sweep.was_first(delivery, scene, sent):
+            if self._sweep.was_first(delivery, scene, sent):
                 verdict = filters.Verdict("superseded", delivery)
             else:
                 verdict = filters.judge(delivery, scene, sent, pool.connection.shared)
@@ -321,8 +322,8 @@ class Dispatcher:
             for row in rows:
                 if isinstance(row, CorruptRow):
                     self._dlq.add(row, ValueError(row.reason), 0)
-            ending, least = self.registry.ending, COPY_SECONDS if self.copies else 0.0
-            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **self.registry.targets}, ending, least)
+            ending = self.registry.ending
+            self._queue.route(rows, {**dict.fromkeys(ending, 0.0), **self.registry.targets}, ending)
 
     def _redrive(self) -> None:
         for dead_letter in self._dlq.asked():
