@@ -195,7 +195,7 @@ class Context:
         For a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
         answer have only the problems.
         """
-        if self.state is None:
+        for one in problems:
             self.report.warn(problem_line(one))
         if any(one.connection and one.field == "secret" for one in problems):
             from stash_courier.worker.destinations.webhook.settings import fresh_secret

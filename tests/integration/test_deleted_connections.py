@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from stash_courier.queue import control
+from stash_courier.queue import control, transfer
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger
-from stash_courier.queue.inbox import files
+from stash_courier.queue.jobs import SceneEvent
 from stash_courier.worker.connections.model import Entry, State
 from stash_courier.worker.connections.store import Store
 from tests import ROOT
@@ -90,17 +91,20 @@ def test_a_wish_drops_no_connection_that_is_switched_off(courier: Attended, rece
     assert courier.queue.backlog()["hook"].total == 1
 
 
-def test_the_worker_never_waits_for_the_lock(courier: Attended, receiver: Receiver) -> None:
-    """While another program holds connections.lock, the loop goes on, and deletes later."""
-    store(courier.folder, replace(webhook(receiver), state="leaving", off_since=courier.wall))
-    lock = os.open(courier.folder / files.CONNECTIONS_LOCK, os.O_RDWR)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        courier.run(lambda: courier.dispatcher.poller.knows_settings)
-        began = time.monotonic()
-        courier.step()
-        assert time.monotonic() - began < 2.0
-        assert Store(courier.folder).read().find("hook") is not None
-    finally:
-        os.close(lock)
-    courier.run(lambda: courier.gone("hook"))
+def test_a_kill_while_dead_letters_are_made_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that is in both files after a kill is one dead letter after the next start."""
+    with closing(SceneQueue(tmp_path)) as queue, closing(DeadLetterQueue(tmp_path)) as dlq:
+        for scene in range(1, 6):
+            event = SceneEvent(queue.next_seq(), scene, "update", (), 1.0)
+            queue.route([event], dict.fromkeys(["plex"], 0.0))
+        monkeypatch.setattr(SceneQueue, "remove", Mock(side_effect=[None, InterruptedError]))
+        with pytest.raises(InterruptedError):
+            transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 100)
+        monkeypatch.undo()
+        assert queue.backlog()["plex"].total == 5
+        assert dlq.get_count() == 2
+        transfer.heal(queue, dlq)
+        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
+        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
+        assert queue.backlog() == {}
+        assert sorted(one.scene_id for one in dlq.get_recent(99)) == [1, 2, 3, 4, 5]

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
-from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from stash_courier.queue import control, transfer
+from stash_courier.queue import control
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger
-from stash_courier.queue.jobs import SceneEvent
-from stash_courier.worker import heartbeat
-from stash_courier.worker.runtime import Runtime
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, webhook
 from tests.support.harness import wait_until
-from tests.support.press import press
 
 
 def removed(stash: StandInStash, buttons: Buttons, receiver: Receiver, other: Receiver) -> str:
@@ -45,52 +38,23 @@ def left(buttons: Buttons, name: str) -> tuple[int, bool, int]:
 
 
 @pytest.mark.parametrize("waiting", ["dead_letter", "discard"])
-@pytest.mark.parametrize("worker", [False, True])
 def test_a_removed_destination_is_forgotten(
-    worker: bool, waiting: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
+    waiting: str, stash: StandInStash, buttons: Buttons, receiver: Receiver
 ) -> None:
-    """With or without a worker, its deliveries, ledger and state are gone; the dead letters have what waited."""
+    """The worker drops its deliveries, ledger and state; the dead letters have what waited."""
     dead = 50 if waiting == "dead_letter" else 0
     with Receiver() as other:
         name = removed(stash, buttons, receiver, other)
-        assert left(buttons, name) == (50, True, 50)
-        live = Buttons(stash.config.config_dir, stash.config.port, worker=worker)
+        live = Buttons(stash.config.config_dir, stash.config.port, worker=True)
         try:
-            if worker:
-                live.press("restart_worker")
-            called = live.call("forget_destination", destination=name, waiting=waiting)
-            assert (called.output["forgotten"], called.output["waiting"]) == (True, 50)
-            assert left(buttons, name) == (0, False, 0)
+            assert live.call("forget_destination", destination=name, waiting=waiting).output["waiting"] == 50
+            wait_until(lambda: left(buttons, name) == (0, False, 0), 30.0)
             assert left(buttons, webhook(other)) == (0, True, 50)
             with closing(DeadLetterQueue(buttons.folder)) as dlq:
                 assert dlq.get_count() == dead
                 assert {one.destination for one in dlq.groups()} == ({name} if dead else set())
-            assert [one["id"] for one in live.call("status").output["destinations"]] == [webhook(other)]
         finally:
             live.press("stop_worker")
-    receiver.up()
-
-
-def test_forgetting_can_be_stopped_where_it_is_the_worker(
-    stash: StandInStash, buttons: Buttons, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It tells which process it is and ends when that is asked to stop; the next worker does what is left."""
-    with Receiver() as other:
-        name = removed(stash, buttons, receiver, other)
-        seen: list[heartbeat.Heartbeat | None] = []
-
-        def stop_wanted(_: Runtime) -> bool:
-            seen.append(heartbeat.read(buttons.folder))
-            return True
-
-        monkeypatch.setattr(Runtime, "stop_wanted", stop_wanted)
-        answer = press(buttons.folder, "forget_destination", destination=name, waiting="discard")
-        assert answer["forgotten"] is False
-        assert seen[0] is not None
-        assert seen[0].pid == os.getpid()
-        assert left(buttons, name) == (50, True, 50)
-        monkeypatch.undo()
-        assert buttons.call("forget_destination", destination=name, waiting="discard").output["forgotten"] is True
     receiver.up()
 
 
@@ -130,22 +94,3 @@ def test_a_destination_that_came_back_is_not_forgotten(
             assert left(buttons, name)[1:] == (True, 50)
         finally:
             live.press("stop_worker")
-
-
-def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A delivery that is in both files after a kill is one dead letter after the next start."""
-    with closing(SceneQueue(tmp_path)) as queue, closing(DeadLetterQueue(tmp_path)) as dlq:
-        for scene in range(1, 6):
-            event = SceneEvent(queue.next_seq(), scene, "update", (), 1.0)
-            queue.route([event], dict.fromkeys(["plex"], 0.0))
-        monkeypatch.setattr(SceneQueue, "remove", Mock(side_effect=[None, InterruptedError]))
-        with pytest.raises(InterruptedError):
-            transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 100)
-        monkeypatch.undo()
-        assert queue.backlog()["plex"].total == 5
-        assert dlq.get_count() == 2
-        transfer.heal(queue, dlq)
-        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
-        transfer.bury_waiting(queue, dlq, "plex", ValueError("forgotten"), 3)
-        assert queue.backlog() == {}
-        assert sorted(one.scene_id for one in dlq.get_recent(99)) == [1, 2, 3, 4, 5]
