@@ -61,30 +61,6 @@ def test_everything_about_it_is_shown(courier: Courier, hook: Receiver, tab: Vis
     assert len(hook.received) == 2  # the receiver was asked nothing
 
 
-def test_attempts_are_counted_across_retries(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """After a retry that failed again the list, the opened one and its time line agree: 2 attempts."""
-    tab.open(LETTERS)
-    opened(tab, "Second").get_by_role("button", name="Retry", exact=True).click()
-    expect(tab.page.get_by_text("Queued again: 1.")).to_be_visible()
-    hook.wait_for(3)
-    wait_until(lambda: courier.dead() == 2, 20.0)
-    tab.open(LETTERS)
-    expect(tab.page.get_by_role("row", name="Second").locator("[data-label=Attempts]")).to_have_text("2")
-    dialog = opened(tab, "Second")
-    expect(dialog.get_by_role("listitem")).to_have_count(2)
-    expect(dialog.locator(".courier-facts")).to_contain_text("Attempts2")
-    expect(dialog.get_by_text("Only the latest are recorded.")).to_have_count(0)
-
-
-def test_more_attempts_than_are_recorded(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """After a long outage the time line says that it isn't complete."""
-    bury(courier, [3], "hook", attempts=301)
-    tab.open(LETTERS)
-    dialog = opened(tab, "Film 3")
-    expect(dialog.locator(".courier-facts")).to_contain_text("Attempts301")
-    expect(dialog.get_by_text("Only the latest are recorded.")).to_be_visible()
-
-
 def test_titles_paths_names_and_answers_are_text(courier: Courier, hook: Receiver, tab: Visit) -> None:
     """Markup of others is shown as it is written, and never becomes part of the page."""
     bury(courier, [3], "hook", title=MARKUP, path=f"/media/{MARKUP}.mp4", answer=MARKUP)
@@ -111,19 +87,6 @@ def test_no_secret_reaches_the_browser(courier: Courier, hook: Receiver, tab: Vi
     assert "dead_letter" in "".join(tab.modes)
     assert TOKEN not in shown
     assert SECRET not in shown
-
-
-def test_copy_takes_everything_with_the_stack_trace(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """The clipboard gets what a bug report needs, and the page says that it was copied."""
-    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    tab.open(LETTERS)
-    dialog = opened(tab, "Second")
-    dialog.get_by_role("button", name="Copy").click()
-    expect(dialog.get_by_text("Copied.")).to_be_visible()
-    copied = tab.page.evaluate("navigator.clipboard.readText()")
-    assert "dead letter" in copied
-    assert "422" in copied
-    assert "Traceback" in copied or "DeliveryFailed" in copied
 
 
 def test_copy_without_a_clipboard_takes_the_older_way(courier: Courier, hook: Receiver, tab: Visit) -> None:
@@ -158,17 +121,6 @@ def test_retry_and_discard_close_it(courier: Courier, hook: Receiver, tab: Visit
     opened(tab, f"First {MARKUP}").get_by_role("button", name="Discard").click()
     expect(tab.page.get_by_role("status").filter(has_text="discarded.")).to_contain_text("1 discarded.")
     assert len(hook.received) == 3
-
-
-def test_those_with_the_same_cause_are_retried_carefully(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """From one dead letter: one of its group goes first, the other follows."""
-    hook.answer = Reply()
-    tab.open(LETTERS)
-    opened(tab, "Second").get_by_role("button", name="Retry one first, then the rest (2)").click()
-    expect(tab.page.get_by_text("Sent when that one is delivered: 1.")).to_be_visible()
-    hook.wait_for(4)
-    courier.drained()
-    wait_until(lambda: courier.dead() == 0, 10.0)
 
 
 def test_one_that_is_gone_says_so(courier: Courier, hook: Receiver, browser: Browser) -> None:

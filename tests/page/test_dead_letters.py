@@ -106,26 +106,6 @@ def test_three_of_500_are_filtered_selected_and_retried(courier: Courier, chat: 
     expect(rows(tab)).to_have_count(50)
 
 
-def test_a_group_is_a_filter(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """The groups say how many have the same cause; a click shows only those, a second one all again."""
-    bury(courier, range(1, 4), "chat")
-    bury(courier, range(4, 14), "archive", answer="unknown item")
-    open_list(tab)
-    group = tab.page.get_by_role("button", name="3 Chat: refused 422: title: too long")
-    expect(tab.page.locator(".courier-groups button")).to_have_text(
-        [re.compile("^10 Archive: refused422: unknown item"), re.compile("^3 Chat: refused422: title")]
-    )
-    group.click()
-    expect(rows(tab)).to_have_count(3)
-    expect(group).to_have_attribute("aria-pressed", "true")
-    tab.page.reload()
-    expect(rows(tab)).to_have_count(3)
-    group.click()
-    expect(rows(tab)).to_have_count(13)
-    tab.page.go_back()
-    expect(rows(tab)).to_have_count(3)
-
-
 def test_thirteen_become_three_retried_and_ten_discarded_in_eight_clicks(
     courier: Courier, chat: Receiver, tab: Visit
 ) -> None:
@@ -219,35 +199,18 @@ def test_all_that_match_are_those_that_were_counted(courier: Courier, chat: Rece
     assert courier.dead() == 8
 
 
-def test_all_that_match_are_retried(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """All 55 with a text in their paths arrive, and no other one."""
-    bury(courier, range(1, 56), "chat", path="/media/new/{}.mp4")
-    bury(courier, range(56, 60), "chat")
-    open_list(tab, "?text=media/NEW")
-    press(tab, "Select all 55 that match")
-    press(tab, "Retry 55")
-    tab.page.get_by_role("dialog").get_by_role("button", name="Retry 55").click()
-    chat.wait_for(55)
-    courier.drained()
-    assert sent(chat) == list(range(1, 56))
-    expect(tab.page.get_by_text("None match", exact=False).or_(tab.page.get_by_text("0 of 4"))).to_be_visible()
-
-
 def test_one_goes_first_and_the_rest_follow(courier: Courier, chat: Receiver, tab: Visit) -> None:
     """A careful retry: while the receiver refuses, only one arrives. When it accepts, all do."""
     bury(courier, range(1, 6), "chat")
-    chat.answer = Reply(422, body=b"still longer than 99", delay=3.0)
+    chat.answer = Reply(422, body=b"still longer than 99")
     open_list(tab)
     tab.page.get_by_label("Select the page (5)").check()
     press(tab, "Retry one first, then the rest (5)")
     expect(tab.page.get_by_text("Queued again: 1. Sent when that one is delivered: 4.")).to_be_visible()
-    followers = tab.page.get_by_text(re.compile(r"Sent when .+ is delivered: 4\."))
-    expect(followers.last).to_have_class("courier-help")
     chat.wait_for(1)
     courier.drained()
     wait_until(lambda: courier.dead() == 5, 10.0)
     assert len(chat.received) == 1
-    expect(tab.page.locator(".courier-help").filter(has=followers)).to_have_count(0)
     expect(rows(tab).first).to_contain_text("422: still longer than 99")  # what was answered, with its numbers
 
     chat.answer = Reply()
@@ -278,42 +241,6 @@ def test_the_second_page_is_that_of_the_first_one(courier: Courier, chat: Receiv
     expect(tab.page.get_by_role("button", name="Film 123")).to_be_visible()
 
 
-def test_with_the_keyboard_alone(courier: Courier, chat: Receiver, tab: Visit) -> None:
-    """Open a dead letter and close it, select two rows and retry them, without a mouse."""
-    bury(courier, range(1, 4), "chat")
-    open_list(tab)
-    keyboard = tab.page.keyboard
-    tab.page.get_by_label("Title, path or scene id").focus()
-    reach(tab, "Film 3")
-    keyboard.press("Enter")
-    expect(tab.page.get_by_role("dialog")).to_contain_text("422: it refuses this")
-    keyboard.press("Escape")
-    expect(tab.page.get_by_role("dialog")).to_have_count(0)
-    expect(tab.page.get_by_role("button", name="Film 3")).to_be_focused()
-    for name in ("Select Film 2", "Select Film 1"):
-        reach(tab, name)
-        keyboard.press("Space")
-    reach(tab, "Retry 2", backward=True)
-    keyboard.press("Enter")
-    chat.wait_for(2)
-    courier.drained()
-    assert sent(chat) == [1, 2]
-
-
-def reach(tab: Visit, name: str, *, backward: bool = False) -> None:
-    """Presses Tab until the control with this name has the focus, and sees that it shows."""
-    for _ in range(30):
-        tab.page.keyboard.press("Shift+Tab" if backward else "Tab")
-        found = tab.page.evaluate(
-            "() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-        )
-        if found == name:
-            outline = tab.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none"
-            return
-    raise AssertionError(f"{name} can't be reached with Tab")
-
-
 def test_a_phone_shows_all_of_it(browser: Browser, courier: Courier, chat: Receiver) -> None:
     """At 375 pixels nothing is cut off at the side, and axe-core finds nothing serious, also with a selection."""
     bury(courier, range(1, 60), "chat", answer="x" * 300, path=f"/media/{'long' * 40}/{{}}.mp4")
@@ -329,12 +256,6 @@ def test_a_phone_shows_all_of_it(browser: Browser, courier: Courier, chat: Recei
             expect(tab.page.get_by_role("dialog")).to_contain_text("What would be sent now")
             assert tab.page.evaluate("document.querySelector('.modal-body').scrollWidth") <= width
             assert tab.serious(".modal") == []
-
-
-def test_without_dead_letters_it_says_so(courier: Courier, tab: Visit) -> None:
-    """Before the first event there is no file, which is no failure."""
-    tab.open(LETTERS)
-    expect(tab.page.get_by_text("No dead letters.")).to_be_visible()
 
 
 def test_a_failed_action_keeps_the_list_and_says_why(courier: Courier, chat: Receiver, tab: Visit) -> None:

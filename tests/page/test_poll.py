@@ -35,6 +35,11 @@ def shown(tab: Visit) -> Page:
     return tab.page
 
 
+def settle(page: Page) -> None:
+    """Waits until React has shown what came so far."""
+    page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
+
+
 def end(page: Page, call: int, how: str) -> None:
     """Ends one of the calls, by "resolve('answer')" or "reject({message: 'why'})"."""
     page.wait_for_function(f"window.pending.length > {call}")
@@ -66,7 +71,7 @@ def test_what_is_asked_once_is_asked_when_the_tab_is_first_seen(tab: Visit) -> N
     expect(tab.page.locator("output")).to_have_text('["one",null,false]')
     tab.hide()
     tab.hide(hidden=False)
-    tab.page.wait_for_timeout(200)
+    settle(tab.page)
     assert tab.page.evaluate("window.pending.length") == 1
 
 
@@ -77,7 +82,7 @@ def test_an_older_answer_never_replaces_a_newer_one(shown: Page) -> None:
     end(shown, 1, "resolve('new')")
     expect(output).to_have_text('["new",null,false]')
     end(shown, 0, "resolve('old')")
-    shown.wait_for_timeout(200)
+    settle(shown)
     expect(output).to_have_text('["new",null,false]')
 
 
@@ -90,7 +95,7 @@ def test_an_answer_to_other_filters_is_never_shown(shown: Page) -> None:
     shown.evaluate("window.show('second')")
     expect(output).to_have_text("[null,null,true]")
     end(shown, 1, "resolve('late')")
-    shown.wait_for_timeout(200)
+    settle(shown)
     expect(output).to_have_text("[null,null,true]")
     end(shown, 2, "resolve('two')")
     expect(output).to_have_text('["two",null,false]')

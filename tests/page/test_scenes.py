@@ -123,21 +123,6 @@ def test_one_scene_is_sent_again(courier: Courier, hook: Receiver, tab: Visit) -
     assert [int(one.json()["data"]["id"]) for one in hook.received][2:] == [2]
 
 
-def test_only_what_was_delivered_has_a_time(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """Sent again with nothing to change: the receipt says so, and not when it was delivered."""
-    courier.stash.edit(2, title="After", tag_ids=wanted(courier))
-    hook.wait_for(1)
-    courier.drained()
-    tab.open(SCENES)
-    dialog = opened(tab, "After", "Jellyfin")
-    expect(dialog).to_contain_text(re.compile(r"Delivered \d+(\.\d)? s after the edit\."))
-    dialog.get_by_role("button", name="Send again").click()
-    expect(dialog).to_contain_text("Queued.")
-    expect(dialog).to_contain_text("Not sent, because nothing differs there.")
-    expect(dialog).not_to_contain_text("Delivered")
-    expect(dialog).not_to_contain_text("Queued.")
-
-
 def test_a_failed_one_leads_to_its_dead_letter(courier: Courier, hook: Receiver, tab: Visit) -> None:
     """The receiver refused it: the receipt says why and has a link to the dead letter."""
     hook.answer = Reply(422, body=b"too long")
@@ -164,21 +149,6 @@ def test_what_waits_is_shown_and_changes_by_itself(courier: Courier, hook: Recei
     expect(rows(tab).filter(has_text="Hook")).to_contain_text("Delivered.")
 
 
-def test_how_many_wait_is_said_if_not_all_are_listed(courier: Courier, tab: Visit) -> None:
-    """Two receivers are off and 22 deliveries wait: 20 rows, and a line that says so."""
-    nowhere = {"url": "http://127.0.0.1:9/"}
-    courier.connect(Entry("a", "A", "webhook", values=nowhere), Entry("b", "B", "webhook", values=nowhere))
-    for number in range(1, 12):
-        courier.stash.edit(number, title="Waits")
-    wait_until(lambda: courier.waiting() == 22, 30.0)
-    tab.open(SCENES)
-    expect(tab.page.get_by_text("Waiting: 22. Listed first: 20 of them.")).to_be_visible()
-    expect(rows(tab)).to_have_count(20)
-    tab.page.get_by_label("Connection").select_option(label="A")
-    expect(rows(tab)).to_have_count(11)
-    expect(tab.page.get_by_text("Listed first")).to_have_count(0)
-
-
 def test_titles_are_text_and_axe_finds_nothing(browser: Browser, courier: Courier, hook: Receiver) -> None:
     """Markup in a title is shown as it is written, on a phone too; axe finds nothing serious."""
     courier.stash.edit(1, title=MARKUP, details="New")
@@ -196,35 +166,3 @@ def test_titles_are_text_and_axe_finds_nothing(browser: Browser, courier: Courie
             assert tab.page.locator("main img, .modal img").count() == 0
             assert tab.page.evaluate("window.hacked") is None
             assert tab.serious(".modal") == []
-
-
-def test_with_the_keyboard_alone(courier: Courier, hook: Receiver, tab: Visit) -> None:
-    """Search, open a receipt, send it again and close it, without a mouse."""
-    courier.stash.edit(2, title="After", tag_ids=wanted(courier))
-    hook.wait_for(1)
-    courier.drained()
-    tab.open(f"{SCENES}?connection=hook")
-    expect(rows(tab)).to_have_count(1)
-    keyboard = tab.page.keyboard
-    tab.page.get_by_label("Title, path or scene id").focus()
-    keyboard.type("after")
-    for _ in range(10):
-        keyboard.press("Tab")
-        if tab.page.evaluate("document.activeElement.textContent") == "After":
-            break
-    keyboard.press("Enter")
-    dialog = tab.page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Delivered.")
-    keyboard.press("Shift+Tab")  # from the dialog to its last button
-    while tab.page.evaluate("document.activeElement.textContent") != "Send again":
-        keyboard.press("Shift+Tab")
-    keyboard.press("Enter")
-    hook.wait_for(2)
-    keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
-
-
-def test_before_the_first_event_it_says_so(tab: Visit) -> None:
-    """There is no queue yet, which is no failure."""
-    tab.open(SCENES)
-    expect(tab.page.get_by_text("Nothing sent yet.")).to_be_visible()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ class Visit:
             }""",
             hidden,
         )
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for something that the tab's requests and answers bring about; at most 20 s."""
+        give_up = time.monotonic() + 20.0
+        while not condition():
+            assert time.monotonic() < give_up
+            self.page.wait_for_timeout(20)  # only meanwhile Playwright takes events
 
     def serious(self, within: str = ".courier-page") -> list[str]:
         """What axe-core finds that keeps people out, in one part of the page."""

@@ -15,7 +15,6 @@ import * as ReactRouterDOM from "react-router-dom";
 
 import { BooleanSetting, PluginSettings, Setting, SettingsProvider, StringSetting, useSettings } from "./settings.js";
 import { before, after, instead, patched } from "./patches.js";
-import { ToastProvider, useToast } from "./toasts.js";
 
 const h = React.createElement;
 const { BrowserRouter, Link, Route, useLocation } = ReactRouterDOM;
@@ -66,7 +65,7 @@ window.PluginApi = /** @type {any} */ ({
     StashService: { getClient: () => client },
     loadComponents: (/** @type {Array<() => Promise<void>>} */ parts) => Promise.all(parts.map((load) => load())),
   },
-  hooks: { useToast, useSettings },
+  hooks: { useToast: () => {}, useSettings }, // the page only looks whether there are toasts, as from 0.27 on
 });
 
 /** Blanks everything when a part of the page throws. @extends {React.Component<{}, {failed: boolean}>} */
@@ -213,7 +212,9 @@ const App = () => {
         h(
           BrowserRouter,
           { basename: base.replace(/\/$/, "") },
-          h(ToastProvider, null, h(Titles), h(NavBar), h("div", { className: "main container-fluid" }, h(Pages))),
+          h(Titles),
+          h(NavBar),
+          h("div", { className: "main container-fluid" }, h(Pages)),
         ),
       ),
     ),

@@ -71,7 +71,7 @@ const isDisabled = async (signal) => {
  * @returns {Promise<{status?: number, body?: any, late?: number}>} without a status when there was no answer, and with the
  *   seconds as `late` when it gave up; without a body when it isn't JSON; rejects only with the signal's AbortError
  */
-export const send = async (query, variables = {}, signal = undefined, seconds = SECONDS) => {
+const send = async (query, variables = {}, signal = undefined, seconds = SECONDS) => {
   const ending = new AbortController();
   const end = () => ending.abort();
   if (signal?.aborted) end();

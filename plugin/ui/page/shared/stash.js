@@ -7,9 +7,6 @@ export const h = React.createElement;
 export const Bootstrap = api.libraries.Bootstrap;
 export const Router = api.libraries.ReactRouterDOM;
 
-/** Stash's short messages: `const toast = useToast(); toast.success("…")`. Stash has them since 0.27. */
-export const useToast = api.hooks?.useToast ?? (() => ({ success: () => {}, error: () => {} }));
-
 /** Where Stash shows the settings of plugins. */
 export const settingsPath = "/settings?tab=plugins";
 
