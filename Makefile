@@ -30,20 +30,12 @@ demo: .venv/.installed
 test: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier
 	.venv/bin/python -m pytest -n 2 --dist worksteal -m "not check" tests/unit tests/integration $(PYTEST_ARGS)
 
-check: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/fuzz/.installed .build/npm/.installed \
+check: .venv/.installed .build/wheels/.fetched .build/mypy/stash_courier .build/npm/.installed \
 		.build/page/.installed
 	.venv/bin/python -m pytest -n 2 --dist worksteal -m check $(PYTEST_ARGS)
 
-torture: .venv/.installed .build/fuzz/.installed
+torture: .venv/.installed
 	.venv/bin/python -m tests.faults $(TORTURE_ARGS)
-
-# If atheris can't be installed, the file contains the reason, and the row that needs it is skipped with that text.
-.build/fuzz/.installed: requirements/fuzz.txt | .venv/.installed
-	@mkdir -p $(@D)
-	.venv/bin/python -m venv --clear $(@D)/venv
-	@if $(@D)/venv/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
-		--require-hashes --requirement $<; then : >$@; \
-	else echo "atheris can't be installed for this system and interpreter, so the codec is not fuzzed" | tee $@; fi
 
 # Node-RED and the judges of webhooks that npm has. If they can't be installed, the file contains the reason, and
 # their tests are skipped with that text.

@@ -56,19 +56,13 @@ def run_syscalls(folder: Path, full: bool) -> Report:
 
 def run_model(folder: Path, full: bool) -> Report:
     """Compares the queue with a model of it over random steps."""
-    size = "1000 × 50" if full else "100 × 40"
+    size = "1000 × 50" if full else "25 × 30"
     return run_tests(
         folder,
         full,
         f"{size} random steps with crashes and clock jumps, compared with a model",
         "tests/unit/test_queue_model.py",
     )
-
-
-def run_outage(folder: Path, full: bool) -> Report:
-    """Hours of an outage, in fast-forward."""
-    hours = "8 h" if full else "15 min"
-    return run_tests(folder, full, f"{hours} of an outage in fast-forward", "tests/integration/test_outage.py")
 
 
 def _no_strace() -> str:
@@ -106,20 +100,6 @@ ROWS = [
                     "queue/deliveries/statements.py",
                     "WHERE _id = ? AND status = 2 AND seq = taken",
                     "WHERE _id = ? AND status = 2",
-                )
-            ]
-        ],
-        own_test=True,
-    ),
-    Row(
-        "outage",
-        run_outage,
-        [
-            [
-                Mutation(
-                    "queue/failures.py",
-                    'delivery="count",\n        hold_after=3,',
-                    'delivery="count",\n        hold_after=10**9,',
                 )
             ]
         ],

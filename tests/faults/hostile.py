@@ -1,8 +1,4 @@
-"""Hostile input: in scenes, in Stash's answers, in the rows of both databases, on the hook's stdin, in settings.
-
-``texts`` feeds it to a real worker. ``hostile`` runs the fuzz tests of tests/integration/test_hostile.py and of
-the unit tests with larger numbers. ``codec`` fuzzes the codec with atheris, guided by coverage.
-"""
+"""Hostile texts: in scenes, in Stash's answers and in the rows of both databases, before a real worker."""
 
 from __future__ import annotations
 
@@ -13,8 +9,6 @@ import random
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +20,6 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.inbox import files, schema
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.connections.model import Entry
-from tests import ROOT
-from tests.faults.delegated import run_tests
 from tests.faults.row import Mutation, Report, Row, add_destination, copy_checkout
 from tests.faults.testbed import ALL, QUEUED, Testbed
 from tests.standin.receivers import Received
@@ -388,54 +380,6 @@ def _check_logs(testbed: HostileTestbed, report: Report, fresh: str) -> None:
     report.expect(dead > 0, "there are no dead letters, so the row proved nothing about them")
 
 
-TESTS = (
-    "tests/integration/test_hostile.py",
-    "tests/unit/test_pickles.py",
-    "tests/unit/test_queue_rows.py",
-    "tests/unit/test_settings.py",
-    "tests/unit/test_webhook_settings.py::test_any_values_are_parsed",
-    "tests/unit/test_log.py::test_any_text",
-)
-
-
-def run_hostile(folder: Path, full: bool) -> Report:
-    """Fuzzes the hook, the settings, the answers and the rows, each through the code that reads it."""
-    return run_tests(folder, full, "fuzzing of stdin, settings, answers and rows", *TESTS)
-
-
-# atheris
-
-FUZZ = Path(sys.prefix).parent / ".build" / "fuzz"  # of the checkout whose .venv runs this, even in a copy
-
-
-def _no_atheris() -> str:
-    if not (FUZZ / ".installed").exists():
-        return "atheris is not installed (make torture installs it)"
-    return (FUZZ / ".installed").read_text().strip()
-
-
-def run_codec(folder: Path, full: bool) -> Report:
-    """Fuzzes the codec of both databases with atheris."""
-    report = Report()
-    runs = 2_000_000 if full else 40_000
-    done = 0
-    for target in ("event", "delivery", "history", "pickle"):
-        corpus = folder / target
-        corpus.mkdir()
-        command = [str(FUZZ / "venv" / "bin" / "python"), "-m", "tests.faults.codec_fuzz", target, str(corpus)]
-        limits = [f"-runs={runs // 4}", "-max_len=600", "-seed=20260106", "-timeout=20", "-rss_limit_mb=512"]
-        ran = subprocess.run(
-            [*command, *limits], cwd=ROOT, capture_output=True, text=True, check=False, timeout=3600
-        )
-        counted = re.search(r"Done (\d+) runs", ran.stderr)
-        done += int(counted[1]) if counted else 0
-        found = re.search(r"Uncaught Python exception.*?\n(\w[\w.]*: [^\n]*)", ran.stderr, re.DOTALL)
-        why = found[1] if found else ran.stderr[-600:]
-        report.expect(ran.returncode == 0, f"{target}: {why}")
-    report.done = f"{done} inputs from atheris for the codec of queue.db and dlq.db"
-    return report
-
-
 ROWS = [
     Row(
         "texts",
@@ -471,41 +415,5 @@ ROWS = [
                 ),
             ],
         ],
-    ),
-    Row(
-        "hostile",
-        run_hostile,
-        [
-            [
-                Mutation(
-                    "plugin/hook.py",
-                    "except (ValueError, RecursionError) as error:",
-                    "except LookupError as error:",
-                ),
-            ],
-        ],
-        own_test=True,
-    ),
-    Row(
-        "codec",
-        run_codec,
-        [
-            [
-                Mutation("queue/dead_letters/pickles.py", "    _check(data)\n", ""),
-                Mutation(
-                    "queue/dead_letters/pickles.py",
-                    "_PlainUnpickler(io.BytesIO(data)).load()",
-                    "pickle.loads(data)",
-                ),
-            ],
-            [
-                Mutation(
-                    "queue/codec.py",
-                    "        fields = parsed(data)\n",
-                    "        fields = eval(data)\n",
-                )
-            ],
-        ],
-        missing=_no_atheris,
     ),
 ]

@@ -154,7 +154,11 @@ ROWS = [
         [
             [Mutation("worker/delivery/completer.py", "DEADLY = 3 ", "DEADLY = 10**6 ")],
             [  # all that were in flight at a death are sent together again
-                Mutation("worker/delivery/claims.py", "claim_counted(name)\n", "claim_counted(name, 99)\n"),
+                Mutation(
+                    "worker/delivery/claims.py",
+                    "claimed = self._queue.claim_counted(name)\n",
+                    "claimed = self._queue.claim_counted(name, 99)\n",
+                ),
             ],
         ],
     ),

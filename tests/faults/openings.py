@@ -75,7 +75,7 @@ ROWS = [
                 Mutation(
                     "queue/inbox/store.py", "taken(gate_path, shared=not missing)", "taken(gate_path, shared=True)"
                 ),
-                Mutation("queue/inbox/store.py", "if missing and not os.path.exists(path):", "if missing:"),
+                Mutation("queue/inbox/store.py", "if not exists and missing:", "if missing:"),
                 Mutation("queue/inbox/store.py", 'draft = path + ".new"', 'draft = f"{path}.{os.getpid()}"'),
             ]
         ],

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.faults import hostile
 from tests.faults.__main__ import BROKEN, FAILED, carry_out, line, prove
 from tests.faults.row import Report, Row
 from tests.faults.rows import ROWS
@@ -89,10 +88,3 @@ def test_a_skipped_row_prints_what_is_missing(capsys: pytest.CaptureFixture[str]
     row = Row("a row", lambda *_: Report(), [], missing=lambda: "strace is missing")
     assert carry_out(row, full=False) == 0
     assert "skipped: strace is missing" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("test", hostile.TESTS)
-def test_what_the_hostile_row_runs_exists(test: str) -> None:
-    """The row names tests by file and name, so a test that moves would leave it without work."""
-    file, _, name = test.partition("::")
-    assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8")
