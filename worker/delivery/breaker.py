@@ -62,7 +62,7 @@ class Health:
 def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``. A state that can't be read counts as that of a new destination."""
     try:
-        pairs = {name: tuple((str(f), int(s)) for f, s in stored[name]) for name in ("streak", "repeats")}
+        pairs = {name: tuple((str(f), int(s)) for f, s in stored.get(name, ())) for name in ("streak", "repeats")}
         return Health(**{**stored, **pairs})
     except (LookupError, TypeError, ValueError):
         return Health()
