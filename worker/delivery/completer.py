@@ -50,8 +50,8 @@ class _Burial(NamedTuple):
     updated_at: str = ""  # the scene's
 
 
-class _Found(NamedTuple):
-    """What failed attempts led to."""
+class _Ends(NamedTuple):
+    """Deliveries that ended without being sent."""
 
     burials: list[_Burial]
     skipped: list[Delivery]  # not on the server, or not to be written there
@@ -93,7 +93,7 @@ class Completer:
         healths: dict[str, Health] = {}
         delivered: list[Delivery] = []
         counted: Counter[str] = Counter()  # scenes that were written, by destination
-        found = _Found([], [])
+        ends = _Ends([], [])
         with self._queue.transaction():
             for outcome in outcomes:
                 name = outcome.delivery.destination
@@ -103,12 +103,12 @@ class Completer:
                     if receipt is not None and receipt.outcome in receipts.WRITTEN:
                         counted[name] += 1
                     self._end(outcome.delivery, outcome.scene, outcome.done.outcome, receipt, outcome.done)
-                    (delivered if outcome.done.outcome == "sent" else found.skipped).append(outcome.delivery)
+                    (delivered if outcome.done.outcome == "sent" else ends.skipped).append(outcome.delivery)
                     health = self._succeeded(outcome, before, now)
                 else:
-                    health, took = self._failed(outcome, outcome.error, before, now, found)
+                    health, took = self._failed(outcome, outcome.error, before, now, ends)
                     if took:
-                        self._give_back(name, took, before.streak_since or now, found.burials, now)
+                        self._give_back(name, took, before.streak_since or now, ends.burials, now)
                 if self._registry.pools.get(name) is outcome.pool:  # otherwise the settings have changed since
                     healths[name] = self._store_health(outcome.pool, before, health, now)
             if scenes := [delivery for delivery in delivered if delivery.event != troubles.NOTICE]:
@@ -119,8 +119,8 @@ class Completer:
             self._registry.pools[name].health = health
         for outcome in outcomes:
             outcome.pool.recorded(outcome)
-        self._burials += found.burials
-        self._update_dlq(delivered, found.skipped)
+        self._burials += ends.burials
+        self._update_dlq(delivered, ends.skipped)
 
     def _succeeded(self, outcome: Outcome, before: Health, now: float) -> Health:
         if outcome.done.outcome == "filtered":  # nothing was accepted
@@ -171,7 +171,7 @@ class Completer:
             ledger.write(conn, row)
 
     def _failed(
-        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, found: _Found
+        self, outcome: Outcome, error: DeliveryFailed, before: Health, now: float, ends: _Ends
     ) -> tuple[Health, tuple[int, ...]]:
         delivery, scene = outcome.delivery, outcome.scene
         if error.failure is Failure.BUG:  # its message may contain anything
@@ -185,13 +185,13 @@ class Completer:
             log.info("%s (%s) to %s is skipped: not on the server", *what)
             receipt = receipts.of(delivery, "absent", now, named(scene), reason=error.message)
             self._end(delivery, scene, "absent", receipt, Delivered(error.record, error.notes))
-            found.skipped.append(delivery)
+            ends.skipped.append(delivery)
             return health, took
         log.info("%s (%s) to %s failed: %s", *what, error.message)
         if decision.bury:
             buried = replace(decision.delivery, history=(*delivery.history, attempt))
             about = (*named(scene), scene.updated_at) if scene else (troubles.summary(delivery.notice),)
-            found.burials.append(_Burial(buried, error, *about))
+            ends.burials.append(_Burial(buried, error, *about))
         else:
             self._queue.back(decision.delivery, decision.due, attempt)
         return health, took
