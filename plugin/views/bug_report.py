@@ -25,7 +25,7 @@ from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import DeadLetter
 from stash_courier.worker import VERSION, destinations, fields, heartbeat, process
 from stash_courier.worker.connections.model import Entry, Shared
-from stash_courier.worker.destinations.webhook.formats import preset_of
+from stash_courier.worker.destinations.webhook.settings import preset_of
 from stash_courier.worker.http import container
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.address import StashUnavailable

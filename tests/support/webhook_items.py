@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from stash_courier.queue import troubles
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
-from stash_courier.worker.destinations.webhook.formats import Format, read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data
 from stash_courier.worker.destinations.webhook.presets import PRESETS
 from stash_courier.worker.destinations.webhook.render import Rendered, render
+from stash_courier.worker.destinations.webhook.settings import Format, read_format
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.paths import PathMap
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import time
 
-from stash_courier.worker.destinations.webhook.formats import Format
 from stash_courier.worker.destinations.webhook.messages import sign
 from stash_courier.worker.destinations.webhook.render import Rendered, render
-from stash_courier.worker.destinations.webhook.settings import Secret
+from stash_courier.worker.destinations.webhook.settings import Format, Secret
 from stash_courier.worker.destinations.webhook.values import Item
 from stash_courier.worker.http.client import Answer, Client
 from tests.standin.receivers import Received, Receiver, Reply

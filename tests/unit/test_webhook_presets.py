@@ -15,13 +15,13 @@ from hypothesis import settings as hypothesis_settings
 
 from stash_courier.queue import troubles
 from stash_courier.worker.destinations import secret_fields
-from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.presets import PRESETS
 from stash_courier.worker.destinations.webhook.render import (
     render,
     render_digest,
     render_test,
 )
+from stash_courier.worker.destinations.webhook.settings import read_format
 from stash_courier.worker.destinations.webhook.values import NAMES, Item
 from tests import ROOT
 from tests.support.webhook_items import (

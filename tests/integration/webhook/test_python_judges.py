@@ -10,8 +10,8 @@ import pytest
 from slack_sdk.models.blocks import Block
 from standardwebhooks.webhooks import Webhook
 
-from stash_courier.worker.destinations.webhook.formats import Format
 from stash_courier.worker.destinations.webhook.render import render_digest
+from stash_courier.worker.destinations.webhook.settings import Format
 from tests.standin.receivers import Received, Receiver
 from tests.support.webhook_items import HOSTILE, OPTIONS, examples, form, item
 from tests.support.webhook_sending import OK, SECRET, received, send

@@ -18,7 +18,6 @@ from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker.connections.model import Connection
 from stash_courier.worker.destinations import NO_RECORDS, Delivered, Step, failed_step
-from stash_courier.worker.destinations.webhook.formats import read_format
 from stash_courier.worker.destinations.webhook.messages import destroyed_data, scene_data, sign
 from stash_courier.worker.destinations.webhook.presets import DIGEST_ABOVE
 from stash_courier.worker.destinations.webhook.render import (
@@ -28,7 +27,7 @@ from stash_courier.worker.destinations.webhook.render import (
     render_digest,
     render_test,
 )
-from stash_courier.worker.destinations.webhook.settings import Options, hidden
+from stash_courier.worker.destinations.webhook.settings import Options, hidden, read_format
 from stash_courier.worker.destinations.webhook.texts import clean
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.http import container

@@ -1,6 +1,6 @@
 """From an event to the request that carries it: what the destination calls. No I/O, no clock.
 
-    format, problems = formats.read_format("discord", values, address, stash_url)  # when a connection is loaded
+    format, problems = settings.read_format("discord", values, address, stash_url)  # when a connection is loaded
     request = render(format, Item("scene.updated", delivery.at, scene_data(…)))
 
 The destination adds what doesn't depend on the preset: the owner's extra headers, a login, and ``sign``.
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from stash_courier.worker.destinations.webhook.formats import Format
 from stash_courier.worker.destinations.webhook.messages import DIGEST_CHARACTERS, LARGEST_BODY, serialize
 from stash_courier.worker.destinations.webhook.presets import PRESETS
+from stash_courier.worker.destinations.webhook.settings import Format
 from stash_courier.worker.destinations.webhook.templates import Template, compiled
 from stash_courier.worker.destinations.webhook.texts import clean_all, one_line
 from stash_courier.worker.destinations.webhook.values import NAMES, TEST_TYPE, Item, flat, summary_of

@@ -19,11 +19,14 @@ from stash_courier.worker.destinations.webhook.values import Value, as_text, sho
 
 LARGEST_TEMPLATE = 64 * 1024  # bytes
 DEEPEST = 50  # levels of lists and objects
-LONGEST_INTEGER = 300  # digits
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}|]*)(?:\|([^{}]*))?\}|\{")
 
 Node: TypeAlias = "Text | dict[str, Node] | list[Node] | int | float | bool | None"
+
+
+class BadTemplate(ValueError):
+    """What is wrong, as a sentence that follows the field's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +121,17 @@ def parse(text: str, names: Iterable[str]) -> tuple[Template | None, list[str]]:
     if (size := len(text.encode())) > LARGEST_TEMPLATE:
         return None, [f"has {size} bytes, more than {LARGEST_TEMPLATE}; shorten it"]
     try:
-        tree = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite, parse_int=_integer
-        )
+        tree = json.loads(text, object_pairs_hook=_object)
+        json.dumps(tree, allow_nan=False)
     except json.JSONDecodeError as error:
         wrong = error.msg[:1].lower() + error.msg[1:]
         return None, [f"is not valid JSON at line {error.lineno}, column {error.colno}: {wrong}; correct it there"]
     except RecursionError:
         return None, [f"is nested more than {DEEPEST} levels deep; make it flatter"]
-    except ValueError as error:
+    except BadTemplate as error:
         return None, [str(error)]
+    except ValueError:
+        return None, ["contains a number that JSON can't hold; write another, or null"]
     return compiled(tree, names)
 
 
@@ -205,22 +209,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"contains the key {clean(twice)[:40]} twice in one object; delete one of them")
+        raise BadTemplate(f"contains the key {clean(twice)[:40]} twice in one object; delete one of them")
     return made
-
-
-def _constant(text: str) -> float:
-    raise ValueError(f"contains {text}, which is not JSON; write a number, or null")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"contains the number {text[:40]}, which is too large; write a smaller one")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > LONGEST_INTEGER:
-        raise ValueError(f"contains a number of {len(text)} digits; write at most {LONGEST_INTEGER}")
-    return int(text)
