@@ -1,6 +1,6 @@
-"""What every button works with: the data folder, its report, Stash, the queues, and the worker's process.
+"""What every mode works with: the data folder, Stash, the queues, the worker's process, and the lines of a task.
 
-Buttons open the queue briefly: a damaged file can't be replaced while it is open. What only some buttons need is
+Modes open the queue briefly: a damaged file can't be replaced while it is open. What only some of them need is
 imported where it is used, since the page's views must be quick.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stash_courier.plugin.report import Report
-from stash_courier.plugin.text.words import problem_line
+from stash_courier.plugin import log
 from stash_courier.queue import codec
 from stash_courier.queue.dead_letters import statements as dlq_statements
 from stash_courier.queue.inbox import files, store
@@ -52,14 +50,15 @@ class Setup:
 
 
 class Context:
-    """What a button works with."""
+    """What a mode works with."""
 
     def __init__(self, folder: Path, root: str) -> None:
         self.folder = folder  # for data
         self.root = root  # the plugin's folder
-        self.report = Report()
         self.store = Store(folder)
         self.state: PluginState | None = None  # as Stash last gave it
+        # What a task reports, in the order in which it is to be read, each with the function of its level.
+        self.report: list[tuple[Callable[[str], None], str]] = []
 
     @cached_property
     def stash(self) -> Stash:
@@ -175,8 +174,8 @@ class Context:
     def start_by_hand(self) -> str:
         """Why this plugin starts no worker, and what to do instead."""
         return (
-            'STASH_COURIER_WORKER=off keeps this plugin from starting a worker. Press "Deliver now", '
-            f"or run this with Python: {Path(self.root) / 'plugin' / 'main.py'} worker."
+            "STASH_COURIER_WORKER=off keeps this plugin from starting a worker. Run this with Python: "
+            f"{Path(self.root) / 'plugin' / 'main.py'} worker."
         )
 
     def wake_worker(self) -> bool:
@@ -187,30 +186,18 @@ class Context:
     def start_work(self) -> None:
         """Wakes or starts the worker, with a warning if neither is possible."""
         if not self.wake_worker():
-            self.report.warn(f"Worker: not running. {self.start_by_hand}")
+            self.warn(f"Worker: not running. {self.start_by_hand}")
 
-    def warn_of_settings(self, problems: Sequence[Problem]) -> list[dict[str, str]]:
-        """Reports problems with settings and connections, and returns them for the button's answer.
+    def say(self, line: str) -> None:
+        """Reports something that the owner asked for, if this is a task. Each line must make sense alone.
 
-        For a bad secret it offers a new one, which appears only here: the worker's log, the queue and the
-        answer have only the problems.
+        Secrets are removed before a text gets here, by the code that stores or raises it.
         """
-        for one in problems:
-            self.report.warn(problem_line(one))
-        if any(one.connection and one.field == "secret" for one in problems):
-            from stash_courier.worker.destinations.webhook.settings import fresh_secret
+        self.report.append((log.info, line))
 
-            self.report.say(f"A new random secret, to enter here and at the receiver: {fresh_secret()}")
-        return [{"connection": one.connection, "field": one.field, "message": one.message} for one in problems]
-
-    def warn_of_copies(self) -> None:
-        """Warns if Stash has said that the plugin is installed more than once."""
-        from stash_courier.plugin.text import banners
-
-        if self.state is None:
-            return
-        for one in banners.copies(self.state):
-            self.report.warn(one.line(time.time()))
+    def warn(self, line: str) -> None:
+        """Reports something that the owner should act on, if this is a task."""
+        self.report.append((log.warning, line))
 
     def titles(self, scene_ids: set[int]) -> Mapping[int, str]:
         """Scenes' titles from Stash, by id; none if Stash can't be asked."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.buttons import check_destinations, forget_destination
+from stash_courier.plugin.buttons.check_destinations import Samples
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.samples import Samples
 from stash_courier.plugin.text.words import flat
 from stash_courier.worker import destinations, fields
 from stash_courier.worker.connections import drafts, model
@@ -90,14 +90,15 @@ def test_connection(context: Context, arguments: Arguments) -> dict[str, object]
             return {"ok": False, "steps": wrong_fields(wrong, arguments)}
         destination = destinations.make(connection)
         try:
-            samples = Samples(context.stash, context.report).of(connection)
+            samples, remarks = Samples(context.stash).of(connection)
             records = context.records(entry.id, samples)
-            steps = list(destination.test(samples, show_scene=bool(arguments.show_scene), records=records))
+            tested = destination.test(samples, show_scene=bool(arguments.show_scene), records=records)
+            steps = [*remarks, *tested]
         finally:
             destination.close()
     ok = all(step.status != "fail" for step in steps)
     if ok and entry == before and connection.sends:
-        steps += check_destinations.resume(context, entry.id, entry.name)
+        steps += check_destinations.resume(context, entry.id)
     return {"ok": ok, "steps": [_step(step, arguments) for step in steps]}
 
 

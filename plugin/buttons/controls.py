@@ -1,4 +1,4 @@
-"""The buttons that control the worker: pause, resume, restart, stop. A worker that hangs is killed."""
+"""The task "Restart", and the modes pause, resume and stop_worker. A worker that hangs is killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.text.words import since, span
 from stash_courier.queue import control
 from stash_courier.queue.inbox import files, store
 from stash_courier.worker import heartbeat, lock_holder, process
@@ -27,13 +26,6 @@ def pause(context: Context, _: Arguments) -> dict[str, object]:
         paused_since = control.get(queue.connection, control.PAUSED)
         if paused_since is None:
             control.put(queue.connection, control.PAUSED, now)
-    if paused_since is None:
-        context.report.say(
-            "Deliveries: paused. Requests in flight are finished, and changes are still queued, also after "
-            'restarts. Press "Resume deliveries" to continue.'
-        )
-    else:
-        context.report.say(f"Deliveries: already paused {since(paused_since, now)}.")
     return {"paused_since": now if paused_since is None else paused_since}
 
 
@@ -43,24 +35,13 @@ def resume(context: Context, _: Arguments) -> dict[str, object]:
         paused_since = control.get(queue.connection, control.PAUSED)
         control.put(queue.connection, control.PAUSED, None)
         waiting = queue.size
-    paused = "they were not paused" if paused_since is None else f"paused for {span(time.time() - paused_since)}"
-    context.report.say(f"Deliveries: resumed ({paused}). Waiting: {waiting:,}.")
     context.start_work()
     return {"was_paused_since": paused_since, "waiting": waiting}
 
 
 def stop_worker(context: Context, _: Arguments) -> dict[str, object]:
     """Ends the worker once it has finished its requests in flight."""
-    stopped = False
-    if not process.running(str(context.folder)):
-        context.report.say("Worker: not running.")
-    elif stopped := _stop(context):
-        context.report.say(
-            "The worker starts again with the next change of a scene or the next page load in Stash. To keep it "
-            'from delivering, press "Pause deliveries".'
-            if context.may_start
-            else "This plugin does not start the worker again, because STASH_COURIER_WORKER=off."
-        )
+    stopped = process.running(str(context.folder)) and _stop(context)
     return {"stopped": stopped, "running": process.running(str(context.folder))}
 
 
@@ -76,15 +57,15 @@ def restart_worker(context: Context, _: Arguments) -> dict[str, object]:
     status = _new_worker(context, began) if ran or context.may_start else None
     if status is not None:
         done = "restarted" if ran else "started (it was not running)"
-        context.report.say(f"Worker: {done}. Version: {status.version}. Process: {status.pid}.")
+        context.say(f"Worker: {done}. Version: {status.version}. Process: {status.pid}.")
         return {"started": True, "pid": status.pid}
     if context.may_start:
-        context.report.warn(
+        context.warn(
             f"Worker: started, but without a heartbeat after {START_SECONDS:.0f} s. "
             f"The end of {context.folder / files.WORKER_LOG} says why."
         )
     else:
-        context.report.warn(f"Worker: not started. {context.start_by_hand}")
+        context.warn(f"Worker: not started. {context.start_by_hand}")
     return {"started": False, "pid": None}
 
 
@@ -101,7 +82,7 @@ def _new_worker(context: Context, began: float) -> heartbeat.Heartbeat | None:
 
 def _stop(context: Context) -> bool:
     """Asks the worker to stop and waits for its end; ends it if it hangs. False if it still runs."""
-    folder, report = str(context.folder), context.report
+    folder = str(context.folder)
     asked: heartbeat.Heartbeat | None = None
     give_up = time.monotonic() + STOP_SECONDS
     while time.monotonic() < give_up:
@@ -114,7 +95,7 @@ def _stop(context: Context) -> bool:
         process.wake(folder)
         time.sleep(LOOK_SECONDS)
         if replaced or not process.running(folder):  # replaced: a hook has started the next one
-            report.say(f"Worker: stopped, with its requests in flight finished.{_named(asked)}")
+            context.say(f"Worker: stopped, with its requests in flight finished.{_named(asked)}")
             return True
     return _end_hanging(context, _named(asked))
 
@@ -142,13 +123,13 @@ def _end_hanging(context: Context, who: str) -> bool:
     give_up = time.monotonic() + KILLED_SECONDS
     while pid is not None and time.monotonic() < give_up:
         if not process.running(str(context.folder)):
-            context.report.warn(
+            context.warn(
                 f"Worker: ended by force, because it was still running {late}. Process: {pid}. What it was "
                 "sending is sent again."
             )
             return True
         time.sleep(LOOK_SECONDS)
-    context.report.warn(
+    context.warn(
         f"Worker: still running {late}.{who} It can't be ended from here. If it runs in another container or as "
         "another user, end it there."
     )

@@ -1,6 +1,6 @@
-"""The buttons for dead letters: review, retry, discard, purge.
+"""The tasks that review, retry and discard dead letters, and the mode that purges old ones.
 
-A button never moves a dead letter back to the queue itself. It asks the worker, the only process that may.
+None of them moves a dead letter back to the queue itself. It asks the worker, the only process that may.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STATES = {
     "asked": "on its way back to the queue",
     "back": "back in the queue",
     "resolved": "delivered since, or superseded by a newer change",
-    "discarded": "discarded; restore_dead_letters brings it back for 10 minutes",
+    "discarded": "discarded; the page brings it back for 10 minutes",
 }
 
 
@@ -45,24 +45,18 @@ def review_dead_letters(context: Context, arguments: Arguments) -> dict[str, obj
         latest = dlq.get_recent(arguments.limit or LISTED, selection)
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
-    report = context.report
     titles, names = _titles(context, latest), context.names()
-    report.say(f"Dead letters: {total:,}. Latest listed: {len(latest):,}." if total else "Dead letters: 0.")
+    context.say(f"Dead letters: {total:,}. Latest listed: {len(latest):,}." if total else "Dead letters: 0.")
     _say_groups(context, groups)
     for dead_letter in latest:
-        report.say(_line(dead_letter, titles, names, now, answers[dead_letter.id]))
+        context.say(_line(dead_letter, titles, names, now, answers[dead_letter.id]))
     if total:
-        report.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
+        context.say('After fixing the cause, press "Retry dead letters". "Discard dead letters" deletes them.')
     return {
         "total": total,
         "groups": [_group_facts(group) for group in groups],
         "dead_letters": [{**_facts(one, titles), "answer": answers[one.id]} for one in latest],
     }
-
-
-def group_facts(groups: list[tuple[str, str, int]]) -> list[dict[str, object]]:
-    """The counts by error type and destination in a button's answer."""
-    return [{"error_type": kind, "destination": where, "count": n} for kind, where, n in groups]
 
 
 def _group_facts(group: Group) -> dict[str, object]:
@@ -80,10 +74,10 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
     for group in groups[:GROUPS]:
         where, kind = _where(group.destination, names), failures.label(group.error_type)
         cause = sentence(group.text.removeprefix(f"{kind}: "), LONGEST_ANSWER)
-        context.report.say(f"{where}, {kind}: {cause} Dead letters: {group.count:,}. Group: {flat(group.key)}")
+        context.say(f"{where}, {kind}: {cause} Dead letters: {group.count:,}. Group: {flat(group.key)}")
     if others := groups[GROUPS:]:
         number = sum(group.count for group in others)
-        context.report.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
+        context.say(f"Dead letters in other groups: {number:,}. Groups not listed: {len(others):,}.")
 
 
 def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -95,14 +89,14 @@ def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
         lost, newer = dlq.count_unsendable(selection), dlq.count_newer(selection)
     after = "Each is sent with its scene's current state." if asked else ""
     rest = f"Dead letters that follow when that one is delivered: {after_one:,}." if after_one else ""
-    context.report.say(joined(f"Dead letters queued again: {asked:,}.", rest, _left_alone(newer), after))
+    context.say(joined(f"Dead letters queued again: {asked:,}.", rest, _left_alone(newer), after))
     if asked:
         context.start_work()
     if lost:
-        context.report.warn(
+        context.warn(
             f"Dead letters that can't be sent again: {lost:,}. Their connection was deleted, or their scene or "
-            'connection can\'t be read any more. Press "Send recently changed scenes" or "Send all scenes" '
-            'instead. When there are no other dead letters, press "Discard dead letters" to delete them.'
+            'connection can\'t be read any more. Press "Send all scenes" instead. When there '
+            'are no other dead letters, press "Discard dead letters" to delete them.'
         )
     _say_missing(
         context, selection.ids, asked + after_one + lost + newer, "without a dead letter, or already queued again"
@@ -116,12 +110,8 @@ def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
         selection = _selection(dlq, arguments)
         batch = dlq.discard(selection)
         left, newer = dlq.get_count(), dlq.count_newer(selection)
-    undo = ""
-    if batch.count:
-        undo = f"To undo this within 10 minutes, run the mode restore_dead_letters with the batch {batch.at:.3f}."
-    context.report.say(
-        joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", _left_alone(newer), undo)
-    )
+    undo = "The page can undo this for 10 minutes." if batch.count else ""
+    context.say(joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", _left_alone(newer), undo))
     _say_missing(context, selection.ids, batch.count + newer, "without a dead letter")
     known = {"batch": batch.at, "until": batch.until} if batch.count else {"batch": None, "until": None}
     return {"discarded": batch.count, "left": left, "newer": newer, **known}
@@ -137,35 +127,28 @@ def purge_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
     with context.dead_letters() as dlq:
         deleted = 0 if days is None else dlq.delete_older_than(days)
         left = dlq.get_count()
-    retention = "" if days is None else f"Retention in days: {days}."
-    more = "Dead letters that were delivered since are included." if deleted else ""
-    context.report.say(joined(f"Dead letters deleted: {deleted:,}. Left: {left:,}.", retention, more))
     return {"purged": deleted, "days": days, "left": left}
 
 
 def _retention(context: Context) -> int | None:
-    """Days for which the settings keep dead letters; None, with a warning, if the setting is invalid."""
+    """Days for which the settings keep dead letters; None if the setting is invalid."""
     with context.setup() as setup:
-        wrong = next((one.message for one in setup.problems if one.field == "worker_dead_letter_days"), None)
-        if wrong is None:
-            return setup.settings.worker_dead_letter_days
-        context.report.warn(wrong)
-        return None
+        wrong = any(one.field == "worker_dead_letter_days" for one in setup.problems)
+        return None if wrong else setup.settings.worker_dead_letter_days
 
 
 def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], now: float) -> dict[str, object]:
     found = [dead_letter for dead_letter in map(dlq.get_by_id, ids) if dead_letter is not None]
     dlq.mark_reviewed([dead_letter.id for dead_letter in found])
-    report = context.report
     titles = _titles(context, found)
     for dead_letter in found:
         name = f"Dead letter #{dead_letter.id}"
-        report.say(_line(dead_letter, titles, context.names(), now))
+        context.say(_line(dead_letter, titles, context.names(), now))
         for attempt in dead_letter.history[-ATTEMPTS:]:
             line = f"{name}, attempt {ago(now - attempt.at)}: {sentence(attempt.message)}"
-            report.say(joined(line, _answer(attempt.answer)))
+            context.say(joined(line, _answer(attempt.answer)))
         if dead_letter.job_problem:
-            report.warn(f"{name}: {sentence(dead_letter.job_problem)}")
+            context.warn(f"{name}: {sentence(dead_letter.job_problem)}")
     _say_missing(context, ids, len(found), "without a dead letter")
     return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
@@ -205,7 +188,7 @@ def _require_fitting(groups: list[Group], arguments: Arguments) -> None:
 
 def _say_missing(context: Context, wanted: Collection[int] | None, done: int, what: str) -> None:
     if wanted is not None and done < len(wanted):
-        context.report.warn(f"Ids {what}: {len(wanted) - done:,} of {len(wanted):,}.")
+        context.warn(f"Ids {what}: {len(wanted) - done:,} of {len(wanted):,}.")
 
 
 def _titles(context: Context, dead_letters: list[Summary] | list[DeadLetter]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""The buttons and modes that queue scenes Stash already has: the whole library, or what changed recently.
+"""The task "Send all scenes", and the modes that queue other scenes which Stash already has.
 
 Ids come from Stash and go into the inbox page by page, marked as bulk, so that every edit goes first. The worker
 fetches and filters the scenes when it delivers them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stash_courier.plugin import log
@@ -17,7 +18,7 @@ from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.standings import NONE_SET_UP
 from stash_courier.plugin.text.words import DAY, flat, joined, problem_line, sentence, span, to_correct
 from stash_courier.queue import control
-from stash_courier.queue.history import receipts
+from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import BULK
 from stash_courier.worker import destinations
@@ -28,19 +29,18 @@ from stash_courier.worker.stash.address import StashUnavailable
 PAGE_SCENES = 2500  # ids in one request to Stash and one transaction: 40 requests for 100,000 scenes
 DIGEST = 10  # scenes that people get in one message: as many as it lists, and as Stash is first asked for
 BUSY_RATE = 1.0  # scenes a second in five minutes: fewer say more about how few were edited
-RECENT_DAYS = 7  # also in stash_plugin.yml
+RECENT_DAYS = 7  # in docs/api.md
 
 
 def enqueue_all(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues every scene of the library."""
-    return _enqueue(context, arguments.connection, None, "")
+    return _enqueue(context, arguments.connection, None)
 
 
 def enqueue_recent(context: Context, arguments: Arguments) -> dict[str, object]:
     """Queues the scenes that changed in the last days."""
     days = arguments.days or RECENT_DAYS
-    since = time.time() - days * DAY
-    return {**_enqueue(context, arguments.connection, since, f"Changed in the last days: {days}."), "days": days}
+    return {**_enqueue(context, arguments.connection, time.time() - days * DAY), "days": days}
 
 
 def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
@@ -54,8 +54,23 @@ def send_existing(context: Context, arguments: Arguments) -> dict[str, object]:
     if arguments.count:
         chosen = _chosen(context, arguments.connection)
         return {"connection": arguments.connection, **_forecast(chosen, _count(context, since))}
-    which = "" if since is None else f"Changed since {time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}."
-    return _enqueue(context, arguments.connection, since, which)
+    return _enqueue(context, arguments.connection, since)
+
+
+def send_skipped(context: Context, arguments: Arguments) -> dict[str, object]:
+    """Queues what a connection skipped because its media server didn't have it, for this connection only."""
+    name = arguments.connection
+    if name is None:
+        raise BadInputError("send_skipped needs the argument connection. Nothing was queued.")
+    _chosen(context, name)
+    queued = last = 0
+    with context.queue() as queue:
+        while scene_ids := ledger.absent(queue.connection, name, last, PAGE_SCENES):
+            _put(context, scene_ids, [name])
+            queued, last = queued + len(scene_ids), scene_ids[-1]
+    if queued:
+        context.start_work()
+    return {"connection": name, "queued": queued}
 
 
 def _forecast(chosen: _Chosen, scenes: int) -> dict[str, object]:
@@ -77,7 +92,7 @@ def _count(context: Context, since: float | None) -> int:
     return sum(len(page.items) for page in context.stash.scene_ids(changed_since=since, page_size=PAGE_SCENES))
 
 
-def _enqueue(context: Context, only: str | None, changed_since: float | None, which: str) -> dict[str, object]:
+def _enqueue(context: Context, only: str | None, changed_since: float | None) -> dict[str, object]:
     """Queues scenes for one connection, or for all but people's."""
     chosen = _chosen(context, only)
     people = only is not None and bool(chosen.people)
@@ -101,7 +116,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
     except StashUnavailable as error:
         raise BadInputError(
             f"Scenes queued: {queued:,}. Then Stash was not available any more: {sentence(str(error))} What is "
-            "queued will be delivered. Press this button again for the rest; a scene that still waits is not "
+            "queued will be delivered. Run this again for the rest; a scene that still waits is not "
             "sent twice."
         ) from error
     names = context.names()
@@ -110,7 +125,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None, wh
     order = "Edits are delivered before them." if queued else ""
     left_out = ", ".join(names.get(one, one) for one in chosen.people if one not in chosen.ids)
     without = f"Left out, because people get its messages: {left_out}." if left_out else ""
-    context.report.say(joined(f"Scenes queued: {queued:,}.", which, where, without, order))
+    context.say(joined(f"Scenes queued: {queued:,}.", where, without, order))
     if queued:
         context.start_work()
     return {"queued": queued, "examined": examined, "destinations": chosen.ids}
@@ -131,7 +146,7 @@ def _chosen(context: Context, only: str | None) -> _Chosen:
     with context.setup() as setup:
         loaded, stored = setup.loaded, setup.stored
         for problem in setup.problems:
-            context.report.warn(problem_line(problem))
+            context.warn(problem_line(problem))
     if loaded.empty:
         raise BadInputError(f"{NONE_SET_UP} Nothing was queued.")
     if only is None and stored.unknown:  # there may be chats and phones among the connections
@@ -167,7 +182,7 @@ def _rate(context: Context, entry: Entry) -> float | None:
     return seen if seen >= BUSY_RATE else destinations.usual_rate(entry.kind)
 
 
-def _put(context: Context, scene_ids: tuple[int, ...], to: list[str]) -> None:
+def _put(context: Context, scene_ids: Sequence[int], to: list[str]) -> None:
     event = {"event": "update", "changed": [], "at": time.time(), "priority": BULK, "to": to}
     with context.queue() as queue:
         queue.put_many(store.encode({"scene": scene_id, **event}) for scene_id in scene_ids)

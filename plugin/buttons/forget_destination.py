@@ -5,13 +5,11 @@ Without it, what waits for that destination is kept for 30 days. The wish is rec
 
 from __future__ import annotations
 
-import time
-
+from stash_courier.plugin import snapshot
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.plugin.snapshot import named, read
-from stash_courier.plugin.text.words import flat
+from stash_courier.plugin.text.words import flat, sentence
 from stash_courier.queue import control
 from stash_courier.queue.history import ledger
 
@@ -26,8 +24,6 @@ def forget_destination(context: Context, arguments: Arguments) -> dict[str, obje
     waiting = _waiting(context, name, arguments.waiting)
     forget(context, name, arguments.waiting or "dead_letter")
     context.start_work()
-    done = "is discarded" if arguments.waiting == "discard" else "becomes dead letters"
-    context.report.say(f"{name}: the worker forgets it. What waits {done}.")
     return {"destination": name, "waiting": waiting}
 
 
@@ -43,13 +39,13 @@ def forget(context: Context, name: str, waiting: str) -> None:
 
 def _waiting(context: Context, name: str, waiting: str | None) -> int:
     """How many deliveries wait for the destination; refuses one that can't be forgotten."""
-    with context.setup() as setup:
-        loaded = setup.loaded
+    seen = snapshot.read(context)
+    if seen.stash_error:  # then what is set up isn't known
+        raise BadInputError(f"{sentence(seen.stash_error)} {NOTHING}")
     with context.queue() as queue:
-        seen = read(queue.connection, context.folder, time.time())
         sent = ledger.highest(queue.connection, name)
-    removed = sorted(one for one in {*seen.healths, *seen.backlog} if not named(seen, one, loaded))
-    if named(seen, name, loaded):
+    removed = sorted(one for one in {*seen.healths, *seen.backlog} if not seen.names(one))
+    if seen.names(name):
         raise BadInputError(f"{flat(name)} is set up. Delete it first. {NOTHING}")
     if name not in removed and not sent:
         known = ", ".join(removed) or "none"

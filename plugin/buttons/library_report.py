@@ -1,6 +1,6 @@
-"""The library report: what each media server has of Stash's scenes, and what would fix the rest.
+"""The mode of the library report: what each media server has of Stash's scenes, and what would fix the rest.
 
-It changes nothing, and needs neither queue nor worker. Stopping it costs nothing.
+It changes nothing, and needs neither queue nor worker.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stash_courier.plugin import log
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context, Setup
 from stash_courier.plugin.errors import BadInputError
@@ -23,55 +22,38 @@ from stash_courier.worker.filters import passes
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.scene_files import all_files
 
-STASH_SHARE = 0.3  # of a connection's progress: reading Stash's scenes, which goes first
-
 
 @dataclass(slots=True)
 class _Scenes:
-    """The scenes that a connection sends, read from Stash page by page; and how many there are."""
+    """The scenes that a connection sends, read from Stash page by page."""
 
     stash: Stash
     connection: Connection
-    begin: float  # progress before, and the share of one connection
-    share: float
-    sent: int = 0
     left_out: int = 0  # by filters
 
     def __iter__(self) -> Iterator[Scene]:
         for page in all_files(self.stash):
             for scene in page.items:
-                wanted = passes(scene, self.connection.shared)
-                self.sent += wanted
-                self.left_out += not wanted
-                if wanted:
+                if passes(scene, self.connection.shared):
                     yield scene
-            part = page.examined / page.total if page.total else 1.0
-            log.progress(self.begin + self.share * STASH_SHARE * part)
-
-    def compared(self, files: int) -> None:
-        """Moves the progress when the server has shown so many files. Most servers have about as many as Stash."""
-        part = min(1.0, files / max(self.sent, 1))
-        log.progress(self.begin + self.share * (STASH_SHARE + (1 - STASH_SHARE) * part))
+                else:
+                    self.left_out += 1
 
 
 def library_report(context: Context, arguments: Arguments) -> dict[str, object]:
     """Compares Stash's scenes with every media server, or with the one that the caller names."""
     with context.setup() as setup:
-        problems = context.warn_of_settings(setup.problems)
-        found = _media_servers(setup)
-        chosen = _chosen(setup, sorted(found), arguments.connection)
-        share = 1 / max(len(chosen), 1)
+        servers = _media_servers(setup)
         try:
             results = [
-                _compare(context, found[name], setup.loaded.connections[name], n * share, share)
-                for n, name in enumerate(chosen)
+                _compare(context, servers[name], setup.loaded.connections[name])
+                for name in _chosen(setup, sorted(servers), arguments.connection)
             ]
         finally:
-            for name, destination in found.items():
+            for name, destination in servers.items():
                 if name not in setup.loaded.destinations:
                     destination.close()
-    log.progress(1.0)
-    return {"ok": all(result["error"] is None for result in results), "connections": results, "problems": problems}
+    return {"ok": all(result["error"] is None for result in results), "connections": results}
 
 
 def _media_servers(setup: Setup) -> dict[str, MediaDestination]:
@@ -97,33 +79,31 @@ def _chosen(setup: Setup, names: list[str], wanted: str | None) -> list[str]:
     return [wanted]
 
 
-def _compare(
-    context: Context, destination: MediaDestination, connection: Connection, begin: float, share: float
-) -> dict[str, object]:
-    """What one server has."""
-    scenes = _Scenes(context.stash, connection, begin, share)
-    about = {"id": connection.id, "name": connection.entry.name}
+def _compare(context: Context, destination: MediaDestination, connection: Connection) -> dict[str, object]:
+    """Compares one server, and returns the facts."""
+    scenes = _Scenes(context.stash, connection)
+    known = {"id": connection.id, "name": connection.entry.name}
     try:
-        found = destination.library_report(scenes, scenes.compared)
+        report = destination.library_report(scenes, lambda _: None)
     except DeliveryFailed as failed:
-        return {**about, "error": failed.message, "groups": []}
-    groups = [_group(found, group, connection) for group in GROUPS if found.counts[group]]
-    return {**about, "error": None, "scenes": found.total, "left_out": scenes.left_out, "groups": groups}
+        return {**known, "error": failed.message, "groups": []}
+    groups = [_group(report, group, connection) for group in GROUPS if report.counts[group]]
+    return {**known, "error": None, "scenes": report.total, "left_out": scenes.left_out, "groups": groups}
 
 
-def _group(found: LibraryReport, group: Group, connection: Connection) -> dict[str, object]:
-    """One group of scenes, with what to do about it."""
+def _group(report: LibraryReport, group: Group, connection: Connection) -> dict[str, object]:
+    """The facts of one group."""
     what, how = TEXTS[group]
     kind = destinations.kinds()[connection.entry.kind]
     advice = how.replace("{server}", kind.NAME.partition(" (")[0])
     advice = advice.replace("{versions}", destinations.versions_advice(connection.entry.kind))
     return {
         "group": group,
-        "scenes": found.counts[group],
+        "scenes": report.counts[group],
         "text": what,
         "advice": advice,
         "examples": [
             {"scene": one.scene_id, "path": one.stash, "server_path": one.server, "why": one.why}
-            for one in found.examples[group]
+            for one in report.examples[group]
         ],
     }

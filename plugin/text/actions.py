@@ -1,4 +1,4 @@
-"""What the page offers first at a connection: the click that its state calls for."""
+"""What a click on the page does. text/standings.py decides which one a connection's state calls for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from stash_courier.plugin.text.standings import Standing
-from stash_courier.queue.failures import Failure
 from stash_courier.worker.connections.drafts import ADDRESS
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import field_label, find_field, own_fields, secret_fields
@@ -31,39 +29,15 @@ class Action:
 RESUME = Action("resume", "Resume deliveries")
 RESTART = Action("restart_worker", "Restart the worker")
 START = Action("restart_worker", "Start the worker")
+TEST = Action("test", "Test")
+DELIVER_NOW = Action("deliver_now", "Deliver now")
+OPEN_DEAD_LETTERS = Action("open_dead_letters", "Open dead letters")
 OPEN_SETTINGS = Action("open_settings", "Open Settings → Plugins")
 
 
-def called_for(one: Standing, dead_letters: int) -> Action | None:
-    """The action that a connection's state calls for; None if there is nothing to do.
-
-    ``dead_letters`` is how many it has.
-    """
-    entry = one.entry
-    if entry is not None and one.state == "broken" and one.problem is not None:
-        return _edit(entry, one.problem.field)
-    if entry is not None and (action := _of_hold(one, entry)) is not None:
-        return action
-    if one.nothing_found:  # before dead letters, which may have come of it
-        return Action("test", "Test")
-    if dead_letters:
-        return Action("open_dead_letters", "Open dead letters")
-    if one.state in {"paused", "off"}:
-        return Action("resume", "Resume" if one.state == "paused" else "Switch on")
-    if one.state == "held" and one.failure in {Failure.REFUSED, Failure.REJECTED}:  # a test shows nothing
-        return Action("deliver_now", "Deliver now")
-    if one.state == "held" or (one.state == "well" and one.failure == Failure.NOT_THERE_YET):
-        return Action("test", "Test")
-    return None
-
-
-def _of_hold(one: Standing, entry: Entry) -> Action | None:
-    """What a person must do about a destination that takes nothing; None if nothing."""
-    if one.state == "gone":
-        return Action("deliver_now", "Deliver now")
-    if one.state != "held" or one.failure not in {Failure.DESTINATION, Failure.FORBIDDEN}:
-        return None
-    return _edit(entry, _key_of(entry) if _DENIED.search(one.reason) else ADDRESS)
+def edit_refused(entry: Entry, reason: str) -> Action:
+    """For a destination that takes nothing until its owner corrects what it refuses, for this reason."""
+    return edit(entry, _key_of(entry) if _DENIED.search(reason) else ADDRESS)
 
 
 def _key_of(entry: Entry) -> str:
@@ -73,9 +47,8 @@ def _key_of(entry: Entry) -> str:
     return required or (ADDRESS if ADDRESS in secret_fields(entry.kind, entry.values) else "headers")
 
 
-def _edit(entry: Entry, field: str) -> Action:
-    if entry.from_settings:
-        return OPEN_SETTINGS
+def edit(entry: Entry, field: str) -> Action:
+    """Opens the form at a field."""
     found = find_field(entry.kind, field, entry.values)
     if field == ADDRESS:
         return Action("edit", "Enter a new address", field)

@@ -1,17 +1,20 @@
-"""What concerns all deliveries: each in sentences, with what to do. For the status button and the page."""
+"""What concerns all deliveries: each in sentences, with what to do. For the page and "Show status"."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from stash_courier.plugin.snapshot import Snapshot
-from stash_courier.plugin.text.actions import RESUME, Action
+from stash_courier.plugin.text import words
+from stash_courier.plugin.text.actions import OPEN_SETTINGS, RESTART, RESUME, START, Action
 from stash_courier.plugin.text.words import flat, joined, sentence, since, to_correct
-from stash_courier.queue.inbox import files
-from stash_courier.worker import package
-from stash_courier.worker.destinations import Loaded
+from stash_courier.queue.inbox import files, store
+from stash_courier.worker import VERSION, package
+from stash_courier.worker.fields import Problem
+from stash_courier.worker.settings import MANIFEST
 from stash_courier.worker.stash.answers import PluginState
 
 PLUGINS = "Settings → Plugins"
@@ -24,12 +27,12 @@ class Banner:
     text: str  # a sentence without times
     rest: str = ""  # more sentences
     since: float | None = None  # wall time
-    press: str = ""  # which button to press, for readers without the page
+    press: str = ""  # what to press, for readers without the page
     action: Action | None = None
     status: Literal["warn", "fail"] = "warn"
 
     def line(self, now: float) -> str:
-        """This in a button's report. ``now`` is wall time."""
+        """This in a task's report. ``now`` is wall time."""
         began = "" if self.since is None else f" {since(self.since, now)}."
         return joined(f"{self.text.removesuffix('.')}{began}" if began else self.text, self.rest, self.press)
 
@@ -43,24 +46,77 @@ class Banner:
         }
 
 
-def blocked(snapshot: Snapshot, *, running: bool = True) -> Banner | None:
-    """Why the worker begins no delivery at all, and what to do; None if it does.
+def concerns(snapshot: Snapshot, start_by_hand: str) -> list[Banner]:
+    """Everything that concerns all deliveries now.
 
-    A worker that isn't ``running`` says nothing about whether Stash can be reached now.
+    ``start_by_hand``: how a worker is started where this plugin may start none; "" if it may.
     """
+    found = [
+        _stash(snapshot),
+        *_copies(snapshot.state),
+        *(unreadable(name, error) for name, error in snapshot.unreadable.items()),
+        *(_of_settings(one) for one in snapshot.problems if not one.connection),  # the others are on their cards
+        blocked(snapshot),
+        worker(snapshot, start_by_hand),
+        _slow(snapshot),
+        undecided(snapshot),
+        _outside_the_queue(snapshot),
+        *map(Banner, snapshot.notices),
+    ]
+    # Both databases may wait for the same.
+    return [*dict.fromkeys(one for one in found if one is not None)]
+
+
+def blocked(snapshot: Snapshot) -> Banner | None:
+    """Why the worker begins no delivery at all, and what to do; None if it does."""
     if snapshot.paused_since is not None:
-        press = 'Press "Resume deliveries".'
+        press = "Resume them on the page Stash Courier."
         return Banner("Deliveries: paused.", since=snapshot.paused_since, press=press, action=RESUME)
     if snapshot.disabled:
         what = f"Enable it in Stash's {PLUGINS}."
         return Banner("Stash Courier is disabled, so nothing is delivered.", what, status="fail")
-    if running and snapshot.stash_away is not None:
+    # A worker that has ended says nothing about whether Stash can be reached now.
+    if snapshot.running and snapshot.stash_away is not None:
         began, reason = float(snapshot.stash_away["since"]), flat(str(snapshot.stash_away["reason"]))
         return Banner("Stash: not reached by the worker.", sentence(reason), began, status="fail")
     return None
 
 
-def copies(state: PluginState) -> Iterator[Banner]:
+def worker(snapshot: Snapshot, start_by_hand: str) -> Banner | None:
+    """That the worker should run and doesn't, or hangs. ``start_by_hand`` as in ``concerns``."""
+    if not snapshot.running and (snapshot.left or snapshot.spooled):
+        start = "It starts with the next change of a scene or the next page load in Stash."
+        action = None if start_by_hand else START
+        return Banner(worker_line(snapshot), start_by_hand or start, action=action)
+    if snapshot.late:
+        return Banner(worker_line(snapshot), "If this persists, restart it.", action=RESTART)
+    return None
+
+
+def worker_line(snapshot: Snapshot) -> str:
+    """The worker, in a sentence."""
+    last = snapshot.heartbeat
+    if not snapshot.running:
+        unknown = files.QUEUE_DB in snapshot.unreadable
+        waits = snapshot.left or snapshot.spooled
+        return f"Worker: not running{'' if unknown else ', but deliveries wait' if waits else ', nothing waits'}."
+    if snapshot.late:
+        return "Worker: running, but its heartbeat is late."
+    if last is not None and last.version != VERSION:
+        return f"Worker: running, in version {last.version}. It switches to version {VERSION} by itself."
+    return "Worker: running."
+
+
+def unreadable(name: str, error: Exception) -> Banner:
+    """Why a database can't be read, and what to do."""
+    if isinstance(error, sqlite3.Error):
+        return Banner(words.unreadable(name, error), action=RESTART, status="fail")
+    if isinstance(error, store.BeingReplaced):
+        return Banner(words.BEING_REPLACED)
+    return Banner(f"{name} can't be read. {sentence(str(error), words.LONGEST)}", status="fail")
+
+
+def _copies(state: PluginState) -> Iterator[Banner]:
     """That the plugin is installed more than once, and what to remove."""
     if not state.copies:
         return
@@ -80,32 +136,45 @@ def copies(state: PluginState) -> Iterator[Banner]:
     )
 
 
-def stash_unknown(reason: str) -> Banner:
-    """Stash can't be asked, for this reason."""
-    known = "Connections and settings are shown as the worker last knew them."
-    return Banner("Stash: not available.", f"{sentence(reason)} {known}")
-
-
-def undecided(snapshot: Snapshot, loaded: Loaded | None) -> Banner | None:
+def undecided(snapshot: Snapshot) -> Banner | None:
     """Changes that wait because settings that can't be read hide where they go; None if none do."""
-    if loaded is None or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
+    loaded = snapshot.loaded
+    if not loaded.asked or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
         return None
     what = f"{to_correct(loaded.to_correct)} What waits is delivered afterwards."
     return Banner(f"Waiting for a connection: {snapshot.inbox:,}.", what)
 
 
-def slow(seconds: float) -> Banner:
-    """Stash takes this long for each scene."""
+def _stash(snapshot: Snapshot) -> Banner | None:
+    """That Stash can't be asked, and why."""
+    if not snapshot.stash_error:
+        return None
+    known = "Connections and settings are shown as the worker last knew them."
+    return Banner("Stash: not available.", f"{sentence(snapshot.stash_error)} {known}")
+
+
+def _of_settings(problem: Problem) -> Banner:
+    """What is wrong with settings that belong to no single connection."""
+    there = any(entry.key == problem.field for entry in MANIFEST)
+    return Banner(words.problem_line(problem), action=OPEN_SETTINGS if there else None, status="fail")
+
+
+def _slow(snapshot: Snapshot) -> Banner | None:
+    """That Stash takes long for each scene."""
+    if snapshot.stash_slow is None or not snapshot.running:
+        return None
     return Banner(
-        f"Stash: slow. It last took {seconds:.1f} s for each scene, so deliveries take longer.",
+        f"Stash: slow. It last took {snapshot.stash_slow:.1f} s for each scene, so deliveries take longer.",
         "Check whether a task runs in Stash, and the disk of its database.",
     )
 
 
-def outside_the_queue(count: int) -> Banner:
-    """This many changes are in the spool folder."""
+def _outside_the_queue(snapshot: Snapshot) -> Banner | None:
+    """How many changes are in the spool folder."""
+    if not snapshot.spooled:
+        return None
     return Banner(
-        f"Changes outside the queue: {count:,}. They could not be written to the queue and are kept in "
+        f"Changes outside the queue: {snapshot.spooled:,}. They could not be written to the queue and are kept in "
         f"{files.SPOOL}/.",
         "The worker adds them to the queue when it runs.",
     )

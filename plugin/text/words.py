@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from stash_courier.plugin import log
 from stash_courier.worker.fields import Problem
@@ -15,6 +14,8 @@ LONGEST_TITLE = 80  # characters of a scene's title
 LONGEST_ANSWER = 200  # characters of a destination's answer
 LONGEST_TEXT = 400  # characters of another program's text
 LATEST_CLOCK = 32e9  # unix seconds; Windows has no local time after the year 3000
+
+BEING_REPLACED = "The queue is being made or repaired."
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0  # seconds
 
@@ -41,18 +42,6 @@ def sentence(text: str, length: int = LONGEST_TEXT) -> str:
     return text if not text or text[-1] in ".!?…" else f"{text}."
 
 
-def lines(text: str, length: int) -> Iterator[str]:
-    """Our own sentences in lines of about this length at most, each of which begins with a sentence."""
-    line = ""
-    for one in re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(text.split())):
-        if line and len(line) + len(one) >= length - 2:
-            yield line
-            line = one
-        else:
-            line = joined(line, one)
-    yield line
-
-
 def joined(*sentences: str) -> str:
     """The sentences as one line; empty ones are left out."""
     return " ".join(filter(None, sentences))
@@ -72,7 +61,7 @@ def unreadable(name: str, error: sqlite3.Error) -> str:
 
     if repair.is_damage(error):
         return (
-            f'{name} is damaged ({error}). Press "Restart the worker": it sets the file aside and saves what can '
+            f'{name} is damaged ({error}). Press "Restart": it sets the file aside and saves what can '
             "be read. Then try again."
         )
     return f"{name} can't be read now ({error}). Nothing is lost. Try again."

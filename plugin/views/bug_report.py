@@ -9,21 +9,19 @@ from __future__ import annotations
 import platform
 import re
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from stash_courier.plugin import seen
+from stash_courier.plugin import snapshot
 from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.snapshot import NO_QUEUE, Snapshot
-from stash_courier.plugin.text.standings import Standing, standings
+from stash_courier.plugin.snapshot import Snapshot
+from stash_courier.plugin.text.standings import HEALTHS, Standing, standings
 from stash_courier.plugin.text.words import ago
-from stash_courier.plugin.views import cards
 from stash_courier.queue import failures
-from stash_courier.queue.inbox import files, store
+from stash_courier.queue.inbox import store
 from stash_courier.queue.jobs import DeadLetter
-from stash_courier.worker import VERSION, destinations, fields, heartbeat, process
+from stash_courier.worker import VERSION, destinations, fields
 from stash_courier.worker.connections.model import Entry, Shared
 from stash_courier.worker.destinations.webhook.settings import preset_of
 from stash_courier.worker.http import container
@@ -39,21 +37,17 @@ _VERSION = re.compile(r"v\d{1,4}(\.\d{1,4}){1,3}(-\d{1,6}-g[0-9a-f]{6,12})?")  #
 
 def bug_report(context: Context, _: Arguments) -> dict[str, object]:
     """Versions, the states of all connections, and counts of what failed."""
-    now = time.time()
-    known = seen.connections(context)
-    snapshot, queue_banner = seen.queue(context, now)
-    dead, letters_banner = seen.dead_letters(context)
-    found = standings(snapshot or NO_QUEUE, known.loaded)
-    numbers = {one.destination: f"connection {number}" for number, one in enumerate(found, 1)}
-    unreadable = {"Stash": known.banner, files.QUEUE_DB: queue_banner, files.DLQ_DB: letters_banner}
+    now = snapshot.read(context)
+    shown = standings(now)
+    numbers = {one.destination: f"connection {number}" for number, one in enumerate(shown, 1)}
     lines = ["### Stash Courier", *_versions(context, now)]
-    lines += [f"- Can't be read: {name}" for name, banner in unreadable.items() if banner is not None]
-    lines += [f"- Settings to correct: {len(known.problems)}"] if known.problems else []
+    lines += [f"- Can't be read: {name}" for name in (*(["Stash"] if now.stash_error else []), *now.unreadable)]
+    lines += [f"- Settings to correct: {len(now.problems)}"] if now.problems else []
     if changed := _set(fields.of(Settings), context.state.settings if context.state else {}):
         lines += [f"- Common settings that are set: {changed}"]
     parts = {
-        "Connections": [*_table(found, dead, now)],
-        "Retried": [*_retried(snapshot or NO_QUEUE, numbers)],
+        "Connections": [*_table(shown, now.at)],
+        "Retried": [*_retried(now, numbers)],
         f"Dead letters, newest {LETTERS}": [*_counted(_newest(context), numbers)],
     }
     for title, part in parts.items():
@@ -61,8 +55,8 @@ def bug_report(context: Context, _: Arguments) -> dict[str, object]:
     return {"text": "\n".join(lines)}
 
 
-def _versions(context: Context, now: float) -> Iterator[str]:
-    last = heartbeat.read(context.folder) if process.running(str(context.folder)) else None
+def _versions(context: Context, seen: Snapshot) -> Iterator[str]:
+    last, now = seen.heartbeat if seen.running else None, seen.at
     worker = "not running"
     if last is not None:
         version = last.version if last.version == VERSION else "another version"
@@ -92,16 +86,16 @@ def _set(known: Sequence[fields.Field], values: Mapping[str, object]) -> str:
     return ", ".join(field.key for field in known if values.get(field.key))
 
 
-def _table(found: Sequence[Standing], dead: Mapping[str, int], now: float) -> Iterator[str]:
-    if found:
+def _table(shown: Sequence[Standing], now: float) -> Iterator[str]:
+    if shown:
         yield f"| {' | '.join(COLUMNS)} |"
         yield f"|{'---|' * len(COLUMNS)}"
-    for number, one in enumerate(found, 1):
+    for number, one in enumerate(shown, 1):
         entry, waits = one.entry, one.backlog
-        counts = (waits.total, waits.retrying, dead.get(one.destination, 0))
+        counts = (waits.total, waits.retrying, one.dead_letters)
         last = ago(now - one.last_success) if one.last_success else "none"
         values = "" if entry is None else _set(_fields(entry), entry.values)
-        health = cards.HEALTHS[one.state] + (f" ({failures.label(one.failure)})" if one.failure else "")
+        health = HEALTHS[one.state] + (f" ({failures.label(one.failure)})" if one.failure else "")
         state = entry.state if entry else "unknown"
         yield f"| {' | '.join([str(number), _kind(entry), state, health, *map(str, counts), last, values])} |"
 
@@ -118,8 +112,8 @@ def _fields(entry: Entry) -> Sequence[fields.Field]:
     return (*own, *fields.of(Shared))
 
 
-def _retried(snapshot: Snapshot, numbers: Mapping[str, str]) -> Iterator[str]:
-    for name, (_, attempt) in snapshot.failed.items():
+def _retried(now: Snapshot, numbers: Mapping[str, str]) -> Iterator[str]:
+    for name, (_, attempt) in now.failed.items():
         yield f"- {numbers.get(name, 'unknown')}: {_cause(attempt.failure, attempt.status)}"
 
 

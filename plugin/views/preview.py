@@ -6,9 +6,9 @@ import time
 from dataclasses import replace
 
 from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.buttons.check_destinations import Samples
 from stash_courier.plugin.buttons.connections import draft, wrong_fields
 from stash_courier.plugin.context import Context
-from stash_courier.plugin.samples import Samples
 from stash_courier.queue.jobs import Delivery, Scene
 from stash_courier.worker import destinations, filters
 from stash_courier.worker.connections.model import Connection
@@ -40,7 +40,8 @@ def preview(context: Context, arguments: Arguments) -> dict[str, object]:
 def _scene(context: Context, connection: Connection, wanted: int | None) -> tuple[int | None, Scene | None]:
     """The scene that is shown, and its id. None: Stash doesn't have it."""
     if wanted is None:
-        scene = next(iter(Samples(context.stash, context.report).of(connection)), None)
+        scenes, _ = Samples(context.stash).of(connection)
+        scene = scenes[0] if scenes else None
         return (scene.id if scene else None), scene
     answer = context.stash.scenes([wanted])
     if wanted not in answer.scenes:

@@ -247,7 +247,6 @@ def test_skipped_scenes_are_sent_again(tmp_path: Path, server: StandInJellyfin) 
         courier.stash.operation({"mode": "pause"})
         found = courier.stash.operation({"mode": "send_skipped", "connection": "jellyfin-1"})
         assert found["queued"] == 15
-        assert found["lines"] == ["Living room: skipped scenes queued: 15. Edits are delivered before them."]
         wait_until(lambda: courier.waiting() == 15, 10.0)
         with closing(SceneQueue(courier.data)) as queue:
             wait_until(queue.inbox_empty, 10.0)

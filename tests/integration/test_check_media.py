@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from stash_courier.plugin import samples
 from stash_courier.worker.connections.model import Entry
 from tests.standin import emby, jellyfin, plex
 from tests.support.harness import Courier
@@ -91,9 +90,9 @@ def outcome(found: dict[str, Any]) -> dict[str, bool]:
 
 
 def said_of(found: dict[str, Any], destination: str) -> str:
-    """The lines about one destination."""
+    """The sentences about one destination."""
     (one,) = [one for one in found["destinations"] if one["id"] == destination]
-    return "\n".join(one["lines"])
+    return "\n".join(text for step in one["steps"] for text in (step["text"], *step["examples"]))
 
 
 def tried(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -178,9 +177,9 @@ def test_filters_that_nothing_passes(courier: Courier, servers: Servers) -> None
     servers.scan("/films/last.mkv")
     courier.connect(*servers.connections(folders="/nowhere"))
     found = press(courier)
-    warnings = [line for line in found["lines"] if '"Only these folders"' in line]
-    assert len(warnings) == len(ALL)
-    wanted = f"jellyfin: none of Stash's newest {samples.LOOKED_AT} scenes passes the filters"
-    assert any(wanted in line for line in warnings)
+    for destination in ALL:
+        remark = steps_of(found, destination)["sample"]
+        assert remark["status"] == "warn"
+        assert '"Only these folders"' in remark["text"]
     assert {one["id"] for one in tried(found)} == {scene_id}
     assert outcome(found) == ALL

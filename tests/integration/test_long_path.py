@@ -12,7 +12,7 @@ import pytest
 from stash_courier.queue.inbox import files, store
 from tests import ROOT
 from tests.support.durable import change, environment, inbox, run_hook, spooled
-from tests.support.press import press, refusal
+from tests.support.press import press, refusal, report
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SQLite has another limit on Windows")
 
@@ -38,7 +38,7 @@ def test_a_path_beyond_the_limit_is_named(tmp_path: Path) -> None:
     assert reason in (folder / files.WORKER_LOG).read_text()
     answer = press(folder, "status")
     assert reason in answer["queue"]
-    assert answer["queue"] in answer["lines"]
+    assert answer["queue"] in report(folder, "status")
     assert answer["spool"] == 1
     assert "ts path has" in refusal(folder, "pause")
 

@@ -1,4 +1,4 @@
-"""Presses task buttons in this process, where no worker may start, and makes dead letters for them."""
+"""Runs modes and tasks in this process, where no worker may start, and makes dead letters for them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,21 @@ HOOK = "webhook:nas:5678"  # a destination's id
 
 
 def press(folder: Path, mode: str, **args: object) -> dict[str, Any]:
-    """Presses a button; the answer as Stash gets it."""
+    """Runs a mode; the answer as Stash gets it."""
     with mock.patch.dict(os.environ, STASH_COURIER_WORKER="off"):
         found = tasks.run(mode, {"mode": mode, **args}, str(folder), str(ROOT))
     answer: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
     return answer
 
 
+def report(folder: Path, mode: str, **args: object) -> list[str]:
+    """Runs a task; its lines in Stash's log, in the order in which they are read."""
+    lines: list[str] = press(folder, mode, **args)["lines"]
+    return lines
+
+
 def refusal(folder: Path, mode: str, **args: object) -> str:
-    """Presses a button that fails; its message."""
+    """Runs a mode that fails; its message."""
     with pytest.raises(BadInputError) as caught:
         press(folder, mode, **args)
     return str(caught.value)

@@ -6,35 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stash_courier.plugin import arguments, tasks
-from stash_courier.plugin.buttons import enqueue
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.queue.failures import Failure
 from tests import ROOT
 from tests.support.press import bury, refusal, states
-
-
-def test_each_button_of_the_manifest_is_a_mode() -> None:
-    """Every button has a mode, and every mode a button, except those for programs, which need arguments."""
-    manifest = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
-    buttons = {task["defaultArgs"]["mode"] for task in manifest["tasks"]}
-    for_programs = {
-        "forget_destination",
-        "send_existing",
-        "send_skipped",
-        *(m for m in tasks.MODES if "connection" in m),
-        *(name for name, mode in tasks.MODES.items() if mode.module.startswith("views.")),
-    }
-    assert buttons == set(tasks.MODES) - for_programs
-
-
-def test_the_manifest_says_how_recent_is_recent() -> None:
-    """The button's description names the number of days."""
-    manifest = yaml.safe_load((ROOT / "stash_plugin.yml").read_text("utf-8"))
-    (task,) = (t for t in manifest["tasks"] if t["defaultArgs"]["mode"] == "enqueue_recent")
-    assert f"in the last {enqueue.RECENT_DAYS} days" in task["description"]
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3], "1,2 3", "1, 2,3", ["1", 2, 3.0], [3, 1, 2, 1]])

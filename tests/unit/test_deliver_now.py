@@ -1,43 +1,67 @@
-"""plugin/buttons/deliver_now.py: when the button ends."""
+"""The task "Deliver now": it asks the worker, follows its progress, and ends when nothing moves."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from stash_courier.plugin.buttons.deliver_now import NEWER_SECONDS, SLOW_SECONDS, Look, Patience
+from stash_courier.plugin.buttons.deliver_now import CALM_SECONDS, STILL_SECONDS, Progress
 from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.queue.jobs import Backlog
+from stash_courier.worker.connections.model import Entry
+from stash_courier.worker.destinations import Loaded
+from tests.support.press import refusal
 
-NAME = "webhook:nas"
-LOOK_SECONDS = 0.25
-
-
-def look(older: int, added: int, *, in_flight: int = 1) -> Look:
-    """A look at a queue with 10 deliveries."""
-    backlog = {NAME: Backlog(10, 0, in_flight, 0.0, 0.0)}
-    nothing: tuple[str, ...] = ()
-    seen = Snapshot(0.0, 0, backlog, {}, None, False, False, None, (), nothing, None, added)
-    return Look(seen, left=10, older=older, coming=False)
+LOADED = Loaded(entries={"hook": Entry("hook", "Hook", "webhook")})
 
 
-@pytest.mark.parametrize(("older", "bound"), [(0, NEWER_SECONDS), (3, SLOW_SECONDS)])
-def test_edits_that_stream_in_keep_it_for_a_bounded_time(older: int, bound: float) -> None:
-    """Something moves and changes at every look, but nothing that waited at the start ends: it ends in time."""
-    patience = Patience(look(older, 0), frozenset({NAME}), 0.0)
-    ends = [patience.look(look(older, n), n * LOOK_SECONDS) for n in range(1, 400)].index("ended") + 1
-    assert bound < ends * LOOK_SECONDS <= bound + LOOK_SECONDS
+def seen(waiting: int, added: int = 0, *, in_flight: int = 1, **fields: int | bool) -> Snapshot:
+    """A queue with this many deliveries, after this many were added."""
+    backlog = {"hook": Backlog(waiting, 0, in_flight, 0.0, 9e9)} if waiting else {}
+    facts = {"running": True, **fields}
+    return Snapshot(at=0.0, loaded=LOADED, backlog=backlog, added=added, **facts)  # type: ignore[arg-type]
 
 
-def test_it_goes_on_while_something_that_waited_ends() -> None:
-    """However long it takes, it ends only after the last one that waited at its start."""
-    patience = Patience(look(400, 0), frozenset({NAME}), 0.0)
-    assert {patience.look(look(400 - n, n), n * SLOW_SECONDS / 2) for n in range(1, 400)} == {"goes on"}
-    assert patience.look(look(0, 400), 400 * SLOW_SECONDS / 2) == "goes on"
-    assert patience.look(look(0, 401), 400 * SLOW_SECONDS / 2 + NEWER_SECONDS + 1.0) == "ended"
+def verdicts(first: Snapshot, *steps: tuple[float, Snapshot]) -> list[str]:
+    """What each of these snapshots means, at these seconds."""
+    progress = Progress(first, first, 0.0, 0.0)
+    return [progress.follow(one, now) for now, one in steps]
 
 
-def test_it_is_stuck_if_nothing_changes_that_should() -> None:
-    """A delivery that stays in flight without any change is reported as stuck after half a minute."""
-    patience = Patience(look(1, 0), frozenset({NAME}), 0.0)
-    assert patience.look(look(1, 0), 30.0) == "goes on"
-    assert patience.look(look(1, 0), 30.5) == "stuck"
+@pytest.mark.parametrize(
+    ("first", "steps", "expected"),
+    [
+        # All is delivered: it ends at once.
+        (seen(10), [(0.25, seen(10)), (1.0, seen(4)), (2.0, seen(0))], ["goes on", "goes on", "ended"]),
+        # What is left waits for something: it ends soon.
+        (seen(10), [(0.25, seen(10)), (1.0 + 0.5 + CALM_SECONDS, seen(10, in_flight=0))], ["goes on", "ended"]),
+        # Edits that arrive meanwhile keep it for as many deliveries as waited.
+        (
+            seen(10),
+            [(0.25, seen(10)), (1.0, seen(10, 5)), (2.0, seen(10, 9)), (3.0, seen(10, 10))],
+            ["goes on", "goes on", "goes on", "ended"],
+        ),
+        # What is in the inbox becomes several deliveries each, and all of them count.
+        (
+            seen(0, inbox=5),
+            [(0.5, seen(0, inbox=5)), (1.0, seen(10, 10)), (2.0, seen(5, 10)), (3.0, seen(0, 10))],
+            ["goes on", "goes on", "goes on", "ended"],
+        ),
+        # A worker that is just starting is waited for, but not forever.
+        (seen(10, in_flight=0, running=False), [(9.0, seen(10, in_flight=0, running=False))], ["goes on"]),
+        (seen(10), [(1.0, seen(10)), (STILL_SECONDS + 1.0, seen(10))], ["goes on", "stuck"]),
+        # Nothing waits at all.
+        (seen(0), [(0.25, seen(0)), (0.5 + CALM_SECONDS, seen(0))], ["goes on", "ended"]),
+    ],
+)
+def test_when_it_ends(first: Snapshot, steps: list[tuple[float, Snapshot]], expected: list[str]) -> None:
+    """It goes on while something of what waited at its start is delivered, and no longer."""
+    assert verdicts(first, *steps) == expected
+
+
+def test_where_no_worker_may_be_started_it_says_what_to_do(tmp_path: Path) -> None:
+    """With STASH_COURIER_WORKER=off and none running nothing is delivered, and the task says how to start one."""
+    said = refusal(tmp_path, "deliver_now")
+    assert said.startswith("Worker: not running, so nothing is delivered. STASH_COURIER_WORKER=off")
+    assert said.endswith("main.py worker.")

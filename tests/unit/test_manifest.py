@@ -16,6 +16,7 @@ import pytest
 import yaml
 from graphql import build_client_schema, parse, validate
 
+from stash_courier.plugin import tasks
 from stash_courier.worker import VERSION, destinations, fields, settings
 from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.settings import QuickStart, Settings
@@ -29,21 +30,15 @@ INTROSPECTION = ROOT.parent / "shared" / "stash" / "introspection.json"
 TOP = {"name", "description", "url", "version", "interface", "exec", "errLog", "tasks", "hooks", "ui", "settings"}
 OPERATION = {"name", "description", "execArgs", "defaultArgs"}
 SETTING = {"type", "displayName", "description"}
-MODES = {
-    "status",
-    "deliver_now",
-    "review_dead_letters",
-    "retry_dead_letters",
-    "purge_dead_letters",
-    "discard_dead_letters",
-    "test_destinations",
-    "library_report",
-    "enqueue_all",
-    "enqueue_recent",
-    "pause",
-    "resume",
-    "restart_worker",
-    "stop_worker",
+# The seven tasks: name → mode
+TASKS = {
+    "Review dead letters": "review_dead_letters",
+    "Retry dead letters": "retry_dead_letters",
+    "Discard dead letters": "discard_dead_letters",
+    "Deliver now": "deliver_now",
+    "Send all scenes": "enqueue_all",
+    "Show status": "status",
+    "Restart": "restart_worker",
 }
 
 
@@ -150,14 +145,25 @@ def test_hooks(manifest: dict[str, Any]) -> None:
     assert hook["defaultArgs"] == {"mode": "hook"}
 
 
-def test_every_mode_has_a_button(manifest: dict[str, Any]) -> None:
-    """Every mode has one button, except wake, which is for Stash's pages, and what needs an argument."""
-    modes = [task["defaultArgs"]["mode"] for task in manifest["tasks"]]
-    assert sorted(modes) == sorted(MODES)
-    names = [task["name"] for task in manifest["tasks"]]
-    assert len(set(names)) == len(names)
-    # The log tells a button from a call of runPluginOperation, which gets no default arguments.
-    assert [task["defaultArgs"] for task in manifest["tasks"]] == [{"mode": mode, "log": "yes"} for mode in modes]
+def test_there_are_seven_tasks(manifest: dict[str, Any]) -> None:
+    """The manifest has the seven tasks, each with its mode. The other modes are for programs and the page."""
+    # The log tells a task from a call of runPluginOperation, which gets no default arguments.
+    expected = [(name, {"mode": mode, "log": "yes"}) for name, mode in TASKS.items()]
+    assert [(task["name"], task["defaultArgs"]) for task in manifest["tasks"]] == expected
+    assert set(TASKS.values()) <= tasks.MODES.keys()
+    assert all(callable(mode.load(name)) for name, mode in tasks.MODES.items())
+
+
+def test_the_docs_list_every_mode() -> None:
+    """docs/api.md has a row for each mode, and names the task of those that have one."""
+    table = (ROOT / "docs" / "api.md").read_text("utf-8")
+    rows = {
+        mode: task
+        for modes, task in re.findall(r"^\| (`[^|]+) \|[^|]*\| ([^|\n]+?) \|$", table, re.MULTILINE)
+        for mode in re.findall(r"`(\w+)`", modes)
+    }
+    assert tasks.MODES.keys() <= rows.keys()
+    assert {name: task for name, task in rows.items() if task in TASKS} == {m: n for n, m in TASKS.items()}
 
 
 def test_texts_name_buttons_that_exist(manifest: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""The state of a destination as the owner reads it, and when "Deliver now" has nothing left to wait for."""
+"""What a person reads about a connection, on its card and in the status: state, sentence, and what to do."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,288 +10,366 @@ import pytest
 from stash_courier.plugin.snapshot import Snapshot
 from stash_courier.plugin.text import banners, standings
 from stash_courier.plugin.text.words import since
+from stash_courier.queue.failures import Failure
 from stash_courier.queue.history.ledger import Noted
 from stash_courier.queue.jobs import Attempt, Backlog
+from stash_courier.worker import destinations
 from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.store import Stored
 from stash_courier.worker.delivery.breaker import Health
 from stash_courier.worker.destinations import Loaded
 from stash_courier.worker.fields import Problem
-from tests.support.press import HOOK
+from stash_courier.worker.settings import Settings
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
-WELL, NOTHING = Health(), Backlog(0, 0, 0, 0.0, 0.0)
+KEY = "0123456789abcdef"
+JELLYFIN = Entry("jellyfin-1", "Living room", "jellyfin", values={"url": "http://nas:8096/tv", "key": KEY})
+OFTEN_OFF = Entry("jellyfin-1", "Living room", "jellyfin", values={**JELLYFIN.values, "often_off": True})
+ID = JELLYFIN.id
 WAITING = Backlog(total=12, retrying=3, in_flight=2, oldest=NOW - 300, next_due=NOW + 180)
 COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
-SECRET = '"Signing secret"'
-URL = '"Webhook, URL"'
-BAD_URL = Problem("webhook_url", "URL 1 is wrong.")
+WELL = Health(last_success=NOW - 60)
+ILL = Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40)
+GONE = Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR)
+# A media server that has none of the scenes.
+LOST: dict[str, Any] = {
+    "backlog": {ID: Backlog(total=2, retrying=1, in_flight=0, oldest=NOW - 60, next_due=NOW + 60)},
+    "failed": {ID: (5, Attempt(NOW, "not_there_yet", "Jellyfin does not know scene 5."))},
+}
 
 
-def entry(name: str = HOOK, state: State = "on") -> Entry:
-    """A connection."""
-    return Entry(name, name, "webhook", state)
+def webhook(preset: str, url: str = "http://nas:5678/hook", **values: object) -> Entry:
+    """A webhook connection."""
+    return Entry("webhook-1", "Hook", "webhook", values={"preset": preset, "url": url, **values})
 
 
-def loaded(*entries: Entry, problems: tuple[Problem, ...] = (), faults: tuple[str, ...] = ()) -> Loaded:
-    """What is set up. ``faults``: what to correct in the connection HOOK. A problem hides connections."""
-    known = {one.id: one for one in entries}
-    return Loaded(
-        entries=known,
-        problems=problems,
-        unsure=bool(problems),
-        unusable={HOOK: faults} if faults else {},
-    )
+def of(state: State) -> Entry:
+    """The Jellyfin connection, in a state that its owner chose."""
+    return replace(JELLYFIN, state=state)
 
 
-def line(health: Health, waits: Backlog = NOTHING, known: Loaded | None = None, **fields: Any) -> str:
-    """The line about the destination."""
-    moment = seen(health, waits, **fields)
-    return standings.standing(moment, HOOK, known or loaded(entry())).line(moment)
+def ill(failure: Failure, reason: str) -> Health:
+    """The health of a destination that is held."""
+    return Health("ill", failure.value, reason, since=NOW - HOUR, until=NOW + 30)
 
 
-def by_id(moment: Snapshot, known: Loaded | None) -> dict[str, standings.Standing]:
-    """The destinations that are shown."""
-    return {one.destination: one for one in standings.standings(moment, known)}
+def snapshot(entry: Entry = JELLYFIN, health: Health = WELL, **fields: Any) -> Snapshot:
+    """A moment with one connection; ``letters`` and ``waits`` are its own."""
+    letters, waits = fields.pop("letters", 0), fields.pop("waits", None)
+    loaded = destinations.read({}, Stored((entry,), revision=1), Settings())
+    facts: dict[str, Any] = {"at": NOW, "loaded": loaded, "running": True, "healths": {entry.id: health}}
+    facts |= {"dead_letters": {entry.id: letters}} if letters else {}
+    facts |= {"backlog": {entry.id: waits}} if waits else {}
+    return Snapshot(**facts | fields)
 
 
-def seen(health: Health = WELL, waits: Backlog = NOTHING, **fields: Any) -> Snapshot:
-    """The queue with one destination."""
-    moment: dict[str, Any] = {
-        "at": NOW,
-        "inbox": 0,
-        "backlog": {HOOK: waits} if waits.total else {},
-        "healths": {HOOK: health},
-        "paused_since": None,
-        "disabled": False,
-        "expedite": False,
-        "stash_away": None,
-        "problems": (),
-        "notices": (),
-        "last_success": None,
-        "added": 0,
-    }
-    return Snapshot(**moment | fields)
+def only(*args: Any, **fields: Any) -> standings.Standing:
+    """The one connection of a snapshot."""
+    (one,) = standings.standings(snapshot(*args, **fields))
+    return one
 
 
-def test_notes_are_counted_in_sentences() -> None:
-    """The owner reads what was left alone there, why, and which switch changes it."""
-    (one,) = standings.standings(seen(notes={HOOK: {"locked_fields": Noted(12, (3, 5))}}), loaded(entry()))
-    said = (
-        "Scenes with locked fields, which were left alone: 12 (such as 3, 5). To have what is locked overwritten, "
-    )
-    assert [remark.sentence() for remark in one.remarks] == [f'{said}switch "respect_locks" off.']
-    assert one.facts()["notes"] == {"locked_fields": {"count": 12, "scenes": [3, 5]}}
-    assert not one.troubled
+def line(*args: Any, **fields: Any) -> str:
+    """Its line in a task's report."""
+    return only(*args, **fields).line(NOW)
+
+
+def card(*args: Any, stopped: str = "", **fields: Any) -> dict[str, Any]:
+    """Its card on the page."""
+    return only(*args, **fields).card(stopped)
+
+
+REFUSED_KEY = ill(Failure.DESTINATION, "nas:8096 answered 401 Unauthorized: check the API key.")
+REASON = "nas:5678 answered 401 Unauthorized: check the login."
+HELD = Health("ill", "destination", REASON, since=NOW - 2 * HOUR, until=NOW + 40, probes=4)
+BUSY = Health("ill", "busy", "nas:8096 answered 503 Service Unavailable: so we wait.", since=NOW - 2 * DAY)
 
 
 @pytest.mark.parametrize(
-    ("kind", "own", "other"), [("jellyfin", "Home videos", "Split Apart"), ("plex", "Split Apart", "Home videos")]
+    ("health", "fields", "parts"),
+    [
+        (WELL, {}, ["working. Waiting: 0. Last delivery: 60 s ago."]),
+        (WELL, {"waits": WAITING}, [f"working. {COUNTS} Next try: in 3 min."]),
+        (WELL, {"absent": {ID: 1900}}, ["Not on the server: 1,900."]),
+        (Health(last_success=1.0, reason="no answer"), {"waits": WAITING}, ["Last error: no answer."]),
+        (WELL, LOST, ["Last error: Jellyfin does not know scene 5."]),
+        (HELD, {"waits": WAITING}, ["waiting since", REASON, "Fix this", f"{COUNTS} Next try: in 40 s."]),
+        (replace(BUSY, since=NOW - HOUR), {}, ["503"]),
+        (BUSY, {}, ["IP filter"]),
+        (GONE, {}, ["gone since", "410 Gone.", "Enter its new address"]),
+        (
+            Health(reason="slow down", retry_at=NOW + 600),
+            {},
+            ["asked to wait. slow down.", "Next try: in 10 min."],
+        ),
+        (ILL, {"paused_since": NOW - HOUR, "waits": WAITING}, ["paused since", "All deliveries are paused."]),
+    ],
 )
-def test_advice_is_the_servers_own(kind: str, own: str, other: str) -> None:
-    """What makes versions items of their own differs; what only looks like a part needs another name in both."""
-    server = Entry(HOOK, HOOK, kind)
-    (one,) = standings.standings(seen(notes={HOOK: {"shared_item": Noted(1, (3,))}}), loaded(server))
-    (remark,) = one.remarks
-    assert own in remark.advice
-    assert other not in remark.advice
-    assert "Rename what is no part" in remark.advice
+def test_a_line_says_state_reason_advice_and_counts(
+    health: Health, fields: dict[str, Any], parts: list[str]
+) -> None:
+    """One line explains itself: what state, since when, why, what to do, what waits, and when it is tried."""
+    said = line(health=health, **fields)
+    assert said.startswith("Living room: ")
+    assert all(part in said for part in parts), said
+    if health.state == "gone" or "paused_since" in fields:
+        assert "Next try" not in said
 
 
-def test_skipped_scenes_are_counted() -> None:
-    """The owner reads how many scenes a media server doesn't have."""
-    (one,) = standings.standings(seen(absent={HOOK: 1900}), loaded(entry()))
-    assert "Not on the server: 1,900." in one.line(seen())
-    assert one.facts()["not_on_server"] == 1900
-    (none,) = standings.standings(seen(), loaded(entry()))
-    assert "Not on the server" not in none.line(seen())
+def test_how_long_something_lasts_is_said_in_the_owners_time() -> None:
+    """Since when it waits is a time of the day, with how long ago that was."""
+    assert line(health=HELD).startswith(f"Living room: waiting {since(NOW - 2 * HOUR, NOW)}. ")
 
 
-def test_a_working_destination_shows_what_waits_and_when_it_goes() -> None:
-    """The owner reads what waits, what failed before, what is in flight, and when the next delivery begins."""
-    assert line(Health(last_success=NOW - 60), WAITING) == (
-        f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last delivery: 60 s ago."
+@pytest.mark.parametrize(
+    ("state", "health", "shown", "troubled"),
+    [
+        ("on", WELL, "well", False),
+        ("leaving", WELL, "well", False),
+        ("on", ILL, "held", True),
+        ("on", GONE, "gone", True),
+        ("paused", ILL, "paused", False),
+        ("off", ILL, "off", False),
+        ("burying", ILL, "deleting", False),
+    ],
+)
+def test_what_its_owner_chose_comes_first(state: State, health: Health, shown: str, *, troubled: bool) -> None:
+    """What the owner paused or switched off is no trouble, whatever went wrong before."""
+    one = only(of(state), health)
+    assert (one.state, one.troubled) == (shown, troubled)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"health": REFUSED_KEY}, ("edit", "Enter a new key", "key")),
+        ({"health": REFUSED_KEY, "letters": 3}, ("edit", "Enter a new key", "key")),
+        (
+            {"health": ill(Failure.FORBIDDEN, "nas answered 403 Forbidden."), "entry": webhook("standard")},
+            ("edit", "Enter a new key", "headers"),
+        ),
+        (
+            {"health": REFUSED_KEY, "entry": webhook("home-assistant", "http://nas:8123", token="abc")},
+            ("edit", "Enter a new key", "token"),
+        ),
+        (
+            {"health": REFUSED_KEY, "entry": webhook("discord", "https://discord.com/api/webhooks/1/abc")},
+            ("edit", "Enter a new address", "url"),
+        ),
+        ({"health": ill(Failure.DESTINATION, "nas answered 404.")}, ("edit", "Enter a new address", "url")),
+        ({"health": GONE}, ("deliver_now", "Deliver now", "")),
+        ({"health": ILL}, ("test", "Test", "")),
+        ({"health": ILL, "letters": 1}, ("open_dead_letters", "Open dead letters", "")),
+        ({"health": ill(Failure.REJECTED, "nas answered 400.")}, ("deliver_now", "Deliver now", "")),
+        ({"letters": 1}, ("open_dead_letters", "Open dead letters", "")),
+        ({"entry": of("paused")}, ("resume", "Resume", "")),
+        ({"entry": of("off")}, ("resume", "Switch on", "")),
+        ({"entry": of("burying")}, None),
+        ({"health": WELL, **LOST}, ("test", "Test", "")),
+        ({"health": Health(), "letters": 3, **LOST}, ("test", "Test", "")),
+        ({"health": Health(), "letters": 3, "absent": {ID: 1}}, ("test", "Test", "")),
+        ({}, None),
+        ({"entry": replace(JELLYFIN, values={"url": "http://nas:8096"})}, ("edit", "Enter a new key", "key")),
+        (
+            {"entry": replace(JELLYFIN, values={"url": "nas:8096", "key": KEY})},
+            ("edit", "Enter a new address", "url"),
+        ),
+        (
+            {"entry": replace(JELLYFIN, values={**JELLYFIN.values, "path_map": "data"})},
+            ("edit", 'Correct "Path map"', "path_map"),
+        ),
+    ],
+)
+def test_the_click_that_a_state_calls_for(fields: dict[str, Any], expected: tuple[str, ...] | None) -> None:
+    """What only a person can correct comes first, then dead letters, then what helps to find out more."""
+    action = card(**fields)["action"]
+    assert (action and (action["do"], action["label"], action.get("field", ""))) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "health", "reason"),
+    [
+        ({"health": Health()}, "nothing_sent", ""),
+        ({}, "delivering", ""),
+        (LOST, "delivering", "1 scene is tried again: Jellyfin does not know scene 5."),
+        (
+            {"health": replace(WELL, reason="nas answered 422", streak=(("rejected", 7), ("rejected", 8)))},
+            "delivering",
+            "2 scenes are not accepted: nas answered 422.",
+        ),
+        ({"health": ILL}, "waiting", "nas refuses connections."),
+        ({"health": ILL, "paused_since": NOW}, "paused", "All deliveries are paused."),
+        ({"health": GONE, "paused_since": NOW}, "gone", "nas answered 410 Gone."),
+        ({"entry": of("leaving")}, "deleting", "What waits is sent first, then the connection is deleted."),
+        ({"stopped": "No worker runs.", "waits": WAITING}, "waiting", "No worker runs."),
+        ({"stopped": "No worker runs."}, "delivering", ""),  # nothing waits
+    ],
+)
+def test_a_card_says_health_and_reason(fields: dict[str, Any], health: str, reason: str) -> None:
+    """A card has a word for its state and a sentence without times, about the scenes that it concerns."""
+    shown = card(**fields)
+    assert (shown["health"], shown["reason"].strip()) == (health, reason)
+    assert shown["next_try"] is None or "paused_since" not in fields
+
+
+def test_a_card_shows_no_secret() -> None:
+    """Neither a key nor an address that is one is on a card; the link to the server's pages has no login."""
+    shown = card()
+    assert (shown["kind_name"], shown["host"], shown["link"]) == (
+        "Jellyfin",
+        "nas:8096",
+        "http://nas:8096/tv/web/index.html",
     )
-    assert line(Health(reason="no answer"), WAITING) == (
-        f"{HOOK}: working. {COUNTS} Next try: in 3 min. Last error: no answer."
-    )
-    assert line(WELL, WAITING, failed={HOOK: (5, Attempt(0.0, "refused", "It lacks scene 5"))}).endswith(
-        "Last error: It lacks scene 5."
-    )
-    assert line(WELL) == f"{HOOK}: working. Waiting: 0."
+    assert KEY not in str(shown)
+    secret = card(webhook("discord", "https://discord.com/api/webhooks/1/tokentoken"))
+    assert (secret["host"], secret["link"], secret["is_message"]) == ("discord.com", "", True)
+    assert "tokentoken" not in str(secret)
 
 
-def test_a_held_destination_shows_since_when_why_what_to_do_and_the_next_try() -> None:
-    """A destination that gets nothing for now explains itself in one line."""
-    reason = "nas:5678 answered 401 Unauthorized: check the login."
-    health = Health("ill", "destination", reason, since=NOW - 2 * HOUR, until=NOW + 40, probes=4)
-    shown = line(health, WAITING)
-    assert shown.startswith(f"{HOOK}: waiting {since(NOW - 2 * HOUR, NOW)}. {reason} ")
-    assert shown.endswith(f" {COUNTS} Next try: in 40 s.")
-    assert "Fix this, then test the connection" in shown
+@pytest.mark.parametrize(("failure", "status"), [(Failure.REJECTED, 400), (Failure.REFUSED, 500)])
+def test_a_connection_that_refuses_scenes_names_one_and_what_it_answered(failure: Failure, status: int) -> None:
+    """A test can pass there all the same, so the card says what was refused and what helps."""
+    said = f"nas answered {status} Whatever: see its answer."
+    attempt = Attempt(NOW - 9, failure.value, said, status, '{"error": "The field studio is required."}')
+    shown = card(health=ill(failure, said), failed={ID: (12, attempt)})
+    assert shown["reason"] == f"Scene 12: {said} It answered: The field studio is required."
+    assert "A test that passes doesn't show" in shown["advice"]
+    other = replace(attempt, failure=Failure.BUSY.value)  # this isn't why it is held
+    assert card(health=ill(failure, said), failed={ID: (12, other)})["reason"] == said
 
 
-def test_a_day_of_503_points_to_the_ip_filter() -> None:
-    """After a day of 503 the owner reads that a media server's IP filter answers like this."""
-    reason = "nas:8096 answered 503 Service Unavailable: it is overloaded or starting, so we wait."
-    recent = Health("ill", "busy", reason, since=NOW - HOUR, until=NOW + 40)
-    old = Health("ill", "busy", reason, since=NOW - 2 * DAY, until=NOW + 40)
-    assert "IP filter" not in line(recent)
-    assert "IP filter" in line(old)
-
-
-def test_a_destination_that_is_gone_waits_for_its_settings() -> None:
-    """After a 410 there is no next try, and the owner reads what to change."""
-    shown = line(Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR))
-    assert shown.startswith(f"{HOOK}: gone {since(NOW - HOUR, NOW)}. nas answered 410 Gone. ")
-    assert "Next try" not in shown
-    assert "Enter its new address" in shown
-
-
-def test_a_destination_that_asked_to_wait_shows_until_when() -> None:
-    """A Retry-After of a working destination is shown with its reason."""
-    shown = line(Health(reason="slow down", retry_at=NOW + 600))
-    assert shown == f"{HOOK}: asked to wait. slow down. Waiting: 0. Next try: in 10 min."
-
-
-def test_a_removed_destination_shows_how_long_its_deliveries_are_kept() -> None:
-    """What waits for a destination that left the settings is shown with its end and the way back."""
-    shown = line(Health(removed_at=NOW - 2 * DAY), WAITING, loaded())
-    assert shown.startswith(f"{HOOK}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the connections. ")
-    assert "it becomes dead letters in 28 days" in shown
-    assert shown.endswith(COUNTS)
-
-
-@pytest.mark.parametrize(("state", "said"), [("paused", "paused"), ("off", "switched off")])
-def test_a_connection_that_is_paused_or_off_says_so(state: State, said: str) -> None:
-    """What the owner paused or switched off is no trouble, whatever went wrong before, and shows what waits."""
-    health = Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40)
-    known = loaded(entry(state=state))
-    moment = seen(health, WAITING)
-    one = standings.standing(moment, HOOK, known)
-    assert one.line(moment) == f"{HOOK}: {said}. {COUNTS}"
+def test_what_was_left_alone_is_counted_in_sentences() -> None:
+    """The card says what was left alone there and which switch changes it; the status has the numbers."""
+    notes = {"locked_fields": Noted(12, (3, 5)), "shared_item": Noted(1, (3,))}
+    one = only(notes={ID: notes})
+    locked, shared = one.remarks
+    assert locked.sentence().startswith("Scenes with locked fields, which were left alone: 12 (such as 3, 5). ")
+    assert "Home videos" in shared.advice
+    assert "Split Apart" not in shared.advice  # that is Plex's
+    facts: Any = one.facts()
+    assert facts["notes"]["locked_fields"] == {"count": 12, "scenes": [3, 5]}
     assert not one.troubled
-    assert line(health, WAITING, known, paused_since=NOW - 5) == f"{HOOK}: {said}. {COUNTS}"
 
 
-def test_a_connection_that_is_leaving_still_sends() -> None:
-    """A connection that is deleted once everything was sent shows how that goes."""
-    assert line(WELL, WAITING, loaded(entry(state="leaving"))).startswith(f"{HOOK}: working. {COUNTS}")
+def shown_ids(entries: tuple[Entry, ...], **fields: Any) -> dict[str, str]:
+    """The states of all that is shown, by id. ``hidden``: a setting that can't be read may hide connections."""
+    hidden, asked = fields.pop("hidden", False), fields.pop("asked", True)
+    wrong = (Problem("webhook_url", "URL 1 is wrong."),) if hidden else ()
+    loaded = Loaded(
+        entries={one.id: one for one in entries}, problems=wrong, unsure=hidden or not asked, asked=asked
+    )
+    now = Snapshot(at=NOW, loaded=loaded, **{"healths": {ID: WELL}, **fields})
+    return {one.destination: one.state for one in standings.standings(now)}
 
 
-def test_a_broken_destination_names_the_fields_and_what_waits() -> None:
-    """A destination with invalid fields shows which ones, and that what waits is kept."""
-    known = loaded(entry(), faults=(SECRET,))
-    moment = seen(waits=WAITING)
-    found = by_id(moment, known)[HOOK]
-    assert found.state == "broken"
-    assert found.troubled
-    assert found.line(moment) == f"{HOOK}: unusable. To correct: {SECRET}. {COUNTS}"
-    two = loaded(entry(), faults=(URL, SECRET, URL))
-    assert by_id(seen(), two)[HOOK].line(seen()) == f"{HOOK}: unusable. To correct: {URL}, {SECRET}. Waiting: 0."
-    off = loaded(entry(state="off"), faults=(SECRET,))
-    assert by_id(seen(), off)[HOOK].state == "broken"
+REMOVED: dict[str, Any] = {"healths": {ID: Health(removed_at=NOW - 2 * DAY)}, "backlog": {ID: WAITING}}
 
 
-def test_a_new_destination_with_an_invalid_field_is_shown() -> None:
-    """At first set-up a destination with a bad secret is shown before the worker has stored anything about it."""
-    known = loaded(entry(), faults=(SECRET,))
-    assert by_id(seen(healths={}), known)[HOOK].state == "broken"
+@pytest.mark.parametrize(
+    ("entries", "fields", "expected"),
+    [
+        ((JELLYFIN,), {"healths": {}}, {ID: "well"}),
+        ((), {}, {}),  # not set up any more, and nothing waits for it
+        ((), {"backlog": {ID: WAITING}}, {ID: "removed"}),
+        ((), REMOVED, {ID: "removed"}),
+        ((), {**REMOVED, "hidden": True}, {ID: "removed"}),
+        ((), {"hidden": True}, {ID: "broken"}),  # a setting that can't be read may name it
+        ((), {"asked": False}, {ID: "well"}),  # Stash can't be asked: what was known last
+        ((), {**REMOVED, "asked": False}, {ID: "removed"}),
+    ],
+)
+def test_which_connections_are_shown(
+    entries: tuple[Entry, ...], fields: dict[str, Any], expected: dict[str, str]
+) -> None:
+    """What is set up or hidden, and what left the settings only while something waits for it."""
+    assert shown_ids(entries, **fields) == expected
 
 
-def test_a_destination_that_unreadable_settings_hide_is_shown() -> None:
-    """While settings can't be read, a destination that they may name shows what to correct."""
-    known = loaded(entry("plex"), problems=(BAD_URL,))
-    moment = seen(waits=WAITING)
-    assert by_id(moment, known)[HOOK].line(moment) == f"{HOOK}: unusable. To correct: {URL}. {COUNTS}"
-    assert by_id(moment, known)["plex"].state == "well"
+def test_what_waits_for_a_removed_connection_has_an_end() -> None:
+    """The line says when it becomes dead letters, and the way back."""
+    now = Snapshot(at=NOW, loaded=Loaded(entries={"x": webhook("standard")}), **REMOVED)
+    (said,) = [one.line(NOW) for one in standings.standings(now) if one.destination == ID]
+    assert said.startswith(f"{ID}: inactive {since(NOW - 2 * DAY, NOW)}. It is not in the connections. ")
+    assert "it becomes dead letters in 28 days" in said
+    assert said.endswith(COUNTS)
 
 
-def test_a_destination_that_is_not_set_up_any_more_is_not_shown() -> None:
-    """A destination that is not set up is shown only while something waits for it."""
-    other = loaded(entry("plex"))
-    assert set(by_id(seen(), other)) == {"plex"}
-    assert set(by_id(seen(), loaded())) == set()
-    assert by_id(seen(waits=WAITING), other)[HOOK].state == "removed"
-    removed = seen(Health(removed_at=NOW - DAY), WAITING)
-    assert by_id(removed, loaded(problems=(BAD_URL,)))[HOOK].state == "removed"
-    assert by_id(seen(), None)[HOOK].state == "well"  # Stash can't be asked: what was known last
-    assert by_id(removed, None)[HOOK].state == "removed"
+def test_an_unusable_connection_names_what_to_correct() -> None:
+    """Its line names each field once; what waits is kept."""
+    broken = replace(JELLYFIN, values={"url": "http://nas:8096", "path_map": "data"})
+    assert line(broken, waits=WAITING) == f'Living room: unusable. To correct: "Path map", "API key". {COUNTS}'
+    assert card(broken)["health"] == "unusable"
 
 
-def test_changes_for_an_unknown_destination_are_shown() -> None:
-    """If the only URL is invalid, one line shows how many changes wait for a destination, and why."""
-    hidden = loaded(problems=(BAD_URL,))
-    moment = seen(inbox=3, healths={})
-    shown = banners.undecided(moment, hidden)
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({}, None),
+        ({"paused_since": NOW - HOUR}, [f"Deliveries: paused {since(NOW - HOUR, NOW)}.", "page Stash Courier"]),
+        ({"disabled": True}, ["Enable it in Stash's Settings → Plugins."]),
+        (
+            {"stash_away": {"since": NOW - HOUR, "reason": "no answer"}},
+            ["Stash: not reached by the worker since", "no answer."],
+        ),
+        ({"stash_away": {"since": NOW - HOUR, "reason": "no answer"}, "running": False}, None),
+    ],
+)
+def test_what_holds_all_deliveries_is_said(fields: dict[str, Any], parts: list[str] | None) -> None:
+    """A pause, a disabled plugin, a Stash that the worker can't reach. An ended worker says nothing of it."""
+    banner = banners.blocked(snapshot(**fields))
+    assert (banner is None) == (parts is None)
+    assert all(part in banner.line(NOW) for part in parts or () if banner)
+
+
+def test_changes_that_wait_for_an_unreadable_address_are_said() -> None:
+    """If the only URL is invalid, a line shows how many changes wait for a connection, and what to correct."""
+    wrong = (Problem("webhook_url", "URL 1 is wrong."),)
+    hidden = Loaded(problems=wrong, unsure=True)
+    shown = banners.undecided(Snapshot(at=NOW, loaded=hidden, inbox=3))
     assert shown is not None
-    assert (
-        shown.line(NOW) == f"Waiting for a connection: 3. To correct: {URL}. What waits is delivered afterwards."
-    )
-    assert banners.undecided(moment, loaded(entry(), problems=(BAD_URL,))) is None
-    assert banners.undecided(moment, None) is banners.undecided(moment, loaded()) is None
-    assert banners.undecided(seen(healths={}), hidden) is None
+    said = 'Waiting for a connection: 3. To correct: "Webhook, URL". What waits is delivered afterwards.'
+    assert shown.line(NOW) == said
+    assert banners.undecided(Snapshot(at=NOW, loaded=hidden)) is None
+    assert banners.undecided(snapshot(inbox=3)) is None
 
 
 @pytest.mark.parametrize(
-    "health",
+    ("entry", "health", "down"),
     [
-        Health(last_success=NOW - 60),
-        Health(reason="slow down.", retry_at=NOW + 600),
-        Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40),
-        Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR),
+        (JELLYFIN, ILL, True),
+        (OFTEN_OFF, ILL, False),
+        (OFTEN_OFF, GONE, True),
+        (JELLYFIN, Health(retry_at=NOW + 9), False),
+        (of("paused"), ILL, False),
+        (replace(JELLYFIN, values={}), WELL, True),
     ],
 )
-def test_while_paused_each_destination_waits_for_resume(health: Health) -> None:
-    """During a pause no destination shows a next try, but why it got nothing before stays visible."""
-    shown = line(health, WAITING, paused_since=NOW - 5)
-    assert shown.startswith(f"{HOOK}: paused")
-    assert 'Press "Resume deliveries".' in shown
-    assert COUNTS in shown
-    assert "working" not in shown
-    assert "Next try" not in shown
-    assert health.reason in shown
-
-
-def test_what_holds_all_deliveries_is_shown() -> None:
-    """A pause, a disabled plugin and an unreachable Stash each have a line that says what to do or why."""
-
-    def shown(**fields: Any) -> str:
-        banner = banners.blocked(seen(**fields))
-        return "" if banner is None else banner.line(NOW)
-
-    assert shown() == ""
-    paused = f'Deliveries: paused {since(NOW - HOUR, NOW)}. Press "Resume deliveries".'
-    assert shown(paused_since=NOW - HOUR) == paused
-    assert "Enable it" in shown(disabled=True)
-    away = shown(stash_away={"since": NOW - HOUR, "reason": "no answer"})
-    assert away == f"Stash: not reached by the worker {since(NOW - HOUR, NOW)}. no answer."
+def test_what_the_badge_calls_down(entry: Entry, health: Health, *, down: bool) -> None:
+    """What is held up, gone or unusable; not what asked for a wait, is often off, or its owner stopped."""
+    assert only(entry, health).is_down is down
 
 
 @pytest.mark.parametrize(
-    ("moves", "moment"),
+    ("moves", "fields"),
     [
-        (False, seen()),
-        (False, seen(waits=Backlog(3, 3, 0, 1, NOW + 9))),
-        (True, seen(waits=Backlog(3, 0, 0, 1, NOW - 1))),
-        (True, seen(waits=Backlog(3, 0, 1, 1, NOW + 9))),
-        (True, seen(Health("ill", until=NOW - 1), Backlog(3, 3, 0, 1, NOW + 9))),
-        (False, seen(Health("ill", until=NOW + 5), Backlog(3, 3, 0, 1, NOW - 1))),
-        (False, seen(Health("gone"), Backlog(3, 3, 0, 1, NOW - 1))),
-        (False, seen(Health(removed_at=1.0), Backlog(3, 3, 0, 1, NOW - 1))),
-        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), paused_since=1.0)),
-        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), disabled=True)),
-        (False, seen(waits=Backlog(3, 0, 0, 1, NOW - 1), stash_away={"since": 1.0, "reason": "gone"})),
-        (True, seen(inbox=1)),
-        (False, seen(inbox=1, stash_away={"since": 1.0, "reason": "gone"})),
-        (True, seen(expedite=True)),
+        (False, {}),
+        (False, {"waits": Backlog(3, 3, 0, 1, NOW + 9)}),
+        (True, {"waits": Backlog(3, 0, 0, 1, NOW - 1)}),
+        (True, {"waits": Backlog(3, 0, 1, 1, NOW + 9)}),
+        (True, {"health": Health("ill", until=NOW - 1), "waits": Backlog(3, 3, 0, 1, NOW + 9)}),
+        (False, {"health": Health("ill", until=NOW + 5), "waits": Backlog(3, 3, 0, 1, NOW - 1)}),
+        (False, {"health": Health("gone"), "waits": Backlog(3, 3, 0, 1, NOW - 1)}),
+        (False, {"entry": of("paused"), "waits": Backlog(3, 0, 0, 1, NOW - 1)}),
+        (False, {"entry": replace(JELLYFIN, values={}), "waits": Backlog(3, 0, 0, 1, NOW - 1)}),
+        (False, {"waits": Backlog(3, 0, 0, 1, NOW - 1), "paused_since": 1.0}),
+        (False, {"waits": Backlog(3, 0, 0, 1, NOW - 1), "disabled": True}),
+        (False, {"inbox": 1, "stash_away": {"since": 1.0, "reason": "gone"}}),
+        (True, {"inbox": 1}),
+        (True, {"spooled": 1}),
+        (True, {"expedite": True}),
     ],
 )
-def test_deliver_now_knows_what_it_waits_for(moves: bool, moment: Snapshot) -> None:
-    """It waits for what is in flight or due, and for nothing that is held, paused or due later."""
-    assert moment.moves({HOOK}) is moves
-
-
-def test_deliver_now_does_not_wait_for_broken_settings() -> None:
-    """The button doesn't wait for a destination with invalid settings."""
-    assert not seen(waits=Backlog(3, 0, 0, 1, NOW - 1)).moves(set())
+def test_deliver_now_knows_what_it_waits_for(fields: dict[str, Any], *, moves: bool) -> None:
+    """It waits for what is in flight or due, and for nothing that is held, paused, unusable or due later."""
+    assert snapshot(**fields).moves() is moves

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stash_courier.plugin.report import Report
+from stash_courier.plugin import tasks
+from stash_courier.plugin.arguments import Arguments
+from stash_courier.plugin.context import Context
 from stash_courier.plugin.text import outcomes, words
 from stash_courier.queue import failures
 from stash_courier.queue.failures import Failure
@@ -59,15 +61,22 @@ def test_durations_read_like_a_person_says_them(seconds: float, said: str) -> No
         "🎬" * 3000,
     ],
 )
-def test_the_answer_holds_exactly_what_the_log_got(text: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whatever a text contains, it is one line of the log, and the answer has the same line."""
-    said = Report()
-    said.say(f'"{text}" and text')
-    said.warn(text)
-    said.write()
-    logged = capfd.readouterr().err.split("\n")
-    assert logged == [f"\x01w\x02{said.lines[1]}", f"\x01i\x02{said.lines[0]}", ""]
-    assert all(line == line.strip() for line in said.lines)
+def test_a_line_of_a_task_is_one_line_of_the_log(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a text contains, it is one line of Stash's log. The last line is written first."""
+
+    def status(context: Context, _: Arguments) -> dict[str, object]:
+        context.say(f'"{text}" and text')
+        context.warn(text)
+        return {}
+
+    monkeypatch.setattr(tasks.Mode, "load", lambda *_: status)
+    lines = tasks.run("status", {"mode": "status"}, str(tmp_path), str(ROOT))["lines"]
+    assert capfd.readouterr().err == ""  # a call by a program
+    tasks.run("status", {"mode": "status", "log": "yes"}, str(tmp_path), str(ROOT))
+    warned, said, end = capfd.readouterr().err.split("\n")
+    assert ([said.removeprefix("\x01i\x02"), warned.removeprefix("\x01w\x02")], end) == (lines, "")
 
 
 def labels() -> set[str]:
@@ -128,13 +137,6 @@ def test_no_sentence_needs_another() -> None:
 def test_a_moment_is_a_time_of_day_and_a_duration(seconds: float, shown: str) -> None:
     """The owner reads when something began and how long ago that was, with the date if it was another day."""
     assert words.since(NOON - seconds, NOON) == shown
-
-
-def test_our_own_sentences_are_not_cut() -> None:
-    """A long report becomes several lines, which begin with a sentence. What can't be split stays whole."""
-    text = "One is at /a.b. Two isn't there! Three is " + "x" * 60 + ". Four."
-    assert list(words.lines(text, 40)) == ["One is at /a.b. Two isn't there!", f"Three is {'x' * 60}.", "Four."]
-    assert list(words.lines("Short.", 40)) == ["Short."]
 
 
 def test_any_stored_moment_can_be_shown() -> None:

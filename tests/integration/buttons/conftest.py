@@ -35,7 +35,7 @@ def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
 
 @pytest.fixture
 def buttons(stash: StandInStash) -> Buttons:
-    """The buttons of a plugin that may start no worker."""
+    """The modes of a plugin that may start no worker."""
     made = Buttons(stash.config.config_dir, stash.config.port)
     made.folder.mkdir(parents=True)
     return made
@@ -43,7 +43,7 @@ def buttons(stash: StandInStash) -> Buttons:
 
 @pytest.fixture
 def live(stash: StandInStash) -> Iterator[Buttons]:
-    """The buttons of a plugin with a running worker."""
+    """The modes of a plugin with a running worker."""
     made = Buttons(stash.config.config_dir, stash.config.port, worker=True)
     try:
         assert made.press("restart_worker").output["started"] is True

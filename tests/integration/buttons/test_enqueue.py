@@ -1,4 +1,4 @@
-"""The buttons "Send all scenes" and "Send recently changed scenes"."""
+"""The task "Send all scenes", and the mode that sends recently changed scenes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 86_400.0
 
 
 def test_recent_scenes_are_queued_and_older_ones_not(tmp_path: Path, receiver: Receiver) -> None:
-    """The button takes a week; a caller may give the days."""
+    """Without days it is a week."""
     with StandInStash(10, config_dir=tmp_path / "stash", clock=lambda: time.time() - 30 * DAY) as server:
         server.configure("stash_plugin", {"webhook_url": receiver.url})
         server.clock = lambda: time.time() - 10 * DAY
@@ -31,13 +31,10 @@ def test_recent_scenes_are_queued_and_older_ones_not(tmp_path: Path, receiver: R
         server.clock = time.time
         server.add_scene("/media/newer.mp4")
         buttons = Buttons(server.config.config_dir, server.config.port)
-        pressed = buttons.press("enqueue_recent")
-        assert (pressed.output["queued"], pressed.output["days"]) == (1, 7)
-        assert pressed.logged[0][1].startswith(
-            "Scenes queued: 1. Changed in the last days: 7. Connections: webhook:"
-        )
-        assert buttons.press("enqueue_recent", days="20").output["queued"] == 2
-        assert buttons.press("enqueue_recent", days=1).output["queued"] == 1
+        week = buttons.call("enqueue_recent").output
+        assert (week["queued"], week["days"]) == (1, 7)
+        assert buttons.call("enqueue_recent", days="20").output["queued"] == 2
+        assert buttons.call("enqueue_recent", days=1).output["queued"] == 1
     assert buttons.counts()[0] == 4
 
 

@@ -62,7 +62,7 @@ def stash(tmp_path: Path) -> Iterator[StandInStash]:
         yield server
 
 
-@pytest.mark.parametrize("version", ["10.10.7", "10.11.11", "12.0.0"])
+@pytest.mark.parametrize("version", ["10.10.7", "12.0.0"])
 def test_each_scene_is_in_the_group_that_the_server_gives_it(
     stash: StandInStash, buttons: Buttons, version: str
 ) -> None:
@@ -72,10 +72,10 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
         server.put(*(path for path in paths if path.startswith("/films/") and "late" not in path))
         server.scan()
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY))
-        pressed = buttons.press("library_report")
+        called = buttons.call("library_report")
         assert (server.posted, server.notified) == ([], [])
         assert {route.split()[0] for route in server.counts} == {"GET"}
-    (found,) = pressed.output["connections"]
+    (found,) = called.output["connections"]
     assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
     examples = {group["group"]: [one["path"] for one in group["examples"]] for group in found["groups"]}
     assert examples["version"] == ["/media/films/Zoe/Zoe - City.mp4"]
@@ -83,7 +83,7 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
     assert examples["not_scanned"] == ["/media/films/Anna/late.mp4"]
     assert examples["never"] == ["/media/films/Anna/one-scene.mp4"]
     assert examples["no_rule"] == ["/media/elsewhere/a.mp4"]
-    assert pressed.output["ok"] is True
+    assert called.output["ok"] is True
     assert not (buttons.folder / files.QUEUE_DB).exists()
     by_group = {group["group"]: group for group in found["groups"]}
     assert by_group["never"]["advice"] == "Rename or move these files."
@@ -92,8 +92,6 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
     )
     assert by_group["not_scanned"]["examples"][0]["why"] == "in the library Films"
     assert 'library of type "Home videos and photos"' in by_group["version"]["advice"]
-    assert pressed.progress == sorted(pressed.progress)
-    assert pressed.progress[-1] == 1.0
 
 
 @pytest.mark.parametrize("path_map", [RULE, "/media/films => //nas/films"])
@@ -104,7 +102,7 @@ def test_a_server_that_shows_network_paths(stash: StandInStash, buttons: Buttons
         server.put(*(scene.path.replace("/media/films", "/films") for scene in stash.library.all()[:5]))
         server.scan()
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY, path_map=path_map))
-        (found,) = buttons.press("library_report").output["connections"]
+        (found,) = buttons.call("library_report").output["connections"]
     assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
 
 
@@ -114,8 +112,8 @@ def test_scenes_that_filters_leave_out_are_only_counted(stash: StandInStash, but
         connections.store(
             buttons.folder, entry("jellyfin", server.url, key=KEY, folders=["/media/films/Anna"], absent="skip")
         )
-        pressed = buttons.press("library_report")
-    (found,) = pressed.output["connections"]
+        called = buttons.call("library_report")
+    (found,) = called.output["connections"]
     assert (found["scenes"], found["left_out"]) == (3, 5)
     assert groups(found) == {"never": 1, "not_scanned": 2}
 
@@ -127,10 +125,10 @@ def test_plex_gives_versions_and_parts(stash: StandInStash, buttons: Buttons) ->
         server.add(films, "/films/Anna/one.mp4")
         server.add(films, "/films/Zoe/Zoe - Beach.mp4", "/films/Zoe/Zoe - City.mp4")
         connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN))
-        pressed = buttons.press("library_report")
+        called = buttons.call("library_report")
         assert not server.requests("PUT")
         assert server.scans == []
-    (found,) = pressed.output["connections"]
+    (found,) = called.output["connections"]
     assert groups(found) == {"own": 2, "version": 1, "not_scanned": 4, "no_rule": 1}
     (versions,) = [group for group in found["groups"] if group["group"] == "version"]
     assert '"Split Apart"' in versions["advice"]
@@ -145,8 +143,8 @@ def test_plex_names_libraries_that_are_not_searched(stash: StandInStash, buttons
     )
     with plex.Plex(*libraries) as server:
         connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN, libraries="Films"))
-        pressed = buttons.press("library_report")
-    (found,) = pressed.output["connections"]
+        called = buttons.call("library_report")
+    (found,) = called.output["connections"]
     assert groups(found) == {"not_scanned": 3, "not_searched": 4, "no_rule": 1}
     (group,) = [group for group in found["groups"] if group["group"] == "not_searched"]
     reasons = {example["server_path"]: example["why"] for example in group["examples"]}
@@ -159,7 +157,7 @@ def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None
     """Emby's listing says which files it has."""
     with emby.Emby(emby.Item("1", "/films/Anna/one.mp4"), libraries={"Films": ("/films",)}) as server:
         connections.store(buttons.folder, entry("emby", server.url, key=emby.KEY))
-        (found,) = buttons.press("library_report").output["connections"]
+        (found,) = buttons.call("library_report").output["connections"]
         assert server.notices == []
     assert groups(found) == {"own": 1, "not_scanned": 6, "no_rule": 1}
 
@@ -181,12 +179,13 @@ def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, butto
     with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
         gone = Entry("plex-1", "Attic", "plex", values={"url": "http://127.0.0.1:9", "key": plex.TOKEN})
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY), gone)
-        pressed = buttons.press("library_report")
-    by_id = {one["id"]: one for one in pressed.output["connections"]}
-    assert (by_id["jellyfin-1"]["error"], pressed.output["ok"]) == (None, False)
+        called = buttons.call("library_report")
+    by_id = {one["id"]: one for one in called.output["connections"]}
+    assert (by_id["jellyfin-1"]["error"], called.output["ok"]) == (None, False)
     assert "127.0.0.1:9" in by_id["plex-1"]["error"]
 
 
+@pytest.mark.check
 @pytest.mark.check
 def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Path) -> None:
     """At most 60 requests to the server per 10,000 scenes, and less than 100 MiB; a fifth of them are versions."""

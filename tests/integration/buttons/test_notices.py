@@ -36,7 +36,7 @@ def test_a_refused_key_is_told_once_and_so_is_its_end(
     live.press("restart_worker")
     assert told("held up since") == 0
     receiver.answer = Reply()
-    live.press("test_destinations")
+    live.call("test_destinations")
     wait_until(notices.exists, 30.0)
     assert told("takes deliveries again. It had been held up since") == 1
     assert not notices.exists()
