@@ -269,4 +269,4 @@ def test_a_failed_action_keeps_the_list_and_says_why(courier: Courier, chat: Rec
     press(tab, "Retry 1")
     expect(tab.page.get_by_role("alert")).to_contain_text("Stash doesn't answer")
     expect(rows(tab)).to_have_count(3)
-    tab.errors.clear()  # the browser reports the request
+    tab.forgive()  # the browser reports the request

@@ -125,7 +125,7 @@ def test_a_part_that_throws_takes_only_itself_away(courier: Courier, tab: Visit)
     expect(tab.page.get_by_role("button", name="Reload")).to_be_visible()
     tab.page.get_by_role("link", name="Stash", exact=True).click()
     expect(tab.page.get_by_role("heading", name="Start")).to_be_visible()
-    tab.errors.clear()  # React reports what was thrown
+    tab.forgive()  # React reports what was thrown
 
 
 def test_without_its_files_the_page_says_so(tab: Visit) -> None:
@@ -134,7 +134,7 @@ def test_without_its_files_the_page_says_so(tab: Visit) -> None:
     tab.open(PATH)
     expect(tab.page.get_by_role("button", name="Reload")).to_be_visible()
     expect(link(tab)).to_have_attribute("title", "Stash Courier: The page can't be loaded. Reload this tab.")
-    tab.errors.clear()  # the browser reports the files
+    tab.forgive()  # the browser reports the files
 
 
 def test_an_old_stash_is_told_what_the_page_needs(tab: Visit) -> None:
@@ -181,7 +181,7 @@ def test_a_slow_answer_is_waited_for_but_not_forever(courier: Courier, tab: Visi
     still(tab, overview=1)
     tab.page.clock.run_for(60_000)
     still(tab, overview=2)
-    tab.errors.clear()  # the browser may report the calls that were ended
+    tab.forgive()  # the browser may report the calls that were ended
 
 
 def test_a_page_of_another_version_asks_for_a_reload(courier: Courier, tab: Visit) -> None:

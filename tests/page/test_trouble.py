@@ -85,7 +85,7 @@ def test_while_stash_is_down_the_page_keeps_what_it_shows(courier: Courier, tab:
     courier.stash.start(port)
     expect(alert).to_have_count(0)
     expect(link(tab)).to_have_text("")
-    tab.errors.clear()  # the browser reports each call
+    tab.forgive()  # the browser reports each call
 
 
 def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier, tab: Visit) -> None:
@@ -101,7 +101,7 @@ def test_an_action_that_failed_is_forgotten_when_stash_is_back(courier: Courier,
     expect(tab.page.get_by_text("Stash doesn't answer.")).to_have_count(1)
     courier.stash.start(port)
     expect(tab.page.get_by_role("alert")).to_have_count(0)
-    tab.errors.clear()  # the browser reports each call
+    tab.forgive()  # the browser reports each call
 
 
 def test_that_stash_is_away_is_said_once(courier: Courier, tab: Visit) -> None:
@@ -120,7 +120,7 @@ def test_that_stash_is_away_is_said_once(courier: Courier, tab: Visit) -> None:
     press(tab, "Try again")
     expect(tab.page.get_by_text("Nothing sent yet.")).to_be_visible()
     expect(tab.page.get_by_role("alert")).to_have_count(0)
-    tab.errors.clear()  # the browser reports each call
+    tab.forgive()  # the browser reports each call
 
 
 def test_what_an_action_was_refused_for_stays(courier: Courier, tab: Visit) -> None:
@@ -198,7 +198,7 @@ def test_nothing_is_done_with_rows_that_are_about_to_change(courier: Courier, ta
     expect(every).to_be_disabled()
     courier.stash.faults.clear()  # the next poll goes on by itself
     expect(tab.page.get_by_label("Select the page (2)")).to_be_enabled(timeout=30_000)
-    tab.errors.clear()  # the browser reports the 503
+    tab.forgive()  # the browser reports the 503
 
 
 def test_no_view_gets_a_secret(courier: Courier, tab: Visit) -> None:

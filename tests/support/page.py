@@ -88,6 +88,11 @@ class Visit:
         self.page.goto(self.base + path)
         self.page.locator(".courier-nav").first.wait_for(state="attached")
 
+    def forgive(self) -> None:
+        """Leaves the page and forgets the errors that a test expected: the browser may report them late."""
+        self.page.goto("about:blank")
+        self.errors.clear()
+
     def hide(self, *, hidden: bool = True) -> None:
         """Makes the page believe that its tab is in the background, or in front again."""
         self.page.evaluate(
