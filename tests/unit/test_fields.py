@@ -35,7 +35,57 @@ class Group:
 
 
 LISTS = ("path_map", "events", "folders", "include_tags", "skip_tags", "studios", "schedule")
-UNSET: tuple[object, ...] = ("", "  ", None, False, 0, 0.0, [], [" "], " ; ")
+UNSET: tuple[object, ...] = ("", " \t", None, False, 0, 0.0, [], [" "])  # as Stash's page and programs store it
+VALUES: list[tuple[str, object, object]] = [  # of a field of Group or of Shared: what is entered, what it means
+    ("above", 9, 9),
+    ("above", " 9 ", 9),
+    ("above", 9.0, 9),
+    ("above", "+0", None),
+    ("from_zero", "0.0", 0),
+    ("on", "True", True),
+    ("on", " false ", False),
+    ("kind", " second ", "second"),
+    ("odd", " odd ", "odd"),
+    ("events", "Update, destroy;update", {"update", "destroy"}),
+    ("events", ["UPDATE", "destroy"], {"update", "destroy"}),
+    ("schedule", "1s, 5m 2h;1d  7d", (1.0, 300.0, 7200.0, 86400.0, 604800.0)),
+    ("schedule", "1s " * 50, (1.0,) * 50),
+    ("folders", r" /data/my clips ;; \\nas\v", ("/data/my clips", r"\\nas\v")),
+    ("folders", ["/data/a;b"], ("/data/a;b",)),
+    ("skip_tags", "Work in Progress; STRASSE,straße,", {"work in progress", "strasse"}),
+    ("skip_tags", ["Smith, John; II"], {"smith, john; ii"}),
+    ("studios", " ; ", frozenset()),
+    ("path_map", "/a => /x; /a/b => /y", PathMap((("/a/b", "/y"), ("/a", "/x")))),
+    ("path_map", ["/a => /x", " /a/b=>/y "], PathMap((("/a/b", "/y"), ("/a", "/x")))),
+]
+NUMBER = '"Above" must be a whole number from 1 to 9. Until it is corrected, nothing is sent.'
+RULE = "is invalid: entry 2 must look like /data => /mnt/media"
+PROBLEMS: list[tuple[str, object, str]] = [  # what is entered, a part of what is said of it
+    *(("above", bad, NUMBER) for bad in (10, -1, 1.5, "1.5", "many", "٣", "1e1", True, 10**400, [5], {})),
+    *(("on", bad, '"On" must be on or off') for bad in ("maybe", "on", 1, 2.0, ["x"], {})),
+    ("kind", "The second", '"Kind" must be one of first, second. '),
+    ("kind", 5, '"Kind" must be text. '),
+    ("odd", "even", '"Odd" is not odd. Until it is corrected, nothing is odd.'),
+    *(
+        ("odd", bad, '"Odd" must be text. Until it is corrected, nothing is odd.')
+        for bad in (5, ["odd"], {"odd": 1})
+    ),
+    *((key, bad, "must be text") for key in LISTS for bad in (5, True, ["/a", None], {"a": 1})),
+    ("events", "update; deleted; create", "is invalid: entry 2 must be create, update or destroy."),
+    ("schedule", ["10s", "5", "5x"], "is invalid: entries 2, 3 must be a duration from 1s to 7d"),
+    *(("schedule", f"10s {bad}", " 2") for bad in ("0s", "8d", "169h", "-5s", "1.5m", "5 m", "9999999s")),
+    ("schedule", "1s " * 51, "at most 50"),
+    ("folders", ["data/a", "/data/b"], "is invalid: entry 1 must begin with / or a drive letter"),
+    ("path_map", "a; b; c; d; e; f; g", "entries 1, 2, 3, 4, 5 and more must"),
+    *(("path_map", f"/ok => /fine; {bad}", RULE) for bad in ("/data", "/data =>", "=> /mnt", "data => /mnt")),
+    *(("path_map", f"/ok => /fine; {bad}", RULE) for bad in ("/data => mnt", "/a => /b => /c", "/ok/ => /twice")),
+    ("path_map", "D:\\Media => /a; d:/media/ => /b", RULE),  # Windows ignores case
+]
+
+
+def group_of(key: str) -> type[Any]:
+    """The group that has a field."""
+    return Shared if key in {one.key for one in fields.of(Shared)} else Group
 
 
 def read(key: str, value: object) -> Any:
@@ -45,8 +95,9 @@ def read(key: str, value: object) -> Any:
     return getattr(shared, key)
 
 
-def problem_of(key: str, value: object, group: type[Any] = Shared) -> str:
+def problem_of(key: str, value: object) -> str:
     """The only message about a value; the default is used."""
+    group = group_of(key)
     parsed, problems = parse(group, {"needed": "x", key: value})
     assert [problem.field for problem in problems] == [key]
     assert getattr(parsed, key) == getattr(parse(group, {"needed": "x"})[0], key)
@@ -74,134 +125,32 @@ def test_unset_fields_have_their_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize("empty", ["", " \t", None, False, 0, 0.0])
-@pytest.mark.parametrize("key", ["needed", "odd", "key", "above", "on", "kind"])
-def test_what_stash_stores_for_nothing_is_unset(key: str, empty: object) -> None:
-    """Stash's page stores "", 0 or off for what is not set."""
-    parsed, problems = parse(Group, {"needed": "x", key: empty})
-    assert getattr(parsed, key) == getattr(parse(Group, {})[0], key)
-    assert [problem.field for problem in problems] == (["needed"] if key == "needed" else [])
+@pytest.mark.parametrize(("key", "value", "meaning"), VALUES)
+def test_what_a_value_means(key: str, value: object, meaning: object) -> None:
+    """A value may be given as Stash stores it or as text; a list as texts or as one text with separators."""
+    parsed, problems = parse(group_of(key), {"needed": "x", key: value})
+    assert (getattr(parsed, key), problems) == (meaning, [])
 
 
-@pytest.mark.parametrize(("key", "zero"), [("above", None), ("from_zero", 0)])
-@pytest.mark.parametrize("value", [0, 0.0, "0", " 0 ", "+0", "0.0"])
-def test_zero_is_unset_where_it_is_no_valid_number(key: str, zero: int | None, value: object) -> None:
-    """0 means unset if the lowest value is above it, and 0 if it is a valid value."""
-    parsed, problems = parse(Group, {"needed": "x", key: value})
-    assert problems == []
-    assert getattr(parsed, key) == zero
+@pytest.mark.parametrize("unset", UNSET)
+def test_what_stash_stores_for_nothing_is_unset(unset: object) -> None:
+    """A field of any type has its default then, so that no filter and no schedule is empty by mistake."""
+    lists = dict.fromkeys(LISTS, unset)
+    assert parse(Shared, lists) == (Shared(), [])
+    keys = [] if isinstance(unset, list) else ["odd", "key", "above", "on", "kind"]
+    assert parse(Group, {"needed": "x", **dict.fromkeys(keys, unset)}) == (Group(needed="x"), [])
 
 
-def test_a_number_outside_its_limits_is_refused() -> None:
-    """The message about a number names its limits."""
-    bads: tuple[object, ...] = (10, -1, 1.5, "1.5", "many", "٣", "1e1", True, 10**5000, float("nan"), [5], {})
-    for bad in bads:
-        assert problem_of("above", bad, Group) == (
-            '"Above" must be a whole number from 1 to 9. Until it is corrected, nothing is sent.'
-        )
-
-
-@pytest.mark.parametrize(("value", "on"), [(True, True), ("True", True), (" false ", False), ("0", False)])
-def test_a_switch_is_read_as_stash_stores_it(value: object, on: bool) -> None:
-    """A switch is a boolean, or its word."""
-    parsed, problems = parse(Group, {"needed": "x", "on": value})
-    assert (parsed.on, problems) == (on, [])
-
-
-@pytest.mark.parametrize("bad", ["maybe", "on", 1, 2.0, ["x"], {}])
-def test_a_switch_is_never_guessed(bad: object) -> None:
-    """Anything else is a problem."""
-    assert '"On" must be on or off' in problem_of("on", bad, Group)
-
-
-def test_a_choice_is_one_of_its_values() -> None:
-    """A choice is one of its values, and the message lists them."""
-    assert parse(Group, {"needed": "x", "kind": " second "})[0].kind == "second"
-    assert '"Kind" must be one of first, second. ' in problem_of("kind", "The second", Group)
-    assert '"Kind" must be text. ' in problem_of("kind", 5, Group)
-
-
-def test_a_reader_says_what_is_wrong() -> None:
-    """A reader's own message follows the label, and what applies meanwhile follows the message."""
-    assert parse(Group, {"needed": "x", "odd": " odd "})[0].odd == "odd"
-    assert problem_of("odd", "even", Group) == '"Odd" is not odd. Until it is corrected, nothing is odd.'
-    for bad in (5, True, ["odd"], {"odd": 1}):
-        assert problem_of("odd", bad, Group) == '"Odd" must be text. Until it is corrected, nothing is odd.'
+@pytest.mark.parametrize(("key", "value", "said"), PROBLEMS)
+def test_what_is_said_of_a_value_that_can_not_be_used(key: str, value: object, said: str) -> None:
+    """A sentence names the field, how it must look, bad entries by position, and what applies meanwhile."""
+    assert said in problem_of(key, value)
 
 
 def test_all_problems_are_found_at_once() -> None:
     """One look shows everything that is wrong."""
     _, problems = parse(Group, {"odd": "even", "above": 10, "on": "maybe", "kind": "third"})
     assert [problem.field for problem in problems] == ["needed", "odd", "above", "on", "kind"]
-
-
-# Lists
-
-
-@pytest.mark.parametrize("unset", UNSET)
-@pytest.mark.parametrize("key", LISTS)
-def test_a_list_without_an_entry_is_unset(key: str, unset: object) -> None:
-    """Separators alone are no entries, so that no filter and no schedule is empty by mistake."""
-    assert read(key, unset) == getattr(Shared(), key)
-
-
-@pytest.mark.parametrize("bad", [5, True, [5], ["/a", None], {"a": 1}, [["/a"]]])
-@pytest.mark.parametrize("key", LISTS)
-def test_a_list_holds_texts(key: str, bad: object) -> None:
-    """A value of another type, which only a program can enter, is a problem."""
-    assert "must be text" in problem_of(key, bad)
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "entries", "expected"),
-    [
-        ("events", "Update, destroy;update", ["UPDATE", "destroy"], {"update", "destroy"}),
-        ("schedule", "1s, 5m 2h;1d  7d", ["1s", "5m", "2h", "1d", "7d"], (1.0, 300.0, 7200.0, 86400.0, 604800.0)),
-        ("folders", r" /data/my clips ;; \\nas\v", ["/data/my clips", r"\\nas\v"], ("/data/my clips", r"\\nas\v")),
-        ("skip_tags", "Work in Progress; STRASSE,straße,", ["Work in progress", "straße"], None),
-        ("include_tags", "a,B", ["A", "b"], {"a", "b"}),
-        ("studios", "One; two", ["one", "TWO"], {"one", "two"}),
-        ("path_map", "/a => /x; /a/b => /y", ["/a => /x", " /a/b=>/y "], None),
-    ],
-)
-def test_a_list_is_text_with_separators_or_a_list(
-    key: str, text: str, entries: list[str], expected: object
-) -> None:
-    """Both forms of a list mean the same."""
-    if key == "skip_tags":
-        expected = {"work in progress", "strasse"}
-    if key == "path_map":
-        expected = PathMap((("/a/b", "/y"), ("/a", "/x")))
-    assert read(key, text) == expected
-    assert read(key, entries) == expected
-
-
-def test_an_entry_of_a_list_may_contain_separators() -> None:
-    """Given as a list, a name may contain a comma, and a folder a semicolon."""
-    assert read("skip_tags", ["Smith, John; II"]) == {"smith, john; ii"}
-    assert read("folders", ["/data/a;b"]) == ("/data/a;b",)
-
-
-@pytest.mark.parametrize(
-    ("key", "entries", "place", "must"),
-    [
-        ("events", ["update", "deleted", "create"], "entry 2", "be create, update or destroy"),
-        ("schedule", ["10s", "5", "5x"], "entries 2, 3", "be a duration from 1s to 7d"),
-        ("folders", ["data/a", "/data/b"], "entry 1", "begin with / or a drive letter"),
-        ("path_map", ["/ok => /fine", "/data"], "entry 2", "look like /data => /mnt/media"),
-    ],
-)
-def test_a_bad_entry_is_named_by_its_position(key: str, entries: list[str], place: str, must: str) -> None:
-    """The message says which entries are wrong and how they must look, in both forms of the list."""
-    for value in (entries, "; ".join(entries)):
-        message = problem_of(key, value)
-        assert f"is invalid: {place} must {must}" in message
-        assert message.endswith("Until it is corrected, nothing is sent.")
-
-
-def test_many_bad_entries_make_a_short_message() -> None:
-    """Of many bad entries the first five are named."""
-    assert "entries 1, 2, 3, 4, 5 and more must" in problem_of("path_map", "a; b; c; d; e; f; g")
 
 
 @pytest.mark.parametrize("key", ["path_map", "events", "folders", "schedule", "attempts", "only_organized"])
@@ -212,45 +161,10 @@ def test_a_secret_in_the_wrong_field_is_not_repeated(key: str) -> None:
         assert "hunter2" not in problem_of(key, [secret, "y"])
 
 
-@pytest.mark.parametrize("bad", ["5", "5x", "0s", "8d", "169h", "-5s", "1.5m", "5 m", "9999999s"])
-def test_a_wait_is_a_whole_number_with_a_unit(bad: str) -> None:
-    """A wait is a duration from 1 second to 7 days."""
-    assert " 2" in problem_of("schedule", f"10s {bad}")
-
-
 @pytest.mark.parametrize("waits", ["1s", "90s 2h 1d", "5s 5m 30m 2h 25h 7d"])
 def test_waits_are_shown_as_they_are_entered(waits: str) -> None:
     """What a form shows of a schedule can be entered again, and means the same."""
     assert fields.entered(read("schedule", waits)) == waits
-
-
-def test_a_schedule_has_a_length_limit() -> None:
-    """A schedule has at most 50 entries."""
-    assert read("schedule", "1s " * 50) == (1.0,) * 50
-    assert "at most 50" in problem_of("schedule", "1s " * 51)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        "/data",
-        "/data =>",
-        "=> /mnt",
-        "data => /mnt",
-        "/data => mnt",
-        "/a => /b => /c",
-        "/ok/ => /twice",
-        "C:\\a => relative",
-    ],
-)
-def test_a_bad_rule_of_the_path_map(bad: str) -> None:
-    """A rule that is invalid or contradicts another is reported by its position."""
-    assert "entry 2" in problem_of("path_map", f"/ok => /fine; {bad}")
-
-
-def test_a_windows_folder_is_the_same_in_any_case() -> None:
-    """Two rules for one Windows folder in different spellings contradict each other."""
-    assert "entry 2" in problem_of("path_map", "D:\\Media => /a; d:/media/ => /b")
 
 
 HOSTILE = st.recursive(
