@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,12 +71,6 @@ def names(server: StandInJellyfin) -> list[str]:
     return [item["Name"] for item in server.items.values()]
 
 
-def status_of(courier: Courier, connection: str) -> dict[str, Any]:
-    """What status says of a connection."""
-    found = courier.stash.operation({"mode": "status"})["destinations"]
-    return next(one for one in found if one["id"] == connection)
-
-
 def saved(courier: Courier, entry: Entry) -> None:
     """Saves a connection and waits until the worker has noticed."""
     before = courier.log().count("connections: ")
@@ -88,6 +81,7 @@ def saved(courier: Courier, entry: Entry) -> None:
 # Saving
 
 
+@pytest.mark.check
 def test_a_save_during_deliveries_loses_and_repeats_nothing(
     courier: Courier, receiver: Receiver, other: Receiver
 ) -> None:
@@ -143,6 +137,7 @@ def test_a_login_in_an_address_is_never_shown(courier: Courier, receiver: Receiv
 # Each its own
 
 
+@pytest.mark.check
 def test_two_jellyfins_get_an_edit_under_their_own_paths(courier: Courier) -> None:
     """Two servers that call the folder differently both show the edit."""
     with StandInJellyfin() as one, StandInJellyfin() as two:
@@ -188,6 +183,7 @@ def test_filters_belong_to_their_connection(courier: Courier, receiver: Receiver
     assert sorted(arrived(other)) == ["1", str(private)]
 
 
+@pytest.mark.check
 def test_delivery_policies_belong_to_their_connection(
     courier: Courier, receiver: Receiver, other: Receiver
 ) -> None:
@@ -200,44 +196,6 @@ def test_delivery_policies_belong_to_their_connection(
 
 
 # States
-
-
-def test_paused_queues_everything_and_sends_nothing(courier: Courier, receiver: Receiver, other: Receiver) -> None:
-    """A paused connection gets what was edited meanwhile when it is switched on; others aren't delayed."""
-    entry = webhook(receiver)
-    courier.connect(replace(entry, state="paused"), webhook(other, "other"))
-    for scene_id in (1, 2, 3):
-        courier.stash.edit(scene_id, title=f"Edit {scene_id}")
-    other.wait_for(3)
-    wait_until(lambda: status_of(courier, "hook")["waiting"] == 3, 10.0)
-    assert status_of(courier, "hook")["state"] == "paused"
-    assert receiver.received == ()
-    courier.connect(entry)
-    courier.drained()
-    assert sorted(arrived(receiver)) == ["1", "2", "3"]
-
-
-def test_off_queues_nothing_and_keeps_what_waits(courier: Courier, receiver: Receiver, other: Receiver) -> None:
-    """A connection that is off keeps what waits and gets nothing new; when it is on, what waits arrives."""
-    receiver.answer = Reply(503)
-    entry = webhook(receiver)
-    courier.connect(entry, webhook(other, "other"))
-    courier.stash.edit(1, title="Before")
-    receiver.wait_for(1)
-    other.wait_for(1)
-    saved(courier, replace(entry, state="off"))
-    tried = len(receiver.received)
-    receiver.answer = Reply()
-    courier.stash.edit(2, title="Meanwhile")
-    other.wait_for(2)
-    wait_until(lambda: courier.waiting() == 1, 10.0)
-    time.sleep(1.5)  # longer than the retry's wait
-    found = status_of(courier, "hook")
-    assert (found["state"], found["waiting"]) == ("off", 1)
-    assert len(receiver.received) == tried
-    courier.connect(entry)
-    courier.drained()
-    assert arrived(receiver)[tried:] == ["1"]
 
 
 def test_what_was_accepted_before_it_was_switched_off_is_kept(
@@ -293,6 +251,7 @@ SPOILT = {"deleted": _deleted, "damaged": _damaged}
 SAYS: Mapping[str, str] = {"deleted": "is missing", "damaged": "is damaged"}
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("how", "restarts"), [("deleted", True), ("damaged", False)])
 def test_a_file_that_can_not_be_read_removes_and_loses_nothing(
     courier: Courier, receiver: Receiver, how: str, restarts: bool

@@ -58,11 +58,13 @@ VALUES: list[tuple[str, object, object]] = [  # of a field of Group or of Shared
     ("path_map", "/a => /x; /a/b => /y", PathMap((("/a/b", "/y"), ("/a", "/x")))),
     ("path_map", ["/a => /x", " /a/b=>/y "], PathMap((("/a/b", "/y"), ("/a", "/x")))),
 ]
+NO_NUMBERS: tuple[object, ...] = (10, -1, 1.5, "1.5", "many", "٣", "1e1", True, 10**400, [5], {})
+NO_SWITCHES: tuple[object, ...] = ("maybe", "on", 1, 2.0, ["x"], {})
 NUMBER = '"Above" must be a whole number from 1 to 9. Until it is corrected, nothing is sent.'
 RULE = "is invalid: entry 2 must look like /data => /mnt/media"
 PROBLEMS: list[tuple[str, object, str]] = [  # what is entered, a part of what is said of it
-    *(("above", bad, NUMBER) for bad in (10, -1, 1.5, "1.5", "many", "٣", "1e1", True, 10**400, [5], {})),
-    *(("on", bad, '"On" must be on or off') for bad in ("maybe", "on", 1, 2.0, ["x"], {})),
+    *(("above", bad, NUMBER) for bad in NO_NUMBERS),
+    *(("on", bad, '"On" must be on or off') for bad in NO_SWITCHES),
     ("kind", "The second", '"Kind" must be one of first, second. '),
     ("kind", 5, '"Kind" must be text. '),
     ("odd", "even", '"Odd" is not odd. Until it is corrected, nothing is odd.'),
