@@ -203,7 +203,7 @@ def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure:
     assert before.until < health.until <= before.until + 60.0
 
 
-@pytest.mark.parametrize("stored", [{}, {"state": "ill"}, {**asdict(Health()), "streak": 5}])
+@pytest.mark.parametrize("stored", [{}, {"state_of_others": "ill"}, {**asdict(Health()), "streak": 5}])
 def test_a_damaged_state_counts_as_a_new_destination(stored: dict[str, object]) -> None:
     """A stored health that can't be read stops nothing."""
     assert breaker.from_json(stored) == Health()
