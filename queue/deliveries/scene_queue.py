@@ -334,11 +334,6 @@ class SceneQueue(persistqueue.SQLiteAckQueue):  # type: ignore[misc]  # it is no
         """What waits, per destination; see ``backlog.by_destination``."""
         return backlog.by_destination(self.connection)
 
-    def waiting_since(self, at: float, seq: int) -> tuple[dict[str, int], int]:
-        """What waits that came before a wall time: deliveries per destination, and events up to ``seq``."""
-        events = self.connection.execute(sql.INBOX_COUNT_TO, (seq,)).fetchone()[0]
-        return dict(self.connection.execute(sql.BACKLOG_SINCE, (at,))), int(events)
-
     def holds(self, destination: str) -> bool:
         """Whether there is a delivery to this destination, in flight or not."""
         return self.connection.execute(sql.HOLDS, (destination,)).fetchone() is not None

@@ -165,15 +165,6 @@ FAILED = f"""
 SELECT {_COLUMNS} FROM {DELIVERIES} INDEXED BY deliveries_due
 WHERE destination = ? AND status < 2 AND attempts > 0 ORDER BY deaths, priority, due LIMIT 1"""
 
-# The deliveries, per destination, that have an event from before a moment. Reads the same index.
-BACKLOG_SINCE = f"""
-SELECT destination, count(*) FROM (
-    SELECT destination, timestamp FROM {DELIVERIES} INDEXED BY deliveries_due WHERE status < 2
-    UNION ALL
-    SELECT destination, timestamp FROM {DELIVERIES} WHERE status = 2)
-WHERE timestamp <= ? GROUP BY destination"""
-INBOX_COUNT_TO = f"SELECT count(*) FROM {INBOX} WHERE _id <= ?"
-
 # After the worker died
 
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM {DELIVERIES} WHERE status = 2"

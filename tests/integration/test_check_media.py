@@ -1,4 +1,4 @@
-"""The button "Test connections" with three media servers: the real process, a Stash, and sockets."""
+"""The mode that tests every connection, with three media servers: the real process, a Stash, and sockets."""
 
 from __future__ import annotations
 
@@ -128,7 +128,6 @@ def test_each_server_is_tried_with_twenty_scenes(courier: Courier, servers: Serv
         assert '"Library report" compares all scenes.' in text
         assert "/media/more films/more " in text
         assert steps_of(found, destination)["scenes"]["status"] == "warn"
-        assert f"{destination}: test passed. Tested with 20 scenes." in text
     for destination in ("jellyfin", "plex"):
         assert 'would become "A film"' in steps_of(found, destination)["example"]["text"]
     assert press(courier)["destinations"] == found["destinations"], "the same scenes are looked up each time"

@@ -1,4 +1,4 @@
-"""The webhook destination: deliveries that fail, and what "Test connections" reports."""
+"""The webhook destination: deliveries that fail, and what a test reports."""
 
 from __future__ import annotations
 
