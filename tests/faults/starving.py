@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from stash_courier.queue.inbox import schema, store
+from stash_courier.queue.jobs import BULK
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.standin.receivers import Received, Receiver, Reply
@@ -53,7 +54,7 @@ def put_bulk(testbed: Testbed, scenes: int) -> None:
     events = ({"scene": n, "event": "update", "changed": [], "at": time.time()} for n in range(1, scenes + 1))
     testbed.data.mkdir(exist_ok=True)
     with testbed.queue() as queue:
-        queue.put_many(store.encode({**event, "bulk": True}) for event in events)
+        queue.put_many(store.encode({**event, "priority": BULK}) for event in events)
 
 
 @contextmanager

@@ -331,7 +331,7 @@ def test_each_waiting_delivery_gets_its_turn_as_a_probe(
     receiver.down()
     courier.queue.put_many(
         [
-            b'{"scene": %d, "event": "update", "changed": [], "at": %f, "bulk": true}' % (n, courier.wall)
+            b'{"scene": %d, "event": "update", "changed": [], "at": %f, "priority": 2}' % (n, courier.wall)
             for n in (2, 3)
         ]
     )
