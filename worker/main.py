@@ -13,7 +13,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from stash_courier.queue import control, repair
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
@@ -115,10 +115,7 @@ class Worker:
                 end = self._work(runtime)
                 log.info("ending: %s", end)
                 if end == "replaced files":
-                    # Without closing anything: SQLite would remove the write-ahead log at the path, which may be
-                    # that of another file by now.
-                    logging.shutdown()
-                    os._exit(0)
+                    self._leave()
                 runtime.finish(partial(self._grace_seconds, runtime, end))
                 return "stopped" if self._stopped(runtime) else end
             except sqlite3.DatabaseError as error:
@@ -126,6 +123,17 @@ class Worker:
                     raise
                 log.error("a database is damaged (%s): it is set aside, and what can be read is saved", error)
                 runtime.reopen()
+
+    def _leave(self) -> NoReturn:
+        """Ends without closing anything, because SQLite would remove the write-ahead log at the path.
+
+        That may be another file's by now. While the lock is held, the process starts anew with what is there.
+        """
+        logging.shutdown()
+        if self._holds_lock() and self._root is not None and not self._stop:
+            foreground = self._named is not None
+            process.become(str(self._folder), str(self._root), self._lock, foreground=foreground)
+        os._exit(0)
 
     def _work(self, runtime: Runtime) -> End:
         while True:
