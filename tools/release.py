@@ -1,7 +1,7 @@
 """Makes what a source for Stash's package manager serves: the plugin's zip, the index, checksums, an SBOM.
 
 Everything follows from the commit: the same commit makes the same bytes, so a working tree that differs from it is
-refused. What Stash needs was observed; see docs/releasing.md.
+refused. What Stash needs was observed; see CONTRIBUTING.md.
 """
 
 from __future__ import annotations

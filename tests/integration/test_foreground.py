@@ -1,4 +1,4 @@
-"""A worker under systemd or in a container of its own, started with what docs/worker.md tells people to write."""
+"""A worker under systemd or in a container of its own, started with what docs/installing.md tells people to write."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
 
 
 def example(language: str) -> str:
-    """The example of docs/worker.md in this language."""
-    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "docs" / "worker.md").read_text(), re.DOTALL)
+    """The example of docs/installing.md in this language."""
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "docs" / "installing.md").read_text(), re.DOTALL)
     assert found
     return found[1]
 

@@ -59,12 +59,12 @@ def test_the_source_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("kind", ["jellyfin", "plex"])
 def test_every_switch_is_explained(kind: str) -> None:
     """What a field of a media server does to its items is in the docs, under the name that the owner sees."""
-    text = read("docs/destinations.md").lower()
+    text = read("docs/connections.md").lower()
     labels = [one.label.lower() for one in fields.of(kinds()[kind].Options) if one.key not in EVERYWHERE]
     assert [label for label in labels if f"*{label}*" not in text] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/destinations.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/connections.md"])
 def test_the_versions_that_were_run_are_named(name: str) -> None:
     """An owner sees of which versions the recordings are, what may be lost, and what was never run."""
     text = read(name)

@@ -223,7 +223,7 @@ def test_the_quick_start_has_an_effect() -> None:
 
 def test_the_docs_show_each_setting_by_name_and_key(manifest: dict[str, Any]) -> None:
     """The table of settings has each one, by the name on Stash's page and by its key."""
-    table = (ROOT / "docs" / "settings.md").read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
+    table = (ROOT / "docs" / "installing.md").read_text("utf-8").partition("## Settings")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|`]+) \| `(\w+)` \|", table, re.MULTILINE)
     assert sorted((key, name) for name, key in rows) == sorted(
         (key, setting["displayName"]) for key, setting in manifest["settings"].items()

@@ -384,8 +384,9 @@ def test_the_address_that_is_hidden() -> None:
 
 
 def test_the_documentation_is_complete() -> None:
-    """docs/webhooks.md has a row for each preset and each name that templates can use."""
-    text = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    """docs/connections.md has a row for each preset and each name that templates can use."""
+    text = (ROOT / "docs" / "connections.md").read_text(encoding="utf-8")
+    text = text.partition("### Presets")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w-]+)` \|(?: (.*) \|)?$", text, re.MULTILINE)
     assert [row[0] for row in rows] == [*PRESETS, *NAMES]
     assert dict(rows[len(PRESETS) :]) == NAMES
