@@ -1,4 +1,4 @@
-"""A worker under systemd or in a container of its own, started with what docs/installing.md tells people to write."""
+"""A worker under systemd or in a container of its own, started as docs/installing.md says."""
 
 from __future__ import annotations
 
