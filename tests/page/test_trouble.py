@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from stash_courier.worker.connections.model import Entry
 from tests.standin.receivers import Receiver
 from tests.standin.stash.faults import Reply
 from tests.support.harness import PLUGIN, SECRET, Courier, wait_until
 from tests.support.letters import bury
-from tests.support.page import PATH, Visit
+from tests.support.page import PATH, Visit, visit
 from tests.support.page_forms import Answers, card, press
 
 TOKEN = "token-of-the-channel-0123456789"
@@ -201,16 +201,19 @@ def test_nothing_is_done_with_rows_that_are_about_to_change(courier: Courier, ta
     tab.forgive()  # the browser reports the 503
 
 
-def test_no_view_gets_a_secret(courier: Courier, tab: Visit) -> None:
+def test_no_view_gets_a_secret(courier: Courier, browser: Browser) -> None:
     """The token in address and header and the signing secret: in no answer, not on the page, not in storage."""
     courier.connect(CHANNEL, HOOK)
     bury(courier, [1], "hook")
     courier.stash.edit(2, title="Two")
-    answers = Answers(tab.page)
     for route in ("", "/dead_letters", "/scenes?text=2", "?edit=hook", "?copy=chat"):
-        tab.open(PATH + route)
-        expect(tab.page.locator(".courier-counts, tbody tr, #courier-field-url").first).to_be_visible()
-        kept = tab.page.evaluate("JSON.stringify([sessionStorage, localStorage, location.href, history.state])")
-        for secret in (TOKEN, SECRET):
-            assert secret not in tab.page.content() + kept
-            assert not answers.contain(secret)
+        with visit(browser, courier) as tab:
+            answers = Answers(tab.page)
+            tab.open(PATH + route)
+            expect(tab.page.locator(".courier-counts, tbody tr, #courier-field-url").first).to_be_visible()
+            kept = tab.page.evaluate(
+                "JSON.stringify([sessionStorage, localStorage, location.href, history.state])"
+            )
+            for secret in (TOKEN, SECRET):
+                assert secret not in tab.page.content() + kept
+                assert not answers.contain(secret)
