@@ -87,7 +87,7 @@ def test_of_two_states_of_a_connection_the_newer_one_stays() -> None:
 def test_a_damaged_message_is_set_aside(damaged: object) -> None:
     """A message that can't be read is a row that can't be decoded."""
     data = json.dumps({"path": "", "oshash": "", "checksum": "", "notice": damaged})
-    row = [1, DEST, -5, "notice", "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START, 0]
+    row = [1, DEST, -5, "notice", "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START]
     assert isinstance(codec.delivery(row), CorruptRow)
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_message_is_set_aside(damaged: object) -> None:
 def test_only_messages_have_negative_ids(scene_id: int, event: str) -> None:
     """A row that is half a scene's and half a message's is damaged."""
     data = json.dumps({"path": "", "oshash": "", "checksum": "", "notice": letters(a=1)})
-    row = [1, DEST, scene_id, event, "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START, 0]
+    row = [1, DEST, scene_id, event, "", 9, 1.5, 0, 0, 0, data, 0, 0, 0, START]
     assert isinstance(codec.delivery(row), CorruptRow)
 
 
