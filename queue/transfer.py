@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import cast
 
 from stash_courier.queue import control, troubles
-from stash_courier.queue.dead_letters.dlq import DeadLetterQueue, InTransit
+from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
+from stash_courier.queue.dead_letters.rows import InTransit
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger, receipts
 from stash_courier.queue.inbox.events import EVENTS

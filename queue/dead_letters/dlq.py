@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from stash_courier.queue.dead_letters import groups as dlq_groups
 from stash_courier.queue.dead_letters import listing, rows
 from stash_courier.queue.dead_letters import statements as sql
 from stash_courier.queue.dead_letters.listing import ALL, UNDO_SECONDS, Batch, Group, Selection
+from stash_courier.queue.dead_letters.rows import InTransit
 from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import CorruptRow, DeadLetter, Delivery, Summary
-from stash_courier.queue.search import search_text
 from stash_courier.queue.transactions import BUSY_SECONDS, shrink, transaction
 
 DISCARDED_ROWS = 2000  # deleted for good at once: some tenths of a second
@@ -35,17 +35,6 @@ ASKED_ROWS = 100  # sent again at a time
 DAY = 86_400.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class InTransit:
-    """A dead letter that is ``asked`` or ``back``, without its content."""
-
-    id: int
-    destination: str
-    scene_id: int
-    generation: int
-    seq: int
 
 
 class DeadLetterQueue:
@@ -101,29 +90,25 @@ class DeadLetterQueue:
             title: the scene's title, for people.
             path: the scene's path as Stash sees it; by default the job's, which has that of a deleted scene.
         """
-        path = path or (job.path if isinstance(job, Delivery) else "")
-        columns: dict[str, Any] = {
+        columns = {
             **rows.job_columns(job, self._plugin_version),
             **rows.error_columns(error, self._redact),
             "title": codec.storable(title),
-            "path": codec.storable(path),
+            "path": codec.storable(path or (job.path if isinstance(job, Delivery) else "")),
             "failed_at": self._clock(),
         }
-        columns["retry_count"] = rows.all_attempts(retry_count, columns["history"])
-        columns |= rows.group_columns(columns, getattr(error, "cause", ""))
-        columns["search"] = search_text(columns["title"], columns["path"])
+        columns |= rows.group_columns(columns, getattr(error, "cause", "")) | rows.computed(columns, retry_count)
         conn = self.opened()
         with transaction(conn):
             added = conn.execute(sql.ADD, columns)
             if added.rowcount:
                 return int(added.lastrowid or 0)
-            known, history, generation, *names = conn.execute(sql.FIND_SAME, columns).fetchone()
-            for name, old in zip(("title", "path"), names, strict=True):
-                columns[name] = columns[name] or old
-            columns["search"] = search_text(columns["title"], columns["path"])
+            known, history, generation, old_title, old_path = conn.execute(sql.FIND_SAME, columns).fetchone()
+            columns["title"] = columns["title"] or old_title
+            columns["path"] = columns["path"] or old_path
             columns["history"] = rows.joined_history(history, columns["history"])
-            columns["retry_count"] = rows.all_attempts(retry_count, columns["history"])
             columns["generation"] = max(columns["generation"], generation + 1)
+            columns |= rows.computed(columns, retry_count)
             conn.execute(sql.JOIN, {**columns, "id": known})
             return int(known)
 
@@ -234,10 +219,11 @@ class DeadLetterQueue:
 
     def _each(self, statement: str, ids: Sequence[int], parameters: Mapping[str, str | float | None]) -> int:
         """Executes a statement with each id, in parts, between which the worker can write. Returns the changes."""
-        changed = 0
+        conn, changed = self._open(), 0
+        if conn is None:
+            return 0
         for start in range(0, len(ids), CHANGED_ROWS):
             began = time.monotonic()
-            conn = self.opened()
             with transaction(conn):
                 each = ({**parameters, "id": i} for i in ids[start : start + CHANGED_ROWS])
                 changed += conn.executemany(statement, each).rowcount
@@ -333,10 +319,7 @@ class DeadLetterQueue:
 
         Its history stays. If it was delivered, those that wait for it are asked for; else they are just dead.
         """
-        conn = self._open()
-        if conn is None:
-            return
-        for (dead_letter_id,) in conn.execute(sql.RESOLVABLE, (scene_id, destination)).fetchall():
+        for (dead_letter_id,) in self._read(sql.RESOLVABLE, (scene_id, destination)):
             self.end(dead_letter_id, delivered=delivered)
 
     def end(self, dead_letter_id: int, *, delivered: bool) -> None:

@@ -5,14 +5,27 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stash_courier.queue import codec
 from stash_courier.queue.dead_letters import groups, pickles
 from stash_courier.queue.dead_letters.statements import LETTER_COLUMNS
 from stash_courier.queue.jobs import Attempt, CorruptRow, DeadLetter, Delivery
+from stash_courier.queue.search import search_text
 
 TRACE_CHARACTERS = 16_000  # of a stack trace's end
+
+
+@dataclass(frozen=True, slots=True)
+class InTransit:
+    """A dead letter that is ``asked`` or ``back``, without its content."""
+
+    id: int
+    destination: str
+    scene_id: int
+    generation: int
+    seq: int
 
 
 def job_columns(job: Delivery | CorruptRow, plugin_version: str) -> dict[str, Any]:
@@ -64,9 +77,12 @@ def joined_history(older: str, newer: str) -> str:
     return json.dumps([_fields(attempt) for attempt in codec.latest(list(dict.fromkeys(attempts)))])
 
 
-def all_attempts(retry_count: int, history: str) -> int:
-    """The attempts since the newest event, or more if a history as JSON has earlier ones."""
-    return max(retry_count, len(codec.history(history) or ()))
+def computed(columns: Mapping[str, Any], retry_count: int) -> dict[str, Any]:
+    """The columns that follow from others: the text to search, and the attempts, also before the newest event."""
+    return {
+        "search": search_text(columns["title"], columns["path"]),
+        "retry_count": max(retry_count, len(codec.history(columns["history"]) or ())),
+    }
 
 
 def dead_letter(row: Sequence[Any]) -> DeadLetter:

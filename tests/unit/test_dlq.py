@@ -66,6 +66,17 @@ def dlq(tmp_path: Path, clock: Clock) -> Iterator[DeadLetterQueue]:
     opened.close()
 
 
+def test_nothing_is_made_by_looking(dlq: DeadLetterQueue, tmp_path: Path) -> None:
+    """As long as nothing has failed there is no file, and every method returns nothing."""
+    assert (dlq.get_recent(), dlq.get_by_id(1), dlq.get_count(), dlq.groups()) == ([], None, 0, [])
+    some = Selection([1])
+    assert (dlq.ask(some), dlq.ask_carefully(some), dlq.discard(some).count) == (0, (None, 0), 0)
+    assert (dlq.restore(START), dlq.delete_older_than(), dlq.recall(DEST, {5}, 0), dlq.asked()) == (0, 0, 0, [])
+    dlq.mark_reviewed([1])
+    dlq.resolve(DEST, 5, delivered=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dead_letter_is_kept_whole(dlq: DeadLetterQueue, tmp_path: Path) -> None:
     """Everything needed to understand a failure and to send the scene again is stored and can be read."""
     dead_letter_id = dlq.add(JOB, refused(), 2, title="A film")
