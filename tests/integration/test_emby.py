@@ -12,14 +12,14 @@ from dataclasses import replace
 import pytest
 
 from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Scene, SceneFile
+from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from stash_courier.worker.destinations.emby.destination import Emby, make
 from stash_courier.worker.stash.covers import no_cover
 from tests.standin.emby import KEY, Item, Notice
 from tests.standin.emby import Emby as Server
 from tests.standin.receivers import Reply
 from tests.support.connections import connection
-from tests.support.intercept import HTML, LOGIN
+from tests.support.intercept import HTML, LOGIN, intercept
 from tests.support.media_samples import delivery, scene
 from tests.support.steps import tried
 
@@ -56,10 +56,10 @@ def emby(server: Server) -> Iterator[Make]:
         one.close()
 
 
-def failure(destination: Emby, of: Scene | None = SCENE) -> DeliveryFailed:
+def failure(destination: Emby, of: Scene | None = SCENE, job: Delivery = UPDATE) -> DeliveryFailed:
     """How a delivery fails."""
     with pytest.raises(DeliveryFailed) as caught:
-        destination.deliver(UPDATE, of)
+        destination.deliver(job, of)
     assert KEY not in str(caught.value) + caught.value.answer
     return caught.value
 
@@ -169,6 +169,25 @@ def test_what_emby_answers(server: Server, emby: Make, reply: Reply, expected: F
     failed = failure(emby())
     assert failed.failure is expected
     assert said in failed.message
+
+
+@pytest.mark.parametrize(
+    ("part", "job", "items"),
+    [
+        ("/Refresh", UPDATE, [Item("1", PATH)]),
+        ("/Library/Media/Updated", UPDATE, []),
+        ("/Library/Media/Updated", DESTROY, []),
+    ],
+)
+def test_a_login_page_takes_no_change(
+    server: Server, emby: Make, part: str, job: Delivery, items: list[Item]
+) -> None:
+    """A refresh or notice that a login page answered with 200 counts as failed, and holds Emby."""
+    server.items += items
+    intercept(server.receiver, LOGIN, part)
+    failed = failure(emby(), None if job is DESTROY else SCENE, job)
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message
 
 
 # The test

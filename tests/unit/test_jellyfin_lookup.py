@@ -217,6 +217,22 @@ def test_the_listing_is_used_if_ids_cannot_be_computed() -> None:
 # The listing
 
 
+def test_where_ids_are_computed_a_listing_is_rare() -> None:
+    """If items are found by computed ids, a missing one costs a listing an hour, and is found once it is there."""
+    items = numbered(2)
+    lookup = lookup_of(api := Api(items[0]), clock := Clock())
+    assert found(lookup, items[0]["Path"])
+    for _ in range(50):
+        assert found(lookup, items[1]["Path"]) == []
+        clock.now += 60.0
+    assert api.pages == 1
+    api.learn(items[1])
+    assert found(lookup, items[1]["Path"])
+    clock.now += RARELY_SECONDS
+    assert found(lookup, "/elsewhere/0.mkv") == []
+    assert api.pages == 2
+
+
 def test_a_listing_is_believed_for_as_long_as_it_took() -> None:
     """At most half of the time a listing is being read."""
     clock = Clock()
@@ -297,6 +313,15 @@ def test_a_hidden_version_is_recognized(kind: int) -> None:
         api.hidden[computed_ids(path, lowered=False)[kind]] = path
         assert lookup_of(api, Clock(), version).find([path]).shared == shared
         assert len(api.played) == (kind + 1 if shared else 0)
+
+
+def test_a_link_is_not_asked_for_its_media_sources() -> None:
+    """Jellyfin reads the item of a .strm file anew if its media sources are asked for, so that isn't done."""
+    path = "/m/a/a - b.STRM"
+    api = Api(owned("/m/a/a.mkv", 0))
+    api.hidden[computed_ids(path, lowered=False)[0]] = path
+    assert lookup_of(api, Clock(), (12, 0)).find([path]).shared == ""
+    assert api.played == []
 
 
 def test_media_sources_are_asked_for_once() -> None:

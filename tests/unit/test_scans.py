@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import pytest
 
 from stash_courier.worker.destinations.media.places import folder_key
@@ -51,6 +53,27 @@ def test_scenes_that_never_stop_coming() -> None:
         again = server.ask(f"/m/{second}.mkv")
         assert second < again <= second + APART_SECONDS + DONE
     assert [at for at, _ in server.asked] == [pytest.approx(n * APART_SECONDS) for n in range(9)]
+
+
+@pytest.mark.parametrize(("count", "minutes"), [(500, 10), (2000, 60)])
+def test_many_new_scenes_are_found_soon(count: int, minutes: int) -> None:
+    """All are found within five minutes of the last, with one request every two minutes.
+
+    Each request starts the server's 60 seconds for the folder anew, so one for each scene would prevent the scan.
+    """
+    server = Server()
+    came = [60.0 * minutes * n / count for n in range(count)]
+    due = [(at, n) for n, at in enumerate(came)]  # when each scene is looked for next
+    scanned = -1.0
+    while due:
+        now, n = heapq.heappop(due)
+        server.at(now)
+        if server.asked and server.asked[-1][0] + DELAY <= now:
+            scanned = server.asked[-1][0] + DELAY
+        if scanned < came[n]:
+            assert now <= 60.0 * (minutes + 5)
+            heapq.heappush(due, (server.ask(f"/m/{n}.mkv"), n))
+    assert len(server.asked) <= minutes / 2 + 3
 
 
 def test_folders_are_asked_for_apart() -> None:

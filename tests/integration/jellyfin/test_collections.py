@@ -195,6 +195,16 @@ def test_a_name_that_makes_the_folder_of_another_collection(server: StandInJelly
     assert contents(server) == {"Renamed": ["by hand.mkv"]}
 
 
+@pytest.mark.parametrize("name", ["é" * 130, "no UTF-8: \udcff", "refused"])
+def test_a_collection_that_can_not_be_made(server: StandInJellyfin, name: str) -> None:
+    """If no folder can have the name, or Jellyfin refuses it, the scene is delivered and the name is counted."""
+    (one,) = scenes(server, 1, studio=Named("9", name))
+    intercept(server.receiver, Reply(400), "POST /Collections?name=refused")
+    with jellyfin(server, collections="both", skip_fields="studio") as ours:
+        assert send(ours, one).notes == {f"not_collected:{name}"}
+    assert contents(server) == {"Group": ["0.mkv"]}
+
+
 def test_threads_make_a_collection_once(server: StandInJellyfin) -> None:
     """Eight scenes that arrive at once make one collection and are all in it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,26 @@ def test_covers_are_only_fetched_from_stash(tmp_path: Path, stash: StandInStash)
         assert "cover can't be fetched" in caught.value.message
     finally:
         client.close()
+
+
+def test_a_cover_that_hangs_delays_only_its_own_delivery(server: StandInJellyfin) -> None:
+    """While Stash doesn't send one scene's cover, another scene and its cover arrive."""
+    asked, answer = threading.Event(), threading.Event()
+    items = [server.add(f"/media/movies/{name}.mkv") for name in ("slow", "quick")]
+    slow, quick = (scene(f"/data/movies/{name}.mkv", cover_url=name) for name in ("slow", "quick"))
+
+    def cover(url: str) -> bytes:
+        if url == "slow":
+            asked.set()
+            answer.wait(30)
+        return JPEG
+
+    with jellyfin(server, cover=cover, images=True) as ours:
+        other = threading.Thread(target=ours.deliver, args=(delivery("jellyfin", slow, changed=()), slow))
+        other.start()
+        assert asked.wait(10)
+        ours.deliver(delivery("jellyfin", quick, changed=()), quick)
+        assert set(server.images) == {items[1]}
+        answer.set()
+        other.join()
+    assert set(server.images) == set(items)

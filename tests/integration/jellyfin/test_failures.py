@@ -9,7 +9,8 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
-from tests.support.jellyfin import jellyfin, refused
+from tests.support.intercept import LOGIN, intercept
+from tests.support.jellyfin import JPEG, jellyfin, refused
 from tests.support.media_samples import DISTINCT, delivery, scene
 from tests.support.steps import tried
 
@@ -143,3 +144,15 @@ def test_an_item_that_is_not_whole_is_not_sent_back(server: StandInJellyfin, mis
     assert failed.failure is Failure.DESTINATION
     assert missing in failed.message
     assert server.posted == []
+
+
+@pytest.mark.parametrize("part", ["POST /Items/", "/Images/", "POST /Collections", "/Library/Media/Updated"])
+def test_a_login_page_takes_no_change(server: StandInJellyfin, part: str) -> None:
+    """A change that a login page answered with 200 counts as failed, and holds Jellyfin."""
+    if "Updated" not in part:
+        server.add("/media/movies/one.mkv")
+    intercept(server.receiver, LOGIN, part)
+    with jellyfin(server, lambda _: JPEG, images=True, collections="both") as ours:
+        failed = refused(ours, scene(), changed=())
+    assert failed.failure is Failure.DESTINATION
+    assert "web page" in failed.message

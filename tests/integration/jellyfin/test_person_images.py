@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations.jellyfin.destination import Jellyfin
+from stash_courier.worker.destinations.jellyfin.person_images import PersonImages
 from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.receivers import Received, Reply
 from tests.support.jellyfin import JPEG, PNG, VERSIONS, jellyfin
@@ -120,6 +122,24 @@ def test_a_stash_that_fails_does_not_fail_the_delivery(server: StandInJellyfin) 
             send(ours, added(server, number))
     assert pictures.asked.total() == 1
     assert [item["Name"] for item in server.items.values()] == ["A Title"] * 3
+
+
+def test_an_image_that_hangs_delays_one_delivery(server: StandInJellyfin) -> None:
+    """If Stash hangs at an image, one delivery waits for the timeout, and the next ones don't wait."""
+    answer, asked = threading.Event(), []
+
+    def hang(url: str) -> bytes:
+        asked.append(url)
+        answer.wait(30)
+        return JPEG
+
+    with jellyfin(server, cover=hang, person_images=True) as ours:
+        ours._person_images = PersonImages(ours._api, hang, 0.05)
+        for number in range(3):
+            send(ours, added(server, number, performers=(f"Performer {number}",)))
+        assert [item["Name"] for item in server.items.values()] == ["A Title"] * 3
+        assert (len(asked), server.images) == (1, {})
+        answer.set()
 
 
 @pytest.mark.parametrize("status", [400, 500])

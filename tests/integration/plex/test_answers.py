@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stash_courier.queue.failures import Failure
+from stash_courier.queue.jobs import Delivery
 from tests.standin.plex import TOKEN, Library
 from tests.standin.plex import Plex as Server
-from tests.standin.receivers import Reply
+from tests.standin.receivers import Received, Receiver, Reply
 from tests.support.intercept import HTML, LOGIN, intercept
-from tests.support.plex import PATH, SCENE, UPDATE, Make, failure
+from tests.support.plex import DESTROY, JPEG, PATH, SCENE, UPDATE, Make, failure
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -75,3 +78,39 @@ def test_a_library_that_was_recreated(server: Server, films: Library, plex: Make
     assert "look again" in failed.message
     destination.deliver(UPDATE, SCENE)
     assert item.values["title"] == "A day"
+
+
+@pytest.mark.parametrize(
+    ("part", "job"), [("PUT ", UPDATE), ("/posters", UPDATE), ("/refresh", UPDATE), ("/refresh", DESTROY)]
+)
+def test_a_login_page_takes_no_change(
+    server: Server, films: Library, plex: Make, part: str, job: Delivery
+) -> None:
+    """An edit, poster or scan that a login page answered with 200 counts as failed, and holds Plex."""
+    if part != "/refresh":
+        server.add(films, PATH)
+    intercept(server.receiver, LOGIN, part)
+    destination = plex(cover=lambda _: JPEG, images=True)
+    failed = failure(destination, None if job is DESTROY else SCENE, replace(job, changed=()))
+    assert failed.failure is Failure.DESTINATION
+    assert "login page" in failed.message
+
+
+def test_closing_ends_a_request_that_hangs(plex: Make) -> None:
+    """A connection that is closed waits for no server that hangs."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def hang(_: Received) -> Reply:
+        asked.set()
+        answer.wait(30)
+        return Reply()
+
+    with Receiver(hang) as receiver, ThreadPoolExecutor(1) as thread:
+        destination = plex(url=receiver.url, timeout_seconds=60)
+        failed = thread.submit(failure, destination)
+        assert asked.wait(10)
+        destination.close()
+        try:
+            assert failed.result(10).failure is Failure.BUSY
+        finally:
+            answer.set()

@@ -224,3 +224,30 @@ def test_a_locked_poster_is_respected(server: Server, films: Library, plex: Make
     image[0] += b" changed"
     assert ledger.deliver(destination, SCENE, change).notes == frozenset()
     assert len(item.posters) == 2
+
+
+def test_a_cover_that_fails_makes_nothing_the_owners(server: Server, films: Library, plex: Make) -> None:
+    """If the cover fails after the fields were written, they are ours at the next attempt, of an edited scene."""
+    item = server.add(films, PATH)
+
+    def cover(_: str) -> bytes:
+        raise DeliveryFailed(Failure.STASH, "The cover can't be fetched.")
+
+    destination = plex(cover=cover, images=True)
+    assert failure(destination, SCENE, replace(UPDATE, changed=("cover_image",))).failure is Failure.STASH
+    assert item.values["title"] == "A day"
+    assert Ledger().deliver(destination, replace(SCENE, title="Second")).notes == frozenset()
+    assert item.values["title"] == "Second"
+
+
+@pytest.mark.parametrize("retried", [{"attempts": 1}, {"deaths": 1}, {"generation": 1}])
+def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, retried: dict[str, int]) -> None:
+    """A worker that ends after its edit and before its record makes nothing the owner's: the retry sees that."""
+    item = server.add(films, PATH)
+    ledger = Ledger()
+    ledger.deliver(plex())
+    second = replace(SCENE, title="Second")
+    plex().deliver(UPDATE, second, ledger.records[SCENE.id])  # the record of this one is lost
+    ledger.deliver(plex(), second, replace(UPDATE, **retried))
+    assert ledger.deliver(plex(), replace(SCENE, title="Third")).notes == frozenset()
+    assert item.values["title"] == "Third"
