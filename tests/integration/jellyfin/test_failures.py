@@ -9,6 +9,7 @@ import pytest
 from stash_courier.queue.failures import DeliveryFailed, Failure
 from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.receivers import Receiver, Reply
+from tests.support.connections import problems
 from tests.support.intercept import LOGIN, intercept
 from tests.support.jellyfin import JPEG, jellyfin, refused
 from tests.support.media_samples import DISTINCT, delivery, scene
@@ -156,3 +157,35 @@ def test_a_login_page_takes_no_change(server: StandInJellyfin, part: str) -> Non
         failed = refused(ours, scene(), changed=())
     assert failed.failure is Failure.DESTINATION
     assert "web page" in failed.message
+
+
+@pytest.mark.parametrize(
+    "part", ["GET /Items?", "VirtualFolders", "/PlaybackInfo", "GET /Persons", "POST /Collections", "/Images"]
+)
+def test_json_of_another_program(server: StandInJellyfin, part: str) -> None:
+    """JSON that Jellyfin doesn't send holds it. About a performer's image, it keeps only that from being sent."""
+    server.version = "12.0.0"
+    server.add("/media/movies/one.mkv", People=[{"Name": "Anna", "Type": "Actor", "Role": ""}])
+    intercept(server.receiver, Reply(200, {"Content-Type": "application/json"}, b'{"a": 1}'), part)
+    one = scene("/data/movies/missing.mkv") if "Playback" in part else scene()
+    with jellyfin(server, lambda _: JPEG, images=True, person_images=True, collections="both") as ours:
+        if part == "/Images":
+            assert ours.deliver(delivery("jellyfin", one, changed=("title",)), one).outcome == "sent"
+        else:
+            assert refused(ours, one, changed=("title",)).failure is Failure.DESTINATION
+
+
+def test_a_lookup_in_advance_that_fails(server: StandInJellyfin) -> None:
+    """It raises nothing; each delivery looks its item up and reports what is wrong."""
+    server.starting = True
+    one = scene()
+    with jellyfin(server) as ours:
+        ours.prepare([(delivery("jellyfin", one), one)])
+        assert refused(ours, one).failure is Failure.BUSY
+
+
+def test_a_login_in_the_address() -> None:
+    """It can't be sent beside Jellyfin's key, so the connection says so and sends nothing."""
+    (problem,) = problems("jellyfin", {"url": "http://me:pass-word@jellyfin:8096", "key": KEY})
+    assert (problem.field, "contains a login" in problem.message) == ("url", True)
+    assert "pass-word" not in problem.message

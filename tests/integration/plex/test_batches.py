@@ -10,7 +10,8 @@ from stash_courier.queue.failures import Failure
 from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
-from tests.support.plex import DESTROY, SCENE, UPDATE, Make
+from tests.standin.receivers import Reply
+from tests.support.plex import DESTROY, SCENE, UPDATE, Make, failure
 from tests.support.pool import run_pool
 
 pytestmark = pytest.mark.timeout(60)
@@ -78,3 +79,15 @@ def test_a_lookup_in_advance_is_soon_forgotten(server: Server, films: Library, p
     destination.deliver(*jobs[1])
     assert films.items[1].values["title"] == "scene-00001"
     assert len(server.lookups) == 3
+
+
+def test_lookups_in_advance_stop_when_the_server_is_down(server: Server, films: Library, plex: Make) -> None:
+    """Lookups in advance stop at the first failure, and deliveries report it."""
+    jobs = crowd(server, films, 50)
+    destination = plex()
+    destination.deliver(*jobs[0])
+    before = len(server.requests())
+    server.receiver.answer = Reply(503)
+    destination.prepare(jobs)
+    assert len(server.requests()) - before <= 4
+    assert failure(destination, jobs[1][1], jobs[1][0]).failure is Failure.BUSY

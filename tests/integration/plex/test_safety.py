@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -241,7 +242,7 @@ def test_a_cover_that_fails_makes_nothing_the_owners(server: Server, films: Libr
 
 
 @pytest.mark.parametrize("retried", [{"attempts": 1}, {"deaths": 1}, {"generation": 1}])
-def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, retried: dict[str, int]) -> None:
+def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, retried: dict[str, Any]) -> None:
     """A worker that ends after its edit and before its record makes nothing the owner's: the retry sees that."""
     item = server.add(films, PATH)
     ledger = Ledger()
