@@ -1,9 +1,8 @@
-"""Helper processes around the worker. They are separate so that they don't slow down what is measured.
+"""Processes around what is measured. They are separate so that they don't slow it down.
 
-``Helper`` starts and controls one. ``python -m tests.benchmarks.helpers KIND …`` is one, which reads and writes
-lines of JSON. Kinds: ``stash`` (the stand-in Stash), ``receiver`` (keeps everything), ``webhook`` and ``jellyfin``
-(for large sends), ``sender`` (a plain loop over ``requests.Session``), ``writer`` (another process that wants to
-write to a database).
+``start_helper`` starts one. ``python -m tests.benchmarks.helpers KIND …`` is one, which reads and writes lines of
+JSON. Kinds: ``stash`` (the stand-in Stash), ``receiver`` (a webhook), ``jellyfin``, ``sender`` (a plain loop over
+``requests.Session``), ``writer`` (another process that wants to write to a database). ``Worker`` is the worker.
 """
 
 from __future__ import annotations
@@ -17,34 +16,28 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from stash_courier.queue.inbox import files
-from stash_courier.worker import process
+from stash_courier.worker import heartbeat, process
 from tests import ROOT
 from tests.benchmarks.lean import LeanServer, LeanSite
 from tests.standin.jellyfin import StandInJellyfin
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Received, Reply
 from tests.standin.stash import StandInStash
 from tests.standin.stash.library import Library
 from tests.support.harness import PLUGIN, wait_until
-
-MAIN = ROOT / "plugin" / "main.py"
 
 
 class Helper:
     """A helper process; a context manager that ends it."""
 
     def __init__(self, *command: str) -> None:
+        pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
+            command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, start_new_session=True
         )
 
     def ask(self, verb: str, **arguments: object) -> Any:
@@ -70,11 +63,7 @@ class Helper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
+        self._process.communicate(timeout=30)
 
 
 def start_helper(kind: str, *arguments: object) -> Helper:
@@ -82,44 +71,24 @@ def start_helper(kind: str, *arguments: object) -> Helper:
     return Helper(sys.executable, "-m", "tests.benchmarks.helpers", kind, *map(str, arguments))
 
 
-def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
-    """Runs commands until standard input ends, in the helper process."""
-    for line in sys.stdin:
-        verb, arguments = json.loads(line)
-        sys.stdout.write(json.dumps(verbs[verb](**arguments)) + "\n")
-        sys.stdout.flush()
-
-
 class Worker:
-    """A worker process on a data folder, started like by a hook; a context manager that starts and ends it."""
+    """A worker process on a data folder, started as by a hook; a context manager that starts and ends it."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def __enter__(self) -> Self:
-        status = self._data / "worker.json"
-        status.unlink(missing_ok=True)
-        lock = process.hold(str(self._data))
-        assert lock is not None, "another worker runs"
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-E", MAIN, "worker"],
-            env={**os.environ, "STASH_COURIER_DATA": str(self._data), process.LOCK_FD: str(lock)},
-            stdin=subprocess.DEVNULL,
-            pass_fds=(lock,),
-            start_new_session=True,
-            stderr=subprocess.DEVNULL,  # its log, which is in worker.log, too
-        )
-        os.close(lock)
-        wait_until(status.exists, 60.0)
+        assert not process.running(str(self._data)), "another worker runs"
+        process.start(str(self._data), str(ROOT))
+        wait_until((self._data / files.WORKER_STATUS).exists, 60.0)
+        status = heartbeat.read(self._data)
+        assert status is not None
+        self._pid = status.pid
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        os.kill(self._pid, signal.SIGTERM)
+        os.waitpid(self._pid, 0)
 
     def wake(self) -> None:
         """Wakes the worker, as a hook does at its end."""
@@ -127,11 +96,11 @@ class Worker:
 
     def cpu_seconds(self) -> float:
         """CPU time used so far, in seconds."""
-        return _cpu_seconds(self._process.pid)
+        return _cpu_seconds(self._pid)
 
     def memory(self) -> int:
         """Resident memory in bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self._pid}/status").read_text()
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
 
 
@@ -147,6 +116,14 @@ def write_connection(data: Path, port: int) -> None:
 
 
 # Code of the helper processes
+
+
+def answer(verbs: Mapping[str, Callable[..., object]]) -> None:
+    """Runs commands until standard input ends."""
+    for line in sys.stdin:
+        verb, arguments = json.loads(line)
+        sys.stdout.write(json.dumps(verbs[verb](**arguments)) + "\n")
+        sys.stdout.flush()
 
 
 def _stash(folder: str, scenes: str) -> None:
@@ -171,20 +148,13 @@ def _stash(folder: str, scenes: str) -> None:
         )
 
 
-def _receiver(delay: str = "0") -> None:
-    with Receiver(Reply(delay=float(delay))) as receiver:
+def _receiver(kept: str = "0", delay: str = "0") -> None:
+    def take(_: Received) -> Reply:
+        if seconds := float(delay):
+            time.sleep(seconds)
+        return Reply()
 
-        def arrivals(count: int, timeout: float = 60.0) -> list[float]:
-            return [received.at for received in receiver.wait_for(count, timeout)]
-
-        def messages(count: int, file: str) -> None:
-            _write_messages(file, receiver.received[:count])
-
-        answer({"port": lambda: receiver.port, "arrivals": arrivals, "messages": messages})
-
-
-def _webhook(kept: str) -> None:
-    _lean(LeanServer(lambda _: Reply(), lambda _: True, int(kept)))
+    _serve(LeanServer(take, lambda _: True, int(kept)))
 
 
 def _jellyfin(kept: str, scenes: str) -> None:
@@ -195,33 +165,34 @@ def _jellyfin(kept: str, scenes: str) -> None:
     library.fill(int(scenes))
     for scene in library.all():
         standin.add(scene.path)
-    _lean(LeanServer(standin._answer, lambda received: received.method == "POST", int(kept)))
+    _serve(LeanServer(standin._answer, lambda received: received.method == "POST", int(kept)))
 
 
-def _lean(server: LeanServer) -> None:
+def _serve(server: LeanServer) -> None:
+    def arrived(count: int) -> float:
+        """Waits for this many deliveries; returns the wall time of the last one."""
+        wait_until(lambda: server.count >= count, 120.0)
+        return server.last_at
+
     def messages(file: str) -> int:
-        """Writes the first requests to a file; returns how many scenes they delivered."""
-        _write_messages(file, server.kept)
+        """Writes the first requests to a file, for a sender; returns how many scenes they delivered."""
+        own = {"host", "connection", "content-length"}  # the client sets these itself
+        kept = [
+            [r.method, r.path, {n: v for n, v in r.headers.items() if n not in own}, r.body.decode()]
+            for r in server.kept
+        ]
+        Path(file).write_text(json.dumps(kept))
         return min(server.count, server.keeps)
 
     with server:
         answer(
             {
                 "port": lambda: server.port,
-                "count": lambda: server.count,
+                "arrived": arrived,
                 "last_at": lambda: server.last_at,
                 "messages": messages,
             }
         )
-
-
-def _write_messages(file: str, received: Iterable[Received]) -> None:
-    """Writes requests for a sender; the client sets the headers of the connection itself."""
-    own = {"host", "connection", "content-length"}
-    messages = [
-        [r.method, r.path, {n: v for n, v in r.headers.items() if n not in own}, r.body.decode()] for r in received
-    ]
-    Path(file).write_text(json.dumps(messages))
 
 
 def _sender() -> None:
@@ -253,55 +224,46 @@ def _sender() -> None:
     answer({"send": send})
 
 
-class CompetingWriter:
+def _writer(path: str) -> None:
     """Keeps trying to write to a database, and measures the longest time it could not."""
+    conn = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+    ended, waits = threading.Event(), [0.0]
 
-    def __init__(self, path: Path) -> None:
-        self._conn = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
-        self._ended = threading.Event()
-        self._waits: list[float] = [0.0]
-        self._thread = threading.Thread(target=self._try)
-
-    def watch(self) -> None:
-        """Starts trying."""
-        self._thread.start()
-
-    def longest(self) -> float:
-        """Stops; returns the longest wait in seconds."""
-        self._ended.set()
-        self._thread.join()
-        return max(self._waits)
-
-    def _try(self) -> None:
+    def attempt() -> None:
         refused_since = None
-        while not self._ended.is_set():
+        while not ended.is_set():
             now = time.perf_counter()
             try:
-                self._conn.execute("BEGIN IMMEDIATE")
+                conn.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 refused_since = refused_since or now
             else:
-                self._conn.execute("ROLLBACK")
+                conn.execute("ROLLBACK")
                 if refused_since is not None:
-                    self._waits.append(now - refused_since)
+                    waits.append(now - refused_since)
                 refused_since = None
             time.sleep(0.0001)
         if refused_since is not None:
-            self._waits.append(time.perf_counter() - refused_since)
+            waits.append(time.perf_counter() - refused_since)
+
+    thread = threading.Thread(target=attempt)
+
+    def longest() -> float:
+        """Stops; returns the longest wait in seconds."""
+        ended.set()
+        thread.join()
+        return max(waits)
+
+    answer({"watch": thread.start, "longest": longest})
 
 
-def _writer(path: str) -> None:
-    writer = CompetingWriter(Path(path))
-    answer({"watch": writer.watch, "longest": writer.longest})
-
+KINDS: dict[str, Callable[..., None]] = {
+    "stash": _stash,
+    "receiver": _receiver,
+    "jellyfin": _jellyfin,
+    "sender": _sender,
+    "writer": _writer,
+}
 
 if __name__ == "__main__":
-    roles: dict[str, Callable[..., None]] = {
-        "stash": _stash,
-        "receiver": _receiver,
-        "webhook": _webhook,
-        "jellyfin": _jellyfin,
-        "sender": _sender,
-        "writer": _writer,
-    }
-    roles[sys.argv[1]](*sys.argv[2:])
+    KINDS[sys.argv[1]](*sys.argv[2:])

@@ -5,22 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.benchmarks import filling, timing
-from tests.benchmarks.helpers import MAIN, Helper, Worker, start_helper, write_connection
+from tests.benchmarks.helpers import Helper, Worker, start_helper, write_connection
 from tests.benchmarks.table import Figure, cost
 from tests.benchmarks.workspace import Workspace
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
-from tests.support.durable import environment, request
+from tests.support.durable import HOOK, environment, request
 from tests.support.harness import Courier
 
-HOOK = (sys.executable, "-S", "-E", str(MAIN))  # as the manifest starts it
 REST_SECONDS = 0.03  # between two processes, so that the worker can go back to sleep
 BULK_EDITS = 3
 SETTINGS = {"worker_sweep_off": True, "worker_concurrency": 4}
@@ -71,9 +69,6 @@ def backlog(workspace: Workspace) -> list[Figure]:
     with _workers(workspace, named) as (stash, folders):
         runs: dict[str, Callable[[], float]] = {name: next_hook(stash, folder) for name, folder in folders.items()}
         taken = timing.alternating(runs, 2 * workspace.sizes.processes, REST_SECONDS)
-    workspace.points["hook"] = [
-        (int(name.replace(",", "")), statistics.median(times)) for name, times in taken.items()
-    ]
     return [cost(f"{count:,}", *timing.paired(taken, f"{count:,}", "0"), 1.05) for count in sizes]
 
 
@@ -90,7 +85,7 @@ def latency(workspace: Workspace) -> list[Figure]:
             for number in range(2 * workspace.sizes.processes + 1):
                 began = time.time()
                 run()
-                arrived = receiver.ask("arrivals", count=number + 1)[-1]
+                arrived = receiver.ask("arrived", count=number + 1)
                 time.sleep(REST_SECONDS)
                 if number:  # the first edit opens connections
                     delays.append(arrived - began)

@@ -138,10 +138,6 @@ class Raw:
         for _ in range(count):
             self._conn.execute("INSERT INTO jobs (data, timestamp, status) VALUES (?, ?, 0)", (data, time.time()))
 
-    def checkpoint(self) -> None:
-        """Moves the WAL into the database file."""
-        self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
 
 PEERS: dict[str, Any] = {"persist-queue": AckQueue, "huey": Huey, "litequeue": LiteQueue}
 

@@ -70,10 +70,6 @@ class Ours:
                         assert isinstance(delivery, Delivery)
                         self.queue.done(delivery)
 
-    def checkpoint(self) -> None:
-        """Moves the WAL into the database file, as the worker does every half minute."""
-        self.queue.tidy()
-
 
 def enqueue(workspace: Workspace) -> list[Figure]:
     """Inserts the same bytes, each durable before the next."""
@@ -113,33 +109,25 @@ def claim(workspace: Workspace) -> list[Figure]:
 
 
 def peers(workspace: Workspace) -> list[Figure]:
-    """Take and finish jobs with a long history, each queue in its own way; and with shorter ones for the plot."""
+    """Take and finish jobs with a long history, each queue in its own way."""
     count = workspace.sizes.operations
     python = VENV / "bin" / "python"
     if not python.exists():
         raise SystemExit("The other queues are not installed. `make bench` installs them.")
-    largest = workspace.sizes.history
-    figures = []
-    for history in (largest // 100, largest // 10, largest):
-        for kind, waiting, past in (("history", 0, history), ("backlog", history, 0)):
-            with ExitStack() as stack:
-                ours = Ours(workspace.new("ours"))
-                stack.callback(ours.queue.close)
-                jobs = waiting + 20 * count
-                ours.fill(jobs, past)
-                runs: dict[str, Callable[[], float]] = {"Stash Courier": _timed(ours.take, count)}
-                for name in PEERS:
-                    command = (str(python), "-m", "tests.benchmarks.peers", name, str(workspace.new(name)))
-                    helper = stack.enter_context(Helper(*command))
-                    helper.ask("fill", waiting=jobs, history=past)
-                    runs[name] = partial(_asked, helper, count // 5 or 1)
-                taken = timing.alternating(runs, 5)
-                each = {name: statistics.median(times) for name, times in taken.items()}
-                for name, seconds in each.items():
-                    workspace.points.setdefault(f"{kind}: {name}", []).append((history, seconds))
-                if kind == "history" and history == largest:
-                    figures = [faster(name, each["Stash Courier"], each[name], 1.0) for name in PEERS]
-    return figures
+    with ExitStack() as stack:
+        ours = Ours(workspace.new("ours"))
+        stack.callback(ours.queue.close)
+        jobs = 20 * count
+        ours.fill(jobs, workspace.sizes.history)
+        runs: dict[str, Callable[[], float]] = {"ours": _timed(ours.take, count)}
+        for name in PEERS:
+            command = (str(python), "-m", "tests.benchmarks.peers", name, str(workspace.new(name)))
+            helper = stack.enter_context(Helper(*command))
+            helper.ask("fill", waiting=jobs, history=workspace.sizes.history)
+            runs[name] = partial(_asked, helper, count // 5 or 1)
+        taken = timing.alternating(runs, 5)
+    each = {name: statistics.median(times) for name, times in taken.items()}
+    return [faster(name, each["ours"], each[name], 1.0) for name in PEERS]
 
 
 def _asked(helper: Helper, count: int) -> float:

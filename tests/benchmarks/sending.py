@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
-from tests.benchmarks.delivery import CONCURRENCY, MEBIBYTE
+from tests.benchmarks.delivery import CONCURRENCY
 from tests.benchmarks.helpers import Helper, Worker, start_helper, write_connection
 from tests.benchmarks.hooks import REST_SECONDS, SETTINGS, next_hook
-from tests.benchmarks.table import Figure, cost
+from tests.benchmarks.table import MEBIBYTE, Figure, cost
 from tests.benchmarks.workspace import Workspace
 from tests.standin.jellyfin import KEY
+from tests.support.harness import wait_until
 
 LOOK_SECONDS = 0.25  # between two looks at the memory, each with a hook
 LONGEST_SECONDS = 1800.0
@@ -46,7 +47,7 @@ class Send:
 def webhook(workspace: Workspace) -> list[Figure]:
     """Sends all scenes to a webhook that answers at once."""
     kept = min(KEPT, workspace.sizes.sent)
-    with start_helper("webhook", kept) as receiver:
+    with start_helper("receiver", kept) as receiver:
         return _send_all(workspace, receiver, {"webhook_url": f"http://127.0.0.1:{receiver.ask('port')}/"})
 
 
@@ -77,10 +78,10 @@ def _measured(workspace: Workspace, data: Path, worker: Worker, stash: Helper, r
     with closing(SceneQueue(data)) as queue:
         edit()  # the first one opens connections
         for _ in range(workspace.sizes.processes):
-            _wait_until_empty(queue)
+            wait_until(queue.empty, 60.0)
             time.sleep(REST_SECONDS)
             send.idle_hooks.append(edit())
-        _wait_until_empty(queue)
+        wait_until(queue.empty, 60.0)
 
         cpu = {"worker": worker.cpu_seconds, "receiver": receiver.cpu_seconds, "Stash": stash.cpu_seconds}
         used = {name: seconds() for name, seconds in cpu.items()}
@@ -94,7 +95,7 @@ def _measured(workspace: Workspace, data: Path, worker: Worker, stash: Helper, r
                 raise RuntimeError(f"the send has not ended after {LONGEST_SECONDS:.0f} s")
             send.memory.append(worker.memory())
             send.hooks.append(edit())
-        _wait_until_empty(queue)
+        wait_until(queue.empty, 60.0)
     elapsed = time.time() - began
     send.cpu = {name: (seconds() - used[name]) / elapsed for name, seconds in cpu.items()}
     send.stash_requests = stash.ask("requests") - asked
@@ -112,19 +113,6 @@ def _send_plainly(send: Send, messages: Path, receiver: Helper, edit: Callable[[
             time.sleep(LOOK_SECONDS)
             send.plain_hooks.append(edit())
         send.plain_rate = repeated / sent.result()
-
-
-def _wait_until_empty(queue: SceneQueue) -> None:
-    """Waits until nothing waits in the queue.
-
-    Raises:
-        RuntimeError: something still waits after a minute.
-    """
-    give_up = time.monotonic() + 60.0
-    while not queue.empty():
-        if time.monotonic() > give_up:
-            raise RuntimeError(f"{queue.size} deliveries still wait")
-        time.sleep(0.01)
 
 
 def _figures(send: Send, scenes: int) -> list[Figure]:

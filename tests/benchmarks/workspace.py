@@ -50,7 +50,6 @@ class Workspace:
         self._parent = folder
         self.sizes = sizes
         self.say = say
-        self.points: dict[str, list[tuple[int, float]]] = {}  # for the plot: series → (rows, seconds)
         self._filled: dict[int, Path] = {}
         self._made = 0
 
