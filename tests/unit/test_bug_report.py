@@ -40,24 +40,30 @@ def plant(folder: Path, texts: list[str]) -> None:
     hook = Entry(title, tag, "webhook", values={"url": f"http://host/{key}", "preset": said})
     store(folder, server, hook, Entry("three", said, tag, values={path: title}))
     attempt = Attempt(time.time(), "refused", said, 500, said)
+    unknown = Attempt(time.time(), said, said, None, said)
     with closing(SceneQueue(folder)) as queue:
         queue.route([SceneEvent(queue.next_seq(), 20, "update", (), time.time())], {"one": 0.0, name: 0.0})
         with queue.transaction():
             for delivery in claim(queue, 10, time.time() + 100, "one"):
                 assert isinstance(delivery, Delivery)
-                queue.back(replace(delivery, attempts=1), time.time() + 100, attempt)
+                queue.back(replace(delivery, attempts=1), time.time() + 100, unknown)
             control.put_state(queue.connection, title, asdict(Health("ill", said, said, time.time())))
             control.put(queue.connection, control.STASH, {"since": time.time(), "reason": said})
             control.put(queue.connection, control.UNSEEN, said)
     with closing(DeadLetterQueue(folder)) as dlq:
         job = Delivery(1, "one", 17, "update", (), 1, time.time(), history=(attempt,), path=path)
         dlq.add(job, DeliveryFailed(Failure.REFUSED, said, status=500, answer=said), 3, title=title)
-        dlq.add(replace(job, destination=name, scene_id=18), type(key, (Exception,), {})(said), 1, title=title)
+        dlq.add(
+            replace(job, destination=name, scene_id=18, history=(unknown,)),
+            type(key, (Exception,), {})(said),
+            1,
+            title=title,
+        )
     (folder / "worker.log").write_text(said, "utf-8")
     (folder / "worker.json").write_text(json.dumps({"version": said, "pid": 1}), "utf-8")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(private, min_size=6, max_size=6, unique=True))
 def test_nothing_private_comes_out(texts: list[str]) -> None:
     """No title, path, host, name, key or answer is in the report; kinds, counts and statuses are."""
