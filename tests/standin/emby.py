@@ -6,14 +6,11 @@ Written from shared/DESTINATIONS.md and from dev.emby.media's REST reference. It
 from __future__ import annotations
 
 import json
-import re
-import threading
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.media_server import MediaServer
+from tests.standin.receivers import Received, Reply
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 
@@ -35,8 +32,8 @@ class Notice:
     kind: str  # Created, Modified, Deleted
 
 
-class Emby:
-    """One server. It listens inside its ``with`` block, which fails if a URL contained the key.
+class Emby(MediaServer):
+    """One server.
 
     Args:
         items: its items.
@@ -44,45 +41,17 @@ class Emby:
     """
 
     def __init__(self, *items: Item, libraries: dict[str, tuple[str, ...]] | None = None) -> None:
+        super().__init__(KEY)
         self.items = list(items)
         self.libraries = libraries if libraries is not None else {"Films": ("/media",)}
         self.notices: list[Notice] = []
         self.refreshes: list[tuple[str, dict[str, str]]] = []  # item id and parameters
-        self._lock = threading.Lock()
-        self.receiver = Receiver(self._answer)
 
-    @property
-    def url(self) -> str:
-        """Its address, without a trailing slash."""
-        return self.receiver.url.rstrip("/")
-
-    def requests(self, method: str = "", path: str = "") -> list[Received]:
-        """The requests so far, filtered by method and by a regular expression for the whole path."""
-        fits = re.compile(path or ".*")
-        return [
-            r
-            for r in self.receiver.received
-            if r.method == (method or r.method) and fits.fullmatch(urlsplit(r.path).path)
-        ]
-
-    def __enter__(self) -> Self:
-        self.receiver.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.receiver.down()
-        leaks = [r.path for r in self.receiver.received if KEY in unquote(r.path)]
-        assert not leaks, f"the key was in a URL: {leaks}"
-
-    def _answer(self, request: Received) -> Reply:
-        parts = urlsplit(request.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        with self._lock:
-            if request.headers.get("x-emby-token") != KEY:
-                return Reply(401, {"Content-Type": "text/plain"}, b"Access token is invalid or expired.")
-            return self._route(request, parts.path.removeprefix("/emby"), query)
+    def answer(self, request: Received, path: str, query: dict[str, str]) -> Reply:
+        """Answers a request."""
+        if request.headers.get("x-emby-token") != KEY:
+            return Reply(401, {"Content-Type": "text/plain"}, b"Access token is invalid or expired.")
+        return self._route(request, path.removeprefix("/emby"), query)
 
     def _route(self, request: Received, path: str, query: dict[str, str]) -> Reply:
         match request.method, path.strip("/").split("/"):

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import unquote
 
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.media_server import MediaServer
+from tests.standin.receivers import Received, Reply
 
 TOKEN = "plex-Token_7Yx"  # the only valid X-Plex-Token
 MACHINE = "96f2fe7a78c9dc1f16a16bedbe90f98149be16b4"  # its machineIdentifier
@@ -66,14 +65,15 @@ class Library:
     items: list[Item] = field(default_factory=list)
 
 
-class Plex:
-    """One server. It listens inside its ``with`` block, which fails if a URL contained the token.
+class Plex(MediaServer):
+    """One server.
 
     Args:
         libraries: its libraries.
     """
 
     def __init__(self, *libraries: Library) -> None:
+        super().__init__(TOKEN)
         self.libraries = list(libraries)
         self.name = "Attic"
         self.version = "1.41.3.9314-a0bfb8370"
@@ -81,8 +81,6 @@ class Plex:
         self.replaces_tags = True  # the tags in an edit replace the item's; otherwise they are added
         self.scans: list[tuple[str, str]] = []  # library's key and folder; "" for the whole library
         self._keys = iter(range(101, 1_000_000))
-        self._lock = threading.Lock()
-        self.receiver = Receiver(self._answer)
 
     def add(self, library: Library, *files: str, **values: str) -> Item:
         """Adds an item as a scan does. The default title is the file's stem."""
@@ -90,20 +88,6 @@ class Plex:
         item = Item(files, next(self._keys), {"title": stem, **values})
         library.items.append(item)
         return item
-
-    @property
-    def url(self) -> str:
-        """Its address, without a trailing slash."""
-        return self.receiver.url.rstrip("/")
-
-    def requests(self, method: str = "", path: str = "") -> list[Received]:
-        """The requests so far, filtered by method and by a regular expression for the whole path."""
-        fits = re.compile(path or ".*")
-        return [
-            r
-            for r in self.receiver.received
-            if r.method == (method or r.method) and fits.fullmatch(urlsplit(r.path).path)
-        ]
 
     @property
     def lookups(self) -> list[Received]:
@@ -120,27 +104,14 @@ class Plex:
         """The edits."""
         return self.requests("PUT", r"/library/sections/\d+/all")
 
-    def __enter__(self) -> Self:
-        self.receiver.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.receiver.down()
-        leaks = [r.path for r in self.receiver.received if TOKEN in unquote(r.path)]
-        assert not leaks, f"the token was in a URL: {leaks}"
-
-    def _answer(self, request: Received) -> Reply:
-        parts = urlsplit(request.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        with self._lock:
-            if parts.path == "/identity":  # needs no token (plexopedia.com, "Server Identity")
-                about = {"size": 0, "claimed": True, "machineIdentifier": MACHINE, "version": self.version}
-                return self._reply(request, about)
-            if request.headers.get("x-plex-token") != TOKEN:
-                return error(401, "Unauthorized")
-            return self._route(request, parts.path, query)
+    def answer(self, request: Received, path: str, query: dict[str, str]) -> Reply:
+        """Answers a request."""
+        if path == "/identity":  # needs no token (plexopedia.com, "Server Identity")
+            about = {"size": 0, "claimed": True, "machineIdentifier": MACHINE, "version": self.version}
+            return self._reply(request, about)
+        if request.headers.get("x-plex-token") != TOKEN:
+            return error(401, "Unauthorized")
+        return self._route(request, path, query)
 
     def _route(self, request: Received, path: str, query: dict[str, str]) -> Reply:
         match request.method, path.strip("/").split("/"):

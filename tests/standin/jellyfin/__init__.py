@@ -2,11 +2,8 @@
 
 It was written from Jellyfin's sources and from recordings of 10.10.7, 10.11.11 and 12.0-rc5, not from our client.
 A test replays the recordings (``tests/samples/jellyfin``) against it. It implements only what our client uses, and
-knows nothing of Stash Courier.
-
-The parts: ``server`` (the HTTP API), ``state`` (what it holds and does), ``disk`` (which items files become),
-``dto`` (what of an item is shown), ``updates`` (what a write does), ``people``, ``collections``, ``nfo`` (files
-beside the videos), ``notices`` (when a folder is scanned), ``ids``.
+knows nothing of Stash Courier. Its parts: `disk` (which items files become), `dto` (what is stored and shown),
+`state` (what it holds and does), `server` (the HTTP API).
 """
 
 from tests.standin.jellyfin.disk import LibraryOptions

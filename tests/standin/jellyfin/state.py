@@ -1,20 +1,134 @@
-"""What a server holds and does, without HTTP: its disk, its items, and what scans and writes do to them."""
+"""What a server holds and does, without HTTP: disk, items, people, collections; what scans and writes do to them.
+
+From LibraryMonitor and FileRefresher (notices), DtoService.AttachPeople (people), CollectionManager (collections).
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.standin.jellyfin import dto, nfo, updates
-from tests.standin.jellyfin.collections import Collections
-from tests.standin.jellyfin.disk import LibraryOptions, Resolved, resolve, stem
-from tests.standin.jellyfin.ids import below, id_of, lower, split
-from tests.standin.jellyfin.notices import Notices
-from tests.standin.jellyfin.people import Persons
+from tests.standin.jellyfin import dto
+from tests.standin.jellyfin.disk import (
+    LibraryOptions,
+    Resolved,
+    below,
+    collection_id,
+    file_name,
+    id_of,
+    lower,
+    person_id,
+    resolve,
+    split,
+    stem,
+)
+
+
+@dataclass
+class _Waiting:
+    path: str  # a file, or from the second notice on its folder
+    due: float
+
+
+@dataclass
+class Notices:
+    """The notices that wait."""
+
+    waiting: list[_Waiting] = field(default_factory=list)
+
+    def take(self, path: str, due: float) -> None:
+        """Takes a notice of a path.
+
+        Args:
+            due: when the folder is scanned if no other notice follows.
+        """
+        folder = split(path)[0]
+        for one in self.waiting:
+            if path == one.path or below(path, one.path):
+                one.due = due
+                return
+            if below(one.path, path) or split(one.path)[0] == folder:
+                one.path, one.due = (path if below(one.path, path) else folder), due
+                return
+        self.waiting.append(_Waiting(path, due))
+
+    def due(self, now: float) -> list[str]:
+        """The paths whose delay has passed. They no longer wait."""
+        passed = [one.path for one in self.waiting if one.due <= now]
+        self.waiting = [one for one in self.waiting if one.due > now]
+        return passed
+
+
+@dataclass
+class Persons:
+    """All persons of a server, by id."""
+
+    by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The entry that a name in a cast leads to. It is made if there is none."""
+        found = person_id(name)
+        return self.by_id.setdefault(found, {"Name": name, "Id": found, "Type": "Person"})
+
+    def shown(self, cast: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The people of an item as answers show them: without those whose entry has another name."""
+        found = []
+        for one in cast:
+            entry = self.of(one["Name"])
+            if (entry["Name"] or "").lower() == one["Name"].lower():
+                found.append({"Name": one["Name"], "Id": entry["Id"], **one})
+        return found
+
+    def appearing(self, cast: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The entries of an item's cast: one for each name (LibraryManager.GetPeopleItems, 10.8 to 12)."""
+        return [self.of(name) for name in dict.fromkeys(one["Name"] for one in cast)]
+
+
+@dataclass
+class BoxSet:
+    """A collection."""
+
+    name: str
+    items: list[str] = field(default_factory=list)  # ids, in the order in which they came
+    path: str = ""  # of its folder
+
+
+@dataclass
+class Collections:
+    """All collections of a server, by id."""
+
+    by_id: dict[str, BoxSet] = field(default_factory=dict)
+    hides_new: bool = False  # the listing lacks them, as it may for a moment after they are made
+
+    def create(self, name: str, ids: Iterable[str]) -> str:
+        """Makes a collection. What has the same folder is replaced, and its items are lost."""
+        found = collection_id(name)
+        path = f"/var/lib/jellyfin/data/collections/{file_name(name)} [boxset]"
+        self.by_id[found] = BoxSet(name, list(dict.fromkeys(ids)), path)
+        return found
+
+    def add(self, box: str, ids: Iterable[str]) -> None:
+        """Adds items; those that are in it stay once."""
+        self.by_id[box].items = list(dict.fromkeys([*self.by_id[box].items, *ids]))
+
+    def take_out(self, box: str, ids: Iterable[str]) -> None:
+        """Takes items out; others are ignored."""
+        gone = set(ids)
+        self.by_id[box].items = [one for one in self.by_id[box].items if one not in gone]
+
+    def item(self, box: str) -> dict[str, Any]:
+        """A collection as an item."""
+        one = self.by_id[box]
+        return {"Name": one.name, "Id": box, "Type": "BoxSet", "IsFolder": True, "Path": one.path}
+
+    def listed(self) -> list[dict[str, Any]]:
+        """All collections as items."""
+        return [] if self.hides_new else list(map(self.item, self.by_id))
+
 
 USER = "5f6d4e3c2b1a40998877665544332211"  # the only user
 
@@ -84,8 +198,8 @@ class State:
         """A full refresh of an item: what its .nfo says replaces all that isn't locked, so always the dates."""
         with self._lock:
             item = self.items[item_id]
-            if text := self.nfo.get(nfo.path_of(item["Path"])):
-                self._take(item, nfo.unlocked(item, nfo.read(text)))
+            if text := self.nfo.get(dto.nfo_path(item["Path"])):
+                self._take(item, dto.unlocked(item, dto.read_nfo(text)))
 
     def people(self, item_id: str, kind: str) -> list[str]:
         """The names in an item's cast of one kind, also those that aren't shown."""
@@ -150,14 +264,14 @@ class State:
             "RunTimeTicks": 600_000_000,
             **values,
         }
-        if one.parent and (text := self.nfo.get(nfo.path_of(one.path))):
-            self._take(item, nfo.read(text))
+        if one.parent and (text := self.nfo.get(dto.nfo_path(one.path))):
+            self._take(item, dto.read_nfo(text))
         self._know_people(item)
         return item_id
 
     def _take(self, item: dict[str, Any], found: Mapping[str, Any]) -> None:
         """Writes what a scan found into an item."""
-        item.update({key: updates.stored(key, value, self.number) for key, value in found.items()})
+        item.update({key: dto.stored(key, value, self.number) for key, value in found.items()})
         self._know_people(item)
 
     def _know_people(self, item: Mapping[str, Any]) -> None:
@@ -170,11 +284,11 @@ class State:
     def update(self, item_id: str, sent: dict[str, Any]) -> int:
         """Updates an item; returns the status."""
         self.posted.append(sent)
-        if not set(sent.get("LockedFields") or ()) <= set(updates.LOCKABLE):
+        if not set(sent.get("LockedFields") or ()) <= set(dto.LOCKABLE):
             return 400  # the body has the wrong type
         item = self.items[item_id]
         changed = {**item, **self.unsaved.pop(item_id, {})}
-        status = updates.apply(changed, sent, self.number)
+        status = dto.apply(changed, sent, self.number)
         if status != 204:
             item["People"] = changed["People"]  # is saved at once
             self._know_people(item)
@@ -183,9 +297,9 @@ class State:
         item.update(changed)
         self._know_people(item)
         for other in self.versions.get(item_id, ()):
-            self.items[other].update({key: item.get(key) for key in updates.SHARED})
+            self.items[other].update({key: item.get(key) for key in dto.SHARED})
         if "Nfo" in (self._library_of(item).metadata_savers or ()):
-            self.nfo[nfo.path_of(item["Path"])] = "<movie/>"  # the whole file, whatever was in it
+            self.nfo[dto.nfo_path(item["Path"])] = "<movie/>"  # the whole file, whatever was in it
         return status
 
     def save_image(self, found: str, image: bytes) -> None:
