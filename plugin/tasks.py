@@ -11,6 +11,7 @@ import importlib
 import logging
 import sqlite3
 import time
+import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ from stash_courier.plugin.arguments import Arguments, parse
 from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.words import BEING_REPLACED, LONGEST, one_line, sentence, unreadable
-from stash_courier.queue.inbox import locks, store
-from stash_courier.worker import VERSION
+from stash_courier.queue import codec
+from stash_courier.queue.inbox import files, locks, store
+from stash_courier.worker import VERSION, process
 from stash_courier.worker.stash.address import StashUnavailable
 
+# What stops a mode although the plugin has no bug. codec.DAMAGE is what a stored value of the wrong form raises.
+EXPECTED = (StashUnavailable, store.QueueUnavailable, process.NoWorkerHere, sqlite3.Error, OSError)
 DRAFT = ("id", "kind", "name", "state", "values")  # a connection, or a change of one
 CHOICE = ("ids", "error_type", "destination", "group", "limit")  # how a caller selects dead letters
 LISTED = (*CHOICE, "text", "as_of")  # all that a list shows
@@ -127,7 +131,7 @@ def run(mode: object, args: dict[str, Any], folder: str, root: str) -> dict[str,
     context = Context(Path(folder), root)
     try:
         result = answer(context, arguments)
-    except (StashUnavailable, store.QueueUnavailable, sqlite3.Error, OSError, BadInputError) as error:
+    except (BadInputError, *EXPECTED, *codec.DAMAGE) as error:
         said = one_line(str(error) if isinstance(error, BadInputError) else _explained(error, context))
         if not MODES[mode].is_view:
             raise BadInputError(said) from error
@@ -162,4 +166,11 @@ def _explained(error: Exception, context: Context) -> str:
     if isinstance(error, OSError):
         where, reason = error.filename or context.folder, error.strerror or error
         return f"{where} can't be used ({reason}). Check its owner and the free disk space."
-    return sentence(str(error), LONGEST)
+    if isinstance(error, EXPECTED):
+        return sentence(str(error), LONGEST)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"A value in {files.QUEUE_DB} or {files.WORKER_STATUS} in {context.folder} has the wrong form "
+        f"({type(error).__name__}: {error}; {Path(where.filename).name}, line {where.lineno}). "
+        'Press "Restart". If this stays, report it with this line.'
+    )

@@ -6,6 +6,7 @@ A row that can't be decoded becomes a ``CorruptRow``, which the worker sets asid
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -33,6 +34,18 @@ _WHOLE = (  # columns of whole numbers
 )
 _LATEST = 1e11  # wall times are below this: far beyond any date, and all arithmetic with them works
 _LARGEST_ID = 2**63 - 1  # of SQLite
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON that the worker or a button stored. Raises one of DAMAGE, also for a number that no answer can hold."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def event(seq: int, data: Any) -> SceneEvent | CorruptRow:

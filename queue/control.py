@@ -10,6 +10,8 @@ import json
 import sqlite3
 from typing import Any
 
+from stash_courier.queue import codec
+
 _CONTROL_GET = "SELECT value FROM control WHERE key = ?"
 _CONTROL_PUT = """
 INSERT INTO control (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
@@ -77,6 +79,6 @@ def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] 
 
 def _decoded(cell: str | bytes) -> Any:
     try:
-        return json.loads(cell)
-    except (ValueError, TypeError, RecursionError):
+        return codec.loads(cell)
+    except codec.DAMAGE:
         return None

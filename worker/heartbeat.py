@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stash_courier.queue import codec
 from stash_courier.queue.inbox import files
 from stash_courier.worker import VERSION
 
@@ -73,6 +74,6 @@ def read(folder: Path) -> Heartbeat | None:
 
 def _read(path: Path) -> Heartbeat | None:
     try:
-        return Heartbeat(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Heartbeat(**codec.loads(path.read_bytes()))
+    except (OSError, *codec.DAMAGE):
         return None

@@ -437,7 +437,7 @@ def test_a_damaged_receipt_hides_no_page(courier: FastForward) -> None:
         for scene_id in range(1, 61):
             job = Delivery(0, NAME, scene_id, "update", (), scene_id, courier.wall)
             receipts.write(courier.queue.connection, receipts.of(job, "delivered", courier.wall, ("A", "/a")))
-    courier.queue.connection.execute("UPDATE receipts SET at = 'never' WHERE scene_id = 30")
+    courier.queue.connection.execute("UPDATE receipts SET detail = '{' WHERE scene_id = 30")
     first, second = (ask(courier, page=number) for number in (1, 2))
     assert (len(first["rows"]), first["more"]) == (49, True)
     assert (len(second["rows"]), second["more"]) == (10, False)

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from stash_courier.plugin.errors import BadInputError
 from stash_courier.queue import control
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.failures import Failure
@@ -117,18 +119,46 @@ def test_a_view_does_not_wait_for_a_writer(mode: str, args: dict[str, object], t
         assert "problem" not in press(tmp_path, mode, **args)
 
 
-@pytest.mark.parametrize("cell", [b"\xff", "{"])
-def test_damaged_cells_of_the_worker_hide_nothing_else(tmp_path: Path, cell: object) -> None:
-    """What can't be decoded in the cells that the worker writes counts as not set, and all else is shown."""
+DEEP = "[" * 500 + "]" * 500
+
+
+@pytest.mark.parametrize("cell", [b"\xff", "{", "1e999", "[" * 10**5, "5", '"x"', "[5]", '{"a": 1}', DEEP])
+def test_a_stored_value_of_any_form_breaks_no_answer(tmp_path: Path, cell: str | bytes) -> None:
+    """What can't be decoded counts as not set and all else is shown; of the wrong form, it is one sentence."""
     held(tmp_path)
     with closing(SceneQueue(tmp_path)) as queue:
         queue.connection.execute("INSERT INTO destinations VALUES ('plex', ?)", (cell,))
         keys = [value for name, value in vars(control).items() if name.isupper() and isinstance(value, str)]
-        queue.connection.executemany("INSERT INTO control VALUES (?, ?)", ((key, cell) for key in keys))
+        queue.connection.executemany("INSERT OR REPLACE INTO control VALUES (?, ?)", ((key, cell) for key in keys))
     (tmp_path / "queue.db.damaged-1").touch()
-    answer = press(tmp_path, "status")
-    assert {one["id"]: one["state"] for one in answer["destinations"]}[ENTRY.id] == "held"
-    assert answer["paused_since"] is None
+    note = cell if isinstance(cell, bytes) else cell.encode()
+    beat = f'{{"pid": 1, "version": "1", "started_at": {cell!s}, "heartbeat_at": {cell!s}}}'
+    lock = process.hold(str(tmp_path))
+    assert lock is not None
+    try:
+        for content in (note, beat.encode()):
+            (tmp_path / files.WORKER_STATUS).write_bytes(content)
+            for mode in ("overview", "badge", "status"):
+                try:
+                    answer = press(tmp_path, mode)
+                except BadInputError as error:
+                    answer = {"problem": str(error)}
+                usable = not isinstance(cell, bytes) and cell not in {"{", "1e999", "[" * 10**5}
+                assert usable or "problem" not in answer
+                assert "problem" not in answer or files.QUEUE_DB in answer["problem"]
+    finally:
+        os.close(lock)
+
+
+@pytest.mark.parametrize("mode", ["expedite", "retry_dead_letters"])
+def test_a_mode_that_can_start_no_worker_says_why(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no worker can run, the answer is the sentence that says why."""
+    bury(tmp_path, 1, Failure.BUG)
+    monkeypatch.setattr(process, "start", Mock(side_effect=process.NoWorkerHere("Python 3.11 is needed.")))
+    said = press(tmp_path, mode)["problem"] if mode == "expedite" else refusal(tmp_path, mode)
+    assert said == "Python 3.11 is needed."
 
 
 def test_what_the_worker_last_knew_counts_without_stash(tmp_path: Path) -> None:
