@@ -24,7 +24,6 @@ OUTAGE_SECONDS = 1.0
 FAULTS: Mapping[str, tuple[str, object]] = {
     "hangs": ("hang", True),
     "500": ("status", 500),
-    "HTML": ("html", True),
     "a login page": ("login_redirect", True),
     "errors": ("graphql_error", "database is locked"),
     "late": ("delay", 31.0),
