@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from stash_courier.queue import troubles
 from stash_courier.queue.jobs import Delivery, Named, Scene, SceneFile, StashId
@@ -20,6 +21,7 @@ from stash_courier.worker.destinations.webhook.render import Rendered, render
 from stash_courier.worker.destinations.webhook.settings import Format, read_format
 from stash_courier.worker.destinations.webhook.values import TEST_TYPE, Item
 from stash_courier.worker.paths import PathMap
+from tests import ROOT
 
 AT = 1_767_225_600.5
 STASH = "http://stash.lan:9999"
@@ -183,4 +185,22 @@ scenes = st.builds(
     cover_url=st.sampled_from(["", SCENE.cover_url]),
     fetched_at=st.just(AT),
 )
-items = st.builds(item, scenes, st.sampled_from(["scene.created", "scene.updated", "stash_courier.test"]))
+
+
+SCHEMAS = ROOT / "docs" / "schema"
+
+
+def strict(schema: Any) -> Any:
+    """The schema without room for members that it doesn't describe."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: strict(one) for key, one in schema.items()}
+    if "required" in made and made.get("type") == "object":
+        made["additionalProperties"] = False
+    return made
+
+
+SCHEMA = json.loads((SCHEMAS / "webhook.schema.json").read_text(encoding="utf-8"))
+JUDGE = Draft202012Validator(strict(SCHEMA))

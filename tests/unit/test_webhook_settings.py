@@ -1,31 +1,159 @@
-"""The webhook's fields: what is sent with them, and which problems they report."""
+"""The webhook's fields, its presets' and templates': what is said about a wrong one, and that no secret is."""
 
 from __future__ import annotations
 
 import base64
-import re
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stash_courier.queue.failures import DeliveryFailed
 from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import configured
+from stash_courier.worker.destinations.webhook.presets import PRESETS
 from stash_courier.worker.destinations.webhook.settings import fresh_secret
+from stash_courier.worker.destinations.webhook.templates import LARGEST_TEMPLATE
 from stash_courier.worker.settings import Settings
-from tests.standin.receivers import Receiver, Reply
 from tests.support.connections import connection, problems
-from tests.support.webhook_samples import OLD_SECRET, SCENE, SECRET, UPDATE, delivered, webhook
+from tests.support.webhook_items import OPTIONS
+from tests.support.webhook_samples import OLD_SECRET, SECRET
 
-pytestmark = pytest.mark.timeout(30)
+# Parts of the values below that are, or may be, secrets.
+HIDDEN = ("abcdef", "hunter2", SECRET.removeprefix("whsec_")[:20])
 
 
-def problem(**values: object) -> str:
-    """The only message about these values."""
+def of(preset: str, **values: object) -> dict[str, object]:
+    """The values of a preset that are right, with some that are not."""
+    right = {option.key: OPTIONS[option.key] for option in PRESETS[preset].options if option.required}
+    return {"preset": preset, "url": "http://a.example/", **right, **values}
+
+
+def template(text: str) -> dict[str, object]:
+    return of("custom", template=text)
+
+
+NAMED = "has unknown names: "
+TABLE: list[tuple[str, dict[str, object], str]] = [  # the field, the values, what is said
+    ("url", {"url": "example.org/hook-abcdef"}, "no http:// or https://"),
+    ("url", {"url": "ftp://bob:hunter2@example.org/abcdef"}, "neither http:// nor https://"),
+    ("url", {"url": "file:///etc/abcdef"}, "neither http:// nor https://"),
+    ("url", {"url": "http:///abcdef"}, "not a valid URL"),
+    ("url", {"url": "http://example.org:99999/abcdef"}, "not a valid URL"),
+    ("url", {"url": "http://example.org:0/abcdef"}, "not a valid URL"),
+    ("url", {"url": "http://[::1/abcdef"}, "not a valid URL"),
+    ("url", {"url": "http://bob:hunter2@/abcdef"}, "not a valid URL"),
+    ("url", {"url": "https://example.org/#/abcdef"}, "contains a #"),
+    ("url", {"url": "https://example.org/abcdef https://b.example/abcdef"}, "contains a space"),
+    ("url", {"url": ""}, "is empty"),
+    ("url", {"url": "http://u:hunter2@a.example/", "headers": "authorization: Bearer x"}, "delete one"),
+    *(
+        ("secret", {"secret": wrong}, "is not whsec_ followed by 24 to 64 bytes")
+        for wrong in (
+            "hunter2-hunter2",
+            SECRET.removeprefix("whsec_"),
+            "whsec_" + base64.b64encode(bytes(23)).decode(),
+            "whsec_" + base64.b64encode(bytes(65)).decode(),
+            SECRET.rstrip("="),
+            SECRET.replace("whsec_", "whsec_*"),
+            f"{SECRET} hunter2",
+            "whsec_ü",
+        )
+    ),
+    ("headers", {"headers": "no colon"}, "entry 1"),
+    ("headers", {"headers": "A: 1; Cookie: a=b; hunter2=d"}, "entry 3"),
+    ("headers", {"headers": "A B: 1"}, "entry 1"),
+    ("headers", {"headers": "A: ü"}, "entry 1"),
+    ("headers", {"headers": "A: 1\r\nB: 2"}, "entry 1"),
+    ("headers", {"headers": ": 1"}, "entry 1"),
+    ("headers", {"headers": "A: 1; a: 2"}, "contains a twice"),
+    *(
+        ("headers", {"headers": f"A: 1; {name}: x"}, f"contains {name}, which Stash Courier sets itself")
+        for name in ("webhook-id", "Webhook-Signature", "content-type", "HOST", "Content-Length")
+    ),
+    ("headers", of("home-assistant", headers="authorization: Bearer x"), "contains authorization, which this"),
+    # The address of each preset
+    ("url", of("home-assistant", url="http://h/api/webhook/abcdef"), "delete the part from /api on"),
+    ("url", of("discord", url="http://h/abcdef"), "…/api/webhooks/number/token"),
+    ("url", of("discord", url="http://h/api/webhooks/1/abcdef/slack"), "…/api/webhooks/number/token"),
+    ("url", of("slack", url="http://h/"), "the whole address of an incoming webhook"),
+    ("url", of("telegram", url="http://h/bot123:abcdef/sendMessage"), "the bot's token has a field of its own"),
+    ("url", of("ntfy", url="http://h/abcdef"), "the topic has a field of its own"),
+    ("url", of("gotify", url="http://h/message"), "delete /message at its end"),
+    ("url", of("apprise", url="http://h/notify/abcdef"), "delete the part from /notify on"),
+    # Their other fields
+    ("token", of("home-assistant", token=""), '"Access token" is empty. Until it is corrected, nothing is sent.'),
+    ("token", of("telegram", token="bot1:hunter2"), "without the word bot in front"),
+    ("token", of("gotify", token="a\r\nX: y"), "must be plain ASCII"),
+    ("chat_id", of("telegram", chat_id="my chat"), '"Chat" must be a number or @name.'),
+    ("topic", of("ntfy", topic="a/b"), "must be at most 64 letters"),
+    ("topic", of("ntfy", topic=5), '"Topic"'),
+    ("picture", of("ntfy", picture="yes"), ""),
+    ("method", of("custom", method="GET"), ""),
+    ("template_create", of("custom", template_create="]"), "is not valid JSON at line 1, column 1"),
+    # Templates
+    *(
+        ("template", template(text), said)
+        for text, said in [
+            ("", '"Template" is empty.'),
+            (
+                '{"a": 1,\n "b" 2}',
+                "not valid JSON at line 2, column 6: expecting ':' delimiter; correct it there.",
+            ),
+            ("{title}", "is not valid JSON at line 1, column 2"),
+            ('{"a": {"b": ["x", "{titel}"]}}', NAMED + "{titel} at a.b[1]; the known ones are at, changed,"),
+            ('["{title.upper}", "{0}"]', NAMED + "{title.upper} at [0], {0} at [1]; "),
+            ('"{titel}"', "{titel} at the top"),
+            ('{"a": "100 {"}', "has a { without a } at a; write {{ for a brace."),
+            ('{"a": 1, "a": 2}', "contains the key a twice in one object; delete one of them."),
+            ('{"a": NaN}', "contains a number that JSON can't hold; write another, or null."),
+            ('{"a": 1e999}', "contains a number that JSON can't hold; write another, or null."),
+            ('{"a": ' + "1" * 5000 + "}", "contains a number that JSON can't hold; write another, or null."),
+            ("[" * 100 + "]" * 100, "is nested more than 50 levels deep; make it flatter."),
+            ("[" * 30_000, "is nested more than 50 levels deep; make it flatter."),
+            (json.dumps("é" * LARGEST_TEMPLATE, ensure_ascii=False), f"more than {LARGEST_TEMPLATE}; shorten it."),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "values", "said"), TABLE, ids=[f"{n}-{row[0]}" for n, row in enumerate(TABLE)])
+def test_a_wrong_value_is_explained(field: str, values: dict[str, object], said: str) -> None:
+    """Nothing is sent with a wrong value. The one problem names its field, says why, and shows no secret."""
     (only,) = problems("webhook", {"url": "http://a.example/", **values})
-    return only.message
+    assert only.field == field
+    assert said in only.message
+    assert only.message.startswith('"')
+    assert only.message.endswith(".")
+    assert not [secret for secret in HIDDEN if secret in only.message]
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """Wrong fields are reported together, not one after the other, also those of a preset."""
+
+    def fields(**values: object) -> list[str]:
+        return [one.field for one in problems("webhook", values)]
+
+    assert fields(url="a.example", secret="x", headers="x") == ["url", "secret", "headers"]
+    assert fields(preset="telegram", url="http://h/x") == ["url", "token", "chat_id"]
+    assert fields(preset="custom", url="http://h", template="{", template_create="]", method="GET") == [
+        "method",
+        "template",
+        "template_create",
+    ]
+
+
+def test_a_fresh_secret_can_be_used() -> None:
+    """The secret that a button makes is a valid one, and another each time."""
+    assert not problems("webhook", {"url": "http://a.example/", "secret": fresh_secret()})
+    assert fresh_secret() != fresh_secret()
+
+
+def test_headers_may_be_a_list() -> None:
+    """As a list, a header's value may contain a semicolon."""
+    made = connection("webhook", {"url": "http://a.example/", "headers": ["A: 1; 2", "B: 3"]})
+    assert made.options.headers == {"A": "1; 2", "B": "3"}
 
 
 def test_the_fingerprint_changes_with_every_field() -> None:
@@ -45,134 +173,22 @@ def test_the_fingerprint_changes_with_every_field() -> None:
     assert connection("webhook", {**base, "path_map": "/a => /b", "attempts": 3}).fingerprint == found[0]
 
 
-def test_a_login_in_the_url_becomes_a_header() -> None:
-    """user:password@ in a URL, with its escapes, is sent as Basic authorization and nowhere else."""
-    with Receiver(Reply(401, body=b"bob:p@ss w\xc3\xb6rd")) as receiver:
-        url = receiver.url.replace("://", "://bob:p%40ss%20w%C3%B6rd@")
-        destination = webhook({"url": url})
-        with pytest.raises(DeliveryFailed) as caught:
-            destination.deliver(UPDATE, SCENE)
-        destination.close()
-    (got,) = receiver.received
-    scheme, _, value = got.headers["authorization"].partition(" ")
-    assert (scheme, base64.b64decode(value).decode()) == ("Basic", "bob:p@ss wörd")
-    assert "@" not in got.headers["host"] + got.path
-    assert "p@ss" not in caught.value.answer + caught.value.message + repr(destination) + destination.id
-
-
-def test_extra_headers_are_sent() -> None:
-    """Extra headers are sent with each message. Values may contain a colon."""
-    got = delivered({"headers": "Authorization: Bearer a:b ; X-Empty:;User-Agent: mine"})
-    assert got.headers["authorization"] == "Bearer a:b"
-    assert got.headers["x-empty"] == ""
-    assert got.headers["user-agent"] == "mine"
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["webhook-id: 1", "Webhook-Signature: v1,x", "content-type: text/plain", "HOST: x", "Content-Length: 1"],
-)
-def test_reserved_headers_cannot_be_entered(header: str) -> None:
-    """A header that the plugin sets itself is named, and nothing is sent until it is deleted."""
-    message = problem(headers=f"A: 1; {header}")
-    assert f'"Extra headers" contains {header.partition(":")[0]}, which Stash Courier sets itself' in message
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("example.org/hook-abcdef", "no http:// or https://"),
-        ("ftp://bob:hunter2@example.org/abcdef", "neither http:// nor https://"),
-        ("file:///etc/abcdef", "neither http:// nor https://"),
-        ("http:///abcdef", "not a valid URL"),
-        ("http://example.org:99999/abcdef", "not a valid URL"),
-        ("http://example.org:0/abcdef", "not a valid URL"),
-        ("http://[::1/abcdef", "not a valid URL"),
-        ("http://bob:hunter2@/abcdef", "not a valid URL"),
-        ("https://example.org/#/abcdef", "contains a #"),
-        ("https://example.org/abcdef https://b.example/abcdef", "contains a space"),
-        ("", "is empty"),
-    ],
-)
-def test_a_bad_url_is_reported_without_showing_it(url: str, says: str) -> None:
-    """The message about a bad URL says why, without the token that it may contain."""
-    message = problem(url=url)
-    assert message.startswith('"Address" ')
-    assert says in message
-    assert "abcdef" not in message
-    assert "hunter2" not in message
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "hunter2-hunter2",
-        SECRET.removeprefix("whsec_"),
-        "whsec_" + base64.b64encode(bytes(23)).decode(),
-        "whsec_" + base64.b64encode(bytes(65)).decode(),
-        SECRET.rstrip("="),
-        SECRET.replace("whsec_", "whsec_*"),
-        f"{SECRET} hunter2",
-        "whsec_ü",
-    ],
-)
-def test_a_bad_secret_stops_the_webhook_and_shows_none(secret: str) -> None:
-    """With an invalid secret nothing is sent unsigned, and the message, which is logged, shows no secret."""
-    message = problem(secret=secret)
-    assert "hunter2" not in message
-    assert SECRET not in message
-    assert not re.search(r"whsec_[A-Za-z0-9+/=]", message)
-    assert not problems("webhook", {"url": "http://a.example/", "secret": fresh_secret()})
-    assert fresh_secret() != fresh_secret()
-
-
-@pytest.mark.parametrize(
-    ("headers", "says"),
-    [
-        ("no colon", "entry 1"),
-        ("A: 1; Cookie: a=b; hunter2=d", "entry 3"),
-        ("A B: 1", "entry 1"),
-        ("A: ü", "entry 1"),
-        ("A: 1\r\nB: 2", "entry 1"),
-        (": 1", "entry 1"),
-        ("A: 1; a: 2", "contains a twice"),
-    ],
-)
-def test_a_bad_header_stops_the_webhook(headers: str, says: str) -> None:
-    """Invalid headers stop the webhook, and the message says which one it is, without its value."""
-    message = problem(headers=headers)
-    assert says in message
-    assert "hunter2" not in message
-
-
-def test_headers_may_be_a_list() -> None:
-    """As a list, a header's value may contain a semicolon."""
-    made = connection("webhook", {"url": "http://a.example/", "headers": ["A: 1; 2", "B: 3"]})
-    assert made.options.headers == {"A": "1; 2", "B": "3"}
-
-
-def test_all_problems_are_reported_at_once() -> None:
-    """A bad secret and bad headers are reported together with a bad URL, not one after the other."""
-    found = problems("webhook", {"url": "a.example", "secret": "x", "headers": "x"})
-    assert [p.field for p in found] == ["url", "secret", "headers"]
-
-
-def test_a_login_and_an_authorization_header_conflict() -> None:
-    """A login in the URL together with an Authorization header is a problem."""
-    assert "delete one" in problem(url="http://u:p@a.example/", headers="authorization: Bearer x")
-
-
 @given(
     st.fixed_dictionaries(
-        {}, optional={k: st.text() | st.integers() | st.none() for k in ("url", "secret", "headers")}
-    ),
-    st.text(max_size=20),
+        {
+            "url": st.text(max_size=20).flatmap(
+                lambda t: st.sampled_from([t, f"http://{t}", f"https://a.example/{t}"])
+            )
+        },
+        optional={
+            "preset": st.sampled_from([*PRESETS]),
+            **dict.fromkeys(("secret", "headers", "token", "template"), st.text(max_size=20) | st.integers()),
+        },
+    )
 )
-@hypothesis_settings(max_examples=300)
-def test_any_values_are_parsed(values: dict[str, object], rest: str) -> None:
+@hypothesis_settings(max_examples=150)
+def test_any_values_are_parsed(values: dict[str, object]) -> None:
     """Whatever is entered, the result is a connection or messages, never an exception."""
-    urls = (values.get("url"), f"http://{rest}", f"https://a.example/{rest}", f"http://{rest}@b.example")
-    for url in urls:
-        found, wrong = configured(Entry("x", "x", "webhook", values={**values, "url": url}), Settings())
-        assert all(p.message.endswith(".") for p in wrong)
-        assert found is None or found.options.url.host
+    found, wrong = configured(Entry("x", "x", "webhook", values=values), Settings())
+    assert all(p.message.endswith(".") for p in wrong)
+    assert found is None or found.options.url.host
