@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def template(text: str) -> dict[str, object]:
 
 
 NAMED = "has unknown names: "
-TABLE: list[tuple[str, dict[str, object], str]] = [  # the field, the values, what is said
+TABLE: list[tuple[str, Mapping[str, object], str]] = [  # the field, the values, what is said
     ("url", {"url": "example.org/hook-abcdef"}, "no http:// or https://"),
     ("url", {"url": "ftp://bob:hunter2@example.org/abcdef"}, "neither http:// nor https://"),
     ("url", {"url": "file:///etc/abcdef"}, "neither http:// nor https://"),
@@ -119,7 +120,7 @@ TABLE: list[tuple[str, dict[str, object], str]] = [  # the field, the values, wh
 
 
 @pytest.mark.parametrize(("field", "values", "said"), TABLE, ids=[f"{n}-{row[0]}" for n, row in enumerate(TABLE)])
-def test_a_wrong_value_is_explained(field: str, values: dict[str, object], said: str) -> None:
+def test_a_wrong_value_is_explained(field: str, values: Mapping[str, object], said: str) -> None:
     """Nothing is sent with a wrong value. The one problem names its field, says why, and shows no secret."""
     (only,) = problems("webhook", {"url": "http://a.example/", **values})
     assert only.field == field
