@@ -7,12 +7,15 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from stash_courier.worker.stash.address import StashAddress
 from tests.support.stash_servers import COOKIE, KEY, RENEWED, Asked, Library, Reply, StashBench, refused
+
+COVER = "/scene/1/screenshot?t=5"
 
 
 @pytest.fixture
@@ -21,28 +24,59 @@ def bench(tmp_path: Path) -> Iterator[StashBench]:
         yield made
 
 
-class TestAddress:
-    def test_no_address_yet(self, bench: StashBench) -> None:
-        """Before the first hook the message says how to get the address."""
-        assert "edit any scene" in refused(bench.stash().plugin_state)
+class Hanging:
+    """Replies that hang until the block ends: those to the requests that ``hangs`` names."""
 
-    def test_stash_moves(self, bench: StashBench) -> None:
-        """When a hook writes another port, the next request goes there."""
+    def __init__(self, reply: Callable[[Asked], Reply], hangs: Callable[[Asked], bool]) -> None:
+        self.arrived = threading.Semaphore(0)
+        self.go_on = threading.Event()
+        self._reply, self._hangs = reply, hangs
+
+    def __call__(self, asked: Asked) -> Reply:
+        if self._hangs(asked):
+            self.arrived.release()
+            self.go_on.wait(30)
+        return self._reply(asked)
+
+    @contextmanager
+    def asking(self, ask: Callable[[], object], times: int = 1) -> Iterator[None]:
+        """Asks in threads; within the block they hang."""
+        threads = [threading.Thread(target=ask) for _ in range(times)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert self.arrived.acquire(timeout=10)
+        yield
+        self.go_on.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def guarded(library: Library, accepted: Callable[[], set[str]]) -> Callable[[Asked], Reply]:
+    """The library behind a login that accepts these credentials. Like Stash, it checks a key first."""
+
+    def reply(asked: Asked) -> Reply:
+        key, cookie = asked.header("ApiKey"), asked.header("Cookie")
+        given = f"key {key[0]}" if key else f"cookie {cookie[0].removeprefix('session=')}" if cookie else ""
+        return library(asked) if given in accepted() else Reply(status=401)
+
+    return reply
+
+
+class TestAddress:
+    def test_the_newest_address_that_can_be_read_is_used(self, bench: StashBench) -> None:
+        """Without an address the message says how to get one. A new one is used; a damaged or lost file is not."""
+        assert "edit any scene" in refused(bench.stash().plugin_state)
         old, stash = bench.serve(Library()), bench.stash()
         stash.plugin_state()
         new = bench.serve(Library())
         stash.plugin_state()
-        assert (len(old.asked), len(new.asked)) == (1, 1)
-
-    def test_the_file_goes_away_or_is_damaged(self, bench: StashBench) -> None:
-        """A client that has read the address keeps working when the file is lost or damaged."""
-        bench.serve(Library())
-        stash = bench.stash()
-        stash.plugin_state()
         (bench.folder / "stash.json").write_text("{")
-        assert stash.plugin_state().enabled
+        stash.plugin_state()
         (bench.folder / "stash.json").unlink()
-        assert stash.plugin_state().enabled
+        stash.plugin_state()
+        assert (len(old.asked), len(new.asked)) == (1, 3)
 
     @pytest.mark.parametrize("ours", [True, False])
     def test_a_self_signed_certificate(
@@ -75,48 +109,46 @@ class TestLogin:
         library = Library(cookie=RENEWED)
         server = bench.serve(library)
         stash = bench.stash()
-        stash.plugin_state()
-        stash.plugin_state()
-        library.cookie = "third"
-        stash.plugin_state()
-        library.cookie = ""
-        stash.plugin_state()
+        for cookie in (RENEWED, RENEWED, "third", ""):
+            library.cookie = cookie
+            stash.plugin_state()
         sent = [asked.header("Cookie") for asked in server.asked]
         assert sent == [[f"session={c}"] for c in (COOKIE, RENEWED, RENEWED, "third")]
         assert all(asked.header("ApiKey") == [] for asked in server.asked)
 
-    def test_an_api_key_is_preferred(self, bench: StashBench) -> None:
-        """Once Stash gives its API key, that is used instead of the session, and is kept in memory only."""
-        server = bench.serve(Library(api_key=KEY, cookie=RENEWED))
+    def test_an_api_key_is_preferred_until_it_is_deleted(self, bench: StashBench) -> None:
+        """Stash's API key is preferred and kept in memory only. Once it is deleted, the hook's session is used."""
+        library, accepted = Library(api_key=KEY, cookie=RENEWED), {f"cookie {COOKIE}", f"key {KEY}"}
+        server = bench.serve(guarded(library, lambda: accepted))
         stash = bench.stash()
         stash.plugin_state()
         stash.scenes([1])
         assert server.asked[0].header("ApiKey") == []
         assert (server.asked[1].header("ApiKey"), server.asked[1].header("Cookie")) == ([KEY], [])
         assert not any(KEY in path.read_text() for path in bench.folder.rglob("*") if path.is_file())
-
-    def test_a_key_that_was_deleted(self, bench: StashBench) -> None:
-        """When the API key is deleted, the session from the last hook is used, without any action of the owner."""
-        library, accepted = Library(api_key=KEY), {f"cookie {COOKIE}", f"key {KEY}"}
-        server = bench.serve(guarded(library, lambda: accepted))
-        stash = bench.stash()
-        stash.plugin_state()
         library.api_key, accepted = "", {f"cookie {RENEWED}"}
         bench.write_address(server.server_port, cookie=RENEWED)
         assert stash.plugin_state().enabled
         assert server.asked[-1].header("ApiKey") == []
 
     def test_a_newer_session_from_a_hook(self, bench: StashBench) -> None:
-        """When the session has ended, a newer one from a hook is used at once."""
+        """When the session has ended, a newer one from a hook is used at once, also for a cover."""
         accepted = COOKIE
         server = bench.serve(guarded(Library(), lambda: {f"cookie {accepted}"}))
-        stash = bench.stash()
-        stash.plugin_state()
-        accepted = RENEWED
-        bench.write_address(server.server_port, cookie=RENEWED)
-        assert stash.plugin_state().enabled
-        sent = [asked.header("Cookie") for asked in server.asked]
-        assert sent == [[f"session={c}"] for c in (COOKIE, COOKIE, RENEWED)]
+        for what in ("state", "cover"):
+            accepted = COOKIE
+            bench.write_address(server.server_port)
+            stash = bench.stash()
+            stash.plugin_state()
+            accepted = RENEWED
+            bench.write_address(server.server_port, cookie=RENEWED)
+            before = len(server.asked)
+            if what == "cover":
+                stash.cover(COVER)
+            else:
+                assert stash.plugin_state().enabled
+            sent = [asked.header("Cookie") for asked in server.asked[before:]]
+            assert sent == [[f"session={c}"] for c in (COOKIE, RENEWED)], what
 
     def test_no_credentials_are_accepted(self, bench: StashBench) -> None:
         """Without a valid session the message says what helps, and requests aren't repeated in a loop."""
@@ -131,91 +163,30 @@ class TestLogin:
         assert len(server.asked) == 3
 
 
-def guarded(library: Library, accepted: Callable[[], set[str]]) -> Callable[[Asked], Reply]:
-    """The library behind a login that accepts these credentials. Like Stash, it checks a key first."""
-
-    def reply(asked: Asked) -> Reply:
-        key, cookie = asked.header("ApiKey"), asked.header("Cookie")
-        given = f"key {key[0]}" if key else f"cookie {cookie[0].removeprefix('session=')}" if cookie else ""
-        return library(asked) if given in accepted() else Reply(status=401)
-
-    return reply
-
-
 class TestCover:
-    PATH = "/scene/1/screenshot?t=5"
-
-    def test_no_picture(self, bench: StashBench) -> None:
-        """A missing cover is empty, not an outage."""
-        bench.serve(lambda _: Reply(status=404))
-        assert bench.stash().cover(self.PATH) == b""
-
-    def test_a_newer_session(self, bench: StashBench) -> None:
-        """When the session has ended, a cover is requested again with a newer one from a hook."""
-        accepted = COOKIE
-        server = bench.serve(guarded(Library(), lambda: {f"cookie {accepted}"}))
-        stash = bench.stash()
-        stash.plugin_state()
-        accepted = RENEWED
-        bench.write_address(server.server_port, cookie=RENEWED)
-        stash.cover(self.PATH)
-        assert [asked.header("Cookie") for asked in server.asked[1:]] == [
-            [f"session={c}"] for c in (COOKIE, RENEWED)
-        ]
-
     @pytest.mark.parametrize("status", [302, 401, 403, 500, 503])
     def test_an_outage(self, bench: StashBench, status: int) -> None:
-        """Any other status than 200 and 404 is an outage."""
-        bench.serve(lambda _: Reply(b"<html>Login</html>", status, (("Location", "/login"),)))
-        refused(lambda: bench.stash().cover(self.PATH))
+        """A missing cover (404) is empty. Any other status than 200 is an outage."""
+        server = bench.serve(lambda _: Reply(status=404))
+        assert bench.stash().cover(COVER) == b""
+        server.reply = lambda _: Reply(b"<html>Login</html>", status, (("Location", "/login"),))
+        refused(lambda: bench.stash().cover(COVER))
 
     @pytest.mark.parametrize("library", [Library(cookie=RENEWED), Library(api_key=KEY)], ids=["session", "key"])
     def test_covers_that_hang_delay_nothing_else(self, bench: StashBench, library: Library) -> None:
         """While covers hang, scenes and another cover arrive, with the credentials that are in use."""
-        arrived, go_on = threading.Semaphore(0), threading.Event()
-
-        def reply(asked: Asked) -> Reply:
-            if asked.path == "/hangs":
-                arrived.release()
-                go_on.wait(30)
-            return library(asked) if asked.query else Reply(b"picture", headers=())
-
-        server = bench.serve(reply)
+        picture = Reply(b"picture", headers=())
+        server = bench.serve(library)
+        hanging = Hanging(lambda asked: library(asked) if asked.query else picture, lambda a: a.path == "/hangs")
+        server.reply = hanging
         stash = bench.stash()
         stash.plugin_state()
-        threads = [threading.Thread(target=stash.cover, args=("/hangs",)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for _ in threads:
-            assert arrived.acquire(timeout=10)
-        assert list(stash.scenes([1, 2]).scenes) == [1, 2]
-        assert stash.cover(self.PATH) == b"picture"
-        go_on.set()
-        for thread in threads:
-            thread.join()
+        with hanging.asking(lambda: stash.cover("/hangs"), times=6):
+            assert list(stash.scenes([1, 2]).scenes) == [1, 2]
+            assert stash.cover(COVER) == b"picture"
         key, session = ([KEY], []) if library.api_key else ([], [f"session={RENEWED}"])
         for asked in server.asked[1:]:
             assert (asked.header("ApiKey"), asked.header("Cookie")) == (key, session)
-
-    def test_a_cover_that_is_on_its_way_ends_when_the_client_closes(self, bench: StashBench) -> None:
-        """The worker can end while a cover hangs."""
-        arrived, go_on = threading.Event(), threading.Event()
-
-        def reply(asked: Asked) -> Reply:
-            arrived.set()
-            go_on.wait(30)
-            return Reply(b"picture", headers=())
-
-        bench.serve(reply)
-        stash = bench.stash()
-        found: list[str] = []
-        thread = threading.Thread(target=lambda: found.append(refused(lambda: stash.cover(self.PATH))))
-        thread.start()
-        assert arrived.wait(10)
-        stash.close()
-        thread.join(10)
-        go_on.set()
-        assert len(found) == 1
 
     @pytest.mark.parametrize("path", ["@127.0.0.1:{port}/x", ".example.org/x", "", "http://127.0.0.1:{port}/x"])
     def test_the_key_stays_with_stash(self, bench: StashBench, path: str) -> None:
@@ -226,10 +197,31 @@ class TestCover:
         assert elsewhere.asked == []
 
 
+@pytest.mark.parametrize("what", ["a query", "a cover"])
+def test_closing_ends_a_request(bench: StashBench, what: str) -> None:
+    """The worker can end while Stash hangs: closing ends a request in progress at once."""
+    hanging = Hanging(Library(), lambda _: True)
+    bench.serve(hanging)
+    stash, ended = bench.stash(), threading.Event()
+    ask = stash.plugin_state if what == "a query" else lambda: stash.cover(COVER)
+
+    def end() -> None:
+        refused(ask)
+        ended.set()
+
+    with hanging.asking(end):
+        stash.close()
+        assert ended.wait(10)
+
+
 class TestKeepAlive:
     def test_a_third_of_the_session(self, bench: StashBench) -> None:
-        """A session of 30 s is due for renewal 10 s after each answer, and any request renews it."""
-        server = bench.serve(Library(cookie=RENEWED, max_age=30))
+        """A session of 30 s is due for renewal 10 s after each request, also after one that failed.
+
+        After the clock was set back it is due at once.
+        """
+        library = Library(cookie=RENEWED, max_age=30)
+        server = bench.serve(library)
         stash = bench.stash()
         assert stash.keep_alive_in() is None
         stash.plugin_state()
@@ -238,11 +230,14 @@ class TestKeepAlive:
         assert stash.keep_alive_in() == 6.0
         bench.now += 60
         assert stash.keep_alive_in() == 0.0
-        stash.plugin_state()
-        assert stash.keep_alive_in() == 10.0
-        bench.now += 3
         stash.scenes([1])
         assert stash.keep_alive_in() == 10.0
+        bench.now += 10
+        server.reply = lambda _: Reply(status=503)
+        refused(stash.plugin_state)
+        assert stash.keep_alive_in() == 10.0
+        bench.now -= 3600
+        assert stash.keep_alive_in() == 0.0
         assert len(server.asked) == 3
 
     @pytest.mark.parametrize(
@@ -263,41 +258,13 @@ class TestKeepAlive:
         stash.plugin_state()
         assert stash.keep_alive_in() is None
 
-    def test_a_failed_ping_is_not_repeated_at_once(self, bench: StashBench) -> None:
-        """While Stash is down, pings stay a third of the session apart."""
-        server = bench.serve(Library(cookie=RENEWED, max_age=30))
-        stash = bench.stash()
-        stash.plugin_state()
-        bench.now += 10
-        server.reply = lambda _: Reply(status=503)
-        refused(stash.plugin_state)
-        assert stash.keep_alive_in() == 10.0
-
-    def test_a_clock_that_was_set_back(self, bench: StashBench) -> None:
-        """After the clock was set back the session is renewed at once."""
-        bench.serve(Library(cookie=RENEWED, max_age=30))
-        stash = bench.stash()
-        stash.plugin_state()
-        bench.now -= 3600
-        assert stash.keep_alive_in() == 0.0
-
     def test_it_does_not_wait_for_a_request(self, bench: StashBench) -> None:
         """The worker's loop can see when a ping is due while another thread waits for Stash."""
         library = Library(cookie=RENEWED, max_age=30)
         server = bench.serve(library)
         stash = bench.stash()
         stash.plugin_state()
-        arrived, go_on = threading.Event(), threading.Event()
-
-        def late(asked: Asked) -> Reply:
-            arrived.set()
-            go_on.wait(30)
-            return library(asked)
-
-        server.reply = late
-        thread = threading.Thread(target=stash.plugin_state)
-        thread.start()
-        assert arrived.wait(10)
-        assert stash.keep_alive_in() == 10.0
-        go_on.set()
-        thread.join()
+        hanging = Hanging(library, lambda _: True)
+        server.reply = hanging
+        with hanging.asking(stash.plugin_state):
+            assert stash.keep_alive_in() == 10.0
