@@ -93,6 +93,7 @@ class Standing:
     reason: str = ""  # its last complaint, or what is wrong with it
     advice: str = ""  # what to do
     next_try: float | None = None  # wall time
+    found: bool = False  # a scene was found since the path map was last changed
     absent: int = 0  # skipped scenes, which the server doesn't have
     notes: Mapping[str, Noted] = field(default_factory=dict)  # the scenes with each note; see media/notes.py
     remarks: tuple[Remark, ...] = ()  # the notes in words
@@ -119,9 +120,9 @@ class Standing:
 
     @property
     def nothing_found(self) -> bool:
-        """Whether a media server found none of the scenes that were sent so far, as with a wrong path map."""
+        """Whether a media server found none of the scenes under the present path map, which may be wrong."""
         missing = self.absent > 0 or self.failure == Failure.NOT_THERE_YET
-        return missing and self.last_success is None and self.state in {"well", "waiting"}
+        return missing and not self.found and self.state in {"well", "waiting"}
 
     def facts(self) -> dict[str, object]:
         """This connection in the answer of ``status``."""
@@ -238,6 +239,7 @@ def _completed(one: Standing, snapshot: Snapshot) -> Standing:
     one = replace(
         one,
         absent=snapshot.absent.get(name, 0),
+        found=snapshot.healths.get(name, Health()).last_found > 0.0,
         notes=noted,
         remarks=tuple(notes.remarks(noted, lambda key: field_label(kind, key, values), versions_advice(kind))),
         entry=entry,

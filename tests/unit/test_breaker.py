@@ -100,6 +100,12 @@ def test_messages_about_trouble_are_no_evidence_about_scenes() -> None:
     assert breaker.after_success(health, NOW, probe=True).state == "well"
 
 
+@pytest.mark.parametrize(("accepted", "found"), [({}, NOW), ({"gone": True}, 5.0), ({"notice": True}, 5.0)])
+def test_only_a_scene_that_stash_has_was_found(accepted: dict[str, bool], found: float) -> None:
+    """A deletion and a message about trouble are accepted without finding the file of a scene."""
+    assert breaker.after_success(Health(last_found=5.0), NOW, **accepted).last_found == found
+
+
 def test_an_outage_is_probed_at_least_every_minute() -> None:
     """However long an outage lasts, it is probed at least once a minute."""
     health, now, waits = ill(), NOW, []

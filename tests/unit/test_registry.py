@@ -289,6 +289,17 @@ def test_an_empty_page_is_trusted_once_there_are_connections(setup: Setup) -> No
     assert setup.registry.retention_days == 30
 
 
+def test_another_path_map_has_found_nothing_yet(setup: Setup) -> None:
+    """After a change of the path map it isn't known whether scenes are found; the rest of the health stays."""
+    setup.save(PLEX)
+    for last_found, values in ((0.0, {"path_map": "/a => /b"}), (5.0, {"attempts": 3})):
+        setup.registry.configure({})
+        health = replace(setup.registry.pools["plex"].health, last_success=5.0, last_found=5.0)
+        control.put_state(setup.queue.connection, "plex", asdict(health))
+        setup.save(replace(PLEX, values={**PLEX.values, "path_map": "/a => /b", **values}))
+        assert setup.registry.pools["plex"].health == replace(health, last_found=last_found)
+
+
 def test_secrets_are_known_and_nothing_else(setup: Setup) -> None:
     """Every secret of every connection is removed from logs and errors, but no folder, tag or address is."""
     secret = "whsec_" + "c2VjcmV0" * 4

@@ -29,7 +29,7 @@ OFTEN_OFF = Entry("jellyfin-1", "Living room", "jellyfin", values={**JELLYFIN.va
 ID = JELLYFIN.id
 WAITING = Backlog(total=12, retrying=3, in_flight=2, oldest=NOW - 300, next_due=NOW + 180)
 COUNTS = "Waiting: 10. Retrying: 3. In flight: 2. Oldest: 5 min."
-WELL = Health(last_success=NOW - 60)
+WELL = Health(last_success=NOW - 60, last_found=NOW - 60)
 ILL = Health("ill", "unreachable", "nas refuses connections.", since=NOW - HOUR, until=NOW + 40)
 GONE = Health("gone", "gone", "nas answered 410 Gone.", since=NOW - HOUR)
 # A media server that has none of the scenes.
@@ -168,6 +168,8 @@ def test_what_its_owner_chose_comes_first(state: State, health: Health, shown: s
         ({"entry": of("burying")}, None),
         ({"health": WELL, **LOST}, ("test", "Test", "")),
         ({"health": Health(), "letters": 3, **LOST}, ("test", "Test", "")),
+        ({"health": replace(WELL, last_found=0.0), "letters": 3, **LOST}, ("test", "Test", "")),
+        ({"health": WELL, "letters": 3, **LOST}, ("open_dead_letters", "Open dead letters", "")),
         ({"health": Health(), "letters": 3, "absent": {ID: 1}}, ("test", "Test", "")),
         ({}, None),
         ({"entry": replace(JELLYFIN, values={"url": "http://nas:8096"})}, ("edit", "Enter a new key", "key")),

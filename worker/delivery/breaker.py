@@ -47,6 +47,8 @@ class Health:
     fingerprint: str = ""  # of the settings that this is the health for
     removed_at: float = 0.0  # wall time since which the settings don't name it; 0: they do
     last_success: float = 0.0  # wall time
+    # Wall time at which it last took a scene that Stash has, under the present path map, so it found its file.
+    last_found: float = 0.0
 
     @property
     def advice(self) -> str:
@@ -86,7 +88,12 @@ def untried(health: Health, since: float) -> bool:
 
 
 def _without_failures(health: Health, last_success: float) -> Health:
-    return Health(fingerprint=health.fingerprint, removed_at=health.removed_at, last_success=last_success)
+    return Health(
+        fingerprint=health.fingerprint,
+        removed_at=health.removed_at,
+        last_success=last_success,
+        last_found=health.last_found,
+    )
 
 
 def within_reach(health: Health, now: float) -> Health:
@@ -137,14 +144,19 @@ def opens_at(health: Health, untried_edit: float | None = None) -> float:
     return at if health.forced else max(at, health.retry_at)
 
 
-def after_success(health: Health, now: float, *, probe: bool = False, notice: bool = False) -> Health:
+def after_success(
+    health: Health, now: float, *, probe: bool = False, notice: bool = False, gone: bool = False
+) -> Health:
     """Health after a delivery was accepted. A Retry-After stays in force unless this was a person's probe.
 
-    That a message about trouble (``notice``) was accepted doesn't show that scenes are.
+    That a message about trouble (``notice``) was accepted doesn't show that scenes are. A deleted scene (``gone``)
+    is reported without being found.
     """
     if notice and health.refuses_scenes:
         return replace(health, forced=health.forced and not probe)
     well = _without_failures(health, now)
+    if not (notice or gone):
+        well = replace(well, last_found=now)
     if notice:
         streak = tuple(entry for entry in health.streak if _by_scenes(entry[0]))
         since = health.streak_since if streak or health.repeats else 0.0

@@ -127,8 +127,9 @@ class Completer:
             what = troubles.subject(outcome.delivery.scene_id), outcome.delivery.destination
             log.info("%s isn't written to %s: %s", *what, ", ".join(sorted(outcome.done.notes)))
             return breaker.after_answer(before, probe=outcome.probe)
-        notice = outcome.delivery.event == troubles.NOTICE
-        return breaker.after_success(before, now, probe=outcome.probe, notice=notice)
+        event = outcome.delivery.event
+        notice, gone = event == troubles.NOTICE, event == "destroy"
+        return breaker.after_success(before, now, probe=outcome.probe, notice=notice, gone=gone)
 
     def _give_back(
         self, name: str, scenes: Sequence[int], since: float, burials: list[_Burial], now: float

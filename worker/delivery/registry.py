@@ -112,8 +112,9 @@ class Registry:
         usable = loaded.connections.items()
         moved = [name for name, one in usable if before.get(name, one).path_map != one.path_map]
         with self._queue.transaction():
-            for name in moved:  # perhaps scenes that were missing are found now
+            for name in moved:  # perhaps scenes that were missing are found now, and others no longer
                 self._queue.make_due(self._clock(), name)
+                healths[name] = replace(healths[name], last_found=0.0)
             for name, health in healths.items():
                 control.put_state(self._queue.connection, name, asdict(health))
             said = [(problem.connection, problem.field, problem.message) for problem in problems]

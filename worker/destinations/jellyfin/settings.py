@@ -18,8 +18,9 @@ from stash_courier.worker.destinations.media.settings import (
     key,
     respect_locks,
     selection,
+    tags_as,
 )
-from stash_courier.worker.fields import Problem, choice, switch
+from stash_courier.worker.fields import Problem, switch
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Jellyfin"
@@ -40,16 +41,9 @@ class Options:
         unset="off, the fields of its item are written",
     )
     skip_fields: Selection = selection(FIELDS, "all but the rating are sent, and locked where Jellyfin has a lock")
-    add_only: bool = add_only(
-        "Adds tags, studio, performers and director to an item in Jellyfin and removes none. What was added there "
-        "by hand stays."
-    )
-    tags_as: TagsAs = choice(
-        "Tags become",
-        "What a scene's tags are in Jellyfin. What an earlier choice wrote stays. Of an item's genres, only those "
-        "that were added from here are removed.",
-        {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"},
-        unset="tags",
+    add_only: bool = add_only("Jellyfin", "tags, studio, performers and director")
+    tags_as: TagsAs = tags_as(
+        "Jellyfin", {"tags": "Tags", "genres": "Genres", "both": "Tags and genres"}, "genres"
     )
     respect_locks: bool = respect_locks(
         "Jellyfin",

@@ -65,8 +65,6 @@ def _canonical(value: object) -> object:
         return unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n").strip())
     if isinstance(value, int | float):
         return float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(one) for key, one in value.items()}
     if isinstance(value, Sequence | set | frozenset):
         names = {" ".join(str(one).split()).casefold() for one in value}
         return sorted(unicodedata.normalize("NFC", name) for name in names)

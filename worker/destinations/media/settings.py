@@ -6,7 +6,7 @@ was overwritten by mistake can't be restored.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -109,10 +109,29 @@ def selection(offered: Collection[str], how: str) -> Any:
     )
 
 
-def add_only(about: str) -> Any:
-    """The switch that keeps what is on the server's lists."""
+def add_only(name: str, lists: str) -> Any:
+    """The switch that keeps what is on the server's lists. ``lists``: which they are, in words."""
     return fields.switch(
-        "Lists are only added to", about, unset="off, what is no longer in Stash is removed there"
+        "Lists are only added to",
+        f"Adds {lists} to an item in {name} and removes none. What was added there by hand stays.",
+        unset="off, what is no longer in Stash is removed there",
+    )
+
+
+def tags_as(name: str, choices: Mapping[str, str], kept: str) -> Any:
+    """The field that says what a scene's tags become; the first choice is the default.
+
+    Args:
+        name: the server's.
+        choices: the choices and their names, for a person.
+        kept: the list of which only what came from here is removed.
+    """
+    return fields.choice(
+        "Tags become",
+        f"What a scene's tags are in {name}. What an earlier choice wrote stays. Of an item's {kept}, only those "
+        "that were added from here are removed.",
+        choices,
+        unset=next(iter(choices)),
     )
 
 

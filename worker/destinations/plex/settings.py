@@ -17,8 +17,9 @@ from stash_courier.worker.destinations.media.settings import (
     key,
     respect_locks,
     selection,
+    tags_as,
 )
-from stash_courier.worker.fields import choice, switch, text
+from stash_courier.worker.fields import switch, text
 from stash_courier.worker.http.addresses import Target
 
 NAME = "Plex (experimental)"
@@ -46,18 +47,11 @@ class Options:
         example="Films; Home videos",
     )
     skip_fields: Selection = selection(FIELDS, "all but the rating are sent and locked in Plex")
-    tags_as: TagsAs = choice(
-        "Tags become",
-        "What a scene's tags are in Plex. What an earlier choice wrote stays. Of an item's labels, only those "
-        "that were added from here are removed.",
-        {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"},
-        unset="genres",
+    tags_as: TagsAs = tags_as(
+        "Plex", {"genres": "Genres", "labels": "Labels", "both": "Genres and labels"}, "labels"
     )
     collections: Collections = collections("groups", "one for each group")
-    add_only: bool = add_only(
-        "Adds tags, performers and director to an item in Plex and removes none. What was added there by hand "
-        "stays."
-    )
+    add_only: bool = add_only("Plex", "tags, performers and director")
     respect_locks: bool = respect_locks("Plex", "A locked poster is left alone, too.")
     date_added: bool = date_added("Plex")
     images: bool = switch(
