@@ -87,6 +87,7 @@ def forward(tmp_path: Path, stash: StandInStash) -> Iterator[FastForward]:
         yield courier
 
 
+@pytest.mark.check
 def test_a_server_with_a_tenth_of_the_scenes(tmp_path: Path, server: StandInJellyfin) -> None:
     """Of 200 scenes 20 are sent and 178 skipped with few requests; only the two young ones are announced."""
     with Courier(tmp_path, {}, scenes=200) as courier:
@@ -173,17 +174,6 @@ def test_dead_letters_at_once(forward: FastForward, stash: StandInStash, server:
     assert forward.dlq.get_count() == 2
 
 
-def test_an_old_scene_is_waited_for_by_default(forward: FastForward, server: StandInJellyfin) -> None:
-    """Without a choice every scene is announced and waited for."""
-    without = entry(server)
-    values = {key: value for key, value in without.values.items() if key != "absent"}
-    connections.store(forward.folder, dataclasses.replace(without, values=values))
-    forward.put(4)
-    waited = forward.run(lambda: forward.dlq.get_count() == 1)
-    assert 1.5 * HOUR < waited < 2.5 * HOUR
-    assert 8 <= len(server.notified) <= 15
-
-
 def test_our_locks_after_a_while_without_the_item(
     forward: FastForward, stash: StandInStash, server: StandInJellyfin
 ) -> None:
@@ -234,6 +224,7 @@ def test_a_skipped_scene_is_deleted(forward: FastForward, stash: StandInStash, s
     assert outcomes(forward.folder) == {}
 
 
+@pytest.mark.check
 def test_skipped_scenes_are_sent_again(tmp_path: Path, server: StandInJellyfin) -> None:
     """The mode queues only skipped scenes, behind edits and only to its connection."""
     with Receiver() as other, Courier(tmp_path, {"webhook_url": other.url}, scenes=20) as courier:

@@ -123,6 +123,7 @@ def test_a_year_alone_leaves_the_day() -> None:
     """A date that Stash knows to the month changes the year and leaves the day alone."""
     body = edit(State(date="2024-05")).body
     assert (body["ProductionYear"], body["PremiereDate"]) == (2024, ITEM["PremiereDate"])
+    assert edit(State(date="2001-02-04")).body["PremiereDate"] == "2001-02-04T00:00:00.0000000Z"
 
 
 def test_emptying_empties() -> None:

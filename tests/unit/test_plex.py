@@ -128,30 +128,6 @@ def test_lists_are_sent_whole_with_real_removals() -> None:
     assert [unquote(name) for name in made.parameters["genre[].tag.tag-"].split(",")] == ["a, b", "c/d é"]
 
 
-def test_add_only_takes_nothing_away() -> None:
-    """In add-only mode names that Stash doesn't have stay, and nothing is sent if all of Stash's are there."""
-    made = edit(item(genre=("Hand", "A")), add_only=True, tags=("A", "B"), director=("D",))
-    assert made.parameters == {
-        "genre[0].tag.tag": "Hand",
-        "genre[1].tag.tag": "A",
-        "genre[2].tag.tag": "B",
-        "genre.locked": "1",
-        "director[0].tag.tag": "D",
-        "director.locked": "1",
-    }
-    assert not edit(item(genre=("Hand", "a")), add_only=True, tags=("A",))
-
-
-def test_collections_are_only_added_to() -> None:
-    """An item stays in collections that it didn't get from us, in any mode."""
-    made = edit(item(collection=("Hand",)), collections=("G",))
-    assert made.parameters == {
-        "collection[0].tag.tag": "Hand",
-        "collection[1].tag.tag": "G",
-        "collection.locked": "1",
-    }
-
-
 @pytest.mark.parametrize(("date", "expected"), [("2024", None), ("2024-05", None), ("2024-05-06", "2024-05-06")])
 def test_no_day_is_made_up(date: str, expected: str | None) -> None:
     """Plex stores full dates only, so a date without a day is left out."""

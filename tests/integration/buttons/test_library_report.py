@@ -186,7 +186,6 @@ def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, butto
 
 
 @pytest.mark.check
-@pytest.mark.check
 def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Path) -> None:
     """At most 60 requests to the server per 10,000 scenes, and less than 100 MiB; a fifth of them are versions."""
 

@@ -49,6 +49,7 @@ def test_artwork_beside_the_media_is_not_replaced(server: StandInJellyfin) -> No
     assert server.images == {}
     assert server.items[item_id]["Name"] == "A Title"
     assert done.notes == {"cover_beside"}
+    assert any(said.startswith("Its cover isn't sent") for said in done.left)
     assert found["libraries"].status == "warn"
     assert "In Movies artwork is stored in the media folders: no cover is sent there" in found["libraries"].text
     assert "it would go to /media/movies/one/folder.jpg" in found["example"].text

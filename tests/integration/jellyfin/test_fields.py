@@ -1,32 +1,14 @@
-"""Fields of a Jellyfin item: dates, which can't be locked, the rating, and tags as genres."""
+"""Tags as genres of a Jellyfin item."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.standin.jellyfin import StandInJellyfin
-from tests.support.jellyfin import VERSIONS, jellyfin
+from tests.support.jellyfin import jellyfin
 from tests.support.media_samples import delivery, scene
 
 pytestmark = pytest.mark.timeout(60)
-
-NFO = "<movie><title>From NFO</title><premiered>2001-02-03</premiered></movie>"
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_date_that_a_refresh_put_back_is_restored(server: StandInJellyfin, version: str) -> None:
-    """A full refresh puts the date of the .nfo back and keeps the locked title; the next delivery restores it."""
-    server.version = version
-    server.nfo["/media/movies/one.nfo"] = NFO
-    item_id = server.add("/media/movies/one.mkv")
-    one = scene()
-    with jellyfin(server) as ours:
-        done = ours.deliver(delivery("jellyfin", one), one)
-        server.refresh(item_id)
-        item = server.items[item_id]
-        assert (item["Name"], item["PremiereDate"][:10], item["ProductionYear"]) == ("A Title", "2001-02-03", 2001)
-        ours.deliver(delivery("jellyfin", one), one, done.record or b"")
-    assert (item["PremiereDate"][:10], item["ProductionYear"]) == ("2024-05-06", 2024)
 
 
 @pytest.mark.parametrize("how", ["genres", "both"])

@@ -8,7 +8,7 @@ import pytest
 
 from stash_courier.queue.jobs import Scene
 from stash_courier.worker.destinations import Delivered
-from tests.standin.jellyfin import LibraryOptions, StandInJellyfin
+from tests.standin.jellyfin import StandInJellyfin
 from tests.support.jellyfin import JPEG, jellyfin
 from tests.support.media_samples import delivery, scene
 
@@ -41,15 +41,6 @@ def test_changes_are_what_the_test_had_announced(server: StandInJellyfin) -> Non
     assert example.count(" would become ") == len(done.changes)
     assert (done.compared, done.left) == (True, ())
     assert done.link == f"{server.url}/web/#/details?id={item}"
-
-
-def test_a_cover_that_was_not_sent_is_explained(server: StandInJellyfin) -> None:
-    """Beside the media a cover could replace the owner's, so the receipt says where it would have gone."""
-    server.add("/media/movies/one.mkv")
-    server.options["Movies"] = LibraryOptions(save_local_metadata=True)
-    done = deliver(server, scene(), images=True)
-    assert "cover" not in changed(done)
-    assert any(said.startswith("Its cover isn't sent") for said in done.left)
 
 
 def test_collections_are_changes(server: StandInJellyfin) -> None:

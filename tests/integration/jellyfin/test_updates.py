@@ -86,20 +86,12 @@ def test_an_item_that_became_right_since_the_lookup_is_not_sent(server: StandInJ
     assert ids_asked(server) == [4, 1]
 
 
-@pytest.mark.parametrize(
-    "title",
-    [
-        "ünïcödé 標題 🎬",
-        "quotes \" ' ` and \\ backslashes",
-        "<b>&amp;</b> % %20 + ? # ; , | =",
-        "\u202eright to left\u202c",
-        "tabs\tand  blanks",
-        "nul \x00 and bell \x07",
-        "x" * 5000,
-    ],
-)
-def test_titles_with_every_kind_of_character(server: StandInJellyfin, title: str) -> None:
+def test_titles_with_every_kind_of_character(server: StandInJellyfin) -> None:
     """Titles and names arrive unchanged with any characters, and no second edit follows."""
+    title = (
+        "ünï 標題 🎬 \" ' ` \\ <b>&amp;</b> % %20 + ? # ; , | = \u202eleft\u202c tab\tand  blanks \x00 \x07"
+        + "x" * 5000
+    )
     item_id = server.add("/media/movies/one.mkv")
     one = scene(title=title, details=title, tags=[title], performers=[title])
     with jellyfin(server) as ours:

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stash_courier.queue.history import ledger
-from stash_courier.queue.history.ledger import Noted
-from tests.standin.jellyfin import KEY, StandInJellyfin
+from tests.standin.jellyfin import StandInJellyfin
 from tests.standin.stash.library import Kind
 from tests.standin.stash.server import StandInStash
-from tests.support.fast_forward import FastForward
-from tests.support.harness import PLUGIN, Courier, wait_until
+from tests.support.harness import Courier
 from tests.support.jellyfin import JPEG, connected, ids_asked, jellyfin
 from tests.support.media_samples import delivery, scene
 from tests.support.pool import run_pool
@@ -40,12 +37,6 @@ def test_many_updates_cost_few_requests(server: StandInJellyfin) -> None:
     assert {item["Name"] for item in server.items.values()} == {"A Title"}
 
 
-def set_up(stash: StandInStash, server: StandInJellyfin, **raw: object) -> None:
-    """Configures the plugin for this server alone, by its quick start."""
-    setup = {"jellyfin_url": server.url, "jellyfin_api_key": KEY, "path_map": "/media/films => /films"}
-    stash.config.plugins[PLUGIN] = {**setup, **raw}
-
-
 def film_path(stash: StandInStash, scene_id: int) -> str:
     """The path of a scene's file in Jellyfin."""
     found = stash.library.find(scene_id)
@@ -53,51 +44,23 @@ def film_path(stash: StandInStash, scene_id: int) -> str:
     return found.files[0].path.replace("/media/films", "/films")
 
 
-def test_locks_through_the_worker(tmp_path: Path, stash: StandInStash, server: StandInJellyfin) -> None:
-    """The ledger remembers what was written: later edits follow, until the owner edits the field in Jellyfin."""
-    item_id = server.add(film_path(stash, 1))
-    set_up(stash, server)
-
-    def deliver(title: str) -> str:
-        stash.edit(1, title=title)
-        courier.put(1)
-        courier.run(courier.queue.empty)
-        return str(server.items[item_id]["Name"])
-
-    with FastForward(tmp_path / "data", stash) as courier:
-        assert [deliver("A"), deliver("B")] == ["A", "B"]
-        assert ledger.noted(courier.queue.connection, 5) == {}
-        server.items[item_id]["Name"] = "By hand"
-        assert deliver("C") == "By hand"
-        assert ledger.noted(courier.queue.connection, 5) == {"jellyfin": {"locked_fields": Noted(1, (1,))}}
-        assert courier.dlq.get_count() == 0
-
-
 def test_an_edit_in_stash_shows_in_jellyfin(tmp_path: Path, server: StandInJellyfin) -> None:
-    """An edit in a Stash with a login reaches the item and its image in Jellyfin."""
-    with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
-        courier.connect(connected(server.url, images=True))
-        item_id = server.add(film_path(courier.stash, 2))
-        cover = f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"
-        courier.stash.edit(2, title="Shown", cover_image=cover)
-        wait_until(lambda: item_id in server.images, 15.0)
-        courier.drained()
-        assert "cover" not in courier.log()
-    assert server.items[item_id]["Name"] == "Shown"
-    assert server.images[item_id] == JPEG
+    """An edit in a Stash with a login reaches the item, its image, a collection, and the image of a performer.
 
-
-def test_collections_and_images_of_performers(tmp_path: Path, server: StandInJellyfin) -> None:
-    """What the ledger keeps of collections has a scene taken out again; performers' images come from Stash."""
+    What the ledger keeps of collections has the scene taken out again.
+    """
     with Courier(tmp_path, {}, scenes=3, credentials=("me", "secret")) as courier:
-        courier.connect(connected(server.url, collections="studio", person_images=True))
+        courier.connect(connected(server.url, images=True, collections="studio", person_images=True))
         one, other, studio = (courier.stash.named(*of) for of in (PERFORMER, OTHER, STUDIO))
         courier.stash.library.portraits[one] = JPEG
         item_id = server.add(film_path(courier.stash, 2))
-        courier.stash.edit(2, performer_ids=[one, other], studio_id=studio)
+        cover = f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"
+        courier.stash.edit(2, title="Shown", cover_image=cover, performer_ids=[one, other], studio_id=studio)
         courier.drained()
         assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: [item_id]}
         courier.stash.edit(2, studio_id=None)
         courier.drained()
         assert {box.name: box.items for box in server.collections.by_id.values()} == {STUDIO[1]: []}
-    assert server.images == {server.persons.of(PERFORMER[1])["Id"]: JPEG}
+        assert "cover" not in courier.log()
+    assert server.items[item_id]["Name"] == "Shown"
+    assert server.images == {item_id: JPEG, server.persons.of(PERFORMER[1])["Id"]: JPEG}

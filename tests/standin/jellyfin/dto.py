@@ -194,8 +194,6 @@ KNOWN = {
     "mpaa": "OfficialRating",
 }
 LISTS = {"genre": "Genres", "tag": "Tags", "country": "ProductionLocations", "tagline": "Taglines"}
-LOCKS = {"Name": "Name", "Overview": "Overview", "OfficialRating": "OfficialRating", "Genres": "Genres"}
-LOCKS |= {"Tags": "Tags", "ProductionLocations": "ProductionLocations", "Studios": "Studios", "People": "Cast"}
 _CREW = {"Director": "director", "Writer": "credits"}
 
 
@@ -221,8 +219,3 @@ def read_nfo(text: str) -> dict[str, Any]:
     if cast or crew:
         found["People"] = [*cast, *crew]
     return found
-
-
-def unlocked(item: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """What a refresh takes from a file: all but the locked fields. Dates have no lock."""
-    return {key: value for key, value in found.items() if LOCKS.get(key) not in item["LockedFields"]}

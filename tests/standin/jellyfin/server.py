@@ -138,8 +138,6 @@ class StandInJellyfin(State):
                 case "GET /Items/{id}/PlaybackInfo":
                     return _json({"MediaSources": self.sources(item), "PlaySessionId": "0" * 32})
                 case "POST /Items/{id}/Refresh":
-                    if query.get("replaceallmetadata") == "true":
-                        self.refresh(found)
                     return Reply(204)
         return Reply(404)
 

@@ -194,13 +194,6 @@ class State:
         with self._lock:
             self.persons.of(name)["Name"] = new
 
-    def refresh(self, item_id: str) -> None:
-        """A full refresh of an item: what its .nfo says replaces all that isn't locked, so always the dates."""
-        with self._lock:
-            item = self.items[item_id]
-            if text := self.nfo.get(dto.nfo_path(item["Path"])):
-                self._take(item, dto.unlocked(item, dto.read_nfo(text)))
-
     def people(self, item_id: str, kind: str) -> list[str]:
         """The names in an item's cast of one kind, also those that aren't shown."""
         return [p["Name"] for p in self.items[item_id]["People"] if p["Type"] == kind]
