@@ -1,4 +1,4 @@
-"""Messages about trouble with a real worker: a held-up connection, and a message that becomes a dead letter."""
+"""Messages about trouble with a real worker: one comes, and one that is refused becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -59,33 +59,6 @@ def bury(folder: Path, count: int, destination: str, *, ago: float = 61.0) -> No
         for scene in range(101, 101 + count):
             error = DeliveryFailed(Failure.ITEM_REFUSED, f"nas answered 400: cause {'abcdefghijklm'[scene % 13]}.")
             dlq.add(Delivery(scene, destination, scene, "update", (), 1000 + scene, at), error, 1)
-
-
-def test_a_held_up_connection_and_its_recovery_are_reported(
-    courier: Courier, alerts: Receiver, broken: Receiver
-) -> None:
-    """Others get courier.connection_down with reason and advice, and later courier.connection_up."""
-    mine = {"tell_trouble": True, "trouble_minutes": 0}
-    courier.connect(webhook(broken, "Broken", **mine), webhook(alerts, "Alerts", **mine))
-    broken.down()
-    courier.stash.edit(1, title="New")
-    (down,) = wait_until(lambda: told(alerts, "connection_down"), 20.0)
-    about = down["data"]
-    assert (about["connection_id"], about["connection"], about["kind"]) == ("broken", "Broken", "webhook")
-    assert "refuses connections" in about["reason"]
-    assert about["advice"].startswith("It is tried again automatically.")
-    assert about["since"] <= down["timestamp"]
-    assert about["summary"].startswith("Broken: held up since ")
-    assert (about["count"], about["groups"]) == (None, [])
-    assert told(alerts, "connection_up") == []
-    broken.up()
-    (up,) = wait_until(lambda: told(alerts, "connection_up"), 40.0)
-    assert (up["data"]["connection_id"], up["data"]["since"]) == ("broken", about["since"])
-    assert up["data"]["summary"].startswith("Broken: takes deliveries again.")
-    courier.drained()
-    assert [one["type"] for one in told(alerts)] == ["courier.connection_down", "courier.connection_up"]
-    assert told(broken) == []  # never about itself, though it wants to be told
-    assert [one.json()["type"] for one in broken.received] == ["scene.updated"]
 
 
 def test_a_refused_message_is_a_dead_letter_that_a_person_can_read_and_retry(

@@ -97,13 +97,14 @@ def test_an_announcement_ends_with_what_it_is_about(folder: Path, runtime: Runti
     assert control.get(runtime.queue.connection, control.UNSEEN_SAID) is None
 
 
-def test_a_retention_that_cannot_be_read_deletes_nothing(folder: Path, runtime: Runtime) -> None:
-    """With a typo in the retention nothing is deleted, although the default would be shorter."""
+def test_without_a_retention_that_can_be_read_nothing_is_deleted(folder: Path, runtime: Runtime) -> None:
+    """With a typo in the retention, or after all settings were lost, the shorter default doesn't apply."""
     dead_letter = bury(folder, 1, 100)
     runtime.dlq.mark_reviewed([dead_letter])
-    runtime.dispatcher.registry.configure({"worker_dead_letter_days": "1 year"})
-    runtime.purge()
-    assert dead_letters(runtime) == [1]
+    for settings in ({"worker_dead_letter_days": "1 year"}, {"worker_dead_letter_days": 365}, {}):
+        runtime.dispatcher.registry.configure(settings)
+        runtime.purge()
+        assert dead_letters(runtime) == [1]
     runtime.dispatcher.registry.configure({"worker_dead_letter_days": 99})
     runtime.purge()
     assert dead_letters(runtime) == []
@@ -180,16 +181,6 @@ def test_a_request_that_ends_after_the_worker_causes_no_error(folder: Path) -> N
     with Runtime(folder) as running:
         wakeup = running.wakeup
     wakeup.notify()
-
-
-def test_lost_settings_delete_nothing(folder: Path, runtime: Runtime) -> None:
-    """If Stash's configuration was lost, nothing is deleted by the default retention."""
-    dead_letter = bury(folder, 1, 100)
-    runtime.dlq.mark_reviewed([dead_letter])
-    runtime.dispatcher.registry.configure({"worker_dead_letter_days": 365})
-    runtime.dispatcher.registry.configure({})
-    runtime.purge()
-    assert dead_letters(runtime) == [1]
 
 
 def test_a_database_without_a_log_is_tidied_too(folder: Path, runtime: Runtime) -> None:

@@ -6,19 +6,14 @@ import contextlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files, locks, schema, store
-from tests.support.durable import change, failed, inbox, log_lines, run_hook, spooled
-
-SIZE = 512 << 10  # bytes of the small file system
+from tests.support.durable import change, failed, inbox, run_hook, spooled
 
 
 @pytest.fixture
@@ -114,38 +109,3 @@ def test_nowhere_to_keep_it_is_one_clear_line(data: Path) -> None:
     said = failed(ran.returncode, ran.stdout, ran.stderr)
     assert "could not be kept" in said
     assert "spool" in said
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system that fills up soon."""
-    where = tmp_path / "small"
-    where.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(where)]
-    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small file system can't be mounted here: it takes Linux and the rights of root")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
-
-
-def test_a_full_disk_loses_nothing_that_was_promised(small_disk: Path) -> None:
-    """On a disk that fills up, each hook either keeps its event or reports that it could not."""
-    run_hook(small_disk, change(1))
-    (small_disk / "filler").write_bytes(b"x" * (120 << 10))
-    promised, refused = {1}, 0
-    for scene in range(2, 100):
-        ran = run_hook(small_disk, change(scene, "destroy", path="/media/" + "x" * 8000))
-        if ran.returncode == 0:
-            assert {level for level, _ in log_lines(ran.stderr)} <= {"w"}
-            promised.add(scene)
-        else:
-            assert "could not be kept" in failed(ran.returncode, ran.stdout, ran.stderr)
-            refused += 1
-        if refused == 3:
-            break
-    assert refused == 3
-    assert len(promised) > 5
-    (small_disk / "filler").unlink()
-    assert {row["scene"] for row in [*inbox(small_disk), *spooled(small_disk)]} == promised
-    assert list((small_disk / files.SPOOL).glob("*.tmp")) == []
-    assert run_hook(small_disk, change(500)).returncode == 0

@@ -92,3 +92,16 @@ def test_nothing_is_deleted_while_the_clock_may_be_wrong(tmp_path: Path, silence
     assert heartbeat.beat(tmp_path, 0.0, 3600.0) == DAY - 3600.0
     assert heartbeat.beat(tmp_path, 0.0) == DAY - 3600.0
     assert heartbeat.beat(tmp_path, 0.0, DAY) == 0.0
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_jump_of_the_clock_strands_and_floods_nothing(tmp_path: Path, stash: StandInStash, jump: float) -> None:
+    """After a jump of the clock by an hour a retry still comes after its five minutes."""
+    with Receiver(Reply(500)) as receiver, FastForward(tmp_path / "data", stash) as courier:
+        stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_schedule": "5m"}
+        courier.put(1)
+        courier.run(lambda: len(receiver.received) == 1)
+        courier.run(seconds=10.0)
+        courier.wall += jump
+        waited = courier.run(lambda: len(receiver.received) == 2)
+        assert 280.0 < waited + 10.0 < 320.0
