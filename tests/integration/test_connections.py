@@ -25,18 +25,6 @@ pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture
-def other() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture
 def courier(tmp_path: Path) -> Iterator[Courier]:
     """A Stash with nothing set up on its page."""
     with Courier(tmp_path, {"worker_schedule": "1s", "worker_sweep_off": True}, scenes=60) as running:

@@ -50,12 +50,6 @@ def courier(tmp_path: Path) -> Iterator[Attended]:
             yield running
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
 def webhook(receiver: Receiver) -> Entry:
     """A webhook connection."""
     return Entry("hook", "Hook", "webhook", values={"url": f"{receiver.url}hook"})

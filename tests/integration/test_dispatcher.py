@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from stash_courier.queue import control
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
+from stash_courier.queue.inbox import files
 from tests import ROOT
-from tests.standin.receivers import RawReceiver, Received, Receiver, Reply, never_answer
+from tests.standin.receivers import Held, RawReceiver, Received, Receiver, Reply, never_answer
 from tests.standin.stash.server import StandInStash
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN, wait_until
@@ -24,12 +27,6 @@ SCENES = 30
 def stash(tmp_path: Path) -> Iterator[StandInStash]:
     with StandInStash(SCENES, config_dir=tmp_path / "config") as running:
         running.install_plugin(ROOT)  # no hook fires here: it is there to be enabled
-        yield running
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
         yield running
 
 
@@ -108,7 +105,7 @@ def test_a_destination_that_hangs_delays_no_other(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """While one webhook answers no request, the other gets every edit, and in the end the first does too."""
-    hanging = Slow(200)
+    hanging = Held()
     with Receiver(hanging) as other:
         set_up(stash, webhook_url=f"{other.url} {receiver.url}")
         for scene_id in range(1, SCENES + 1):
@@ -176,18 +173,24 @@ def test_what_was_in_flight_at_a_death_is_sent_one_by_one_beside_others(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """One for each destination; after two deaths one in the whole process, and none with a count beside it."""
-    changed = threading.Condition()
-    sending: set[tuple[str, str]] = set()
-    together: list[set[tuple[str, str]]] = []
+    stepped = threading.Condition()
+    steps = 0
+    together: list[list[tuple[str, int]]] = []  # destination and deaths of all that is in flight
 
-    def answer(received: Received) -> Reply:
-        one = received.path, received.json()["data"]["id"]
-        with changed:
-            sending.add(one)
-            changed.notify_all()
-            changed.wait_for(lambda: len(sending) > 1, 0.3)  # of the last ones there is no other
-            together.append(set(sending))
-            sending.remove(one)
+    def all_sent() -> bool:
+        nonlocal steps
+        with stepped:
+            steps += 1
+            stepped.notify_all()
+        return courier.queue.empty()
+
+    def answer(_: Received) -> Reply:
+        with stepped:  # the dispatcher has time to send others beside this one
+            enough = steps + 5
+            assert stepped.wait_for(lambda: steps >= enough, 30.0)
+        with closing(sqlite3.connect(courier.folder / files.QUEUE_DB)) as conn:
+            sql = "SELECT destination, deaths FROM ack_queue_deliveries WHERE status = 2"
+            together.append(conn.execute(sql).fetchall())
         return Reply()
 
     set_up(stash, webhook_url=f"{receiver.url}/one {receiver.url}/two")
@@ -199,13 +202,14 @@ def test_what_was_in_flight_at_a_death_is_sent_one_by_one_beside_others(
     died(courier, 1, 2, 3, 4, 5, 6)
     receiver.answer = answer
     control.put(courier.queue.connection, control.PAUSED, None)
-    courier.run(courier.queue.empty)
+    courier.run(all_sent)
+    counts = []
     for at_once in together:
-        counted = [(path, scene) for path, scene in at_once if int(scene) <= 6]
-        assert len({path for path, _ in counted}) == len(counted)
-        if any(scene in {"5", "6"} for _, scene in counted):
-            assert len(counted) == 1
-    counts = [sum(int(scene) <= 6 for _, scene in at_once) for at_once in together]
+        counted = [(name, deaths) for name, deaths in at_once if deaths]
+        assert len({name for name, _ in counted}) == len(counted)
+        assert len(counted) <= 1 or all(deaths == 1 for _, deaths in counted)
+        counts.append(len(counted))
+    assert 2 in counts
     assert any(0 < count < len(at_once) for count, at_once in zip(counts, together, strict=True))
     assert courier.dlq.get_count() == 0
 
@@ -219,7 +223,7 @@ def test_retried_dead_letters_run_behind_edits(
     for scene_id in sorted(range(1, 21), key=lambda n: n % 10):  # others that are accepted come in between
         courier.put(scene_id)
     courier.run(lambda: courier.dlq.get_count() == 10)
-    receiver.answer = slow = Slow(200)
+    receiver.answer = slow = Held()
     assert courier.dlq.ask() == 10
     courier.run(slow.asked.is_set)
     courier.put(25)
@@ -300,19 +304,6 @@ def test_what_settles_is_not_hurried_by_a_recovery(
 # While something is on its way
 
 
-class Slow:
-    """A receiver's answer that comes when the test allows it."""
-
-    def __init__(self, status: int) -> None:
-        self.asked, self.may_answer = threading.Event(), threading.Event()
-        self._status = status
-
-    def __call__(self, _: Received) -> Reply:
-        self.asked.set()
-        self.may_answer.wait(20.0)
-        return Reply(self._status)
-
-
 def take_settings(courier: FastForward) -> None:
     """Has the dispatcher read the settings while requests hang."""
     before = courier.dispatcher.registry.settings
@@ -324,7 +315,7 @@ def test_a_disabled_plugin_starts_none_of_what_is_ready(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """When it is disabled during a delivery, what is ready behind it waits until it is enabled again."""
-    receiver.answer = slow = Slow(200)
+    receiver.answer = slow = Held()
     set_up(stash, webhook_url=receiver.url, worker_concurrency=1)
     for scene_id in range(1, SCENES + 1):
         courier.put(scene_id)
@@ -346,7 +337,7 @@ def test_what_is_on_its_way_when_its_webhook_is_removed_is_not_stranded(
     courier: FastForward, stash: StandInStash, receiver: Receiver
 ) -> None:
     """A delivery that fails after its webhook was removed waits for 30 days and then becomes a dead letter."""
-    slow = Slow(503)
+    slow = Held(503)
     with Receiver(slow) as other:
         set_up(stash, webhook_url=f"{receiver.url} {other.url}")
         courier.put(1)

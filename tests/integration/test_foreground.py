@@ -35,12 +35,6 @@ sys.exit(main.main())
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
-@pytest.fixture
 def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
     """A Stash with a password, elsewhere than where it says it listens, whose plugin starts no worker."""
     server = StandInStash(

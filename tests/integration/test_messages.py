@@ -29,15 +29,13 @@ def courier(tmp_path: Path) -> Iterator[Courier]:
 
 
 @pytest.fixture
-def alerts() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
+def alerts(receiver: Receiver) -> Receiver:
+    return receiver
 
 
 @pytest.fixture
-def broken() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
+def broken(other: Receiver) -> Receiver:
+    return other
 
 
 def webhook(receiver: Receiver, name: str, **values: object) -> Entry:

@@ -22,12 +22,6 @@ pytestmark = [
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture
 def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
     with Courier(tmp_path, {"webhook_url": f"{receiver.url}/hook", "worker_sweep_off": True}) as running:
         yield running

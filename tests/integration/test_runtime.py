@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.runtime import Runtime
 from tests import ROOT
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Held, Receiver
 from tests.standin.stash.server import StandInStash
 from tests.support.durable import Clock, event
 from tests.support.harness import PLUGIN
@@ -150,28 +149,21 @@ def test_a_spool_file_that_cannot_be_read_stops_nothing(
 
 def test_what_has_not_ended_in_time_is_put_back(folder: Path) -> None:
     """A worker that must end while a receiver hangs puts its delivery back, and that counts as no attempt."""
-    asked, may_answer = threading.Event(), threading.Event()
-
-    def hang(_: Received) -> Reply:
-        asked.set()
-        may_answer.wait(30.0)
-        return Reply()
-
-    with StandInStash(1, config_dir=folder.parent / "config") as stash, Receiver(hang) as receiver:
+    with StandInStash(1, config_dir=folder.parent / "config") as stash, Receiver(held := Held()) as receiver:
         stash.install_plugin(ROOT)
         stash.config.plugins[PLUGIN] = {"webhook_url": receiver.url, "worker_sweep_off": True}
         place = {"scheme": "http", "host": "127.0.0.1", "port": stash.config.port, "dir": "", "plugin_dir": ""}
         (folder / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))
         store.put(str(folder), store.encode({"scene": 1, "event": "update", "changed": [], "at": 5.0}), 5.0)
         with Runtime(folder) as running:
-            while not asked.is_set():
+            while not held.asked.is_set():
                 running.sleep(min(running.dispatcher.step(), 0.05))
             assert running.queue.in_flight()
             running.finish(lambda: 0.0)
             assert not running.queue.in_flight()
             (name,) = running.queue.backlog()
             (job,) = running.queue.claim(name, 9, time.time(), edits=True)
-        may_answer.set()
+        held.may_answer.set()
     assert isinstance(job, Delivery)
     assert (job.counted_attempts, job.attempts, job.history) == (0, 0, ())
 

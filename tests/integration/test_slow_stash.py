@@ -18,12 +18,6 @@ SCENES = 50
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
-@pytest.fixture
 def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
     with StandInStash(SCENES + 1, config_dir=tmp_path / "config") as running:
         running.install_plugin(ROOT)  # no hook fires here: it is there to be enabled

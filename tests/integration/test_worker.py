@@ -8,9 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,17 +19,11 @@ from standardwebhooks.webhooks import Webhook
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.worker import process
 from tests import ROOT
-from tests.standin.receivers import Received, Receiver, Reply
+from tests.standin.receivers import Held, Receiver
 from tests.support.harness import SECRET, Courier, wait_until
 
 LONG = 60.0  # seconds that a busy machine may need
 BACKGROUND = max(os.nice(0), process.NICENESS)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
 
 
 @pytest.fixture
@@ -41,18 +34,6 @@ def plugin(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "stash_plugin.yml", folder)
     return folder
-
-
-class Held:
-    """An answer that comes when the test allows it."""
-
-    def __init__(self) -> None:
-        self.asked, self.may_answer = threading.Event(), threading.Event()
-
-    def __call__(self, _: Received) -> Reply:
-        self.asked.set()
-        self.may_answer.wait(LONG)
-        return Reply()
 
 
 def scenes(receiver: Receiver) -> list[str]:

@@ -30,12 +30,6 @@ def stash(tmp_path: Path) -> Iterator[StandInStash]:
         yield running
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
-
-
 @pytest.mark.parametrize("behind", [False, True], ids=["wrong boot", "wrong boot that is corrected while it runs"])
 def test_a_boot_with_a_wrong_clock_delays_nothing_for_a_year(
     tmp_path: Path, stash: StandInStash, receiver: Receiver, behind: bool

@@ -143,6 +143,19 @@ class Receiver:
         self.down()
 
 
+class Held:
+    """An answer that comes when the test allows it, after at most a minute."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self._status = status
+
+    def __call__(self, _: Received) -> Reply:
+        self.asked.set()
+        self.may_answer.wait(60.0)
+        return Reply(self._status)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False  # server_close waits for them
     request_queue_size = 128

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
-import sys
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
-from stash_courier.queue.failures import DeliveryFailed, Failure
-from stash_courier.queue.jobs import Delivery
 from tests import ROOT
 from tests.standin.receivers import Receiver
+from tests.support.durable import HOOK, log_lines
 
-COMMAND = [sys.executable, "-S", "-E", str(ROOT / "plugin" / "main.py")]
 LEVELS = {"i": "info", "w": "warning", "e": "error", "p": "progress"}
 COOKIE = "SECRET-SESSION-COOKIE"
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -81,7 +75,7 @@ class Buttons:
         if not self._worker:
             env["STASH_COURIER_WORKER"] = "off"
         with subprocess.Popen(
-            COMMAND,
+            HOOK,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,13 +84,11 @@ class Buttons:
             self.pid = child.pid
             out, err = child.communicate(json.dumps(given).encode(), timeout=60)
         logged, progress = [], []
-        for line in err.decode().split("\n")[:-1]:
-            match = re.fullmatch("\x01(.)\x02(.*)", line)
-            assert match, f"not a line of Stash's log protocol: {line!r}"
-            if match[1] == "p":
-                progress.append(float(match[2]))
+        for level, text in log_lines(err):
+            if level == "p":
+                progress.append(float(text))
             else:
-                logged.append((LEVELS[match[1]], match[2]))
+                logged.append((LEVELS[level], text))
         return Pressed(child.returncode, out.decode(), logged[::-1], progress)
 
     def request(self, mode: str, **args: object) -> dict[str, object]:
@@ -112,14 +104,6 @@ class Buttons:
             },
             "args": {"mode": mode, **args},
         }
-
-    def seed(
-        self, scene_id: int, destination: str, failure: Failure, title: str = "", *, age_days: float = 0.0
-    ) -> int:
-        """Makes a dead letter; its id."""
-        job = Delivery(1, destination, scene_id, "update", (), 1_700_000_000_000 + scene_id, time.time())
-        with closing(DeadLetterQueue(self.folder, clock=lambda: time.time() - age_days * 86_400)) as dlq:
-            return dlq.add(job, DeliveryFailed(failure, f"{failure} it was."), 3, title=title)
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """Events in the inbox, and deliveries by destination."""

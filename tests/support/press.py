@@ -22,6 +22,7 @@ from stash_courier.queue.jobs import Delivery
 from tests import ROOT
 
 HOOK = "webhook:nas:5678"  # a destination's id
+SEQ = 1_700_000_000_000
 
 
 def press(folder: Path, mode: str, **args: object) -> dict[str, Any]:
@@ -45,19 +46,21 @@ def refusal(folder: Path, mode: str, **args: object) -> str:
     return str(caught.value)
 
 
-def bury(folder: Path, scene_id: int, failure: Failure, title: str = "", message: str = "", **fields: Any) -> int:
-    """Makes a dead letter of a delivery with these fields; its id."""
+def bury(
+    folder: Path,
+    scene_id: int,
+    failure: Failure,
+    title: str = "",
+    message: str = "",
+    *,
+    age_days: float = 0.0,
+    **fields: Any,
+) -> int:
+    """Makes a dead letter of that age, of a delivery with these fields; its id."""
+    at = time.time() - age_days * 86_400
     values = {"destination": HOOK, **fields}
-    job = Delivery(
-        row_id=1,
-        scene_id=scene_id,
-        event="update",
-        changed=("title",),
-        seq=1_700_000_000_000 + scene_id,
-        at=time.time(),
-        **values,
-    )
-    with closing(DeadLetterQueue(folder)) as dlq:
+    job = Delivery(1, scene_id=scene_id, event="update", changed=("title",), seq=SEQ + scene_id, at=at, **values)
+    with closing(DeadLetterQueue(folder, clock=lambda: at)) as dlq:
         return dlq.add(job, DeliveryFailed(failure, message or f"{failure} it was"), 3, title=title)
 
 

@@ -209,6 +209,15 @@ def test_a_probe_that_says_nothing_of_the_destination_leaves_its_reason(failure:
     assert before.until < health.until <= before.until + 60.0
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_jump_of_the_clock_changes_no_wait(jump: float) -> None:
+    """What is left of a hold, or of a wait that was asked for, is the same after the wall clock has jumped."""
+    for health in (ill(), after(Health(), Failure.BUSY, retry_after=600.0)[0]):
+        left = breaker.opens_at(health) - NOW
+        assert left > 0
+        assert breaker.opens_at(breaker.shifted(health, jump)) - (NOW + jump) == pytest.approx(left)
+
+
 @pytest.mark.parametrize("stored", [{}, {"state_of_others": "ill"}, {**asdict(Health()), "streak": 5}])
 def test_a_damaged_state_counts_as_a_new_destination(stored: dict[str, object]) -> None:
     """A stored health that can't be read stops nothing."""

@@ -218,15 +218,6 @@ def test_a_connection_that_cannot_be_deleted_now_stays(setup: Setup, monkeypatch
     assert setup.follow() == ["plex"]
 
 
-def test_a_deleted_connection_is_removed(setup: Setup) -> None:
-    """A connection that was deleted gets no events; what waits for it waits for the owner's decision."""
-    kept = Store(setup.folder)
-    kept.change(kept.read().revision, partial(drafts.deleted, connection="webhook-1"))
-    assert setup.follow() == ["webhook-1"]
-    assert set(setup.registry.targets) == {"plex", IMPLICIT}
-    assert setup.registry.removed == {"webhook-1": NOW}
-
-
 def test_a_connection_with_a_problem_keeps_its_deliveries(setup: Setup) -> None:
     """Events are queued for a connection that can't be used; the buttons read what is wrong."""
     assert setup.save(replace(PLEX, values={"url": "http://plex"})) == ["plex"]
@@ -315,10 +306,11 @@ def test_secrets_are_known_and_nothing_else(setup: Setup) -> None:
 
 
 def test_a_deleted_connection_gives_nothing_to_a_new_one(setup: Setup) -> None:
-    """What waits for a deleted connection isn't sent by one of Stash's page with the same address."""
+    """It gets no events; what waits for it is not sent by one of Stash's page with the same address."""
     kept = Store(setup.folder)
     kept.change(kept.read().revision, partial(drafts.deleted, connection="webhook-1"))
     same = {"webhook_url": f"{RAW['webhook_url']} {HOOK.values['url']}"}
     setup.registry.configure({**RAW, **same})
-    assert "webhook-1" in setup.registry.removed
+    assert setup.registry.removed == {"webhook-1": NOW}
+    assert "webhook-1" not in setup.registry.targets
     assert len(setup.registry.pools) == 3

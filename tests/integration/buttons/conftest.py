@@ -16,12 +16,6 @@ from tests.support.harness import wait_until
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
-@pytest.fixture
 def stash(tmp_path: Path, receiver: Receiver) -> Iterator[StandInStash]:
     """A Stash with 50 scenes and the plugin, whose webhook is the receiver."""
     with StandInStash(50, config_dir=tmp_path / "stash config") as server:

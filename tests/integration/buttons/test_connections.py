@@ -37,12 +37,6 @@ def live(tmp_path: Path) -> Iterator[Live]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
-@pytest.fixture
 def second() -> Iterator[Receiver]:
     with Receiver() as up:
         yield up

@@ -14,7 +14,7 @@ from stash_courier.queue.inbox import files
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import COOKIE, SECRET, Buttons, webhook
-from tests.support.press import press, refusal
+from tests.support.press import bury, press, refusal
 
 TOKEN = "secrettokenofareceiver1234567890"
 NONSENSE = {
@@ -60,7 +60,7 @@ def test_a_task_answers_what_it_logs_and_a_program_that_calls_it_logs_nothing(
     Stash's page of logs, latest line first, shows them from top to bottom. A program's call leaves nothing there.
     """
     stash.configure("stash_plugin", {**NONSENSE, "webhook_url": f"{receiver.url}{TOKEN}?key={TOKEN}"})
-    buttons.seed(7, webhook(receiver), Failure.BUG, "two\nlines")
+    bury(buttons.folder, 7, Failure.BUG, "two\nlines", destination=webhook(receiver))
     pressed, called = buttons.press(mode), buttons.call(mode)
     if mode in STOPPED:
         assert pressed.logged[0] == ("error", pressed.error)
@@ -83,7 +83,7 @@ def test_a_bad_call_is_one_sentence(buttons: Buttons, args: dict[str, Any]) -> N
 
 def test_without_stash_the_modes_say_so(stash: StandInStash, buttons: Buttons) -> None:
     """While Stash answers with errors, status, review and retry still work and the others say why they can't."""
-    buttons.seed(7, "plex", Failure.BUG)
+    bury(buttons.folder, 7, Failure.BUG, destination="plex")
     in_process(buttons)
     stash.faults.status = 503
     assert "answered" in press(buttons.folder, "status")["stash"]
@@ -95,7 +95,7 @@ def test_without_stash_the_modes_say_so(stash: StandInStash, buttons: Buttons) -
 
 def test_no_mode_deletes_by_a_retention_that_cannot_be_read(stash: StandInStash, buttons: Buttons) -> None:
     """While the retention setting is invalid, nothing is deleted."""
-    buttons.seed(7, "plex", Failure.BUG, age_days=400)
+    bury(buttons.folder, 7, Failure.BUG, destination="plex", age_days=400)
     in_process(buttons)
     stash.configure("stash_plugin", {"webhook_url": "http://127.0.0.1:9", "worker_dead_letter_days": 36500})
     assert press(buttons.folder, "purge_dead_letters") == {"purged": 0, "days": None, "left": 1}

@@ -11,7 +11,8 @@ from stash_courier.queue.inbox import files
 from tests.integration.test_hook import EXPENSIVE, OURS, imports
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash import StandInStash
-from tests.support.buttons import COMMAND, Buttons, webhook
+from tests.support.buttons import Buttons, webhook
+from tests.support.durable import HOOK
 from tests.support.harness import wait_until
 
 
@@ -56,7 +57,7 @@ def test_a_hook_tells_nothing(stash: StandInStash, live: Buttons, receiver: Rece
 
 def test_a_page_load_stays_cheap(live: Buttons) -> None:
     """Without a notice a page load imports what a hook imports, and nothing else of ours."""
-    command = [*COMMAND[:3], "-X", "importtime", *COMMAND[3:]]
+    command = [*HOOK[:3], "-X", "importtime", *HOOK[3:]]
     request = live.request("wake")
     ran = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, check=True, timeout=60)
     found = imports(ran.stderr)

@@ -44,12 +44,6 @@ def page(tmp_path: Path) -> Iterator[Page]:
         yield Page(courier)
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
 def test_a_card_follows_its_connection(page: Page, receiver: Receiver) -> None:
     """From nothing sent, through an outage with its reason and next try, to deliveries that are counted."""
     page.saved(kind="webhook", name="Hook", values={"url": receiver.url, "secret": SECRET})

@@ -11,6 +11,7 @@ from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry
 from tests.support.buttons import Buttons
 from tests.support.harness import Courier
+from tests.support.press import bury
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -24,7 +25,7 @@ def test_a_report_of_two_connections(tmp_path: Path) -> None:
             Entry("nas", "Cellar", "jellyfin", "paused", values={"url": "http://cellar:8096", "key": "0" * 32}),
         )
         buttons = Buttons(courier.stash.config.config_dir, courier.stash.config.port)
-        buttons.seed(7, "quix", Failure.REFUSED, "A title of Zarah")
+        bury(buttons.folder, 7, Failure.REFUSED, "A title of Zarah", destination="quix")
         called = buttons.call("bug_report")
     assert called.logged == []
     text = called.output["text"]

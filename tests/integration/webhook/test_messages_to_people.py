@@ -25,12 +25,6 @@ DISCORD = "api/webhooks/123/very-secret-token"
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as up:
-        yield up
-
-
-@pytest.fixture
 def courier(tmp_path: Path, receiver: Receiver) -> Iterator[Courier]:
     """A Stash with a connection to Discord, which is the receiver."""
     with Courier(tmp_path, {"worker_schedule": "1s"}, scenes=10) as running:
