@@ -60,8 +60,9 @@ def test_deliver_now_tries_what_waits(live: Buttons, receiver: Receiver) -> None
     assert (pressed.output["done"], pressed.output["waiting"], pressed.output["dead_letters"]) == (49, 0, 1)
     (letter,) = live.call("review_dead_letters").output["dead_letters"]
     assert (letter["title"], letter["error_type"]) == (f"Film {letter['scene_id']}", "rejected")
+    before = len(receiver.received)
     live.press("retry_dead_letters")
-    receiver.wait_for(len(receiver.received) + 1)
+    receiver.wait_for(before + 1)
     wait_until(lambda: live.call("status").output["dead_letters"]["total"] == 0, 20.0)
 
 
