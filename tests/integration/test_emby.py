@@ -184,6 +184,13 @@ def test_a_login_page_takes_no_change(
     assert "login page" in failed.message
 
 
+def test_an_item_that_is_removed_meanwhile(server: Server, emby: Make) -> None:
+    """An item that vanishes before its refresh is looked up again and makes no dead letter."""
+    server.items.append(Item("1", PATH))
+    intercept(server.receiver, Reply(404, {"Content-Type": "text/plain"}, b"Item not found"), "/Refresh")
+    assert failure(emby()).failure is Failure.REFUSED
+
+
 # The test
 
 

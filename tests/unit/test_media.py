@@ -155,6 +155,12 @@ def test_an_unknown_field_is_a_problem(text: str) -> None:
     assert "hunter22" not in problem.message
 
 
+@pytest.mark.parametrize("kind", ["emby", "jellyfin", "plex"])
+def test_a_missing_scene_is_waited_for_by_default(kind: str) -> None:
+    """Without a choice every scene that the server doesn't have is waited for."""
+    assert connection(kind, {"url": "http://host", "key": KEY}).policy.absent == "wait"
+
+
 # Paths
 
 

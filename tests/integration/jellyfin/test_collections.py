@@ -291,3 +291,13 @@ def test_add_only_takes_nothing_out(server: StandInJellyfin) -> None:
         first = send(ours, one)
         send(ours, of_studio(one, "Another"), first)
     assert contents(server) == {"Studio": ["0.mkv"], "Another": ["0.mkv"]}
+
+
+def test_collections_that_are_switched_off_stay(server: StandInJellyfin) -> None:
+    """What a scene got before stays, and is still known as ours when they are switched on again."""
+    (one,) = scenes(server, 1)
+    with jellyfin(server, collections="both") as ours:
+        first = send(ours, one)
+    with jellyfin(server, collections="none") as ours:
+        assert send(ours, one, first).record == first.record
+    assert contents(server) == {"Studio": ["0.mkv"], "Group": ["0.mkv"]}

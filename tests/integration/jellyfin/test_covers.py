@@ -16,7 +16,9 @@ from stash_courier.worker.destinations.media.record import Record
 from stash_courier.worker.stash.client import Stash
 from stash_courier.worker.stash.covers import covers_of, image_type
 from tests.standin.jellyfin import StandInJellyfin
+from tests.standin.receivers import Reply
 from tests.standin.stash.server import StandInStash
+from tests.support.intercept import intercept
 from tests.support.jellyfin import JPEG, PNG, jellyfin, refused
 from tests.support.media_samples import delivery, scene
 
@@ -154,3 +156,24 @@ def test_a_cover_that_hangs_delays_only_its_own_delivery(server: StandInJellyfin
         answer.set()
         other.join()
     assert set(server.images) == set(items)
+
+
+def test_what_is_off_unless_asked_for(server: StandInJellyfin) -> None:
+    """Without the switches no cover or image of a performer is fetched or sent, and no collection is asked for."""
+    server.add("/media/movies/one.mkv")
+    one, covers = scene(), Covers()
+    with jellyfin(server, cover=covers) as ours:
+        ours.deliver(delivery("jellyfin", one, event="create"), one)
+    assert (covers.asked, server.images, server.collections.by_id) == (0, {}, {})
+    assert not any("BoxSet" in request.path for request in server.receiver.received)
+
+
+@pytest.mark.parametrize("path", ["POST /Items/", "/Images/"])
+def test_an_item_that_vanished_at_its_edit(server: StandInJellyfin, path: str) -> None:
+    """A 404 to the edit or cover of an item that was found makes no dead letter."""
+    server.add("/media/movies/one.mkv")
+    intercept(server.receiver, Reply(404), path)
+    with jellyfin(server, cover=Covers(), images=True) as ours:
+        failed = refused(ours, scene(), changed=())
+    assert (failed.failure, failed.status) == (Failure.REFUSED, 404)
+    assert '"one" (id ' in failed.message

@@ -11,6 +11,7 @@ from stash_courier.queue.jobs import Delivery, Scene, SceneFile
 from tests.standin.plex import Library
 from tests.standin.plex import Plex as Server
 from tests.standin.receivers import Reply
+from tests.support.intercept import intercept
 from tests.support.plex import DESTROY, SCENE, UPDATE, Make, failure
 from tests.support.pool import run_pool
 
@@ -90,4 +91,13 @@ def test_lookups_in_advance_stop_when_the_server_is_down(server: Server, films: 
     server.receiver.answer = Reply(503)
     destination.prepare(jobs)
     assert len(server.requests()) - before <= 4
+    assert failure(destination, jobs[1][1], jobs[1][0]).failure is Failure.BUSY
+
+
+def test_reads_in_advance_that_fail(server: Server, films: Library, plex: Make) -> None:
+    """They raise nothing; each delivery reads its item and reports what is wrong."""
+    jobs = crowd(server, films, 3)
+    destination = plex()
+    intercept(server.receiver, Reply(503), "/metadata/")
+    destination.prepare(jobs)
     assert failure(destination, jobs[1][1], jobs[1][0]).failure is Failure.BUSY

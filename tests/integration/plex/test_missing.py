@@ -78,3 +78,16 @@ def test_a_deleted_scene_that_plex_never_had(server: Server, plex: Make, path: s
     """A deleted scene outside all libraries, or with an unknown path, counts as delivered."""
     plex().deliver(replace(DESTROY, path=path), None)
     assert server.scans == []
+
+
+def test_a_new_library_is_noticed_at_the_next_attempt(server: Server, films: Library, plex: Make) -> None:
+    """The next attempt for a missing scene searches libraries that were made meanwhile."""
+    films.locations = ("/other",)
+    now = [1000.0]
+    destination = plex(clock=lambda: now[0])
+    assert failure(destination).failure is Failure.NOT_THERE_YET
+    films.locations = ("/other", "/media")
+    item = server.add(films, PATH)
+    now[0] += 24.0  # the shortest retry
+    destination.deliver(UPDATE, SCENE)
+    assert item.values["title"] == "A day"

@@ -40,3 +40,10 @@ def test_a_cover_becomes_the_poster_when_it_changed(server: Server, films: Libra
     images[SCENE.cover_url] = JPEG + b" changed"
     assert destination.deliver(replace(UPDATE, changed=("cover_image",)), SCENE, known).record != known
     assert item.posters == [JPEG, JPEG + b" changed"]
+
+
+def test_covers_are_off_unless_asked_for(server: Server, films: Library, plex: Make) -> None:
+    """Without "Send covers" no cover is fetched or sent."""
+    item = server.add(films, PATH)
+    plex(cover=lambda _: JPEG).deliver(replace(UPDATE, event="create", changed=()), SCENE)
+    assert item.posters == []
