@@ -301,3 +301,37 @@ def test_collections_that_are_switched_off_stay(server: StandInJellyfin) -> None
     with jellyfin(server, collections="none") as ours:
         assert send(ours, one, first).record == first.record
     assert contents(server) == {"Studio": ["0.mkv"], "Group": ["0.mkv"]}
+
+
+def test_of_two_with_the_same_name_the_one_with_its_folder_is_used(server: StandInJellyfin) -> None:
+    """Of two collections with the same name, the one that was made under it is used."""
+    server.collections.by_id[owners(server, "First", "/media/movies/first.mkv")].name = "Studio"
+    box = owners(server, "Studio", "/media/movies/second.mkv")
+    (one,) = scenes(server, 1)
+    with jellyfin(server, collections="studio") as ours:
+        assert send(ours, one).notes == frozenset()
+    assert len(server.collections.by_id[box].items) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "notes"), [("/media/movies/Studio [boxset]", set()), ("", {"not_collected:New"})]
+)
+def test_collections_in_other_folders(server: StandInJellyfin, path: str, notes: set[str]) -> None:
+    """A folder of media that looks like a collection is left alone. Without folders in the answer none is made."""
+    box = owners(server, "Studio", "/media/movies/Studio [boxset]/a.mkv")
+    server.collections.by_id[box].path = path
+    (one,) = scenes(server, 1)
+    with jellyfin(server, collections="studio") as ours:
+        assert send(ours, of_studio(one, "New" if notes else "Studio")).notes == notes
+    assert contents(server)["Studio"] == (["a.mkv"] if notes else ["0.mkv"])
+    assert server.counts["POST /Collections/{id}/Items"] == 0
+
+
+def test_another_item_of_the_scene(server: StandInJellyfin) -> None:
+    """An item with a new id is added, whatever the record says of the former one."""
+    (one,) = scenes(server, 1)
+    with jellyfin(server, collections="studio") as ours:
+        first = send(ours, one)
+        server.add("/media/movies/moved.mkv")
+        send(ours, scene("/data/movies/moved.mkv", id=1), first)
+    assert contents(server) == {"Studio": ["0.mkv", "moved.mkv"]}

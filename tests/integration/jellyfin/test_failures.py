@@ -184,3 +184,12 @@ def test_a_login_in_the_address() -> None:
     (problem,) = problems("jellyfin", {"url": "http://me:pass-word@jellyfin:8096", "key": KEY})
     assert (problem.field, "contains a login" in problem.message) == ("url", True)
     assert "pass-word" not in problem.message
+
+
+def test_libraries_that_are_not_listed_now(server: StandInJellyfin) -> None:
+    """If Jellyfin doesn't list its libraries, a scene is written, since only notes and covers need them."""
+    server.add("/media/movies/one.mkv")
+    intercept(server.receiver, Reply(503), "VirtualFolders")
+    one = scene()
+    with jellyfin(server) as ours:
+        assert ours.deliver(delivery("jellyfin", one), one).outcome == "sent"

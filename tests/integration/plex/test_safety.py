@@ -252,3 +252,14 @@ def test_a_retry_by_another_worker(server: Server, films: Library, plex: Make, r
     ledger.deliver(plex(), second, replace(UPDATE, **retried))
     assert ledger.deliver(plex(), replace(SCENE, title="Third")).notes == frozenset()
     assert item.values["title"] == "Third"
+
+
+def test_a_repeated_edit_leaves_the_owner_s_locks_alone(server: Server, films: Library, plex: Make) -> None:
+    """If removals take several requests, what the owner locked stays in all of them."""
+    server.one_removal, server.replaces_tags = True, False
+    item = server.add(films, PATH, title="Mine")
+    item.tags["genre"] = ["x", "y"]
+    item.locked = {"title"}
+    plex().deliver(UPDATE, SCENE)
+    assert (item.values["title"], len(server.edits)) == ("Mine", 2)
+    assert item.tags["genre"] == ["outside", "rain & wind", "50%"]
