@@ -187,9 +187,10 @@ def test_a_login_in_the_address() -> None:
 
 
 def test_libraries_that_are_not_listed_now(server: StandInJellyfin) -> None:
-    """If Jellyfin doesn't list its libraries, a scene is written, since only notes and covers need them."""
+    """If Jellyfin doesn't list its libraries, a scene is written, and one that it doesn't have is waited for."""
     server.add("/media/movies/one.mkv")
     intercept(server.receiver, Reply(503), "VirtualFolders")
     one = scene()
     with jellyfin(server) as ours:
         assert ours.deliver(delivery("jellyfin", one), one).outcome == "sent"
+        assert refused(ours, scene("/data/movies/missing.mkv")).failure is Failure.NOT_THERE_YET
