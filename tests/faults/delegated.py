@@ -50,13 +50,13 @@ def run_syscalls(folder: Path, full: bool) -> Report:
         folder,
         full,
         f"SIGKILL at {calls} of each operation",
-        "tests/integration/test_transfer.py",
+        "tests/integration/test_kills.py",
     )
 
 
 def run_model(folder: Path, full: bool) -> Report:
     """Compares the queue with a model of it over random steps."""
-    size = "1000 × 50" if full else "25 × 30"
+    size = "1000 × 50" if full else "12 × 30"
     return run_tests(
         folder,
         full,

@@ -1,8 +1,7 @@
-"""A careful retry under a real worker: the receiver gets one, and the rest only if that one is delivered."""
+"""A careful retry: the receiver gets one, and the rest only if that one is delivered."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -60,41 +59,7 @@ def rows(courier: Courier) -> dict[int, str]:
     return {row["scene_id"]: row["state"] for row in answer["rows"]}
 
 
-def test_the_rest_follows_a_delivery(courier: Courier, receiver: Receiver) -> None:
-    """While the first one is on its way, nothing else is sent; when it is delivered, each other one is, once."""
-    before = len(receiver.received)
-    receiver.answer = Reply()
-    receiver.answer_next(Reply(delay=5.0))
-    answer = courier.stash.operation({"mode": "retry_dead_letters", "careful": True})
-    assert (answer["retried"], answer["after_one"]) == (1, 3)
-    receiver.wait_for(before + 1)
-    assert rows(courier) == dict.fromkeys((2, 4, 6), "after_one")
-    assert [scene(one) for one in receiver.received[before:]] == [8]
-    receiver.wait_for(before + 4, 20.0)
-    wait_until(lambda: courier.dead() == 0, 10.0)
-    courier.drained()
-    assert sorted(scene(one) for one in receiver.received[before:]) == [2, 4, 6, 8]
-    assert rows(courier) == {}
-
-
-def test_the_rest_stays_when_the_first_one_fails(courier: Courier, receiver: Receiver) -> None:
-    """The receiver gets exactly one, and all are dead letters as before."""
-    before = len(receiver.received)
-    courier.stash.operation({"mode": "retry_dead_letters", "careful": True, "ids": [2, 3, 1]})
-    receiver.wait_for(before + 1)
-    wait_until(lambda: rows(courier) == dict.fromkeys(REFUSED, "dead"), 10.0)
-    time.sleep(2.0)
-    assert [scene(one) for one in receiver.received[before:]] == [4]
-    assert courier.waiting() == 0
-
-
-def test_a_dead_letter_is_found_by_its_scenes_path(courier: Courier) -> None:
-    """The path that Stash has is stored with the failure."""
-    path = courier.stash.scene(6).path
-    answer = courier.stash.operation({"mode": "dead_letters", "text": path.upper()})
-    assert [(row["scene_id"], row["path"]) for row in answer["rows"]] == [(6, path)]
-
-
+@pytest.mark.check  # a real worker; the rules are below, in fast-forward
 def test_the_rest_follows_after_a_kill(courier: Courier, receiver: Receiver) -> None:
     """A worker that is killed while it sends the first one forgets neither it nor the rest."""
     before = len(receiver.received)
@@ -151,6 +116,24 @@ def fail(forward: Attended, *scenes: int) -> None:
         for edited in (number, 1):
             forward.put(edited)
             forward.run(seconds=1.0)
+
+
+def test_the_rest_follows_only_a_delivery(forward: Attended, stash: StandInStash, receiver: Receiver) -> None:
+    """When the first one fails again, nothing else is sent. When it is delivered, each other one is, once."""
+    store(forward.folder, hook("first", receiver))
+    fail(forward, 2, 4, 6)
+    newest, *rest = forward.dlq.get_recent()
+    assert newest.path == stash.scene(6).path
+    before = len(receiver.received)
+    assert forward.dlq.ask_carefully(Selection()) == (newest.id, 2)
+    forward.run(seconds=60.0)
+    assert [scene(one) for one in receiver.received[before:]] == [6]
+    assert [(one.state, one.waits_for) for one in forward.dlq.get_recent()] == [("dead", None)] * 3
+    receiver.answer = Reply()
+    assert forward.dlq.ask_carefully(Selection([rest[0].id, newest.id, rest[1].id])) == (rest[0].id, 2)
+    forward.run(lambda: forward.dlq.get_count() == 0 and forward.queue.empty())
+    sent = [scene(one) for one in receiver.received[before + 1 :]]
+    assert (sent[0], sorted(sent)) == (rest[0].scene_id, [2, 4, 6])
 
 
 @pytest.mark.parametrize("waiting", ["burying", "discard"])

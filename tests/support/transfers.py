@@ -1,6 +1,6 @@
 """Transfers that run in their own process, so that it can be killed, and the data folders that they start from.
 
-``python -m tests.support.transfers <act> <data folder>``. The tests are in tests/integration/test_transfer.py.
+``python -m tests.support.transfers <act> <data folder>``. The tests are in tests/integration/test_kills.py.
 """
 
 from __future__ import annotations

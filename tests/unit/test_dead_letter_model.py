@@ -1,7 +1,11 @@
-"""The dead letter queue against a model: whatever is done, each dead letter is where it should be, and counted."""
+"""The dead letter queue against a model: whatever is done, each dead letter is where it should be, and counted.
+
+COURIER_FULL=1 runs many more.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -20,6 +24,7 @@ from stash_courier.queue.failures import DeliveryFailed, Failure
 from stash_courier.queue.jobs import CorruptRow, Delivery
 from tests.support.durable import START, Clock
 
+FULL = bool(os.environ.get("COURIER_FULL"))
 ERRORS = {"refused": DeliveryFailed(Failure.REFUSED, "It answered 500."), "KeyError": KeyError("x")}
 PLACES = ("plex", "hook", "")  # the last one is of rows that can't be decoded
 
@@ -322,4 +327,4 @@ class DeadLetters(RuleBasedStateMachine):
 
 
 TestDeadLetters = DeadLetters.TestCase
-TestDeadLetters.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDeadLetters.settings = settings(max_examples=200 if FULL else 10, stateful_step_count=50 if FULL else 25)

@@ -225,9 +225,14 @@ def test_secrets_are_taken_out(tmp_path: Path) -> None:
 
 
 def test_purged_past_retention(
-    dlq: DeadLetterQueue, clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    dlq: DeadLetterQueue,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Old dead letters are deleted except those in transit, the log says how many, and the file shrinks."""
+    monkeypatch.setattr(dlq_module, "CHANGED_ROWS", 50)
     big = Attempt(START, "busy", "m", 503, "x" * 2048)
     count = 2 * dlq_module.CHANGED_ROWS + 7
     for scene in range(1, count + 1):

@@ -85,7 +85,7 @@ def test_the_bytes_of_a_corrupt_row_come_back() -> None:
         assert pickles.loads(pickles.dumps(asdict(CorruptRow(1, "plex", 5, raw, "why"))))["raw"] == raw
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_whatever_is_plain_comes_back(job: dict[str, Any]) -> None:
     """Any plain data is read back as it was written."""
@@ -212,7 +212,7 @@ def test_the_unpickler_refuses_globals_by_itself() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pickletools on invalid escapes
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda raw: PROTO + raw + b"."))
 def test_random_bytes_are_refused_or_plain(raw: bytes) -> None:
     """Random bytes are read as plain data or raise the error that callers expect."""
@@ -223,7 +223,7 @@ SMALL = pickles.dumps(asdict(JOB) | {"history": [asdict(JOB.history[0])], "chang
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_damaged_job_is_refused_or_plain(data: st.DataObject) -> None:
     """A stored job with some bytes changed, lost or added is refused or still plain data."""

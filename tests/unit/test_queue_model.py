@@ -323,4 +323,4 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=1000 if FULL else 25, stateful_step_count=50 if FULL else 30)
+TestQueue.settings = settings(max_examples=1000 if FULL else 12, stateful_step_count=50 if FULL else 30)

@@ -154,12 +154,14 @@ def prune(conn: sqlite3.Connection, now: float) -> int:
     return rounds
 
 
-def test_at_most_so_many_are_kept(queue: SceneQueue) -> None:
+def test_at_most_so_many_are_kept(queue: SceneQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go, some at a time."""
-    fill(queue.connection, receipts.MOST + 2500)
+    monkeypatch.setattr(receipts, "MOST", 20)
+    monkeypatch.setattr(receipts, "DELETED_ROWS", 10)
+    fill(queue.connection, receipts.MOST + 25)
     assert prune(queue.connection, START) == 3
     (count, least) = queue.connection.execute("SELECT count(*), min(scene_id) FROM receipts").fetchone()
-    assert (count, least) == (receipts.MOST, 2501)
+    assert (count, least) == (receipts.MOST, 26)
     assert prune(queue.connection, START) == 0
 
 
