@@ -11,7 +11,7 @@ import sys
 import time
 
 from stash_courier.plugin.errors import BadInputError
-from stash_courier.queue.inbox import files, lean_json, locks
+from stash_courier.queue.inbox import files, lean, locks
 from stash_courier.queue.inbox.events import EVENTS
 from stash_courier.worker import process
 
@@ -59,7 +59,7 @@ def main(raw: bytes, root: str) -> int:
             from stash_courier.plugin import log
 
             log.error(str(error))
-        sys.stdout.write(lean_json.dumps({"error": str(error)}))
+        sys.stdout.write(lean.dumps({"error": str(error)}))
         return 1
 
 
@@ -98,7 +98,7 @@ def data_folder(request: dict[str, Any]) -> str:
 
 def _parsed(raw: bytes) -> object:
     try:
-        return lean_json.loads(raw)
+        return lean.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadInputError(
             "Standard input isn't JSON. Stash starts this program for hooks and buttons. To run the worker by "
@@ -266,7 +266,7 @@ def keep_address(request: dict[str, Any], folder: str, *, force: bool = False) -
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:
-            file.write(lean_json.dumps({**place, "cookie": value or "", "at": now}).encode("ascii"))
+            file.write(lean.dumps({**place, "cookie": value or "", "at": now}).encode("ascii"))
         os.replace(draft, path)
     except OSError as error:
         from stash_courier.plugin import log
@@ -282,7 +282,7 @@ def _is_fresh(path: str, place: dict[str, Any], now: float) -> bool:
     """Whether stash.json names this place and is less than a second old."""
     try:
         with open(path, "rb") as file:
-            known = lean_json.loads(file.read())
+            known = lean.loads(file.read())
         young: bool = 0 <= now - known["at"] < ADDRESS_AGE_SECONDS
         return young and all(known[k] == place[k] for k in place)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
@@ -290,5 +290,5 @@ def _is_fresh(path: str, place: dict[str, Any], now: float) -> bool:
 
 
 def _answer(output: object) -> int:
-    sys.stdout.write(lean_json.dumps({"output": output}))
+    sys.stdout.write(lean.dumps({"output": output}))
     return 0

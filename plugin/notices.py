@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 
 from stash_courier.plugin import log
-from stash_courier.queue.inbox import files, lean_json
+from stash_courier.queue.inbox import files, lean
 
 DEAD_LETTERS = ("begins dead letters", "ends dead letters")  # ids of lines
 
@@ -21,7 +21,7 @@ def show(folder: str, told: Collection[str] = ()) -> None:
     try:
         os.replace(os.path.join(folder, files.NOTICES), shown)
         with open(shown, "rb") as file:
-            lines = lean_json.loads(file.read())
+            lines = lean.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return  # there are none, or another program has just taken them
     for name, line in lines.items() if isinstance(lines, dict) else ():

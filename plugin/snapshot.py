@@ -214,12 +214,9 @@ def _fields(conn: sqlite3.Connection, folder: Path, at: float) -> dict[str, Any]
 
 def _dead_letters(context: Context, unreadable: dict[str, Exception]) -> dict[str, int]:
     """How many open dead letters each connection has."""
-    found: dict[str, int] = {}
     try:
         with context.read_dead_letters() as conn:
-            for _, name, count in () if conn is None else conn.execute(dlq_statements.COUNT_BY_ERROR):
-                found[name] = found.get(name, 0) + count
+            return {} if conn is None else dict(conn.execute(dlq_statements.COUNT_BY_DESTINATION).fetchall())
     except (store.QueueUnavailable, sqlite3.Error) as error:
         unreadable[files.DLQ_DB] = error
         return {}
-    return found

@@ -148,7 +148,7 @@ class DeliveryFailed(Exception):
         retry_after: seconds that the destination asked us to wait, at most 24 h.
         notes: what the ledger notes if the scene is skipped; see ``Delivered.notes``.
         again_in: with NOT_THERE_YET or POSTPONED, seconds until the next attempt; None: as retry.py says.
-        cause: a few words for the group of its dead letter, after the class's label; see dlq_groups.py. "": the
+        cause: a few words for the group of its dead letter, after the class's label; see groups.py. "": the
             answer or the message decide.
     """
 

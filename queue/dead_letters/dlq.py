@@ -129,10 +129,6 @@ class DeadLetterQueue:
         """How many open dead letters there are."""
         return self._number(sql.COUNT)
 
-    def count_by_error(self) -> list[tuple[str, str, int]]:
-        """Open dead letters as (error type, destination, how many), most first."""
-        return self._read(sql.COUNT_BY_ERROR)
-
     def groups(self) -> list[Group]:
         """Open dead letters by cause, most first."""
         return [Group(*row) for row in self._read(sql.GROUPS)]

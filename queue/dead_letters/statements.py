@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = 1  # PRAGMA user_version of dlq.db; migrate.py upgrades older files
+VERSION = 1  # PRAGMA user_version of dlq.db
 
 # States: dead (a person should look), asked (a person wants it sent again), back (in the queue again),
 # resolved (delivered, or superseded by something newer), discarded (by a person, who can still undo it). Open are
@@ -29,7 +29,7 @@ CREATE TABLE dead_letters (
     seq INTEGER NOT NULL,
     reviewed_at REAL,                       -- when a person was shown it
     plugin_version TEXT NOT NULL,
-    group_key TEXT NOT NULL DEFAULT '',     -- those with the same cause; see dlq_groups.py
+    group_key TEXT NOT NULL DEFAULT '',     -- those with the same cause; see groups.py
     group_text TEXT NOT NULL DEFAULT '',    -- the cause, for people
     unreported INTEGER NOT NULL DEFAULT 0,  -- 1: the owner wasn't sent a message about it yet
     path TEXT NOT NULL DEFAULT '',          -- the scene's, as Stash sees it
@@ -157,9 +157,7 @@ CAUSE = f"SELECT {_listed(('error_type', 'error_message', 'history', 'title'))} 
 BY_SCENE = f"""
 SELECT {_listed(("id", "state", "generation", "seq"))} FROM dead_letters WHERE scene_id = ? AND destination = ?"""
 COUNT = "SELECT coalesce(sum(n), 0) FROM totals"
-COUNT_BY_ERROR = """
-SELECT error_type, destination, sum(n) FROM totals GROUP BY error_type, destination HAVING sum(n) > 0
-ORDER BY sum(n) DESC, error_type, destination"""
+COUNT_BY_DESTINATION = "SELECT destination, sum(n) FROM totals GROUP BY destination HAVING sum(n) > 0"
 GROUPS = """
 SELECT group_key, destination, error_type, group_text, n FROM totals WHERE n > 0
 ORDER BY n DESC, destination, group_key"""

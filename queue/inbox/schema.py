@@ -5,7 +5,7 @@ The worker's statements are in statements.py.
 
 from __future__ import annotations
 
-VERSION = 1  # PRAGMA user_version of queue.db; migrate.py upgrades older files
+VERSION = 1  # PRAGMA user_version of queue.db
 
 INBOX = "ack_queue_inbox"  # persist-queue names its tables <class>_<queue name>
 DELIVERIES = "ack_queue_deliveries"

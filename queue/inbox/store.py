@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 
-from stash_courier.queue.inbox import files, lean_json, lean_sqlite, locks, schema
+from stash_courier.queue.inbox import files, lean, locks, schema
 
 TYPE_CHECKING = False  # importing typing is expensive for a hook
 if TYPE_CHECKING:
     import sqlite3
 else:
-    sqlite3 = lean_sqlite.module()
+    sqlite3 = lean.sqlite()
 
 # Bytes of a database's path on POSIX: SQLite's MAX_PATHNAME of 512 without its longest suffix and that of make().
 LONGEST_PATH = 500
@@ -33,7 +33,7 @@ class BeingReplaced(QueueUnavailable):
 
 def encode(event: dict[str, object]) -> bytes:
     """An event as persist-queue's JSON serializer writes it: ASCII, surrogates escaped."""
-    return lean_json.dumps(event).encode("ascii")
+    return lean.dumps(event).encode("ascii")
 
 
 def connect(path: str, busy_seconds: float, version: int | None = None) -> sqlite3.Connection:

@@ -1,16 +1,59 @@
-"""queue/inbox/lean_sqlite.py: the hook's SQLite is sqlite3, without the price of its import."""
+"""queue/inbox/lean.py: the hook's json and sqlite3 are the standard library's, imported in part."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stash_courier.queue.inbox import lean_sqlite
+from stash_courier.queue.inbox import lean
 from tests import ROOT
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_same_as_json(value: Any) -> None:
+    """What is written and read is what the json module writes and reads."""
+    written = json.dumps(value)
+    assert lean.dumps(value) == written
+    assert lean.loads(written.encode()) == value
+    assert (
+        lean.loads(f" \r\n\t{json.dumps(value, ensure_ascii=False, indent=1)} \n".encode("utf-8", "surrogatepass"))
+        == value
+    )
+
+
+@given(st.binary(max_size=40) | st.text('[]{}",:0123456789.eE+-nulltrfas\\ NI', max_size=12).map(str.encode))
+def test_refuses_what_json_refuses(raw: bytes) -> None:
+    """Invalid JSON is a ValueError, as with the json module."""
+    try:
+        expected = repr(json.loads(raw))
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011  # UnicodeDecodeError and JSONDecodeError
+            lean.loads(raw)
+    else:
+        assert repr(lean.loads(raw)) == expected
+
+
+def test_deep_nesting_is_refused() -> None:
+    """A document that is nested too deeply is refused and crashes nothing."""
+    with pytest.raises(RecursionError):
+        lean.loads(b"[" * 200_000)
+
+
+# sqlite3
 
 MAIN = str(ROOT / "plugin" / "main.py")
 START = f"""
@@ -68,6 +111,6 @@ def test_same_classes() -> None:
     """An except of sqlite3's errors catches those of the C part."""
     import _sqlite3  # noqa: PLC0415
 
-    assert lean_sqlite.module() is sqlite3
+    assert lean.sqlite() is sqlite3
     for name in ("Connection", "Error", "DatabaseError", "OperationalError", "connect"):
         assert getattr(_sqlite3, name) is getattr(sqlite3, name)
