@@ -70,7 +70,7 @@ def save_connection(context: Context, arguments: Arguments) -> dict[str, object]
     if wrong:
         told = [{**_told(problem), "fix": _fix(problem.fix, arguments)} for problem in _first_of_each_field(wrong)]
         return {"saved": False, "problems": told, "revision": stored.revision}
-    saved, entry = drafts.saved(stored, entry)
+    saved, entry = drafts.saved(stored, entry, time.time())
     if arguments.revision not in {None, stored.revision}:  # a revision that this save wasn't made from
         return {"saved": False, "conflict": True, "problems": [], "revision": stored.revision}
     if (conflict := _change(context, arguments, lambda _: saved)) is not None:
@@ -127,7 +127,7 @@ def delete_connection(context: Context, arguments: Arguments) -> dict[str, objec
     def delete(stored: Stored) -> Stored:
         if arguments.waiting == "discard":
             return drafts.deleted(stored, leaving.id)
-        return drafts.saved(stored, leaving)[0]
+        return drafts.saved(stored, leaving, time.time())[0]
 
     if (conflict := _change(context, arguments, delete)) is not None:
         return {"deleted": False, "conflict": True, "revision": conflict}

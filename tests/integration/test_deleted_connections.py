@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from unittest import mock
 from unittest.mock import Mock
 
 import pytest
@@ -14,19 +16,24 @@ from stash_courier.queue import control, transfer
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.history import ledger
+from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.jobs import SceneEvent
-from stash_courier.worker.connections.model import Entry, State
+from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.connections.store import Store
+from stash_courier.worker.delivery.breaker import Health
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
 from tests.support.connections import store
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
+from tests.support.press import press, refusal
 
 
 class Attended(FastForward):
     """A dispatcher whose chores are done, too."""
+
+    stash: StandInStash
 
     def step(self) -> float:
         wait = super().step()
@@ -47,6 +54,7 @@ def courier(tmp_path: Path) -> Iterator[Attended]:
         stash.install_plugin(ROOT)
         stash.config.plugins[PLUGIN] = {"worker_sweep_off": True}
         with Attended(tmp_path / "data", stash) as running:
+            running.stash = stash
             yield running
 
 
@@ -55,22 +63,61 @@ def webhook(receiver: Receiver) -> Entry:
     return Entry("hook", "Hook", "webhook", values={"url": f"{receiver.url}hook"})
 
 
-@pytest.mark.parametrize(("state", "dead", "sent"), [("burying", 2, 0), ("leaving", 0, 2)])
-def test_what_was_not_routed_yet_is_not_lost(
-    state: State, dead: int, sent: int, courier: Attended, receiver: Receiver
+@pytest.mark.parametrize(("waiting", "dead", "sent"), [("dead_letter", 3, 0), ("send", 0, 3), ("discard", 0, 0)])
+def test_what_was_accepted_goes_where_its_owner_said(
+    waiting: str, dead: int, sent: int, courier: Attended, receiver: Receiver
 ) -> None:
-    """Events that the worker had not looked at when the connection was deleted go where the owner said."""
-    store(courier.folder, replace(webhook(receiver), state=state, off_since=courier.wall + 1.0))
+    """What waits or was not routed yet is sent first, becomes dead letters, or is discarded. Then it is gone."""
+    receiver.down()
+    store(courier.folder, webhook(receiver))
     courier.put(1)
+    courier.run(lambda: any(waits.retrying for waits in courier.queue.backlog().values()))
     courier.put(2)
+    courier.put(3)
     courier.jump(2.0)
-    courier.put(3)  # after the connection was deleted
+    deletion = {"id": "hook", "waiting": waiting}
+    with mock.patch.object(time, "time", return_value=courier.wall):
+        assert "waiting must be" in refusal(courier.folder, "delete_connection", id="hook", revision=1)
+        assert press(courier.folder, "delete_connection", revision=0, **deletion)["conflict"] is True
+        assert press(courier.folder, "delete_connection", revision=1, **deletion)["deleted"] is True
+    courier.jump(2.0)
+    courier.put(4)  # after the connection was deleted
+    receiver.up()
     courier.run(lambda: courier.gone("hook"))
     assert (courier.dlq.get_count(), len(receiver.received)) == (dead, sent)
     assert courier.queue.empty()
     assert Store(courier.folder).read().retired == {"hook"}
     assert "hook" not in control.states(courier.queue.connection)
     assert not ledger.highest(courier.queue.connection, "hook")
+    assert press(courier.folder, "outcomes")["rows"] == []
+    retried = press(courier.folder, "retry_dead_letters")
+    assert (retried["retried"], retried["unsendable"]) == (0, dead)
+
+
+def test_a_removed_destination_is_forgotten(courier: Attended, receiver: Receiver) -> None:
+    """What the settings no longer name is dropped with its state and ledger; what is set up is refused."""
+    store(courier.folder, webhook(receiver))
+    for state in ("old", "hook"):
+        control.put_state(courier.queue.connection, state, asdict(Health(last_success=1.0)))
+        ledger.write(courier.queue.connection, Sent(state, 50, 1, "", 1.0, "/a", "sent", None))
+    for scene in range(1, 6):
+        courier.queue.route([SceneEvent(courier.queue.next_seq(), scene, "update", (), 1.0)], {"old": 9e9})
+    for args, said in (
+        ({"destination": "hook", "waiting": "discard"}, "is set up"),
+        ({"destination": "plex"}, "Removed: old."),
+        ({"destination": "old"}, "waiting must be"),
+        ({}, "needs the argument destination"),
+    ):
+        assert said in refusal(courier.folder, "forget_destination", **args)
+    courier.stash.config.plugins[PLUGIN] = {"webhook_url": "nonsense"}  # it may hide any connection
+    hidden = {"destination": "webhook:a", "waiting": "discard"}
+    assert "is set up" in refusal(courier.folder, "forget_destination", **hidden)
+    courier.stash.config.plugins[PLUGIN] = {"worker_sweep_off": True}
+    assert press(courier.folder, "forget_destination", destination="old", waiting="dead_letter")["waiting"] == 5
+    courier.run(lambda: control.get(courier.queue.connection, control.FORGET) is None)
+    assert {one.destination: one.count for one in courier.dlq.groups()} == {"old": 5}
+    assert control.states(courier.queue.connection).keys() == {"hook"}
+    assert [ledger.highest(courier.queue.connection, name) for name in ("old", "hook")] == [0, 50]
 
 
 def test_a_wish_drops_no_connection_that_is_switched_off(courier: Attended, receiver: Receiver) -> None:

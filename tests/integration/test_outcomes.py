@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,9 @@ from stash_courier.worker.connections.model import Entry
 from stash_courier.worker.destinations import Change, Delivered
 from stash_courier.worker.destinations.webhook.destination import Webhook
 from tests import ROOT
-from tests.standin.receivers import Receiver
 from tests.standin.stash.server import StandInStash
 from tests.support import connections
-from tests.support.buttons import Buttons
 from tests.support.fast_forward import FastForward
-from tests.support.harness import Courier, wait_until
 from tests.support.press import press
 
 NAME, OTHER = "hook", "other"
@@ -510,27 +506,3 @@ def test_of_another_version(courier: FastForward) -> None:
     courier.queue.connection.execute("PRAGMA user_version = 99")
     assert "schema version 99" in ask(courier)["problem"]
     courier.queue.connection.execute(f"PRAGMA user_version = {schema.VERSION}")
-
-
-def test_with_a_real_worker(tmp_path: Path) -> None:
-    """What a hook brought is found by its title, sent again, and forgotten with its connection."""
-    with Receiver() as receiver, Courier(tmp_path, {}) as courier:
-        courier.connect(Entry(NAME, "My hook", "webhook", values={"url": receiver.url}))
-        page = Buttons(tmp_path / "config", courier.stash.config.port, worker=True)
-        began = time.time()
-        courier.stash.edit(3, title="Drei Ähren")
-        courier.drained()
-        (row,) = page.call("outcomes", text="ÄHREN").output["rows"]
-        assert (row["scene_id"], row["outcome"], row["name"]) == (3, "delivered", "My hook")
-        told = page.call("first_delivery", connection=NAME, since=began).output
-        assert (told["state"], told["scene"]) == ("done", {"id": 3, "title": "Drei Ähren"})
-        assert 0.0 < told["seconds"] < 30.0
-        assert page.call("send_scene", scene=3, connection=NAME).output["queued"] is True
-        wait_until(lambda: len(receiver.received) == 2, 20.0)
-        courier.drained()
-        (row,) = page.call("outcomes").output["rows"]
-        assert row["at"] > told["seconds"] + began
-        assert page.call("outcomes").logged == []
-        revision = page.call("connections").output["revision"]
-        page.call("delete_connection", id=NAME, waiting="discard", revision=revision)
-        wait_until(lambda: page.call("outcomes").output["rows"] == [], 20.0)

@@ -145,7 +145,7 @@ def test_saving_needs_no_test(courier: Courier, tab: Visit) -> None:
     expect(tab.page.get_by_text("The test failed. You can save the connection anyway.")).to_be_visible()
     press(tab, "Save")
     expect(card(tab, "Jellyfin")).to_be_visible()
-    assert [one["id"] for one in stored(courier)] == ["jellyfin-1"]
+    assert [one["kind"] for one in stored(courier)] == ["jellyfin"]
 
 
 def test_leaving_asks_first(courier: Courier, tab: Visit) -> None:

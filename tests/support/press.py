@@ -68,3 +68,10 @@ def states(folder: Path) -> dict[int, str]:
     """The state of every dead letter, by scene id."""
     with closing(sqlite3.connect(folder / files.DLQ_DB)) as conn:
         return dict(conn.execute("SELECT scene_id, state FROM dead_letters").fetchall())
+
+
+def reach(folder: Path, port: int) -> None:
+    """Tells modes in this process where Stash is, as a call from Stash does."""
+    folder.mkdir(exist_ok=True)
+    place = {"scheme": "http", "host": "127.0.0.1", "port": port, "dir": "", "plugin_dir": ""}
+    (folder / files.STASH).write_text(json.dumps({**place, "cookie": "", "at": time.time()}))

@@ -69,7 +69,7 @@ class TwoPrograms(RuleBasedStateMachine):
         """A new connection, or a change of one; from the present revision or the one before it."""
         entry = self.now.entries[place] if place < self.places else Entry("", "Hook", "webhook")
         entry = replace(entry, state=state, values={"url": value})
-        self._change(who, lag, lambda stored: drafts.saved(stored, entry)[0])
+        self._change(who, lag, lambda stored: drafts.saved(stored, entry, 0.0)[0])
 
     @rule(who=st.booleans(), place=PLACES, lag=st.booleans())
     def delete(self, who: bool, place: int, lag: bool) -> None:
@@ -141,7 +141,7 @@ class TwoPrograms(RuleBasedStateMachine):
 
 
 TestTwoPrograms = TwoPrograms.TestCase
-TestTwoPrograms.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestTwoPrograms.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
 
 
 def test_everything_that_is_saved_is_read(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ from stash_courier.worker.connections.store import Conflict, Store
 store, saved = Store(Path(sys.argv[1])), 0
 while saved < 20:
     try:
-        store.change(store.read().revision, lambda now: drafts.saved(now, Entry("", "n", "webhook"))[0])
+        store.change(store.read().revision, lambda now: drafts.saved(now, Entry("", "n", "webhook"), 0.0)[0])
         saved += 1
     except Conflict:
         pass

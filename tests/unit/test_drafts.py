@@ -146,20 +146,22 @@ def test_it_is_known_since_when_it_is_off(before: State, draft: State | None, si
 
 
 def test_a_new_connection_has_an_id_that_was_never_used() -> None:
-    """Ids are numbered, whatever was deleted since."""
+    """Ids are numbered, whatever was deleted since, also after a person restored or deleted the file."""
     entry, again = merged(Draft(kind="webhook", name="New", values={"url": "http://a/"}), None)
     assert (entry.id, entry.kind, entry.state, again) == ("", "webhook", "on", [])
-    stored, saved = drafts.saved(STORED, entry)
-    assert saved.id == "webhook-2"
-    deleted = drafts.deleted(stored, "webhook-2")
-    assert deleted.find("webhook-2") is None
-    assert deleted.retired == {"webhook-2"}
-    assert drafts.saved(deleted, entry)[1].id == "webhook-3"
+    stored, saved = drafts.saved(STORED, entry, NOW)
+    assert saved.id == "webhook-1700000000"
+    deleted = drafts.deleted(stored, saved.id)
+    assert deleted.find(saved.id) is None
+    assert deleted.retired == {saved.id}
+    assert drafts.saved(deleted, entry, NOW)[1].id == "webhook-1700000001"
+    for content in (STORED, Stored()):
+        assert drafts.saved(content, entry, NOW + 9.0)[1].id not in {entry.id for entry in stored.entries}
 
 
 def test_a_changed_connection_keeps_its_id_and_place() -> None:
     """Saving a connection changes no other."""
-    stored, _ = drafts.saved(STORED, replace(PLEX, name="Other"))
+    stored, _ = drafts.saved(STORED, replace(PLEX, name="Other"), NOW)
     assert [(entry.id, entry.name) for entry in stored.entries] == [("plex", "Other"), ("webhook-1", "Hook")]
     assert stored.next_number == STORED.next_number
 

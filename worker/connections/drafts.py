@@ -101,9 +101,12 @@ def wrong_name(name: str, connection: str, stored: Stored) -> list[Problem]:
     return []
 
 
-def saved(stored: Stored, entry: Entry) -> tuple[Stored, Entry]:
-    """The content of connections.json with a connection that is new or has changed, and that connection."""
-    number = stored.next_number
+def saved(stored: Stored, entry: Entry, now: float) -> tuple[Stored, Entry]:
+    """The content of connections.json with a connection that is new or has changed, and that connection.
+
+    Ids are numbered from the wall time on, so that none comes back with an older connections.json, or without one.
+    """
+    number = max(stored.next_number, int(now))
     if not entry.id:
         entry = replace(entry, id=f"{entry.kind}-{number}")
         return replace(stored, entries=(*stored.entries, entry), next_number=number + 1), entry

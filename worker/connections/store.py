@@ -35,7 +35,7 @@ class Stored:
 
     entries: tuple[Entry, ...] = ()
     revision: int = 0
-    next_number: int = 1  # in the id of the next connection
+    next_number: int = 1  # the lowest for the id of the next connection
     retired: frozenset[str] = frozenset()  # ids of deleted connections, never used again
     problem: str = ""  # why the file can't be read, in sentences
 

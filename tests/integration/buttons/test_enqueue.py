@@ -18,6 +18,7 @@ from stash_courier.queue.jobs import BULK
 from tests.standin.receivers import Receiver
 from tests.standin.stash import StandInStash
 from tests.support.buttons import Buttons, Pressed
+from tests.support.press import press, reach
 
 DAY = 86_400.0
 
@@ -30,12 +31,11 @@ def test_recent_scenes_are_queued_and_older_ones_not(tmp_path: Path, receiver: R
         server.add_scene("/media/older.mp4")
         server.clock = time.time
         server.add_scene("/media/newer.mp4")
-        buttons = Buttons(server.config.config_dir, server.config.port)
-        week = buttons.call("enqueue_recent").output
+        reach(tmp_path / "data", server.config.port)
+        week = press(tmp_path / "data", "enqueue_recent")
         assert (week["queued"], week["days"]) == (1, 7)
-        assert buttons.call("enqueue_recent", days="20").output["queued"] == 2
-        assert buttons.call("enqueue_recent", days=1).output["queued"] == 1
-    assert buttons.counts()[0] == 4
+        assert press(tmp_path / "data", "enqueue_recent", days="20")["queued"] == 2
+        assert press(tmp_path / "data", "enqueue_recent", days=1)["queued"] == 1
 
 
 class ManyScenes(ThreadingHTTPServer):
@@ -114,6 +114,7 @@ def most_memory(pid: int) -> int:
     return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
+@pytest.mark.check
 def test_a_hundred_thousand_scenes_are_queued_at_once(tmp_path: Path, receiver: Receiver) -> None:
     """All ids arrive in pages, with a progress bar, marked as bulk; memory and requests stay few."""
     pressed, buttons, memory = send_all(100_000, tmp_path / "stash", receiver)

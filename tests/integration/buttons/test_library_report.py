@@ -18,8 +18,8 @@ from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.stash import StandInStash
 from tests.support import connections
 from tests.support.big_stash import big_stash
-from tests.support.buttons import Buttons
-from tests.support.durable import HOOK
+from tests.support.buttons import COMMAND, Buttons
+from tests.support.press import press, reach, refusal
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -63,6 +63,14 @@ def stash(tmp_path: Path) -> Iterator[StandInStash]:
         yield server
 
 
+@pytest.fixture
+def buttons(tmp_path: Path, stash: StandInStash) -> Buttons:
+    """A plugin whose modes know where Stash is."""
+    made = Buttons(tmp_path, stash.config.port)
+    reach(made.folder, made.port)
+    return made
+
+
 @pytest.mark.parametrize("version", ["10.10.7", "12.0.0"])
 def test_each_scene_is_in_the_group_that_the_server_gives_it(
     stash: StandInStash, buttons: Buttons, version: str
@@ -73,10 +81,10 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
         server.put(*(path for path in paths if path.startswith("/films/") and "late" not in path))
         server.scan()
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY))
-        called = buttons.call("library_report")
+        called = press(buttons.folder, "library_report")
         assert (server.posted, server.notified) == ([], [])
         assert {route.split()[0] for route in server.counts} == {"GET"}
-    (found,) = called.output["connections"]
+    (found,) = called["connections"]
     assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
     examples = {group["group"]: [one["path"] for one in group["examples"]] for group in found["groups"]}
     assert examples["version"] == ["/media/films/Zoe/Zoe - City.mp4"]
@@ -84,7 +92,7 @@ def test_each_scene_is_in_the_group_that_the_server_gives_it(
     assert examples["not_scanned"] == ["/media/films/Anna/late.mp4"]
     assert examples["never"] == ["/media/films/Anna/one-scene.mp4"]
     assert examples["no_rule"] == ["/media/elsewhere/a.mp4"]
-    assert called.output["ok"] is True
+    assert called["ok"] is True
     assert not (buttons.folder / files.QUEUE_DB).exists()
     by_group = {group["group"]: group for group in found["groups"]}
     assert by_group["never"]["advice"] == "Rename or move these files."
@@ -103,7 +111,7 @@ def test_a_server_that_shows_network_paths(stash: StandInStash, buttons: Buttons
         server.put(*(scene.path.replace("/media/films", "/films") for scene in stash.library.all()[:5]))
         server.scan()
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY, path_map=path_map))
-        (found,) = buttons.call("library_report").output["connections"]
+        (found,) = press(buttons.folder, "library_report")["connections"]
     assert groups(found) == {"own": 3, "version": 1, "part": 1, "never": 1, "not_scanned": 1, "no_rule": 1}
 
 
@@ -113,8 +121,8 @@ def test_scenes_that_filters_leave_out_are_only_counted(stash: StandInStash, but
         connections.store(
             buttons.folder, entry("jellyfin", server.url, key=KEY, folders=["/media/films/Anna"], absent="skip")
         )
-        called = buttons.call("library_report")
-    (found,) = called.output["connections"]
+        called = press(buttons.folder, "library_report")
+    (found,) = called["connections"]
     assert (found["scenes"], found["left_out"]) == (3, 5)
     assert groups(found) == {"never": 1, "not_scanned": 2}
 
@@ -126,10 +134,10 @@ def test_plex_gives_versions_and_parts(stash: StandInStash, buttons: Buttons) ->
         server.add(films, "/films/Anna/one.mp4")
         server.add(films, "/films/Zoe/Zoe - Beach.mp4", "/films/Zoe/Zoe - City.mp4")
         connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN))
-        called = buttons.call("library_report")
+        called = press(buttons.folder, "library_report")
         assert not server.requests("PUT")
         assert server.scans == []
-    (found,) = called.output["connections"]
+    (found,) = called["connections"]
     assert groups(found) == {"own": 2, "version": 1, "not_scanned": 4, "no_rule": 1}
     (versions,) = [group for group in found["groups"] if group["group"] == "version"]
     assert '"Split Apart"' in versions["advice"]
@@ -144,8 +152,8 @@ def test_plex_names_libraries_that_are_not_searched(stash: StandInStash, buttons
     )
     with plex.Plex(*libraries) as server:
         connections.store(buttons.folder, entry("plex", server.url, key=plex.TOKEN, libraries="Films"))
-        called = buttons.call("library_report")
-    (found,) = called.output["connections"]
+        called = press(buttons.folder, "library_report")
+    (found,) = called["connections"]
     assert groups(found) == {"not_scanned": 3, "not_searched": 4, "no_rule": 1}
     (group,) = [group for group in found["groups"] if group["group"] == "not_searched"]
     reasons = {example["server_path"]: example["why"] for example in group["examples"]}
@@ -158,7 +166,7 @@ def test_emby_gives_what_it_lists(stash: StandInStash, buttons: Buttons) -> None
     """Emby's listing says which files it has."""
     with emby.Emby(emby.Item("1", "/films/Anna/one.mp4"), libraries={"Films": ("/films",)}) as server:
         connections.store(buttons.folder, entry("emby", server.url, key=emby.KEY))
-        (found,) = buttons.call("library_report").output["connections"]
+        (found,) = press(buttons.folder, "library_report")["connections"]
         assert server.notices == []
     assert groups(found) == {"own": 1, "not_scanned": 6, "no_rule": 1}
 
@@ -169,10 +177,12 @@ def test_one_server_can_be_chosen(stash: StandInStash, buttons: Buttons) -> None
         first = entry("jellyfin", server.url, key=KEY)
         paused = Entry("jellyfin-2", "Attic", "jellyfin", "paused", first.values)
         connections.store(buttons.folder, first, paused)
-        found = buttons.call("library_report", connection="jellyfin-2").output["connections"]
+        found = press(buttons.folder, "library_report", connection="jellyfin-2")["connections"]
         assert [one["id"] for one in found] == ["jellyfin-2"]
-        assert len(buttons.call("library_report").output["connections"]) == 2
-        assert "Media servers: jellyfin-1, jellyfin-2." in buttons.call("library_report", connection="plex").error
+        assert len(press(buttons.folder, "library_report")["connections"]) == 2
+        assert "Media servers: jellyfin-1, jellyfin-2." in refusal(
+            buttons.folder, "library_report", connection="plex"
+        )
 
 
 def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, buttons: Buttons) -> None:
@@ -180,9 +190,9 @@ def test_a_server_that_is_down_spoils_no_other_report(stash: StandInStash, butto
     with StandInJellyfin(libraries={"Films": ["/films"]}) as server:
         gone = Entry("plex-1", "Attic", "plex", values={"url": "http://127.0.0.1:9", "key": plex.TOKEN})
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY), gone)
-        called = buttons.call("library_report")
-    by_id = {one["id"]: one for one in called.output["connections"]}
-    assert (by_id["jellyfin-1"]["error"], called.output["ok"]) == (None, False)
+        called = press(buttons.folder, "library_report")
+    by_id = {one["id"]: one for one in called["connections"]}
+    assert (by_id["jellyfin-1"]["error"], called["ok"]) == (None, False)
     assert "127.0.0.1:9" in by_id["plex-1"]["error"]
 
 
@@ -206,7 +216,7 @@ def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Pat
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY, timeout_seconds=60))
         given = json.dumps(buttons.request("library_report")).encode()
         ended = subprocess.run(
-            [sys.executable, "-c", MEASURED, *HOOK],
+            [sys.executable, "-c", MEASURED, *COMMAND],
             input=given,
             stdout=subprocess.PIPE,
             check=True,
