@@ -85,6 +85,13 @@ class Snapshot:
         """Whether a worker runs and its heartbeat is overdue."""
         return self.running and self.heartbeat is not None and self.heartbeat.is_late(self.at)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether events wait because settings that can't be read hide where they go."""
+        loaded = self.loaded
+        hidden = loaded.asked and loaded.unsure and not loaded.entries and bool(loaded.to_correct)
+        return hidden and self.inbox > 0
+
     def names(self, name: str) -> bool:
         """Whether a connection is set up or, if that isn't known now, was when the worker last looked."""
         health = self.healths.get(name)
@@ -98,7 +105,8 @@ class Snapshot:
             return True
         if self.paused_since is not None or self.disabled or self.stash_away is not None:
             return False  # the worker begins no delivery at all
-        return bool(self.expedite or self.inbox or self.spooled) or any(map(self._is_due, self.backlog))
+        events = self.inbox > 0 and not self.undecided
+        return bool(self.expedite or events or self.spooled) or any(map(self._is_due, self.backlog))
 
     def _is_due(self, name: str) -> bool:
         """Whether a delivery to this connection would begin now."""

@@ -138,10 +138,9 @@ def _copies(state: PluginState) -> Iterator[Banner]:
 
 def undecided(snapshot: Snapshot) -> Banner | None:
     """Changes that wait because settings that can't be read hide where they go; None if none do."""
-    loaded = snapshot.loaded
-    if not loaded.asked or not loaded.unsure or loaded.entries or not loaded.to_correct or not snapshot.inbox:
+    if not snapshot.undecided:
         return None
-    what = f"{to_correct(loaded.to_correct)} What waits is delivered afterwards."
+    what = f"{to_correct(snapshot.loaded.to_correct)} What waits is delivered afterwards."
     return Banner(f"Waiting for a connection: {snapshot.inbox:,}.", what)
 
 

@@ -368,6 +368,7 @@ def test_what_the_badge_calls_down(entry: Entry, health: Health, *, down: bool) 
         (False, {"waits": Backlog(3, 0, 0, 1, NOW - 1), "disabled": True}),
         (False, {"inbox": 1, "stash_away": {"since": 1.0, "reason": "gone"}}),
         (True, {"inbox": 1}),
+        (False, {"inbox": 1, "loaded": Loaded(problems=(Problem("webhook_url", "Wrong."),), unsure=True)}),
         (True, {"spooled": 1}),
         (True, {"expedite": True}),
     ],

@@ -159,7 +159,7 @@ def test_what_changed_while_it_was_off_is_offered(loop: FastForward, receiver: R
     assert saved(loop, id=name, state="off")["saved"]
     assert "no connection" in refusal(loop.folder, "send_existing", connection=name, all=True)
     (offer,) = saved(loop, id=name, state="on")["offers"]
-    assert press(loop.folder, "send_existing", **offer)["queued"] == 60
+    assert press(loop.folder, "send_existing", **offer)["destinations"] == [name]
 
 
 def test_an_outage_and_a_receiver_that_is_gone(loop: FastForward, receiver: Receiver) -> None:

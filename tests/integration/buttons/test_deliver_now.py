@@ -48,6 +48,7 @@ def test_deliver_now_starts_the_worker_and_follows_it(stash: StandInStash, recei
         buttons.call("stop_worker")
 
 
+@pytest.mark.check
 def test_deliver_now_tries_what_waits(live: Buttons, receiver: Receiver) -> None:
     """What was asked to wait for an hour is tried at once; what a receiver refuses is a dead letter to review."""
     receiver.answer = Reply(503, headers={"Retry-After": "3600"})
@@ -60,9 +61,9 @@ def test_deliver_now_tries_what_waits(live: Buttons, receiver: Receiver) -> None
     assert (pressed.output["done"], pressed.output["waiting"], pressed.output["dead_letters"]) == (49, 0, 1)
     (letter,) = live.call("review_dead_letters").output["dead_letters"]
     assert (letter["title"], letter["error_type"]) == (f"Film {letter['scene_id']}", "rejected")
-    before = len(receiver.received)
+    arrived = len(receiver.received)
     live.press("retry_dead_letters")
-    receiver.wait_for(before + 1)
+    receiver.wait_for(arrived + 1)
     wait_until(lambda: live.call("status").output["dead_letters"]["total"] == 0, 20.0)
 
 
@@ -99,6 +100,7 @@ def test_restart_and_stop(live: Buttons) -> None:
     assert line.startswith("Worker: started (it was not running). Version: ")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", [files.QUEUE_DB, files.DLQ_DB])
 def test_a_damaged_file_is_repaired_by_a_restart(name: str, stash: StandInStash, receiver: Receiver) -> None:
     """Status says what to press, and pressing it gives a working queue and a notice of what happened."""
@@ -117,6 +119,7 @@ def test_a_damaged_file_is_repaired_by_a_restart(name: str, stash: StandInStash,
         buttons.call("stop_worker")
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("broken", "says"),
     [

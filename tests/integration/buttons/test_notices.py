@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from stash_courier.queue.inbox import files
 from tests.integration.test_hook import EXPENSIVE, OURS, imports
 from tests.standin.receivers import Receiver, Reply
@@ -16,6 +18,7 @@ from tests.support.durable import HOOK
 from tests.support.harness import wait_until
 
 
+@pytest.mark.check
 def test_a_refused_key_is_told_once_and_so_is_its_end(
     stash: StandInStash, live: Buttons, receiver: Receiver
 ) -> None:
