@@ -125,7 +125,6 @@ class QuickStart:
 MANIFEST: tuple[Field, ...] = tuple(
     sorted([*fields.of(QuickStart), *fields.of(Settings)], key=lambda entry: entry.key)
 )
-MANIFEST_TYPES = {"text": "STRING", "secret": "STRING", "number": "NUMBER", "switch": "BOOLEAN"}
 
 
 def description(entry: Field) -> str:

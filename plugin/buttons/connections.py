@@ -206,8 +206,6 @@ def _form_field(entry: Field) -> dict[str, object]:
         "unset": entry.unset,
         "example": entry.example,
         "choices": [{"value": value, "label": name} for value, name in entry.choices.items()],
-        "lowest": entry.limits[0] if entry.limits else None,
-        "highest": entry.limits[1] if entry.limits else None,
         "basic": entry.basic,
         "required": entry.required,
     }

@@ -32,11 +32,10 @@ def pause(context: Context, _: Arguments) -> dict[str, object]:
 def resume(context: Context, _: Arguments) -> dict[str, object]:
     """Ends a pause."""
     with context.queue() as queue:
-        paused_since = control.get(queue.connection, control.PAUSED)
         control.put(queue.connection, control.PAUSED, None)
         waiting = queue.size
     context.start_work()
-    return {"was_paused_since": paused_since, "waiting": waiting}
+    return {"waiting": waiting}
 
 
 def stop_worker(context: Context, _: Arguments) -> dict[str, object]:

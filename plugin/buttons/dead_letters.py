@@ -15,6 +15,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import LONGEST_ANSWER, ago, flat, joined, scene, sentence
+from stash_courier.plugin.views.dead_letters import selection
 from stash_courier.queue import failures
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.dead_letters.listing import Group, Selection
@@ -41,8 +42,7 @@ def review_dead_letters(context: Context, arguments: Arguments) -> dict[str, obj
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.groups()
         _require_fitting(groups, arguments)
-        selection = Selection(None, arguments.error_type, arguments.destination, arguments.group)
-        latest = dlq.get_recent(arguments.limit or LISTED, selection)
+        latest = dlq.get_recent(arguments.limit or LISTED, selection(arguments))
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     titles, names = _titles(context, latest), context.names()
@@ -83,10 +83,10 @@ def _say_groups(context: Context, groups: list[Group]) -> None:
 def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Asks the worker to send dead letters again, each with its scene's current state; all, or one first."""
     with context.dead_letters() as dlq:
-        selection = replace(_selection(dlq, arguments), deleted=context.store.read().retired)
-        first, after_one = dlq.ask_carefully(selection) if arguments.careful else (None, 0)
-        asked = int(first is not None) if arguments.careful else dlq.ask(selection)
-        lost, newer = dlq.count_unsendable(selection), dlq.count_newer(selection)
+        chosen = replace(_chosen(dlq, arguments), deleted=context.store.read().retired)
+        first, after_one = dlq.ask_carefully(chosen) if arguments.careful else (None, 0)
+        asked = int(first is not None) if arguments.careful else dlq.ask(chosen)
+        lost, newer = dlq.count_unsendable(chosen), dlq.count_newer(chosen)
     after = "Each is sent with its scene's current state." if asked else ""
     rest = f"Dead letters that follow when that one is delivered: {after_one:,}." if after_one else ""
     context.say(joined(f"Dead letters queued again: {asked:,}.", rest, _left_alone(newer), after))
@@ -99,7 +99,7 @@ def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
             'are no other dead letters, press "Discard dead letters" to delete them.'
         )
     _say_missing(
-        context, selection.ids, asked + after_one + lost + newer, "without a dead letter, or already queued again"
+        context, chosen.ids, asked + after_one + lost + newer, "without a dead letter, or already queued again"
     )
     return {"retried": asked, "first": first, "after_one": after_one, "unsendable": lost, "newer": newer}
 
@@ -107,14 +107,14 @@ def retry_dead_letters(context: Context, arguments: Arguments) -> dict[str, obje
 def discard_dead_letters(context: Context, arguments: Arguments) -> dict[str, object]:
     """Discards dead letters of any age. They are deleted 10 minutes later, unless it is undone."""
     with context.dead_letters() as dlq:
-        selection = _selection(dlq, arguments)
-        batch = dlq.discard(selection)
-        left, newer = dlq.get_count(), dlq.count_newer(selection)
+        chosen = _chosen(dlq, arguments)
+        batch = dlq.discard(chosen)
+        left, newer = dlq.get_count(), dlq.count_newer(chosen)
     undo = "The page can undo this for 10 minutes." if batch.count else ""
     context.say(joined(f"Dead letters discarded: {batch.count:,}. Left: {left:,}.", _left_alone(newer), undo))
-    _say_missing(context, selection.ids, batch.count + newer, "without a dead letter")
-    known = {"batch": batch.at, "until": batch.until} if batch.count else {"batch": None, "until": None}
-    return {"discarded": batch.count, "left": left, "newer": newer, **known}
+    _say_missing(context, chosen.ids, batch.count + newer, "without a dead letter")
+    undone = {"batch": batch.at, "until": batch.until} if batch.count else {"batch": None, "until": None}
+    return {"discarded": batch.count, "left": left, "newer": newer, **undone}
 
 
 def _left_alone(newer: int) -> str:
@@ -153,24 +153,16 @@ def _review_each(context: Context, dlq: DeadLetterQueue, ids: tuple[int, ...], n
     return {"dead_letters": [_everything(dead_letter, titles) for dead_letter in found]}
 
 
-def _selection(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
-    """The dead letters that the caller selects; without ids all that fit the filters."""
-    selection = Selection(
-        arguments.ids,
-        arguments.error_type,
-        arguments.destination,
-        arguments.group,
-        text=arguments.text,
-        as_of=arguments.as_of,
-    )
+def _chosen(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
+    """What the caller selects, of which there must be some, at most ``limit``."""
     if arguments.ids is None:
         _require_fitting(dlq.groups(), arguments)
     if arguments.limit is None:
-        return selection
+        return selection(arguments)
     if arguments.ids is not None:
         raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
-    latest = dlq.get_recent(arguments.limit, selection)
-    return replace(selection, ids=tuple(one.id for one in latest))
+    latest = dlq.get_recent(arguments.limit, selection(arguments))
+    return replace(selection(arguments), ids=tuple(one.id for one in latest))
 
 
 def _require_fitting(groups: list[Group], arguments: Arguments) -> None:

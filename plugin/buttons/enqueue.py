@@ -98,7 +98,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None) ->
     people = only is not None and bool(chosen.people)
     newest: deque[int] = deque(maxlen=DIGEST)  # for people
     began = time.monotonic()
-    queued = examined = total = 0
+    queued = 0
     try:
         for page in context.stash.scene_ids(changed_since=changed_since, page_size=PAGE_SCENES):
             if people:
@@ -108,8 +108,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None) ->
                 if not queued:
                     context.wake_worker()
             queued += 0 if people else len(page.items)
-            examined, total = page.examined, page.total
-            log.progress(examined / total if total else 1.0)
+            log.progress(page.examined / page.total if page.total else 1.0)
         if newest:
             _put(context, tuple(newest), chosen.to)
             queued = len(newest)
@@ -128,7 +127,7 @@ def _enqueue(context: Context, only: str | None, changed_since: float | None) ->
     context.say(joined(f"Scenes queued: {queued:,}.", where, without, order))
     if queued:
         context.start_work()
-    return {"queued": queued, "examined": examined, "destinations": chosen.ids}
+    return {"queued": queued, "destinations": chosen.ids}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,7 @@ def status(context: Context, _: Arguments) -> dict[str, object]:
         "inbox": now.inbox,
         "notices": list(now.notices),
         "spool": now.spooled,
-        "dead_letters": {
-            "total": None if files.DLQ_DB in unread else total,
-            "by_connection": dict(now.dead_letters),
-        },
+        "dead_letters": {"total": None if files.DLQ_DB in unread else total},
         "problems": [
             {"connection": one.connection, "field": one.field, "message": one.message} for one in now.problems
         ],

@@ -91,16 +91,21 @@ def restore_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
     return {"restored": restored}
 
 
-def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
-    """The page, and what was discarded last."""
-    now = time.time()
-    wanted = Selection(
-        error_type=arguments.error_type,
-        destination=arguments.destination,
-        group=arguments.group,
+def selection(arguments: Arguments) -> Selection:
+    """The dead letters that the caller selects; without ids all that fit the filters."""
+    return Selection(
+        arguments.ids,
+        arguments.error_type,
+        arguments.destination,
+        arguments.group,
         text=arguments.text,
         as_of=arguments.as_of,
     )
+
+
+def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
+    """The page, and what was discarded last."""
+    now, wanted = time.time(), selection(arguments)
     with context.read_dead_letters() as conn:
         if conn is None:
             return Page(now if arguments.as_of is None else arguments.as_of), None

@@ -29,6 +29,7 @@ INTROSPECTION = ROOT.parent / "shared" / "stash" / "introspection.json"
 
 TOP = {"name", "description", "url", "version", "interface", "exec", "errLog", "tasks", "hooks", "ui", "settings"}
 OPERATION = {"name", "description", "execArgs", "defaultArgs"}
+TYPES = {"text": "STRING", "secret": "STRING", "number": "NUMBER", "switch": "BOOLEAN"}
 SETTING = {"type", "displayName", "description"}
 # The seven tasks: name → mode
 TASKS = {
@@ -160,7 +161,7 @@ def test_settings_are_those_of_the_code(manifest: dict[str, Any]) -> None:
         entry.key: {
             "displayName": entry.label,
             "description": settings.description(entry),
-            "type": settings.MANIFEST_TYPES[entry.type],
+            "type": TYPES[entry.type],
         }
         for entry in settings.MANIFEST
     }

@@ -268,7 +268,7 @@ def test_pause_lasts_until_resume(tmp_path: Path) -> None:
     first = press(tmp_path, "pause")["paused_since"]
     assert press(tmp_path, "pause")["paused_since"] == first
     assert press(tmp_path, "status")["paused_since"] == first
-    assert press(tmp_path, "resume") == {"was_paused_since": first, "waiting": 0}
+    assert press(tmp_path, "resume") == {"waiting": 0}
     assert press(tmp_path, "status")["paused_since"] is None
 
 
