@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from stash_courier.plugin.errors import BadInputError
+from stash_courier.queue.dead_letters.listing import Selection
 from stash_courier.worker.connections.model import State
 
 COMMON = {"mode", "log"}  # arguments of every mode
@@ -151,6 +152,10 @@ class Arguments:
     careful: bool | None = _by(_switch)  # one first, the rest if that one is delivered
     batch: float | None = _by(_moment)  # which dead letters were discarded together, as the answer told it
     copy_of: str | None = _by(_text())  # id of the connection that a new one begins as
+
+    def dead_letters(self) -> Selection:
+        """The dead letters that the caller selects; without ids all that fit the filters."""
+        return Selection(self.ids, self.error_type, self.destination, self.group, text=self.text, as_of=self.as_of)
 
 
 READERS: Mapping[str, Reader] = {one.name: one.metadata["reader"] for one in fields(Arguments)}

@@ -15,7 +15,6 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.errors import BadInputError
 from stash_courier.plugin.text.plain import plain
 from stash_courier.plugin.text.words import LONGEST_ANSWER, ago, flat, joined, scene, sentence
-from stash_courier.plugin.views.dead_letters import selection
 from stash_courier.queue import failures
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
 from stash_courier.queue.dead_letters.listing import Group, Selection
@@ -42,7 +41,7 @@ def review_dead_letters(context: Context, arguments: Arguments) -> dict[str, obj
             return _review_each(context, dlq, arguments.ids, now)
         total, groups = dlq.get_count(), dlq.groups()
         _require_fitting(groups, arguments)
-        latest = dlq.get_recent(arguments.limit or LISTED, selection(arguments))
+        latest = dlq.get_recent(arguments.limit or LISTED, arguments.dead_letters())
         answers = {dead_letter.id: _last_answer(dlq.get_by_id(dead_letter.id)) for dead_letter in latest}
         dlq.mark_reviewed([dead_letter.id for dead_letter in latest])
     titles, names = _titles(context, latest), context.names()
@@ -158,11 +157,11 @@ def _chosen(dlq: DeadLetterQueue, arguments: Arguments) -> Selection:
     if arguments.ids is None:
         _require_fitting(dlq.groups(), arguments)
     if arguments.limit is None:
-        return selection(arguments)
+        return arguments.dead_letters()
     if arguments.ids is not None:
         raise BadInputError("ids and limit can't be combined. Give one of them. Nothing was done.")
-    latest = dlq.get_recent(arguments.limit, selection(arguments))
-    return replace(selection(arguments), ids=tuple(one.id for one in latest))
+    latest = dlq.get_recent(arguments.limit, arguments.dead_letters())
+    return replace(arguments.dead_letters(), ids=tuple(one.id for one in latest))
 
 
 def _require_fitting(groups: list[Group], arguments: Arguments) -> None:

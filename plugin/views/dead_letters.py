@@ -14,7 +14,7 @@ from stash_courier.plugin.context import Context
 from stash_courier.plugin.text.plain import plain
 from stash_courier.queue import failures
 from stash_courier.queue.dead_letters import listing as dlq_list
-from stash_courier.queue.dead_letters.listing import Batch, Group, Page, Selection
+from stash_courier.queue.dead_letters.listing import Batch, Group, Page
 from stash_courier.queue.jobs import DeadLetter, Summary
 from stash_courier.worker import VERSION
 
@@ -91,21 +91,9 @@ def restore_dead_letters(context: Context, arguments: Arguments) -> dict[str, ob
     return {"restored": restored}
 
 
-def selection(arguments: Arguments) -> Selection:
-    """The dead letters that the caller selects; without ids all that fit the filters."""
-    return Selection(
-        arguments.ids,
-        arguments.error_type,
-        arguments.destination,
-        arguments.group,
-        text=arguments.text,
-        as_of=arguments.as_of,
-    )
-
-
 def _read(context: Context, arguments: Arguments) -> tuple[Page, Batch | None]:
     """The page, and what was discarded last."""
-    now, wanted = time.time(), selection(arguments)
+    now, wanted = time.time(), arguments.dead_letters()
     with context.read_dead_letters() as conn:
         if conn is None:
             return Page(now if arguments.as_of is None else arguments.as_of), None
