@@ -18,7 +18,8 @@ from tests.standin.jellyfin import KEY, StandInJellyfin
 from tests.standin.stash import StandInStash
 from tests.support import connections
 from tests.support.big_stash import big_stash
-from tests.support.buttons import COMMAND, Buttons
+from tests.support.buttons import Buttons
+from tests.support.durable import HOOK
 from tests.support.press import press, reach, refusal
 
 pytestmark = pytest.mark.timeout(180)
@@ -216,7 +217,7 @@ def test_fifty_thousand_scenes_take_few_requests_and_little_memory(tmp_path: Pat
         connections.store(buttons.folder, entry("jellyfin", server.url, key=KEY, timeout_seconds=60))
         given = json.dumps(buttons.request("library_report")).encode()
         ended = subprocess.run(
-            [sys.executable, "-c", MEASURED, *COMMAND],
+            [sys.executable, "-c", MEASURED, *HOOK],
             input=given,
             stdout=subprocess.PIPE,
             check=True,
