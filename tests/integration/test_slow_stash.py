@@ -73,6 +73,7 @@ def test_a_stash_that_cannot_answer_in_time_is_asked_for_fewer(
     assert stash.requests.total - before <= 10  # it grows again
 
 
+@pytest.mark.check
 def test_a_scene_for_which_stash_hangs_stops_no_other(
     tmp_path: Path, stash: StandInStash, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_scene_for_which_stash_hangs_stops_no_other(
     assert len(receiver.received) == 20
 
 
+@pytest.mark.check
 def test_a_stash_that_hangs_is_away(tmp_path: Path, stash: StandInStash, receiver: Receiver) -> None:
     """If Stash answers nothing any more, no scene is at fault."""
     with FastForward(tmp_path / "data", stash, timeout=0.5) as courier:

@@ -50,7 +50,7 @@ def test_secrets_are_known_by_their_form(text: str, expected: str) -> None:
 @pytest.mark.timeout(60)
 def test_no_text_makes_redaction_slow(piece: str) -> None:
     """Text that is built to be slow to search is searched in linear time: otherwise this would take minutes."""
-    redact(piece * (500_000 // len(piece)), ("some-secret",))
+    redact(piece * (200_000 // len(piece)), ("some-secret",))
 
 
 def test_known_secrets_are_removed_everywhere() -> None:

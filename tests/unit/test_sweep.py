@@ -319,7 +319,7 @@ OPS = st.one_of(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(OPS, st.booleans(), st.sampled_from([1.0, 20.0, 400.0, 2000.0])), max_size=40))
 def test_every_change_arrives_once(
     tmp_path_factory: pytest.TempPathFactory,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,11 +45,6 @@ class Secret:
 
     text: str = field(repr=False)  # as configured
     key: bytes = field(repr=False)  # decoded
-
-
-def fresh_secret() -> str:
-    """A new random secret. Show it to the owner only; never log or store it."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def hidden(target: Target, signing: tuple[Secret, ...], headers: Mapping[str, str]) -> tuple[str, ...]:
