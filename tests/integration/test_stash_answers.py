@@ -85,7 +85,7 @@ class TestOddAnswers:
         server = bench.serve(library)
         stash = bench.stash()
         stash.plugin_state()
-        echo = f"bad session={COOKIE} ApiKey: {KEY} http://me:pw@h/?apikey={KEY}" + "x" * 5000
+        echo = f"bad session={COOKIE} ApiKey: {KEY} http://me:pw@h/?apikey={KEY} " + "x" * 5000
         server.reply = lambda _: Reply.of({"errors": [{"message": echo}], "data": None})
         assert len(refused(stash.plugin_state)) < 600
         server.reply = lambda _: Reply.of({"errors": [{"message": echo}], "data": None}, status=422)

@@ -229,6 +229,7 @@ def test_a_refusal_shows_no_secret() -> None:
         ("services/T01/B02/kqzv", "kqzv"),
         ("x/q7", "x/q7"),
         ("hooks/sp%20ace", "sp ace"),
+        ("hooks/x1?k=tok-en", "tok-en"),
     ],
 )
 def test_a_short_token_in_the_path_is_not_shown(path: str, token: str) -> None:
