@@ -1,4 +1,4 @@
-"""worker.json: which worker runs, and when it was last known to be alive. For people.
+"""The worker that holds the lock: what it wrote of itself into worker.json, and how it is ended if it hangs.
 
 The process that takes the lock for a worker moves the file away, so worker.json is never that of an earlier one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ LATE_SECONDS = 6 * HEARTBEAT_SECONDS  # without one, people are told
 # After a longer silence the clock may be wrong. Then dead letters are deleted only after a day of running.
 SILENCE_SECONDS = 7 * 86_400.0
 CAUTION_SECONDS = 86_400.0
+PROC = Path("/proc")
 
 log = logging.getLogger(__name__)
 
@@ -77,3 +79,36 @@ def _read(path: Path) -> Heartbeat | None:
         return Heartbeat(**codec.loads(path.read_bytes()))
     except (OSError, *codec.DAMAGE):
         return None
+
+
+def kill(folder: Path) -> int | None:
+    """Kills the process that is proven to hold the worker's lock. Only Linux proves it.
+
+    A pid in a file proves nothing: it may have been given to another process, and in another container the same
+    number is another process. Linux lists a process's open files, and the locks that each of them holds.
+
+    Returns:
+        Its pid; None if there is none in sight: it belongs to another container or user, or this isn't Linux.
+
+    Raises:
+        OSError: it may not be killed, or there is no lock file.
+    """
+    lock = (folder / files.WORKER_LOCK).stat()
+    for process in PROC.glob("[0-9]*"):
+        if int(process.name) != os.getpid() and _holds(process, lock):
+            os.kill(int(process.name), signal.SIGKILL)
+            return int(process.name)
+    return None
+
+
+def _holds(process: Path, lock: os.stat_result) -> bool:
+    """Whether one of the process's open files is this one and holds an exclusive lock."""
+    try:
+        for info in (process / "fdinfo").iterdir():
+            locked = "FLOCK  ADVISORY  WRITE" in info.read_text("ascii", "replace")
+            # Only of locked files: the file of another process may be on a network share that doesn't answer.
+            if locked and os.path.samestat((process / "fd" / info.name).stat(), lock):
+                return True
+    except OSError:
+        pass  # it has ended, or belongs to another user
+    return False

@@ -19,8 +19,8 @@ from stash_courier.queue import control, repair
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files, locks, store
 from stash_courier.worker import VERSION, destinations, heartbeat, package, process
-from stash_courier.worker.code_watch import CodeWatch
 from stash_courier.worker.log_file import set_up_log
+from stash_courier.worker.package import CodeWatch
 from stash_courier.worker.runtime import Runtime
 from stash_courier.worker.stash.address import NamedStash
 

@@ -9,7 +9,7 @@ from stash_courier.plugin.arguments import Arguments
 from stash_courier.plugin.context import Context
 from stash_courier.queue import control
 from stash_courier.queue.inbox import files, store
-from stash_courier.worker import heartbeat, lock_holder, process
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.main import GRACE_SECONDS
 
 STOP_SECONDS = 15.0  # longer than the worker's own grace period
@@ -116,7 +116,7 @@ def _end_hanging(context: Context, who: str) -> bool:
     """Kills the worker if this process is sure which one it is; whether it has ended."""
     late = f"{STOP_SECONDS:.0f} s after it was asked to stop"
     try:
-        pid = lock_holder.kill(context.folder)
+        pid = heartbeat.kill(context.folder)
     except OSError:
         pid = None  # another user's
     give_up = time.monotonic() + KILLED_SECONDS

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stash_courier.worker import package
-from stash_courier.worker.code_watch import CodeWatch
+from stash_courier.worker.package import CodeWatch
 
 ID = "stash_courier"
 

@@ -20,9 +20,9 @@ from stash_courier.plugin.context import Context
 from stash_courier.queue import control
 from stash_courier.queue.deliveries.scene_queue import SceneQueue
 from stash_courier.queue.inbox import files, store
-from stash_courier.worker import heartbeat, lock_holder, process
-from stash_courier.worker.code_watch import CodeWatch
+from stash_courier.worker import heartbeat, process
 from stash_courier.worker.main import Worker
+from stash_courier.worker.package import CodeWatch
 from tests import ROOT
 from tests.standin.receivers import Receiver
 from tests.support.buttons import Buttons
@@ -83,7 +83,7 @@ def test_no_other_process_is_ended(
 ) -> None:
     """A worker in another container has a pid that belongs to another process here, which stays alive."""
     monkeypatch.setattr(controls, "STOP_SECONDS", 0.3)
-    monkeypatch.setattr(lock_holder, "PROC", tmp_path / "no process of that container is in sight")
+    monkeypatch.setattr(heartbeat, "PROC", tmp_path / "no process of that container is in sight")
     lock = process.hold(str(tmp_path))
     assert lock is not None
     claim(tmp_path, bystander.pid, started=time.time() - 60)
@@ -115,7 +115,7 @@ def test_only_the_holder_of_the_lock_is_ended(tmp_path: Path, bystander: subproc
             assert child.stdout is not None
             child.stdout.readline()
             stack.callback(child.kill)
-        assert lock_holder.kill(tmp_path) is None
+        assert heartbeat.kill(tmp_path) is None
     assert bystander.poll() is None
 
 
