@@ -35,7 +35,6 @@ PASSWORD = "correct-horse-battery"
 SECRETS = (SECRET, SECRET.removeprefix("whsec_"), COOKIE, TOKEN, GATE, PASSWORD)
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) ")
 INVALID = '"Signing secret" is not'
-WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
 
 FORGED = "\r\n2026-01-01 00:00:00,000 ERROR forged"
 TITLES = {
@@ -235,11 +234,11 @@ def run_texts(folder: Path, full: bool) -> Report:
         _check_all_arrive_again(testbed, report, scenes)
         report.expect(testbed.workers() == [pid], f"the worker was restarted: {pid} became {testbed.workers()}")
 
-        fresh = _bad_secret(testbed, report)
+        _bad_secret(testbed, report)
         rows = _hostile_rows(testbed, marker)
         _check_good_rows(testbed, report, scenes[:2])
         report.expect(not marker.exists(), "a pickle ran code")
-        _check_logs(testbed, report, fresh)
+        _check_logs(testbed, report)
     report.done = (
         f"{len(scenes)} hostile scenes, {corrupting.corrupted} corrupted answers from Stash, {rows} hostile rows; "
         f"{len(testbed.receiver.received)} requests"
@@ -288,18 +287,15 @@ def _check_texts(testbed: HostileTestbed, report: Report) -> None:
             report.expect(len(latest[scene].body) < 256 << 10, "1 MB was sent")
 
 
-def _bad_secret(testbed: HostileTestbed, report: Report) -> str:
-    """Sets an invalid secret; returns the new one that the button, and only the button, offers in Stash's log."""
+def _bad_secret(testbed: HostileTestbed, report: Report) -> None:
+    """Sets an invalid secret, which the worker names without showing it."""
     testbed.courier.configure(webhook_secret=f"hunter2 {TOKEN}")
     testbed.rouse()
     testbed.save([1])
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: INVALID in testbed.courier.log(), 10.0)
     report.expect(INVALID in testbed.courier.log(), "worker.log doesn't name the invalid setting")
-    offered = WHSEC.findall(testbed.run(None, mode="status").decode())
-    report.expect(bool(offered), '"Show status" offers no new secret')
     testbed.courier.configure(**testbed.settings)
-    return offered[0] if offered else ""
 
 
 def _hostile_rows(testbed: HostileTestbed, marker: Path) -> int:
@@ -355,7 +351,7 @@ def _fill_dead_letters(data: Path, hostile_pickle: bytes) -> int:
     return 2
 
 
-def _check_logs(testbed: HostileTestbed, report: Report, fresh: str) -> None:
+def _check_logs(testbed: HostileTestbed, report: Report) -> None:
     lines = testbed.logs()
     odd = [line for line in lines if not LINE.match(line) or not line.isprintable()]
     report.expect(not odd, f"{len(odd)} of {len(lines)} lines of worker.log are malformed: {odd[:2]}")
@@ -373,8 +369,7 @@ def _check_logs(testbed: HostileTestbed, report: Report, fresh: str) -> None:
         "dlq.db": dlq,
     }
     for place, content in places.items():
-        offered = [fresh] if fresh and place != "a plugin's output" else []
-        for secret in (*SECRETS, *offered):
+        for secret in SECRETS:
             report.expect(secret.encode() not in content, f"{place} contains the secret {secret[:6]}…")
     report.dead = 0
     report.expect(dead > 0, "there are no dead letters, so the row proved nothing about them")
