@@ -51,12 +51,12 @@ class Courier:
         self.data = folder / "config" / "stash_courier"
         self._settings = settings
         self._root = root
-        self._plugin = PLUGIN  # its id, which a package has by its manifest's name
+        self._plugin_id = PLUGIN  # its id, which a package has by its manifest's name
 
     def __enter__(self) -> Self:
         self.stash.start()
-        (self._plugin,) = self.stash.install_plugin(self._root)
-        self.stash.configure(self._plugin, self._settings)
+        (self._plugin_id,) = self.stash.install_plugin(self._root)
+        self.stash.configure(self._plugin_id, self._settings)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +68,7 @@ class Courier:
     def configure(self, **settings: object) -> None:
         """Changes some settings, as a person does on Stash's page."""
         self._settings = {**self._settings, **settings}
-        self.stash.configure(self._plugin, self._settings)
+        self.stash.configure(self._plugin_id, self._settings)
 
     def connect(self, *entries: Entry) -> None:
         """Sets connections up, as the page does."""
