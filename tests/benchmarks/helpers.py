@@ -161,7 +161,7 @@ def _jellyfin(kept: str, scenes: str) -> None:
     """Jellyfin with an item for each scene of the stand-in Stash, none of which has been edited."""
     standin = StandInJellyfin(libraries={"Films": ["/media/films"]})
     standin.posted = deque(maxlen=0)  # type: ignore[assignment]  # the bodies would fill the memory
-    library = Library(time.time, None)
+    library = Library(time.time)
     library.fill(int(scenes))
     for scene in library.all():
         standin.add(scene.path)

@@ -114,7 +114,7 @@ class LeanSite:
             "tags": [self._named("tag", one) for one in scene.tags],
             "studio": None if scene.studio is None else self._named("studio", scene.studio),
             "groups": [{"group": self._named("group", one)} for one, _ in scene.groups],
-            "stash_ids": [{"endpoint": one.endpoint, "stash_id": one.stash_id} for one in scene.stash_ids],
+            "stash_ids": list(scene.stash_ids),
             "paths": {"screenshot": f"http://{host}/scene/{scene.id}/screenshot?t={stamp}"},
         }
 

@@ -93,13 +93,13 @@ class RealSource(Courier):
         """Runs the hook of an edit; nothing changes in Stash."""
         del title
         context = {"id": scene_id, "type": "Scene.Update.Post", "input": None, "inputFields": ["title"]}
-        self._plugin({"mode": "hook", "hookContext": context})
+        self._call_plugin({"mode": "hook", "hookContext": context})
 
     def operation(self, args: Mapping[str, Any]) -> Any:
         """Runs a button; returns its output."""
-        return self._plugin(args)
+        return self._call_plugin(args)
 
-    def _plugin(self, args: Mapping[str, Any]) -> Any:
+    def _call_plugin(self, args: Mapping[str, Any]) -> Any:
         request = {
             "server_connection": {
                 "Scheme": "http",

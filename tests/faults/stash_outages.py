@@ -15,7 +15,6 @@ from typing import Any
 from tests.faults.row import Mutation, Report, Row
 from tests.faults.testbed import Testbed
 from tests.standin.stash.server import StandInStash
-from tests.standin.stash.sessions import Session
 from tests.standin.stash.web import Response
 from tests.support.harness import wait_until
 
@@ -67,7 +66,7 @@ def run_stash_outages(folder: Path, full: bool) -> Report:
         stash = testbed.courier.stash
         tampering = TamperingSite(stash)
         stash.restart()
-        testbed.cookie = stash.sessions.make(Session("owner"))
+        testbed.cookie = stash.sessions.make("owner")
         for kind in kinds:
             _fail_while_fetching(testbed, tampering, report, kind, next(batches))
         stash.restart(_another_port())

@@ -17,7 +17,6 @@ from stash_courier.queue.inbox import files
 from tests import ROOT
 from tests.standin.receivers import Receiver, Reply
 from tests.standin.stash.server import StandInStash
-from tests.standin.stash.sessions import Session
 from tests.support.fast_forward import FastForward
 from tests.support.harness import PLUGIN
 
@@ -90,7 +89,7 @@ def test_a_new_session_is_used_at_once(tmp_path: Path) -> None:
             assert "401" in away["reason"]
             file = courier.folder / files.STASH
             known = json.loads(file.read_text())
-            file.write_text(json.dumps({**known, "cookie": stash.sessions.make(Session("owner"))}))
+            file.write_text(json.dumps({**known, "cookie": stash.sessions.make("owner")}))
             seconds = 0
             while control.get(courier.queue.connection, control.STASH) is not None:
                 assert seconds < 5

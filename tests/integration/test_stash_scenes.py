@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.standin.stash import StandInStash
-from tests.standin.stash.sessions import Session
 from tests.support.stash_servers import Asked, Library, Reply, StashBench, refused, scene
 
 
@@ -214,7 +213,7 @@ class TestTheStandIn:
             max_session_age=60,
             clock=lambda: bench.now,
         ) as standin:
-            bench.write_address(standin.config.port, cookie=standin.sessions.make(Session("me")))
+            bench.write_address(standin.config.port, cookie=standin.sessions.make("me"))
             yield standin
             bench.close_clients()
 

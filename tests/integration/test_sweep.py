@@ -134,15 +134,15 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def canceled_bulk_edit(stash: StandInStash, scene_ids: list[int], hooks: int) -> None:
     """A bulk edit whose browser disconnects after this number of hooks."""
-    before = len(stash.runs)
+    before = stash.plugins.runs
     query = "mutation($i: BulkSceneUpdateInput!) { bulkSceneUpdate(input: $i) { id } }"
     body = json.dumps({"query": query, "variables": {"i": {"ids": scene_ids, "title": "All the same"}}})
     browser = http.client.HTTPConnection("127.0.0.1", stash.config.port, timeout=30.0)
     browser.request("POST", "/graphql", body, {"Content-Type": "application/json", OWNER: "yes"})
-    wait_until(lambda: len(stash.runs) >= before + hooks, 30.0)
+    wait_until(lambda: stash.plugins.runs >= before + hooks, 30.0)
     browser.close()
-    wait_until(lambda: any("context canceled" in line.text for line in stash.logs), 30.0)
-    assert hooks <= len(stash.runs) - before < len(scene_ids)
+    wait_until(lambda: any("context canceled" in line.text for line in stash.log.lines), 30.0)
+    assert hooks <= stash.plugins.runs - before < len(scene_ids)
 
 
 def test_each_change_is_sent_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from stash_courier.worker import VERSION
 from stash_courier.worker.connections.model import Entry
 from tests.standin.receivers import Receiver
 from tests.standin.receivers import Reply as Refusal
-from tests.standin.stash.faults import Reply
+from tests.standin.stash.site import Reply
 from tests.support.harness import Courier, wait_until
 from tests.support.letters import bury
 from tests.support.page import PATH, Visit, visit

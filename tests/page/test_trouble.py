@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from stash_courier.worker.connections.model import Entry
 from tests.standin.receivers import Receiver
-from tests.standin.stash.faults import Reply
+from tests.standin.stash.site import Reply
 from tests.support.harness import PLUGIN, SECRET, Courier, wait_until
 from tests.support.letters import bury
 from tests.support.page import PATH, Visit, visit

@@ -19,7 +19,7 @@ from graphql import (
 
 from tests import ROOT
 from tests.standin.stash import StandInStash
-from tests.standin.stash.schema import bare
+from tests.standin.stash.resolvers import bare
 
 INTROSPECTION = Path(
     os.environ.get("STASH_INTROSPECTION", ROOT.parent / "shared" / "stash" / "introspection.json")

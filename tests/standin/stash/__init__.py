@@ -3,7 +3,6 @@
 Its behavior follows Stash's source of January 2026; the modules name the packages.
 """
 
-from tests.standin.stash.manifest import PluginRefused
 from tests.standin.stash.server import GraphQLFailed, StandInStash
 
-__all__ = ["GraphQLFailed", "PluginRefused", "StandInStash"]
+__all__ = ["GraphQLFailed", "StandInStash"]

@@ -1,19 +1,24 @@
 """The stand-in's scenes: immutable records in memory, which change in transactions.
 
-``edits`` applies inputs and ``filters`` searches. Nothing here knows GraphQL.
+Nothing here knows GraphQL, except that ``edited`` takes the fields of scene inputs.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["performer", "tag", "studio", "group"]
+_TEXTS = ("title", "code", "details", "director")
+_DATA_URL = re.compile(r"data:.+/(.+);base64,(.*)", re.DOTALL)
 
 
 class StashError(Exception):
@@ -38,19 +43,11 @@ class VideoFile:
 
 
 @dataclass(frozen=True, slots=True)
-class StashId:
-    """A scene's identity at a stash-box."""
-
-    endpoint: str
-    stash_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scene:
     """The state of a scene after a transaction. Texts are Go strings in Stash, so they are "" and never None."""
 
     id: int
-    created_at: str  # RFC 3339 to the second, in the server's zone, as Stash stores it
+    created_at: str  # RFC 3339 to the second, in this machine's zone, as Stash stores it
     updated_at: str
     title: str = ""
     code: str = ""
@@ -65,7 +62,7 @@ class Scene:
     tags: tuple[int, ...] = ()
     studio: int | None = None
     groups: tuple[tuple[int, int | None], ...] = ()  # (group, index of the scene in it)
-    stash_ids: tuple[StashId, ...] = ()
+    stash_ids: tuple[()] = ()
     cover: bytes = b""
 
     @property
@@ -79,12 +76,10 @@ class Library:
 
     Args:
         clock: gives wall time in unix seconds.
-        zone: the server's time zone, None for this machine's; Stash compares times as text in it.
     """
 
-    def __init__(self, clock: Callable[[], float], zone: tzinfo | None) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._zone = zone
         self._lock = threading.RLock()
         self._scenes: dict[int, Scene] = {}
         self._names: dict[Kind, dict[int, str]] = {"performer": {}, "tag": {}, "studio": {}, "group": {}}
@@ -93,8 +88,8 @@ class Library:
         self._last_file = 0
 
     def now(self) -> str:
-        """The time as Stash writes it: RFC 3339, to the second, in the server's zone, Z for UTC."""
-        moment = datetime.fromtimestamp(self._clock(), UTC).astimezone(self._zone)
+        """The time as Stash writes it: RFC 3339, to the second, in this machine's zone, Z for UTC."""
+        moment = datetime.fromtimestamp(self._clock(), UTC).astimezone()
         return moment.isoformat("T", "seconds").replace("+00:00", "Z")
 
     def named(self, kind: Kind, name: str) -> int:
@@ -117,11 +112,6 @@ class Library:
             return self._names[kind][identity]
         except KeyError:
             raise StashError("FOREIGN KEY constraint failed") from None
-
-    def rename(self, kind: Kind, old: str, new: str) -> None:
-        """Renames a performer, tag, studio or group. Stash runs no scene hook for that and bumps no time."""
-        with self._lock:
-            self._names[kind][self.named(kind, old)] = new
 
     def count(self, kind: Kind) -> int:
         """How many performers, tags, studios or groups there are."""
@@ -232,3 +222,63 @@ def identity(text: str) -> int:
         return int(text)
     except ValueError:
         raise StashError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+
+
+def edited(library: Library, scene: Scene, fields: Mapping[str, Any]) -> Scene:
+    """The scene after an edit: SceneUpdateInput or BulkSceneUpdateInput.
+
+    Args:
+        fields: what the client sent; missing fields stay unchanged.
+
+    Raises:
+        StashError: Stash would refuse a value.
+    """
+    values: dict[str, Any] = {k: (fields[k] or "").strip() for k in _TEXTS if k in fields}
+    if "date" in fields:
+        values["date"] = fields["date"] or None
+    if "rating100" in fields:
+        values["rating100"] = fields["rating100"]
+    if "organized" in fields:
+        values["organized"] = bool(fields["organized"])
+    if "urls" in fields:
+        values["urls"] = tuple(u.strip() for u in _merged(scene.urls, fields["urls"], "values"))
+    if "studio_id" in fields:
+        chosen = fields["studio_id"]
+        values["studio"] = None if chosen is None else _known(library, "studio", [chosen])[0]
+    for field, kind, target in (("performer_ids", "performer", "performers"), ("tag_ids", "tag", "tags")):
+        if field in fields:
+            old = [str(i) for i in getattr(scene, target)]
+            values[target] = _known(library, kind, _merged(old, fields[field], "ids"))  # type: ignore[arg-type]
+    if fields.get("cover_image"):
+        values["cover"] = _cover(fields["cover_image"])
+    return replace(scene, **values)
+
+
+def _merged(old: Iterable[str], value: Any, key: str) -> list[str]:
+    """A plain list replaces the old one; a bulk input has a mode: SET, ADD or REMOVE."""
+    if not isinstance(value, Mapping):
+        return list(value or ())
+    given = list(value.get(key) or ())
+    if value["mode"] == "SET":
+        return given
+    if value["mode"] == "REMOVE":
+        return [o for o in old if o not in given]
+    return list(dict.fromkeys([*old, *given]))
+
+
+def _known(library: Library, kind: Kind, texts: Iterable[str]) -> tuple[int, ...]:
+    ids = identities(texts)
+    for one in ids:
+        library.name(kind, one)
+    return tuple(ids)
+
+
+def _cover(text: str) -> bytes:
+    """The image in a data URL. Stash fetches any other URL, the stand-in doesn't."""
+    match = _DATA_URL.fullmatch(text)
+    if match is None:
+        raise StashError("processing cover image: the stand-in fetches no URLs")
+    try:
+        return base64.b64decode(match[2], validate=True)
+    except binascii.Error as error:
+        raise StashError(f"processing cover image: {error}") from None

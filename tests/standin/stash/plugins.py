@@ -1,7 +1,7 @@
 """Loads plugins and runs their hooks, tasks and operations like Stash (pkg/plugin).
 
 Hooks run one after another within the request that triggered them. This module prepares the command and the
-input of a process; ``runner`` runs it.
+input of a process; ``processes`` runs it.
 """
 
 from __future__ import annotations
@@ -9,22 +9,114 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tests.standin.stash import runner
-from tests.standin.stash.cancel import Cancel
-from tests.standin.stash.jobs import Job
+import yaml
+
 from tests.standin.stash.library import StashError
-from tests.standin.stash.log import ServerLog
-from tests.standin.stash.manifest import Manifest, Operation, PluginRefused, load, manifests_below
-from tests.standin.stash.sessions import Session, Sessions, Visits, connection_cookie
+from tests.standin.stash.processes import Cancel, Command, Job, Outcome, ServerLog, StartFailed, run
+from tests.standin.stash.sessions import Sessions, connection_cookie
 
-_LOOPS = 10  # how often a hook may trigger itself through requests before Stash stops calling it
 _GO_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of ``tasks`` or ``hooks``."""
+
+    name: str
+    default_args: Mapping[str, str]
+    triggered_by: tuple[str, ...] = ()  # hooks only; Stash ignores an unknown trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One entry of ``settings``."""
+
+    name: str
+    type: str  # STRING, NUMBER or BOOLEAN
+    display_name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A plugin as its manifest describes it."""
+
+    id: str  # the file name without its suffix
+    path: Path  # of the manifest, absolute
+    name: str
+    exec: tuple[str, ...]
+    err_log: str
+    tasks: tuple[Operation, ...]
+    hooks: tuple[Operation, ...]
+    settings: tuple[Setting, ...]  # in the order of their keys
+    javascript: tuple[str, ...]
+    css: tuple[str, ...]
+    assets: Mapping[str, str]  # URL prefix → folder
+
+    @property
+    def folder(self) -> Path:
+        """The plugin's folder, ``{pluginDir}``."""
+        return self.path.parent
+
+    def task(self, name: str) -> Operation:
+        """The task with this name.
+
+        Raises:
+            StashError: there is no such task.
+        """
+        found = next((t for t in self.tasks if t.name == name), None)
+        if found is None:
+            raise StashError(f"no task with name {name} in plugin {self.name}")
+        return found
+
+    def hooks_on(self, trigger: str) -> list[Operation]:
+        """The hooks of a trigger, repeated if they name it repeatedly."""
+        return [h for h in self.hooks for t in h.triggered_by if t == trigger]
+
+
+def manifests_below(root: Path) -> Iterator[Path]:
+    """Every ``*.yml`` below a folder, in Stash's order.
+
+    Unlike Stash, it skips ``dist`` and folders that begin with a dot, so a checkout with a ``.venv`` and a built
+    plugin can be installed.
+    """
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "dist")
+        yield from (Path(folder, f) for f in sorted(files) if f.endswith(".yml"))
+
+
+def load(path: Path) -> Manifest:
+    """Reads one manifest. Stash reads it more strictly: see tests/unit/test_manifest.py."""
+    top = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)  # a Go string accepts any scalar as it is written
+    ui = top.get("ui", {})
+    return Manifest(
+        id=path.stem,
+        path=path.absolute(),
+        name=top.get("name", path.stem),
+        exec=tuple(top.get("exec", ())),
+        err_log=top.get("errLog", ""),
+        tasks=tuple(map(_operation, top.get("tasks", ()))),
+        hooks=tuple(map(_operation, top.get("hooks", ()))),
+        settings=tuple(_setting(key, entry) for key, entry in sorted(top.get("settings", {}).items())),
+        javascript=tuple(ui.get("javascript", ())),
+        css=tuple(ui.get("css", ())),
+        assets=ui.get("assets", {}),
+    )
+
+
+def _operation(entry: Mapping[str, Any]) -> Operation:
+    return Operation(entry.get("name", ""), entry.get("defaultArgs", {}), tuple(entry.get("triggeredBy", ())))
+
+
+def _setting(name: str, entry: Mapping[str, str]) -> Setting:
+    kind, title, about = (entry.get(key, "") for key in ("type", "displayName", "description"))
+    return Setting(name, kind or "STRING", title, about)
 
 
 @dataclass(slots=True)
@@ -34,7 +126,6 @@ class Config:
     config_dir: Path
     host: str  # in server_connection; the stand-in listens on 127.0.0.1 only
     port: int
-    python: str  # runs for ``python`` and ``python3`` in a manifest
     env: Mapping[str, str]  # added to the environment of plugin processes
     username: str
     password: str
@@ -50,36 +141,9 @@ class Caller:
     """The origin of a request or job."""
 
     user: str
-    visits: Visits
     base_url: str  # as the client addresses the server
     cancel: Cancel
     owner: bool = False  # it is one of the stand-in's own helpers: no faults, not counted
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One plugin process that has ended."""
-
-    kind: str  # hook, task or operation
-    plugin: str  # id
-    name: str  # the trigger or the task, "" for an operation
-    scene_id: int | None  # hooks only
-    pid: int
-    seconds: float
-    exit_code: int
-    cancelled: bool
-    error: str | None
-
-
-class _Start(NamedTuple):
-    """What to run and why; kind, name and scene_id are those of Run."""
-
-    manifest: Manifest
-    operation: Operation | None  # for its execArgs; its defaultArgs are already in args
-    args: Mapping[str, Any]
-    kind: str
-    name: str = ""
-    scene_id: int | None = None
 
 
 class Plugins:
@@ -89,45 +153,32 @@ class Plugins:
         config: read again at each use.
     """
 
-    def __init__(self, config: Config, sessions: Callable[[], Sessions], log: ServerLog) -> None:
+    def __init__(self, config: Config, sessions: Sessions, log: ServerLog) -> None:
         self._config = config
         self._sessions = sessions
         self._log = log
-        self._lock = threading.Lock()
         self._roots = [config.config_dir / "plugins"]
         self._loaded: tuple[Manifest, ...] = ()
-        self.runs: list[Run] = []
+        self.runs = 0  # processes that have ended
 
     def add_root(self, folder: Path) -> list[Manifest]:
-        """Adds a folder with plugins and loads them.
-
-        Raises:
-            PluginRefused: Stash would refuse a plugin, or there is none.
-        """
+        """Adds a folder with plugins; loads and returns them."""
         folder = folder.absolute()
-        before = len(self._log.lines())
         if folder not in self._roots:
             self._roots.append(folder)
         self.reload()
         loaded = [m for m in self._loaded if m.path.is_relative_to(folder)]
-        refusals = [line.text for line in self._log.lines()[before:] if str(folder) in line.text]
-        if refusals or not loaded:
-            raise PluginRefused("\n".join(refusals) or f"no *.yml in {folder}")
+        assert loaded, f"no *.yml in {folder}"
         return loaded
 
     def reload(self) -> None:
-        """Reads all manifests again; refused ones are logged and skipped."""
+        """Reads all manifests again. Of two with the same id the first one counts."""
         loaded: dict[str, Manifest] = {}
         for path in (p for root in self._roots for p in manifests_below(root)):
-            try:
-                manifest = load(path)
-            except PluginRefused as refusal:
-                self._log.add("error", str(refusal))
-                continue
-            if manifest.id.lower() in loaded:
-                self._log.add("error", f"Error loading plugin {path}: plugin ID {manifest.id} already exists")
-                continue
-            loaded[manifest.id.lower()] = manifest
+            if path.stem.lower() in loaded:
+                self._log.add("error", f"Error loading plugin {path}: plugin ID {path.stem} already exists")
+            else:
+                loaded[path.stem.lower()] = load(path)
         self._loaded = tuple(loaded.values())
 
     def all(self) -> tuple[Manifest, ...]:
@@ -156,27 +207,25 @@ class Plugins:
         if fields:
             context["inputFields"] = list(fields)
         try:
-            for manifest, hook in self._hooks(caller, trigger):
-                known = replace(caller, visits=(*caller.visits, (manifest.id, trigger)))
-                args = {**hook.default_args, "hookContext": context}
-                outcome = self._run(known, _Start(manifest, hook, args, "hook", trigger, scene_id))
+            for manifest, hook in self._hooks(trigger):
+                outcome = self._run(caller, manifest, {**hook.default_args, "hookContext": context})
                 if outcome.cancelled:
                     self._log.add("error", "error executing post hooks: operation cancelled")
                     return
                 self._log_hook(manifest, trigger, outcome)
-        except runner.StartFailed as error:
+        except StartFailed as error:
             self._log.add("error", f"error executing post hooks: {error}")
 
     def run_operation(self, caller: Caller, plugin_id: str, args: Mapping[str, Any]) -> Any:
-        """runPluginOperation: runs immediately, without execArgs and defaultArgs.
+        """runPluginOperation: runs immediately, without defaultArgs.
 
         Raises:
             StashError: the plugin answered with an error or could not run.
         """
         manifest = self._to_run(plugin_id)
         try:
-            outcome = self._run(caller, _Start(manifest, None, args, "operation"))
-        except runner.StartFailed as error:
+            outcome = self._run(caller, manifest, args)
+        except StartFailed as error:
             raise StashError(str(error)) from error
         if outcome.cancelled:
             raise StashError("operation cancelled")
@@ -194,14 +243,12 @@ class Plugins:
         """
         try:
             manifest = self._to_run(plugin_id)
-            operation = None if task is None else manifest.task(task)
+            given = {**(manifest.task(task).default_args if task else {}), **args}
         except StashError as error:
             raise StashError(f"Error creating plugin task: {error}") from None
-        given = {**(operation.default_args if operation else {}), **args}
-        start = _Start(manifest, operation, given, "task", task or "")
         try:
-            outcome = self._run(replace(caller, cancel=job.cancel), start, job.progress.append)
-        except runner.StartFailed as error:
+            outcome = self._run(replace(caller, cancel=job.cancel), manifest, given)
+        except StartFailed as error:
             raise StashError(f"Error running plugin task: {error}") from error
         job.lines = outcome.lines
         if outcome.error is not None:
@@ -209,17 +256,12 @@ class Plugins:
         elif outcome.output is not None:
             self._log.add("debug", f"Plugin returned: {outcome.output}")
 
-    def _hooks(self, caller: Caller, trigger: str) -> Iterator[tuple[Manifest, Operation]]:
+    def _hooks(self, trigger: str) -> Iterator[tuple[Manifest, Operation]]:
         for manifest in self._loaded:
-            hooks = manifest.hooks_on(trigger)
-            if not hooks or not self.enabled(manifest.id):
-                continue
-            if caller.visits.count((manifest.id, trigger)) >= _LOOPS:
-                self._log.add("debug", f"cyclic loop detected: plugin ID '{manifest.id}' hook {trigger}")
-                continue
-            yield from ((manifest, hook) for hook in hooks)
+            if self.enabled(manifest.id):
+                yield from ((manifest, hook) for hook in manifest.hooks_on(trigger))
 
-    def _log_hook(self, manifest: Manifest, trigger: str, outcome: runner.Outcome) -> None:
+    def _log_hook(self, manifest: Manifest, trigger: str, outcome: Outcome) -> None:
         if outcome.error is not None:
             self._log.add("error", f"{trigger} [{manifest.name}]: returned error: {outcome.error}")
         elif outcome.output is not None:
@@ -233,46 +275,26 @@ class Plugins:
             raise StashError(f"no plugin with ID {plugin_id}")
         return manifest
 
-    def _run(
-        self, caller: Caller, start: _Start, on_progress: Callable[[float], None] = lambda _value: None
-    ) -> runner.Outcome:
-        manifest = start.manifest
-        argv, env = self._command(manifest, start.operation)
-        stdin = go_json({"server_connection": self._connection(caller, manifest), "args": _go_map(start.args)})
-        command = runner.Command(argv, env, stdin, manifest.name, manifest.err_log)
-        outcome = runner.run(command, caller.cancel, self._log, on_progress)
-        with self._lock:
-            self.runs.append(
-                Run(
-                    start.kind,
-                    manifest.id,
-                    start.name,
-                    start.scene_id,
-                    outcome.pid,
-                    outcome.seconds,
-                    outcome.exit_code,
-                    outcome.cancelled,
-                    outcome.error,
-                )
-            )
+    def _run(self, caller: Caller, manifest: Manifest, args: Mapping[str, Any]) -> Outcome:
+        argv, env = self._command(manifest)
+        stdin = go_json({"server_connection": self._connection(caller, manifest), "args": _go_map(args)})
+        outcome = run(Command(argv, env, stdin, manifest.name, manifest.err_log), caller.cancel, self._log)
+        self.runs += 1
         return outcome
 
-    def _command(self, manifest: Manifest, operation: Operation | None) -> tuple[list[str], dict[str, str]]:
-        argv = [*manifest.exec, *(operation.exec_args if operation else ())]
-        if not argv:
-            raise runner.StartFailed("empty exec value")
+    def _command(self, manifest: Manifest) -> tuple[list[str], dict[str, str]]:
+        argv = list(manifest.exec)
         env = {**os.environ, **self._config.env}
         if argv[0] in ("python", "python3"):
-            argv[0] = self._config.python
+            argv[0] = sys.executable
             parent = str(manifest.folder.parent)
             env["PYTHONPATH"] = f"{env['PYTHONPATH']}{os.pathsep}{parent}" if "PYTHONPATH" in env else parent
         elif shutil.which(argv[0]) is None:
             argv[0] = str(manifest.folder / argv[0])
-        folder = str(manifest.folder)
-        return [argv[0], *(a.replace("{pluginDir}", folder) for a in argv[1:])], env
+        return [one.replace("{pluginDir}", str(manifest.folder)) for one in argv], env
 
     def _connection(self, caller: Caller, manifest: Manifest) -> dict[str, Any]:
-        cookie = self._sessions().make(Session(caller.user, caller.visits))
+        cookie = self._sessions.make(caller.user)
         return {
             "Scheme": "http",
             "Host": self._config.host,

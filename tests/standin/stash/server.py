@@ -9,24 +9,20 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import tzinfo
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.standin.ports import reserve
-from tests.standin.stash.faults import Faults, Requests
-from tests.standin.stash.jobs import Job, JobQueue
 from tests.standin.stash.library import Kind, Library, Scene
-from tests.standin.stash.log import LogLine, ServerLog
-from tests.standin.stash.plugins import Config, Plugins, Run
-from tests.standin.stash.sessions import COOKIE, Session, Sessions
-from tests.standin.stash.site import OWNER, StashSite
+from tests.standin.stash.plugins import Config, Plugins
+from tests.standin.stash.processes import Job, JobQueue, LogLine, ServerLog
+from tests.standin.stash.sessions import COOKIE, Sessions
+from tests.standin.stash.site import OWNER, Faults, Requests, StashSite
 from tests.standin.stash.ui import Ui
 from tests.standin.stash.web import WebServer
 
@@ -45,9 +41,7 @@ class StandInStash:
         api_key: the API key, or None.
         max_session_age: lifetime of a cookie in seconds; like in Stash, read when the server starts.
         host: ``server_connection.Host`` for plugins; it listens on 127.0.0.1 only.
-        python: the interpreter that runs for ``python3`` in a manifest.
         env: added to the environment of plugin processes.
-        zone: the server's time zone; None for the local one.
         clock: returns wall time in unix seconds; assign ``clock`` to change the time.
         page: the folder of the host page (``tests/support/page.py``); None for empty pages.
         proxied: a path such as ``/stash`` below which it answers too, like behind a proxy.
@@ -62,9 +56,7 @@ class StandInStash:
         api_key: str | None = None,
         max_session_age: int = 3600,
         host: str = "0.0.0.0",
-        python: str = sys.executable,
         env: Mapping[str, str] | None = None,
-        zone: tzinfo | None = None,
         clock: Callable[[], float] = time.time,
         page: Path | None = None,
         proxied: str = "",
@@ -75,24 +67,23 @@ class StandInStash:
             config_dir.absolute(),
             host,
             0,
-            python,
             env or {},
             username,
             password,
             api_key or "",
             max_session_age,
         )
-        self.library = Library(self._now, zone)
+        self.library = Library(self._now)
         self.library.fill(scenes)
-        self.log = ServerLog(self.library.now)
+        self.log = ServerLog()
         self.faults = Faults()
         self.requests = Requests()
         self.sessions = Sessions(max_session_age, self._now)
-        self.plugins = Plugins(self.config, lambda: self.sessions, self.log)
+        self.plugins = Plugins(self.config, self.sessions, self.log)
         self._to_scan: list[tuple[str, int]] = []
         self._crashes: list[BaseException] = []
         ui = Ui(self.plugins, page, proxied)
-        self._site = StashSite(self, lambda: self.sessions, self.requests, ui)
+        self._site = StashSite(self, ui)
         self._web: WebServer | None = None
         self._jobs: JobQueue | None = None
         self._reserved: socket.socket | None = None
@@ -122,7 +113,7 @@ class StandInStash:
             self._reserved = reserve(port)
             weakref.finalize(self, self._reserved.close)
             port = self._reserved.getsockname()[1]
-        self._jobs = JobQueue(self.log, self.library.now)
+        self._jobs = JobQueue(self.log)
         try:
             self._web = WebServer(port, self._site, self._crashes.append)
         except OSError:
@@ -155,16 +146,6 @@ class StandInStash:
         assert self._jobs is not None, "the stand-in isn't running"
         return self._jobs
 
-    @property
-    def logs(self) -> list[LogLine]:
-        """All lines of the server's log at all levels, oldest first."""
-        return self.log.lines()
-
-    @property
-    def runs(self) -> list[Run]:
-        """All plugin processes that have ended, in the order of their ends."""
-        return list(self.plugins.runs)
-
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None, timeout: float = 60.0) -> Any:
         """Sends a request like the owner's browser; returns the data of the answer.
 
@@ -173,7 +154,7 @@ class StandInStash:
             OSError: there is no answer, for example because the server is stopped.
         """
         headers = {"Content-Type": "application/json", OWNER: "yes", "Connection": "close"}
-        headers["Cookie"] = f"{COOKIE}={self.sessions.make(Session(self.config.username))}"
+        headers["Cookie"] = f"{COOKIE}={self.sessions.make(self.config.username)}"
         connection = http.client.HTTPConnection("127.0.0.1", self.config.port, timeout=timeout)
         try:
             body = json.dumps({"query": query, "variables": variables or {}})
@@ -188,11 +169,7 @@ class StandInStash:
         return answer["data"]
 
     def install_plugin(self, folder: Path) -> list[str]:
-        """Loads every ``*.yml`` below a folder, without copying it; returns the ids of the plugins.
-
-        Raises:
-            PluginRefused: Stash would refuse a plugin, or there is none.
-        """
+        """Loads every ``*.yml`` below a folder, without copying it; returns the ids of the plugins."""
         return [manifest.id for manifest in self.plugins.add_root(folder)]
 
     def add_scene(self, path: str = "", **fields: Any) -> int:
@@ -245,10 +222,9 @@ class StandInStash:
         taken, self._to_scan = self._to_scan, []
         return taken
 
-    def scan(self, *paths: Path, timeout: float = 120.0) -> None:
-        """Calls metadataScan for queued files and the videos below these folders; waits for its end."""
-        given = {"paths": [str(path) for path in paths]}
-        self.wait_for(self._mutate("metadataScan", "ScanMetadataInput!", given), timeout)
+    def scan(self) -> None:
+        """Calls metadataScan for the queued files; waits for its end."""
+        self.wait_for(self._mutate("metadataScan", "ScanMetadataInput!", {}), 120.0)
 
     def configure(self, plugin_id: str, settings: Mapping[str, Any]) -> None:
         """Calls configurePlugin, which replaces a plugin's settings."""
@@ -263,31 +239,19 @@ class StandInStash:
             "mutation($map: BoolMap!) { setPluginsEnabled(enabledMap: $map) }", {"map": {plugin_id: enabled}}
         )
 
-    def start_task(self, name: str, args: Mapping[str, Any] | None = None, plugin_id: str = "") -> str:
+    def start_task(self, name: str, plugin_id: str = "") -> str:
         """Calls runPluginTask; returns the job's id. ``plugin_id`` is optional if there is only one plugin."""
-        data = self.graphql(
-            "mutation($id: ID!, $name: String, $args: Map)"
-            " { runPluginTask(plugin_id: $id, task_name: $name, args_map: $args) }",
-            {"id": plugin_id or self._only_plugin(), "name": name, "args": args or {}},
-        )
+        query = "mutation($id: ID!, $name: String) { runPluginTask(plugin_id: $id, task_name: $name) }"
+        data = self.graphql(query, {"id": plugin_id or self._only_plugin(), "name": name})
         return str(data["runPluginTask"])
 
     def wait_for(self, job_id: str, timeout: float = 60.0) -> Job:
         """Waits for the end of a job; raises TimeoutError."""
-        job = self.jobs.find(int(job_id))
-        assert job is not None, f"job {job_id} is unknown or ended long ago"
-        self.jobs.wait(job, timeout)
-        return job
+        return self.jobs.wait(int(job_id), timeout)
 
-    def run_task(
-        self, name: str, args: Mapping[str, Any] | None = None, plugin_id: str = "", timeout: float = 60.0
-    ) -> list[LogLine]:
+    def run_task(self, name: str, plugin_id: str = "") -> list[LogLine]:
         """Presses a task button and waits; returns what the plugin wrote to the log."""
-        return list(self.wait_for(self.start_task(name, args, plugin_id), timeout).lines)
-
-    def stop_job(self, job_id: str) -> None:
-        """Calls stopJob."""
-        self.graphql("mutation($id: ID!) { stopJob(job_id: $id) }", {"id": job_id})
+        return list(self.wait_for(self.start_task(name, plugin_id)).lines)
 
     def operation(self, args: Mapping[str, Any] | None = None, plugin_id: str = "") -> Any:
         """Calls runPluginOperation; returns the plugin's ``output`` or raises GraphQLFailed with its ``error``."""

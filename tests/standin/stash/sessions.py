@@ -10,23 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import formatdate
 
 COOKIE = "session"
-
-Visits = tuple[tuple[str, str], ...]  # (plugin id, trigger) of the hooks that led to a request
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """The content of a cookie."""
-
-    user: str  # "" when the server has no credentials
-    visits: Visits = ()
 
 
 class Unauthorized(Exception):
@@ -46,30 +34,28 @@ class Sessions:
         self._clock = clock
         self._key = os.urandom(32)
 
-    def make(self, session: Session) -> str:
-        """The value of a new cookie."""
-        payload = base64.urlsafe_b64encode(json.dumps([session.user, session.visits]).encode())
-        signed = f"{int(self._clock())}|".encode() + payload
+    def make(self, user: str) -> str:
+        """The value of a new cookie of a user, "" when the server has no credentials."""
+        signed = f"{int(self._clock())}|".encode() + base64.urlsafe_b64encode(user.encode())
         return base64.urlsafe_b64encode(signed + b"|" + self._mac(signed)).decode()
 
-    def read(self, value: str) -> Session | None:
-        """The content of a cookie; None if it isn't ours or is too old."""
+    def read(self, value: str) -> str | None:
+        """The user of a cookie; None if it isn't ours or is too old."""
         try:
-            at, payload, mac = base64.urlsafe_b64decode(value.encode()).split(b"|", 2)
+            at, user, mac = base64.urlsafe_b64decode(value.encode()).split(b"|", 2)
         except (binascii.Error, ValueError):
             return None
-        if not hmac.compare_digest(mac, self._mac(at + b"|" + payload)):
+        if not hmac.compare_digest(mac, self._mac(at + b"|" + user)):
             return None
         if self.max_age and int(at) < int(self._clock()) - self.max_age:
             return None
-        user, visits = json.loads(base64.urlsafe_b64decode(payload))
-        return Session(user, tuple((p, t) for p, t in visits))
+        return base64.urlsafe_b64decode(user).decode()
 
-    def set_cookie(self, session: Session) -> str:
+    def set_cookie(self, user: str) -> str:
         """The Set-Cookie header that renews a session."""
         expires = formatdate(self._clock() + self.max_age, usegmt=True)
         age = f"; Expires={expires}; Max-Age={self.max_age}" if self.max_age else ""
-        return f"{COOKIE}={self.make(session)}; Path=/{age}; SameSite=Lax"
+        return f"{COOKIE}={self.make(user)}; Path=/{age}; SameSite=Lax"
 
     def _mac(self, signed: bytes) -> bytes:
         return hmac.new(self._key, COOKIE.encode() + b"|" + signed, hashlib.sha256).digest()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from graphql import (
@@ -21,14 +22,15 @@ from graphql import (
     validate,
 )
 
-from tests.standin.stash.backend import Backend
-from tests.standin.stash.cancel import wait
-from tests.standin.stash.faults import Reply, Requests
+from tests.standin.stash.library import StashError
 from tests.standin.stash.plugins import Caller
-from tests.standin.stash.schema import build
-from tests.standin.stash.sessions import Session, Sessions, Unauthorized, first_cookie
+from tests.standin.stash.resolvers import build
+from tests.standin.stash.sessions import Unauthorized, first_cookie
 from tests.standin.stash.ui import Ui, prefix
-from tests.standin.stash.web import Request, Response
+from tests.standin.stash.web import Request, Response, wait
+
+if TYPE_CHECKING:
+    from tests.standin.stash.server import StandInStash
 
 OWNER = "X-Stand-In-Owner"  # marks requests of the stand-in's own helpers
 _SCREENSHOT = re.compile(r"/scene/(\d+)/screenshot")
@@ -36,6 +38,51 @@ _PORTRAIT = re.compile(r"/performer/(\d+)/image")
 _PAGE = b'<!DOCTYPE html><html><head><base href="/"><title>Stash</title></head><body></body></html>'
 _NO_PORTRAIT = b"\x89PNG\r\n\x1a\n a silhouette"
 _NO_COVER = b'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360"/>'
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a browser gets instead of a mode's answer, such as one that was recorded in a real Stash."""
+
+    status: int
+    body: Mapping[str, object] | str  # JSON, or a text
+    delay: float = 0.0  # seconds
+
+
+@dataclass(slots=True)
+class Faults:
+    """Plain attributes that can be set at any time. The first one set of hang, status, login_redirect and
+    graphql_error decides the answer; delays come before it. ``operations`` comes last."""
+
+    delay: float = 0.0  # seconds before every answer
+    scene_delay: float = 0.0  # seconds more for each scene that is asked for by its id
+    slow_ids: set[int] = field(default_factory=set)  # a request for one of these scenes is never answered
+    hang: bool = False  # reads the request and never answers
+    status: int = 0  # answers with this HTTP status and a line of text, such as 500 or 503
+    login_redirect: bool = False  # answers 302 to /login
+    graphql_error: str = ""  # answers 200 with this error and no data
+    operations: dict[str, Reply] = field(default_factory=dict)  # by mode: answers of runPluginOperation
+    broken_ids: set[int] = field(default_factory=set)  # scenes that can't be read: null and an error
+
+    def clear(self) -> None:
+        """Switches every fault off."""
+        fresh = Faults()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
+
+    def check(self, caller: Caller, scene_ids: Iterable[int]) -> None:
+        """Raises StashError if one of these scenes is broken."""
+        broken = self.broken_ids.intersection(scene_ids)
+        if broken and not caller.owner:
+            raise StashError(f"reading scene {min(broken)}: database disk image is malformed")
+
+
+@dataclass(slots=True)
+class Requests:
+    """Counts of requests to ``/graphql``, including refused ones, without the stand-in's own helpers."""
+
+    total: int = 0
+    by_credential: Counter[str] = field(default_factory=Counter)  # api_key, cookie or none
 
 
 class _Asked(NamedTuple):
@@ -47,19 +94,12 @@ class _Asked(NamedTuple):
 
 
 class StashSite:
-    """Answers requests.
+    """Answers requests. Those of the stand-in's own helpers meet no faults and aren't counted."""
 
-    Args:
-        sessions: returns the sessions of the running server.
-        ui: answers for pages.
-    """
-
-    def __init__(self, backend: Backend, sessions: Callable[[], Sessions], requests: Requests, ui: Ui) -> None:
-        self._backend = backend
-        self._sessions = sessions
-        self._requests = requests
+    def __init__(self, stash: StandInStash, ui: Ui) -> None:
+        self._stash = stash
         self._ui = ui
-        self._schema: GraphQLSchema = build(backend)
+        self._schema: GraphQLSchema = build(stash)
 
     def __call__(self, request: Request) -> Response | None:
         """Answers a request; None for no answer."""
@@ -72,13 +112,13 @@ class StashSite:
         asked = _read(request.body)
         fields = _root_fields(asked) if isinstance(asked, _Asked) else []
         if OWNER not in request.headers:
-            self._count(request, fields)
-            faults = self._backend.faults
+            self._count(request)
+            faults = self._stash.faults
             seconds = faults.delay + faults.scene_delay * fields.count("findScene")
             if seconds and wait(request.client, seconds):
                 return None
             if faults.hang or (isinstance(asked, _Asked) and faults.slow_ids & _scene_ids(asked)):
-                wait(request.client, None)
+                wait(request.client)
                 return None
             wrong = self._fault(fields)
             if wrong is not None:
@@ -87,26 +127,19 @@ class StashSite:
             if reply is not None:
                 return _reply(reply, request)
         try:
-            session, headers = self._authenticate(request)
+            user, headers = self._authenticate(request)
         except Unauthorized:
             return _UNAUTHORIZED
-        caller = Caller(
-            session.user,
-            session.visits,
-            _base_url(request),
-            request.client,
-            OWNER in request.headers,
-        )
+        caller = Caller(user, _base_url(request), request.client, OWNER in request.headers)
         return self._execute(asked, caller, headers) if isinstance(asked, _Asked) else asked
 
-    def _count(self, request: Request, fields: Sequence[str]) -> None:
-        self._requests.total += 1
-        self._requests.by_field.update(set(fields))
+    def _count(self, request: Request) -> None:
+        self._stash.requests.total += 1
         given = "api_key" if _api_key(request) else "cookie" if _cookie(request) else "none"
-        self._requests.by_credential[given] += 1
+        self._stash.requests.by_credential[given] += 1
 
     def _fault(self, fields: Sequence[str]) -> Response | None:
-        faults = self._backend.faults
+        faults = self._stash.faults
         if faults.status:
             return Response(faults.status, b"the stand-in fails on request\n")
         if faults.login_redirect:
@@ -116,24 +149,21 @@ class StashSite:
             return _json(200, {"errors": [error], "data": None})
         return None
 
-    def _authenticate(self, request: Request) -> tuple[Session, tuple[tuple[str, str], ...]]:
-        """The session of a request, and the headers that renew it.
+    def _authenticate(self, request: Request) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The user of a request, "" without one, and the headers that renew the session.
 
         Raises:
             Unauthorized: the API key is wrong, or nothing gives access.
         """
-        config = self._backend.config
-        session = self._sessions().read(_cookie(request))
-        key = _api_key(request)
-        if key:
+        config = self._stash.config
+        if key := _api_key(request):
             if key != config.api_key:
                 raise Unauthorized
-            return Session(config.username, session.visits if session else ()), ()
-        if config.username and not (session and session.user):
+            return config.username, ()
+        user = self._stash.sessions.read(_cookie(request))
+        if config.username and not user:
             raise Unauthorized
-        if session is None:
-            return Session(""), ()
-        return session, (("Set-Cookie", self._sessions().set_cookie(session)),)
+        return user or "", () if user is None else (("Set-Cookie", self._stash.sessions.set_cookie(user)),)
 
     def _execute(self, asked: _Asked, caller: Caller, headers: tuple[tuple[str, str], ...]) -> Response:
         problems = validate(self._schema, asked.document)
@@ -153,7 +183,7 @@ class StashSite:
         if errors:
             answer["errors"] = [{"message": e.message, "path": e.path} for e in errors]
             for one in errors:
-                self._backend.log.add("error", f"{'.'.join(map(str, one.path or ()))}: {one.message}")
+                self._stash.log.add("error", f"{'.'.join(map(str, one.path or ()))}: {one.message}")
         return _json(200, {**answer, "data": result.data}, (*headers, ("Cache-Control", "no-store")))
 
     def _page(self, request: Request) -> Response | None:
@@ -175,7 +205,7 @@ class StashSite:
             if page is not None:
                 return replace(page, headers=(*page.headers, *headers))
             return Response(_HTML.status, _HTML.body, _HTML.content_type, headers)
-        scene = self._backend.library.find(int(shot[1]))
+        scene = self._stash.library.find(int(shot[1]))
         if scene is None:
             return Response(404, b"Not Found\n", headers=headers)
         if scene.cover:
@@ -184,19 +214,19 @@ class StashSite:
 
     def _portrait(self, performer: int, request: Request, headers: tuple[tuple[str, str], ...]) -> Response:
         """The image of a performer, or a picture that stands for it (Stash's routes_performer.go)."""
-        if performer > self._backend.library.count("performer"):
+        if performer > self._stash.library.count("performer"):
             return Response(404, b"Not Found\n", headers=headers)
         wanted = request.query.get("default", [""])[0] != "true"
-        image = (wanted and self._backend.library.portraits.get(performer)) or _NO_PORTRAIT
+        image = (wanted and self._stash.library.portraits.get(performer)) or _NO_PORTRAIT
         return Response(200, image, _image_type(image), headers)
 
     def _login(self, request: Request) -> Response:
-        config = self._backend.config
+        config = self._stash.config
         form = parse_qs(request.body.decode("utf-8", "replace"))
         given = (form.get("username", [""])[0], form.get("password", [""])[0])
         if not config.username or given != (config.username, config.password):
             return Response(401, b"Username or password is invalid\n")
-        return Response(200, headers=(("Set-Cookie", self._sessions().set_cookie(Session(config.username))),))
+        return Response(200, headers=(("Set-Cookie", self._stash.sessions.set_cookie(config.username)),))
 
 
 _UNAUTHORIZED = Response(401, headers=(("WWW-Authenticate", "FormBased"),))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +16,39 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.standin.stash.cancel import Cancel, ClientGone
+from tests.standin.stash.processes import Cancel
 
-_POLL = 0.05  # seconds between checks whether the accepting thread must end
+_POLL = 0.02  # seconds between checks whether a thread must end
 _IDLE = 120.0  # seconds that a connection may be idle
+
+
+class ClientGone:
+    """Set when the client closes its connection, like Go's request context."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._gone = False
+
+    def is_set(self) -> bool:
+        """Checks for the end of the stream without reading from it."""
+        if not self._gone and self._readable.poll(0):
+            try:
+                self._gone = self._connection.recv(1, socket.MSG_PEEK) == b""
+            except OSError:  # reset
+                self._gone = True
+        return self._gone
+
+
+def wait(cancel: Cancel, seconds: float = math.inf) -> bool:
+    """Waits until an operation is cancelled; returns False at the timeout."""
+    end = time.monotonic() + seconds
+    while not cancel.is_set():
+        if (left := end - time.monotonic()) <= 0:
+            return False
+        time.sleep(min(left, _POLL))
+    return True
 
 
 @dataclass(frozen=True, slots=True)
