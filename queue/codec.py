@@ -14,7 +14,7 @@ from typing import Any, cast
 from stash_courier.queue import troubles
 from stash_courier.queue.failures import NEVER_FATAL
 from stash_courier.queue.inbox.events import EVENTS
-from stash_courier.queue.jobs import EDIT, Attempt, CorruptRow, Delivery, Event, SceneEvent
+from stash_courier.queue.jobs import EDIT, PRIORITIES, Attempt, CorruptRow, Delivery, Event, SceneEvent
 
 # What decoding a damaged row raises.
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
@@ -33,7 +33,7 @@ _WHOLE = (  # columns of whole numbers
     *("generation", "priority", "deaths"),
 )
 _LATEST = 1e11  # wall times are below this: far beyond any date, and all arithmetic with them works
-_LARGEST_ID = 2**63 - 1  # of SQLite
+_LARGEST = 2**63 - 1  # whole number of SQLite
 
 
 def loads(text: str | bytes) -> Any:
@@ -58,7 +58,7 @@ def event(seq: int, data: Any) -> SceneEvent | CorruptRow:
             event=_kind(fields["event"]),
             changed=_field_names(fields["changed"]),
             at=_time(fields["at"]),
-            priority=int(fields.get("priority", EDIT)),
+            priority=_priority(fields.get("priority", EDIT)),
             to=tuple(fields.get("to", ())),
             **{name: str(fields.get(name, "")) for name in FILE_FACTS},
         )
@@ -76,7 +76,7 @@ def delivery(row: Sequence[Any]) -> Delivery | CorruptRow:
         if is_notice:
             troubles.message(data["notice"])  # raises if it can't be read
         texts: dict[str, Any] = {name: str(data[name]) for name in FILE_FACTS}
-        numbers: dict[str, Any] = {name: int(columns[name]) for name in _WHOLE}
+        numbers: dict[str, Any] = {name: _whole(columns[name]) for name in _WHOLE}
         return Delivery(
             row_id=row_id,
             destination=destination,
@@ -147,20 +147,43 @@ def storable(given: str, errors: str = "backslashreplace") -> str:
 
 
 def _attempts(stored: Iterable[dict[str, Any]]) -> tuple[Attempt, ...]:
-    return tuple(Attempt(**{**fields, "at": _time(fields["at"])}) for fields in stored)
+    return tuple(
+        Attempt(
+            at=_time(fields["at"]),
+            failure=str(fields["failure"]),
+            message=str(fields["message"]),
+            status=None if fields["status"] is None else int(fields["status"]),
+            answer=str(fields["answer"]),
+        )
+        for fields in stored
+    )
 
 
 def _scene_id(value: Any, *, notice: bool = False) -> int:
-    scene_id = int(value)
-    if scene_id == 0 or abs(scene_id) > _LARGEST_ID or (scene_id < 0) is not notice:
+    scene_id = _whole(value)
+    if scene_id == 0 or (scene_id < 0) is not notice:
         raise ValueError("Stash has no scene with this id")
     return scene_id
+
+
+def _whole(value: Any) -> int:
+    """A whole number that SQLite can store."""
+    whole = int(value)
+    if abs(whole) > _LARGEST:
+        raise ValueError("the number has more than 64 bits")
+    return whole
 
 
 def _kind(value: object) -> Event:
     if value not in EVENTS:
         raise ValueError(f"the event is none of {', '.join(EVENTS)}")
     return cast(Event, value)
+
+
+def _priority(value: Any) -> int:
+    if value not in PRIORITIES:
+        raise ValueError("the priority is unknown, so it would never be sent")
+    return int(value)
 
 
 def _field_names(names: list[str]) -> tuple[str, ...]:

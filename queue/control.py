@@ -1,13 +1,14 @@
 """Notes that the worker and the buttons leave for each other in queue.db, and each destination's state.
 
 A destination's state is stored as JSON; its fields belong to worker/delivery/breaker.py. A value that can't be
-decoded counts as not set.
+decoded, or has another form than its reader wants, counts as not set.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from stash_courier.queue import codec
@@ -42,10 +43,18 @@ FORGET = "forget"  # {removed destination to forget: "dead_letter" or "discard",
 TOLD = "told"  # {outlet: {trouble: [since, told, ended, end told]}}: worker/troubles.py's Told
 
 
-def get(conn: sqlite3.Connection, key: str) -> Any:
-    """The value of a key, None if it isn't set or can't be decoded."""
+def get(conn: sqlite3.Connection, key: str, form: Callable[[Any], Any] | None = None) -> Any:
+    """The value of a key, None if it isn't set or can't be decoded.
+
+    ``form`` makes of the decoded value what the caller wants. It may raise one of codec.DAMAGE.
+    """
     row = conn.execute(_CONTROL_GET, (key,)).fetchone()
-    return None if row is None else _decoded(row[0])
+    return None if row is None else _decoded(row[0], form)
+
+
+def times(stored: Any) -> dict[str, float]:
+    """The form of {name: wall time}."""
+    return {name: float(at) for name, at in stored.items()}
 
 
 def put(conn: sqlite3.Connection, key: str, value: object) -> None:
@@ -65,7 +74,7 @@ def expedite(conn: sqlite3.Connection, destination: str | None = None) -> None:
 
 def states(conn: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     """The stored states of all destinations that were ever configured, without those that can't be decoded."""
-    stored = {name: _decoded(state) for name, state in conn.execute(_STATES).fetchall()}
+    stored = {name: _decoded(state) for name, state in conn.execute(_STATES).fetchall() if _is_text(name)}
     return {name: state for name, state in stored.items() if isinstance(state, dict)}
 
 
@@ -77,8 +86,14 @@ def put_state(conn: sqlite3.Connection, destination: str, state: dict[str, Any] 
         conn.execute(_STATE_PUT, (destination, json.dumps(state)))
 
 
-def _decoded(cell: str | bytes) -> Any:
+def _is_text(name: object) -> bool:
+    """Whether it is a text that SQLite accepts again, and not damaged."""
+    return isinstance(name, str) and codec.storable(name) == name
+
+
+def _decoded(cell: str | bytes, form: Callable[[Any], Any] | None = None) -> Any:
     try:
-        return codec.loads(cell)
+        value = codec.loads(cell)
+        return value if form is None else form(value)
     except codec.DAMAGE:
         return None

@@ -88,7 +88,8 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         dlq.end(dead_letter.id, delivered=False)
         return False
     job = dead_letter.job or {}
-    notice = str(job.get("notice", ""))
+    notice, changed = str(job.get("notice", "")), job.get("changed")
+    changed = changed if isinstance(changed, list) else []
     if not dead_letter.destination or not (notice or dead_letter.scene_id > 0):
         dlq.set_state(dead_letter.id, "dead")
         return False
@@ -96,7 +97,7 @@ def redrive(queue: SceneQueue, dlq: DeadLetterQueue, dead_letter: DeadLetter, no
         seq=queue.next_seq(),
         scene_id=dead_letter.scene_id,
         event=troubles.NOTICE if notice else _kind(dead_letter.event),
-        changed=tuple(job.get("changed", ())),
+        changed=tuple(name for name in changed if str(name).isidentifier()),
         at=now,
         priority=CATCH_UP,
         path=str(job.get("path", "")),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 from stash_courier.queue import control, migrate, repair, transfer
 from stash_courier.queue.dead_letters.dlq import DAY, DeadLetterQueue
@@ -199,7 +200,7 @@ class Runtime:
     def _purge_ledger(self) -> None:
         conn, now, registry = self.queue.connection, time.time(), self.dispatcher.registry
         known = {*control.states(conn), *registry.targets, *registry.removed}
-        before = control.get(conn, control.LEDGER_LEFT) or {}
+        before = control.get(conn, control.LEDGER_LEFT, control.times) or {}
         left = {name: min(before.get(name, now), now) for name in ledger.destinations(conn) if name not in known}
         for name in [name for name, since in left.items() if now - since >= LEDGER_DAYS * DAY]:
             log.info("%s was removed long ago: rows of its ledger deleted: %d", name, ledger.delete(conn, name))
@@ -208,8 +209,9 @@ class Runtime:
 
     def _purge_dead_letters(self, days: int) -> None:
         conn, now = self.queue.connection, time.time()
-        said = control.get(conn, control.UNSEEN_SAID)
-        announced_at, announced_before = (said["at"], said["before"]) if said and said["at"] <= now else (0.0, 0.0)
+        announced_at, announced_before = control.get(conn, control.UNSEEN_SAID, _announcement) or (0.0, 0.0)
+        if announced_at > now:  # by a wrong clock
+            announced_at = announced_before = 0.0
         over = now - announced_at >= UNSEEN_DAYS * DAY  # the announced ones may be deleted
         self.dlq.delete_older_than(days, unseen_before=min(announced_before, now - days * DAY) if over else 0.0)
 
@@ -226,3 +228,8 @@ class Runtime:
         control.put(conn, control.UNSEEN_SAID, announcement if unseen else None)
         if unseen:
             log.warning("%s", notice)
+
+
+def _announcement(stored: Any) -> tuple[float, float]:
+    """The form of control.UNSEEN_SAID."""
+    return float(stored["at"]), float(stored["before"])

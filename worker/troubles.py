@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from stash_courier.queue import control, troubles
 from stash_courier.queue.dead_letters.dlq import DeadLetterQueue
@@ -173,8 +174,7 @@ class Troubles:
     def update(self) -> None:
         """Looks for trouble. Call it about once a second, when the settings are known."""
         now, loaded = self._clock(), self._registry.loaded
-        stored = control.get(self._conn, control.TOLD) or {}
-        known = {outlet: {key: Told(*at) for key, at in of.items()} for outlet, of in stored.items()}
+        known = control.get(self._conn, control.TOLD, _told) or {}
         healths = {name: pool.health for name, pool in self._registry.pools.items()}
         problems = control.get(self._conn, control.PROBLEMS) or ()
         found = present(loaded, healths, problems, self._dlq.get_count(), now)
@@ -299,6 +299,11 @@ class Troubles:
         if key == DEAD_LETTERS:
             return "Dead letters: 0. They were delivered or deleted."
         return troubles.summary(self._up(key, told, now))
+
+
+def _told(stored: Any) -> dict[str, dict[str, Told]]:
+    """The form of control.TOLD."""
+    return {to: {key: Told(*map(float, at)) for key, at in of.items()} for to, of in stored.items()}
 
 
 def _name(loaded: Loaded, connection: str) -> str:

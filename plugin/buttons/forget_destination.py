@@ -33,7 +33,7 @@ def forget(context: Context, name: str, waiting: str) -> None:
     ``waiting``: what becomes of what waits for it, dead_letter or discard.
     """
     with context.queue() as queue, queue.transaction():
-        wanted = control.get(queue.connection, control.FORGET) or {}
+        wanted = control.get(queue.connection, control.FORGET, dict) or {}
         control.put(queue.connection, control.FORGET, {**wanted, name: waiting})
 
 

@@ -80,7 +80,8 @@ SELECT min(due) FROM (
     SELECT * FROM (SELECT due FROM {_WAITING} = 1 ORDER BY due LIMIT 1)
     UNION ALL
     SELECT * FROM (SELECT due FROM {_WAITING} = 2 ORDER BY due LIMIT 1))"""
-FEWEST_DEATHS = f"SELECT deaths FROM {_COUNTED} ORDER BY deaths LIMIT 1"
+# A damaged count is higher than any number, and counts as one.
+FEWEST_DEATHS = f"SELECT max(CAST(deaths AS INTEGER), 1) FROM {_COUNTED} ORDER BY deaths LIMIT 1"
 
 # What may probe a destination. Both look at the index only and never at more than :depth of its entries.
 # The newest edit that never failed: failed ones have a later due time, so they are passed over.

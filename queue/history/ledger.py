@@ -104,11 +104,11 @@ def highest(conn: sqlite3.Connection, destination: str) -> int:
 def destinations(conn: sqlite3.Connection) -> list[str]:
     """The destinations that have rows. Each costs one look at the index, however many rows it has."""
     names: list[str] = []
-    while (
-        name := conn.execute(sql.SENT_NEXT_DESTINATION, (names[-1] if names else "",)).fetchone()[0]
-    ) is not None:
+    last = b""
+    while (name := conn.execute(sql.SENT_NEXT_DESTINATION, (last,)).fetchone()[0]) is not None:
         names.append(name)
-    return names
+        last = name.encode("utf-8", "surrogateescape")  # as it is stored, also a damaged one
+    return [name for name in names if codec.storable(name) == name]  # not the damaged ones
 
 
 def delete(conn: sqlite3.Connection, destination: str) -> int:

@@ -30,7 +30,7 @@ SELECT destination, notes, count(*) FROM sent INDEXED BY sent_notes
 WHERE notes IS NOT NULL GROUP BY destination, notes"""
 SENT_NOTED = """
 SELECT scene_id FROM sent INDEXED BY sent_notes WHERE destination = ? AND notes = ? ORDER BY scene_id LIMIT ?"""
-SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > ?"
+SENT_NEXT_DESTINATION = "SELECT min(destination) FROM sent WHERE destination > CAST(? AS TEXT)"
 SENT_DELETE = """
 DELETE FROM sent
 WHERE destination = ?1 AND scene_id IN (SELECT scene_id FROM sent WHERE destination = ?1 LIMIT ?2)"""

@@ -17,6 +17,8 @@ from stash_courier.queue.history.ledger import Sent
 from stash_courier.queue.inbox import files, store
 from stash_courier.queue.jobs import Delivery
 from stash_courier.worker.runtime import Runtime
+from stash_courier.worker.stash.sweep import Sweep
+from stash_courier.worker.troubles import Troubles
 from tests import ROOT
 from tests.standin.receivers import Held, Receiver
 from tests.standin.stash.server import StandInStash
@@ -107,6 +109,23 @@ def test_without_a_retention_that_can_be_read_nothing_is_deleted(folder: Path, r
     runtime.dispatcher.registry.configure({"worker_dead_letter_days": 99})
     runtime.purge()
     assert dead_letters(runtime) == []
+
+
+FORMS = [5, "x", [], [["a"]], {"a": 1}, {"a": None}, {"a": {"b": 1}}, {"at": 1, "before": None}]
+
+
+@pytest.mark.parametrize("value", FORMS, ids=range(len(FORMS)))
+def test_a_note_of_another_form_counts_as_not_set(folder: Path, runtime: Runtime, value: object) -> None:
+    """Whatever JSON stands in a note for the worker, all its chores go on."""
+    conn = runtime.queue.connection
+    bury(folder, 1, 1)
+    for key in (control.UNSEEN_SAID, control.LEDGER_LEFT, control.SWEEP, control.SWEEP_MET, control.TOLD):
+        control.put(conn, key, value)
+    sweep = Sweep(runtime.queue, runtime.dlq, time.time, time.monotonic)
+    sweep.meet(["hook"])
+    assert sweep.question()
+    Troubles(runtime.queue, runtime.dlq, runtime.dispatcher.registry).update()
+    runtime.purge()
 
 
 def test_old_receipts_and_counts_are_deleted(folder: Path, runtime: Runtime) -> None:

@@ -160,7 +160,7 @@ def test_a_start_reads_dead_letters_in_transit_in_parts(tmp_path: Path, monkeypa
         assert [found.state for found in both.dlq.get_recent()] == ["asked"] * 5
 
 
-@pytest.mark.parametrize("job", [{}, {"raw": b"\x00", "seq": 5}, None])
+@pytest.mark.parametrize("job", [{}, {"raw": b"\x00", "seq": 5}, {"changed": 5}, {"changed": [5]}, None])
 def test_a_dead_letter_without_a_readable_job_can_be_sent_again(
     tmp_path: Path, job: dict[str, object] | None
 ) -> None:

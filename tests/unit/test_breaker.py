@@ -218,7 +218,10 @@ def test_a_jump_of_the_clock_changes_no_wait(jump: float) -> None:
         assert breaker.opens_at(breaker.shifted(health, jump)) - (NOW + jump) == pytest.approx(left)
 
 
-@pytest.mark.parametrize("stored", [{}, {"state_of_others": "ill"}, {**asdict(Health()), "streak": 5}])
+DAMAGED = [{"streak": 5}, {"until": None}, {"retry_at": "x"}, {"state": "sick"}, {"probes": 1.5}, {"forced": 1}]
+
+
+@pytest.mark.parametrize("stored", [{}, {"state_of_others": "ill"}, *DAMAGED])
 def test_a_damaged_state_counts_as_a_new_destination(stored: dict[str, object]) -> None:
     """A stored health that can't be read stops nothing."""
     assert breaker.from_json(stored) == Health()

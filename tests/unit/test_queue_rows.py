@@ -57,6 +57,8 @@ SPOILT_EVENTS = [
     GOOD.replace(b"title", b"a b"),
     GOOD.replace(b"title", b"\\ud800"),
     GOOD.replace(b'["title"]', b"[5]"),
+    GOOD.replace(b"1.5", b'1.5, "priority": 3'),
+    GOOD.replace(b"1.5", b'1.5, "priority": ' + b"9" * 30),
     b"[" * 100_000,
 ]
 
@@ -102,6 +104,7 @@ SPOILT_COLUMNS = [
     ("changed", "not-a-name"),
     ("seq", "x"),
     ("counted_attempts", "x"),
+    ("counted_attempts", 1e300),
     ("timestamp", None),
     ("timestamp", "x"),
     ("scene_id", -5),
@@ -122,6 +125,38 @@ def test_a_delivery_that_cannot_be_decoded_blocks_nothing(queue: SceneQueue, col
     with queue.transaction():
         queue.remove(corrupt.seq)
     assert queue.size == 1
+
+
+def test_a_damaged_count_of_deaths_starves_nothing(queue: SceneQueue) -> None:
+    """A delivery whose count of deaths can't be read is claimed as one with a death, and is corrupt."""
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET deaths = 'x'")
+    assert queue.fewest_deaths(DEST) == 1
+    (corrupt,) = queue.claim_counted(DEST)
+    assert isinstance(corrupt, CorruptRow)
+
+
+@pytest.mark.parametrize("failure", ["[]", "5", '{"a": 1}'])
+def test_a_delivery_with_a_damaged_history_is_put_back(queue: SceneQueue, failure: str) -> None:
+    """What stands in place of a failure's class is kept as text, and the delivery waits again."""
+    history = HISTORY.replace('"busy"', failure)
+    queue.connection.execute(f"UPDATE {schema.DELIVERIES} SET data = '{{{FACTS}, {history}}}'")
+    (delivery,) = claim(queue, 10, START)
+    assert isinstance(delivery, Delivery)
+    with queue.transaction():
+        queue.back(delivery, START)
+    assert claim(queue, 10, START) == [delivery]
+
+
+def test_a_damaged_name_of_a_destination_hides_no_other(queue: SceneQueue) -> None:
+    """A name that isn't UTF-8 any more is passed over, in the states and in the ledger."""
+    conn = queue.connection
+    control.put_state(conn, DEST, {})
+    conn.execute("INSERT INTO destinations VALUES (CAST(x'ff61' AS TEXT), '{}')")
+    for name in ("a", DEST):
+        ledger.write(conn, ledger.Sent(name, 5, 1, "", START, "/a", "sent"))
+    conn.execute("UPDATE sent SET destination = CAST(x'40ff' AS TEXT) WHERE destination = 'a'")
+    assert control.states(conn) == {DEST: {}}
+    assert ledger.destinations(conn) == [DEST]
 
 
 @pytest.mark.parametrize("due", ["soon", b"\xff", None])

@@ -65,9 +65,16 @@ def from_json(stored: dict[str, Any]) -> Health:
     """The inverse of ``asdict``. A state that can't be read counts as that of a new destination."""
     try:
         pairs = {name: tuple((str(f), int(s)) for f, s in stored.get(name, ())) for name in ("streak", "repeats")}
-        return Health(**{**stored, **pairs})
+        health = Health(**{**stored, **pairs})
     except (LookupError, TypeError, ValueError):
         return Health()
+    alike = all(_alike(getattr(health, name), getattr(Health(), name)) for name in stored)
+    return health if alike and health.state in {"well", "ill", "gone"} else Health()
+
+
+def _alike(value: object, default: object) -> bool:
+    """Whether a value has the type of a field's default. JSON may hold a whole number for a float."""
+    return type(value) is type(default) or (type(value) is int and type(default) is float)
 
 
 def configured(health: Health, fingerprint: str) -> Health:

@@ -38,7 +38,7 @@ class Forgetting:
 
     def work(self) -> None:
         """Does the next part of what is wanted, after the current settings have been read."""
-        wanted = control.get(self._conn, control.FORGET)
+        wanted = control.get(self._conn, control.FORGET, dict)
         if wanted is None:
             return
         if wanted != self._checked:
@@ -70,7 +70,7 @@ class Forgetting:
         log.info("%s is forgotten", name)
 
     def _end(self, name: str) -> None:
-        left = {**(control.get(self._conn, control.FORGET) or {})}
+        left = {**(control.get(self._conn, control.FORGET, dict) or {})}
         left.pop(name, None)
         control.put(self._conn, control.FORGET, left or None)
         self._checked = left

@@ -214,7 +214,7 @@ class Registry:
             log.warning("%s can't be deleted now: %s", name, error)  # the next look tries again
             return
         with self._queue.transaction():
-            wanted = control.get(self._queue.connection, control.FORGET) or {}
+            wanted = control.get(self._queue.connection, control.FORGET, dict) or {}
             control.put(self._queue.connection, control.FORGET, {**wanted, name: "dead_letter"})
         log.info("%s is deleted", name)
 

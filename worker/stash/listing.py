@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stash_courier.worker.stash.client import SweepPage
 from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
@@ -24,6 +25,14 @@ class Mark:
     at: float  # wall time when the sweep began, unix seconds
     last_id: int  # scenes with higher ids are new
     total: int | None  # scenes up to that id; None before the first sweep
+
+
+def stored_mark(stored: Any) -> Mark:
+    """The form of control.SWEEP."""
+    mark = Mark(float(stored["at"]), int(stored["last_id"]), int(stored["total"]))
+    if not 0 <= mark.last_id <= HIGHEST_ID:
+        raise ValueError("Stash has no scene with this id")
+    return mark
 
 
 @dataclass(frozen=True, slots=True)

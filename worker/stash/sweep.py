@@ -21,8 +21,8 @@ from stash_courier.queue.jobs import CATCH_UP, DeadLetter, Delivery, Event, Scen
 from stash_courier.worker.settings import Settings
 from stash_courier.worker.stash.answers import PluginState
 from stash_courier.worker.stash.client import Stash, SweepPage
-from stash_courier.worker.stash.listing import Findings, Mark, Run
-from stash_courier.worker.stash.queries import HIGHEST_ID, Listed, SweepQuestion
+from stash_courier.worker.stash.listing import Findings, Mark, Run, stored_mark
+from stash_courier.worker.stash.queries import Listed, SweepQuestion
 from stash_courier.worker.stash.wire import UnusableAnswer
 
 RECHECK_SECONDS = 10.0  # until another look at changes whose hooks may still be running
@@ -89,8 +89,8 @@ class Sweep:
         self._certain = certain
         if list(targets) == list(self._targets):
             return
-        stored = control.get(self._conn, control.SWEEP_MET) or {}
-        self._targets = {target: float(stored.get(target, self._clock())) for target in targets}
+        stored = control.get(self._conn, control.SWEEP_MET, control.times) or {}
+        self._targets = {target: stored.get(target, self._clock()) for target in targets}
         if self._targets or certain:  # one that is only hidden is not new afterwards
             control.put(self._conn, control.SWEEP_MET, self._targets)
 
@@ -141,9 +141,8 @@ class Sweep:
         self._began, self._wait = now, None
         self._changed = self._gone = 0
         self._pending = set()
-        mark = Mark(wall, 0, None)  # as before the first sweep
-        if (stored := control.get(self._conn, control.SWEEP)) and 0 <= stored["last_id"] <= HIGHEST_ID:
-            mark = Mark(stored["at"], stored["last_id"], stored["total"])
+        # Without a mark, as before the first sweep.
+        mark = control.get(self._conn, control.SWEEP, stored_mark) or Mark(wall, 0, None)
         if self._marked is not None:  # the clock may have been set back since
             since = min(mark.at, wall - (now - self._marked))
         else:
